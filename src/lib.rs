@@ -1,1 +1,41 @@
-//! x
+//! `replica`: terraform for LLM serving experiments you can trust.
+//!
+//! A YAML manifest declares nodes, vLLM instances, a proxy and benchmarks. `replica` looks at what
+//! the nodes really run, shows what differs, makes it so over SSH, and measures; a result names
+//! exactly what was measured, or says why it cannot be believed.
+//!
+//! # The map of rooms
+//!
+//! - [`name`]: the newtypes that a manifest speaks in.
+//! - [`manifest`]: text becomes a [`manifest::Topology`], or an explanation that points at the line.
+//! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
+//!   its questions to a node, its comparison, its effects.
+//! - [`plan`]: plain data that everyone shares: addresses, changes, steps, events.
+//! - [`converge`]: the corridor: observe (ask), decide (pure), execute (walk). It names no kind.
+//! - [`node`]: where effects happen: a command as a value, the local machine, SSH.
+//! - [`proxy`]: the data plane. [`load`]: the load generator and its verdicts.
+//! - [`simulator`]: a vLLM look-alike for machines without a GPU.
+//! - [`view`]: the only place that prints. [`cli`]: one file a command.
+//!
+//! # The life of a manifest
+//!
+//! `cli::apply` → `manifest::load` → `converge::observe` (all questions of a node in one round
+//! trip, nodes side by side) → `converge::decide` → `view` shows the plan and asks →
+//! `converge::execute` → observe again, until every line says keep → benchmarks → exit code.
+//!
+//! # What must never be
+//!
+//! `converge` names no kind; rooms open no connection; only `view` prints; nothing that was not
+//! started by us is ever touched.
+
+pub mod cli;
+pub mod converge;
+pub mod load;
+pub mod manifest;
+pub mod name;
+pub mod node;
+pub mod plan;
+pub mod proxy;
+pub mod resource;
+pub mod simulator;
+pub mod view;

@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! Parses, runs, exits.
+
+fn main() {}

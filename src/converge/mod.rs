@@ -1,0 +1,1 @@
+//! The corridor: observe, decide, execute. It names no kind.

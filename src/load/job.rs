@@ -1,0 +1,70 @@
+//! A measurement to make, as a value.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::shape::LoadShape;
+
+/// Everything that a measurement needs to know, and everything that its result will name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The benchmark's name.
+    pub name: String,
+    /// The topology's name.
+    pub topology: String,
+    /// The digest of all that the result depends on: this job and the specifications of what it
+    /// measures.
+    pub fingerprint: String,
+    /// Where requests go: the proxy, or a single instance where there is no proxy.
+    pub endpoint: Endpoint,
+    /// Every instance behind it; each is warmed directly.
+    pub instances: Vec<Target>,
+    /// The model's name, as clients say it.
+    pub model: String,
+    /// The prompts; request `i` sends prompt `i` modulo their number.
+    pub prompts: Vec<String>,
+    /// When requests are sent.
+    pub load: LoadShape,
+    /// Tokens asked of each request.
+    pub max_tokens: u32,
+    /// Requests sent to every instance before measuring.
+    pub warmup: u32,
+    /// Seconds that a request may take.
+    pub timeout_s: f64,
+    /// The variable of this machine that holds the API key, if one is needed.
+    pub api_key_env: Option<String>,
+    /// A result to compare with: the notebook's `baseline_metrics.json`, or one of ours.
+    pub baseline: Option<PathBuf>,
+    /// Where to write the notebook's `replicated_metrics.json`.
+    pub save: Option<PathBuf>,
+    /// The folder for results: `<results>/<topology>/<benchmark>/<time>.json`.
+    pub results: PathBuf,
+    /// What is known of the conditions: engine versions, arguments, revisions, pids, boot ids.
+    /// Written into the result as it stands, under `topology`.
+    pub provenance: serde_json::Value,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// `host:port`, dialled from this machine.
+    pub authority: String,
+    /// Says whether it is our proxy, whose responses name who served them.
+    pub is_proxy: bool,
+    /// The routing policy, for the result: `round_robin`.
+    pub policy: Option<String>,
+}
+
+/// One instance that is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The instance's name: what `x-replica-instance` says.
+    pub name: String,
+    /// `host:port`, dialled from this machine.
+    pub authority: String,
+    /// The served name that only this very process has.
+    pub nonce: String,
+    /// How many requests its engine runs at once, where that is known.
+    pub max_num_seqs: Option<u32>,
+}

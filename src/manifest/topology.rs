@@ -1,0 +1,43 @@
+//! A manifest as it is meant: every value parsed, every reference good.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{BenchmarkName, EngineName, InstanceName, ModelName, NodeName, TopologyName};
+use crate::node::NodeDeclaration;
+use crate::resource::benchmark::BenchmarkDeclaration;
+use crate::resource::engine::EngineDeclaration;
+use crate::resource::instance::InstanceDeclaration;
+use crate::resource::model::ModelDeclaration;
+use crate::resource::proxy::ProxyDeclaration;
+
+/// A topology: what is to run where, and what is to be measured of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "replica topology")]
+pub struct Topology {
+    /// Its name. Two manifests of one name are two states of the same thing: applying one after
+    /// the other changes only what differs.
+    #[serde(rename = "topology")]
+    pub name: TopologyName,
+    /// The machines.
+    pub nodes: BTreeMap<NodeName, NodeDeclaration>,
+    /// The vLLM builds, or simulated ones.
+    #[serde(default)]
+    pub engines: BTreeMap<EngineName, EngineDeclaration>,
+    /// The models.
+    #[serde(default)]
+    pub models: BTreeMap<ModelName, ModelDeclaration>,
+    /// The servers.
+    #[serde(default)]
+    pub instances: BTreeMap<InstanceName, InstanceDeclaration>,
+    /// The address that clients talk to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyDeclaration>,
+    /// What is measured once everything is ready, in this order.
+    #[serde(default)]
+    pub benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
+}

@@ -1,0 +1,71 @@
+//! A command as a value: what a node is to run, quoted in one place.
+
+use std::fmt::Write as _;
+
+/// A POSIX shell script for a node. It reaches the node on the standard input of `sh -s`, so that
+/// nothing in it is seen in a process list there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    script: String,
+}
+
+impl Command {
+    /// Returns a command that runs a script.
+    pub fn script(script: impl Into<String>) -> Self {
+        Self {
+            script: script.into(),
+        }
+    }
+
+    /// Returns a command that runs one program with its arguments, each quoted.
+    pub fn program<S: AsRef<str>>(argv: impl IntoIterator<Item = S>) -> Self {
+        let mut script = String::new();
+        for word in argv {
+            if !script.is_empty() {
+                script.push(' ');
+            }
+            script.push_str(&quote(word.as_ref()));
+        }
+        Self { script }
+    }
+
+    /// Sets a variable before the script runs; the value is quoted.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let mut script = String::new();
+        let _ = writeln!(script, "{name}={}", quote(value));
+        script.push_str(&self.script);
+        self.script = script;
+        self
+    }
+
+    /// Returns the text of the script.
+    pub fn text(&self) -> &str {
+        &self.script
+    }
+}
+
+/// Quotes a text so that a POSIX shell reads it as one word, whatever is in it.
+///
+/// ```
+/// use replica::node::quote;
+/// assert_eq!(quote("plain-1.0"), "plain-1.0");
+/// assert_eq!(quote("it's"), r"'it'\''s'");
+/// assert_eq!(quote(""), "''");
+/// ```
+pub fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with(['=', '~']) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Quotes a path of a node, where a leading `~/` stands for the node's home.
+pub fn quote_path(path: &str) -> String {
+    match path.strip_prefix("~/") {
+        Some(rest) => format!("\"$HOME\"/{}", quote(rest)),
+        None if path == "~" => "\"$HOME\"".to_owned(),
+        None => quote(path),
+    }
+}

@@ -1,0 +1,128 @@
+//! A node as a manifest declares it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeDeclaration {
+    /// How it is reached: `user@host`, `user@host:port`, an alias of `~/.ssh/config`, or `local`
+    /// for this machine.
+    pub ssh: Reach,
+    /// Its addresses by network: `{lan: 192.168.1.76, fabric: 192.168.100.10}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<String, String>,
+}
+
+/// How a node is reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(into = "String")]
+#[schemars(with = "String")]
+pub enum Reach {
+    /// It is this machine.
+    Local,
+    /// By SSH.
+    Ssh {
+        /// The user, where the manifest names one.
+        user: Option<String>,
+        /// A host name, an address, or an alias of the SSH configuration.
+        host: String,
+        /// The port, where the manifest names one.
+        port: Option<u16>,
+    },
+}
+
+/// Says why a text does not say how a node is reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a way to reach a node: write `user@host`, `user@host:port`, an alias of ~/.ssh/config, or `local`"
+)]
+pub struct InvalidReach(String);
+
+impl FromStr for Reach {
+    type Err = InvalidReach;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReach> {
+        let invalid = || InvalidReach(text.to_owned());
+        if text == "local" {
+            return Ok(Reach::Local);
+        }
+        let (user, rest) = match text.rsplit_once('@') {
+            Some(("", _)) => return Err(invalid()),
+            Some((user, rest)) => (Some(user.to_owned()), rest),
+            None => (None, text),
+        };
+        // `[::1]:22` and `::1` are addresses too.
+        let (host, port) = if let Some(inner) = rest.strip_prefix('[') {
+            let (host, after) = inner.split_once(']').ok_or_else(invalid)?;
+            match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if after.is_empty() => (host, None),
+                None => return Err(invalid()),
+            }
+        } else {
+            match rest.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (rest, None),
+            }
+        };
+        let port = match port.map(str::parse::<u16>) {
+            None => None,
+            Some(Ok(port)) if port > 0 => Some(port),
+            Some(_) => return Err(invalid()),
+        };
+        let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/';
+        // A leading dash would be read as an option by `ssh -G`.
+        if host.is_empty() || host.starts_with('-') || !host.chars().all(plain) {
+            return Err(invalid());
+        }
+        if user
+            .as_deref()
+            .is_some_and(|u| u.starts_with('-') || !u.chars().all(plain))
+        {
+            return Err(invalid());
+        }
+        Ok(Reach::Ssh {
+            user,
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reach::Local => f.write_str("local"),
+            Reach::Ssh { user, host, port } => {
+                if let Some(user) = user {
+                    write!(f, "{user}@")?;
+                }
+                match port {
+                    Some(port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+                    Some(port) => write!(f, "{host}:{port}"),
+                    None => f.write_str(host),
+                }
+            }
+        }
+    }
+}
+
+impl From<Reach> for String {
+    fn from(reach: Reach) -> Self {
+        reach.to_string()
+    }
+}
+
+impl<'de> Deserialize<'de> for Reach {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        String::deserialize(input)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,157 @@
+//! What is to become of one thing, and why.
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::Address;
+
+/// What is done to a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is as declared.
+    Keep,
+    /// It is not there and will be.
+    Create,
+    /// It changes while it goes on serving.
+    Update,
+    /// It is stopped, and started as declared.
+    Replace,
+    /// It is removed.
+    Destroy,
+    /// Nothing can be done until somebody removes what is in the way.
+    Blocked,
+}
+
+impl Action {
+    /// Returns the sign that stands before the address in a plan, readable without colour.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Action::Keep => "=",
+            Action::Create => "+",
+            Action::Update => "~",
+            Action::Replace => "-/+",
+            Action::Destroy => "-",
+            Action::Blocked => "!",
+        }
+    }
+
+    /// Says whether the thing as it runs now comes to an end.
+    pub fn stops(self) -> bool {
+        matches!(self, Action::Replace | Action::Destroy)
+    }
+
+    /// Says whether anything at all is done.
+    pub fn acts(self) -> bool {
+        !matches!(self, Action::Keep | Action::Blocked)
+    }
+}
+
+/// Why a change is planned: a code for machines and words for people. Nothing branches on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// A stable word, such as `absent` or `differs`.
+    pub code: &'static str,
+    /// The reason in a reader's terms: a fragment, lower case, no full stop.
+    pub text: String,
+}
+
+impl Reason {
+    /// Returns a reason.
+    pub fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+}
+
+/// What a field will hold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Planned {
+    /// Exactly this.
+    Known(Value),
+    /// Something that only the apply can tell, such as a pid.
+    AfterApply,
+    /// Nothing: the field goes away.
+    Gone,
+}
+
+impl Serialize for Planned {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Planned::Known(value) => value.serialize(out),
+            Planned::AfterApply => out.serialize_str("(known after apply)"),
+            Planned::Gone => out.serialize_none(),
+        }
+    }
+}
+
+/// One field that differs: what it holds and what it will hold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Field {
+    /// Where it stands in the thing's specification: `args.max_num_seqs`.
+    pub path: String,
+    /// What it holds now; nothing where it is not there.
+    pub old: Option<Value>,
+    /// What it will hold.
+    pub new: Planned,
+    /// Says whether this difference alone forces a replacement.
+    pub forces_replacement: bool,
+}
+
+/// What is to become of one thing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// The thing.
+    pub address: Address,
+    /// The node that holds it.
+    pub node: Option<crate::name::NodeName>,
+    /// What is done to it.
+    pub action: Action,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What differs, field by field.
+    pub fields: Vec<Field>,
+    /// A short description of the thing as it is or will be, for the line in the plan:
+    /// `0.13.0+cu130, as declared`, `pid 4711, port 8100`.
+    pub summary: String,
+}
+
+impl Change {
+    /// Returns a change without fields.
+    pub fn new(address: &Address, action: Action, reasons: Vec<Reason>) -> Self {
+        Self {
+            address: address.clone(),
+            node: address.node.clone(),
+            action,
+            reasons,
+            fields: Vec::new(),
+            summary: String::new(),
+        }
+    }
+
+    /// Returns the change that changes nothing.
+    pub fn keep(address: &Address, summary: impl Into<String>) -> Self {
+        Self::new(address, Action::Keep, Vec::new()).described(summary)
+    }
+
+    /// Returns a change that cannot be made, with the reason.
+    pub fn blocked(address: &Address, reason: Reason) -> Self {
+        Self::new(address, Action::Blocked, vec![reason])
+    }
+
+    /// Adds the short description.
+    #[must_use]
+    pub fn described(mut self, summary: impl Into<String>) -> Self {
+        self.summary = summary.into();
+        self
+    }
+
+    /// Adds the fields that differ.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<Field>) -> Self {
+        self.fields = fields;
+        self
+    }
+}

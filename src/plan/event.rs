@@ -1,0 +1,85 @@
+//! What happens while a plan is carried out, as data; the views are its readers.
+
+use std::time::Duration;
+
+use super::{Address, Change};
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A change begins.
+    Started {
+        /// The change.
+        change: Change,
+    },
+    /// Something is under way: `weights 3/4`, `2 requests in flight`.
+    Progress {
+        /// The thing.
+        address: Address,
+        /// What is being done, in one or two words: `starting`, `draining`.
+        phase: String,
+        /// The detail that changes: may be empty.
+        detail: String,
+    },
+    /// A change is complete, and was seen to be.
+    Finished {
+        /// The thing.
+        address: Address,
+        /// What was seen: `pid 4711, ready in 3.2 s`.
+        outcome: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A change failed.
+    Failed {
+        /// The thing.
+        address: Address,
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// A change was not tried.
+    Skipped {
+        /// The thing.
+        address: Address,
+        /// Why: the address of what failed before it, or an interrupt.
+        because: String,
+    },
+    /// A line of talk that belongs to no change, such as a node that answers late.
+    Note(String),
+}
+
+/// Why a step failed, with what a person needs to go on.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Failure {
+    /// The cause, one line: lower case, no full stop.
+    pub message: String,
+    /// The last lines of the log that belongs to it, oldest first; at most twenty.
+    pub log: Vec<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Returns a failure with its cause alone.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            log: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the last lines of a log.
+    #[must_use]
+    pub fn logged(mut self, log: Vec<String>) -> Self {
+        self.log = log;
+        self
+    }
+}

@@ -1,0 +1,67 @@
+//! Plain data that every room shares: what is to become of each thing, and in which order.
+
+mod address;
+mod change;
+mod event;
+mod step;
+
+use serde::Serialize;
+
+pub use address::{Address, InvalidAddress};
+pub use change::{Action, Change, Field, Planned, Reason};
+pub use event::{Event, Failure};
+pub use step::{Effect, Step, StepId};
+
+/// Everything that is to be done, in an order in which it can be done.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What becomes of each thing, keeps included, in the order of their needs.
+    pub changes: Vec<Change>,
+    /// The steps, each after everything that it waits for.
+    pub steps: Vec<Step>,
+    /// The nodes that did not answer, each with the reason in one line.
+    pub unreachable: Vec<(crate::name::NodeName, String)>,
+    /// What runs on the nodes that is not ours and that a reader should know of.
+    pub foreign: Vec<String>,
+}
+
+/// How many things each action touches.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields are the actions")]
+pub struct Summary {
+    pub keep: usize,
+    pub create: usize,
+    pub update: usize,
+    pub replace: usize,
+    pub destroy: usize,
+    pub blocked: usize,
+}
+
+impl Plan {
+    /// Counts the changes by their action.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for change in &self.changes {
+            let count = match change.action {
+                Action::Keep => &mut summary.keep,
+                Action::Create => &mut summary.create,
+                Action::Update => &mut summary.update,
+                Action::Replace => &mut summary.replace,
+                Action::Destroy => &mut summary.destroy,
+                Action::Blocked => &mut summary.blocked,
+            };
+            *count += 1;
+        }
+        summary
+    }
+
+    /// Says whether every thing is as declared.
+    pub fn is_converged(&self) -> bool {
+        self.unreachable.is_empty() && self.changes.iter().all(|c| c.action == Action::Keep)
+    }
+
+    /// Says whether there is anything to do.
+    pub fn has_work(&self) -> bool {
+        self.changes.iter().any(|c| c.action.acts())
+    }
+}

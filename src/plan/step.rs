@@ -1,0 +1,66 @@
+//! One effect on one node, and what it waits for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::load::Job;
+use crate::node::{Launch, Ready, Stop};
+use crate::proxy::control;
+
+use super::Address;
+
+/// The number of a step in its plan.
+pub type StepId = usize;
+
+/// One effect, to be performed when everything in `after` is done.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its number: its place in [`super::Plan::steps`].
+    pub id: StepId,
+    /// The thing that it is done for; its node is where it is performed.
+    pub address: Address,
+    /// What is done.
+    pub effect: Effect,
+    /// The steps that must be done first.
+    pub after: Vec<StepId>,
+}
+
+/// The verbs of a node. A new kind of thing is made of these; it adds none.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Puts a file of this machine on the node.
+    Upload {
+        /// The file here.
+        source: PathBuf,
+        /// Where it goes: absolute, or `~/…` for the node's home.
+        target: String,
+        /// The digest of its content, in hex; checked on the node before it takes its place.
+        sha256: String,
+    },
+    /// Removes files of ours.
+    Remove {
+        /// What is removed: absolute, or `~/…`.
+        paths: Vec<String>,
+    },
+    /// Starts a process of ours, marked.
+    Start(Box<Launch>),
+    /// Ends a process of ours and everything it started.
+    Stop(Stop),
+    /// Waits until what was started answers and is what was started.
+    Await(Box<Ready>),
+    /// Says something to a running process of ours through its control socket.
+    Tell {
+        /// The address of the process.
+        to: Address,
+        /// The program that speaks to it: absolute, or `~/…`.
+        program: String,
+        /// The folder that holds its control socket: absolute, or `~/…`.
+        folder: String,
+        /// What is said.
+        request: Box<control::Request>,
+        /// How long the answer may take; nothing for as long as it takes.
+        timeout: Option<Duration>,
+    },
+    /// Measures, from this machine.
+    Measure(Box<Job>),
+}

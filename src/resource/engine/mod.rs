@@ -1,0 +1,5 @@
+//! The room of the engine.
+
+mod declared;
+
+pub use declared::*;

@@ -1,0 +1,47 @@
+//! An instance as a manifest declares it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::name::{EngineName, ModelName, NodeName, Port};
+use crate::resource::environment::EnvValue;
+
+/// One running server: an engine that serves a model on a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceDeclaration {
+    /// The node that it runs on.
+    pub node: NodeName,
+    /// The port that it listens on.
+    pub port: Port,
+    /// The engine that runs it.
+    pub engine: EngineName,
+    /// The model that it serves. A simulated engine takes any name.
+    pub model: ModelName,
+    /// The address that it listens on; by default the one by which the proxy reaches the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// vLLM arguments beyond, or instead of, the engine's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, Value>,
+    /// Environment beyond, or instead of, the engine's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvValue>,
+    /// Seconds that loading may take while its log stands still.
+    #[serde(default = "ready_timeout")]
+    pub ready_timeout: u32,
+    /// Seconds that it may take to end after SIGTERM, before its whole session is killed.
+    #[serde(default = "stop_timeout")]
+    pub stop_timeout: u32,
+}
+
+fn ready_timeout() -> u32 {
+    900
+}
+
+fn stop_timeout() -> u32 {
+    15
+}

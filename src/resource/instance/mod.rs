@@ -1,0 +1,5 @@
+//! The room of the instance.
+
+mod declared;
+
+pub use declared::*;

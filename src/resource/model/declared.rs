@@ -1,0 +1,20 @@
+//! A model as a manifest declares it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A revision of a model in the Hugging Face cache of the nodes that serve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDeclaration {
+    /// The repository: `meta-llama/Llama-3.1-8B-Instruct`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub repo: String,
+    /// The commit, 40 hex digits; without it, what the node's `refs/main` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{40}$"))]
+    pub revision: Option<String>,
+    /// The cache on the node, where it is not the one that the Hugging Face tools would use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+}

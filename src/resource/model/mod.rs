@@ -1,0 +1,5 @@
+//! The room of the model.
+
+mod declared;
+
+pub use declared::*;

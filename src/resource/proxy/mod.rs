@@ -1,0 +1,5 @@
+//! The room of the proxy.
+
+mod declared;
+
+pub use declared::*;

@@ -1,0 +1,1 @@
+//! A vLLM look-alike with continuous batching, for machines without a GPU.
