@@ -1,1 +1,16 @@
-//! The corridor: observe, decide, execute. It names no kind.
+//! The corridor: observe (ask), decide (pure), execute (walk). It names no kind.
+//!
+//! ```text
+//! observe(fleet, resources)          -> Observation      one round trip a node
+//! decide(resources, &observation)    -> Plan             pure and deterministic
+//! execute(&plan, world, events)      -> Report           steps out to nodes, events back
+//! observe, decide again              -> all keep         the last word is what was seen
+//! ```
+
+mod decide;
+mod execute;
+mod observe;
+
+pub use decide::decide;
+pub use execute::{Interrupt, Report, Say, World, execute};
+pub use observe::observe;

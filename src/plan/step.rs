@@ -21,8 +21,10 @@ pub struct Step {
     pub address: Address,
     /// What is done.
     pub effect: Effect,
-    /// The steps that must be done first.
+    /// The steps that must have succeeded first.
     pub after: Vec<StepId>,
+    /// The steps that must have ended first, however they ended.
+    pub behind: Vec<StepId>,
 }
 
 /// The verbs of a node. A new kind of thing is made of these; it adds none.

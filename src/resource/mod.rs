@@ -1,8 +1,23 @@
 //! The rooms: one for each kind of thing that a manifest declares.
+//!
+//! A room holds a kind's declaration, its questions to a node, its comparison and its effects. To
+//! add a kind: write its room, add its field to [`crate::manifest::Topology`], and its line to
+//! [`Catalogue`].
 
 pub mod benchmark;
+mod catalogue;
+mod contract;
 pub mod engine;
 pub mod environment;
 pub mod instance;
+mod leftover;
 pub mod model;
+mod place;
+pub mod process;
+pub mod program;
 pub mod proxy;
+
+pub use catalogue::{Catalogue, Paths, binaries};
+pub use contract::{Answers, Observation, Question, Resource};
+pub use leftover::Leftover;
+pub use place::{Folder, Place};

@@ -1,5 +1,192 @@
-//! The room of the benchmark.
+//! The room of the benchmark: a measurement to have.
+//!
+//! It is as declared when there is a valid result whose fingerprint equals that of this job
+//! against these targets. What it rests on is compared by specification and not by process: a
+//! server that was killed and started again as it was needs no new measurement.
 
 mod declared;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 pub use declared::*;
+use serde_json::json;
+
+use super::contract::{Observation, Question, Resource};
+use super::instance::Instance;
+use super::process::fingerprint;
+use super::proxy::Proxy;
+use crate::load::{Endpoint, Job, Latest, Target};
+use crate::name::{BenchmarkName, TopologyName};
+use crate::plan::{Action, Address, Change, Effect, Reason};
+
+/// What this kind is called.
+pub const KIND: &str = "benchmark";
+
+/// A measurement to have of a topology.
+pub struct Benchmark {
+    address: Address,
+    topology: TopologyName,
+    name: BenchmarkName,
+    declared: BenchmarkDeclaration,
+    instances: Vec<Arc<Instance>>,
+    proxy: Option<Arc<Proxy>>,
+    files: Files,
+    latest: Option<Latest>,
+}
+
+/// Where a measurement reads and writes.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The folder of results.
+    pub results: PathBuf,
+    /// The folder of the manifest, which the paths in it are relative to.
+    pub manifest: PathBuf,
+}
+
+impl Benchmark {
+    /// Returns the benchmark, with the newest result that there is.
+    pub fn new(
+        topology: &TopologyName,
+        name: &BenchmarkName,
+        declared: &BenchmarkDeclaration,
+        instances: Vec<Arc<Instance>>,
+        proxy: Option<Arc<Proxy>>,
+        files: Files,
+    ) -> Self {
+        let latest = crate::load::latest(&files.results, topology.as_str(), name.as_str());
+        Self {
+            address: Address::nowhere(KIND, name.as_str()),
+            topology: topology.clone(),
+            name: name.clone(),
+            declared: declared.clone(),
+            instances,
+            proxy,
+            files,
+            latest,
+        }
+    }
+
+    fn fingerprint(&self, seen: &Observation) -> String {
+        let mut instances: Vec<_> = self
+            .instances
+            .iter()
+            .map(|instance| json!([instance.address(), instance.fingerprint(seen)]))
+            .collect();
+        instances.sort_by_key(ToString::to_string);
+        fingerprint(&json!({
+            "job": {
+                "prompts": self.declared.prompts,
+                "load": self.declared.load,
+                "max_tokens": self.declared.max_tokens,
+                "warmup": self.declared.warmup,
+            },
+            "proxy": self.proxy.as_ref().map(|proxy| proxy.fingerprint()),
+            "instances": instances,
+        }))
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match &self.proxy {
+            Some(proxy) => Endpoint {
+                authority: proxy.authority(),
+                is_proxy: true,
+                policy: Some(proxy.policy()),
+            },
+            None => Endpoint {
+                authority: self
+                    .instances
+                    .first()
+                    .map(|i| i.authority())
+                    .unwrap_or_default(),
+                is_proxy: false,
+                policy: None,
+            },
+        }
+    }
+
+    fn job(&self, seen: &Observation) -> Job {
+        let Prompts::Inline(prompts) = &self.declared.prompts;
+        let relative = |path: &PathBuf| self.files.manifest.join(path);
+        let first = self.instances.first();
+        Job {
+            name: self.name.to_string(),
+            topology: self.topology.to_string(),
+            fingerprint: self.fingerprint(seen),
+            endpoint: self.endpoint(),
+            instances: self.instances.iter().map(|i| target(i, seen)).collect(),
+            model: first
+                .map(|i| i.served_model().to_owned())
+                .unwrap_or_default(),
+            prompts: prompts.clone(),
+            load: self.declared.load.clone(),
+            max_tokens: self.declared.max_tokens,
+            warmup: self.declared.warmup,
+            timeout_s: self.declared.timeout,
+            api_key_env: first.and_then(|i| i.api_key_env()),
+            baseline: self.declared.baseline.as_ref().map(relative),
+            save: self.declared.save.as_ref().map(relative),
+            results: self.files.results.clone(),
+            provenance: json!({
+                "name": self.topology,
+                "instances": self.instances.iter().map(|i| i.provenance(seen)).collect::<Vec<_>>(),
+                "proxy": self.proxy.as_ref().map(|p| json!({
+                    "address": p.address(), "authority": p.authority(), "policy": p.policy(),
+                })),
+            }),
+        }
+    }
+}
+
+fn target(instance: &Arc<Instance>, seen: &Observation) -> Target {
+    Target {
+        name: instance.name().to_string(),
+        authority: instance.authority(),
+        nonce: instance.planned_mark(seen).nonce(),
+        max_num_seqs: instance.max_num_seqs(),
+    }
+}
+
+impl Resource for Benchmark {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        let instances = self.instances.iter().map(|i| i.address().clone());
+        let proxy = self.proxy.iter().map(|p| p.address().clone());
+        instances.chain(proxy).collect()
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        Vec::new()
+    }
+
+    fn compare(&self, seen: &Observation) -> Change {
+        let run = |reason| Change::new(&self.address, Action::Create, vec![reason]);
+        match &self.latest {
+            None => run(Reason::new("absent", "there is no result yet")),
+            Some(latest) if latest.fingerprint != self.fingerprint(seen) => run(Reason::new(
+                "differs",
+                "the newest result is of something else",
+            )),
+            Some(latest) if !latest.valid => run(Reason::new(
+                "invalid",
+                "the newest result cannot be believed",
+            )),
+            Some(latest) => Change::keep(&self.address, latest.summary()),
+        }
+    }
+
+    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
+        if change.action.acts() {
+            vec![Effect::Measure(Box::new(self.job(seen)))]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn is_measurement(&self) -> bool {
+        true
+    }
+}

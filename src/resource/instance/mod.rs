@@ -1,5 +1,333 @@
-//! The room of the instance.
+//! The room of the instance: one running server, real or simulated.
+//!
+//! It is found by its mark, compared by the specification that it carries, and believed only when
+//! the process that answers is the one that was started.
 
+mod argv;
 mod declared;
+mod launch;
+mod log;
+mod spec;
+
+use std::sync::Arc;
 
 pub use declared::*;
+
+use super::contract::{Observation, Question, Resource};
+use super::engine::{self, EngineDeclaration};
+use super::model::{self, ModelDeclaration};
+use super::place::{Folder, Place};
+use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
+use super::program::Program;
+use crate::name::{InstanceName, NodeName, TopologyName};
+use crate::plan::{Action, Address, Change, Effect, Reason};
+
+/// What this kind is called.
+pub const KIND: &str = "instance";
+
+/// A server that a node is to run.
+pub struct Instance {
+    address: Address,
+    topology: TopologyName,
+    name: InstanceName,
+    node: NodeName,
+    /// The address that it listens on, and by which others reach it.
+    host: String,
+    declared: InstanceDeclaration,
+    engine: EngineDeclaration,
+    /// The model, where the engine is a real one.
+    model: Option<ModelDeclaration>,
+    /// The program that simulates it, where the engine is a simulated one.
+    program: Option<Arc<Program>>,
+    folder: Folder,
+}
+
+/// What an instance is made of, all looked up in one topology.
+pub struct Parts {
+    /// The topology.
+    pub topology: TopologyName,
+    /// Its name.
+    pub name: InstanceName,
+    /// The address that it listens on.
+    pub host: String,
+    /// As it is declared.
+    pub declared: InstanceDeclaration,
+    /// Its engine.
+    pub engine: EngineDeclaration,
+    /// Its model, where the engine is a real one.
+    pub model: Option<ModelDeclaration>,
+    /// The program on its node, where the engine is a simulated one.
+    pub program: Option<Arc<Program>>,
+}
+
+impl Instance {
+    /// Returns the instance that these parts make.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            address: Address::on(&parts.declared.node, KIND, Some(parts.name.as_str())),
+            folder: Folder::of(parts.topology.as_str()),
+            node: parts.declared.node.clone(),
+            topology: parts.topology,
+            name: parts.name,
+            host: parts.host,
+            declared: parts.declared,
+            engine: parts.engine,
+            model: parts.model,
+            program: parts.program,
+        }
+    }
+
+    /// Returns its name.
+    pub fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    /// Returns `host:port`, by which others reach it.
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.declared.port.get())
+    }
+
+    /// Returns the model's name, as clients say it.
+    pub fn served_model(&self) -> &str {
+        self.declared.model.as_str()
+    }
+
+    /// Returns how many requests its engine runs at once, where the manifest says so.
+    pub fn max_num_seqs(&self) -> Option<u32> {
+        let args = self.args();
+        let value = args.get("max_num_seqs")?.as_u64()?;
+        u32::try_from(value).ok()
+    }
+
+    /// Returns the mark of the server that runs now, if one leads its session.
+    pub fn running_mark(&self, seen: &Observation) -> Option<Mark> {
+        let table = ProcessTable::read(seen.of(&self.node)?);
+        let sessions = table.of(self.topology.as_str(), &self.address);
+        let leader = sessions.iter().find(|session| session.leader().is_some())?;
+        Some(leader.mark.clone())
+    }
+
+    /// Returns the mark of the server that will run once the plan is carried out.
+    pub fn planned_mark(&self, seen: &Observation) -> Mark {
+        let stays = matches!(self.compare(seen).action, Action::Keep | Action::Update);
+        match self.running_mark(seen) {
+            Some(mark) if stays => mark,
+            _ => self.next_mark(seen),
+        }
+    }
+
+    /// Returns the digest of what it is to be, for results that rest on it.
+    pub fn fingerprint(&self, seen: &Observation) -> String {
+        fingerprint(&self.spec(seen))
+    }
+
+    /// Returns what a result says of it: what runs, where, as which process of which boot.
+    pub fn provenance(&self, seen: &Observation) -> serde_json::Value {
+        let mut found = serde_json::json!({
+            "name": self.name,
+            "node": self.node,
+            "spec": self.spec(seen),
+            "mark": self.planned_mark(seen).to_string(),
+        });
+        let Some(answers) = seen.of(&self.node) else {
+            return found;
+        };
+        let table = ProcessTable::read(answers);
+        let sessions = table.of(self.topology.as_str(), &self.address);
+        if let Some(leader) = sessions.iter().find_map(|session| session.leader()) {
+            found["pid"] = leader.pid.into();
+            found["start_time"] = leader.start.into();
+            found["command"] = leader.command.clone().into();
+        }
+        found["boot_id"] = table.boot_id.clone().into();
+        found["system"] = Place::read(&self.folder, answers).system.into();
+        found
+    }
+
+    fn next_mark(&self, seen: &Observation) -> Mark {
+        let generation = seen.of(&self.node).map_or(0, |answers| {
+            let table = ProcessTable::read(answers);
+            let running = table.of(self.topology.as_str(), &self.address);
+            let marked = running.first().map_or(0, |session| session.mark.generation);
+            marked.max(Place::read(&self.folder, answers).last_generation(&self.address))
+        });
+        Mark::new(
+            &self.topology,
+            &self.address,
+            generation + 1,
+            self.fingerprint(seen),
+        )
+    }
+
+    /// Compares what runs with what is to run, the port being free for it.
+    fn compare_running(&self, seen: &Observation, table: &ProcessTable, place: &Place) -> Change {
+        let sessions = table.of(self.topology.as_str(), &self.address);
+        let leaders: Vec<_> = sessions.iter().filter(|s| s.leader().is_some()).collect();
+        match leaders.as_slice() {
+            [] if sessions.is_empty() => self.create(place),
+            [] => self.replace_orphans(&sessions),
+            [one] => self.compare_one(seen, table, one),
+            several => {
+                let text = format!("{} servers run as this one", several.len());
+                self.replace(vec![Reason::new("duplicate", text)])
+            }
+        }
+    }
+
+    fn compare_one(&self, seen: &Observation, table: &ProcessTable, session: &Session) -> Change {
+        let fields = differences(&session.spec, &self.spec(seen));
+        let pid = session.leader().map_or(0, |leader| leader.pid);
+        let summary = format!("pid {pid}, port {}", self.declared.port);
+        if !fields.is_empty() {
+            let reason = Reason::new("differs", "its specification changed");
+            return self
+                .replace(vec![reason])
+                .with_fields(fields)
+                .described(summary);
+        }
+        let listens = table
+            .listeners_on(self.declared.port.get())
+            .any(|listener| {
+                listener
+                    .owners
+                    .iter()
+                    .any(|owner| owner.session == session.id)
+            });
+        if listens {
+            return Change::keep(&self.address, summary);
+        }
+        let reason = Reason::new("not_ready", "it runs but does not listen yet");
+        Change::new(&self.address, Action::Update, vec![reason]).described(summary)
+    }
+
+    fn create(&self, place: &Place) -> Change {
+        let reason = match place.last_generation(&self.address) {
+            0 => Reason::new("absent", "it does not run"),
+            generation => Reason::new(
+                "gone",
+                format!("its process is gone; the log of start {generation} remains"),
+            ),
+        };
+        Change::new(&self.address, Action::Create, vec![reason])
+            .described(format!("port {}", self.declared.port))
+    }
+
+    fn replace_orphans(&self, sessions: &[&Session]) -> Change {
+        let orphans: Vec<_> = sessions
+            .iter()
+            .flat_map(|session| &session.processes)
+            .collect();
+        let names: Vec<_> = orphans
+            .iter()
+            .map(|o| format!("{} (pid {})", o.name, o.pid))
+            .collect();
+        let text = format!("its server is gone and left behind {}", names.join(", "));
+        self.replace(vec![Reason::new("orphaned", text)])
+            .described(format!("port {}", self.declared.port))
+    }
+
+    fn replace(&self, reasons: Vec<Reason>) -> Change {
+        Change::new(&self.address, Action::Replace, reasons)
+    }
+
+    /// Returns why it cannot be started, whatever else is true.
+    fn obstacles(&self, table: &ProcessTable) -> Vec<Reason> {
+        let port = self.declared.port.get();
+        let own: Vec<_> = table
+            .sessions
+            .iter()
+            .filter(|session| session.mark.topology == self.topology.as_str())
+            .collect();
+        let mut obstacles = Vec::new();
+        if let Some(holder) = table.holder_of(port, &own) {
+            let text = format!("port {port} is held by {holder}");
+            obstacles.push(Reason::new("port_taken", text));
+        }
+        for (variable, source) in self.secrets() {
+            if std::env::var_os(&source).is_none() {
+                let text = format!("{variable} is to come from {source}, which is not set here");
+                obstacles.push(Reason::new("secret_missing", text));
+            }
+        }
+        obstacles
+    }
+}
+
+/// Returns `host:port`, with brackets where the host is an IPv6 address.
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+impl Resource for Instance {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        match &self.program {
+            Some(program) => vec![program.address().clone()],
+            None => vec![
+                Address::on(
+                    &self.node,
+                    engine::KIND,
+                    Some(self.declared.engine.as_str()),
+                ),
+                Address::on(&self.node, model::KIND, Some(self.declared.model.as_str())),
+            ],
+        }
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        vec![process::question(), self.folder.question()]
+    }
+
+    fn compare(&self, seen: &Observation) -> Change {
+        let Some(answers) = seen.of(&self.node) else {
+            return Change::blocked(&self.address, Reason::new("unreachable", "unknown"));
+        };
+        let table = ProcessTable::read(answers);
+        let change = self.compare_running(seen, &table, &Place::read(&self.folder, answers));
+        let obstacles = self.obstacles(&table);
+        // A stranger on the port of a server that runs shares its requests: that is no keep.
+        let matters = |reason: &Reason| change.action.acts() || reason.code == "port_taken";
+        let obstacles: Vec<_> = obstacles.into_iter().filter(matters).collect();
+        if obstacles.is_empty() {
+            return change;
+        }
+        Change::new(&self.address, Action::Blocked, obstacles).described(change.summary)
+    }
+
+    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
+        let ready = |mark: &Mark| Effect::Await(Box::new(self.ready(mark)));
+        let stop = Effect::Stop(self.stop());
+        match change.action {
+            Action::Update => self.running_mark(seen).iter().map(ready).collect(),
+            Action::Create | Action::Replace => {
+                let mark = self.next_mark(seen);
+                let start = Effect::Start(Box::new(self.launch(&mark, seen)));
+                let mut effects = vec![start, ready(&mark)];
+                if change.action == Action::Replace {
+                    effects.insert(0, stop);
+                }
+                effects
+            }
+            Action::Destroy => vec![stop],
+            Action::Keep | Action::Blocked => Vec::new(),
+        }
+    }
+
+    fn exclusive(&self) -> Option<String> {
+        // Loading weights peaks; a simulated engine has none.
+        self.program
+            .is_none()
+            .then(|| format!("the memory of {}", self.node))
+    }
+
+    fn rolls_with(&self) -> Option<String> {
+        Some(self.topology.to_string())
+    }
+}

@@ -1,5 +1,450 @@
-//! The room of the proxy.
+//! The room of the proxy: the one address that clients talk to.
+//!
+//! What it listens on is fixed when it starts; backends, policy and timeouts are told to it over
+//! its control socket while it serves.
 
 mod declared;
+mod served;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 pub use declared::*;
+use serde_json::{Value, json};
+
+use super::contract::{Observation, Question, Resource};
+use super::instance::{self, Instance, authority};
+use super::place::{Folder, Place};
+use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
+use super::program::Program;
+use crate::name::{NodeName, TopologyName};
+use crate::node::{Check, Launch, Ready, Stop};
+use crate::plan::{Action, Address, Change, Effect, Field, Reason};
+use crate::proxy::control::{Backend, BackendState, Config, Request, Status};
+
+/// What this kind is called.
+pub const KIND: &str = "proxy";
+
+/// How long an instance that is ready may take to be seen by the proxy.
+const ADMISSION: Duration = Duration::from_secs(60);
+
+/// How long the proxy may take to answer its control socket when nothing drains.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The proxy of a topology.
+pub struct Proxy {
+    address: Address,
+    topology: TopologyName,
+    node: NodeName,
+    host: String,
+    declared: ProxyDeclaration,
+    backends: Vec<Arc<Instance>>,
+    program: Arc<Program>,
+    folder: Folder,
+}
+
+impl Proxy {
+    /// Returns the proxy before these instances.
+    pub fn new(
+        topology: &TopologyName,
+        host: String,
+        declared: &ProxyDeclaration,
+        backends: Vec<Arc<Instance>>,
+        program: Arc<Program>,
+    ) -> Self {
+        Self {
+            address: Address::on(&declared.node, KIND, None),
+            topology: topology.clone(),
+            node: declared.node.clone(),
+            host,
+            declared: declared.clone(),
+            backends,
+            program,
+            folder: Folder::of(topology.as_str()),
+        }
+    }
+
+    /// Returns `host:port`, by which clients reach it.
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.declared.port.get())
+    }
+
+    /// Returns the instances behind it.
+    pub fn backends(&self) -> &[Arc<Instance>] {
+        &self.backends
+    }
+
+    /// Returns the policy's name.
+    pub fn policy(&self) -> String {
+        let policy = json!(self.declared.policy);
+        match policy {
+            Value::String(name) => name,
+            other => other.to_string(),
+        }
+    }
+
+    /// Returns what it says of itself, where it runs and answers.
+    pub fn status(&self, seen: &Observation) -> Option<Status> {
+        served::read(&self.folder, seen.of(&self.node)?)
+    }
+
+    /// Returns the process that leads its session, where it runs.
+    pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
+        let table = ProcessTable::read(seen.of(&self.node)?);
+        let sessions = table.of(self.topology.as_str(), &self.address);
+        sessions
+            .iter()
+            .find_map(|session| session.leader().cloned())
+    }
+
+    /// Returns the digest of what it is to be, for results that rest on it.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&json!({
+            "listen": {"host": self.host, "port": self.declared.port},
+            "policy": self.declared.policy,
+            "timeouts": self.declared.timeouts,
+            "backends": self.backends.iter().map(|b| b.name()).collect::<Vec<_>>(),
+        }))
+    }
+
+    /// Returns what it is when it starts: everything that only a restart can change.
+    fn spec(&self, seen: &Observation) -> Value {
+        json!({
+            "listen": {"host": self.host, "port": self.declared.port},
+            "program": self.program.binary(seen).map(|binary| &binary.sha256),
+        })
+    }
+
+    fn next_mark(&self, seen: &Observation) -> Mark {
+        let generation = seen.of(&self.node).map_or(0, |answers| {
+            let table = ProcessTable::read(answers);
+            let running = table.of(self.topology.as_str(), &self.address);
+            let marked = running.first().map_or(0, |session| session.mark.generation);
+            marked.max(Place::read(&self.folder, answers).last_generation(&self.address))
+        });
+        Mark::new(
+            &self.topology,
+            &self.address,
+            generation + 1,
+            fingerprint(&self.spec(seen)),
+        )
+    }
+
+    fn backend(instance: &Instance, seen: &Observation) -> Backend {
+        Backend {
+            name: instance.name().to_string(),
+            authority: instance.authority(),
+            nonce: instance.planned_mark(seen).nonce(),
+        }
+    }
+
+    fn config(&self, generation: u64, seen: &Observation) -> Config {
+        Config {
+            generation,
+            backends: self
+                .backends
+                .iter()
+                .map(|b| Self::backend(b, seen))
+                .collect(),
+            policy: self.declared.policy.clone(),
+            timeouts: self.declared.timeouts.clone(),
+        }
+    }
+
+    fn compare_running(&self, seen: &Observation, session: &Session) -> Change {
+        let pid = session.leader().map_or(0, |leader| leader.pid);
+        let summary = format!("pid {pid}, port {}", self.declared.port);
+        let fields = differences(&session.spec, &self.spec(seen));
+        if !fields.is_empty() {
+            let reason = Reason::new("differs", "what it listens on, or its program, changed");
+            return Change::new(&self.address, Action::Replace, vec![reason])
+                .with_fields(fields)
+                .described(summary);
+        }
+        let Some(status) = self.status(seen) else {
+            let reason = Reason::new("silent", "it runs but its control socket does not answer");
+            return Change::new(&self.address, Action::Replace, vec![reason]).described(summary);
+        };
+        self.compare_served(seen, &status).described(summary)
+    }
+
+    fn compare_served(&self, seen: &Observation, status: &Status) -> Change {
+        let fields = self.served_differences(seen, status);
+        let mut reasons = Vec::new();
+        if !fields.is_empty() {
+            let what = if status.config.is_some() {
+                "what it serves changed"
+            } else {
+                "it serves nothing yet"
+            };
+            reasons.push(Reason::new("differs", what));
+        }
+        for name in self.waiting_backends(seen, status) {
+            reasons.push(Reason::new(
+                "not_routed",
+                format!("{name} is not served from yet"),
+            ));
+        }
+        if reasons.is_empty() {
+            return Change::keep(&self.address, "");
+        }
+        Change::new(&self.address, Action::Update, reasons).with_fields(fields)
+    }
+
+    /// Compares what it serves with what it is to serve. The nonce of a backend is compared only
+    /// where the instance runs as declared: one that is about to be started anew is told then.
+    fn served_differences(&self, seen: &Observation, status: &Status) -> Vec<Field> {
+        let served = status.config.as_ref();
+        let old = served.map_or_else(|| json!({}), |config| self.described(config, seen));
+        let new = self.described(&self.config(0, seen), seen);
+        let mut fields = differences(&old, &new);
+        for field in &mut fields {
+            field.forces_replacement = false;
+        }
+        fields
+    }
+
+    fn described(&self, config: &Config, seen: &Observation) -> Value {
+        let backends: serde_json::Map<_, _> = config
+            .backends
+            .iter()
+            .map(|backend| {
+                let known = self.backends.iter().any(|instance| {
+                    instance.name().as_str() == backend.name
+                        && instance.running_mark(seen).as_ref()
+                            == Some(&instance.planned_mark(seen))
+                });
+                let nonce = if known {
+                    json!(backend.nonce)
+                } else {
+                    Value::Null
+                };
+                let shown = json!({"authority": backend.authority, "nonce": nonce});
+                (backend.name.clone(), shown)
+            })
+            .collect();
+        json!({"policy": config.policy, "timeouts": config.timeouts, "backends": backends})
+    }
+
+    /// Returns the backends that run as declared and that the proxy knows but does not serve from.
+    fn waiting_backends(&self, seen: &Observation, status: &Status) -> Vec<String> {
+        let waits = |instance: &&Arc<Instance>| {
+            let state = status
+                .backends
+                .get(instance.name().as_str())
+                .map(|b| b.state);
+            state.is_some_and(|state| state != BackendState::Ready)
+                && instance.compare(seen).action == Action::Keep
+        };
+        let waiting = self.backends.iter().filter(waits);
+        waiting
+            .map(|instance| instance.name().to_string())
+            .collect()
+    }
+
+    fn tell(&self, request: Request, timeout: Option<Duration>, seen: &Observation) -> Effect {
+        Effect::Tell {
+            to: self.address.clone(),
+            program: self.program.path(seen),
+            folder: self.folder.file("run"),
+            request: Box::new(request),
+            timeout,
+        }
+    }
+
+    fn launch(&self, mark: &Mark, seen: &Observation) -> Launch {
+        let port = self.declared.port.to_string();
+        let words = [
+            "proxy",
+            "--host",
+            &self.host,
+            "--port",
+            &port,
+            "--control",
+            served::SOCKET,
+        ];
+        Launch {
+            address: self.address.clone(),
+            mark: mark.to_string(),
+            spec: self.spec(seen).to_string(),
+            argv: std::iter::once(self.program.path(seen))
+                .chain(words.map(str::to_owned))
+                .collect(),
+            env: [].into(),
+            secret_env: self
+                .backends
+                .iter()
+                .find_map(|instance| instance.api_key_env())
+                .map(|source| ("REPLICA_API_KEY".to_owned(), source))
+                .into_iter()
+                .collect(),
+            folder: self.folder.file("run"),
+            log: self.folder.log(&self.address, mark.generation),
+        }
+    }
+
+    fn ready(&self, mark: &Mark) -> Ready {
+        Ready {
+            address: self.address.clone(),
+            mark: mark.to_string(),
+            host: self.host.clone(),
+            port: self.declared.port.get(),
+            log: self.folder.log(&self.address, mark.generation),
+            checks: vec![Check {
+                shows: "the health check",
+                path: "/health".to_owned(),
+                body: None,
+                api_key_env: None,
+                contains: None,
+            }],
+            patience: ANSWER,
+            read_log: |_| None,
+        }
+    }
+
+    fn stop(&self) -> Stop {
+        Stop {
+            address: self.address.clone(),
+            mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
+            ports: vec![self.declared.port.get()],
+            grace: Duration::from_secs(30),
+        }
+    }
+
+    fn start(&self, seen: &Observation) -> Vec<Effect> {
+        let mark = self.next_mark(seen);
+        vec![
+            Effect::Start(Box::new(self.launch(&mark, seen))),
+            Effect::Await(Box::new(self.ready(&mark))),
+            self.tell(Request::Configure(self.config(1, seen)), Some(ANSWER), seen),
+        ]
+    }
+
+    fn update(&self, seen: &Observation) -> Vec<Effect> {
+        let Some(status) = self.status(seen) else {
+            return Vec::new();
+        };
+        let mut effects = Vec::new();
+        if !self.served_differences(seen, &status).is_empty() {
+            let generation = status.config.as_ref().map_or(0, |config| config.generation) + 1;
+            // What leaves is drained first, however long its last request takes.
+            effects.push(self.tell(
+                Request::Configure(self.config(generation, seen)),
+                None,
+                seen,
+            ));
+        }
+        for instance in &self.backends {
+            let waiting = self.waiting_backends(seen, &status);
+            if waiting.iter().any(|name| name == instance.name().as_str()) {
+                let admit = Request::Admit(Self::backend(instance, seen));
+                effects.push(self.tell(admit, Some(ADMISSION), seen));
+            }
+        }
+        effects
+    }
+
+    /// Returns the instance at an address, if the proxy serves from it now.
+    fn served_instance(&self, other: &Address, seen: &Observation) -> Option<String> {
+        if other.kind != instance::KIND {
+            return None;
+        }
+        let name = other.name.as_ref()?;
+        let config = self.status(seen)?.config?;
+        config
+            .backends
+            .iter()
+            .find(|b| &b.name == name)
+            .map(|b| b.name.clone())
+    }
+}
+
+impl Resource for Proxy {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        vec![self.program.address().clone()]
+    }
+
+    fn follows(&self) -> Vec<Address> {
+        self.backends
+            .iter()
+            .map(|instance| instance.address().clone())
+            .collect()
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        vec![
+            process::question(),
+            self.folder.question(),
+            served::question(&self.folder),
+        ]
+    }
+
+    fn compare(&self, seen: &Observation) -> Change {
+        let Some(answers) = seen.of(&self.node) else {
+            return Change::blocked(&self.address, Reason::new("unreachable", "unknown"));
+        };
+        let table = ProcessTable::read(answers);
+        let sessions = table.of(self.topology.as_str(), &self.address);
+        let port = self.declared.port.get();
+        let ours: Vec<_> = table
+            .sessions
+            .iter()
+            .filter(|session| session.mark.topology == self.topology.as_str())
+            .collect();
+        if let Some(holder) = table.holder_of(port, &ours) {
+            let text = format!("port {port} is held by {holder}");
+            return Change::blocked(&self.address, Reason::new("port_taken", text));
+        }
+        match sessions.as_slice() {
+            [] => {
+                let reason = match Place::read(&self.folder, answers).last_generation(&self.address)
+                {
+                    0 => Reason::new("absent", "it does not run"),
+                    _ => Reason::new("gone", "its process is gone"),
+                };
+                Change::new(&self.address, Action::Create, vec![reason])
+                    .described(format!("port {port}, {}", self.policy()))
+            }
+            [one] if one.leader().is_some() => self.compare_running(seen, one),
+            _ => {
+                let reason = Reason::new("duplicate", "its process is gone, or not alone");
+                Change::new(&self.address, Action::Replace, vec![reason])
+            }
+        }
+    }
+
+    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
+        match change.action {
+            Action::Create => self.start(seen),
+            Action::Replace => {
+                let mut effects = vec![Effect::Stop(self.stop())];
+                effects.extend(self.start(seen));
+                effects
+            }
+            Action::Update => self.update(seen),
+            Action::Destroy => vec![Effect::Stop(self.stop())],
+            Action::Keep | Action::Blocked => Vec::new(),
+        }
+    }
+
+    fn release(&self, other: &Address, seen: &Observation) -> Vec<Effect> {
+        let backend = self.served_instance(other, seen);
+        // No bound: a request that runs is never cut off.
+        let drain = backend.map(|backend| self.tell(Request::Drain { backend }, None, seen));
+        drain.into_iter().collect()
+    }
+
+    fn regain(&self, other: &Address, seen: &Observation) -> Vec<Effect> {
+        if self.served_instance(other, seen).is_none() {
+            return Vec::new();
+        }
+        let instance = self.backends.iter().find(|b| b.address() == other);
+        let admit = |b: &Arc<Instance>| Request::Admit(Self::backend(b, seen));
+        let tell = instance.map(|b| self.tell(admit(b), Some(ADMISSION), seen));
+        tell.into_iter().collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! Walks a plan: performs each chain of steps when what it waits for has ended. It decides nothing.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::plan::{Address, Change, Event, Failure, Plan, Step, StepId};
+
+/// Something that can perform steps: the nodes, or in tests a model of them.
+pub trait World: Send + Sync + 'static {
+    /// Performs one step. What it says while it works goes to `say`; what it returns says what was
+    /// seen at its end.
+    fn perform(
+        &self,
+        step: &Step,
+        say: &Say,
+    ) -> impl Future<Output = Result<String, Failure>> + Send;
+}
+
+/// Takes what a step says while it works.
+#[derive(Debug, Clone)]
+pub struct Say {
+    address: Address,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Say {
+    /// Says what is being done, in one or two words, and the detail that changes.
+    pub fn phase(&self, phase: impl Into<String>, detail: impl Into<String>) {
+        self.send(Event::Progress {
+            address: self.address.clone(),
+            phase: phase.into(),
+            detail: detail.into(),
+        });
+    }
+
+    fn send(&self, event: Event) {
+        // Nobody may be listening any more; the work goes on all the same.
+        let _ = self.events.send(event);
+    }
+}
+
+/// Set when the plan should come to an end: what runs is finished, nothing more is begun.
+pub type Interrupt = Arc<AtomicBool>;
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The changes that were made, in the order of the plan.
+    pub applied: Vec<Address>,
+    /// The changes that failed, each with its cause.
+    pub failed: Vec<(Address, Failure)>,
+    /// The changes that were not tried, each with the reason.
+    pub skipped: Vec<(Address, String)>,
+}
+
+#[derive(Debug, Clone)]
+enum Outcome {
+    Pending,
+    Done,
+    Failed(Failure),
+    Skipped(String),
+}
+
+/// All steps of one change, one after another.
+struct Chain {
+    change: Change,
+    steps: Vec<Step>,
+    after: Vec<Link>,
+    behind: Vec<Link>,
+    say: Say,
+    interrupt: Interrupt,
+}
+
+/// Another chain, as the one that waits for it sees it.
+#[derive(Clone)]
+struct Link {
+    address: Address,
+    outcome: watch::Receiver<Outcome>,
+}
+
+/// Performs the changes of a plan for which `wanted` says so. What nothing ties runs side by side;
+/// a failure stops what depends on it and nothing else.
+pub async fn execute<W: World>(
+    plan: &Plan,
+    wanted: impl Fn(&Change) -> bool,
+    world: &Arc<W>,
+    events: &mpsc::UnboundedSender<Event>,
+    interrupt: &Interrupt,
+) -> Report {
+    let mut links: BTreeMap<StepId, Link> = BTreeMap::new();
+    let mut walking = JoinSet::new();
+    let mut ends = Vec::new();
+    for change in plan.changes.iter().filter(|change| wanted(change)) {
+        let own = |step: &&Step| step.address == change.address;
+        let steps: Vec<_> = plan.steps.iter().filter(own).cloned().collect();
+        let Some(first) = steps.first() else { continue };
+        let (sender, receiver) = watch::channel(Outcome::Pending);
+        let link = Link {
+            address: change.address.clone(),
+            outcome: receiver,
+        };
+        let of = |ids: &[StepId]| ids.iter().filter_map(|id| links.get(id).cloned()).collect();
+        let chain = Chain {
+            change: change.clone(),
+            after: of(&first.after),
+            behind: of(&first.behind),
+            say: Say {
+                address: change.address.clone(),
+                events: events.clone(),
+            },
+            interrupt: Arc::clone(interrupt),
+            steps: steps.clone(),
+        };
+        links.extend(steps.iter().map(|step| (step.id, link.clone())));
+        ends.push(link);
+        let world = Arc::clone(world);
+        walking.spawn(async move {
+            let outcome = chain.walk(world.as_ref()).await;
+            let _ = sender.send(outcome);
+        });
+    }
+    while walking.join_next().await.is_some() {}
+    report(&ends)
+}
+
+impl Chain {
+    async fn walk<W: World>(mut self, world: &W) -> Outcome {
+        let failed = self.wait().await;
+        let why_not = match failed {
+            Some(address) => Some(format!("{address} was not done")),
+            None if self.interrupt.load(Ordering::SeqCst) => Some("interrupted".to_owned()),
+            None => None,
+        };
+        let address = self.change.address.clone();
+        if let Some(because) = why_not {
+            self.say.send(Event::Skipped {
+                address,
+                because: because.clone(),
+            });
+            return Outcome::Skipped(because);
+        }
+        self.perform(world).await
+    }
+
+    /// Waits for what comes first. Returns what was needed and was not done.
+    async fn wait(&mut self) -> Option<Address> {
+        let mut failed = None;
+        for link in &mut self.after {
+            if !matches!(link.end().await, Outcome::Done) {
+                failed.get_or_insert_with(|| link.address.clone());
+            }
+        }
+        for link in &mut self.behind {
+            link.end().await;
+        }
+        failed
+    }
+
+    async fn perform<W: World>(self, world: &W) -> Outcome {
+        let began = Instant::now();
+        let address = self.change.address.clone();
+        self.say.send(Event::Started {
+            change: self.change,
+        });
+        let mut outcome = String::new();
+        for step in &self.steps {
+            match world.perform(step, &self.say).await {
+                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) => outcome = seen,
+                Err(failure) => {
+                    self.say.send(Event::Failed {
+                        address,
+                        failure: failure.clone(),
+                    });
+                    return Outcome::Failed(failure);
+                }
+            }
+        }
+        self.say.send(Event::Finished {
+            address,
+            outcome,
+            took: began.elapsed(),
+        });
+        Outcome::Done
+    }
+}
+
+impl Link {
+    async fn end(&mut self) -> Outcome {
+        match self.outcome.wait_for(|outcome| !matches!(outcome, Outcome::Pending)).await {
+            Ok(outcome) => outcome.clone(),
+            // The task is gone without a word: it panicked.
+            Err(_) => Outcome::Failed(Failure::new("this is a bug in replica: the step crashed")),
+        }
+    }
+}
+
+fn report(ends: &[Link]) -> Report {
+    let mut report = Report::default();
+    for Link { address, outcome } in ends {
+        let address = address.clone();
+        match &*outcome.borrow() {
+            Outcome::Done => report.applied.push(address),
+            Outcome::Failed(failure) => report.failed.push((address, failure.clone())),
+            Outcome::Skipped(because) => report.skipped.push((address, because.clone())),
+            Outcome::Pending => {
+                let failure = Failure::new("this is a bug in replica: the step crashed");
+                report.failed.push((address, failure));
+            }
+        }
+    }
+    report
+}

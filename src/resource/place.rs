@@ -1,0 +1,137 @@
+//! What every room wants to know of a node: its system, its home, and the files of ours on it.
+
+use std::collections::BTreeMap;
+
+use super::contract::{Answers, Question};
+use crate::node::quote_path;
+use crate::plan::Address;
+
+/// The folder on a node that holds everything of one topology.
+///
+/// ```text
+/// ~/.local/state/replica/<topology>/bin/replica-<digest>
+///                                   log/<kind>.<name>.<generation>.log
+///                                   run/proxy.sock
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    path: String,
+}
+
+impl Folder {
+    /// Returns the folder of a topology.
+    pub fn of(topology: &str) -> Self {
+        Self {
+            path: format!("~/.local/state/replica/{topology}"),
+        }
+    }
+
+    /// Returns the path of a file in it.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    /// Returns where one start of a thing writes its log.
+    pub fn log(&self, address: &Address, generation: u64) -> String {
+        self.file(&format!("log/{}.{generation}.log", address.local()))
+    }
+
+    /// Returns a pattern of the shell for all logs of a thing.
+    pub fn logs(&self, address: &Address) -> String {
+        self.file(&format!("log/{}.*.log", address.local()))
+    }
+
+    /// Returns the question that a [`Place`] is read from.
+    pub fn question(&self) -> Question {
+        Question::new(
+            self.id(),
+            format!(
+                "echo \"system $(uname -sm)\"; echo \"home $HOME\"\n\
+                 cd {} 2>/dev/null && find bin log run -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\ntrue",
+                quote_path(&self.path)
+            ),
+        )
+    }
+
+    fn id(&self) -> String {
+        format!("place {}", self.path)
+    }
+}
+
+/// One node, as far as files and names go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// What `uname -sm` says: `Linux aarch64`.
+    pub system: String,
+    /// The home of the user there.
+    pub home: String,
+    /// The files of ours, by their path in the folder, with their sizes in bytes.
+    pub files: BTreeMap<String, u64>,
+}
+
+impl Place {
+    /// Reads the answer to [`Folder::question`].
+    pub fn read(folder: &Folder, answers: &Answers) -> Self {
+        let mut place = Self::default();
+        for line in answers.to(&folder.id()).lines() {
+            match line.split_once(' ') {
+                Some(("system", system)) => system.clone_into(&mut place.system),
+                Some(("home", home)) => home.clone_into(&mut place.home),
+                Some(("file", rest)) => {
+                    if let Some((size, name)) = rest.split_once(' ')
+                        && let Ok(size) = size.parse()
+                    {
+                        place.files.insert(name.to_owned(), size);
+                    }
+                }
+                _ => {}
+            }
+        }
+        place
+    }
+
+    /// Returns the things that have left logs here, each with its newest generation.
+    pub fn logged(&self) -> BTreeMap<String, u64> {
+        let mut logged = BTreeMap::new();
+        for name in self.files.keys() {
+            let Some((thing, generation)) = name
+                .strip_prefix("log/")
+                .and_then(|name| name.strip_suffix(".log"))
+                .and_then(|name| name.rsplit_once('.'))
+            else {
+                continue;
+            };
+            let Ok(generation) = generation.parse::<u64>() else {
+                continue;
+            };
+            let newest = logged.entry(thing.to_owned()).or_insert(0);
+            *newest = generation.max(*newest);
+        }
+        logged
+    }
+
+    /// Returns the newest generation of a thing that has left a log here; 0 where none has.
+    pub fn last_generation(&self, address: &Address) -> u64 {
+        self.logged().get(&address.local()).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_log_tells_the_last_generation() {
+        let folder = Folder::of("t");
+        let answer = "system Linux aarch64\nhome /home/nvidia\nfile 10 log/instance.a.2.log\n\
+                      file 10 log/instance.a.11.log\nfile 5 log/instance.a.b.1.log\nfile 7 bin/replica-0f\n";
+        let answers = [(folder.id(), answer.to_owned())].into_iter().collect();
+        let place = Place::read(&folder, &answers);
+        let node = "n".parse().unwrap();
+        let generation = |name| place.last_generation(&Address::on(&node, "instance", Some(name)));
+        assert_eq!(generation("a"), 11);
+        assert_eq!(generation("a.b"), 1);
+        assert_eq!(generation("c"), 0);
+        assert_eq!(place.files["bin/replica-0f"], 7);
+    }
+}

@@ -1,0 +1,145 @@
+//! The specification that a process carries, and how two of them differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::mark::hex;
+use crate::plan::{Field, Planned};
+
+/// Returns the digest of a specification, the same whatever the order of its keys.
+pub fn fingerprint(spec: &Value) -> String {
+    let digest = Sha256::digest(canonical(spec).to_string().as_bytes());
+    hex(&digest[..6])
+}
+
+/// Returns the same value with the keys of every map in order.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> =
+                map.iter().map(|(k, v)| (k.clone(), canonical(v))).collect();
+            Value::Object(sorted.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Compares two specifications leaf by leaf.
+///
+/// A field that is missing on one side is no difference where the other side holds nothing but
+/// null, false, or an empty text, list or map: so a newer `replica`, whose specifications have a
+/// field more, plans nothing for what an older one started.
+pub fn differences(old: &Value, new: &Value) -> Vec<Field> {
+    let mut fields = Vec::new();
+    compare("", Some(old), Some(new), &mut fields);
+    fields
+}
+
+fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, fields: &mut Vec<Field>) {
+    match (old, new) {
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            compare_maps(path, a, b, fields);
+        }
+        (Some(Value::Object(a)), None) => compare_maps(path, a, &Map::new(), fields),
+        (None, Some(Value::Object(b))) => compare_maps(path, &Map::new(), b, fields),
+        (old, new) if is_same(old, new) => {}
+        (old, new) => fields.push(Field {
+            path: path.to_owned(),
+            old: old.cloned(),
+            new: new.map_or(Planned::Gone, |value| Planned::Known(value.clone())),
+            forces_replacement: true,
+        }),
+    }
+}
+
+fn compare_maps(path: &str, a: &Map<String, Value>, b: &Map<String, Value>, out: &mut Vec<Field>) {
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    for key in keys {
+        let below = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        compare(&below, a.get(key), b.get(key), out);
+    }
+}
+
+fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
+    match (old, new) {
+        (Some(a), Some(b)) => a == b || is_same_number(a, b),
+        (Some(only), None) | (None, Some(only)) => is_nothing(only),
+        (None, None) => true,
+    }
+}
+
+/// `1` and `1.0` are one number: YAML writers mean nothing by the difference.
+fn is_same_number(a: &Value, b: &Value) -> bool {
+    matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a.to_bits() == b.to_bits())
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// Returns what stands for a secret in a specification: enough to see that it changed, not enough
+/// to learn it.
+pub fn secret_digest(topology: &str, name: &str, value: &str) -> String {
+    let mut digest = Sha256::new();
+    for part in ["replica secret v1", topology, name, value] {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    format!("secret:{}", hex(&digest.finalize()[..6]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_changed_leaf_is_named_by_its_path() {
+        let old = json!({"args": {"max_num_seqs": 64, "dtype": "auto"}, "port": 8100});
+        let new = json!({"port": 8100, "args": {"dtype": "auto", "max_num_seqs": 128}});
+        let fields = differences(&old, &new);
+        assert_eq!(fields.len(), 1);
+        assert_eq!(fields[0].path, "args.max_num_seqs");
+        assert_eq!(fields[0].new, Planned::Known(json!(128)));
+    }
+
+    #[test]
+    fn a_field_that_a_newer_version_added_is_no_difference() {
+        let old = json!({"args": {}});
+        let new = json!({"args": {}, "env": {}, "role": null, "host": "", "strict": false});
+        assert_eq!(differences(&old, &new), []);
+        assert_eq!(differences(&new, &old), []);
+        assert_eq!(differences(&json!({"a": {"b": 1}}), &json!({})).len(), 1);
+    }
+
+    #[test]
+    fn the_order_of_keys_is_no_difference() {
+        assert_eq!(
+            fingerprint(&json!({"a": 1, "b": {"c": 2, "d": 3}})),
+            fingerprint(&json!({"b": {"d": 3, "c": 2}, "a": 1}))
+        );
+        assert_eq!(differences(&json!({"u": 1}), &json!({"u": 1.0})), []);
+    }
+
+    #[test]
+    fn a_secret_does_not_show() {
+        let digest = secret_digest("t", "HF_TOKEN", "hf_abc");
+        assert!(!digest.contains("hf_abc"));
+        assert_ne!(digest, secret_digest("t", "HF_TOKEN", "hf_abd"));
+        assert_ne!(digest, secret_digest("u", "HF_TOKEN", "hf_abc"));
+    }
+}

@@ -1,0 +1,418 @@
+//! What runs on a node: ours by session, everybody's listeners, and strangers that look like vLLM.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::mark::Mark;
+use crate::plan::Address;
+use crate::resource::contract::{Answers, Question};
+
+const ID: &str = "processes";
+
+/// Returns the one question that everything here is read from.
+pub fn question() -> Question {
+    Question::new(ID, include_str!("look.sh"))
+}
+
+/// Everything that was seen running on one node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProcessTable {
+    /// The boot that all pids belong to.
+    pub boot_id: String,
+    /// Sessions in which a process carries a mark: ours, of whichever topology.
+    pub sessions: Vec<Session>,
+    /// Every listening TCP socket.
+    pub listeners: Vec<Listener>,
+    /// Processes that look like vLLM and carry no mark.
+    pub strangers: Vec<Process>,
+    /// Seconds since the boot.
+    uptime: f64,
+    /// Clock ticks in a second.
+    ticks: f64,
+}
+
+/// A session of ours: what was started with one mark, and everything that it started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// Its id: the pid of the process that led it.
+    pub id: u32,
+    /// Its mark.
+    pub mark: Mark,
+    /// Its specification, as it was started.
+    pub spec: Value,
+    /// What lives of it, in the order of pids.
+    pub processes: Vec<Process>,
+}
+
+impl Session {
+    /// Returns the process that leads it. Without one, the rest are orphans.
+    pub fn leader(&self) -> Option<&Process> {
+        self.processes.iter().find(|process| process.pid == self.id)
+    }
+}
+
+/// One process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its number, good only together with its start and the boot.
+    pub pid: u32,
+    /// When it started, in clock ticks since the boot.
+    pub start: u64,
+    /// Its short name.
+    pub name: String,
+    /// Whose it is, where that could be seen.
+    pub user: String,
+    /// Its command line, cut to a readable length.
+    pub command: String,
+}
+
+/// One listening socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its port.
+    pub port: u16,
+    /// The kernel's number of the socket.
+    pub inode: u64,
+    /// The user that opened it, as a number.
+    pub uid: u32,
+    /// The sessions and processes that hold it; empty where we may not look.
+    pub owners: Vec<Owner>,
+}
+
+/// A process that holds a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The session that it belongs to.
+    pub session: u32,
+    /// The process.
+    pub process: Process,
+}
+
+impl ProcessTable {
+    /// Reads the answer. What cannot be read is left out: a half-written line is nobody's.
+    pub fn read(answers: &Answers) -> Self {
+        let mut reader = Reader::default();
+        for line in answers.to(ID).lines() {
+            reader.line(line);
+        }
+        reader.finish()
+    }
+
+    /// Returns the sessions that were started as this thing, newest generation first.
+    pub fn of(&self, topology: &str, address: &Address) -> Vec<&Session> {
+        let mut found: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|session| {
+                let mark = &session.mark;
+                mark.topology == topology && mark.kind == address.kind && mark.name == address.name
+            })
+            .collect();
+        found.sort_by_key(|session| std::cmp::Reverse((session.mark.generation, session.id)));
+        found
+    }
+
+    /// Returns the sockets that listen on a port.
+    pub fn listeners_on(&self, port: u16) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(move |l| l.port == port)
+    }
+
+    /// Returns what holds a port that is not one of these sessions, in words, if anything does.
+    pub fn holder_of(&self, port: u16, except: &[&Session]) -> Option<String> {
+        let ours = |id: u32| except.iter().any(|session| session.id == id);
+        for listener in self.listeners_on(port) {
+            let Some(owner) = listener.owners.first() else {
+                return Some(format!(
+                    "a process of another user (uid {}), which cannot be seen from here",
+                    listener.uid
+                ));
+            };
+            if listener.owners.iter().any(|owner| ours(owner.session)) {
+                continue;
+            }
+            if let Some(session) = self.sessions.iter().find(|s| s.id == owner.session) {
+                return Some(format!(
+                    "{} of topology `{}` (pid {})",
+                    session.mark.address_in_words(),
+                    session.mark.topology,
+                    owner.process.pid
+                ));
+            }
+            return Some(self.describe(&owner.process));
+        }
+        None
+    }
+
+    /// Describes a process for a reader: pid, user, age, command.
+    pub fn describe(&self, process: &Process) -> String {
+        let age = self
+            .age(process)
+            .map_or_else(String::new, |s| format!(", up {}", age(s)));
+        let user = if process.user.is_empty() {
+            "?"
+        } else {
+            &process.user
+        };
+        let command = if process.command.is_empty() {
+            &process.name
+        } else {
+            &process.command
+        };
+        format!(
+            "pid {} of user {user}{age}: {}",
+            process.pid,
+            shorten(command, 80)
+        )
+    }
+
+    /// Returns how long a process has been running, in seconds.
+    pub fn age(&self, process: &Process) -> Option<f64> {
+        (self.ticks > 0.0 && process.start > 0)
+            .then(|| (self.uptime - process.start as f64 / self.ticks).max(0.0))
+    }
+}
+
+fn age(seconds: f64) -> String {
+    let s = seconds as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86400, s % 86400 / 3600),
+    }
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(most) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
+    }
+}
+
+/// Gathers the lines of an answer.
+#[derive(Default)]
+struct Reader {
+    table: ProcessTable,
+    members: BTreeMap<u32, Vec<Process>>,
+    session_of: BTreeMap<u32, u32>,
+    marks: BTreeMap<u32, Mark>,
+    specs: BTreeMap<u32, Value>,
+    commands: BTreeMap<u32, (String, String)>,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let _ = match word {
+            "boot" => {
+                rest.clone_into(&mut self.table.boot_id);
+                Some(())
+            }
+            "clock" => self.clock(rest),
+            "process" => self.process(rest),
+            "stranger" => self.stranger(rest),
+            "MARK" => self.mark(rest),
+            "SPEC" => self.spec(rest),
+            "command" => self.command(rest),
+            "listener" => self.listener(rest),
+            "owner" => self.owner(rest),
+            _ => None,
+        };
+    }
+
+    fn clock(&mut self, rest: &str) -> Option<()> {
+        let (uptime, ticks) = rest.split_once(' ')?;
+        self.table.uptime = uptime.parse().ok()?;
+        self.table.ticks = ticks.parse().ok()?;
+        Some(())
+    }
+
+    /// `pid ppid session start marked|unmarked name…`
+    fn process(&mut self, rest: &str) -> Option<()> {
+        let mut f = rest.splitn(6, ' ');
+        let pid = f.next()?.parse().ok()?;
+        let session = f.nth(1)?.parse().ok()?;
+        let start = f.next()?.parse().ok()?;
+        let name = f.nth(1)?.to_owned();
+        self.session_of.insert(pid, session);
+        self.members.entry(session).or_default().push(Process {
+            pid,
+            start,
+            name,
+            ..Process::default()
+        });
+        Some(())
+    }
+
+    /// `pid start name…`
+    fn stranger(&mut self, rest: &str) -> Option<()> {
+        let mut f = rest.splitn(3, ' ');
+        self.table.strangers.push(Process {
+            pid: f.next()?.parse().ok()?,
+            start: f.next()?.parse().ok()?,
+            name: f.next()?.to_owned(),
+            ..Process::default()
+        });
+        Some(())
+    }
+
+    fn mark(&mut self, rest: &str) -> Option<()> {
+        let (pid, mark) = rest.split_once(' ')?;
+        self.marks.insert(pid.parse().ok()?, mark.parse().ok()?);
+        Some(())
+    }
+
+    fn spec(&mut self, rest: &str) -> Option<()> {
+        let (pid, spec) = rest.split_once(' ')?;
+        self.specs
+            .insert(pid.parse().ok()?, serde_json::from_str(spec).ok()?);
+        Some(())
+    }
+
+    /// `pid user command…`
+    fn command(&mut self, rest: &str) -> Option<()> {
+        let mut f = rest.splitn(3, ' ');
+        let pid = f.next()?.parse().ok()?;
+        let user = f.next()?.to_owned();
+        let command = f.next().unwrap_or_default().trim().to_owned();
+        self.commands.insert(pid, (user, command));
+        Some(())
+    }
+
+    /// `port-in-hex inode uid`
+    fn listener(&mut self, rest: &str) -> Option<()> {
+        let mut f = rest.split(' ');
+        self.table.listeners.push(Listener {
+            port: u16::from_str_radix(f.next()?, 16).ok()?,
+            inode: f.next()?.parse().ok()?,
+            uid: f.next()?.parse().ok()?,
+            owners: Vec::new(),
+        });
+        Some(())
+    }
+
+    /// `inode pid session start user command…`
+    fn owner(&mut self, rest: &str) -> Option<()> {
+        let mut f = rest.splitn(5, ' ');
+        let inode: u64 = f.next()?.parse().ok()?;
+        let pid = f.next()?.parse().ok()?;
+        let session = f.next()?.parse().ok()?;
+        let user = f.next()?.to_owned();
+        let command = f.next().unwrap_or_default().trim().to_owned();
+        let process = Process {
+            pid,
+            user,
+            command,
+            ..Process::default()
+        };
+        let listener = self.table.listeners.iter_mut().find(|l| l.inode == inode)?;
+        listener.owners.push(Owner { session, process });
+        Some(())
+    }
+
+    fn finish(mut self) -> ProcessTable {
+        for process in self
+            .members
+            .values_mut()
+            .flatten()
+            .chain(self.table.strangers.iter_mut())
+        {
+            if let Some((user, command)) = self.commands.remove(&process.pid) {
+                process.user = user;
+                process.command = command;
+            }
+        }
+        self.table.strangers.sort_by_key(|process| process.pid);
+        for (id, mut processes) in self.members {
+            processes.sort_by_key(|process| process.pid);
+            // The leader's word comes first; an orphan's is as good when it is gone.
+            let witness = |pid: &u32| self.session_of.get(pid) == Some(&id);
+            let marked = self.marks.keys().filter(|pid| witness(pid));
+            let Some(pid) = marked.min_by_key(|&&pid| (pid != id, pid)).copied() else {
+                continue;
+            };
+            self.table.sessions.push(Session {
+                id,
+                mark: self.marks[&pid].clone(),
+                spec: self.specs.remove(&pid).unwrap_or_default(),
+                processes,
+            });
+        }
+        self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "\
+boot 0f9c
+clock 1541.61 100
+process 200 1 200 152161 marked replica
+process 201 200 200 152170 unmarked VLLM::EngineCor
+process 301 1 300 100 marked VLLM::EngineCor
+stranger 400 1000 python3
+SPEC 200 {\"listen\":{\"port\":8100}}
+MARK 200 v1:t:instance/a:2:ff
+MARK 301 v1:t:instance/b:1:ee
+SPEC 301 {}
+command 200 nvidia replica simulate serve demo
+command 400 root vllm serve x --port 9000
+listener 1FA4 11 1000
+listener 2328 12 0
+listener 0016 13 0
+owner 11 200 200 nvidia replica simulate serve demo
+owner 12 400 400 root vllm serve x --port 9000
+garbage
+process x y
+";
+
+    fn table() -> ProcessTable {
+        ProcessTable::read(&[(ID.to_owned(), ANSWER.to_owned())].into_iter().collect())
+    }
+
+    #[test]
+    fn a_session_is_ours_by_any_mark_in_it() {
+        let table = table();
+        let node = "n".parse().unwrap();
+        let a = table.of("t", &Address::on(&node, "instance", Some("a")));
+        assert_eq!(a.len(), 1);
+        assert_eq!(a[0].leader().unwrap().pid, 200);
+        assert_eq!(a[0].processes.len(), 2);
+        assert_eq!(a[0].spec["listen"]["port"], 8100);
+        let b = table.of("t", &Address::on(&node, "instance", Some("b")));
+        assert!(
+            b[0].leader().is_none(),
+            "its leader is gone, the orphan is ours"
+        );
+        assert!(
+            table
+                .of("other", &Address::on(&node, "instance", Some("a")))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn whoever_holds_a_port_is_named() {
+        let table = table();
+        let own: Vec<_> = table.sessions.iter().filter(|s| s.id == 200).collect();
+        assert_eq!(table.holder_of(8100, &own), None);
+        insta::assert_snapshot!(table.holder_of(8100, &[]).unwrap(),
+            @"instance.a of topology `t` (pid 200)");
+        insta::assert_snapshot!(table.holder_of(9000, &own).unwrap(),
+            @"pid 400 of user root: vllm serve x --port 9000");
+        insta::assert_snapshot!(table.holder_of(22, &own).unwrap(),
+            @"a process of another user (uid 0), which cannot be seen from here");
+        assert_eq!(table.holder_of(80, &own), None);
+    }
+
+    #[test]
+    fn strangers_are_described_with_their_age() {
+        let table = table();
+        insta::assert_snapshot!(table.describe(&table.strangers[0]),
+            @"pid 400 of user root, up 25m31s: vllm serve x --port 9000");
+    }
+}

@@ -1,0 +1,170 @@
+//! The `replica` binaries at hand, by the system that each runs on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::resource::process::hex;
+
+/// One binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binary {
+    /// Where it is here.
+    pub path: PathBuf,
+    /// The digest of its content.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Binary {
+    fn read(path: &Path) -> io::Result<Self> {
+        let content = fs::read(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            sha256: hex(&Sha256::digest(&content)),
+            size: content.len() as u64,
+        })
+    }
+
+    /// Returns where it goes in a topology's folder: its name says its content.
+    pub fn place(&self) -> String {
+        format!("bin/replica-{}", &self.sha256[..16])
+    }
+
+    /// Returns the beginning of its digest, for people.
+    pub fn short(&self) -> &str {
+        &self.sha256[..12]
+    }
+}
+
+/// The binaries at hand.
+#[derive(Debug, Default)]
+pub struct Binaries {
+    by_architecture: BTreeMap<&'static str, Binary>,
+    looked_in: Vec<PathBuf>,
+}
+
+/// The architectures that `replica` is built for, as `uname -m` and Rust both call them.
+const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
+
+impl Binaries {
+    /// Finds them: files named `replica-<architecture>-…` in the folder given and beside the
+    /// running binary, and the running binary itself for its own architecture.
+    ///
+    /// # Errors
+    ///
+    /// When the folder given, or a binary found, cannot be read.
+    pub fn find(given: Option<&Path>) -> io::Result<Self> {
+        // The link is followed by hand: after a rebuild it names a file that is no more.
+        let own = std::env::current_exe()?;
+        let own = if own.exists() {
+            own
+        } else {
+            PathBuf::from("/proc/self/exe")
+        };
+        let mut binaries = Self::default();
+        if let Some(folder) = given {
+            binaries.add_folder(folder)?;
+        }
+        if let Some(here) = ARCHITECTURES.iter().find(|a| **a == std::env::consts::ARCH)
+            && !binaries.by_architecture.contains_key(here)
+        {
+            binaries.by_architecture.insert(here, Binary::read(&own)?);
+        }
+        if let Some(folder) = own.parent().filter(|folder| folder.is_dir()) {
+            binaries.add_folder(folder)?;
+        }
+        Ok(binaries)
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> io::Result<()> {
+        self.looked_in.push(folder.to_owned());
+        let mut found: Vec<_> = fs::read_dir(folder)?.filter_map(Result::ok).collect();
+        found.sort_by_key(fs::DirEntry::file_name);
+        for entry in found {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let fits = |architecture: &&&str| {
+                name.strip_prefix("replica-")
+                    .and_then(|rest| rest.strip_prefix(**architecture))
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with("-unknown-linux"))
+            };
+            let Some(architecture) = ARCHITECTURES.iter().find(fits) else {
+                continue;
+            };
+            if !self.by_architecture.contains_key(architecture) {
+                self.by_architecture
+                    .insert(architecture, Binary::read(&entry.path())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the binary for what `uname -sm` says of a node.
+    pub fn fitting(&self, system: &str) -> Option<&Binary> {
+        let architecture = system.strip_prefix("Linux ")?;
+        let architecture = if architecture == "arm64" {
+            "aarch64"
+        } else {
+            architecture
+        };
+        self.by_architecture.get(architecture)
+    }
+
+    /// Returns what to do where none fits.
+    pub fn advice(&self, system: &str) -> String {
+        let architecture = system.strip_prefix("Linux ").unwrap_or("aarch64");
+        let looked: Vec<_> = self
+            .looked_in
+            .iter()
+            .map(|p| p.display().to_string())
+            .collect();
+        format!(
+            "there is no replica for `{system}` here: build one with \
+             `cargo build --release --target {architecture}-unknown-linux-musl`, name it \
+             `replica-{architecture}-unknown-linux-musl`, and give its folder with --programs \
+             (looked in {})",
+            looked.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_is_chosen_by_what_the_node_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [
+            ("replica-aarch64-unknown-linux-musl", "arm"),
+            ("replica-x86_64", "intel"),
+            ("replica-x86_64.d", "no binary"),
+        ] {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let binaries = Binaries::find(Some(folder.path())).unwrap();
+        assert_eq!(binaries.fitting("Linux aarch64").unwrap().size, 3);
+        assert_eq!(binaries.fitting("Linux x86_64").unwrap().size, 5);
+        assert!(binaries.fitting("Darwin arm64").is_none());
+        assert!(
+            binaries
+                .advice("Linux riscv64")
+                .contains("riscv64-unknown-linux-musl")
+        );
+    }
+
+    #[test]
+    fn the_running_binary_serves_its_own_architecture() {
+        let binaries = Binaries::find(None).unwrap();
+        assert!(
+            binaries
+                .fitting(&format!("Linux {}", std::env::consts::ARCH))
+                .is_some()
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! The room of the program: `replica` itself on a node that runs the proxy or the simulator.
+
+mod binaries;
+
+use std::sync::Arc;
+
+pub use binaries::{Binaries, Binary};
+
+use super::contract::{Observation, Question, Resource};
+use super::place::{Folder, Place};
+use crate::name::{NodeName, TopologyName};
+use crate::plan::{Action, Address, Change, Effect, Reason};
+
+/// What this kind is called.
+pub const KIND: &str = "program";
+
+/// `replica` itself, as one node is to have it.
+pub struct Program {
+    address: Address,
+    node: NodeName,
+    folder: Folder,
+    binaries: Arc<Binaries>,
+}
+
+impl Program {
+    /// Returns the program of a node.
+    pub fn new(topology: &TopologyName, node: &NodeName, binaries: &Arc<Binaries>) -> Self {
+        Self {
+            address: Address::on(node, KIND, None),
+            node: node.clone(),
+            folder: Folder::of(topology.as_str()),
+            binaries: Arc::clone(binaries),
+        }
+    }
+
+    /// Returns the binary that fits the node's system, once that is known.
+    pub fn binary(&self, seen: &Observation) -> Option<&Binary> {
+        let place = Place::read(&self.folder, seen.of(&self.node)?);
+        self.binaries.fitting(&place.system)
+    }
+
+    /// Returns where it stands on the node.
+    pub fn path(&self, seen: &Observation) -> String {
+        let name = self
+            .binary(seen)
+            .map_or_else(|| "bin/replica".to_owned(), Binary::place);
+        self.folder.file(&name)
+    }
+}
+
+impl Resource for Program {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        vec![self.folder.question()]
+    }
+
+    fn compare(&self, seen: &Observation) -> Change {
+        let place = seen
+            .of(&self.node)
+            .map(|answers| Place::read(&self.folder, answers))
+            .unwrap_or_default();
+        let Some(binary) = self.binaries.fitting(&place.system) else {
+            let text = self.binaries.advice(&place.system);
+            return Change::blocked(&self.address, Reason::new("no_binary", text));
+        };
+        let summary = format!("replica {}, {}", env!("CARGO_PKG_VERSION"), binary.short());
+        if place.files.get(&binary.place()) == Some(&binary.size) {
+            return Change::keep(&self.address, summary);
+        }
+        let has_other = place.files.keys().any(|name| name.starts_with("bin/"));
+        let (action, reason) = if has_other {
+            (
+                Action::Replace,
+                Reason::new("differs", "this replica is another build"),
+            )
+        } else {
+            (
+                Action::Create,
+                Reason::new("absent", "it is not on the node"),
+            )
+        };
+        Change::new(&self.address, action, vec![reason]).described(summary)
+    }
+
+    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
+        let upload = |binary: &Binary| Effect::Upload {
+            source: binary.path.clone(),
+            target: self.folder.file(&binary.place()),
+            sha256: binary.sha256.clone(),
+        };
+        match change.action {
+            Action::Create | Action::Replace => self.binary(seen).map(upload).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
