@@ -12,7 +12,9 @@ set -eu
 for procs in $CGROUPS; do echo 0 >"$procs"; done
 hostname "$HOST"
 
-# The cable. A rebooted host keeps its MAC, else stale ARP entries would blackhole it.
+# The cable. The last boot's may still be there: a network namespace ends a moment after its
+# processes. A rebooted host keeps its MAC, else stale ARP entries would blackhole it.
+nsenter --net=/proc/1/ns/net ip link delete $NIC 2>/dev/null || :
 nsenter --net=/proc/1/ns/net ip -batch - <<END
 link add $NIC type veth peer name eth0 address $MAC netns $$
 link set $NIC addrgenmode none
@@ -57,5 +59,6 @@ cd "$root"
 pivot_root . mnt
 umount -l mnt
 cd /
-env -i "PATH=$PATH" /usr/sbin/sshd
-exec env -i "PATH=$PATH" "REPLICA_LAB=$REPLICA_LAB" "HOST=$HOST" "$TINI" -- sleep infinity
+# tini first: who sees sshd listen can rely on process 1 being what it stays.
+exec env -i "PATH=$PATH" "REPLICA_LAB=$REPLICA_LAB" "HOST=$HOST" "$TINI" -- \
+    sh -c 'env -i "PATH=$PATH" /usr/sbin/sshd; exec sleep infinity'

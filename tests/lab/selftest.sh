@@ -6,7 +6,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 [ "$(id -u)" = 0 ] || [ "${LAB_ROOTLESS-}" ] || exec sh "$here/rootless.sh" sh "$0" "$@"
 
-work=$(mktemp -d)
+work=$(realpath "$(mktemp -d)")
 export LAB_NET="${SELFTEST_NET:-10.91}" LAB_IF="${SELFTEST_IF:-labself0}" LAB_STATE="$work/state"
 rootless=${LAB_ROOTLESS-}
 lab=$here/lab
@@ -67,7 +67,7 @@ remains() {
     ip -o link show | grep "${LAB_IF%?}"
     ip route show table all | grep "${LAB_IF%?}"
     grep "$work" /proc/mounts
-    find /sys/fs/cgroup -name "replica-lab-${LAB_IF%?}*"
+    find /sys/fs/cgroup -name "replica-lab$(echo "$work" | tr / -)*"
     ls "$LAB_STATE" "$work/second" 2>/dev/null
 }
 nothing_remains() {
@@ -220,6 +220,13 @@ check_not '/tmp is empty' on spark-01 test -e /tmp/lost
 check 'what was installed is kept' on spark-01 test -x /opt/lab/vllm
 check 'pids start anew' on spark-01 '[ $$ -lt 100 ]'
 check 'other hosts reach it at once' on spark-02 'bash -c "</dev/tcp/spark-01/22"'
+often() {
+    for _ in 1 2 3 4 5; do
+        "$lab" reboot spark-01 & first=$!
+        "$lab" reboot spark-02 && wait $first && answers spark-01 && answers spark-02 || return 1
+    done
+}
+check 'reboot, again and again, two hosts at once' often
 "$lab" reboot spark-01 --hold
 check_not 'reboot --hold leaves it off' answers spark-01
 check 'status says off' sh -c "'$lab' status | grep '^spark-01.* off'"
