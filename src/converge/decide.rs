@@ -58,7 +58,10 @@ fn unreachable(address: &Address, seen: &Observation) -> Option<Change> {
         Some(Ok(_)) => None,
         _ => Some(Change::blocked(
             address,
-            Reason::new("unreachable", format!("{node} did not answer: what runs there is unknown")),
+            Reason::new(
+                "unreachable",
+                format!("{node} did not answer: what runs there is unknown"),
+            ),
         )),
     }
 }
@@ -151,7 +154,9 @@ impl<'a> Draft<'a> {
         let mut waits = Waits::default();
         let last = |address: &Address| self.last.get(address).copied();
         waits.after.extend(resource.needs().iter().filter_map(last));
-        waits.behind.extend(resource.follows().iter().filter_map(last));
+        waits
+            .behind
+            .extend(resource.follows().iter().filter_map(last));
         if change.action != Action::Destroy
             && let Some(node) = &change.node
             && let Some(removed) = self.removed.get(node.as_str())
@@ -161,7 +166,9 @@ impl<'a> Draft<'a> {
         let user = resource.exclusive().and_then(|what| self.users.get(&what));
         waits.behind.extend(user);
         if change.action == Action::Replace {
-            let canary = resource.rolls_with().and_then(|group| self.rolled.get(&group));
+            let canary = resource
+                .rolls_with()
+                .and_then(|group| self.rolled.get(&group));
             waits.after.extend(canary);
         }
         waits

@@ -193,7 +193,11 @@ impl Chain {
 
 impl Link {
     async fn end(&mut self) -> Outcome {
-        match self.outcome.wait_for(|outcome| !matches!(outcome, Outcome::Pending)).await {
+        match self
+            .outcome
+            .wait_for(|outcome| !matches!(outcome, Outcome::Pending))
+            .await
+        {
             Ok(outcome) => outcome.clone(),
             // The task is gone without a word: it panicked.
             Err(_) => Outcome::Failed(Failure::new("this is a bug in replica: the step crashed")),

@@ -9,8 +9,8 @@
 
 mod decide;
 mod execute;
-mod observe;
+//mod observe;
 
 pub use decide::decide;
 pub use execute::{Interrupt, Report, Say, World, execute};
-pub use observe::observe;
+//pub use observe::observe;

@@ -52,12 +52,7 @@ impl Leftover {
         }
     }
 
-    fn on(
-        topology: &str,
-        node: &NodeName,
-        answers: &Answers,
-        declared: &[Address],
-    ) -> Vec<Self> {
+    fn on(topology: &str, node: &NodeName, answers: &Answers, declared: &[Address]) -> Vec<Self> {
         let folder = Folder::of(topology);
         let table = ProcessTable::read(answers);
         let place = Place::read(&folder, answers);
@@ -127,11 +122,12 @@ impl Resource for Leftover {
         &self.address
     }
 
+    fn follows(&self) -> Vec<Address> {
+        self.follows.clone()
+    }
+
     fn questions(&self) -> Vec<Question> {
-        vec![
-            super::process::question(),
-            Folder::of(&self.topology).question(),
-        ]
+        Self::questions(&self.topology)
     }
 
     fn compare(&self, _: &Observation) -> Change {

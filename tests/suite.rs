@@ -1,0 +1,6 @@
+//! Everything that is tested through the crate's public face, in one binary.
+
+mod suite {
+    mod deciding;
+    mod model;
+}

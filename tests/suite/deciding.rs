@@ -1,0 +1,355 @@
+//! Laws of deciding, on a model of the nodes.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use replica::manifest::Topology;
+use replica::plan::{Action, Effect, Plan};
+
+use super::model::{Model, digest, is_of, topology};
+
+const TWO: &str = "
+topology: demo
+nodes: {one: {ssh: n@one, addresses: {lan: 10.0.0.1}}, two: {ssh: n@two, addresses: {lan: 10.0.0.2}}}
+engines: {demo: {simulate: {profile: fast}}}
+instances:
+  a: {node: one, port: 8100, engine: demo, model: demo}
+  b: {node: two, port: 8200, engine: demo, model: demo}
+proxy: {node: one, port: 8192}
+";
+
+/// Returns a plan as people compare it: a line a change, then a line a step.
+fn told(plan: &Plan) -> String {
+    let mut text = String::new();
+    for change in &plan.changes {
+        let reasons: Vec<_> = change.reasons.iter().map(|r| r.code).collect();
+        let _ = writeln!(
+            text,
+            "{} {} {}",
+            change.action.sign(),
+            change.address,
+            reasons.join(" ")
+        );
+    }
+    for step in &plan.steps {
+        let verb = match &step.effect {
+            Effect::Upload { .. } => "upload".to_owned(),
+            Effect::Remove { .. } => "remove".to_owned(),
+            Effect::Start(_) => "start".to_owned(),
+            Effect::Stop(_) => "stop".to_owned(),
+            Effect::Await(_) => "await".to_owned(),
+            Effect::Tell { request, .. } => {
+                let request = serde_json::to_value(request).unwrap();
+                let word = request
+                    .as_object()
+                    .and_then(|map| map.keys().next().cloned());
+                format!("tell {}", word.unwrap_or_default())
+            }
+            Effect::Measure(_) => "measure".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "[{}] {} {verb} after {:?} behind {:?}",
+            step.id, step.address, step.after, step.behind
+        );
+    }
+    text
+}
+
+fn converged(text: &str) -> (Topology, Model) {
+    let topology = topology(text);
+    let mut model = Model::new(&topology);
+    let plan = model.plan(&topology);
+    model.perform(&plan);
+    (topology, model)
+}
+
+#[test]
+fn from_nothing_everything_is_made_in_the_order_of_its_needs() {
+    let topology = topology(TWO);
+    insta::assert_snapshot!(told(&Model::new(&topology).plan(&topology)), @r#"
+    + one/program absent
+    + two/program absent
+    + one/instance.a absent
+    + two/instance.b absent
+    + one/proxy absent
+    [0] one/program upload after [] behind []
+    [1] two/program upload after [] behind []
+    [2] one/instance.a start after [0] behind []
+    [3] one/instance.a await after [2] behind []
+    [4] two/instance.b start after [1] behind []
+    [5] two/instance.b await after [4] behind []
+    [6] one/proxy start after [0] behind [3, 5]
+    [7] one/proxy await after [6] behind []
+    [8] one/proxy tell configure after [7] behind []
+    "#);
+}
+
+#[test]
+fn a_finished_plan_leaves_nothing_to_do() {
+    let (topology, model) = converged(TWO);
+    let plan = model.plan(&topology);
+    assert!(plan.is_converged(), "{}", told(&plan));
+    assert!(plan.steps.is_empty());
+}
+
+#[test]
+fn a_changed_argument_replaces_that_instance_alone_and_drains_it_first() {
+    let (_, model) = converged(TWO);
+    let changed = TWO.replace("port: 8200, ", "port: 8200, args: {max_num_seqs: 64}, ");
+    insta::assert_snapshot!(told(&model.plan(&topology(&changed))), @r#"
+    = one/program 
+    = two/program 
+    = one/instance.a 
+    -/+ two/instance.b differs
+    = one/proxy 
+    [0] two/instance.b tell drain after [] behind []
+    [1] two/instance.b stop after [0] behind []
+    [2] two/instance.b start after [1] behind []
+    [3] two/instance.b await after [2] behind []
+    [4] two/instance.b tell admit after [3] behind []
+    "#);
+}
+
+#[test]
+fn two_replacements_that_serve_together_go_one_after_another() {
+    let (_, model) = converged(TWO);
+    let changed = TWO.replace("{simulate:", "{args: {max_num_seqs: 64}, simulate:");
+    insta::assert_snapshot!(told(&model.plan(&topology(&changed))), @r#"
+    = one/program 
+    = two/program 
+    -/+ one/instance.a differs
+    -/+ two/instance.b differs
+    = one/proxy 
+    [0] one/instance.a tell drain after [] behind []
+    [1] one/instance.a stop after [0] behind []
+    [2] one/instance.a start after [1] behind []
+    [3] one/instance.a await after [2] behind []
+    [4] one/instance.a tell admit after [3] behind []
+    [5] two/instance.b tell drain after [4] behind []
+    [6] two/instance.b stop after [5] behind []
+    [7] two/instance.b start after [6] behind []
+    [8] two/instance.b await after [7] behind []
+    [9] two/instance.b tell admit after [8] behind []
+    "#);
+}
+
+#[test]
+fn a_changed_policy_is_told_without_a_restart() {
+    let (_, mut model) = converged(TWO);
+    let changed = topology(&TWO.replace("port: 8192", "port: 8192, policy: least_connections"));
+    let plan = model.plan(&changed);
+    insta::assert_snapshot!(told(&plan), @r#"
+    = one/program 
+    = two/program 
+    = one/instance.a 
+    = two/instance.b 
+    ~ one/proxy differs
+    [0] one/proxy tell configure after [] behind []
+    "#);
+    model.perform(&plan);
+    assert!(model.plan(&changed).is_converged());
+    assert!(model.stopped.is_empty());
+}
+
+#[test]
+fn an_orphaned_engine_is_reaped_before_the_new_start() {
+    let (topology, mut model) = converged(TWO);
+    model.kill("two", "instance/b", true);
+    insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
+    = one/program 
+    = two/program 
+    = one/instance.a 
+    -/+ two/instance.b orphaned
+    = one/proxy 
+    [0] two/instance.b tell drain after [] behind []
+    [1] two/instance.b stop after [0] behind []
+    [2] two/instance.b start after [1] behind []
+    [3] two/instance.b await after [2] behind []
+    [4] two/instance.b tell admit after [3] behind []
+    "#);
+}
+
+#[test]
+fn a_killed_server_is_all_that_is_repaired() {
+    let (topology, mut model) = converged(TWO);
+    model.kill("one", "instance/a", false);
+    let plan = model.plan(&topology);
+    insta::assert_snapshot!(told(&plan), @r#"
+    = one/program 
+    = two/program 
+    + one/instance.a gone
+    = two/instance.b 
+    = one/proxy 
+    [0] one/instance.a start after [] behind []
+    [1] one/instance.a await after [0] behind []
+    [2] one/instance.a tell admit after [1] behind []
+    "#);
+    model.perform(&plan);
+    assert!(model.plan(&topology).is_converged());
+}
+
+#[test]
+fn what_left_the_manifest_is_drained_and_destroyed() {
+    let (_, mut model) = converged(TWO);
+    let fewer = topology(&TWO.replace(
+        "  b: {node: two, port: 8200, engine: demo, model: demo}\n",
+        "",
+    ));
+    let plan = model.plan(&fewer);
+    insta::assert_snapshot!(told(&plan), @r#"
+    - two/instance.b undeclared
+    - two/program undeclared
+    = one/program 
+    = one/instance.a 
+    ~ one/proxy differs
+    [0] two/instance.b tell drain after [] behind []
+    [1] two/instance.b stop after [0] behind []
+    [2] two/instance.b remove after [1] behind []
+    [3] two/program remove after [] behind [2]
+    [4] one/proxy tell configure after [] behind []
+    "#);
+    model.perform(&plan);
+    let plan = model.plan(&fewer);
+    assert!(plan.is_converged(), "{}", told(&plan));
+}
+
+#[test]
+fn a_stranger_on_a_wanted_port_blocks_and_is_left_alone() {
+    let topology = topology(TWO);
+    let mut model = Model::new(&topology);
+    model.add_stranger("two", 8200);
+    let plan = model.plan(&topology);
+    let b = plan
+        .changes
+        .iter()
+        .find(|c| c.address.to_string() == "two/instance.b")
+        .unwrap();
+    assert_eq!(b.action, Action::Blocked);
+    insta::assert_snapshot!(b.reasons[0].text, @"port 8200 is held by pid 10 of user nvidia: some command");
+    model.perform(&plan);
+    assert!(model.stopped.is_empty());
+}
+
+#[test]
+fn an_unreachable_node_is_unknown_and_the_rest_goes_on() {
+    let (topology, mut model) = converged(TWO);
+    model
+        .nodes
+        .get_mut(&"two".parse().unwrap())
+        .unwrap()
+        .unreachable = true;
+    model.kill("one", "instance/a", false);
+    insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
+    = one/program 
+    ! two/program unreachable
+    + one/instance.a gone
+    ! two/instance.b unreachable
+    = one/proxy 
+    [0] one/instance.a start after [] behind []
+    [1] one/instance.a await after [0] behind []
+    [2] one/instance.a tell admit after [1] behind []
+    "#);
+}
+
+#[test]
+fn destroy_stops_the_front_first_and_leaves_nothing() {
+    let (topology, mut model) = converged(TWO);
+    let stranger = model.add_stranger("two", 9000);
+    let plan = model.plan_destruction(&topology);
+    insta::assert_snapshot!(told(&plan), @r#"
+    - one/proxy undeclared
+    - one/instance.a undeclared
+    - two/instance.b undeclared
+    - one/program undeclared
+    - two/program undeclared
+    [0] one/proxy stop after [] behind []
+    [1] one/proxy remove after [0] behind []
+    [2] one/instance.a stop after [] behind [1]
+    [3] one/instance.a remove after [2] behind []
+    [4] two/instance.b stop after [] behind [1]
+    [5] two/instance.b remove after [4] behind []
+    [6] one/program remove after [] behind [1, 3, 5]
+    [7] two/program remove after [] behind [1, 3, 5]
+    "#);
+    model.perform(&plan);
+    assert!(model.plan_destruction(&topology).changes.is_empty());
+    assert!(!model.stopped.contains(&("two".parse().unwrap(), stranger)));
+}
+
+/// Returns a topology drawn from choices.
+fn drawn(ports: &[u16], moved: bool, policy: usize, args: u8, proxy: bool) -> String {
+    let policy = ["round_robin", "least_connections", "random"][policy % 3];
+    let mut text = String::from(
+        "topology: demo\nnodes: {one: {ssh: n@one, addresses: {lan: 10.0.0.1}}, two: {ssh: n@two, addresses: {lan: 10.0.0.2}}}\n\
+         engines: {demo: {simulate: {profile: fast}}}\ninstances:\n",
+    );
+    for (i, port) in ports.iter().enumerate() {
+        let node = if moved == (i % 2 == 0) { "one" } else { "two" };
+        let _ = writeln!(
+            text,
+            "  i{i}: {{node: {node}, port: {port}, engine: demo, model: demo, args: {{seed: {args}}}}}"
+        );
+    }
+    if proxy {
+        let _ = writeln!(text, "proxy: {{node: one, port: 9000, policy: {policy}}}");
+    }
+    text
+}
+
+prop_compose! {
+    fn any_topology()(
+        n in 1_usize..4, base in 8000_u16..8003, moved: bool, policy in 0_usize..3, args in 0_u8..2, proxy: bool
+    ) -> String {
+        // Ports differ by more than the base can shift: swapping two ports is another story.
+        let ports: Vec<u16> = (0..n as u16).map(|i| base + 10 * i).collect();
+        drawn(&ports, moved, policy, args, proxy)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn from_any_state_to_any_other_the_next_plan_is_all_keep(
+        first in any_topology(), second in any_topology(), dead in 0_usize..4, orphan: bool
+    ) {
+        let first = topology(&first);
+        let mut model = Model::new(&first);
+        let stranger = model.add_stranger("one", 22);
+        let plan = model.plan(&first);
+        model.perform(&plan);
+        model.kill("one", &format!("instance/i{dead}"), orphan);
+        let second = topology(&second);
+        let plan = model.plan(&second);
+        prop_assert_eq!(told(&plan), told(&model.plan(&second)), "deciding is deterministic");
+        for step in &plan.steps {
+            prop_assert!(step.after.iter().chain(&step.behind).all(|before| *before < step.id));
+        }
+        model.perform(&plan);
+        let next = model.plan(&second);
+        prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
+        prop_assert!(model.nodes[&"one".parse().unwrap()].groups.contains_key(&stranger));
+        for group in model.nodes.values().flat_map(|node| node.groups.values()) {
+            if let Some(mark) = &group.mark {
+                prop_assert!(is_of(mark, &second));
+                prop_assert!(mark.ends_with(&digest(&group.spec)));
+            }
+        }
+        let end = model.plan_destruction(&second);
+        model.perform(&end);
+        prop_assert!(model.plan_destruction(&second).changes.is_empty());
+        prop_assert!(model.nodes.values().all(|node| node.files.is_empty()));
+    }
+
+    #[test]
+    fn an_unreachable_node_gets_no_step(text in any_topology(), other in any_topology()) {
+        let first = topology(&text);
+        let mut model = Model::new(&first);
+        let plan = model.plan(&first);
+        model.perform(&plan);
+        model.nodes.get_mut(&"two".parse().unwrap()).unwrap().unreachable = true;
+        let plan = model.plan(&topology(&other));
+        model.perform(&plan);
+    }
+}

@@ -1,0 +1,347 @@
+//! A model of nodes for tests: it answers questions and suffers effects as real ones would, in
+//! memory. What it answers is text in the form that the real scripts print, so that the rooms'
+//! readers are part of every test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
+
+use replica::manifest::Topology;
+use replica::name::NodeName;
+use replica::plan::{Effect, Plan};
+use replica::proxy::control::{
+    Backend, BackendState, BackendStatus, Config, Reply, Request, Requests, Status,
+};
+use replica::resource::process::{Mark, fingerprint};
+use replica::resource::program::Binaries;
+use replica::resource::{Answers, Catalogue, Leftover, Observation, Paths, Resource};
+
+/// A process group as the model keeps it.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub mark: Option<String>,
+    pub spec: String,
+    pub port: Option<u16>,
+    pub listens: bool,
+    pub leads: bool,
+    pub orphan: bool,
+    pub config: Option<Config>,
+}
+
+/// One node of the model.
+#[derive(Debug, Clone, Default)]
+pub struct ModelNode {
+    pub unreachable: bool,
+    pub groups: BTreeMap<u32, Group>,
+    pub files: BTreeMap<String, u64>,
+    next_pid: u32,
+}
+
+/// All nodes of the model.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    pub nodes: BTreeMap<NodeName, ModelNode>,
+    /// The pids that were stopped, with their node.
+    pub stopped: BTreeSet<(NodeName, u32)>,
+}
+
+/// Reads a topology from YAML.
+pub fn topology(text: &str) -> Topology {
+    serde_yaml::from_str(text).expect("the manifest of a test is valid")
+}
+
+/// Returns the things of a topology; results are looked for where there are none.
+pub fn catalogue(topology: &Topology) -> Catalogue {
+    static BINARIES: LazyLock<Arc<Binaries>> =
+        LazyLock::new(|| Arc::new(Binaries::find(None).unwrap()));
+    let nowhere = std::env::temp_dir().join("replica-no-such-results");
+    let paths = Paths {
+        manifest: nowhere.clone(),
+        results: nowhere,
+    };
+    Catalogue::new(topology, &BINARIES, &paths)
+}
+
+impl Model {
+    /// Returns the nodes of a topology, empty.
+    pub fn new(topology: &Topology) -> Self {
+        Self {
+            nodes: topology
+                .nodes
+                .keys()
+                .map(|name| (name.clone(), ModelNode::default()))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Puts a process of somebody else on a port.
+    pub fn add_stranger(&mut self, node: &str, port: u16) -> u32 {
+        let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
+        node.add(Group {
+            mark: None,
+            spec: String::new(),
+            port: Some(port),
+            listens: true,
+            leads: true,
+            orphan: false,
+            config: None,
+        })
+    }
+
+    /// Kills a server as `kill -9` does: its engine lives on when it has one.
+    pub fn kill(&mut self, node: &str, name: &str, leaves_orphan: bool) {
+        let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
+        let part = format!(":{name}:");
+        let of = |group: &Group| group.mark.as_ref().is_some_and(|mark| mark.contains(&part));
+        if leaves_orphan {
+            for group in node.groups.values_mut().filter(|group| of(group)) {
+                group.leads = false;
+                group.listens = false;
+                group.orphan = true;
+            }
+        } else {
+            node.groups.retain(|_, group| !of(group));
+        }
+    }
+
+    /// Returns what would be observed.
+    pub fn observe(&self, resources: &[Arc<dyn Resource>], topology: &Topology) -> Observation {
+        let mut seen = Observation::default();
+        for (name, node) in &self.nodes {
+            if node.unreachable {
+                seen.nodes
+                    .insert(name.clone(), Err("connection refused".to_owned()));
+                continue;
+            }
+            let mut answers = Answers::default();
+            let standing = Leftover::questions(topology.name.as_str());
+            let own = resources
+                .iter()
+                .filter(|resource| resource.address().node.as_ref() == Some(name))
+                .flat_map(|resource| resource.questions());
+            for question in standing.into_iter().chain(own) {
+                let answer = node.answer(&question.id);
+                answers.insert(question.id, answer);
+            }
+            seen.nodes.insert(name.clone(), Ok(answers));
+        }
+        seen
+    }
+
+    /// Observes and decides, as `apply` would.
+    pub fn plan(&self, topology: &Topology) -> Plan {
+        self.plan_for(topology, &catalogue(topology).resources())
+    }
+
+    /// Observes and decides, as `destroy` would.
+    pub fn plan_destruction(&self, topology: &Topology) -> Plan {
+        self.plan_for(topology, &[])
+    }
+
+    fn plan_for(&self, topology: &Topology, declared: &[Arc<dyn Resource>]) -> Plan {
+        let seen = self.observe(declared, topology);
+        let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
+        let leftovers = Leftover::find(topology.name.as_str(), &seen, &addresses);
+        let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+        resources.extend(
+            leftovers
+                .into_iter()
+                .map(|l| Arc::new(l) as Arc<dyn Resource>),
+        );
+        resources.extend(declared.iter().cloned());
+        replica::converge::decide(&resources, &seen)
+    }
+
+    /// Performs every step of a plan but measurements, in the order of the plan.
+    pub fn perform(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            let node = match &step.effect {
+                Effect::Tell { to, .. } => to.node.clone(),
+                _ => step.address.node.clone(),
+            };
+            let Some(name) = node else { continue };
+            let node = self.nodes.get_mut(&name).unwrap();
+            assert!(!node.unreachable, "a step on an unreachable node: {step:?}");
+            for pid in node.suffer(&step.effect) {
+                self.stopped.insert((name.clone(), pid));
+            }
+        }
+    }
+}
+
+impl ModelNode {
+    fn add(&mut self, group: Group) -> u32 {
+        self.next_pid += 10;
+        self.groups.insert(self.next_pid, group);
+        self.next_pid
+    }
+
+    /// Suffers an effect; returns the pids that it stopped.
+    fn suffer(&mut self, effect: &Effect) -> Vec<u32> {
+        match effect {
+            Effect::Upload { source, target, .. } => {
+                let size = std::fs::metadata(source).unwrap().len();
+                self.files.insert(inside(target), size);
+            }
+            Effect::Remove { paths } => {
+                for path in paths {
+                    let prefix = inside(path).replace(".*.log", ".");
+                    self.files.retain(|name, _| !name.starts_with(&prefix));
+                }
+            }
+            Effect::Start(launch) => {
+                let port = launch
+                    .argv
+                    .iter()
+                    .skip_while(|word| *word != "--port")
+                    .nth(1);
+                let port = port.and_then(|port| port.parse().ok());
+                let taken = self.groups.values().any(|g| g.listens && g.port == port);
+                assert!(!taken, "started on a port that is taken: {}", launch.mark);
+                self.files.insert(inside(&launch.log), 1);
+                self.add(Group {
+                    mark: Some(launch.mark.clone()),
+                    spec: launch.spec.clone(),
+                    port,
+                    listens: true,
+                    leads: true,
+                    orphan: false,
+                    config: None,
+                });
+            }
+            Effect::Stop(stop) => {
+                let ours = |group: &Group| {
+                    group
+                        .mark
+                        .as_ref()
+                        .is_some_and(|mark| mark.starts_with(&stop.mark_prefix))
+                };
+                let pids: Vec<_> = self
+                    .groups
+                    .iter()
+                    .filter(|(_, g)| ours(g))
+                    .map(|(pid, _)| *pid)
+                    .collect();
+                self.groups.retain(|_, group| !ours(group));
+                return pids;
+            }
+            Effect::Await(ready) => {
+                let mark = Some(ready.mark.clone());
+                let runs = self.groups.values_mut().find(|group| group.mark == mark);
+                runs.expect("awaited what was not started").listens = true;
+            }
+            Effect::Tell { request, .. } => self.tell(request),
+            Effect::Measure(_) => {}
+        }
+        Vec::new()
+    }
+
+    fn tell(&mut self, request: &Request) {
+        let is_proxy = |g: &&mut Group| g.mark.as_ref().is_some_and(|m| m.contains(":proxy:"));
+        let proxy = self
+            .groups
+            .values_mut()
+            .find(is_proxy)
+            .expect("told a proxy that is not there");
+        match request {
+            Request::Configure(config) => {
+                let last = proxy.config.as_ref().map_or(0, |config| config.generation);
+                assert!(
+                    config.generation > last,
+                    "a generation that was served already"
+                );
+                proxy.config = Some(config.clone());
+            }
+            Request::Admit(backend) => {
+                let config = proxy
+                    .config
+                    .as_mut()
+                    .expect("admitted before it was configured");
+                config.backends.retain(|other| other.name != backend.name);
+                config.backends.push(backend.clone());
+                config.backends.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+            Request::Drain { .. } | Request::Status => {}
+        }
+    }
+
+    fn answer(&self, id: &str) -> String {
+        match id.split(' ').next().unwrap() {
+            "processes" => self.processes(),
+            "place" => {
+                let mut answer = format!("system Linux {}\nhome /home/n\n", std::env::consts::ARCH);
+                for (name, size) in &self.files {
+                    let _ = writeln!(answer, "file {size} {name}");
+                }
+                answer
+            }
+            "served" => self.served(),
+            "venv" => "venv\ncommand\ndist complete vllm 0.13.0+cu130\n".to_owned(),
+            "model" => "repo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 9 model.safetensors\n".to_owned(),
+            other => panic!("the model does not know the question `{other}`"),
+        }
+    }
+
+    fn processes(&self) -> String {
+        let mut answer = "boot 0f\nclock 1000.00 100\n".to_owned();
+        for (pid, group) in &self.groups {
+            let inode = pid + 100_000;
+            if let Some(mark) = &group.mark {
+                if group.leads {
+                    let _ = writeln!(answer, "process {pid} 1 {pid} 500 marked replica");
+                    let _ = writeln!(answer, "MARK {pid} {mark}\nSPEC {pid} {}", group.spec);
+                }
+                if group.orphan {
+                    let child = pid + 1;
+                    let _ = writeln!(answer, "process {child} 1 {pid} 500 marked VLLM::EngineCor");
+                    let _ = writeln!(answer, "MARK {child} {mark}\nSPEC {child} {}", group.spec);
+                }
+            }
+            if let (true, Some(port)) = (group.listens, group.port) {
+                let _ = writeln!(answer, "listener {port:04X} {inode} 1000");
+                let _ = writeln!(answer, "owner {inode} {pid} {pid} nvidia some command");
+            }
+        }
+        answer
+    }
+
+    fn served(&self) -> String {
+        let is_proxy = |g: &&Group| g.mark.as_ref().is_some_and(|m| m.contains(":proxy:"));
+        let Some(proxy) = self.groups.values().find(is_proxy) else {
+            return String::new();
+        };
+        let backends = proxy.config.iter().flat_map(|config| &config.backends);
+        let ready = |backend: &Backend| {
+            let status = BackendStatus {
+                state: BackendState::Ready,
+                in_flight: 0,
+                trouble: None,
+            };
+            (backend.name.clone(), status)
+        };
+        let status = Status {
+            config: proxy.config.clone(),
+            backends: backends.map(ready).collect(),
+            requests: Requests::default(),
+            fd_limit: 1024,
+        };
+        serde_json::to_string(&Reply::Done(status)).unwrap()
+    }
+}
+
+/// Returns the part of a path that is inside the topology's folder.
+fn inside(path: &str) -> String {
+    path.splitn(6, '/').nth(5).unwrap_or(path).to_owned()
+}
+
+/// Says whether a mark is one of this topology.
+pub fn is_of(mark: &str, topology: &Topology) -> bool {
+    mark.parse::<Mark>()
+        .is_ok_and(|mark| mark.topology == topology.name.as_str())
+}
+
+/// Returns the digest of a specification, as marks carry it.
+pub fn digest(spec: &str) -> String {
+    fingerprint(&serde_json::from_str(spec).unwrap())
+}
