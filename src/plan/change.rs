@@ -141,6 +141,12 @@ impl Change {
         Self::new(address, Action::Blocked, vec![reason])
     }
 
+    /// Says whether this is a measurement: what no node holds is measured, from this machine, and
+    /// only once all else is as declared.
+    pub fn is_measurement(&self) -> bool {
+        self.node.is_none()
+    }
+
     /// Adds the short description.
     #[must_use]
     pub fn described(mut self, summary: impl Into<String>) -> Self {

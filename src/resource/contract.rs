@@ -110,9 +110,4 @@ pub trait Resource: Send + Sync {
     fn rolls_with(&self) -> Option<String> {
         None
     }
-
-    /// Says whether this is measured, not made: it waits until all else is as declared.
-    fn is_measurement(&self) -> bool {
-        false
-    }
 }

@@ -185,8 +185,4 @@ impl Resource for Benchmark {
             Vec::new()
         }
     }
-
-    fn is_measurement(&self) -> bool {
-        true
-    }
 }

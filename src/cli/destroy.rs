@@ -1,0 +1,86 @@
+//! `replica destroy`: stops and removes all that is ours, and proves it.
+
+use std::path::PathBuf;
+
+use super::Global;
+use super::apply::confirm;
+use super::carry::Carry;
+use super::error::Error;
+use super::exit::Exit;
+use super::workspace::Workspace;
+use crate::proxy::control::Requests;
+use crate::resource::Observation;
+use crate::resource::process::ProcessTable;
+use crate::view::words::{count, list};
+use crate::view::{Question, apply, json::ApplyDocument, plan};
+
+/// Stop and remove everything of the topology; results, environments and models stay
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The manifest [default: topology.yaml]
+    file: Option<PathBuf>,
+}
+
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
+    let screen = global.screen();
+    let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
+    let locks = workspace.lock().await?;
+    let seen = workspace.look(&[]).await;
+    let plan = workspace.decide(&[], &seen);
+    if !screen.is_json() {
+        screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
+    }
+    if plan.has_work() {
+        confirm(global, &screen, Question::Destroy)?;
+    }
+    let carry = Carry::begin(&workspace, &screen);
+    carry.out(&plan, |_| true).await;
+    let seen = workspace.look(&[]).await;
+    let left = workspace.decide(&[], &seen);
+    let carried = carry.end().await;
+    locks.release().await;
+    let tally = &carried.tally;
+    if screen.is_json() {
+        let name = workspace.topology().name.as_str();
+        let document = ApplyDocument::new(name, &plan, tally).converged(left.is_converged());
+        screen.document(&document.requests(Requests::default()))?;
+    } else {
+        if plan.has_work() {
+            screen.result(&apply::render(tally, None, carried.took, screen.out()))?;
+        }
+        if left.is_converged() {
+            screen.result(&proof(&workspace, &seen))?;
+        }
+    }
+    Ok(if carried.interrupted {
+        Exit::Interrupted
+    } else if !tally.failed.is_empty() || left.has_work() {
+        if tally.applied.is_empty() { Exit::Failed } else { Exit::Partly }
+    } else if !left.unreachable.is_empty() {
+        Exit::Unreachable
+    } else {
+        Exit::Done
+    })
+}
+
+/// Says what was seen at the end: that nothing of ours runs, and which ports are free.
+fn proof(workspace: &Workspace, seen: &Observation) -> String {
+    let topology = workspace.topology();
+    let instances = topology.instances.values().map(|i| (&i.node, i.port.get()));
+    let proxy = topology.proxy.iter().map(|p| (&p.node, p.port.get()));
+    let free: Vec<_> = instances
+        .chain(proxy)
+        .filter(|(node, port)| {
+            let answers = seen.of(node);
+            answers.is_some_and(|a| ProcessTable::read(a).listeners_on(*port).next().is_none())
+        })
+        .map(|(node, port)| format!("{node}:{port}"))
+        .collect();
+    let nodes = count(seen.nodes.len(), "node");
+    let ports = match free.len() {
+        0 => String::new(),
+        1 => format!("; port {} is free", free[0]),
+        _ => format!("; ports {} are free", list(&free)),
+    };
+    format!("Nothing of `{}` runs on {nodes}{ports}.\n", topology.name)
+}

@@ -1,0 +1,87 @@
+//! What can keep a command from doing its work, each with its exit code.
+
+use std::io;
+
+use super::exit::Exit;
+use crate::manifest::ManifestError;
+
+/// What kept a command from doing its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The manifest is wrong; its text shows every mistake.
+    #[error("{0}")]
+    Manifest(#[from] Box<ManifestError>),
+    /// The command line is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// Another run holds the lock of a node.
+    #[error("{node} is locked by another run: {holder}")]
+    Locked {
+        /// The node.
+        node: String,
+        /// Who holds it, and since when.
+        holder: String,
+    },
+    /// Something of this machine failed.
+    #[error("{what}")]
+    Here {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// It cannot be done as things stand.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+}
+
+impl Error {
+    /// Returns the exit code that says so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Manifest(_) => Exit::Manifest,
+            Error::Usage(_) => Exit::Usage,
+            Error::Locked { .. } => Exit::Locked,
+            Error::Here { .. } | Error::Refused { .. } => Exit::Failed,
+        }
+    }
+
+    /// Returns what to do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Error::Locked { .. } => {
+                vec!["wait for it, or end it: the lock goes with its connection".to_owned()]
+            }
+            Error::Refused { hint, .. } => hint.iter().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns a refusal with what to do about it.
+    pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Error::Refused {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+impl From<ManifestError> for Error {
+    fn from(error: ManifestError) -> Self {
+        Error::Manifest(Box::new(error))
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Error::Here {
+            what: "this machine did not do as it was asked".to_owned(),
+            source,
+        }
+    }
+}

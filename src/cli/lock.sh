@@ -1,0 +1,19 @@
+# Holds the lock of a topology for as long as the standard input stays open.
+folder="$HOME/.local/state/replica"
+mkdir -p "$folder" || exit 1
+lock="$folder/$topology.lock"
+while :; do
+  exec 9<>"$lock" || exit 1
+  if ! flock -n 9; then
+    echo "$(cat "$lock")"
+    exit 0
+  fi
+  # Whoever let it go removed the file: a lock on a file without a name locks out nobody.
+  [ "$lock" -ef /proc/self/fd/9 ] && break
+done
+printf '%s\n' "$holder" > "$lock"
+echo held
+cat >/dev/null
+rm -f "$lock"
+rmdir "$folder" 2>/dev/null
+true

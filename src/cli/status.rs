@@ -1,0 +1,146 @@
+//! `replica status`: what runs, and whether it answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Global;
+use super::error::Error;
+use super::exit::Exit;
+use super::workspace::Workspace;
+use crate::node::HttpRequest;
+use crate::plan::Plan;
+use crate::proxy::control::BackendState;
+use crate::resource::instance::Instance;
+use crate::resource::proxy::Proxy;
+use crate::resource::{Observation, Resource};
+use crate::view::status::{InstanceStatus, NodeStatus, ProxyStatus, StatusReport, render};
+
+/// Show what runs on the nodes and whether it answers
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The manifest [default: topology.yaml]
+    file: Option<PathBuf>,
+    /// Exit with 2 when anything is not as declared
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// How long a server may take to say its name.
+const ANSWER: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
+    let screen = global.screen();
+    let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
+    let catalogue = workspace.catalogue();
+    let resources = catalogue.resources();
+    let seen = workspace.look(&resources).await;
+    let plan = workspace.decide(&resources, &seen);
+    let mut report = StatusReport {
+        converged: false,
+        nodes: nodes(&seen),
+        instances: [].into(),
+        proxy: None,
+    };
+    for instance in &catalogue.instances {
+        let status = instance_status(&workspace, instance, &seen, &plan).await;
+        report.instances.insert(instance.name().to_string(), status);
+    }
+    if let Some(proxy) = &catalogue.proxy {
+        report.proxy = Some(proxy_status(proxy, &seen, &plan));
+    }
+    let is_ready = report.instances.values().all(|i| i.ready)
+        && report.proxy.as_ref().is_none_or(|proxy| proxy.ready);
+    let is_made = plan.changes.iter().all(|c| c.is_measurement() || !c.action.acts());
+    report.converged = is_ready && is_made && plan.unreachable.is_empty();
+    let name = workspace.topology().name.as_str();
+    if screen.is_json() {
+        screen.document(&report)?;
+    } else {
+        screen.result(&render(&report, name, screen.out()))?;
+    }
+    Ok(match (&plan.unreachable[..], args.exit_code && !report.converged) {
+        ([_, ..], _) => Exit::Unreachable,
+        ([], true) => Exit::Pending,
+        ([], false) => Exit::Done,
+    })
+}
+
+fn nodes(seen: &Observation) -> std::collections::BTreeMap<String, NodeStatus> {
+    let status = |answers: &Result<_, String>| NodeStatus {
+        reachable: answers.is_ok(),
+        reason: answers.as_ref().err().cloned(),
+    };
+    seen.nodes
+        .iter()
+        .map(|(node, answers)| (node.to_string(), status(answers)))
+        .collect()
+}
+
+async fn instance_status(
+    workspace: &Workspace,
+    instance: &Arc<Instance>,
+    seen: &Observation,
+    plan: &Plan,
+) -> InstanceStatus {
+    let mark = instance.running_mark(seen);
+    let trouble = match &mark {
+        Some(mark) => trouble(workspace, instance, &mark.nonce()).await,
+        None => Some("it does not run".to_owned()),
+    };
+    InstanceStatus {
+        node: instance.node().to_string(),
+        port: instance.port().get(),
+        pid: instance.leader(seen).map(|leader| leader.pid),
+        ready: trouble.is_none(),
+        url: mark.is_some().then(|| format!("http://{}", instance.authority())),
+        note: planned(plan, instance.as_ref()).or(trouble),
+    }
+}
+
+/// Asks a server for its name. Returns why it cannot be believed, if it cannot.
+async fn trouble(workspace: &Workspace, instance: &Instance, nonce: &str) -> Option<String> {
+    let node = workspace.fleet.node(instance.node()).ok()?;
+    let mut request = HttpRequest::get("/v1/models");
+    if let Some(key) = instance.api_key_env().and_then(|name| std::env::var(name).ok()) {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let port = instance.port().get();
+    match node.http(instance.host(), port, &request, ANSWER).await {
+        Err(error) => Some(error.to_string()),
+        Ok(answer) if answer.status != 200 => Some(format!("it answers {}", answer.status)),
+        Ok(answer) if !answer.text().contains(nonce) => {
+            Some(format!("something else answers on port {port}"))
+        }
+        Ok(_) => None,
+    }
+}
+
+fn proxy_status(proxy: &Arc<Proxy>, seen: &Observation, plan: &Plan) -> ProxyStatus {
+    let leader = proxy.leader(seen);
+    let status = proxy.status(seen);
+    let ready: Vec<_> = status
+        .iter()
+        .flat_map(|status| &status.backends)
+        .filter(|(_, backend)| backend.state == BackendState::Ready)
+        .map(|(name, _)| name.clone())
+        .collect();
+    ProxyStatus {
+        node: proxy.node().to_string(),
+        port: proxy.port().get(),
+        pid: leader.as_ref().map(|leader| leader.pid),
+        ready: !ready.is_empty(),
+        url: leader.map(|_| format!("http://{}", proxy.authority())),
+        policy: proxy.policy(),
+        generation: status.and_then(|status| status.config).map(|config| config.generation),
+        backends: ready,
+        note: planned(plan, proxy.as_ref()),
+    }
+}
+
+/// Returns in words what is planned for a thing, if anything is.
+fn planned(plan: &Plan, thing: &dyn Resource) -> Option<String> {
+    let change = plan.changes.iter().find(|c| c.address == *thing.address())?;
+    let reasons: Vec<_> = change.reasons.iter().map(|reason| reason.text.as_str()).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}

@@ -1,0 +1,102 @@
+//! What most commands begin with: the manifest, the nodes, and a look at them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Global;
+use super::error::Error;
+use super::lock::{self, Locks};
+use crate::converge::{decide, observe};
+use crate::manifest::{self, Manifest, Topology};
+use crate::node::{ConnectOptions, Fleet};
+use crate::plan::Plan;
+use crate::resource::program::Binaries;
+use crate::resource::{Catalogue, Leftover, Observation, Paths, Resource, foreign};
+use crate::view::Screen;
+
+/// A manifest and its nodes, connected.
+pub(super) struct Workspace {
+    pub(super) manifest: Manifest,
+    pub(super) fleet: Fleet,
+    binaries: Arc<Binaries>,
+    paths: Paths,
+}
+
+impl Workspace {
+    /// Reads the manifest, then connects to its nodes.
+    pub(super) async fn open(
+        global: &Global,
+        file: Option<&Path>,
+        screen: &Screen,
+    ) -> Result<Self, Error> {
+        let manifest = manifest::load(&manifest::find(file)?)?;
+        let topology = &manifest.topology;
+        let binaries = crate::resource::binaries(topology, global.programs.as_deref());
+        let binaries = binaries.map_err(|source| Error::Here {
+            what: "the replica binaries for the nodes cannot be read".to_owned(),
+            source,
+        })?;
+        let options = ConnectOptions {
+            ssh_config: global.ssh_config.clone(),
+            ..ConnectOptions::default()
+        };
+        let fleet = Fleet::connect(&topology.nodes, &options).await;
+        for (node, hint) in fleet.hints() {
+            screen.warning(&format!("{node}: {hint}"));
+        }
+        let results = match &global.results {
+            Some(results) => results.clone(),
+            None => manifest.folder.join("results"),
+        };
+        Ok(Self {
+            paths: Paths {
+                manifest: manifest.folder.clone(),
+                results,
+            },
+            binaries,
+            fleet,
+            manifest,
+        })
+    }
+
+    pub(super) fn topology(&self) -> &Topology {
+        &self.manifest.topology
+    }
+
+    /// Returns the manifest's file, as the user named it.
+    pub(super) fn file(&self) -> String {
+        self.manifest.path.display().to_string()
+    }
+
+    pub(super) fn results(&self) -> &PathBuf {
+        &self.paths.results
+    }
+
+    /// Returns the things that the manifest declares, with the results that there are by now.
+    pub(super) fn catalogue(&self) -> Catalogue {
+        Catalogue::new(self.topology(), &self.binaries, &self.paths)
+    }
+
+    /// Takes the lock of this topology on every node that was reached.
+    pub(super) async fn lock(&self) -> Result<Locks, Error> {
+        lock::take(&self.fleet, self.topology().name.as_str()).await
+    }
+
+    /// Looks at every node.
+    pub(super) async fn look(&self, resources: &[Arc<dyn Resource>]) -> Observation {
+        let standing = Leftover::questions(self.topology().name.as_str());
+        observe(&self.fleet, resources, &standing).await
+    }
+
+    /// Decides what to do so that these things are there and nothing else of ours is.
+    pub(super) fn decide(&self, declared: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
+        let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
+        let leftovers = Leftover::find(self.topology().name.as_str(), seen, &addresses);
+        let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+        resources.extend(leftovers.into_iter().map(|l| Arc::new(l) as Arc<dyn Resource>));
+        resources.extend(declared.iter().cloned());
+        let mut plan = decide(&resources, seen);
+        plan.foreign = foreign(seen);
+        plan
+    }
+}
