@@ -128,7 +128,11 @@ fn diff_line(tag: ChangeTag, line: &str, look: Look) -> Vec<String> {
         ChangeTag::Insert => ("+", Role::Action(Action::Create)),
     };
     let text: Vec<char> = clean(line.trim_end_matches('\n')).chars().collect();
-    let room = look.width.saturating_sub(INDENT + 4).max(20);
+    let room = if look.folds {
+        look.width.saturating_sub(INDENT + 4).max(20)
+    } else {
+        usize::MAX
+    };
     let mut pieces: Vec<String> = text.chunks(room).map(|c| c.iter().collect()).collect();
     if pieces.is_empty() {
         pieces.push(String::new());
@@ -228,9 +232,13 @@ mod tests {
     #[test]
     fn nothing_of_a_long_line_is_lost() {
         let token = "x".repeat(200);
+        let fields = [field("env.KEY", None, Planned::Known(json!(token)))];
         let lines = render(
-            &[field("env.KEY", None, Planned::Known(json!(token)))],
-            Look::plain(),
+            &fields,
+            Look {
+                folds: true,
+                ..Look::plain()
+            },
         );
         assert!(lines.iter().all(|line| columns(line) <= Look::WIDEST));
         assert_eq!(lines.concat().matches('x').count(), 200);

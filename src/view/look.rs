@@ -4,14 +4,19 @@ use anstyle::{AnsiColor, Style};
 
 use crate::plan::Action;
 
+use super::words::wrap;
+
 /// What a rendering may use. Renderings are pure: the same data and the same look give the same
 /// text, on a terminal or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// Says whether escape sequences for colour may be used.
     pub colour: bool,
-    /// The columns that a line may take.
+    /// The columns that a line should take.
     pub width: usize,
+    /// Says whether longer lines are broken at that width. Where nobody looks they are not: what
+    /// is read by `grep` stays on one line.
+    pub folds: bool,
     /// Says whether the details that are folded by default are shown.
     pub verbose: bool,
 }
@@ -25,8 +30,14 @@ impl Look {
         Self {
             colour: false,
             width: Self::WIDEST,
+            folds: false,
             verbose: false,
         }
+    }
+
+    /// Breaks a text into lines of at most `width` columns, where lines are broken at all.
+    pub fn wrap(self, text: &str, width: usize) -> Vec<String> {
+        wrap(text, if self.folds { width } else { usize::MAX })
     }
 
     /// Dresses a text for its role.

@@ -7,7 +7,7 @@ use crate::plan::{Action, Change, Plan};
 
 use super::field;
 use super::look::{Look, Role};
-use super::words::{clean, columns, count, list, wrap};
+use super::words::{clean, columns, count, list};
 
 /// Where the name of a thing begins: after two columns of margin, its sign, and a space.
 const NAME: usize = 6;
@@ -134,8 +134,8 @@ fn reasons(change: &Change) -> String {
 fn headline(name: &str, change: &Change, column: Columns, look: Look) -> Vec<String> {
     let start = NAME + column.name.max(columns(name)) + 2;
     let room = look.width.saturating_sub(start).max(24);
-    let mut body = wrap(&reasons(change), room);
-    let summary = wrap(&clean(&change.summary), room);
+    let mut body = look.wrap(&reasons(change), room);
+    let summary = look.wrap(&clean(&change.summary), room);
     let mut dressed: Vec<String> = summary
         .iter()
         .map(|line| look.paint(Role::Faint, line))
@@ -204,7 +204,7 @@ fn unreachable(plan: &Plan, look: Look) -> Vec<String> {
 fn marked(text: &str, look: Look) -> Vec<String> {
     let sign = look.paint(Role::Action(Action::Blocked), "    !");
     let first = std::iter::once(sign).chain(std::iter::repeat(" ".repeat(NAME - 1)));
-    let lines = wrap(text, look.width.saturating_sub(NAME));
+    let lines = look.wrap(text, look.width.saturating_sub(NAME));
     first
         .zip(lines)
         .map(|(sign, line)| format!("{sign} {line}"))
@@ -225,7 +225,7 @@ fn verdict(plan: &Plan, manifest: &str, look: Look) -> Vec<String> {
         Role::Title
     };
     // Wrapped before it is dressed: escape sequences take no columns.
-    let mut lines = wrap(&format!("{lead} {rest}"), look.width);
+    let mut lines = look.wrap(&format!("{lead} {rest}"), look.width);
     if let Some(first) = lines.first_mut()
         && let Some(rest) = first.strip_prefix(lead)
     {

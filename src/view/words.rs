@@ -49,6 +49,14 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// Returns how long something has been going on, in whole seconds: `10s`, `1m05s`.
+pub fn elapsed(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
+}
+
 /// Returns a size in the units that disks and model cards use: `16.1 GB`, `512 B`.
 pub fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64;
@@ -193,6 +201,8 @@ mod tests {
         assert_eq!(shown(3_599_700), "1h00m");
         assert_eq!(shown(11_040_000), "3h04m");
         assert_eq!(shown(183_600_000), "2d03h");
+        assert_eq!(elapsed(Duration::from_millis(10_900)), "10s");
+        assert_eq!(elapsed(Duration::from_millis(65_900)), "1m05s");
     }
 
     #[test]

@@ -180,8 +180,8 @@ fn what_is_no_longer_declared_is_destroyed_and_orphans_are_reaped() {
         - instance.a  not declared   pid 963810, port 8100
 
     spark-02
-        - instance.b  its API server is gone and 2 processes of its session live on, holding 35.9 GB of
-                      memory   pids 51235 and 51301
+        - instance.b  its API server is gone and 2 processes of its session live on, holding 35.9 GB of memory
+                      pids 51235 and 51301
 
     Plan: 0 to create, 0 to update, 0 to replace, 3 to destroy, 0 kept.
     ");
@@ -210,12 +210,10 @@ fn a_foreign_process_blocks_what_it_stands_in_the_way_of() {
     insta::assert_snapshot!(rendered(&plan), @r"
     Blocked, and left as they are:
         ! controller/proxy     needs spark-01/instance.a
-        ! spark-01/instance.a  port 8100 is taken by pid 51234 (nvidia, since 09:58), which replica did
-                               not start
+        ! spark-01/instance.a  port 8100 is taken by pid 51234 (nvidia, since 09:58), which replica did not start
 
     Not ours, and left alone:
-        ! spark-01: pid 51234, nvidia, since 09:58: vllm serve meta-llama/Llama-3.1-8B-Instruct --port
-          8100 --gpu-memory-utilization 0.9
+        ! spark-01: pid 51234, nvidia, since 09:58: vllm serve meta-llama/Llama-3.1-8B-Instruct --port 8100 --gpu-memory-utilization 0.9
 
     Plan: 0 to create, 0 to update, 0 to replace, 0 to destroy, 1 kept, 2 blocked.
     ");
@@ -301,6 +299,7 @@ fn a_narrow_terminal_breaks_reasons_under_themselves() {
     ]);
     let narrow = Look {
         width: 60,
+        folds: true,
         ..Look::plain()
     };
     insta::assert_snapshot!(render(&plan, "topology.yaml", narrow), @r#"
