@@ -5,13 +5,17 @@
 //! ([`json`]) is the same data as what a person reads.
 
 pub mod apply;
+pub mod bench;
 mod confirm;
 pub mod error;
 mod field;
+pub mod json;
 mod look;
 pub mod plan;
 mod progress;
 mod screen;
+pub mod status;
+mod table;
 pub mod words;
 
 pub use apply::Tally;
