@@ -113,6 +113,7 @@ pub fn render(tally: &Tally, requests: Option<Requests>, took: Duration, look: L
         lines.push(not_tried(&skipped.address, &skipped.because, look));
     }
     if !lines.is_empty() {
+        lines.insert(0, look.paint(Role::Title, "Not done:"));
         lines.push(String::new());
     }
     lines.push(verdict(tally, took, look));
@@ -230,6 +231,7 @@ mod tests {
         });
         let text = render(&tally(&events), None, Duration::from_secs(4), Look::plain());
         insta::assert_snapshot!(text, @r"
+        Not done:
         here/instance.b: failed: port 8200 was taken by pid 51234
             hint: stop pid 51234, or change instances.b.port
         here/proxy: not tried, because of here/instance.b

@@ -153,7 +153,9 @@ fn title(view: &BenchView, look: Look) -> Vec<String> {
     };
     let name = look.paint(Role::Title, &clean(&view.name));
     let what = [&view.topology, &view.model, &view.endpoint].map(|part| clean(part));
-    let conditions = view.conditions.iter().map(|part| clean(part)).collect();
+    let mut conditions: Vec<String> = view.conditions.iter().map(|part| clean(part)).collect();
+    // Said once here, so that the table fits on 80 columns.
+    conditions.push("times in ms".to_owned());
     let mut lines = vec![joined([vec![name], what.to_vec()].concat())];
     let conditions = look.wrap(&joined(conditions), look.width.saturating_sub(2));
     lines.extend(
@@ -178,13 +180,9 @@ fn measurements(rows: &[Row], look: Look) -> Vec<String> {
         right("tokens"),
         right("wall s"),
         right("tok/s"),
-        right(if has_p95 {
-            "TTFT p50/95 ms"
-        } else {
-            "TTFT p50 ms"
-        }),
-        right("TPOT p50 ms"),
-        right("e2el mean ms"),
+        right(if has_p95 { "TTFT p50/95" } else { "TTFT p50" }),
+        right("TPOT p50"),
+        right("e2el mean"),
     ];
     let mut table = Table::new(look, &heading);
     for row in rows {
@@ -228,9 +226,9 @@ fn shares(instances: &[Share], look: Look) -> Vec<String> {
         right("share"),
         right("ok/failed"),
         right("tokens"),
-        right("TTFT p50 ms"),
-        right("TPOT p50 ms"),
-        right("e2el mean ms"),
+        right("TTFT p50"),
+        right("TPOT p50"),
+        right("e2el mean"),
     ];
     let all: u64 = instances.iter().map(|it| it.ok + it.failed).sum();
     let mut table = Table::new(look, &heading);

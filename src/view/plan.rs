@@ -142,10 +142,10 @@ fn headline(name: &str, change: &Change, column: Columns, look: Look) -> Vec<Str
         .collect();
 
     // The description follows the reasons where there is room, and stands below them where not.
-    if let (Some(last), [only]) = (body.last_mut(), summary.as_slice()) {
-        let gap = column.reasons.saturating_sub(columns(last)) + 3;
-        if columns(last) + gap + columns(only) <= room {
-            *last = format!("{last}{:gap$}{}", "", dressed.remove(0));
+    if let ([reasons], [only]) = (body.as_mut_slice(), summary.as_slice()) {
+        let gap = column.reasons.saturating_sub(columns(reasons)) + 3;
+        if columns(reasons) + gap + columns(only) <= room || !look.folds {
+            *reasons = format!("{reasons}{:gap$}{}", "", dressed.remove(0));
         }
     }
     body.extend(dressed);

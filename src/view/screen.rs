@@ -1,7 +1,7 @@
 //! The two streams, and what may be done to each.
 
 use std::error::Error;
-use std::io::{self, BufReader, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -114,8 +114,8 @@ impl Screen {
             return Ok(Answer::NoTerminal);
         }
         self.bars.suspend(|| {
-            let mut input = BufReader::new(input.lock());
-            confirm::ask(question, &mut input, &mut io::stderr().lock(), self.talk)
+            let (mut input, mut output) = (input.lock(), io::stderr().lock());
+            confirm::ask(question, &mut input, &mut output, self.talk)
         })
     }
 

@@ -75,18 +75,33 @@ pub struct ProxyStatus {
 
 /// Renders how a topology stands; `topology` is its name.
 pub fn render(report: &StatusReport, topology: &str, look: Look) -> String {
-    let mut lines = things(report, look);
-    if let Some(proxy) = &report.proxy {
-        lines.push(String::new());
-        lines.push(routing(proxy));
-    }
-    lines.extend(silent_nodes(report, look));
-    lines.push(String::new());
-    lines.push(verdict(report, topology, look));
-    lines.join("\n").trim_start().to_owned() + "\n"
+    let things = things(report);
+    let mut blocks = vec![table(report, &things, look), notes(&things)];
+    blocks.push(report.proxy.iter().map(routing).collect());
+    blocks.push(silent_nodes(report, look));
+    blocks.push(vec![verdict(report, topology, look)]);
+    blocks.retain(|block| !block.is_empty());
+    let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
+    blocks.join("\n\n") + "\n"
 }
 
-fn things(report: &StatusReport, look: Look) -> Vec<String> {
+/// Returns every process that is declared, the proxy last.
+fn things(report: &StatusReport) -> Vec<(String, InstanceStatus)> {
+    let instances = report.instances.iter();
+    let proxy = report
+        .proxy
+        .iter()
+        .map(|it| ("proxy".to_owned(), it.process()));
+    instances
+        .map(|(name, it)| (format!("instance.{name}"), it.clone()))
+        .chain(proxy)
+        .collect()
+}
+
+fn table(report: &StatusReport, things: &[(String, InstanceStatus)], look: Look) -> Vec<String> {
+    if things.is_empty() {
+        return Vec::new();
+    }
     let left = |title| (title, Align::Left);
     let right = |title| (title, Align::Right);
     let heading = [
@@ -96,34 +111,28 @@ fn things(report: &StatusReport, look: Look) -> Vec<String> {
         right("PID"),
         left("READY"),
         left("URL"),
-        left("NOTE"),
     ];
-    let instances = report.instances.iter();
-    let mut things: Vec<(String, InstanceStatus)> = instances
-        .map(|(name, it)| (format!("instance.{name}"), it.clone()))
-        .collect();
-    things.extend(
-        report
-            .proxy
-            .iter()
-            .map(|it| ("proxy".to_owned(), it.process())),
-    );
-    if things.is_empty() {
-        return Vec::new();
-    }
     let mut table = Table::new(look, &heading);
     for (name, it) in things {
         table.row(vec![
-            Cell::from(name),
+            Cell::from(name.as_str()),
             Cell::from(it.node.as_str()),
             Cell::from(it.port.to_string()),
             Cell::or_dash(it.pid),
             ready(it.ready, is_silent(report, &it.node)),
-            Cell::or_dash(it.url),
-            Cell::from(it.note.unwrap_or_default()),
+            Cell::or_dash(it.url.as_deref()),
         ]);
     }
     table.lines()
+}
+
+/// Notes are sentences, and would tear the table apart.
+fn notes(things: &[(String, InstanceStatus)]) -> Vec<String> {
+    let noted = things.iter().filter_map(|(name, it)| {
+        let note = it.note.as_deref()?;
+        Some(format!("{name}: {}", clean(note)))
+    });
+    noted.collect()
 }
 
 impl ProxyStatus {
@@ -167,18 +176,14 @@ fn routing(proxy: &ProxyStatus) -> String {
 
 fn silent_nodes(report: &StatusReport, look: Look) -> Vec<String> {
     let silent = report.nodes.iter().filter(|(_, node)| !node.reachable);
-    let mut lines: Vec<String> = silent
+    silent
         .map(|(name, node)| {
             let unreachable = look.paint(Role::Error, "unreachable");
             let reason = node.reason.as_deref().map(clean).unwrap_or_default();
             let separator = if reason.is_empty() { "" } else { ": " };
             format!("{name}: {unreachable}{separator}{reason}")
         })
-        .collect();
-    if !lines.is_empty() {
-        lines.insert(0, String::new());
-    }
-    lines
+        .collect()
 }
 
 fn verdict(report: &StatusReport, topology: &str, look: Look) -> String {
@@ -266,11 +271,13 @@ mod tests {
         dead.note = Some("not running".to_owned());
         report.instances.insert("c".to_owned(), dead);
         insta::assert_snapshot!(render(&report, "replicated-serving", Look::plain()), @r"
-        THING       NODE        PORT     PID  READY    URL                       NOTE
+        THING       NODE        PORT     PID  READY    URL
         instance.a  spark-01    8100  963810  yes      http://192.168.1.76:8100
         instance.b  spark-02    8200       -  unknown  -
-        instance.c  spark-01    8101       -  no       -                         not running
+        instance.c  spark-01    8101       -  no       -
         proxy       controller  8192    4711  yes      http://192.168.1.75:8192
+
+        instance.c: not running
 
         proxy: round_robin to a and b, generation 4
 

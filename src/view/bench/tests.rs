@@ -84,14 +84,14 @@ fn seed_batch() -> BenchView {
 fn a_result_that_cannot_be_believed_says_why() {
     insta::assert_snapshot!(render(&seed_batch(), Look::plain()), @r#"
     batch · replicated-serving · llama · http://192.168.1.75:8192
-     round_robin · vllm 0.13.0+cu130 · 100 tokens
+     round_robin · vllm 0.13.0+cu130 · 100 tokens · times in ms
 
-     load     ok/failed  tokens  wall s  tok/s  TTFT p50 ms  TPOT p50 ms  e2el mean ms
-     batch 8        8/0     800    30.2   26.5          171         68.9         18630
+     load     ok/failed  tokens  wall s  tok/s  TTFT p50  TPOT p50  e2el mean
+     batch 8        8/0     800    30.2   26.5       171      68.9      18630
 
-     instance  share  ok/failed  tokens  e2el mean ms
-     a           50%        4/0     400          7060
-     b           50%        4/0     400         30200
+     instance  share  ok/failed  tokens  e2el mean
+     a           50%        4/0     400       7060
+     b           50%        4/0     400      30200
 
     against baseline_metrics.json (no ratios: this result is invalid)
      metric      baseline    now
@@ -121,14 +121,14 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
     };
     insta::assert_snapshot!(render(&view, verbose), @r"
     batch · replicated-serving · llama · http://192.168.1.75:8192
-     round_robin · vllm 0.13.0+cu130 · 100 tokens
+     round_robin · vllm 0.13.0+cu130 · 100 tokens · times in ms
 
-     load     ok/failed  tokens  wall s  tok/s  TTFT p50 ms  TPOT p50 ms  e2el mean ms
-     batch 8        8/0     800    30.2   26.5          171         68.9         18630
+     load     ok/failed  tokens  wall s  tok/s  TTFT p50  TPOT p50  e2el mean
+     batch 8        8/0     800    30.2   26.5       171      68.9      18630
 
-     instance  share  ok/failed  tokens  e2el mean ms
-     a           50%        4/0     400          7060
-     b           50%        4/0     400         30200
+     instance  share  ok/failed  tokens  e2el mean
+     a           50%        4/0     400       7060
+     b           50%        4/0     400      30200
 
     against baseline_metrics.json
      metric      baseline    now  ratio

@@ -180,8 +180,7 @@ fn what_is_no_longer_declared_is_destroyed_and_orphans_are_reaped() {
         - instance.a  not declared   pid 963810, port 8100
 
     spark-02
-        - instance.b  its API server is gone and 2 processes of its session live on, holding 35.9 GB of memory
-                      pids 51235 and 51301
+        - instance.b  its API server is gone and 2 processes of its session live on, holding 35.9 GB of memory   pids 51235 and 51301
 
     Plan: 0 to create, 0 to update, 0 to replace, 3 to destroy, 0 kept.
     ");
