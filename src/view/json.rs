@@ -1,0 +1,302 @@
+//! What a machine reads: one JSON document a command, the same data as what a person reads.
+//!
+//! The shapes are a promise. They grow by new keys only; what a key means never changes.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::name::NodeName;
+use crate::plan::{Change, Plan, Summary};
+use crate::proxy::control::Requests;
+
+use super::apply::{Applied, Failed, Skipped, Tally};
+
+/// The document of `plan --json`.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'a> {
+    format: &'static str,
+    topology: &'a str,
+    #[serde(flatten)]
+    plan: PlanBody<'a>,
+}
+
+/// The document of `apply --json`: the plan, and what came of it.
+#[derive(Debug, Serialize)]
+pub struct ApplyDocument<'a> {
+    format: &'static str,
+    topology: &'a str,
+    /// Says whether everything was as declared when it was observed again.
+    converged: bool,
+    #[serde(flatten)]
+    plan: PlanBody<'a>,
+    applied: &'a [Applied],
+    failed: &'a [Failed],
+    skipped: &'a [Skipped],
+    requests: Requests,
+    benchmarks: &'a [Value],
+}
+
+#[derive(Debug, Serialize)]
+struct PlanBody<'a> {
+    changes: &'a [Change],
+    summary: Summary,
+    unreachable: Vec<Unreachable<'a>>,
+    foreign: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct Unreachable<'a> {
+    node: &'a NodeName,
+    reason: &'a str,
+}
+
+impl<'a> PlanBody<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let unreachable = plan.unreachable.iter();
+        Self {
+            changes: &plan.changes,
+            summary: plan.summary(),
+            unreachable: unreachable
+                .map(|(node, reason)| Unreachable { node, reason })
+                .collect(),
+            foreign: &plan.foreign,
+        }
+    }
+}
+
+impl<'a> PlanDocument<'a> {
+    /// Returns the document of a plan.
+    pub fn new(topology: &'a str, plan: &'a Plan) -> Self {
+        Self {
+            format: "replica.plan/1",
+            topology,
+            plan: PlanBody::new(plan),
+        }
+    }
+}
+
+impl<'a> ApplyDocument<'a> {
+    /// Returns the document of a plan that was carried out.
+    pub fn new(topology: &'a str, plan: &'a Plan, tally: &'a Tally) -> Self {
+        Self {
+            format: "replica.apply/1",
+            topology,
+            converged: false,
+            plan: PlanBody::new(plan),
+            applied: &tally.applied,
+            failed: &tally.failed,
+            skipped: &tally.skipped,
+            requests: Requests::default(),
+            benchmarks: &[],
+        }
+    }
+
+    /// Adds what was seen when everything was observed again.
+    #[must_use]
+    pub fn converged(mut self, converged: bool) -> Self {
+        self.converged = converged;
+        self
+    }
+
+    /// Adds the requests that the proxy served meanwhile.
+    #[must_use]
+    pub fn requests(mut self, requests: Requests) -> Self {
+        self.requests = requests;
+        self
+    }
+
+    /// Adds the results of the benchmarks that were run, each as its own document.
+    #[must_use]
+    pub fn benchmarks(mut self, benchmarks: &'a [Value]) -> Self {
+        self.benchmarks = benchmarks;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::{Action, Address, Event, Failure, Field, Planned, Reason};
+
+    fn at(address: &str) -> Address {
+        address.parse().unwrap()
+    }
+
+    fn plan() -> Plan {
+        let fields = vec![
+            Field {
+                path: "args.max_num_seqs".to_owned(),
+                old: Some(json!(64)),
+                new: Planned::Known(json!(128)),
+                forces_replacement: true,
+            },
+            Field {
+                path: "pid".to_owned(),
+                old: Some(json!(4711)),
+                new: Planned::AfterApply,
+                forces_replacement: false,
+            },
+        ];
+        let reasons = vec![Reason::new("differs", "args.max_num_seqs differs")];
+        let replace = Change::new(&at("here/instance.a"), Action::Replace, reasons);
+        Plan {
+            changes: vec![
+                replace.with_fields(fields).described("pid 4711"),
+                Change::keep(&at("benchmark.batch"), "measured"),
+            ],
+            unreachable: vec![("spark-02".parse().unwrap(), "no answer in 10 s".to_owned())],
+            foreign: vec!["here: pid 7".to_owned()],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn a_plan_is_one_document() {
+        let plan = plan();
+        let document = PlanDocument::new("demo", &plan);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
+        {
+          "format": "replica.plan/1",
+          "topology": "demo",
+          "changes": [
+            {
+              "address": "here/instance.a",
+              "node": "here",
+              "action": "replace",
+              "reasons": [
+                {
+                  "code": "differs",
+                  "text": "args.max_num_seqs differs"
+                }
+              ],
+              "fields": [
+                {
+                  "path": "args.max_num_seqs",
+                  "old": 64,
+                  "new": 128,
+                  "forces_replacement": true
+                },
+                {
+                  "path": "pid",
+                  "old": 4711,
+                  "new": "(known after apply)",
+                  "forces_replacement": false
+                }
+              ],
+              "summary": "pid 4711"
+            },
+            {
+              "address": "benchmark.batch",
+              "node": null,
+              "action": "keep",
+              "reasons": [],
+              "fields": [],
+              "summary": "measured"
+            }
+          ],
+          "summary": {
+            "keep": 1,
+            "create": 0,
+            "update": 0,
+            "replace": 1,
+            "destroy": 0,
+            "blocked": 0
+          },
+          "unreachable": [
+            {
+              "node": "spark-02",
+              "reason": "no answer in 10 s"
+            }
+          ],
+          "foreign": [
+            "here: pid 7"
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn an_apply_adds_what_came_of_the_plan() {
+        let mut tally = Tally::default();
+        let change = plan().changes[0].clone();
+        tally.on(&Event::Started { change });
+        tally.on(&Event::Finished {
+            address: at("here/instance.a"),
+            outcome: "ready, pid 4712".to_owned(),
+            took: Duration::from_millis(3_240),
+        });
+        tally.on(&Event::Failed {
+            address: at("here/proxy"),
+            failure: Failure::new("port 8192 is taken").hinted("stop pid 7"),
+        });
+        tally.on(&Event::Skipped {
+            address: at("benchmark.batch"),
+            because: "here/proxy".to_owned(),
+        });
+        let plan = Plan::default();
+        let requests = Requests {
+            ok: 1842,
+            failed: 0,
+            cut: 0,
+        };
+        let results = [json!({"name": "batch", "valid": true})];
+        let document = ApplyDocument::new("demo", &plan, &tally)
+            .requests(requests)
+            .benchmarks(&results);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
+        {
+          "format": "replica.apply/1",
+          "topology": "demo",
+          "converged": false,
+          "changes": [],
+          "summary": {
+            "keep": 0,
+            "create": 0,
+            "update": 0,
+            "replace": 0,
+            "destroy": 0,
+            "blocked": 0
+          },
+          "unreachable": [],
+          "foreign": [],
+          "applied": [
+            {
+              "address": "here/instance.a",
+              "action": "replace",
+              "outcome": "ready, pid 4712",
+              "seconds": 3.24
+            }
+          ],
+          "failed": [
+            {
+              "address": "here/proxy",
+              "message": "port 8192 is taken",
+              "log": [],
+              "hint": "stop pid 7"
+            }
+          ],
+          "skipped": [
+            {
+              "address": "benchmark.batch",
+              "because": "here/proxy"
+            }
+          ],
+          "requests": {
+            "ok": 1842,
+            "failed": 0,
+            "cut": 0
+          },
+          "benchmarks": [
+            {
+              "name": "batch",
+              "valid": true
+            }
+          ]
+        }
+        "#);
+    }
+}

@@ -1,0 +1,102 @@
+//! How a text is dressed: colour, width, and how much of it is wanted.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::plan::Action;
+
+use super::words::wrap;
+
+/// What a rendering may use. Renderings are pure: the same data and the same look give the same
+/// text, on a terminal or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Says whether escape sequences for colour may be used.
+    pub colour: bool,
+    /// The columns that a line should take.
+    pub width: usize,
+    /// Says whether longer lines are broken at that width. Where nobody looks they are not: what
+    /// is read by `grep` stays on one line.
+    pub folds: bool,
+    /// Says whether the details that are folded by default are shown.
+    pub verbose: bool,
+}
+
+impl Look {
+    /// The widest that anything is printed, however wide the terminal: longer lines are not read.
+    pub const WIDEST: usize = 100;
+
+    /// Returns the look of a file or a pipe.
+    pub fn plain() -> Self {
+        Self {
+            colour: false,
+            width: Self::WIDEST,
+            folds: false,
+            verbose: false,
+        }
+    }
+
+    /// Breaks a text into lines of at most `width` columns, where lines are broken at all.
+    pub fn wrap(self, text: &str, width: usize) -> Vec<String> {
+        wrap(text, if self.folds { width } else { usize::MAX })
+    }
+
+    /// Dresses a text for its role.
+    pub fn paint(self, role: Role, text: &str) -> String {
+        if !self.colour || text.is_empty() {
+            return text.to_owned();
+        }
+        let style = role.style();
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// What a piece of text is; never which colour it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// What is done to a thing: its sign.
+    Action(Action),
+    /// A title, or the one line that is read first.
+    Title,
+    /// What may be passed over.
+    Faint,
+    /// Something is as it should be.
+    Good,
+    /// Something wants attention.
+    Warning,
+    /// Something is wrong.
+    Error,
+    /// What to do next.
+    Hint,
+}
+
+impl Role {
+    fn style(self) -> Style {
+        let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+        match self {
+            Role::Action(Action::Keep) | Role::Faint => Style::new().dimmed(),
+            Role::Action(Action::Create) | Role::Good => colour(AnsiColor::Green),
+            Role::Action(Action::Update) => colour(AnsiColor::Yellow),
+            Role::Action(Action::Replace) => colour(AnsiColor::Magenta),
+            Role::Action(Action::Destroy) => colour(AnsiColor::Red),
+            Role::Title => Style::new().bold(),
+            Role::Warning => colour(AnsiColor::Yellow).bold(),
+            Role::Error | Role::Action(Action::Blocked) => colour(AnsiColor::Red).bold(),
+            Role::Hint => colour(AnsiColor::Cyan).bold(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_colour_a_text_is_left_alone() {
+        assert_eq!(Look::plain().paint(Role::Error, "no"), "no");
+        let coloured = Look {
+            colour: true,
+            ..Look::plain()
+        };
+        assert_eq!(coloured.paint(Role::Good, "yes"), "\x1b[32myes\x1b[0m");
+    }
+}

@@ -1,0 +1,293 @@
+//! The plan as people read it: what becomes of each thing, and why, node by node.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::name::NodeName;
+use crate::plan::{Action, Change, Plan};
+
+use super::field;
+use super::look::{Look, Role};
+use super::words::{clean, columns, count, list};
+
+/// Where the name of a thing begins: after two columns of margin, its sign, and a space.
+const NAME: usize = 6;
+/// A name longer than this does not push its neighbours' reasons to the right.
+const WIDEST_NAME: usize = 32;
+/// Reasons longer than this do not push their neighbours' descriptions to the right.
+const WIDEST_REASONS: usize = 36;
+
+/// Renders a plan; `manifest` is the file as the user named it.
+pub fn render(plan: &Plan, manifest: &str, look: Look) -> String {
+    let mut blocks = Vec::new();
+    // A plan that changes nothing lists its keeps only for those who ask.
+    if plan.has_work() || look.verbose {
+        blocks.push(legend(plan, look));
+        blocks.extend(nodes(plan, look));
+    }
+    blocks.push(blocked(plan, look));
+    blocks.push(foreign(plan, look));
+    blocks.push(unreachable(plan, look));
+    blocks.push(verdict(plan, manifest, look));
+    blocks.retain(|block| !block.is_empty());
+    let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
+    blocks.join("\n\n") + "\n"
+}
+
+/// Explains the signs that this plan uses.
+fn legend(plan: &Plan, look: Look) -> Vec<String> {
+    let used: BTreeSet<Action> = plan.changes.iter().map(|c| c.action).collect();
+    let entries: Vec<String> = used
+        .into_iter()
+        .filter(|action| action.acts())
+        .map(|action| {
+            let meaning = match action {
+                Action::Create => "create",
+                Action::Update => "update in place",
+                Action::Replace => "replace: stop, then start",
+                _ => "destroy",
+            };
+            format!(
+                "{} {meaning}",
+                look.paint(Role::Action(action), action.sign())
+            )
+        })
+        .collect();
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    vec![entries.join("   ")]
+}
+
+/// Returns one block a node, in the order of their names; what no node holds comes last.
+fn nodes(plan: &Plan, look: Look) -> Vec<Vec<String>> {
+    let mut by_node: BTreeMap<(bool, Option<&NodeName>), Vec<&Change>> = BTreeMap::new();
+    for change in plan.changes.iter().filter(|c| c.action != Action::Blocked) {
+        let node = change.address.node.as_ref();
+        by_node
+            .entry((node.is_none(), node))
+            .or_default()
+            .push(change);
+    }
+    by_node
+        .into_iter()
+        .map(|((_, node), changes)| {
+            let title = node.map_or("on no node", NodeName::as_str);
+            let mut lines = vec![look.paint(Role::Title, title)];
+            lines.extend(node_lines(changes, look));
+            lines
+        })
+        .collect()
+}
+
+fn node_lines(mut changes: Vec<&Change>, look: Look) -> Vec<String> {
+    changes.sort_by(|a, b| a.address.cmp(&b.address));
+    let (kept, mut shown): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().partition(|c| c.action == Action::Keep);
+    if look.verbose {
+        shown = changes;
+    }
+    let mut lines = Vec::new();
+    if !look.verbose && !kept.is_empty() {
+        let sign = Action::Keep.sign();
+        let text = format!("{sign:>5} {} kept", kept.len());
+        lines.push(look.paint(Role::Faint, &text));
+    }
+    let named: Vec<(String, &Change)> = shown.iter().map(|c| (c.address.local(), *c)).collect();
+    lines.extend(entries(&named, look));
+    lines
+}
+
+/// Renders changes under the names that they go by here, their reasons in one column and their
+/// descriptions in another.
+fn entries(named: &[(String, &Change)], look: Look) -> Vec<String> {
+    let widest = |texts: &mut dyn Iterator<Item = usize>, limit: usize| {
+        texts.filter(|width| *width <= limit).max().unwrap_or(0)
+    };
+    let columns = Columns {
+        name: widest(&mut named.iter().map(|(n, _)| columns(n)), WIDEST_NAME),
+        reasons: widest(
+            &mut named.iter().map(|(_, c)| columns(&reasons(c))),
+            WIDEST_REASONS,
+        ),
+    };
+    let mut lines = Vec::new();
+    for (name, change) in named {
+        lines.extend(headline(name, change, columns, look));
+        lines.extend(field::render(&change.fields, look));
+    }
+    lines
+}
+
+/// How wide the columns of a block are.
+#[derive(Clone, Copy)]
+struct Columns {
+    name: usize,
+    reasons: usize,
+}
+
+fn reasons(change: &Change) -> String {
+    let reasons: Vec<String> = change.reasons.iter().map(|r| clean(&r.text)).collect();
+    reasons.join("; ")
+}
+
+/// Returns the line of a change: sign, name, reasons, description.
+fn headline(name: &str, change: &Change, column: Columns, look: Look) -> Vec<String> {
+    let start = NAME + column.name.max(columns(name)) + 2;
+    let room = look.width.saturating_sub(start).max(24);
+    let mut body = look.wrap(&reasons(change), room);
+    let summary = look.wrap(&clean(&change.summary), room);
+    let mut dressed: Vec<String> = summary
+        .iter()
+        .map(|line| look.paint(Role::Faint, line))
+        .collect();
+
+    // The description follows the reasons where there is room, and stands below them where not.
+    if let ([reasons], [only]) = (body.as_mut_slice(), summary.as_slice()) {
+        let gap = column.reasons.saturating_sub(columns(reasons)) + 3;
+        if columns(reasons) + gap + columns(only) <= room || !look.folds {
+            *reasons = format!("{reasons}{:gap$}{}", "", dressed.remove(0));
+        }
+    }
+    body.extend(dressed);
+
+    let sign = format!("{:>5}", change.action.sign());
+    let sign = look.paint(Role::Action(change.action), &sign);
+    let mut body = body.into_iter();
+    let first = body.next().unwrap_or_default();
+    let width = column.name;
+    let head = format!("{sign} {name:<width$}  {first}");
+    std::iter::once(head.trim_end().to_owned())
+        .chain(body.map(|line| format!("{:start$}{line}", "")))
+        .collect()
+}
+
+fn blocked(plan: &Plan, look: Look) -> Vec<String> {
+    let mut blocked: Vec<(String, &Change)> = plan
+        .changes
+        .iter()
+        .filter(|c| c.action == Action::Blocked)
+        .map(|c| (c.address.to_string(), c))
+        .collect();
+    if blocked.is_empty() {
+        return Vec::new();
+    }
+    blocked.sort_by(|a, b| a.1.address.cmp(&b.1.address));
+    let mut lines = vec![look.paint(Role::Title, "Blocked, and left as they are:")];
+    lines.extend(entries(&blocked, look));
+    lines
+}
+
+fn foreign(plan: &Plan, look: Look) -> Vec<String> {
+    if plan.foreign.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![look.paint(Role::Title, "Not ours, and left alone:")];
+    for text in &plan.foreign {
+        lines.extend(marked(&clean(text), look));
+    }
+    lines
+}
+
+fn unreachable(plan: &Plan, look: Look) -> Vec<String> {
+    if plan.unreachable.is_empty() {
+        return Vec::new();
+    }
+    let title = "Unreachable: unknown, not absent: nothing is planned there.";
+    let mut lines = vec![look.paint(Role::Title, title)];
+    for (node, reason) in &plan.unreachable {
+        lines.extend(marked(&format!("{node}: {}", clean(reason)), look));
+    }
+    lines
+}
+
+/// Returns a text behind the sign of what we cannot or will not touch.
+fn marked(text: &str, look: Look) -> Vec<String> {
+    let sign = look.paint(Role::Action(Action::Blocked), "    !");
+    let first = std::iter::once(sign).chain(std::iter::repeat(" ".repeat(NAME - 1)));
+    let lines = look.wrap(text, look.width.saturating_sub(NAME));
+    first
+        .zip(lines)
+        .map(|(sign, line)| format!("{sign} {line}"))
+        .collect()
+}
+
+/// Returns the one line that is read first: what would be done, or that nothing would.
+fn verdict(plan: &Plan, manifest: &str, look: Look) -> Vec<String> {
+    let nothing_to_do = plan.changes.iter().all(|c| c.action == Action::Keep);
+    let (lead, rest) = if nothing_to_do {
+        converged(plan, manifest)
+    } else {
+        ("Plan:", counted(plan))
+    };
+    let role = if plan.is_converged() {
+        Role::Good
+    } else {
+        Role::Title
+    };
+    // Wrapped before it is dressed: escape sequences take no columns.
+    let mut lines = look.wrap(&format!("{lead} {rest}"), look.width);
+    if let Some(first) = lines.first_mut()
+        && let Some(rest) = first.strip_prefix(lead)
+    {
+        *first = look.paint(role, lead) + rest;
+    }
+    lines
+}
+
+fn counted(plan: &Plan) -> String {
+    let summary = plan.summary();
+    let mut parts = vec![
+        format!("{} to create", summary.create),
+        format!("{} to update", summary.update),
+        format!("{} to replace", summary.replace),
+        format!("{} to destroy", summary.destroy),
+        format!("{} kept", summary.keep),
+    ];
+    if summary.blocked > 0 {
+        parts.push(format!("{} blocked", summary.blocked));
+    }
+    let unreachable = match plan.unreachable.len() {
+        0 => String::new(),
+        number => format!(" {} unreachable.", count(number, "node")),
+    };
+    format!("{}.{unreachable}", parts.join(", "))
+}
+
+fn converged(plan: &Plan, manifest: &str) -> (&'static str, String) {
+    let answered: BTreeSet<&str> = plan
+        .changes
+        .iter()
+        .filter_map(|c| c.address.node.as_ref())
+        .map(NodeName::as_str)
+        .collect();
+    let answered: Vec<&str> = answered.into_iter().collect();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in &plan.changes {
+        *kinds.entry(&change.address.kind).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, n)| count(*n, kind)).collect();
+
+    let (who, matches) = match answered.as_slice() {
+        [] => ("Nothing".to_owned(), "is declared in"),
+        [one] => ((*one).to_owned(), "matches"),
+        many => (list(many), "match"),
+    };
+    let what = if kinds.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", kinds.join(", "))
+    };
+    if plan.unreachable.is_empty() {
+        return ("No changes.", format!("{who} {matches} {manifest}{what}."));
+    }
+    let silent: Vec<&str> = plan.unreachable.iter().map(|(n, _)| n.as_str()).collect();
+    let silent = format!("{} did not answer", list(&silent));
+    let rest = match answered.as_slice() {
+        [] => format!("{silent}."),
+        _ => format!("{who} {matches} {manifest}{what}, {silent}."),
+    };
+    ("No changes are planned:", rest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! A plan that is being carried out, as it happens.
+//!
+//! On a terminal, one line for each thing under way is drawn over and over, and what is settled
+//! stands above. Elsewhere every piece of news is a line of its own, and a thing that takes long
+//! says so now and then.
+
+mod drawn;
+mod plain;
+
+use std::time::{Duration, Instant};
+
+use indicatif::MultiProgress;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::plan::Event;
+
+use super::apply::{Tally, not_tried};
+use super::error::{self, Kind};
+use super::look::{Look, Role};
+use super::screen::Screen;
+use super::words::{clean, duration};
+
+use drawn::Drawn;
+use plain::Plain;
+
+/// Follows a plan that is carried out: shows its events, and gathers what comes of it.
+#[derive(Debug)]
+pub struct Progress {
+    screen: Screen,
+    shown: Shown,
+    tally: Tally,
+}
+
+#[derive(Debug)]
+enum Shown {
+    Drawn(Drawn),
+    Plain(Plain),
+}
+
+impl Progress {
+    pub(super) fn new(screen: Screen, bars: Option<MultiProgress>) -> Self {
+        let look = screen.talk();
+        let shown = match bars {
+            Some(bars) => Shown::Drawn(Drawn::new(bars, look)),
+            None => Shown::Plain(Plain::new(look)),
+        };
+        Self {
+            screen,
+            shown,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Shows what happened.
+    pub fn on(&mut self, event: &Event) {
+        self.tally.on(event);
+        let lines = match &mut self.shown {
+            Shown::Drawn(drawn) => drawn.on(event),
+            Shown::Plain(plain) => plain.on(event, Instant::now()),
+        };
+        self.say(&lines);
+    }
+
+    /// Says of what takes long that it still does. To be called about once a second.
+    pub fn tick(&mut self) {
+        if let Shown::Plain(plain) = &mut self.shown {
+            let lines = plain.tick(Instant::now());
+            self.say(&lines);
+        }
+    }
+
+    /// Ends, and returns what came of the plan.
+    pub fn finish(self) -> Tally {
+        if let Shown::Drawn(drawn) = self.shown {
+            drawn.clear();
+        }
+        self.tally
+    }
+
+    /// Shows everything that happens until nothing more can, and returns what came of it.
+    pub async fn follow(mut self, mut events: UnboundedReceiver<Event>) -> Tally {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.on(&event),
+                    None => return self.finish(),
+                },
+                _ = second.tick() => self.tick(),
+            }
+        }
+    }
+
+    fn say(&self, lines: &[String]) {
+        if !lines.is_empty() {
+            self.screen.say(&(lines.join("\n") + "\n"));
+        }
+    }
+}
+
+/// Returns the lines of an event that settles something; they are the same however the rest is
+/// shown. `took` is how long a failure took to happen, which its event does not say.
+fn settled(event: &Event, took: Option<Duration>, look: Look) -> Vec<String> {
+    match event {
+        Event::Finished {
+            address,
+            outcome,
+            took,
+        } => {
+            let outcome = match outcome.as_str() {
+                "" => "done".to_owned(),
+                outcome => clean(outcome),
+            };
+            let took = look.paint(Role::Faint, &format!("[{}]", duration(*took)));
+            vec![format!(
+                "{address}: {} {took}",
+                look.paint(Role::Good, &outcome)
+            )]
+        }
+        Event::Failed { address, failure } => {
+            error::failure(address, failure, took.map(duration).as_deref(), look)
+        }
+        Event::Skipped { address, because } => vec![not_tried(address, because, look)],
+        Event::Note(text) => {
+            let line = error::line(Kind::Note, &clean(text), look);
+            vec![line.trim_end().to_owned()]
+        }
+        Event::Started { .. } | Event::Progress { .. } => Vec::new(),
+    }
+}

@@ -1,0 +1,237 @@
+//! English for numbers: counts, lists, durations, sizes; and the breaking of lines.
+
+use std::time::Duration;
+
+use crate::plan::Action;
+
+/// Returns a count with its noun: `1 proxy`, `2 instances`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {}", plural(noun))
+    }
+}
+
+fn plural(noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        // `proxy` is the case above; `lens` and `match` are what the rest is for.
+        _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
+}
+
+/// Returns a list as English says it: `a`, `a and b`, `a, b and c`.
+pub fn list<T: AsRef<str>>(items: &[T]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.as_ref().to_owned(),
+        [first @ .., last] => {
+            let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", first.join(", "), last.as_ref())
+        }
+    }
+}
+
+/// Returns a duration as precisely as a reader cares: `84ms`, `3.2s`, `1m05s`, `3h04m`, `2d03h`.
+pub fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    // Compared after rounding, so that 59.97 s is `1m00s` and never `60.0s`.
+    let tenths = (millis + 50) / 100;
+    let seconds = (millis + 500) / 1000;
+    match (millis, tenths, seconds) {
+        (0..100, ..) => format!("{millis}ms"),
+        (_, 0..600, _) => format!("{}.{}s", tenths / 10, tenths % 10),
+        (.., 0..3600) => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        (.., 0..86_400) => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// Returns how long something has been going on, in whole seconds: `10s`, `1m05s`.
+pub fn elapsed(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
+}
+
+/// Returns a size in the units that disks and model cards use: `16.1 GB`, `512 B`.
+pub fn bytes(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
+    let mut unit = units.next().unwrap_or("B");
+    for next in units {
+        // 999.95 would be printed as `1000.0`.
+        if size < 999.95 {
+            break;
+        }
+        size /= 1000.0;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{size:.1} {unit}")
+    }
+}
+
+/// Returns milliseconds with the digits that mean something: `0.12`, `14.6`, `171`.
+pub fn millis(millis: f64) -> String {
+    number(millis)
+}
+
+/// Returns a measured number with about three significant digits, and never fewer than its
+/// whole part: `0.25`, `26.5`, `382`, `18630`.
+pub fn number(number: f64) -> String {
+    let digits = match number.abs() {
+        size if size >= 99.95 => 0,
+        size if size >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{number:.digits$}")
+}
+
+/// Returns what is being done to a thing: `creating`.
+pub fn doing(action: Action) -> &'static str {
+    match action {
+        Action::Keep => "keeping",
+        Action::Create => "creating",
+        Action::Update => "updating",
+        Action::Replace => "replacing",
+        Action::Destroy => "destroying",
+        Action::Blocked => "blocked",
+    }
+}
+
+/// Returns what was done to a thing: `created`.
+pub fn done(action: Action) -> &'static str {
+    match action {
+        Action::Keep => "kept",
+        Action::Create => "created",
+        Action::Update => "updated",
+        Action::Replace => "replaced",
+        Action::Destroy => "destroyed",
+        Action::Blocked => "blocked",
+    }
+}
+
+/// Returns a text of another's making without what could move a terminal's cursor or hide
+/// something: escape sequences and control characters. Line breaks stay.
+///
+/// Command lines, logs and bodies come from processes that are not ours.
+pub fn clean(text: &str) -> String {
+    let stripped = anstream::adapter::strip_str(text).to_string();
+    stripped
+        .replace('\t', "    ")
+        .replace("\r\n", "\n")
+        .chars()
+        .filter(|c| *c == '\n' || !c.is_control())
+        .collect()
+}
+
+/// Returns a line of a log as it looked when it was last drawn: a progress bar draws itself over
+/// and over on one line, a carriage return between.
+pub fn log_line(line: &str) -> String {
+    let last = line.trim_end().rsplit('\r').find(|part| !part.is_empty());
+    clean(last.unwrap_or_default())
+}
+
+/// Breaks a text into lines of at most `width` characters, between words.
+///
+/// A word that is longer stays whole: it is a path or an id that somebody will copy. Width is
+/// counted in characters, which is wrong for scripts whose letters are two columns wide.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// Returns how many columns a text without escape sequences takes.
+pub fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Cuts a text to so many columns and says so with `…`.
+pub fn cut(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_lists_speak_english() {
+        assert_eq!(count(0, "instance"), "0 instances");
+        assert_eq!(count(1, "proxy"), "1 proxy");
+        assert_eq!(count(2, "proxy"), "2 proxies");
+        assert_eq!(count(2, "key"), "2 keys");
+        assert_eq!(list::<&str>(&[]), "");
+        assert_eq!(list(&["a"]), "a");
+        assert_eq!(list(&["a", "b"]), "a and b");
+        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+    }
+
+    #[test]
+    fn durations_round_without_ever_showing_sixty() {
+        let shown = |millis| duration(Duration::from_millis(millis));
+        assert_eq!(shown(84), "84ms");
+        assert_eq!(shown(3_240), "3.2s");
+        assert_eq!(shown(59_960), "1m00s");
+        assert_eq!(shown(65_000), "1m05s");
+        assert_eq!(shown(3_599_700), "1h00m");
+        assert_eq!(shown(11_040_000), "3h04m");
+        assert_eq!(shown(183_600_000), "2d03h");
+        assert_eq!(elapsed(Duration::from_millis(10_900)), "10s");
+        assert_eq!(elapsed(Duration::from_millis(65_900)), "1m05s");
+    }
+
+    #[test]
+    fn sizes_and_numbers_keep_what_means_something() {
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(999_990), "1.0 MB");
+        assert_eq!(bytes(16_070_000_000), "16.1 GB");
+        assert_eq!(number(0.254), "0.25");
+        assert_eq!(number(26.54), "26.5");
+        assert_eq!(number(99.97), "100");
+        assert_eq!(number(18_630.2), "18630");
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_move_the_cursor() {
+        assert_eq!(clean("a\x1b[2J\x1b[1;31mb\x07\tc\r\nd"), "ab    c\nd");
+        assert_eq!(
+            log_line("Loading:  50%\rLoading: 100%\r\n"),
+            "Loading: 100%"
+        );
+    }
+
+    #[test]
+    fn lines_break_between_words_and_never_inside_one() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(
+            wrap("a /very/long/path b", 6),
+            ["a", "/very/long/path", "b"]
+        );
+        assert_eq!(cut("abcdef", 4), "abc…");
+    }
+}
