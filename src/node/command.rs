@@ -1,12 +1,24 @@
 //! A command as a value: what a node is to run, quoted in one place.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// A POSIX shell script for a node. It reaches the node on the standard input of `sh -s`, so that
 /// nothing in it is seen in a process list there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     script: String,
+    /// Assignments that are never shown.
+    secrets: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.secrets.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Command")
+            .field("script", &self.script)
+            .field("secrets", &names)
+            .finish()
+    }
 }
 
 impl Command {
@@ -14,6 +26,7 @@ impl Command {
     pub fn script(script: impl Into<String>) -> Self {
         Self {
             script: script.into(),
+            secrets: Vec::new(),
         }
     }
 
@@ -26,7 +39,7 @@ impl Command {
             }
             script.push_str(&quote(word.as_ref()));
         }
-        Self { script }
+        Self::script(script)
     }
 
     /// Sets a variable before the script runs; the value is quoted.
@@ -39,9 +52,27 @@ impl Command {
         self
     }
 
-    /// Returns the text of the script.
+    /// Sets a variable to a secret before the script runs: it travels with the script, and shows
+    /// in no text and no debug output.
+    #[must_use]
+    pub fn with_secret(mut self, name: &str, value: &str) -> Self {
+        self.secrets.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Returns the text of the script, without its secrets.
     pub fn text(&self) -> &str {
         &self.script
+    }
+
+    /// Returns all that a node is sent.
+    pub(super) fn full_text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.secrets {
+            let _ = writeln!(text, "{name}={}", quote(value));
+        }
+        text.push_str(&self.script);
+        text
     }
 }
 

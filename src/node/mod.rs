@@ -1,9 +1,34 @@
 //! Where effects happen: a command as a value, and the two sorts of node that run it.
+//!
+//! [`Node::connect`] reaches a node; [`Node::run`], [`Node::stream`], [`Node::hold`],
+//! [`Node::upload`], [`Node::dial`] and [`Node::http`] are all that can be done with it. A command
+//! is a POSIX shell script that travels on standard input; [`quote`] is the one place that quotes.
 
 mod command;
 mod declared;
+mod frame;
+mod held;
+mod http;
 mod launch;
+mod lines;
+mod local;
+mod outcome;
+mod running;
+mod ssh;
+mod transport;
+mod unreachable;
+mod upload;
+
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, quote, quote_path};
 pub use declared::{InvalidReach, NodeDeclaration, Reach};
+pub use held::Held;
+pub use http::{HttpAnswer, HttpRequest};
 pub use launch::{Check, Launch, LogSign, Ready, Stop};
+pub use local::LocalNode;
+pub use outcome::{ExitStatus, Line, NodeError, Output};
+pub use ssh::{Bastions, ConnectOptions, SshNode};
+pub use transport::{Node, Stream};
+pub use unreachable::{Obstacle, Unreachable};

@@ -1,0 +1,10 @@
+# Ends everything of this process group once the client is gone: its end of our input closes.
+exec 3<&0
+{
+  trap '' TERM
+  while read -r r_ignored; do :; done
+  kill -TERM 0
+  sleep 2
+  kill -KILL 0
+} <&3 >/dev/null 2>&1 &
+r_lifeline=$!

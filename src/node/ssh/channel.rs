@@ -1,0 +1,295 @@
+//! What runs over a connection: shells, and streams to ports that the node can reach.
+//!
+//! Three traps of the protocol and of `russh` are met here. An exit status may come before or
+//! after the end of the output, so a channel is read until nothing more comes. A channel that is
+//! not drained stops all others, so each has a task that always drains it. A write to a peer that
+//! froze never returns, so each write is given up when the channel ends.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::name::NodeName;
+use crate::node::outcome::{ExitStatus, NodeError};
+use crate::node::running::{End, Piece, Pipes};
+
+use super::link::Link;
+
+/// How often a refused session is asked for again: somebody else may hold the others just now.
+const SESSION_TRIES: u32 = 6;
+
+/// Why a channel did not open.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The connection is gone.
+    Lost,
+    /// The server said no.
+    Refused(ChannelOpenFailure),
+}
+
+impl From<russh::Error> for Refusal {
+    fn from(error: russh::Error) -> Self {
+        match error {
+            russh::Error::ChannelOpenFailure(reason) => Refusal::Refused(reason),
+            _ => Refusal::Lost,
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn at_shell(self, node: &NodeName) -> NodeError {
+        let node = node.clone();
+        match self {
+            Refusal::Lost => NodeError::Disconnected { node },
+            Refusal::Refused(reason) => NodeError::NoSession {
+                node,
+                reason: format!(
+                    "{reason:?}, {SESSION_TRIES} times; its sshd may be at its MaxSessions limit"
+                ),
+            },
+        }
+    }
+
+    pub(super) fn at_port(self, node: &NodeName, host: &str, port: u16) -> NodeError {
+        let node = node.clone();
+        let reason = match self {
+            Refusal::Lost => return NodeError::Disconnected { node },
+            Refusal::Refused(ChannelOpenFailure::ConnectFailed) => "connection refused".to_owned(),
+            Refusal::Refused(ChannelOpenFailure::AdministrativelyProhibited) => {
+                "its sshd forbids forwarding (AllowTcpForwarding, PermitOpen)".to_owned()
+            }
+            Refusal::Refused(other) => format!("{other:?}"),
+        };
+        NodeError::NotDialled {
+            node,
+            host: host.to_owned(),
+            port,
+            reason,
+        }
+    }
+}
+
+/// Starts a shell that reads its script from its standard input.
+pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, Refusal> {
+    let permit = link.session_permit().await;
+    let channel = session(link).await?;
+    // `exec`: the login shell is gone before the script starts, and its process id is ours.
+    channel.exec(true, "exec sh -s").await?;
+    let (read, write) = channel.split();
+    let (input, to_node) = mpsc::channel(4);
+    let (out, pieces) = mpsc::unbounded_channel();
+    let (ended, end) = oneshot::channel();
+    let (gone, channel_gone) = oneshot::channel();
+    tokio::spawn(feed(write, to_node, channel_gone));
+    let link = Arc::clone(link);
+    tokio::spawn(async move {
+        let end = drain(read, out).await;
+        drop(gone);
+        let _ = ended.send(end);
+        // The connection and its place on it are held until here.
+        release(permit, &link);
+    });
+    Ok(Pipes { input, pieces, end })
+}
+
+fn release(permit: OwnedSemaphorePermit, _link: &Link) {
+    drop(permit);
+}
+
+async fn session(link: &Link) -> Result<Channel<Msg>, Refusal> {
+    let mut pause = Duration::from_millis(50);
+    for _ in 1..SESSION_TRIES {
+        match link.handle.channel_open_session().await {
+            Err(russh::Error::ChannelOpenFailure(_)) => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                pause *= 2;
+            }
+            other => return Ok(other?),
+        }
+    }
+    Ok(link.handle.channel_open_session().await?)
+}
+
+async fn feed(
+    write: ChannelWriteHalf<Msg>,
+    mut bytes: mpsc::Receiver<Bytes>,
+    channel_gone: oneshot::Receiver<()>,
+) {
+    let fed = async {
+        while let Some(piece) = bytes.recv().await {
+            if write.data_bytes(piece).await.is_err() {
+                return;
+            }
+        }
+        let _ = write.eof().await;
+    };
+    tokio::select! {
+        () = fed => {}
+        _ = channel_gone => {
+            let _ = write.close().await;
+        }
+    }
+}
+
+async fn drain(mut read: ChannelReadHalf, pieces: mpsc::UnboundedSender<Piece>) -> End {
+    let mut end = End::Lost;
+    while let Some(message) = read.wait().await {
+        // Nobody may be listening any more; the channel is drained all the same.
+        match message {
+            ChannelMsg::Data { data } => drop(pieces.send(Piece::Out(data))),
+            ChannelMsg::ExtendedData { data, ext: 1 } => drop(pieces.send(Piece::Err(data))),
+            ChannelMsg::ExitStatus { exit_status } => {
+                end = End::Status(ExitStatus::Exit(exit_status.cast_signed()));
+            }
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                end = End::Status(ExitStatus::Signal(signal(signal_name)));
+            }
+            ChannelMsg::Failure => return End::Refused,
+            _ => {}
+        }
+    }
+    end
+}
+
+fn signal(signal: Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name,
+        known => format!("{known:?}"),
+    }
+}
+
+/// Opens a stream to a port, as the node dials it.
+pub(super) async fn dial(link: &Arc<Link>, host: &str, port: u16) -> Result<Dialled, Refusal> {
+    let opened = link
+        .handle
+        .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0)
+        .await?;
+    let (read, write) = opened.split();
+    let writer = Box::pin(write.make_writer());
+    let (out, incoming) = mpsc::unbounded_channel();
+    let (gone, channel_gone) = oneshot::channel();
+    let link = Arc::clone(link);
+    tokio::spawn(async move {
+        drain_dialled(read, write, out).await;
+        drop(gone);
+        drop(link);
+    });
+    Ok(Dialled {
+        incoming,
+        at_end: false,
+        current: Bytes::new(),
+        writer,
+        gone: channel_gone,
+    })
+}
+
+async fn drain_dialled(
+    mut read: ChannelReadHalf,
+    write: ChannelWriteHalf<Msg>,
+    out: mpsc::UnboundedSender<Bytes>,
+) {
+    loop {
+        let message = tokio::select! {
+            message = read.wait() => message,
+            () = out.closed() => break,
+        };
+        match message {
+            Some(ChannelMsg::Data { data }) => drop(out.send(data)),
+            // The peer may still read; that it writes no more is the end of what we read.
+            Some(ChannelMsg::Eof) => {
+                let _ = out.send(Bytes::new());
+            }
+            Some(_) => {}
+            None => return,
+        }
+    }
+    let _ = write.close().await;
+    while read.wait().await.is_some() {}
+}
+
+/// A stream to a port that the node can reach. Closed when dropped.
+pub(in crate::node) struct Dialled {
+    /// What came; an empty piece is the end of it.
+    incoming: mpsc::UnboundedReceiver<Bytes>,
+    at_end: bool,
+    current: Bytes,
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+    gone: oneshot::Receiver<()>,
+}
+
+impl fmt::Debug for Dialled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialled").finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Dialled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.current.is_empty() && !self.at_end {
+            match self.incoming.poll_recv(cx) {
+                Poll::Ready(Some(piece)) if !piece.is_empty() => self.current = piece,
+                Poll::Ready(_) => self.at_end = true,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let length = self.current.len().min(buffer.remaining());
+        buffer.put_slice(&self.current[..length]);
+        self.current.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Dialled {
+    /// Returns an error once the channel is gone; a write to it would wait for ever.
+    fn alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if matches!(
+            self.gone.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        match Pin::new(&mut self.gone).poll(cx) {
+            Poll::Ready(_) => Err(io::ErrorKind::BrokenPipe.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncWrite for Dialled {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.alive(cx)?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.writer.as_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.alive(cx)?;
+        self.writer.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.alive(cx).is_err() {
+            return Poll::Ready(Ok(()));
+        }
+        self.writer.as_mut().poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,361 @@
+//! Which host keys are known: the files that OpenSSH keeps, read by its own rules.
+//!
+//! Markers, wildcards, negation, `[host]:port`, hashed names, tabs and comments are understood; a
+//! line that cannot be read is skipped. `@cert-authority` is recognised and not trusted: host
+//! certificates are not asked for.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use russh::keys::{Algorithm, PublicKey, ssh_key::known_hosts::HostPatterns};
+use sha1::Sha1;
+
+/// The lines of all files that can be read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownHosts {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    file: PathBuf,
+    line: usize,
+    marker: Marker,
+    patterns: String,
+    key: PublicKey,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marker {
+    Plain,
+    Revoked,
+    Authority,
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is this host's.
+    Known,
+    /// This host has no key of this algorithm there.
+    Unknown {
+        /// The algorithms of the keys that it has there.
+        known_by: Vec<String>,
+        /// Whether a certificate authority is named for it.
+        authority: bool,
+    },
+    /// This host has another key of this algorithm.
+    Changed { file: PathBuf, line: usize },
+    /// Somebody revoked it.
+    Revoked { file: PathBuf, line: usize },
+}
+
+/// Returns the name that a host is kept under: with its port unless that is 22.
+pub(super) fn entry_name(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == 22 {
+        host
+    } else {
+        format!("[{host}]:{port}")
+    }
+}
+
+impl KnownHosts {
+    /// Reads the files that exist.
+    pub(super) fn read<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        let mut known = Self::default();
+        for file in files {
+            // A file of another encoding still has lines that can be read.
+            if let Ok(bytes) = std::fs::read(file) {
+                known.add(file, &String::from_utf8_lossy(&bytes));
+            }
+        }
+        known
+    }
+
+    fn add(&mut self, file: &Path, text: &str) {
+        for (at, line) in text.lines().enumerate() {
+            if let Some((marker, patterns, key)) = entry(line) {
+                self.entries.push(Entry {
+                    file: file.to_owned(),
+                    line: at + 1,
+                    marker,
+                    patterns: patterns.to_owned(),
+                    key,
+                });
+            }
+        }
+    }
+
+    fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.entries
+            .iter()
+            .filter(move |entry| matches(&entry.patterns, name))
+    }
+
+    /// Returns where a key stands for a host.
+    pub(super) fn standing(&self, name: &str, key: &PublicKey) -> Standing {
+        let same = |entry: &&Entry| entry.key.key_data() == key.key_data();
+        let revoked = |entry: &&Entry| entry.marker == Marker::Revoked;
+        let plain = |entry: &&Entry| entry.marker == Marker::Plain;
+        if let Some(entry) = self.of(name).filter(revoked).find(same) {
+            return Standing::Revoked {
+                file: entry.file.clone(),
+                line: entry.line,
+            };
+        }
+        if self.of(name).filter(plain).any(|entry| same(&entry)) {
+            return Standing::Known;
+        }
+        let mut known_by = Vec::new();
+        for entry in self.of(name).filter(plain) {
+            if entry.key.algorithm() == key.algorithm() {
+                return Standing::Changed {
+                    file: entry.file.clone(),
+                    line: entry.line,
+                };
+            }
+            known_by.push(entry.key.algorithm().to_string());
+        }
+        Standing::Unknown {
+            known_by,
+            authority: self.of(name).any(|entry| entry.marker == Marker::Authority),
+        }
+    }
+
+    /// Returns the algorithms of the keys that a host is known by.
+    pub(super) fn algorithms(&self, name: &str) -> Vec<Algorithm> {
+        self.of(name)
+            .filter(|entry| entry.marker == Marker::Plain)
+            .map(|entry| entry.key.algorithm())
+            .collect()
+    }
+}
+
+fn entry(line: &str) -> Option<(Marker, &str, PublicKey)> {
+    let mut words = line.split_ascii_whitespace();
+    let first = words.next().filter(|word| !word.starts_with('#'))?;
+    let (marker, patterns) = match first {
+        "@revoked" => (Marker::Revoked, words.next()?),
+        "@cert-authority" => (Marker::Authority, words.next()?),
+        word if word.starts_with('@') => return None,
+        word => (Marker::Plain, word),
+    };
+    let (algorithm, key) = (words.next()?, words.next()?);
+    let key = PublicKey::from_openssh(&format!("{algorithm} {key}")).ok()?;
+    Some((marker, patterns, key))
+}
+
+/// Returns whether a list of patterns names a host. One negated match outweighs all others.
+fn matches(patterns: &str, name: &str) -> bool {
+    if patterns.starts_with('|') {
+        return matches_hashed(patterns, name);
+    }
+    let mut found = false;
+    for pattern in patterns.split(',') {
+        let pattern = pattern.to_ascii_lowercase();
+        match pattern.strip_prefix('!') {
+            Some(negated) if matches_wildcard(negated.as_bytes(), name.as_bytes()) => return false,
+            None if matches_wildcard(pattern.as_bytes(), name.as_bytes()) => found = true,
+            _ => {}
+        }
+    }
+    found
+}
+
+fn matches_hashed(pattern: &str, name: &str) -> bool {
+    match pattern.parse() {
+        Ok(HostPatterns::HashedName { salt, hash }) => digest(&salt, name) == hash,
+        _ => false,
+    }
+}
+
+fn digest(salt: &[u8], name: &str) -> [u8; 20] {
+    let mac = Hmac::<Sha1>::new_from_slice(salt).expect("HMAC takes a key of any length");
+    mac.chain_update(name).finalize().into_bytes().into()
+}
+
+/// Matches `*` and `?`, going back to the last `*` where it has to.
+fn matches_wildcard(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    p = at + 1;
+                    n = from + 1;
+                    star = Some((at, n));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// Writes a host's key down, its name hashed if that is wanted.
+pub(super) fn learn(file: &Path, name: &str, key: &PublicKey, hashed: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    if let Some(folder) = file.parent() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let name = if hashed {
+        let salt: [u8; 20] = std::array::from_fn(|_| fastrand::u8(..));
+        let hash = digest(&salt, name);
+        let salt = salt.to_vec();
+        HostPatterns::HashedName { salt, hash }.to_string()
+    } else {
+        name.to_owned()
+    };
+    let key = PublicKey::new(key.key_data().clone(), "");
+    let key = key.to_openssh().map_err(std::io::Error::other)?;
+    let open_line = std::fs::read(file).is_ok_and(|text| text.last().is_some_and(|b| *b != b'\n'));
+    let line = format!(
+        "{}{name} {}\n",
+        if open_line { "\n" } else { "" },
+        key.trim()
+    );
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(file)?
+        .write_all(line.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const OTHER_ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+    const EC: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBBN76zuqnjypL54/w4763l7q1Sn3IBYHptJ5wcYfEWkzeNTvpexr05Z18m2yPT2SWRd1JJ8Aj5TYidG9MdSS5J8=";
+
+    fn key(text: &str) -> PublicKey {
+        PublicKey::from_openssh(text).unwrap()
+    }
+
+    fn known(text: &str) -> KnownHosts {
+        let mut known = KnownHosts::default();
+        known.add(Path::new("kh"), text);
+        known
+    }
+
+    #[test]
+    fn names_are_matched_as_openssh_matches_them() {
+        // What `ssh-keygen -H` makes of `example.com`.
+        let hashed = "|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak=";
+        let cases = [
+            ("a", "a", true),
+            ("A", "a", true),
+            ("a", "ab", false),
+            ("a,b", "b", true),
+            ("*.lan", "spark.lan", true),
+            ("*.lan", "lan", false),
+            ("spark-0?", "spark-01", true),
+            ("spark-0?", "spark-0", false),
+            ("*", "anything", true),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*a*b", "xaxbx", false),
+            ("*.lan,!bad.lan", "bad.lan", false),
+            ("!bad.lan,*.lan", "bad.lan", false),
+            ("!bad.lan,*.lan", "good.lan", true),
+            ("!bad.lan", "good.lan", false),
+            ("[a]:2222", "[a]:2222", true),
+            ("[a]:2222", "a", false),
+            ("a", "[a]:2222", false),
+            (hashed, "example.com", true),
+            (hashed, "example.org", false),
+            ("|1|rubbish|x=", "example.com", false),
+        ];
+        for (patterns, name, want) in cases {
+            assert_eq!(matches(patterns, name), want, "{patterns} against {name}");
+        }
+    }
+
+    #[test]
+    fn a_key_stands_where_its_lines_say() {
+        let revoked = || Standing::Revoked {
+            file: "kh".into(),
+            line: 2,
+        };
+        let changed = |line| Standing::Changed {
+            file: "kh".into(),
+            line,
+        };
+        let unknown = |known_by: &[&str], authority| Standing::Unknown {
+            known_by: known_by.iter().map(|&a| a.to_owned()).collect(),
+            authority,
+        };
+        let cases = [
+            (String::new(), unknown(&[], false)),
+            (format!("a {ED}"), Standing::Known),
+            (
+                format!("a\t{}  comment", ED.replace(' ', "\t")),
+                Standing::Known,
+            ),
+            (format!("# a {ED}"), unknown(&[], false)),
+            (format!("b {ED}"), unknown(&[], false)),
+            (format!("\n\na {OTHER_ED}"), changed(3)),
+            (format!("a {OTHER_ED}\na {ED}"), Standing::Known),
+            (format!("a {EC}"), unknown(&["ecdsa-sha2-nistp256"], false)),
+            (format!("a {EC}\na {ED}"), Standing::Known),
+            (format!("a {ED}\n@revoked * {ED}"), revoked()),
+            (format!("\n@revoked\ta\t{ED}\na {ED}"), revoked()),
+            (format!("@revoked a {OTHER_ED}\na {ED}"), Standing::Known),
+            (format!("@cert-authority * {ED}"), unknown(&[], true)),
+            (format!("@new-marker a {ED}"), unknown(&[], false)),
+            (
+                "a ssh-ed25519 rubbish\na\nrubbish".to_owned(),
+                unknown(&[], false),
+            ),
+            (format!("a ssh-ed25519 rubbish\na {ED}"), Standing::Known),
+            // SSH protocol 1: host, bits, exponent, modulus.
+            (format!("a 1024 35 1234567\na {ED}"), Standing::Known),
+        ];
+        for (text, want) in cases {
+            assert_eq!(known(&text).standing("a", &key(ED)), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_plain_lines_tell_which_algorithms_are_known() {
+        let known = known(&format!(
+            "a {EC}\n@revoked a {ED}\n@cert-authority a {ED}\nb {ED}"
+        ));
+        assert_eq!(known.algorithms("a"), [key(EC).algorithm()]);
+    }
+
+    #[test]
+    fn what_was_learnt_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/known_hosts");
+        for (name, hashed) in [("a", false), ("[b]:2222", true), ("c", true)] {
+            learn(&file, name, &key(ED), hashed).unwrap();
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.trim_end()).unwrap();
+        learn(&file, "d", &key(ED), false).unwrap();
+        let known = KnownHosts::read([&file]);
+        for name in ["a", "[b]:2222", "c", "d"] {
+            assert_eq!(known.standing(name, &key(ED)), Standing::Known, "{name}");
+        }
+        assert!(!text.contains("2222"), "the name is hashed");
+        assert_eq!(known.entries.len(), 4);
+    }
+}

@@ -1,0 +1,216 @@
+//! A node that can be spoken to: this machine, or one reached by SSH.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+use crate::name::NodeName;
+
+use super::command::Command;
+use super::declared::Reach;
+use super::frame::{Stdin, frame, marker};
+use super::held::Held;
+use super::http::{HttpAnswer, HttpRequest, exchange};
+use super::lines::Lines;
+use super::local::LocalNode;
+use super::outcome::{ExitStatus, Line, NodeError, Output};
+use super::running::Running;
+use super::ssh::{ConnectOptions, SshNode};
+use super::unreachable::Unreachable;
+use super::upload::upload;
+
+/// A two-way stream of bytes to a server that a node can reach.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A node that can be spoken to. Clones share one connection.
+///
+/// A connection that is lost is not made anew behind the caller's back: a lock that it held is
+/// gone with it, and so is the right to go on.
+#[derive(Debug, Clone)]
+pub enum Node {
+    /// This machine.
+    Local(LocalNode),
+    /// Another one.
+    Ssh(SshNode),
+}
+
+impl Node {
+    /// Connects to a node, or says why it cannot be reached and what would help.
+    pub async fn connect(
+        name: &NodeName,
+        reach: &Reach,
+        options: &ConnectOptions,
+    ) -> Result<Node, Unreachable> {
+        match reach {
+            Reach::Local => Ok(Node::Local(LocalNode::new(name))),
+            Reach::Ssh { user, host, port } => {
+                let node = SshNode::connect(name, user.as_deref(), host, *port, options).await?;
+                Ok(Node::Ssh(node))
+            }
+        }
+    }
+
+    /// Returns the node's name in the manifest.
+    pub fn name(&self) -> &NodeName {
+        match self {
+            Node::Local(node) => &node.name,
+            Node::Ssh(node) => node.name(),
+        }
+    }
+
+    /// Returns whether the node is this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Node::Local(_))
+    }
+
+    /// Returns whether the connection still stands, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Node::Local(_) => true,
+            Node::Ssh(node) => node.is_connected(),
+        }
+    }
+
+    /// Runs a command to its end and returns all that it wrote. A status other than 0 is an
+    /// outcome, not an error.
+    ///
+    /// A command whose caller goes away runs on.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::OutcomeUnknown`] when the connection is lost before the status came.
+    pub async fn run(&self, command: &Command) -> Result<Output, NodeError> {
+        let mut running = self.begin(command, Stdin::Closed).await?;
+        running.close_input();
+        running.gather().await
+    }
+
+    /// Runs a command and passes on its lines as they come. When the receiver is dropped, or the
+    /// future, or the connection, the command is ended with everything in its process group.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::OutcomeUnknown`] when the connection is lost before the status came.
+    pub async fn stream(
+        &self,
+        command: &Command,
+        lines: mpsc::Sender<Line>,
+    ) -> Result<ExitStatus, NodeError> {
+        let mut running = self.begin(command, Stdin::Lifeline).await?;
+        let mut open = Lines::default();
+        'reading: while let Some(piece) = tokio::select! {
+            piece = running.next() => piece,
+            () = lines.closed() => None,
+        } {
+            for line in open.take(&piece) {
+                if lines.send(line).await.is_err() {
+                    break 'reading;
+                }
+            }
+        }
+        for line in open.rest() {
+            let _ = lines.send(line).await;
+        }
+        running.close_input();
+        running.ended().await
+    }
+
+    /// Runs a command that stays until it is let go. Its standard input stays open for as long;
+    /// the command is to end when that closes (`cat >/dev/null`).
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin.
+    pub async fn hold(&self, command: &Command) -> Result<Held, NodeError> {
+        let mut running = self.begin(command, Stdin::Open).await?;
+        let early = running.begun().await?;
+        Ok(Held::new(running, &early))
+    }
+
+    /// Puts a file of this machine at a path of the node (`~/…` or absolute), mode 0755. It takes
+    /// its place in one step, after its digest was checked there.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::NotWritten`] with the cause, such as a full disk; what stood there before is
+    /// untouched.
+    pub async fn upload(&self, source: &Path, target: &str, sha256: &str) -> Result<(), NodeError> {
+        upload(self, source, target, sha256).await
+    }
+
+    /// Opens a stream to a server that the node can reach, as the node dials it.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::NotDialled`] when nothing listens there.
+    pub async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, NodeError> {
+        match self {
+            Node::Local(node) => Ok(Box::new(node.dial(host, port).await?)),
+            Node::Ssh(node) => Ok(Box::new(node.dial(host, port).await?)),
+        }
+    }
+
+    /// Asks an HTTP server that the node can reach, and returns its answer whatever the status.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or none within the time.
+    pub async fn http(
+        &self,
+        host: &str,
+        port: u16,
+        request: &HttpRequest,
+        timeout: Duration,
+    ) -> Result<HttpAnswer, NodeError> {
+        let authority = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        let asked = async {
+            let stream = self.dial(host, port).await?;
+            exchange(stream, &authority, request)
+                .await
+                .map_err(|reason| NodeError::NoAnswer {
+                    node: self.name().clone(),
+                    host: host.to_owned(),
+                    port,
+                    reason,
+                })
+        };
+        tokio::time::timeout(timeout, asked)
+            .await
+            .unwrap_or_else(|_| {
+                Err(NodeError::TimedOut {
+                    node: self.name().clone(),
+                    host: host.to_owned(),
+                    port,
+                    after: timeout,
+                })
+            })
+    }
+
+    /// Starts a shell and sends it a script.
+    pub(super) async fn begin(
+        &self,
+        command: &Command,
+        stdin: Stdin,
+    ) -> Result<Running, NodeError> {
+        let pipes = match self {
+            Node::Local(node) => node.open()?,
+            Node::Ssh(node) => node.open().await?,
+        };
+        let marker = marker();
+        let mut running = Running::new(self.name().clone(), pipes, &marker);
+        // A shell that is gone already is told from its end, not from this.
+        let _ = running
+            .write(Bytes::from(frame(&command.full_text(), &marker, stdin)))
+            .await;
+        Ok(running)
+    }
+}
