@@ -1,4 +1,210 @@
 //! The data plane: requests in, one instance chosen, bytes out as they come.
+//!
+//! # The life of a request
+//!
+//! [`server`] accepts it, [`route`] says what its path means, [`upload`] holds its body,
+//! [`forward`] has [`pool`] choose a [`backend`] by a [`policy`] and sends it over one of the
+//! backend's [`connections`], and [`body`] passes the answer on frame by frame. What the request
+//! holds is released when the answer's body is dropped, whether it ended, broke, or was cut.
+//!
+//! # What must never be
+//!
+//! A backend that was not seen with its nonce gets no request. A request of which a byte was sent
+//! goes to no second backend. A stream that broke never looks like one that ended. Health never
+//! ends a drain.
 
+mod backend;
+mod body;
+mod connections;
 pub mod control;
+mod error;
+mod forward;
+mod headers;
+mod health;
+mod log;
+mod metrics;
+mod models;
 pub mod policy;
+mod pool;
+mod requests;
+mod route;
+mod server;
+mod sockets;
+mod store;
+mod upload;
+mod upstream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use control::server::Control;
+use control::socket::SocketFile;
+use health::Prober;
+use pool::Pool;
+use requests::Ledger;
+use route::Front;
+use store::Store;
+
+/// Where a proxy listens, and what it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The address or name that it listens on.
+    pub host: String,
+    /// The port that it listens on; 0 for any that is free.
+    pub port: u16,
+    /// The unix socket that it is told things over. A relative path keeps below the limit of 107
+    /// bytes that the kernel sets.
+    pub control: PathBuf,
+    /// The file that its last configuration is kept in.
+    pub state: PathBuf,
+}
+
+/// Why a proxy cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on `{address}`: {error}")]
+    Listen {
+        /// What was asked for.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The control socket cannot be made.
+    #[error("cannot be controlled over `{path}`: {error}")]
+    Control {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The kept configuration cannot be read, or is none.
+    #[error("cannot use the configuration kept in `{path}`: {why}")]
+    State {
+        /// The file's path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system refuses what every process needs.
+    #[error("cannot start: {0}")]
+    System(String),
+}
+
+/// Runs a proxy until it is told to stop by SIGTERM or SIGINT: then it accepts nothing more,
+/// finishes what is in flight, and returns. A second signal does not wait.
+pub async fn run(options: Options) -> Result<(), ProxyError> {
+    log::start();
+    let stops = stop_signals()?;
+    Proxy::bind(options).await?.serve(stops).await;
+    Ok(())
+}
+
+/// A proxy that has its sockets, and does not serve yet.
+#[derive(Debug)]
+pub struct Proxy {
+    listener: TcpListener,
+    address: SocketAddr,
+    socket: UnixListener,
+    socket_file: SocketFile,
+    front: Arc<Front>,
+    control: Arc<Control>,
+}
+
+impl Proxy {
+    /// Takes the port and the control socket, and loads what was kept.
+    pub async fn bind(options: Options) -> Result<Self, ProxyError> {
+        let fd_limit = sockets::raise_fd_limit();
+        let (listener, address) = listen(&options.host, options.port).await?;
+        // After the port: of two proxies with the same options, the second is stopped there.
+        let (socket, socket_file) =
+            control::socket::bind(&options.control)
+                .await
+                .map_err(|error| ProxyError::Control {
+                    path: options.control.clone(),
+                    error,
+                })?;
+        let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
+        let front = Arc::new(Front {
+            pool: Arc::new(Pool::new(prober)),
+            ledger: Arc::new(Ledger::default()),
+        });
+        let store = Store::new(options.state);
+        let control = Arc::new(Control::new(Arc::clone(&front), store, fd_limit));
+        control.restore().await?;
+        tracing::info!(%address, fd_limit, "listening");
+        Ok(Self {
+            listener,
+            address,
+            socket,
+            socket_file,
+            front,
+            control,
+        })
+    }
+
+    /// Returns the address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the first of `stops` comes, and then finishes what is in flight, unless a
+    /// second one comes.
+    pub async fn serve(self, mut stops: mpsc::Receiver<()>) {
+        let (stopping, stopped) = watch::channel(false);
+        let clients = server::serve(self.listener, Arc::clone(&self.front), stopped);
+        let mut clients = std::pin::pin!(clients);
+        tokio::select! {
+            () = &mut clients => {}
+            () = control::server::serve(self.socket, self.control) => {}
+            _ = stops.recv() => tracing::info!("stopping: finishing what is in flight"),
+        }
+        // Before the port is free: a successor makes a socket of its own.
+        drop(self.socket_file);
+        stopping.send_replace(true);
+        tokio::select! {
+            () = &mut clients => {}
+            _ = stops.recv() => tracing::warn!("stopping at once"),
+        }
+        let requests = self.front.ledger.read();
+        tracing::info!(?requests, "stopped");
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ProxyError> {
+    let bound = async {
+        let listener = TcpListener::bind((host, port)).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|error| ProxyError::Listen {
+        address: format!("{host}:{port}"),
+        error,
+    })
+}
+
+/// Returns what tells of each SIGTERM and SIGINT.
+fn stop_signals() -> Result<mpsc::Receiver<()>, ProxyError> {
+    let listen = |kind| signal(kind).map_err(|error| ProxyError::System(error.to_string()));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (teller, stops) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if teller.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(stops)
+}

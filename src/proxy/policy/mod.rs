@@ -1,7 +1,21 @@
 //! How a backend is chosen: one file a policy.
+//!
+//! A policy sees the backends that are ready and picks one. It keeps what it needs to remember to
+//! itself; the pool calls it under its lock and counts the request there and then, so two requests
+//! never see the same idle backend.
+
+mod least_connections;
+mod random;
+mod round_robin;
+
+use std::fmt::Debug;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use least_connections::LeastConnections;
+pub use random::Random;
+pub use round_robin::RoundRobin;
 
 /// The policies a manifest can name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,4 +28,33 @@ pub enum PolicySpec {
     LeastConnections,
     /// Any instance, all alike likely.
     Random,
+}
+
+impl PolicySpec {
+    /// Returns the policy that it names, with nothing remembered yet.
+    pub fn build(&self) -> Box<dyn Policy> {
+        match self {
+            Self::RoundRobin => Box::new(RoundRobin::default()),
+            Self::LeastConnections => Box::new(LeastConnections::default()),
+            Self::Random => Box::new(Random),
+        }
+    }
+}
+
+/// Chooses a backend for a request.
+pub trait Policy: Debug + Send + Sync {
+    /// Returns the place of the chosen one among those that are ready; nothing if none is.
+    fn pick(&self, ready: &[Candidate]) -> Option<usize>;
+}
+
+/// A ready backend, as a policy sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Requests in flight there, from this proxy.
+    pub in_flight: u64,
+}
+
+#[cfg(test)]
+fn idle_candidates(count: usize) -> Vec<Candidate> {
+    vec![Candidate { in_flight: 0 }; count]
 }

@@ -1,10 +1,16 @@
 //! What the proxy is told, and what it answers: one JSON document a line, over its control socket.
 
+mod client;
+pub(super) mod server;
+pub(super) mod socket;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::policy::PolicySpec;
+
+pub use client::{ControlError, call, relay};
 
 /// Everything that the proxy can change without a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

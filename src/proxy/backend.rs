@@ -1,0 +1,301 @@
+//! One backend: its state, its requests in flight, its connections.
+//!
+//! A `Backend` is one epoch of an instance, known by its nonce. A restarted instance is another
+//! backend with connections of its own, so nothing of the old one can reach the new.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::header::HeaderValue;
+use hyper::http::uri::Authority;
+use tokio::sync::{Notify, watch};
+
+use super::connections::Connections;
+use super::control::{self, BackendState, BackendStatus};
+
+/// Says why a backend cannot be served from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidBackend {
+    #[error("backend `{0}`: the name cannot be sent in a header")]
+    Name(String),
+    #[error("backend `{name}`: `{authority}` is not `host:port`")]
+    Authority { name: String, authority: String },
+    #[error("backend `{0}`: the nonce is empty, so nothing could be told apart by it")]
+    Nonce(String),
+}
+
+/// Whether requests go there, and what the last probe said when it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Condition {
+    pub(super) state: BackendState,
+    pub(super) trouble: Option<String>,
+}
+
+/// One epoch of an instance.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub(super) spec: control::Backend,
+    pub(super) authority: Authority,
+    /// The name, as `x-replica-instance` says it.
+    pub(super) label: HeaderValue,
+    pub(super) connections: Connections,
+    pub(super) tally: Tally,
+    condition: watch::Sender<Condition>,
+    suspicion: Notify,
+    in_flight: AtomicU64,
+    /// Shared by all backends of a pool: somebody has no request in flight any more.
+    emptied: Arc<Notify>,
+}
+
+/// What became of the requests sent there; `/metrics` shows it.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) attempts: AtomicU64,
+    pub(super) unreachable: AtomicU64,
+    pub(super) broken: AtomicU64,
+    pub(super) resent: AtomicU64,
+    /// Answers by the first digit of their status.
+    pub(super) answered: [AtomicU64; 6],
+}
+
+/// Counts one more.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Backend {
+    /// Makes a backend that was not seen yet.
+    pub(super) fn new(
+        spec: control::Backend,
+        emptied: Arc<Notify>,
+    ) -> Result<Self, InvalidBackend> {
+        let label = HeaderValue::from_str(&spec.name)
+            .map_err(|_| InvalidBackend::Name(spec.name.clone()))?;
+        let authority = spec
+            .authority
+            .parse::<Authority>()
+            .ok()
+            .filter(|authority| authority.port_u16().is_some_and(|port| port != 0))
+            .ok_or_else(|| InvalidBackend::Authority {
+                name: spec.name.clone(),
+                authority: spec.authority.clone(),
+            })?;
+        if spec.nonce.is_empty() {
+            return Err(InvalidBackend::Nonce(spec.name));
+        }
+        Ok(Self {
+            spec,
+            authority,
+            label,
+            connections: Connections::default(),
+            tally: Tally::default(),
+            condition: watch::Sender::new(Condition {
+                state: BackendState::Pending,
+                trouble: None,
+            }),
+            suspicion: Notify::new(),
+            in_flight: AtomicU64::new(0),
+            emptied,
+        })
+    }
+
+    /// Returns whether requests go there.
+    pub(super) fn state(&self) -> BackendState {
+        self.condition.borrow().state
+    }
+
+    /// Returns the state and the trouble.
+    pub(super) fn condition(&self) -> Condition {
+        self.condition.borrow().clone()
+    }
+
+    /// Returns a view of the condition that tells of changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Returns how many requests are in flight there.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Returns what the control socket says of it.
+    pub(super) fn status(&self) -> BackendStatus {
+        let Condition { state, trouble } = self.condition();
+        BackendStatus {
+            state,
+            in_flight: self.in_flight(),
+            trouble,
+        }
+    }
+
+    /// Counts a request in; it counts itself out when the claim is dropped.
+    pub(super) fn claim(self: &Arc<Self>) -> Claim {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Claim(Arc::clone(self))
+    }
+
+    /// Sends no new request there from now on.
+    pub(super) fn drain(&self) {
+        self.change(|condition| {
+            condition.state = BackendState::Draining;
+            condition.trouble = None;
+        });
+    }
+
+    /// Ends a drain: it serves again once it is seen.
+    pub(super) fn readmit(&self) {
+        self.change(|condition| {
+            if condition.state == BackendState::Draining {
+                condition.state = BackendState::Pending;
+            }
+        });
+    }
+
+    /// Notes that a probe saw it with its nonce.
+    pub(super) fn seen(&self) {
+        let changed = self.change_unless_draining(|condition| {
+            condition.state = BackendState::Ready;
+            condition.trouble = None;
+        });
+        if changed {
+            tracing::info!(backend = %self.spec.name, "ready");
+        }
+    }
+
+    /// Notes a failure that does not take it out.
+    pub(super) fn trouble(&self, why: &str) {
+        self.change_unless_draining(|condition| condition.trouble = Some(why.to_owned()));
+    }
+
+    /// Takes it out, as a request found it gone, and asks for a probe.
+    pub(super) fn eject(&self, why: &str) {
+        self.eject_as_probed(why);
+        self.suspect();
+    }
+
+    /// Takes it out until a probe sees it again. What was never in stays pending.
+    pub(super) fn eject_as_probed(&self, why: &str) {
+        let changed = self.change_unless_draining(|condition| {
+            if condition.state == BackendState::Ready {
+                condition.state = BackendState::Ejected;
+            }
+            condition.trouble = Some(why.to_owned());
+        });
+        if changed {
+            tracing::warn!(backend = %self.spec.name, why, "not serving");
+        }
+        self.connections.clear();
+    }
+
+    /// Asks for a probe now: something happened that a probe can explain.
+    pub(super) fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// Waits until somebody is suspicious.
+    pub(super) async fn suspected(&self) {
+        self.suspicion.notified().await;
+    }
+
+    /// Health has no say over a drain: only the one who asked for it ends it.
+    fn change_unless_draining(&self, change: impl FnOnce(&mut Condition)) -> bool {
+        self.change(|condition| {
+            if condition.state != BackendState::Draining {
+                change(condition);
+            }
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Condition)) -> bool {
+        self.condition.send_if_modified(|condition| {
+            let before = condition.clone();
+            change(condition);
+            *condition != before
+        })
+    }
+}
+
+/// One request in flight at a backend, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Claim(Arc<Backend>);
+
+impl std::ops::Deref for Claim {
+    type Target = Arc<Backend>;
+
+    fn deref(&self) -> &Arc<Backend> {
+        &self.0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, authority: &str, nonce: &str) -> control::Backend {
+        control::Backend {
+            name: name.to_owned(),
+            authority: authority.to_owned(),
+            nonce: nonce.to_owned(),
+        }
+    }
+
+    fn backend() -> Arc<Backend> {
+        let spec = spec("a", "127.0.0.1:1", "replica-1");
+        Arc::new(Backend::new(spec, Arc::default()).unwrap())
+    }
+
+    #[test]
+    fn health_never_ends_a_drain() {
+        let backend = backend();
+        backend.drain();
+        backend.seen();
+        assert_eq!(backend.state(), BackendState::Draining);
+        backend.eject("refused");
+        assert_eq!(backend.state(), BackendState::Draining);
+        backend.readmit();
+        assert_eq!(backend.state(), BackendState::Pending);
+        backend.seen();
+        assert_eq!(backend.state(), BackendState::Ready);
+    }
+
+    #[test]
+    fn what_was_never_seen_is_not_ejected_but_pending() {
+        let backend = backend();
+        backend.eject("refused");
+        let status = backend.status();
+        assert_eq!(status.state, BackendState::Pending);
+        assert_eq!(status.trouble.as_deref(), Some("refused"));
+    }
+
+    #[test]
+    fn claims_count_themselves_out() {
+        let backend = backend();
+        let claims: Vec<_> = (0..3).map(|_| backend.claim()).collect();
+        assert_eq!(backend.in_flight(), 3);
+        drop(claims);
+        assert_eq!(backend.in_flight(), 0);
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for (name, authority, nonce) in [
+            ("a\n", "h:1", "n"),
+            ("a", "no port", "n"),
+            ("a", "h", "n"),
+            ("a", "h:0", "n"),
+            ("a", "h:1", ""),
+        ] {
+            let refusal = Backend::new(spec(name, authority, nonce), Arc::default());
+            assert!(refusal.is_err(), "{name:?} {authority:?} {nonce:?} passed");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The body of an answer on its way to a client.
+//!
+//! There is no task and no channel for a stream: hyper asks for the next frame when it can write,
+//! and only then is the upstream read, so a slow client holds the backend back through TCP itself.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::backend::{Claim, count};
+use super::requests::Outcome;
+use super::upstream::{Connection, in_words};
+
+/// Why a stream was broken off.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the instance broke off: {0}")]
+    Upstream(String),
+    #[error("the instance sent nothing for {0:?}")]
+    Silent(Duration),
+}
+
+/// An answer: the proxy's own, or a backend's.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Own(Option<Bytes>),
+    Relayed(Box<Relay>),
+}
+
+impl Outgoing {
+    /// Makes the body of an answer of the proxy's own.
+    pub(super) fn own(body: Bytes) -> Self {
+        Self::Own((!body.is_empty()).then_some(body))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut *self {
+            Self::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Relayed(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_none(),
+            Self::Relayed(relay) => relay.passage.is_none() && relay.broken.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Relayed(relay) => relay.upstream.size_hint(),
+        }
+    }
+}
+
+/// A backend's answer, passed on frame by frame.
+#[derive(Debug)]
+pub(super) struct Relay {
+    upstream: Incoming,
+    /// Everything that is held while the answer is not over; nothing after.
+    passage: Option<Passage>,
+    patience: Patience,
+    broken: Option<Broken>,
+}
+
+/// What a request holds until its answer is over. Dropped before the end, as hyper does when the
+/// client goes away, it closes the upstream connection, and counts the request out and as cut.
+#[derive(Debug)]
+pub(super) struct Passage {
+    // The order matters: the connection is closed before the backend may call itself empty.
+    pub(super) connection: Connection,
+    pub(super) claim: Claim,
+    pub(super) outcome: Outcome,
+    /// Whether the connection may serve another request afterwards.
+    pub(super) reusable: bool,
+}
+
+impl Passage {
+    /// The answer was passed on to its last byte.
+    pub(super) fn end(self) {
+        if self.reusable {
+            self.claim.connections.put(self.connection);
+        }
+        self.outcome.ok();
+    }
+
+    /// The answer broke off, for a reason that lies upstream.
+    pub(super) fn fail(self) {
+        count(&self.claim.tally.broken);
+        self.claim.suspect();
+        self.outcome.fail();
+    }
+}
+
+impl Relay {
+    /// Passes an answer on, with at most `idle` between its frames.
+    pub(super) fn new(upstream: Incoming, passage: Passage, idle: Duration) -> Self {
+        let mut relay = Self {
+            upstream,
+            passage: Some(passage),
+            patience: Patience::new(idle),
+            broken: None,
+        };
+        relay.end_if_over();
+        relay
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        if self.passage.is_none() {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.upstream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.patience.rest();
+                self.end_if_over();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => self.break_off(cx, Broken::Upstream(in_words(&error))),
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.patience.is_over(cx) => {
+                let silence = self.patience.bound;
+                self.break_off(cx, Broken::Silent(silence))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ends with the last frame: hyper does not ask again after a body of known length.
+    fn end_if_over(&mut self) {
+        if self.upstream.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(passage) = self.passage.take() {
+            passage.end();
+        }
+    }
+
+    /// Lets what came before go out, and then breaks the client's connection: hyper throws away
+    /// what it has not flushed when a body fails, and a clean end would look like a whole answer.
+    fn break_off(
+        &mut self,
+        cx: &mut Context<'_>,
+        broken: Broken,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(passage) = self.passage.take() {
+            tracing::warn!(backend = %passage.claim.spec.name, why = %broken, "a stream broke");
+            passage.fail();
+        }
+        self.broken = Some(broken);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Bounds a wait for the upstream. Time in which nobody waited, because the client was slow to
+/// take what came, does not count.
+#[derive(Debug)]
+struct Patience {
+    bound: Duration,
+    waiting_since: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn new(bound: Duration) -> Self {
+        Self {
+            bound,
+            waiting_since: None,
+            alarm: None,
+        }
+    }
+
+    /// Something came.
+    fn rest(&mut self) {
+        self.waiting_since = None;
+    }
+
+    /// Nothing came yet. The alarm is moved only when it goes off, so a token costs no timer.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let end = since + self.bound;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= end {
+                return true;
+            }
+            alarm.as_mut().reset(end);
+        }
+        false
+    }
+}

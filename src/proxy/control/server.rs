@@ -1,0 +1,252 @@
+//! The proxy's side of the control socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Mutex;
+
+use super::{Backend as Spec, BackendState, Config, Reply, Request, Status};
+use crate::proxy::ProxyError;
+use crate::proxy::backend::Backend;
+use crate::proxy::pool::Refusal;
+use crate::proxy::route::Front;
+use crate::proxy::store::{Kept, Store};
+
+/// How often one who waits is told for what.
+const NEWS: Duration = Duration::from_millis(500);
+
+/// What is done when the proxy is told something.
+#[derive(Debug)]
+pub(in crate::proxy) struct Control {
+    front: Arc<Front>,
+    /// Held while a change is checked, kept and made: changes come one after another. Nobody holds
+    /// it while waiting for a drain.
+    store: Mutex<Store>,
+    fd_limit: u64,
+}
+
+/// Why a request gets no answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("{0}")]
+    Refused(String),
+    /// Who asked went away: what was asked for goes on.
+    #[error("nobody listens any more: {0}")]
+    Gone(#[from] std::io::Error),
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.to_string())
+    }
+}
+
+/// Answers whoever connects, for as long as it is polled.
+pub(in crate::proxy) async fn serve(listener: UnixListener, control: Arc<Control>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let control = Arc::clone(&control);
+                tokio::spawn(async move { control.converse(stream).await });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a control connection was not accepted");
+                tokio::time::sleep(NEWS).await;
+            }
+        }
+    }
+}
+
+impl Control {
+    pub(in crate::proxy) fn new(front: Arc<Front>, store: Store, fd_limit: u64) -> Self {
+        Self {
+            front,
+            store: Mutex::new(store),
+            fd_limit,
+        }
+    }
+
+    /// Serves by what was kept when the proxy last ran.
+    pub(in crate::proxy) async fn restore(&self) -> Result<(), ProxyError> {
+        let store = self.store.lock().await;
+        let unusable = |why: String| ProxyError::State {
+            path: store.path().to_owned(),
+            why,
+        };
+        let kept = store.load().await.map_err(|e| unusable(e.to_string()))?;
+        let Some(Kept { config, draining }) = kept else {
+            return Ok(());
+        };
+        let pool = &self.front.pool;
+        let generation = config.generation;
+        pool.check(&config)
+            .and_then(|()| pool.install(config))
+            .map_err(|refusal| unusable(refusal.to_string()))?;
+        for name in &draining {
+            pool.drain(name);
+        }
+        tracing::info!(generation, "serving by the configuration that was kept");
+        Ok(())
+    }
+
+    async fn converse(&self, stream: UnixStream) {
+        let (read, write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let mut replies = Replies(write);
+        while let Ok(Some(line)) = lines.next_line().await {
+            let answered = match serde_json::from_str(&line) {
+                Ok(request) => self.answer(request, &mut replies).await,
+                Err(error) => Err(Unanswered::Refused(format!("not a request: {error}"))),
+            };
+            let reply = match answered {
+                Ok(()) => Reply::Done(self.status()),
+                Err(Unanswered::Refused(message)) => Reply::Refused { message },
+                Err(Unanswered::Gone(_)) => return,
+            };
+            if replies.send(&reply).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request, replies: &mut Replies) -> Result<(), Unanswered> {
+        match request {
+            Request::Configure(config) => self.configure(config, replies).await,
+            Request::Drain { backend } => self.drain(&backend, replies).await,
+            Request::Admit(backend) => self.admit(backend, replies).await,
+            Request::Status => Ok(()),
+        }
+    }
+
+    async fn configure(&self, config: Config, replies: &mut Replies) -> Result<(), Unanswered> {
+        let store = self.store.lock().await;
+        self.front.pool.check(&config)?;
+        let kept = Kept {
+            config: config.clone(),
+            draining: std::collections::BTreeSet::new(),
+        };
+        keep(&store, &kept).await?;
+        tracing::info!(generation = config.generation, "configured");
+        let leaving = self.front.pool.install(config)?;
+        drop(store);
+        self.wait_until_empty(&leaving, replies).await
+    }
+
+    async fn drain(&self, name: &str, replies: &mut Replies) -> Result<(), Unanswered> {
+        let store = self.store.lock().await;
+        let draining = self.front.pool.drain(name);
+        tracing::info!(backend = name, "draining");
+        // Drained first and kept after: a drain must not fail for a full disk.
+        if let Some(config) = self.front.pool.config() {
+            let draining = self.front.pool.draining();
+            keep(&store, &Kept { config, draining }).await?;
+        }
+        drop(store);
+        self.wait_until_empty(&draining, replies).await
+    }
+
+    async fn admit(&self, spec: Spec, replies: &mut Replies) -> Result<(), Unanswered> {
+        let store = self.store.lock().await;
+        let config = self.front.pool.config_with(&spec)?;
+        let mut draining = self.front.pool.draining();
+        draining.remove(&spec.name);
+        keep(&store, &Kept { config, draining }).await?;
+        tracing::info!(backend = %spec.name, authority = %spec.authority, "admitting");
+        let backend = self.front.pool.admit(spec)?;
+        drop(store);
+        wait_until_ready(&backend, replies).await
+    }
+
+    async fn wait_until_empty(
+        &self,
+        backends: &[Arc<Backend>],
+        replies: &mut Replies,
+    ) -> Result<(), Unanswered> {
+        loop {
+            let mut emptied = std::pin::pin!(self.front.pool.emptied());
+            // From here on nothing is missed, whatever happens before it is awaited.
+            emptied.as_mut().enable();
+            let in_flight = backends.iter().map(|backend| backend.in_flight()).sum();
+            if in_flight == 0 {
+                return Ok(());
+            }
+            let what = format!("{} in flight at {}", requests(in_flight), names(backends));
+            tokio::select! {
+                () = emptied => {}
+                () = tokio::time::sleep(NEWS) => {
+                    replies.send(&Reply::Waiting { what, in_flight }).await?;
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            config: self.front.pool.config(),
+            backends: self.front.pool.statuses(),
+            requests: self.front.ledger.read(),
+            fd_limit: self.fd_limit,
+        }
+    }
+}
+
+async fn wait_until_ready(backend: &Backend, replies: &mut Replies) -> Result<(), Unanswered> {
+    let name = &backend.spec.name;
+    let mut conditions = backend.watch();
+    loop {
+        let condition = conditions.borrow_and_update().clone();
+        match condition.state {
+            BackendState::Ready => return Ok(()),
+            BackendState::Draining => {
+                let message = format!("{name} was told to drain before it was seen");
+                return Err(Unanswered::Refused(message));
+            }
+            BackendState::Pending | BackendState::Ejected => {}
+        }
+        tokio::select! {
+            _ = conditions.changed() => {}
+            () = tokio::time::sleep(NEWS) => {
+                let trouble = condition.trouble.as_deref().unwrap_or("not probed yet");
+                let what = format!("{name} was not seen yet: {trouble}");
+                let in_flight = backend.in_flight();
+                replies.send(&Reply::Waiting { what, in_flight }).await?;
+            }
+        }
+    }
+}
+
+async fn keep(store: &Store, kept: &Kept) -> Result<(), Unanswered> {
+    store.save(kept).await.map_err(|error| {
+        let path = store.path().display();
+        Unanswered::Refused(format!(
+            "cannot keep the configuration in `{path}`: {error}"
+        ))
+    })
+}
+
+fn requests(count: u64) -> String {
+    match count {
+        1 => "1 request".to_owned(),
+        _ => format!("{count} requests"),
+    }
+}
+
+fn names(backends: &[Arc<Backend>]) -> String {
+    let busy = backends.iter().filter(|backend| backend.in_flight() > 0);
+    let names: Vec<_> = busy.map(|backend| backend.spec.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// The way back to the one who asked.
+struct Replies(OwnedWriteHalf);
+
+impl Replies {
+    async fn send(&mut self, reply: &Reply) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(reply)?;
+        line.push(b'\n');
+        self.0.write_all(&line).await
+    }
+}

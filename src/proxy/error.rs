@@ -1,0 +1,112 @@
+//! What clients are told when the proxy itself cannot serve them, in OpenAI's shape.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::body::Outgoing;
+
+/// An answer of the proxy's own that says why there is none from an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    message: Cow<'static, str>,
+}
+
+impl ApiError {
+    /// Says that no backend may be sent a request now.
+    pub(super) fn no_ready_instance(why: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_ready_instance", why)
+    }
+
+    /// Says that no backend could be connected to; nothing was sent to any.
+    pub(super) fn upstream_unreachable(why: String) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", why)
+    }
+
+    /// Says that a backend took the request and broke off before it answered.
+    pub(super) fn upstream_broken(why: String) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_broken", why)
+    }
+
+    /// Says that a backend took the request and stayed silent for too long.
+    pub(super) fn upstream_timeout(why: String) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", why)
+    }
+
+    /// Says that the proxy is out of file descriptors or ports.
+    pub(super) fn proxy_exhausted(why: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_exhausted", why)
+    }
+
+    /// Says that the proxy passes no such path.
+    pub(super) fn unknown_path(path: &str) -> Self {
+        let message = format!("`{path}` is neither an OpenAI path nor one of the proxy's own");
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// Says that one of the proxy's own paths is only read.
+    pub(super) fn method_not_allowed(path: &str) -> Self {
+        let message = format!("`{path}` answers GET and HEAD only");
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        )
+    }
+
+    /// Says what vLLM 0.13 says of a model that it does not serve, in its own words.
+    pub(super) fn unknown_model(model: &str) -> Self {
+        let message = format!("The model `{model}` does not exist.");
+        Self::new(StatusCode::NOT_FOUND, "NotFoundError", message)
+    }
+
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// Returns what it says.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns it as an answer, with the request's id.
+    pub(super) fn into_response(self, id: &HeaderValue) -> Response<Outgoing> {
+        let body = json!({"error": {
+            "message": self.message,
+            "type": self.kind,
+            "param": null,
+            "code": self.status.as_u16(),
+        }});
+        let mut response = json_response(self.status, body.to_string().into());
+        let headers = response.headers_mut();
+        headers.insert(super::headers::REQUEST_ID, id.clone());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            // OpenAI's clients wait that long and try again; a pending instance is probed as often.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}
+
+/// Returns a JSON document as an answer.
+pub(super) fn json_response(status: StatusCode, body: Bytes) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::own(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

@@ -1,0 +1,276 @@
+//! One request, from its last byte in to the first byte out.
+//!
+//! # What is sent twice, and what never is
+//!
+//! A completion changes nothing, but it costs a GPU, and some requests kill the server that gets
+//! them. So a request leaves a backend for another only when none of its bytes was sent: the
+//! connection could not be made, or was closed before the first byte.
+//!
+//! One case is different. A server may close an idle connection at the very moment at which a
+//! request goes out on it (uvicorn does after 5 s). The request was then written, nothing will ever
+//! answer, and it was almost surely never read. RFC 9112 section 9.3.1 lets a client send such a
+//! request again if it is idempotent, or if it knows that the server did not process it. The proxy
+//! takes it for known under four conditions: the connection was reused, not one byte came back, it
+//! closed (and did not just stay silent), and this is the first time. The copy goes to the same
+//! backend on a new connection, and what becomes of that is final: a request that kills servers
+//! kills no second one.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, Uri};
+
+use super::backend::{Backend, Claim, count};
+use super::body::{Outgoing, Passage, Relay};
+use super::error::ApiError;
+use super::headers;
+use super::pool::{Bounds, Pool};
+use super::requests::Outcome;
+use super::upload::{Received, Upload};
+use super::upstream::{Connection, NoAnswer};
+
+/// A client's request, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    pub(super) method: Method,
+    pub(super) target: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Received,
+    pub(super) id: HeaderValue,
+}
+
+/// A backend's answer, whose body is still to come.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    pub(super) passage: Passage,
+    pub(super) bounds: Bounds,
+}
+
+/// Why a backend gave no answer.
+#[derive(Debug)]
+enum Failure {
+    /// Nothing was sent: another may be tried.
+    Untouched(Box<Outbound>, String),
+    /// Nothing was sent, and it is not the backend's fault.
+    Exhausted(String),
+    /// It got the request, or a part of it.
+    Broken(String),
+    /// It got the request and stayed silent.
+    Silent(String),
+    /// The client broke off while it was sending.
+    Cut,
+}
+
+/// Sends a request to one backend after another until one has it, and returns its answer.
+///
+/// Nothing is returned when the client broke off.
+pub(super) async fn forward(
+    pool: &Pool,
+    mut outbound: Outbound,
+    outcome: Outcome,
+) -> Option<Result<Answer, ApiError>> {
+    let mut tried: Vec<Arc<Backend>> = Vec::new();
+    let mut last_trouble = None;
+    let error = loop {
+        let Some((claim, bounds)) = pool.claim(&tried) else {
+            break nobody_left(pool, last_trouble);
+        };
+        let backend = Arc::clone(&claim);
+        let name = &backend.spec.name;
+        match attempt(&claim, bounds, outbound).await {
+            Ok((response, connection, reusable)) => {
+                let passage = Passage {
+                    connection,
+                    claim,
+                    outcome,
+                    reusable,
+                };
+                return Some(Ok(Answer {
+                    response,
+                    passage,
+                    bounds,
+                }));
+            }
+            Err(Failure::Untouched(back, why)) => {
+                count(&backend.tally.unreachable);
+                backend.eject(&why);
+                last_trouble = Some(format!("{name} cannot be reached: {why}"));
+                outbound = *back;
+                tried.push(backend);
+            }
+            Err(Failure::Exhausted(why)) => break ApiError::proxy_exhausted(why),
+            Err(Failure::Broken(why)) => {
+                // A probe decides whether it is gone: a request can make a server break off.
+                count(&backend.tally.broken);
+                backend.suspect();
+                break ApiError::upstream_broken(format!("{name} broke off: {why}"));
+            }
+            Err(Failure::Silent(why)) => {
+                count(&backend.tally.broken);
+                backend.suspect();
+                break ApiError::upstream_timeout(format!("{name} is silent: {why}"));
+            }
+            Err(Failure::Cut) => return None,
+        }
+    };
+    tracing::warn!(why = error.message(), "a request failed");
+    outcome.fail();
+    Some(Err(error))
+}
+
+fn nobody_left(pool: &Pool, last_trouble: Option<String>) -> ApiError {
+    if let Some(why) = last_trouble {
+        return ApiError::upstream_unreachable(why);
+    }
+    let changed = || "no instance was ready; one has become so just now".to_owned();
+    ApiError::no_ready_instance(pool.why_not_ready().unwrap_or_else(changed))
+}
+
+async fn attempt(
+    claim: &Claim,
+    bounds: Bounds,
+    outbound: Outbound,
+) -> Result<(Response<Incoming>, Connection, bool), Failure> {
+    count(&claim.tally.attempts);
+    match outbound.body {
+        Received::Whole(ref body) => {
+            let body = body.clone();
+            send_whole(claim, bounds, outbound, &body).await
+        }
+        Received::Large(_) => send_large(claim, bounds, outbound).await,
+    }
+}
+
+/// Sends a request whose body is held, on a connection at hand if there is one.
+async fn send_whole(
+    claim: &Claim,
+    bounds: Bounds,
+    outbound: Outbound,
+    body: &Bytes,
+) -> Result<(Response<Incoming>, Connection, bool), Failure> {
+    let mut is_copy = false;
+    if let Some(mut connection) = claim.connections.take() {
+        let request = outbound.request(claim, Upload::whole(body.clone()));
+        match connection.exchange(request, bounds.idle).await {
+            Ok(response) => return Ok((response, connection, true)),
+            Err(no_answer) if no_answer.answered || no_answer.timed_out => {
+                return Err(no_answer.into_failure());
+            }
+            Err(no_answer) => is_copy = no_answer.sent,
+        }
+        count(&claim.tally.resent);
+    }
+    let mut connection = match connect(claim, bounds).await {
+        Ok(connection) => connection,
+        Err(error) if is_copy => {
+            claim.eject(&error.to_string());
+            return Err(Failure::Broken(error.to_string()));
+        }
+        Err(error) => return Err(unconnected(outbound, &error)),
+    };
+    let request = outbound.request(claim, Upload::whole(body.clone()));
+    match connection.exchange(request, bounds.idle).await {
+        Ok(response) => Ok((response, connection, true)),
+        Err(no_answer) if !is_copy && !no_answer.sent && !no_answer.timed_out => {
+            Err(Failure::Untouched(Box::new(outbound), no_answer.why))
+        }
+        Err(no_answer) => Err(no_answer.into_failure()),
+    }
+}
+
+/// Sends a request whose body is too large to be held: always on a new connection, as it could not
+/// be sent again if a reused one turned out to be closed.
+async fn send_large(
+    claim: &Claim,
+    bounds: Bounds,
+    mut outbound: Outbound,
+) -> Result<(Response<Incoming>, Connection, bool), Failure> {
+    let mut connection = match connect(claim, bounds).await {
+        Ok(connection) => connection,
+        Err(error) => return Err(unconnected(outbound, &error)),
+    };
+    let upload = outbound.take_large();
+    let broken_off = upload.watch_client();
+    let request = outbound.request(claim, upload);
+    match connection.exchange(request, bounds.idle).await {
+        // The upload may still be going on when the answer ends.
+        Ok(response) => Ok((response, connection, false)),
+        Err(_) if broken_off.load(Ordering::Acquire) => Err(Failure::Cut),
+        Err(no_answer) => Err(no_answer.into_failure()),
+    }
+}
+
+async fn connect(backend: &Backend, bounds: Bounds) -> io::Result<Connection> {
+    Connection::open(backend.authority.as_str(), bounds.connect).await
+}
+
+fn unconnected(outbound: Outbound, error: &io::Error) -> Failure {
+    if is_own_fault(error) {
+        Failure::Exhausted(format!("the proxy cannot open a connection: {error}"))
+    } else {
+        Failure::Untouched(Box::new(outbound), error.to_string())
+    }
+}
+
+/// Says whether a connection failed for want of descriptors, ports or memory here: that must not
+/// take a backend out, as the next one would fail the same.
+fn is_own_fault(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let own = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::ADDRNOTAVAIL,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
+}
+
+impl NoAnswer {
+    fn into_failure(self) -> Failure {
+        if self.timed_out {
+            Failure::Silent(self.why)
+        } else {
+            Failure::Broken(self.why)
+        }
+    }
+}
+
+impl Outbound {
+    fn request(&self, backend: &Backend, body: Upload) -> Request<Upload> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers::ensure_host(headers, &backend.authority);
+        request
+    }
+
+    fn take_large(&mut self) -> Upload {
+        match std::mem::replace(&mut self.body, Received::Whole(Bytes::new())) {
+            Received::Large(upload) => upload,
+            Received::Whole(body) => Upload::whole(body),
+        }
+    }
+}
+
+impl Answer {
+    /// Passes the answer on, frame by frame.
+    pub(super) fn relay(self, id: &HeaderValue) -> Response<Outgoing> {
+        let (mut head, body) = self.response.into_parts();
+        let backend = &self.passage.claim;
+        headers::prepare_downstream(&mut head.headers, id, &backend.label);
+        let class = usize::from(head.status.as_u16() / 100);
+        if let Some(counter) = backend.tally.answered.get(class) {
+            count(counter);
+        }
+        let relay = Relay::new(body, self.passage, self.bounds.idle);
+        Response::from_parts(head, Outgoing::Relayed(Box::new(relay)))
+    }
+}

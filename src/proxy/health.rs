@@ -1,0 +1,173 @@
+//! Looks at each backend again and again: is it there, and is it the one that was meant?
+//!
+//! vLLM binds with `SO_REUSEPORT`, so a stale server can answer on the right port. What proves a
+//! backend is its nonce, a served name that only its process has. Upstream errors say nothing
+//! here: one bad request sent by many would take the whole fleet out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::backend::Backend;
+use super::control::BackendState;
+use super::upstream::in_words;
+
+const INTERVAL_READY: Duration = Duration::from_secs(5);
+const INTERVAL_OUT: Duration = Duration::from_secs(1);
+/// Suspicion brings the next probe forward, but a thousand suspicions are still one.
+const INTERVAL_SUSPECTED: Duration = Duration::from_millis(100);
+const CONNECT: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(5);
+/// vLLM's API server is one thread that also tokenizes: a late answer is not yet a dead server.
+const PATIENCE: u32 = 3;
+/// The keys that vLLM's own tools and OpenAI's clients read.
+const KEYS: [&str; 2] = ["REPLICA_API_KEY", "OPENAI_API_KEY"];
+
+/// Asks backends for their served names.
+#[derive(Debug, Clone)]
+pub(super) struct Prober {
+    client: reqwest::Client,
+    key: Option<String>,
+}
+
+/// Probes one backend until it is dropped.
+#[derive(Debug)]
+pub(super) struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Why a probe did not see a backend.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unseen {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("another server answers at {authority}: it does not serve `{nonce}`")]
+    Stranger { authority: String, nonce: String },
+    #[error("{0}")]
+    Unclear(String),
+}
+
+impl Prober {
+    /// Makes a prober. A backend that wants an API key (vLLM's `--api-key`) is shown the one in
+    /// `REPLICA_API_KEY` or `OPENAI_API_KEY`, and only after it asked.
+    pub(super) fn new() -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            // A kept connection would lead to the old process when another took the port.
+            .pool_max_idle_per_host(0)
+            .build()?;
+        let key = KEYS.iter().find_map(|name| std::env::var(name).ok());
+        Ok(Self { client, key })
+    }
+
+    /// Probes a backend from now on.
+    pub(super) fn watch(&self, backend: Arc<Backend>) -> Watch {
+        let prober = self.clone();
+        Watch(tokio::spawn(
+            async move { prober.look_after(&backend).await },
+        ))
+    }
+
+    async fn look_after(&self, backend: &Backend) {
+        let mut condition = backend.watch();
+        let mut misses = 0;
+        loop {
+            let drained = |c: &super::backend::Condition| c.state != BackendState::Draining;
+            if condition.wait_for(drained).await.is_err() {
+                return;
+            }
+            let began = Instant::now();
+            let seen = self.probe(backend).await;
+            misses = if seen.is_ok() { 0 } else { misses + 1 };
+            judge(backend, seen, misses);
+            backend.connections.sweep();
+            tokio::select! {
+                () = tokio::time::sleep(jittered(interval(backend))) => {}
+                () = backend.suspected() => {
+                    tokio::time::sleep_until(began + INTERVAL_SUSPECTED).await;
+                }
+            }
+        }
+    }
+
+    async fn probe(&self, backend: &Backend) -> Result<(), Unseen> {
+        let url = format!("http://{}/v1/models", backend.authority);
+        let mut answer = self.ask(&url, None).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED && self.key.is_some() {
+            answer = self.ask(&url, self.key.as_deref()).await?;
+        }
+        if answer.status() != StatusCode::OK {
+            let unclear = format!("{url} answers {}", answer.status());
+            return Err(Unseen::Unclear(unclear));
+        }
+        let served = answer.json::<Served>().await;
+        let is_nonce = |model: &Model| model.id == backend.spec.nonce;
+        match served {
+            Ok(served) if served.data.iter().any(is_nonce) => Ok(()),
+            Err(error) if !error.is_decode() => Err(unreached(&error)),
+            Ok(_) | Err(_) => Err(Unseen::Stranger {
+                authority: backend.spec.authority.clone(),
+                nonce: backend.spec.nonce.clone(),
+            }),
+        }
+    }
+
+    async fn ask(&self, url: &str, key: Option<&str>) -> Result<reqwest::Response, Unseen> {
+        let mut request = self.client.get(url);
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        request.send().await.map_err(|error| unreached(&error))
+    }
+}
+
+/// What `/v1/models` says, as far as it is of interest.
+#[derive(Debug, Deserialize)]
+struct Served {
+    data: Vec<Model>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Model {
+    id: String,
+}
+
+/// No connection, or one that broke, is a server that is not there; silence may be one that is busy.
+fn unreached(error: &reqwest::Error) -> Unseen {
+    if error.is_timeout() && !error.is_connect() {
+        Unseen::Unclear(format!("no answer to a probe within {ANSWER:?}"))
+    } else {
+        Unseen::Unreachable(in_words(error))
+    }
+}
+
+fn judge(backend: &Backend, seen: Result<(), Unseen>, misses: u32) {
+    match seen {
+        Ok(()) => backend.seen(),
+        Err(Unseen::Unclear(why)) if misses < PATIENCE => backend.trouble(&why),
+        Err(unseen) => backend.eject_as_probed(&unseen.to_string()),
+    }
+}
+
+fn interval(backend: &Backend) -> Duration {
+    match backend.state() {
+        BackendState::Ready => INTERVAL_READY,
+        _ => INTERVAL_OUT,
+    }
+}
+
+/// Spreads the probes, so that many backends are not asked at the same moment.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * fastrand::f64())
+}

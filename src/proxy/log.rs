@@ -1,0 +1,16 @@
+//! The proxy's log: lines on stderr, which its supervisor keeps.
+
+use tracing_subscriber::EnvFilter;
+
+/// Begins to log. `REPLICA_LOG` says how much, as in `debug` or `replica=debug,hyper=info`.
+///
+/// A second beginner in the same process, as in tests, changes nothing.
+pub(super) fn start() {
+    let filter = EnvFilter::try_from_env("REPLICA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,358 @@
+//! The backends behind the proxy, and the choice between them.
+//!
+//! One lock guards the table, and it is held for the choice and the count together: so nobody
+//! chooses by a count that another is about to change, and after a backend was told to drain no
+//! request can still slip in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::backend::{Backend, Claim, InvalidBackend};
+use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
+use super::health::{Prober, Watch};
+use super::policy::{Candidate, Policy, PolicySpec};
+
+/// Why a configuration is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Backend(#[from] InvalidBackend),
+    #[error("two backends are named `{0}`")]
+    Twice(String),
+    #[error("the {which} timeout must be a positive number of seconds, and is {seconds}")]
+    Timeout {
+        which: &'static str,
+        seconds: String,
+    },
+    #[error("generation {offered} is older than {current}, which is in force")]
+    Older { offered: u64, current: u64 },
+    #[error("another configuration of generation {0} is in force")]
+    Different(u64),
+    #[error("there is no configuration yet that a backend could be admitted to")]
+    Unconfigured,
+}
+
+/// The bounds on waiting, ready for use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) connect: Duration,
+    pub(super) idle: Duration,
+}
+
+impl TryFrom<&Timeouts> for Bounds {
+    type Error = Refusal;
+
+    fn try_from(timeouts: &Timeouts) -> Result<Self, Refusal> {
+        Ok(Self {
+            connect: bound("connect", timeouts.connect)?,
+            idle: bound("idle", timeouts.idle)?,
+        })
+    }
+}
+
+fn bound(which: &'static str, seconds: f64) -> Result<Duration, Refusal> {
+    // A year is for ever, and still fits into every clock.
+    let longest = 365.0 * 24.0 * 3600.0;
+    Duration::try_from_secs_f64(seconds.min(longest))
+        .ok()
+        .filter(|bound| !bound.is_zero())
+        .ok_or_else(|| Refusal::Timeout {
+            which,
+            seconds: seconds.to_string(),
+        })
+}
+
+/// The backends, and the configuration in force.
+#[derive(Debug)]
+pub(super) struct Pool {
+    table: Mutex<Table>,
+    prober: Prober,
+    emptied: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Table {
+    config: Option<Config>,
+    policy: Box<dyn Policy>,
+    bounds: Bounds,
+    members: Vec<Member>,
+    /// Gone from the configuration, and still with requests in flight.
+    leaving: Vec<Arc<Backend>>,
+    ready: Vec<usize>,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug)]
+struct Member {
+    backend: Arc<Backend>,
+    /// Probes it for as long as it is a member.
+    _watch: Watch,
+}
+
+impl Pool {
+    /// Makes a pool with nothing in it.
+    pub(super) fn new(prober: Prober) -> Self {
+        let bounds = Bounds::try_from(&Timeouts::default());
+        Self {
+            table: Mutex::new(Table {
+                config: None,
+                policy: PolicySpec::default().build(),
+                bounds: bounds.expect("the defaults are positive"),
+                members: Vec::new(),
+                leaving: Vec::new(),
+                ready: Vec::new(),
+                candidates: Vec::new(),
+            }),
+            prober,
+            emptied: Arc::default(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("nothing panics under this lock")
+    }
+
+    /// Chooses a backend that is ready and was not tried, and counts the request in.
+    pub(super) fn claim(&self, tried: &[Arc<Backend>]) -> Option<(Claim, Bounds)> {
+        let mut table = self.table();
+        let backend = table.choose(tried)?;
+        Some((backend.claim(), table.bounds))
+    }
+
+    /// Says why nothing can be chosen, or nothing if something can.
+    pub(super) fn why_not_ready(&self) -> Option<String> {
+        let table = self.table();
+        if table.config.is_none() {
+            return Some("no configuration is in force yet".to_owned());
+        }
+        if table.members.is_empty() {
+            return Some("the configuration has no backends".to_owned());
+        }
+        let conditions = table.members.iter().map(|member| &member.backend);
+        let mut words = Vec::new();
+        for backend in conditions {
+            let condition = backend.condition();
+            if condition.state == BackendState::Ready {
+                return None;
+            }
+            words.push(in_words(&backend.spec.name, &condition));
+        }
+        Some(format!("no instance is ready: {}", words.join("; ")))
+    }
+
+    /// Says whether a served name is a nonce, which clients are not to know.
+    pub(super) fn is_nonce(&self, model: &str) -> bool {
+        self.table().backends().any(|b| b.spec.nonce == model)
+    }
+
+    /// Returns the configuration in force.
+    pub(super) fn config(&self) -> Option<Config> {
+        self.table().config.clone()
+    }
+
+    /// Returns the members, and those that are leaving.
+    pub(super) fn backends(&self) -> Vec<Arc<Backend>> {
+        self.table().backends().cloned().collect()
+    }
+
+    /// Returns the members as they stand, and those that leave under a name of their own.
+    pub(super) fn statuses(&self) -> BTreeMap<String, BackendStatus> {
+        let mut table = self.table();
+        table.forget_the_gone();
+        let mut statuses = BTreeMap::new();
+        for backend in table.backends() {
+            statuses
+                .entry(backend.spec.name.clone())
+                .or_insert_with(|| backend.status());
+        }
+        statuses
+    }
+
+    /// Says whether a configuration would be taken.
+    pub(super) fn check(&self, config: &Config) -> Result<(), Refusal> {
+        Bounds::try_from(&config.timeouts)?;
+        for (at, backend) in config.backends.iter().enumerate() {
+            Backend::new(backend.clone(), Arc::default())?;
+            if config.backends[..at].iter().any(|b| b.name == backend.name) {
+                return Err(Refusal::Twice(backend.name.clone()));
+            }
+        }
+        let table = self.table();
+        let Some(current) = &table.config else {
+            return Ok(());
+        };
+        let (offered, current_generation) = (config.generation, current.generation);
+        if offered > current_generation || current == config {
+            Ok(())
+        } else if offered < current_generation {
+            let current = current_generation;
+            Err(Refusal::Older { offered, current })
+        } else {
+            Err(Refusal::Different(current_generation))
+        }
+    }
+
+    /// Serves by a configuration from now on, and returns the backends that are leaving.
+    ///
+    /// Members that it has too are kept with their connections and their requests; a drain of
+    /// theirs ends.
+    pub(super) fn install(&self, config: Config) -> Result<Vec<Arc<Backend>>, Refusal> {
+        let bounds = Bounds::try_from(&config.timeouts)?;
+        let mut table = self.table();
+        let is_new = |spec: &&control::Backend| !table.members.iter().any(|m| m.is(spec));
+        let new = config.backends.iter().filter(is_new);
+        let new: Result<Vec<_>, _> = new.map(|spec| self.member(spec.clone())).collect();
+        // Nothing is touched before everything is known to be possible.
+        let mut known = new?;
+        known.append(&mut table.members);
+        for spec in &config.backends {
+            if let Some(at) = known.iter().position(|member| member.is(spec)) {
+                let member = known.swap_remove(at);
+                member.backend.readmit();
+                table.members.push(member);
+            }
+        }
+        for member in known {
+            table.retire(member);
+        }
+        if table.config.as_ref().map(|c| &c.policy) != Some(&config.policy) {
+            table.policy = config.policy.build();
+        }
+        table.bounds = bounds;
+        table.config = Some(config);
+        table.forget_the_gone();
+        Ok(table.leaving.clone())
+    }
+
+    /// Serves from one more backend, or from its new epoch.
+    pub(super) fn admit(&self, spec: control::Backend) -> Result<Arc<Backend>, Refusal> {
+        let mut table = self.table();
+        let config = table.config.as_mut().ok_or(Refusal::Unconfigured)?;
+        *config = with_backend(config.clone(), spec.clone());
+        if let Some(member) = table.members.iter().find(|member| member.is(&spec)) {
+            member.backend.readmit();
+            return Ok(Arc::clone(&member.backend));
+        }
+        let member = self.member(spec)?;
+        let backend = Arc::clone(&member.backend);
+        let name = &backend.spec.name;
+        let old = table
+            .members
+            .iter()
+            .position(|m| m.backend.spec.name == *name);
+        match old {
+            Some(at) => {
+                let old = std::mem::replace(&mut table.members[at], member);
+                table.retire(old);
+            }
+            None => table.members.push(member),
+        }
+        Ok(backend)
+    }
+
+    /// Says what the configuration would be with one more backend.
+    pub(super) fn config_with(&self, spec: &control::Backend) -> Result<Config, Refusal> {
+        Backend::new(spec.clone(), Arc::default())?;
+        let config = self.config().ok_or(Refusal::Unconfigured)?;
+        Ok(with_backend(config, spec.clone()))
+    }
+
+    /// Returns the names of those that were told to drain and are still configured.
+    pub(super) fn draining(&self) -> BTreeSet<String> {
+        let table = self.table();
+        let members = table.members.iter().map(|member| &member.backend);
+        members
+            .filter(|backend| backend.state() == BackendState::Draining)
+            .map(|backend| backend.spec.name.clone())
+            .collect()
+    }
+
+    /// Sends no new request to a backend, and returns every epoch of it that may have some.
+    pub(super) fn drain(&self, name: &str) -> Vec<Arc<Backend>> {
+        let table = self.table();
+        let named = table.backends().filter(|b| b.spec.name == name);
+        let backends: Vec<_> = named.cloned().collect();
+        for backend in &backends {
+            backend.drain();
+        }
+        backends
+    }
+
+    /// Waits until something is different about requests in flight: called before the count is
+    /// looked at, awaited after.
+    pub(super) fn emptied(&self) -> tokio::sync::futures::Notified<'_> {
+        self.emptied.notified()
+    }
+
+    fn member(&self, spec: control::Backend) -> Result<Member, Refusal> {
+        let backend = Arc::new(Backend::new(spec, Arc::clone(&self.emptied))?);
+        let watch = self.prober.watch(Arc::clone(&backend));
+        Ok(Member {
+            backend,
+            _watch: watch,
+        })
+    }
+}
+
+impl Member {
+    fn is(&self, spec: &control::Backend) -> bool {
+        self.backend.spec == *spec
+    }
+}
+
+fn with_backend(mut config: Config, spec: control::Backend) -> Config {
+    match config.backends.iter_mut().find(|b| b.name == spec.name) {
+        Some(known) => *known = spec,
+        None => config.backends.push(spec),
+    }
+    config
+}
+
+impl Table {
+    fn choose(&mut self, tried: &[Arc<Backend>]) -> Option<&Arc<Backend>> {
+        self.ready.clear();
+        self.candidates.clear();
+        for (at, Member { backend, .. }) in self.members.iter().enumerate() {
+            let was_tried = tried.iter().any(|tried| Arc::ptr_eq(tried, backend));
+            if !was_tried && backend.state() == BackendState::Ready {
+                let in_flight = backend.in_flight();
+                self.ready.push(at);
+                self.candidates.push(Candidate { in_flight });
+            }
+        }
+        let pick = self.policy.pick(&self.candidates)?;
+        let member = self.ready.get(pick)?;
+        Some(&self.members[*member].backend)
+    }
+
+    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let members = self.members.iter().map(|member| &member.backend);
+        members.chain(&self.leaving)
+    }
+
+    fn retire(&mut self, member: Member) {
+        member.backend.drain();
+        member.backend.connections.clear();
+        self.leaving.push(member.backend);
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.leaving.retain(|backend| backend.in_flight() > 0);
+    }
+}
+
+fn in_words(name: &str, condition: &super::backend::Condition) -> String {
+    let state = match condition.state {
+        BackendState::Pending => "was not seen yet",
+        BackendState::Ready => "is ready",
+        BackendState::Draining => "is draining",
+        BackendState::Ejected => "was taken out",
+    };
+    match &condition.trouble {
+        Some(trouble) => format!("{name} {state} ({trouble})"),
+        None => format!("{name} {state}"),
+    }
+}

@@ -1,0 +1,36 @@
+//! What both sides of the proxy want of a TCP connection, and the limit on how many there are.
+
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpStream;
+
+/// After this long without traffic, the kernel asks whether the other side is still there: a peer
+/// that lost its power or its network never says goodbye, and would hold a silent stream for ever.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Sends small writes at once (a token is one), and finds peers that vanished.
+///
+/// A socket that refuses is still a connection, so refusals are not errors.
+pub(super) fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE);
+    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE / 3);
+    let _ = sockopt::set_tcp_keepcnt(stream, 3);
+}
+
+/// Raises the soft limit on open files to the hard one, and returns what it is then: each request
+/// in flight takes two descriptors, and the usual soft limit of 1024 ends at 500 streams.
+pub(super) fn raise_fd_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = ?limit.current, "the limit on open files could not be raised");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
