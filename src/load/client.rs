@@ -1,0 +1,215 @@
+//! The transport: one HTTP/1.1 connection for each request in flight, opened ahead of it.
+//!
+//! There is no pool to surprise a measurement: a connection carries one request and is closed, its
+//! making has a time of its own, and nothing is ever sent twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::key::ApiKey;
+use super::sample::{Ending, Raw};
+use super::wire::{Clock, Marks, Wire};
+
+/// The longest that a connection may take, where a request may take longer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What every request of a run shares.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) clock: Clock,
+    pub(super) key: Option<ApiKey>,
+    pub(super) limit: Duration,
+}
+
+/// What to send, and under which name.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub(super) index: u32,
+    pub(super) id: String,
+    pub(super) body: Bytes,
+}
+
+/// A connection that is ready, or the reason why there is none.
+pub(super) struct Link {
+    authority: String,
+    begun: u64,
+    made: Result<Made, String>,
+}
+
+struct Made {
+    sender: SendRequest<Full<Bytes>>,
+    marks: Arc<Marks>,
+    ready: u64,
+}
+
+impl Client {
+    /// Opens a connection; a failure is kept for the request that would have used it.
+    pub(super) async fn open(&self, authority: &str) -> Link {
+        let begun = self.clock.now();
+        let made = match timeout(self.limit.min(CONNECT_LIMIT), self.make(authority)).await {
+            Ok(made) => made.map_err(|error| format!("cannot connect to {authority}: {error}")),
+            Err(_) => Err(format!("cannot connect to {authority}: the time ran out")),
+        };
+        Link {
+            authority: authority.to_owned(),
+            begun,
+            made,
+        }
+    }
+
+    async fn make(
+        &self,
+        authority: &str,
+    ) -> Result<Made, Box<dyn std::error::Error + Send + Sync>> {
+        let stream = TcpStream::connect(authority).await?;
+        stream.set_nodelay(true)?;
+        let (wire, marks) = Wire::new(stream, self.clock);
+        let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
+        tokio::spawn(connection);
+        Ok(Made {
+            sender,
+            marks,
+            ready: self.clock.now(),
+        })
+    }
+
+    /// Sends a completion and keeps what comes back, byte for byte, until it ends or the time is up.
+    pub(super) async fn complete(&self, link: Link, message: Message) -> Raw {
+        let planned = self.clock.now();
+        let mut raw = Raw {
+            index: message.index,
+            id: message.id.clone(),
+            planned,
+            connect: Some((link.begun, None)),
+            sent: None,
+            head: None,
+            http_status: None,
+            served_by: None,
+            body: Vec::new(),
+            ending: Ending::TimedOut,
+            ended: planned,
+        };
+        match link.made {
+            Err(why) => raw.ending = Ending::NoConnection(why),
+            Ok(made) => {
+                raw.connect = Some((link.begun, Some(made.ready)));
+                let request = self.completion(&link.authority, message);
+                self.exchange(made, request, &mut raw).await;
+            }
+        }
+        raw
+    }
+
+    async fn exchange(&self, mut made: Made, request: Request<Full<Bytes>>, raw: &mut Raw) {
+        let marks = Arc::clone(&made.marks);
+        let talk = converse(&mut made, request, raw);
+        let ending = match timeout(self.limit, talk).await {
+            Ok(Ok(())) => Ending::Complete,
+            Ok(Err(error)) => Ending::Broken(told(&error)),
+            Err(_) => Ending::TimedOut,
+        };
+        raw.ended = match ending {
+            Ending::Complete => marks.read_last(),
+            _ => None,
+        }
+        .unwrap_or_else(|| self.clock.now());
+        raw.sent = marks.written();
+        raw.head = marks.read_first();
+        raw.ending = ending;
+    }
+
+    fn completion(&self, authority: &str, message: Message) -> Request<Full<Bytes>> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/v1/completions")
+            .header(HOST, authority)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "text/event-stream")
+            .header("x-request-id", message.id);
+        self.authorised(request)
+            .body(Full::new(message.body))
+            .expect("every part of the request is valid")
+    }
+
+    /// Fetches a small document whole.
+    pub(super) async fn get(&self, authority: &str, path: &str) -> Result<(u16, Bytes), String> {
+        let mut made = self.open(authority).await.made?;
+        let request = Request::builder()
+            .uri(path)
+            .header(HOST, authority)
+            .header(ACCEPT, "application/json");
+        let request = self
+            .authorised(request)
+            .body(Full::default())
+            .expect("every part of the request is valid");
+        let fetch = async {
+            let answer = made.sender.send_request(request).await?;
+            let status = answer.status().as_u16();
+            Ok((status, answer.into_body().collect().await?.to_bytes()))
+        };
+        match timeout(self.limit.min(CONNECT_LIMIT), fetch).await {
+            Ok(fetched) => fetched.map_err(|error| told(&error)),
+            Err(_) => Err("the time ran out".to_owned()),
+        }
+    }
+
+    /// Strikes the API key out of what a server said.
+    pub(super) fn strike(&self, text: &str) -> String {
+        match &self.key {
+            Some(key) => key.strike(text),
+            None => text.to_owned(),
+        }
+    }
+
+    fn authorised(&self, request: hyper::http::request::Builder) -> hyper::http::request::Builder {
+        match &self.key {
+            Some(key) => request.header(AUTHORIZATION, key.header()),
+            None => request,
+        }
+    }
+}
+
+async fn converse(
+    made: &mut Made,
+    request: Request<Full<Bytes>>,
+    raw: &mut Raw,
+) -> Result<(), hyper::Error> {
+    made.sender.ready().await?;
+    let answer = made.sender.send_request(request).await?;
+    raw.http_status = Some(answer.status().as_u16());
+    raw.served_by = served_by(&answer);
+    let mut body = answer.into_body();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            raw.body
+                .push((made.marks.read_last().unwrap_or_default(), data));
+        }
+    }
+    Ok(())
+}
+
+fn served_by(answer: &Response<Incoming>) -> Option<String> {
+    let name = answer.headers().get("x-replica-instance")?;
+    Some(name.to_str().ok()?.to_owned())
+}
+
+/// Returns an error with its causes, which hyper keeps to itself.
+fn told(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

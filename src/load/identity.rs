@@ -1,0 +1,53 @@
+//! Who answers: before anything is measured, every instance shows the name that only it has.
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::job::Target;
+use crate::plan::Failure;
+
+/// Checks that each target's `/v1/models` names its nonce.
+pub(super) async fn verify(client: &Client, targets: &[Target]) -> Result<(), Failure> {
+    for target in targets {
+        let at = format!("instance `{}` at {}", target.name, target.authority);
+        let (status, body) = client
+            .get(&target.authority, "/v1/models")
+            .await
+            .map_err(|why| Failure::new(format!("{at} does not answer: {why}")))?;
+        if status != 200 {
+            return Err(Failure::new(format!("{at} answers {status} to /v1/models")));
+        }
+        if !names(&body).contains(&target.nonce) {
+            return Err(Failure::new(format!(
+                "{at} is not the process that was started: it does not serve `{}`",
+                target.nonce
+            ))
+            .hinted("another server holds the port; `replica status` names it, `replica apply` mends it"));
+        }
+    }
+    Ok(())
+}
+
+fn names(body: &[u8]) -> Vec<String> {
+    let document: Value = serde_json::from_slice(body).unwrap_or_default();
+    let models = document["data"].as_array().cloned().unwrap_or_default();
+    models
+        .iter()
+        .filter_map(|model| model["id"].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_no_list_names_nobody() {
+        assert!(names(b"<html>").is_empty());
+        assert!(names(b"{\"data\": 3}").is_empty());
+        assert_eq!(
+            names(br#"{"data":[{"id":"tiny"},{"id":"replica-1"},{}]}"#).len(),
+            2
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! The story of a measurement: who answers, warm, send, read, sum up, judge, write.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::baseline::{self, Baseline};
+use super::client::{Client, Link};
+use super::comparison::Comparison;
+use super::drive::{Transport, drive};
+use super::job::Job;
+use super::key::ApiKey;
+use super::request::Requests;
+use super::result::{BenchResult, ClientFacts, Files, JobFacts, Point, Run, SCHEMA, Tool};
+use super::sample::{Ending, Raw, Record};
+use super::summary::Summary;
+use super::verdict::{Anomaly, Case, judge};
+use super::warmup::Warmup;
+use super::watch::{Phase, Progress, Watch};
+use super::wire::Clock;
+use super::{identity, notebook, store, warmup};
+use crate::plan::Failure;
+
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+
+/// What a measurement leaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The result.
+    pub result: BenchResult,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where its requests lie, a line each.
+    pub requests: PathBuf,
+    /// Where the notebook's keys were written; an invalid result is not passed on.
+    pub saved: Option<PathBuf>,
+    /// Says that the result may be believed; the exit code is 7 if not.
+    pub valid: bool,
+    /// What speaks against it, and what to know of the baseline.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Measures a job, and writes what came of it. `tell` hears about the progress four times a second.
+///
+/// All connections live on a thread of their own, which does nothing else; dropping the future ends
+/// it.
+///
+/// # Errors
+///
+/// Fails where there is nothing to judge: an instance that is not the one that was started or that
+/// answers no warm-up, a missing key, an unreadable baseline, a folder that cannot be written. What
+/// was measured and cannot be believed is an [`Outcome`] that is not `valid`.
+pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result<Outcome, Failure> {
+    check(job)?;
+    let baseline = job.baseline.as_deref().map(baseline::read).transpose()?;
+    let run = Run {
+        id: format!("{:016x}", fastrand::u64(..)),
+        started: jiff::Timestamp::now(),
+    };
+    let watch = Arc::new(Watch::new());
+    let bench = Bench::new(job, &run, &watch)?;
+    let seen = watched(on_own_thread(bench.perform())?, &watch, &mut tell).await?;
+    watch.enter(Phase::Summarising, 0);
+    tell(watch.progress());
+    conclude(job, run, seen, baseline.as_ref())
+}
+
+fn check(job: &Job) -> Result<(), Failure> {
+    let lacks = |what: &str| Err(Failure::new(format!("benchmark `{}` {what}", job.name)));
+    match job {
+        _ if job.prompts.is_empty() => lacks("has no prompts"),
+        _ if job.load.course().requests() == 0 => lacks("asks for no requests"),
+        _ if job.max_tokens == 0 => lacks("asks for no tokens"),
+        _ if Duration::try_from_secs_f64(job.timeout_s).map_or(true, |t| t.is_zero()) => {
+            lacks("has a timeout that is no time")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Everything that the sending thread needs.
+struct Bench {
+    job: Job,
+    client: Client,
+    requests: Requests,
+    watch: Arc<Watch>,
+}
+
+/// What the sending thread saw.
+struct Seen {
+    warmup: Warmup,
+    records: Vec<Record>,
+}
+
+impl Bench {
+    fn new(job: &Job, run: &Run, watch: &Arc<Watch>) -> Result<Self, Failure> {
+        let key = job.api_key_env.as_deref().map(ApiKey::from_env);
+        Ok(Self {
+            job: job.clone(),
+            client: Client {
+                clock: Clock::start(),
+                key: key.transpose()?,
+                limit: Duration::from_secs_f64(job.timeout_s),
+            },
+            requests: Requests::of(job, &run.id),
+            watch: Arc::clone(watch),
+        })
+    }
+
+    async fn perform(self) -> Result<Seen, Failure> {
+        identity::verify(&self.client, &self.job.instances).await?;
+        let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
+        let warm_ups = self.job.warmup.saturating_mul(instances);
+        self.watch
+            .enter(Phase::Warming, warm_ups + u32::from(self.job.warmup > 0));
+        let warmup = warmup::warm(&self.client, &self.job, &self.requests, &self.watch).await?;
+        let course = self.job.load.course();
+        self.watch.enter(Phase::Measuring, course.requests());
+        let bench = Arc::new(self);
+        let raws = drive(course, Arc::clone(&bench)).await;
+        let records = raws.into_iter().map(|raw| bench.read(raw)).collect();
+        Ok(Seen { warmup, records })
+    }
+
+    fn read(&self, mut raw: Raw) -> Record {
+        if raw.served_by.is_none() && raw.http_status.is_some() {
+            raw.served_by = self.job.direct().map(str::to_owned);
+        }
+        let mut record = Record::read(raw, self.job.max_tokens);
+        record.error = record.error.map(|error| self.client.strike(&error));
+        record
+    }
+}
+
+impl Transport for Bench {
+    type Link = Link;
+    type Seen = Raw;
+
+    async fn open(&self) -> Link {
+        self.client.open(&self.job.endpoint.authority).await
+    }
+
+    async fn send(&self, link: Link, index: u32) -> Raw {
+        let message = self.requests.measured(index);
+        let raw = self.client.complete(link, message).await;
+        // Whether it is ok is judged later; for the eye, a whole answer is enough.
+        self.watch
+            .count(raw.ending == Ending::Complete && raw.http_status == Some(200));
+        raw
+    }
+}
+
+/// Runs a future on a thread and a runtime of its own. Dropping the receiver ends it.
+fn on_own_thread<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<oneshot::Receiver<T>, Failure> {
+    let failed = |error| Failure::new(format!("cannot start the load generator: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let (mut done, outcome) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("load".to_owned())
+        .spawn(move || {
+            let seen = runtime.block_on(async {
+                tokio::select! {
+                    seen = work => Some(seen),
+                    () = done.closed() => None,
+                }
+            });
+            if let Some(seen) = seen {
+                let _ = done.send(seen);
+            }
+        })
+        .map_err(failed)?;
+    Ok(outcome)
+}
+
+async fn watched<T>(
+    mut work: oneshot::Receiver<Result<T, Failure>>,
+    watch: &Watch,
+    tell: &mut (impl FnMut(Progress) + Send),
+) -> Result<T, Failure> {
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    loop {
+        tokio::select! {
+            seen = &mut work => {
+                return seen.map_err(|_| Failure::new("the load generator stopped without a word"))?;
+            }
+            _ = tick.tick() => tell(watch.progress()),
+        }
+    }
+}
+
+fn conclude(
+    job: &Job,
+    run: Run,
+    seen: Seen,
+    baseline: Option<&Baseline>,
+) -> Result<Outcome, Failure> {
+    let facts = JobFacts::from(job);
+    let single = store::single_throughput(&job.results, &job.topology, &facts.targets);
+    let summary = Summary::of(&seen.records);
+    let anomalies = judge(&Case {
+        job: &facts,
+        records: &seen.records,
+        summary: &summary,
+        warmup: &seen.warmup,
+        provenance: &job.provenance,
+        single: single.as_ref(),
+        baseline,
+    });
+    let comparison = baseline.map(|b| Comparison::of(&facts, &summary, b, &anomalies));
+    let point = Point::new(job.load.clone(), summary, anomalies);
+    let mut result = BenchResult {
+        schema: SCHEMA.to_owned(),
+        tool: Tool::this(),
+        run,
+        client: ClientFacts::here(),
+        topology: job.provenance.clone(),
+        job: facts,
+        warmup: seen.warmup,
+        valid: point.valid,
+        points: vec![point],
+        comparison,
+        files: Files {
+            requests: String::new(),
+        },
+    };
+    let place = store::Place::of(&result, &job.results);
+    result.files.requests = place.requests_name();
+    place.write(&result, &seen.records)?;
+    let saved = notebook::save(job, &result)?;
+    Ok(Outcome {
+        path: place.result(),
+        requests: place.requests(),
+        saved,
+        valid: result.valid,
+        anomalies: result.anomalies().cloned().collect(),
+        result,
+    })
+}

@@ -1,0 +1,244 @@
+//! Where results lie: `<results>/<topology>/<benchmark>/<UTC time>.json`, its requests beside it,
+//! and `latest.json` pointing at the newest. Every file appears whole or not at all.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::result::{BenchResult, SCHEMA};
+use super::sample::Record;
+use super::shape::LoadShape;
+use crate::plan::Failure;
+
+const POINTER: &str = "latest.json";
+
+/// The newest result of a benchmark, as far as planning needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// The digest of all that the result depends on.
+    pub fingerprint: String,
+    /// Says that it may be believed.
+    pub valid: bool,
+    /// The result.
+    pub path: PathBuf,
+    /// When it was measured.
+    pub started: jiff::Timestamp,
+    /// What it says, in a few numbers.
+    pub headline: Headline,
+}
+
+/// A result in a few numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Headline {
+    /// Requests that are ok.
+    pub ok: usize,
+    /// Requests that failed.
+    pub failed: usize,
+    /// Tokens for each second, all streams together.
+    pub output_tps: Option<f64>,
+    /// The median time to the first token, in ms.
+    pub ttft_p50_ms: Option<f64>,
+    /// The median time of each further token, in ms.
+    pub tpot_p50_ms: Option<f64>,
+    /// The mean time to the last token, in ms.
+    pub e2el_mean_ms: Option<f64>,
+}
+
+impl Headline {
+    /// Returns the headline of a result.
+    pub fn of(result: &BenchResult) -> Self {
+        let Some(summary) = result.summary() else {
+            return Self::default();
+        };
+        let metrics = &summary.metrics;
+        Self {
+            ok: summary.counts.ok,
+            failed: summary.counts.failed,
+            output_tps: metrics.output_tps,
+            ttft_p50_ms: metrics.ttft.as_ref().map(|d| d.p50.value),
+            tpot_p50_ms: metrics.tpot.as_ref().map(|d| d.p50.value),
+            e2el_mean_ms: metrics.e2el.as_ref().map(|d| d.mean),
+        }
+    }
+}
+
+/// What one request alone achieves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Single {
+    /// `n / (t_last − t_sent)`, from the mean latency, in tokens/s.
+    pub tokens_per_s: f64,
+    /// The mean of `t_last − t_sent`, in ms.
+    pub latency_ms: f64,
+    /// Tokens of each request.
+    pub tokens: u32,
+    /// The result that says so.
+    pub path: PathBuf,
+}
+
+/// The pointer file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pointer {
+    schema: String,
+    result: String,
+    requests: String,
+    valid: bool,
+    fingerprint: String,
+}
+
+/// Returns the newest result of a benchmark; one that is damaged or missing is none.
+pub fn latest(results: &Path, topology: &str, benchmark: &str) -> Option<Latest> {
+    let (path, result) = newest(&results.join(topology).join(benchmark))?;
+    Some(Latest {
+        headline: Headline::of(&result),
+        fingerprint: result.job.fingerprint,
+        valid: result.valid,
+        started: result.run.started,
+        path,
+    })
+}
+
+/// Returns what one request alone achieves on these very targets: the newest valid result of a
+/// sequential benchmark of the topology. `targets` is [`Job::targets`](super::Job::targets).
+pub fn single_throughput(results: &Path, topology: &str, targets: &str) -> Option<Single> {
+    let (path, result) = newest_like(results, topology, targets, |load| {
+        matches!(load, LoadShape::Sequential(_))
+    })?;
+    let latency_ms = result.summary()?.metrics.e2el.as_ref()?.mean;
+    let tokens = result.job.max_tokens;
+    Some(Single {
+        tokens_per_s: f64::from(tokens) / latency_ms * 1000.0,
+        latency_ms,
+        tokens,
+        path,
+    })
+}
+
+/// Returns the newest valid result on these targets whose load is as wanted, of any benchmark.
+pub(super) fn newest_like(
+    results: &Path,
+    topology: &str,
+    targets: &str,
+    wanted: impl Fn(&LoadShape) -> bool,
+) -> Option<(PathBuf, BenchResult)> {
+    fs::read_dir(results.join(topology))
+        .ok()?
+        .filter_map(|entry| newest(&entry.ok()?.path()))
+        .filter(|(_, result)| {
+            result.valid && result.job.targets == targets && wanted(&result.job.load)
+        })
+        .max_by_key(|(_, result)| result.run.started)
+}
+
+fn newest(folder: &Path) -> Option<(PathBuf, BenchResult)> {
+    let pointer: Pointer = read(&folder.join(POINTER))?;
+    let path = folder.join(Path::new(&pointer.result).file_name()?);
+    let result: BenchResult = read(&path)?;
+    (result.schema == SCHEMA).then_some((path, result))
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Where the files of one run go.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    folder: PathBuf,
+    stem: String,
+}
+
+impl Place {
+    pub(super) fn of(result: &BenchResult, results: &Path) -> Self {
+        let time = result.run.started.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
+        Self {
+            folder: results.join(&result.job.topology).join(&result.job.name),
+            stem: time.to_string(),
+        }
+    }
+
+    pub(super) fn result(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.stem))
+    }
+
+    pub(super) fn requests(&self) -> PathBuf {
+        self.folder.join(self.requests_name())
+    }
+
+    pub(super) fn requests_name(&self) -> String {
+        format!("{}.requests.jsonl", self.stem)
+    }
+
+    /// Writes the requests, the result, and then the pointer, so that the pointer never names what
+    /// is not there.
+    pub(super) fn write(&self, result: &BenchResult, records: &[Record]) -> Result<(), Failure> {
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.folder)?;
+            replace(&self.requests(), &lines(records)?)?;
+            replace(&self.result(), &pretty(result)?)?;
+            let pointer = Pointer {
+                schema: "replica.latest/1".to_owned(),
+                result: format!("{}.json", self.stem),
+                requests: self.requests_name(),
+                valid: result.valid,
+                fingerprint: result.job.fingerprint.clone(),
+            };
+            replace(&self.folder.join(POINTER), &pretty(&pointer)?)
+        };
+        write().map_err(|error| {
+            Failure::new(format!(
+                "cannot write the result to {}: {error}",
+                self.folder.display()
+            ))
+        })
+    }
+}
+
+/// A record with what follows from its stamps, for readers without the definitions at hand.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    first_chunk_tokens: u64,
+    ttft_ms: Option<f64>,
+    tpot_ms: Option<f64>,
+    e2el_ms: Option<f64>,
+}
+
+fn lines(records: &[Record]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for record in records {
+        let line = Line {
+            record,
+            first_chunk_tokens: record.first_chunk_tokens(),
+            ttft_ms: record.ttft_ms(),
+            tpot_ms: record.tpot_ms(),
+            e2el_ms: record.e2el_ms(),
+        };
+        serde_json::to_writer(&mut text, &line)?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+pub(super) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Puts a file in its place whole: a reader sees the old one or the new one.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = fs::File::create(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| fs::rename(&draft, path));
+    if placed.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    placed
+}

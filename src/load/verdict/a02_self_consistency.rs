@@ -1,0 +1,83 @@
+//! A2: numbers that do not agree with each other: tokens that are not `tok/s · s`, streams whose
+//! `usage` is missing or is not what came.
+
+use serde_json::json;
+
+use super::{Anomaly, Case, Severity, Subject, round};
+use crate::load::baseline::{Figures, differ};
+use crate::load::sample::Record;
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let theirs = case.baseline.and_then(|b| of_baseline(&b.figures));
+    let ok: Vec<&Record> = case.records.iter().filter(|r| r.is_ok()).collect();
+    theirs
+        .into_iter()
+        .chain(uncounted(&ok))
+        .chain(miscounted(&ok))
+        .collect()
+}
+
+fn anomaly(severity: Severity, subject: Subject) -> Anomaly {
+    Anomaly {
+        id: "A2".to_owned(),
+        name: "self-consistency".to_owned(),
+        severity,
+        subject,
+        replica: None,
+        message: String::new(),
+        evidence: json!(null),
+        cause: String::new(),
+        next: String::new(),
+    }
+}
+
+pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
+    let single = figures.single.filter(|s| s.contradicts_itself())?;
+    let by_speed = single.tokens_by_speed();
+    Some(Anomaly {
+        message: format!(
+            "the baseline's {} tokens contradict its own {:.2} tok/s x {:.3} s = {by_speed:.0}",
+            single.tokens,
+            single.tokens_per_s,
+            single.latency_ms / 1000.0,
+        ),
+        evidence: json!({
+            "tokens": single.tokens,
+            "tokens_per_s": single.tokens_per_s,
+            "latency_ms": single.latency_ms,
+            "tokens_by_speed": round(by_speed),
+        }),
+        cause: "the count was taken from another variable than the speed".to_owned(),
+        next: "trust its speed and its time, not its count".to_owned(),
+        ..anomaly(Severity::Warning, Subject::Baseline)
+    })
+}
+
+/// Without the server's count nothing is known of tokens: chunks are not tokens.
+fn uncounted(ok: &[&Record]) -> Option<Anomaly> {
+    let without = ok.iter().filter(|r| r.n_out.is_none()).count();
+    (without > 0).then(|| Anomaly {
+        message: format!(
+            "{without} of {} answers have no `usage`: their tokens are unknown",
+            ok.len()
+        ),
+        evidence: json!({"answers": ok.len(), "without_usage": without}),
+        cause: "the server or something before it drops `stream_options.include_usage`".to_owned(),
+        next: "let the usage through; chunks cannot stand for tokens".to_owned(),
+        ..anomaly(Severity::Error, Subject::Result)
+    })
+}
+
+/// With continuous usage the token events add up to the final count.
+fn miscounted(ok: &[&Record]) -> Option<Anomaly> {
+    let counted: Vec<_> = ok.iter().filter(|r| !r.tokens_estimated).collect();
+    let seen: u64 = counted.iter().flat_map(|r| &r.tokens).map(|(_, n)| n).sum();
+    let told: u64 = counted.iter().filter_map(|r| r.n_out).sum();
+    differ(seen as f64, told as f64).then(|| Anomaly {
+        message: format!("the streams brought {seen} tokens, and say that they brought {told}"),
+        evidence: json!({"tokens_in_events": seen, "tokens_in_usage": told}),
+        cause: "the running `usage` of the stream disagrees with its last one".to_owned(),
+        next: "look at one stream with `curl -N`, past the proxy and through it".to_owned(),
+        ..anomaly(Severity::Error, Subject::Result)
+    })
+}

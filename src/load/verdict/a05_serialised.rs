@@ -1,0 +1,72 @@
+//! A5: a replica that serves requests one after another though it was given them together.
+//!
+//! Its k-th completion comes at k times the first (within 15 %), no request's tokens begin before
+//! the tokens of the one before it have ended, and all were sent before the first was done. An
+//! engine that is told to run one at a time (`max_num_seqs: 1`) does as it is told.
+
+use serde_json::json;
+
+use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, round};
+use crate::load::sample::Record;
+
+const FEWEST: usize = 3;
+const TOLERANCE: f64 = 0.15;
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    case.by_replica()
+        .into_iter()
+        .filter(|(name, _)| case.target(name).is_none_or(|t| t.max_num_seqs != Some(1)))
+        .filter_map(|(name, records)| Some(anomaly(name, &staircase(&records)?)))
+        .collect()
+}
+
+/// Returns the completions of requests that ran one after another, in ms since the first was sent.
+fn staircase(records: &[&Record]) -> Option<Vec<f64>> {
+    let mut spans: Vec<[u64; 3]> = records
+        .iter()
+        .filter_map(|r| Some([r.stamps.last?, r.stamps.first?, r.stamps.sent?]))
+        .collect();
+    spans.sort_unstable();
+    let first_done = spans.first()?[0];
+    let begin = spans.iter().map(|[_, _, sent]| *sent).min()?;
+    let together = spans.iter().all(|[_, _, sent]| *sent < first_done);
+    let step = (first_done.checked_sub(begin)?) as f64;
+    let even = spans.iter().enumerate().all(|(i, [last, ..])| {
+        let expected = step * (i + 1) as f64;
+        ((last - begin) as f64 - expected).abs() <= TOLERANCE * expected
+    });
+    let disjoint = spans
+        .windows(2)
+        .all(|pair| pair[1][1] as f64 >= pair[0][0] as f64 - TOLERANCE * step);
+    let matters = (spans.last()?[0] - first_done) as f64 / 1000.0 > MATTERS_MS;
+    let serial = spans.len() >= FEWEST && together && even && disjoint && matters;
+    serial.then(|| {
+        spans
+            .iter()
+            .map(|[last, ..]| (last - begin) as f64 / 1000.0)
+            .collect()
+    })
+}
+
+fn anomaly(replica: &str, completions: &[f64]) -> Anomaly {
+    let n = completions.len();
+    Anomaly {
+        id: "A5".to_owned(),
+        name: "serialised".to_owned(),
+        severity: Severity::Error,
+        subject: Subject::Result,
+        replica: Some(replica.to_owned()),
+        message: format!(
+            "`{replica}` served its {n} requests one after another, {:.2} s each",
+            completions[0] / 1000.0
+        ),
+        evidence: json!({
+            "completions_ms": completions.iter().map(|ms| round(*ms)).collect::<Vec<_>>(),
+        }),
+        cause: "something before the engine holds requests back, or it runs one at a time"
+            .to_owned(),
+        next: format!(
+            "send two requests to `{replica}` directly; look at its `vllm:num_requests_running`"
+        ),
+    }
+}

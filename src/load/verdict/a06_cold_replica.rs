@@ -1,0 +1,129 @@
+//! A6: a replica that met its first traffic while it was measured.
+//!
+//! Invalid is the result where it shows: a replica without a warm-up is slower than the others, or
+//! the first request on a replica took far longer than those after it. A replica that merely was
+//! not warmed is a warning.
+
+use serde_json::json;
+
+use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, latencies, round};
+use crate::load::quantile::quantile;
+use crate::load::sample::Record;
+
+/// How much slower than the others an unwarmed replica is before it is called cold.
+const THAN_OTHERS: f64 = 1.3;
+
+/// How much slower than the slowest later one the first request is before it is called cold.
+const THAN_LATER: f64 = 1.5;
+
+/// How many requests must follow the first one.
+const LATER: usize = 2;
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let served = case.by_replica();
+    let mut found = Vec::new();
+    let mut unwarmed = Vec::new();
+    for (name, records) in &served {
+        let warmed = case.warmup.warmed(name);
+        let cold = slow_first(name, records).or_else(|| {
+            (!warmed)
+                .then(|| slower_than_others(name, &served))
+                .flatten()
+        });
+        match cold {
+            Some(anomaly) => found.push(anomaly),
+            None if !warmed => unwarmed.push(*name),
+            None => {}
+        }
+    }
+    found.extend(not_warmed(&unwarmed));
+    found
+}
+
+type Served<'a> = [(&'a str, Vec<&'a Record>)];
+
+fn anomaly(severity: Severity) -> Anomaly {
+    Anomaly {
+        id: "A6".to_owned(),
+        name: "cold replica".to_owned(),
+        severity,
+        subject: Subject::Result,
+        replica: None,
+        message: String::new(),
+        evidence: json!(null),
+        cause: "it compiles kernels and fills its caches on its first requests".to_owned(),
+        next: "set `warmup: 2` or more, and measure again".to_owned(),
+    }
+}
+
+fn slower_than_others(name: &str, served: &Served<'_>) -> Option<Anomaly> {
+    let of = |wanted: &dyn Fn(&str) -> bool| {
+        let records: Vec<&Record> = served
+            .iter()
+            .filter(|(replica, _)| wanted(replica))
+            .flat_map(|(_, records)| records.iter().copied())
+            .collect();
+        quantile(&latencies(&records), 0.5)
+    };
+    let (mine, others) = (of(&|r| r == name)?, of(&|r| r != name)?);
+    (mine > THAN_OTHERS * others && mine - others > MATTERS_MS).then(|| Anomaly {
+        replica: Some(name.to_owned()),
+        message: format!(
+            "`{name}` was cold: not warmed, its requests took {:.2} s where the others took {:.2} s",
+            mine / 1000.0,
+            others / 1000.0
+        ),
+        evidence: json!({
+            "warmed": false,
+            "median_ms": round(mine),
+            "others_median_ms": round(others),
+        }),
+        ..anomaly(Severity::Error)
+    })
+}
+
+/// The first request is compared only with requests that were sent after it had ended.
+fn slow_first(name: &str, records: &[&Record]) -> Option<Anomaly> {
+    let (first, rest) = records.split_first()?;
+    let later: Vec<&Record> = rest
+        .iter()
+        .copied()
+        .filter(|r| r.stamps.sent >= first.stamps.last)
+        .collect();
+    let mine = first.e2el_ms()?;
+    let slowest = *latencies(&later).last()?;
+    let cold = later.len() >= LATER
+        && later.len() == rest.len()
+        && mine > THAN_LATER * slowest
+        && mine - slowest > MATTERS_MS;
+    cold.then(|| Anomaly {
+        replica: Some(name.to_owned()),
+        message: format!(
+            "`{name}` was cold: its first request took {:.2} s, the {} after it at most {:.2} s",
+            mine / 1000.0,
+            later.len(),
+            slowest / 1000.0
+        ),
+        evidence: json!({
+            "first_ms": round(mine),
+            "later_max_ms": round(slowest),
+            "later": later.len(),
+        }),
+        ..anomaly(Severity::Error)
+    })
+}
+
+fn not_warmed(names: &[&str]) -> Option<Anomaly> {
+    let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let were = if names.len() == 1 { "was" } else { "were" };
+    (!names.is_empty()).then(|| Anomaly {
+        replica: (names.len() == 1).then(|| names[0].to_owned()),
+        message: format!(
+            "{} {were} not warmed before the measurement",
+            list.join(", ")
+        ),
+        evidence: json!({"not_warmed": names}),
+        cause: "the benchmark asks for no warm-up".to_owned(),
+        ..anomaly(Severity::Warning)
+    })
+}

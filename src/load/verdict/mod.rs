@@ -1,0 +1,147 @@
+//! What may be concluded: rules that look at a result and say why it cannot be believed.
+//!
+//! A rule is a pure function of the [`Case`] and one line in [`RULES`]. It keeps silent unless it
+//! can show evidence, name the likely cause, and say what to do next.
+
+mod a01_latency_definition;
+mod a02_self_consistency;
+mod a03_no_parallel_gain;
+mod a04_bimodal_by_replica;
+mod a05_serialised;
+mod a06_cold_replica;
+mod a10_errors;
+mod a15_not_comparable;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::baseline::Baseline;
+use super::job::Target;
+use super::result::JobFacts;
+use super::sample::Record;
+use super::store::Single;
+use super::summary::Summary;
+use super::warmup::Warmup;
+
+/// The rules, in the order in which they speak.
+const RULES: &[Rule] = &[
+    a10_errors::check,
+    a02_self_consistency::check,
+    a01_latency_definition::check,
+    a03_no_parallel_gain::check,
+    a06_cold_replica::check,
+    a04_bimodal_by_replica::check,
+    a05_serialised::check,
+    a15_not_comparable::check,
+];
+
+type Rule = fn(&Case<'_>) -> Vec<Anomaly>;
+
+/// Differences of latency below this are not worth a verdict, whatever their ratio, in ms: a busy
+/// machine makes them, and no conclusion about serving hangs on them.
+const MATTERS_MS: f64 = 100.0;
+
+/// Something that speaks against a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// The rule: `A6`.
+    pub id: String,
+    /// The rule's name: `cold replica`.
+    pub name: String,
+    /// What follows from it.
+    pub severity: Severity,
+    /// What it speaks of.
+    pub subject: Subject,
+    /// The replica that it speaks of, where it is one.
+    pub replica: Option<String>,
+    /// What is wrong, one line.
+    pub message: String,
+    /// The numbers that show it, by name; units are in the names.
+    pub evidence: Value,
+    /// What most likely brought it about.
+    pub cause: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+/// What follows from an anomaly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The result is invalid.
+    Error,
+    /// The result stands, and whoever reads it must know this.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+/// What an anomaly speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// This result.
+    Result,
+    /// The baseline that it is compared with; our own result stands in any case.
+    Baseline,
+}
+
+/// Says whether an anomaly makes the result invalid.
+pub(super) fn invalidates(anomaly: &Anomaly) -> bool {
+    anomaly.severity == Severity::Error && anomaly.subject == Subject::Result
+}
+
+/// Everything that a rule may look at.
+pub(super) struct Case<'a> {
+    pub(super) job: &'a JobFacts,
+    pub(super) records: &'a [Record],
+    pub(super) summary: &'a Summary,
+    pub(super) warmup: &'a Warmup,
+    pub(super) provenance: &'a Value,
+    /// What one request alone achieves on these targets, where it was measured.
+    pub(super) single: Option<&'a Single>,
+    pub(super) baseline: Option<&'a Baseline>,
+}
+
+/// Lets every rule speak.
+pub(super) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
+    RULES.iter().flat_map(|rule| rule(case)).collect()
+}
+
+impl<'a> Case<'a> {
+    /// Returns the requests that are ok, by the instance that served them, in the order of sending.
+    fn by_replica(&self) -> Vec<(&'a str, Vec<&'a Record>)> {
+        let mut served: std::collections::BTreeMap<&str, Vec<&Record>> =
+            std::collections::BTreeMap::new();
+        for record in self.records.iter().filter(|r| r.is_ok()) {
+            if let Some(instance) = &record.instance {
+                served.entry(instance).or_default().push(record);
+            }
+        }
+        for records in served.values_mut() {
+            records.sort_by_key(|r| (r.stamps.sent, r.index));
+        }
+        served.into_iter().collect()
+    }
+
+    fn target(&self, name: &str) -> Option<&'a Target> {
+        self.job.instances.iter().find(|target| target.name == name)
+    }
+}
+
+/// Returns the latencies (`t_last − t_sent`) of requests, sorted, in ms.
+fn latencies(records: &[&Record]) -> Vec<f64> {
+    let mut ms: Vec<f64> = records.iter().filter_map(|r| r.e2el_ms()).collect();
+    ms.sort_by(f64::total_cmp);
+    ms
+}
+
+/// Rounds a number for a text or an evidence: three significant digits or the integer.
+fn round(value: f64) -> f64 {
+    let scale = match value.abs() {
+        v if v >= 100.0 => 1.0,
+        v if v >= 10.0 => 10.0,
+        _ => 100.0,
+    };
+    (value * scale).round() / scale
+}
