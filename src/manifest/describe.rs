@@ -6,21 +6,45 @@ use super::schema::schema;
 
 /// Returns, as a clause, the first sentence of what the schema says of the key at a path.
 pub(super) fn describe(path: &[String]) -> Option<String> {
-    if path.is_empty() {
-        return None;
-    }
+    let (last, parents) = path.split_last()?;
     let whole = schema();
-    let mut at = &whole;
-    for step in path {
-        at = step_into(&whole, resolve(&whole, at), step)?;
-    }
-    // Names are the reader's own: what stands at a name is described by the key around it.
+    let parent = follow(&whole, parents)?;
+    // A name is the reader's own; of what it names, the key around it tells.
+    let at = property(&whole, parent, last)?;
     let text = at.get("description")?.as_str()?;
     Some(clause(&text.replace('\n', " ")))
 }
 
+/// Returns an alternative at a path that has settings: `batch` of `load`, in `{batch: 8}`.
+pub(super) fn with_settings(path: &[String]) -> Option<String> {
+    let whole = schema();
+    let choices = follow(&whole, path)?.get("oneOf")?.as_array()?;
+    let keys = choices
+        .iter()
+        .find_map(|choice| choice.get("properties")?.as_object());
+    Some(keys?.keys().next()?.clone())
+}
+
+fn follow<'a>(whole: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(whole, |at, step| {
+        step_into(whole, at, step).map(|at| resolve(whole, at))
+    })
+}
+
+fn property<'a>(whole: &'a Value, at: &'a Value, step: &str) -> Option<&'a Value> {
+    let own = at.get("properties").and_then(|keys| keys.get(step));
+    own.or_else(|| choices(at).find_map(|choice| property(whole, resolve(whole, choice), step)))
+}
+
+fn choices(at: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["anyOf", "oneOf"]
+        .into_iter()
+        .filter_map(|key| at.get(key)?.as_array());
+    lists.flatten()
+}
+
 fn step_into<'a>(whole: &'a Value, at: &'a Value, step: &str) -> Option<&'a Value> {
-    if let Some(property) = at.get("properties").and_then(|keys| keys.get(step)) {
+    if let Some(property) = property(whole, at, step) {
         return Some(property);
     }
     let inner = ["additionalProperties", "items"]
@@ -31,12 +55,7 @@ fn step_into<'a>(whole: &'a Value, at: &'a Value, step: &str) -> Option<&'a Valu
     if let Some(inner) = inner.or_else(pattern) {
         return Some(resolve(whole, inner));
     }
-    let choices = ["anyOf", "oneOf"]
-        .into_iter()
-        .filter_map(|key| at.get(key)?.as_array());
-    choices
-        .flatten()
-        .find_map(|choice| step_into(whole, resolve(whole, choice), step))
+    choices(at).find_map(|choice| step_into(whole, resolve(whole, choice), step))
 }
 
 fn resolve<'a>(whole: &'a Value, at: &'a Value) -> &'a Value {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::de::{Error, Expected, Unexpected};
 
-use super::describe::describe;
+use super::describe::{describe, with_settings};
 use super::marks::Mark;
 use super::problem::Problem;
 use super::scalar::{Meaning, Scalar};
@@ -108,9 +108,21 @@ fn wrong(at: &At, expected: &str) -> Problem {
     let name = at.name();
     let title = match at.scalar.as_ref().map(|scalar| scalar.meaning) {
         Some(Meaning::Empty) => format!("{name} has no value; it must be {expected}"),
+        Some(Meaning::Int(number)) if expected == WHOLE && number > 0 => {
+            format!(
+                "{name} must be a whole number up to {}, found {}",
+                u32::MAX,
+                at.found
+            )
+        }
         _ => format!("{name} must be {expected}, found {}", at.found),
     };
     let problem = Problem::new(title);
+    if expected.contains("one of ")
+        && let Some(choice) = with_settings(&at.path)
+    {
+        return problem.help(format!("as in `{{{choice}: …}}`"));
+    }
     match at
         .scalar
         .as_ref()
@@ -231,6 +243,7 @@ impl At {
             return "a manifest".to_owned();
         };
         match (last.parse::<usize>(), self.path.iter().rev().nth(1)) {
+            _ if self.path.len() == 2 => format!("`{}`", shown(&self.path.join("."))),
             (Ok(index), Some(list)) if matches!(self.mark, Mark::Broken(_)) && self.in_list() => {
                 format!("item {} of `{}`", index + 1, shown(list))
             }
@@ -260,6 +273,7 @@ impl At {
 }
 
 const LIST: &str = "a list";
+const WHOLE: &str = "a whole number, 0 or more";
 
 /// Translates what serde expects into what a reader can write.
 fn words(expected: &str) -> String {
@@ -267,8 +281,7 @@ fn words(expected: &str) -> String {
         "a nonzero u16" => "a number from 1 to 65535",
         "u16" => "a number from 0 to 65535",
         "u8" => "a number from 0 to 255",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number, 0 or more",
+        "u32" | "u64" | "usize" => WHOLE,
         "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => "a whole number, 1 or more",
         "i32" | "i64" | "isize" => "a whole number",
         "f64" | "f32" => "a number",

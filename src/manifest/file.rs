@@ -86,13 +86,16 @@ pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestE
     let mut problems = Vec::new();
     let mut marks = Marks::default();
     let mut topology = None;
-    if let Some(root) = tree::parse(&source.text, &mut problems) {
-        topology = typed::read::<Topology>(&root, &mut marks, &mut problems);
-        if let Some(topology) = &topology {
-            check(topology, &root, &marks, &mut problems);
+    match tree::parse(&source.text, &mut marks, &mut problems) {
+        Some(root) if root.is_nothing() => problems.push(empty()),
+        Some(root) => {
+            topology = typed::read::<Topology>(&root, &mut marks, &mut problems);
+            if let Some(topology) = &topology {
+                check(topology, &root, &marks, &mut problems);
+            }
         }
-    } else if problems.is_empty() {
-        problems.push(empty());
+        None if problems.is_empty() => problems.push(empty()),
+        None => {}
     }
     match topology {
         Some(topology) if problems.is_empty() => Ok(topology),
@@ -138,7 +141,7 @@ fn not_utf8(name: String, bytes: &[u8], at: usize) -> ManifestError {
 }
 
 fn empty() -> Problem {
-    Problem::new("the manifest is empty").help(
+    Problem::new("the manifest is empty").at(0..0).help(
         "it begins with `topology: NAME` and `nodes:`; `replica validate manifests/local.yaml` reads one that is whole",
     )
 }

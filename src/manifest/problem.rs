@@ -13,6 +13,7 @@ pub struct Problem {
     label: Option<String>,
     also: Vec<(Range<usize>, String)>,
     help: Vec<String>,
+    secret: Option<Range<usize>>,
 }
 
 impl Problem {
@@ -23,6 +24,7 @@ impl Problem {
             label: None,
             also: Vec::new(),
             help: Vec::new(),
+            secret: None,
         }
     }
 
@@ -44,6 +46,12 @@ impl Problem {
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
+        self
+    }
+
+    /// Says which bytes must not be shown, neither with this problem nor with any other.
+    pub(super) fn hide(mut self, secret: Option<Range<usize>>) -> Self {
+        self.secret = secret;
         self
     }
 
@@ -87,6 +95,13 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Puts stars over some bytes, so that all others stay where they are.
+    fn mask(&mut self, secret: &Range<usize>) {
+        let secret = self.clamp(secret);
+        let stars = "*".repeat(secret.len());
+        self.text.replace_range(secret, &stars);
+    }
+
     /// Returns the place, kept inside the text and on the bounds of its characters.
     fn clamp(&self, place: &Range<usize>) -> Range<usize> {
         let bound = |mut at: usize| {
@@ -112,7 +127,12 @@ pub struct ManifestError {
 
 impl ManifestError {
     /// Gathers what is wrong with a text, in the order in which a reader meets it.
-    pub(super) fn new(source: Source, mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(mut source: Source, mut problems: Vec<Problem>) -> Self {
+        for problem in &problems {
+            if let Some(secret) = &problem.secret {
+                source.mask(secret);
+            }
+        }
         problems.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
         problems.dedup();
         Self { source, problems }

@@ -87,6 +87,10 @@ pub(super) fn shown(text: &str) -> String {
 
 /// Returns the name that a text which is none was most likely meant to be.
 pub(super) fn slug(text: &str) -> Option<String> {
+    // What a letter of another alphabet would become is not for us to guess.
+    if text.chars().any(char::is_alphabetic) && !text.is_ascii() {
+        return None;
+    }
     let dashed: String = text
         .trim()
         .chars()
@@ -127,5 +131,6 @@ mod tests {
         assert_eq!(slug("-x").as_deref(), Some("x"));
         assert_eq!(slug("ok"), None);
         assert_eq!(slug("///"), None);
+        assert_eq!(slug("größe"), None);
     }
 }

@@ -35,6 +35,10 @@ fn words(kind: &ErrorKind, error: &ScanError) -> (String, Option<&'static str>) 
             "this does not fit the lines above it",
             "lines of one map begin in one column; quote a value that holds `: `",
         ),
+        K::MappingValueNotAllowed | K::InvalidColonPlacement => (
+            "a key cannot stand here",
+            "is a space missing after the colon above? quote a value that holds `: `",
+        ),
         K::UnclosedQuotedScalar => ("a quote is opened here and never closed", "close it"),
         K::UnclosedFlowCollection { open: '{' } => ("`{` is never closed", "close it with `}`"),
         K::UnclosedFlowCollection { .. } => ("`[` is never closed", "close it with `]`"),

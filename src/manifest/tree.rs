@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput};
 
+use super::marks::{Mark, Marks};
 use super::problem::Problem;
 use super::scalar::{Meaning, Scalar};
 use super::suggest::{nearest, shown};
@@ -50,6 +51,11 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Says whether nothing is written there.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if matches!(scalar.meaning, Meaning::Empty | Meaning::Null))
+    }
+
     /// Returns the entries of a map; of anything else, none.
     pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {
@@ -61,7 +67,11 @@ impl Node {
 
 /// Reads a text into a tree. What is wrong with the text itself is added to `problems`; where
 /// nothing can be made of it there is no tree.
-pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Rc<Node>> {
+pub(super) fn parse(
+    text: &str,
+    marks: &mut Marks,
+    problems: &mut Vec<Problem>,
+) -> Option<Rc<Node>> {
     let mut options = Options::default();
     options.emit_unresolved_aliases = true;
     options.emit_anchor_events = true;
@@ -72,6 +82,7 @@ pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Rc<Node>>
         ids: 0,
         anchors: HashMap::new(),
         names: Vec::new(),
+        marks,
         problems,
     };
     match builder.document() {
@@ -92,6 +103,7 @@ struct Builder<'a> {
     ids: usize,
     anchors: HashMap<usize, Rc<Node>>,
     names: Vec<String>,
+    marks: &'a mut Marks,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -144,7 +156,9 @@ impl<'a> Builder<'a> {
             Event::Alias(id) => return self.alias(id, place),
             Event::UnresolvedAlias(name) => {
                 self.unknown_anchor(&name, &place);
-                Value::Scalar(Scalar::plain(String::new()))
+                let node = self.finish(place, Value::Scalar(Scalar::plain(String::new())))?;
+                self.marks.add(Mark::Broken(node.id));
+                return Ok(node);
             }
             Event::Scalar(ref text, style, ..) => {
                 Value::Scalar(scalar(text, style, &event, place.is_empty()))

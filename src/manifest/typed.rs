@@ -211,18 +211,22 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::Scalar(scalar) if scalar.is_word() => visitor.visit_enum(Variant {
-                reader: self,
-                name: &scalar.text,
-                entry: None,
-            }),
+            Value::Scalar(scalar) if scalar.meaning == Meaning::Text => {
+                visitor.visit_enum(Variant {
+                    reader: self,
+                    name: &scalar.text,
+                    entry: None,
+                })
+            }
             Value::Map(entries) if entries.len() == 1 => visitor.visit_enum(Variant {
                 reader: self,
                 name: &entries[0].key,
                 entry: Some(&entries[0]),
             }),
             _ => {
-                let one = format!("one of {}", listed(variants.iter().copied()));
+                let several = !self.node.entries().is_empty();
+                let exactly = if several { "exactly " } else { "" };
+                let one = format!("{exactly}one of {}", listed(variants.iter().copied()));
                 Err(Fault::invalid_type(Unexpected::Other(""), &one.as_str()))
             }
         }

@@ -97,8 +97,12 @@ fn misspelt(seen: &Checker<'_>, path: &[&str], name: &str) -> Option<Problem> {
     let title = format!("`{}` is not the name of an argument", shown(name));
     let problem = seen.report_key(path, title)?;
     let bare = name.trim_start_matches('-');
-    let bare = bare.split(['=', ' ']).next().unwrap_or(bare);
-    let plain = bare.to_ascii_lowercase();
+    // `max-model-len 4096` has its value in it, `max model len` has not.
+    let words = bare.split(['=', ' ']).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words
+        .take_while(|word| !word.starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    let plain = words.join("_").to_ascii_lowercase();
     Some(if is_spelled(&plain) {
         problem.help(format!("did you mean `{}`?", plain.replace('-', "_")))
     } else {
@@ -157,7 +161,8 @@ pub(super) fn leave_to_replica_what_is_its(seen: &Checker<'_>) -> Vec<Problem> {
         let owned = OWNED.iter().find(|(owned, _)| *owned == plain);
         out.extend(owned.and_then(|(owned, help)| {
             let title = format!("`{owned}` is not one of `args`: replica sets it itself");
-            Some(seen.report_key(&path, title)?.help(*help))
+            let secret = seen.place(&path).filter(|_| *owned == "api_key");
+            Some(seen.report_key(&path, title)?.help(*help).hide(secret))
         }));
     }
     out

@@ -79,7 +79,8 @@ pub(super) fn secrets_are_not_written_down(seen: &Checker<'_>) -> Vec<Problem> {
     secrets
         .filter_map(|(path, name, _)| {
             let title = format!("`{name}` looks like a secret, and stands in the manifest");
-            Some(seen.report_key(&path, title)?.help(format!(
+            let problem = seen.report_key(&path, title)?.hide(seen.place(&path));
+            Some(problem.help(format!(
                 "write `{name}: {{from_env: {name}}}`: it is then taken from your own environment, and shown nowhere"
             )))
         })
