@@ -1,5 +1,32 @@
 //! Text becomes a topology, or an explanation that points at the line.
+//!
+//! [`load`] reads a file in three steps, each of which goes on to the end and adds to one list of
+//! mistakes: the text becomes a tree in which everything knows where it stands (`tree`), the tree
+//! becomes the types that the rooms declare (`typed`), and the rules that no single room can know
+//! are checked on those (`check`). Whatever was reported once is replaced by a stand-in and not
+//! reported again.
+//!
+//! What a kind's declaration looks like is left to its room.
 
+mod check;
+mod describe;
+mod fault;
+mod file;
+mod marks;
+mod problem;
+mod scalar;
+mod schema;
+mod stand_in;
+mod suggest;
+mod syntax;
 mod topology;
+mod tree;
+mod typed;
 
+#[cfg(test)]
+mod tests;
+
+pub use file::{Manifest, find, load};
+pub use problem::{ManifestError, Problem};
+pub use schema::schema;
 pub use topology::Topology;

@@ -8,6 +8,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The name by which [`EnvValue`] asks its reader for a number as it was written, so that `12.0`
+/// does not become `12`. A reader that does not know the name passes it by.
+pub(crate) const AS_WRITTEN: &str = "replica::AsWritten";
+
 /// The value of an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvValue {
@@ -58,6 +62,13 @@ impl<'de> Deserialize<'de> for EnvValue {
                 Ok(EnvValue::Plain(number.to_string()))
             }
 
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                input: D,
+            ) -> Result<EnvValue, D::Error> {
+                input.deserialize_any(self)
+            }
+
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EnvValue, A::Error> {
                 let Some((key, name)) = map.next_entry::<String, String>()? else {
                     return Err(serde::de::Error::custom("expected `{from_env: NAME}`"));
@@ -71,7 +82,7 @@ impl<'de> Deserialize<'de> for EnvValue {
             }
         }
 
-        input.deserialize_any(Text)
+        input.deserialize_newtype_struct(AS_WRITTEN, Text)
     }
 }
 

@@ -1,0 +1,144 @@
+//! What is measured.
+
+use std::path::Path;
+
+use super::super::problem::Problem;
+use super::super::suggest::shown;
+use super::Checker;
+use super::proxy::no_time;
+use crate::load::shape::LoadShape;
+use crate::resource::benchmark::{BenchmarkDeclaration, Prompts};
+
+/// A benchmark has one thing to ask: the proxy, or the only instance.
+pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
+    if seen.topology.benchmarks.is_empty() || seen.is_given(&["proxy"]) {
+        return Vec::new();
+    }
+    let (title, help) = match seen.names("instances").len() {
+        0 => (
+            "there is nothing to measure: no instance and no proxy",
+            "declare an instance",
+        ),
+        1 => return Vec::new(),
+        _ => (
+            "which instance is measured? there are several, and no proxy before them",
+            "declare a `proxy:`; it may be on the node of one of them",
+        ),
+    };
+    let problem = seen.report_key(&["benchmarks"], title);
+    problem
+        .map(|problem| problem.help(help))
+        .into_iter()
+        .collect()
+}
+
+/// A benchmark sends requests that ask for tokens.
+pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, benchmark) in &seen.topology.benchmarks {
+        let name = name.as_str();
+        out.extend(no_prompts(seen, name, benchmark));
+        out.extend(no_load(seen, name, &benchmark.load));
+        if benchmark.max_tokens == 0 {
+            let problem = seen.report(
+                &["benchmarks", name, "max_tokens"],
+                "`max_tokens` must be 1 or more",
+            );
+            out.extend(
+                problem.map(|problem| problem.help("an answer of no tokens cannot be timed")),
+            );
+        }
+        out.extend(no_time(
+            seen,
+            &["benchmarks", name, "timeout"],
+            benchmark.timeout,
+        ));
+    }
+    out
+}
+
+fn no_prompts(seen: &Checker<'_>, name: &str, benchmark: &BenchmarkDeclaration) -> Vec<Problem> {
+    let Prompts::Inline(prompts) = &benchmark.prompts;
+    let path = ["benchmarks", name, "prompts", "inline"];
+    if prompts.is_empty() {
+        let problem = seen.report(&path, format!("benchmark `{name}` has no prompts"));
+        let help =
+            "request number i sends prompt number i, from the beginning again after the last";
+        return problem
+            .map(|problem| problem.help(help))
+            .into_iter()
+            .collect();
+    }
+    let blank = prompts
+        .iter()
+        .enumerate()
+        .filter(|(_, prompt)| prompt.trim().is_empty());
+    blank
+        .filter_map(|(index, _)| {
+            let item = index.to_string();
+            let path = [&path[..], &[&item]].concat();
+            seen.report(&path, format!("prompt {} of `{name}` is empty", index + 1))
+        })
+        .collect()
+}
+
+fn no_load(seen: &Checker<'_>, name: &str, load: &LoadShape) -> Option<Problem> {
+    let shape = match load {
+        LoadShape::Sequential(0) => "sequential",
+        LoadShape::Batch(0) => "batch",
+        _ => return None,
+    };
+    let path = ["benchmarks", name, "load", shape];
+    let problem = seen.report(&path, format!("`{shape}` must be 1 or more"))?;
+    Some(problem.help("it is the number of requests"))
+}
+
+/// Files are named relative to the manifest, so that it means the same on every machine.
+pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, benchmark) in &seen.topology.benchmarks {
+        let at = |key| ["benchmarks", name.as_str(), key];
+        for (key, file) in [("baseline", &benchmark.baseline), ("save", &benchmark.save)] {
+            out.extend(
+                file.as_deref()
+                    .and_then(|file| not_relative(seen, &at(key), file)),
+            );
+        }
+        let overwritten = benchmark.save.is_some() && benchmark.save == benchmark.baseline;
+        out.extend(
+            overwritten
+                .then(|| {
+                    let baseline = seen.place(&at("baseline"))?;
+                    let problem =
+                        seen.report(&at("save"), "the result would overwrite its own baseline")?;
+                    Some(
+                        problem
+                            .also(baseline, "compared with this file")
+                            .help("save it under another name"),
+                    )
+                })
+                .flatten(),
+        );
+    }
+    out
+}
+
+fn not_relative(seen: &Checker<'_>, path: &[&str], file: &Path) -> Option<Problem> {
+    let text = file.to_string_lossy();
+    let title = if text.is_empty() || text.ends_with('/') {
+        format!("`{}` is not the name of a file", shown(&text))
+    } else if file.is_absolute() || text.starts_with('~') {
+        format!("`{}` is not relative to the manifest", shown(&text))
+    } else {
+        return None;
+    };
+    let name = file.file_name().map_or(
+        "baseline_metrics.json".into(),
+        std::ffi::OsStr::to_string_lossy,
+    );
+    let problem = seen.report(path, title)?;
+    Some(problem.help(format!(
+        "write it as seen from the manifest's folder, as in `{}`",
+        shown(&name)
+    )))
+}

@@ -1,0 +1,185 @@
+//! What serves: a vLLM build, or a simulated one.
+
+use pep440_rs::{Version, VersionSpecifiers};
+
+use super::super::problem::Problem;
+use super::super::suggest::shown;
+use super::Checker;
+use crate::resource::engine::EngineDeclaration;
+
+/// An engine is real or simulated, and has what its sort needs.
+pub(super) fn are_real_or_simulated(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, engine) in &seen.topology.engines {
+        let name = name.as_str();
+        if engine.simulate.is_some() {
+            out.extend(only_for_real(seen, name, engine));
+        } else if engine.venv.is_none() {
+            let title = format!("engine `{name}` has neither `venv` nor `simulate`");
+            out.extend(seen.report(&["engines", name], title).map(|problem| {
+                problem.help(
+                    "for vLLM: `venv: ~/vllm` and `vllm: 0.13.0`; without a GPU: `simulate: {profile: fast}`",
+                )
+            }));
+        } else if engine.vllm.is_none() {
+            let title = format!("engine `{name}` does not say which version of vLLM it is");
+            out.extend(
+                seen.report(&["engines", name, "vllm"], title)
+                    .map(|problem| {
+                        problem
+                            .help("add `vllm:` with its build variant, as in `vllm: 0.13.0+cu130`")
+                    }),
+            );
+        }
+    }
+    out
+}
+
+/// A simulated engine installs nothing.
+fn only_for_real(seen: &Checker<'_>, name: &str, engine: &EngineDeclaration) -> Vec<Problem> {
+    let given = [
+        ("venv", engine.venv.is_some()),
+        ("vllm", engine.vllm.is_some()),
+        ("distribution", engine.distribution.is_some()),
+        ("packages", !engine.packages.is_empty()),
+        ("extra_indexes", !engine.extra_indexes.is_empty()),
+    ];
+    let wrong = given.into_iter().filter(|(_, is_given)| *is_given);
+    wrong
+        .filter_map(|(key, _)| {
+            let simulate = seen.key(&["engines", name, "simulate"])?;
+            let title = format!("a simulated engine has no `{key}`");
+            let problem = seen.report_key(&["engines", name, key], title)?;
+            Some(
+                problem
+                    .also(simulate, "simulated, so nothing is installed")
+                    .help(format!(
+                        "remove `{key}`, or `simulate` if this is to be vLLM itself"
+                    )),
+            )
+        })
+        .collect()
+}
+
+/// Versions are exact: what is installed either is the version or is not.
+pub(super) fn versions_are_exact(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, engine) in &seen.topology.engines {
+        let name = name.as_str();
+        if let Some(vllm) = &engine.vllm {
+            out.extend(inexact(
+                seen,
+                &["engines", name, "vllm"],
+                vllm,
+                "0.13.0+cu130",
+            ));
+        }
+        for (package, version) in &engine.packages {
+            let path = ["engines", name, "packages", package];
+            out.extend(inexact(seen, &path, version, "2.9.1"));
+            out.extend(bad_package(seen, &path, package));
+        }
+        let distribution = engine.distribution.as_deref();
+        out.extend(
+            distribution
+                .filter(|name| !is_package(name))
+                .and_then(|text| {
+                    let title = format!("`{}` is not the name of a package", shown(text));
+                    seen.report(&["engines", name, "distribution"], title)
+                }),
+        );
+    }
+    out
+}
+
+fn inexact(seen: &Checker<'_>, path: &[&str], text: &str, example: &str) -> Option<Problem> {
+    if text.parse::<Version>().is_ok() {
+        return None;
+    }
+    let shown = shown(text);
+    let range = text.parse::<VersionSpecifiers>().is_ok() || text.contains('*');
+    let title = if range {
+        format!("`{shown}` is a range, not a version")
+    } else {
+        format!("`{shown}` is not a version")
+    };
+    let problem = seen.report(path, title)?;
+    let exact = text.trim_start_matches("==").trim();
+    Some(
+        if text.starts_with("==") && exact.parse::<Version>().is_ok() {
+            problem.help(format!("did you mean `{exact}`?"))
+        } else {
+            problem.help(format!(
+                "write one exact version, as in `{example}`, so that every run has the same"
+            ))
+        },
+    )
+}
+
+fn bad_package(seen: &Checker<'_>, path: &[&str], package: &str) -> Option<Problem> {
+    if package.eq_ignore_ascii_case("vllm") {
+        let problem = seen.report_key(path, "the version of vLLM is not one of `packages`")?;
+        return Some(problem.help("set the engine's own `vllm:`"));
+    }
+    if is_package(package) {
+        return None;
+    }
+    let title = format!("`{}` is not the name of a package", shown(package));
+    let problem = seen.report_key(path, title)?;
+    Some(problem.help("write the name alone and its version after the colon: `torch: 2.9.1`"))
+}
+
+fn is_package(name: &str) -> bool {
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    name.starts_with(ends)
+        && name.ends_with(ends)
+        && name
+            .chars()
+            .all(|c| ends(c) || matches!(c, '.' | '_' | '-'))
+}
+
+/// A virtual environment has one place on a node, and an index is a URL.
+pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, engine) in &seen.topology.engines {
+        let name = name.as_str();
+        out.extend(no_place(
+            seen,
+            &["engines", name, "venv"],
+            engine.venv.as_deref(),
+        ));
+        for (index, url) in engine.extra_indexes.iter().enumerate() {
+            let known = ["https://", "http://", "file://"];
+            if known
+                .iter()
+                .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
+            {
+                continue;
+            }
+            let path = ["engines", name, "extra_indexes", &index.to_string()];
+            let title = format!("`{}` is not the URL of a package index", shown(url));
+            out.extend(
+                seen.report(&path, title)
+                    .map(|problem| problem.help("it begins with `https://`")),
+            );
+        }
+    }
+    for (name, model) in &seen.topology.models {
+        out.extend(no_place(
+            seen,
+            &["models", name.as_str(), "cache"],
+            model.cache.as_deref(),
+        ));
+    }
+    out
+}
+
+fn no_place(seen: &Checker<'_>, path: &[&str], text: Option<&str>) -> Option<Problem> {
+    let text = text?;
+    if text.starts_with('/') || text == "~" || text.starts_with("~/") {
+        return None;
+    }
+    let title = format!("`{}` is not the path of a folder on a node", shown(text));
+    let problem = seen.report(path, title)?;
+    Some(problem.help("begin it with `~/` (the node's home) or with `/`"))
+}

@@ -1,0 +1,103 @@
+//! The environment of what is started.
+
+use super::super::problem::Problem;
+use super::super::suggest::shown;
+use super::Checker;
+use crate::resource::environment::EnvValue;
+
+fn each<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 4], &'a str, &'a EnvValue)> {
+    let engines = seen.topology.engines.iter();
+    let instances = seen.topology.instances.iter();
+    let maps = engines
+        .map(|(name, engine)| ("engines", name.as_str(), &engine.env))
+        .chain(instances.map(|(name, instance)| ("instances", name.as_str(), &instance.env)));
+    maps.flat_map(|(kind, owner, env)| {
+        env.iter()
+            .map(move |(name, value)| ([kind, owner, "env", name], name.as_str(), value))
+    })
+    .collect()
+}
+
+/// Variables have names that a shell can say, and leave replica its own.
+pub(super) fn names_are_names(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (path, name, value) in each(seen) {
+        if !is_name(name) {
+            let title = format!("`{}` is not the name of a variable", shown(name));
+            out.extend(
+                seen.report_key(&path, title)
+                    .map(|problem| problem.help(letters(name))),
+            );
+        } else if name.starts_with("REPLICA_") || name == "SPT_NOENV" {
+            let title = format!("`{name}` is replica's own variable");
+            out.extend(seen.report_key(&path, title).map(|problem| {
+                problem.help("replica knows by it what it started; remove it here")
+            }));
+        }
+        match value {
+            EnvValue::FromEnv(source) if !is_name(source) => {
+                let title = format!("`{}` is not the name of a variable", shown(source));
+                let path = [&path[..], &["from_env"]].concat();
+                out.extend(
+                    seen.report(&path, title)
+                        .map(|problem| problem.help(letters(source))),
+                );
+            }
+            EnvValue::Plain(text) if text.contains('\0') => {
+                out.extend(seen.report(&path, "no variable can hold a NUL character"));
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn letters(name: &str) -> String {
+    let plain: String = name
+        .trim_start_matches('$')
+        .chars()
+        .map(|c| if matches!(c, '-' | '.' | ' ') { '_' } else { c })
+        .collect();
+    if is_name(&plain) {
+        format!("did you mean `{}`?", shown(&plain))
+    } else {
+        "use letters, digits and `_`, as in `CUDA_HOME`".to_owned()
+    }
+}
+
+/// A secret is taken from the environment of whoever applies: a manifest is committed, and a plain
+/// value stands in plans and marks.
+pub(super) fn secrets_are_not_written_down(seen: &Checker<'_>) -> Vec<Problem> {
+    let secrets = each(seen).into_iter().filter(|(_, name, value)| {
+        matches!(value, EnvValue::Plain(text) if !text.is_empty()) && is_secret(name)
+    });
+    secrets
+        .filter_map(|(path, name, _)| {
+            let title = format!("`{name}` looks like a secret, and stands in the manifest");
+            let problem = seen.report_key(&path, title)?.hide(seen.place(&path));
+            Some(problem.help(format!(
+                "write `{name}: {{from_env: {name}}}`: it is then taken from your own environment, and shown nowhere"
+            )))
+        })
+        .collect()
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    [
+        "TOKEN",
+        "API_KEY",
+        "ACCESS_KEY",
+        "SECRET",
+        "PASSWORD",
+        "CREDENTIALS",
+    ]
+    .iter()
+    .any(|end| name == *end || name.ends_with(&format!("_{end}")))
+        || name.contains("SECRET_")
+}

@@ -1,0 +1,111 @@
+//! The rules that no type can hold: each a function, all of them run.
+//!
+//! A rule speaks of a topology in paths (`instances`, `a`, `port`); where they stand in the text
+//! the [`Checker`] knows, and it keeps silent about what was reported before.
+
+mod arguments;
+mod benchmarks;
+mod engines;
+mod environment;
+mod models;
+mod nodes;
+mod ports;
+mod proxy;
+mod references;
+
+use std::ops::Range;
+
+use super::Topology;
+use super::marks::{Found, Marks, find};
+use super::problem::Problem;
+use super::tree::Node;
+
+/// A rule: what a topology breaks of it.
+type Rule = fn(&Checker<'_>) -> Vec<Problem>;
+
+const RULES: &[Rule] = &[
+    nodes::some_are_declared,
+    nodes::each_is_another_machine,
+    nodes::addresses_are_addresses,
+    nodes::reached_by_the_network_of_the_proxy,
+    references::names_are_declared,
+    ports::nobody_shares_one,
+    engines::are_real_or_simulated,
+    engines::versions_are_exact,
+    engines::paths_and_indexes_are_whole,
+    models::are_pinned_to_a_commit,
+    arguments::are_spelled_as_vllm_does,
+    arguments::leave_to_replica_what_is_its,
+    environment::names_are_names,
+    environment::secrets_are_not_written_down,
+    proxy::has_backends,
+    proxy::serves_one_model,
+    proxy::dials_what_listens,
+    proxy::waits_for_a_while,
+    benchmarks::have_something_to_measure,
+    benchmarks::ask_something,
+    benchmarks::files_are_beside_the_manifest,
+];
+
+/// Checks a topology against every rule, and adds what is broken to `problems`.
+pub(super) fn check(topology: &Topology, root: &Node, marks: &Marks, problems: &mut Vec<Problem>) {
+    let seen = Checker {
+        topology,
+        root,
+        marks,
+    };
+    problems.extend(RULES.iter().flat_map(|rule| rule(&seen)));
+}
+
+/// A topology and the text that it was read from.
+struct Checker<'a> {
+    topology: &'a Topology,
+    root: &'a Node,
+    marks: &'a Marks,
+}
+
+impl Checker<'_> {
+    /// Begins to report what is wrong with the value at a path; nothing where that was reported
+    /// already. What is not there at all is reported where it should be.
+    fn report(&self, path: &[&str], title: impl Into<String>) -> Option<Problem> {
+        self.place(path).map(|place| Problem::new(title).at(place))
+    }
+
+    /// Begins to report what is wrong with a key itself.
+    fn report_key(&self, path: &[&str], title: impl Into<String>) -> Option<Problem> {
+        self.key(path).map(|place| Problem::new(title).at(place))
+    }
+
+    /// Returns the bytes to point at for a path; nothing where something was reported already.
+    fn place(&self, path: &[&str]) -> Option<Range<usize>> {
+        match find(self.root, self.marks, path) {
+            Found::Value { place, .. } | Found::Absent(place) => Some(place),
+            Found::Reported => None,
+        }
+    }
+
+    /// Returns the bytes of the key at a path.
+    fn key(&self, path: &[&str]) -> Option<Range<usize>> {
+        match find(self.root, self.marks, path) {
+            Found::Value { key, place } => Some(key.unwrap_or(place)),
+            Found::Absent(place) => Some(place),
+            Found::Reported => None,
+        }
+    }
+
+    /// Says whether the text has a value at a path, good or not.
+    fn is_given(&self, path: &[&str]) -> bool {
+        !matches!(find(self.root, self.marks, path), Found::Absent(_))
+    }
+
+    /// Returns the names that a map of the root declares, also those whose declaration is wrong.
+    fn names(&self, kind: &str) -> Vec<&str> {
+        let kind = self
+            .root
+            .entries()
+            .iter()
+            .find(|entry| self.marks.key(entry) == kind);
+        let entries = kind.map_or(&[][..], |entry| entry.value.entries());
+        entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+}

@@ -1,0 +1,64 @@
+//! The models.
+
+use super::super::problem::Problem;
+use super::super::suggest::shown;
+use super::Checker;
+
+/// A model is a repository at a commit: a branch would be another model tomorrow.
+pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, model) in &seen.topology.models {
+        let name = name.as_str();
+        out.extend(bad_repo(seen, &["models", name, "repo"], &model.repo));
+        if let Some(revision) = &model.revision {
+            out.extend(bad_revision(seen, &["models", name, "revision"], revision));
+        }
+    }
+    out
+}
+
+fn bad_repo(seen: &Checker<'_>, path: &[&str], repo: &str) -> Option<Problem> {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    };
+    if repo
+        .split_once('/')
+        .is_some_and(|(owner, name)| part(owner) && part(name))
+    {
+        return None;
+    }
+    let title = format!("`{}` is not a repository", shown(repo));
+    let problem = seen.report(path, title)?;
+    let site = repo
+        .split_once("huggingface.co/")
+        .map(|(_, rest)| rest.trim_end_matches('/'));
+    Some(match site {
+        Some(rest) if rest.matches('/').count() == 1 => {
+            problem.help(format!("did you mean `{}`?", shown(rest)))
+        }
+        _ => problem.help("write owner and name: `meta-llama/Llama-3.1-8B-Instruct`"),
+    })
+}
+
+fn bad_revision(seen: &Checker<'_>, path: &[&str], revision: &str) -> Option<Problem> {
+    let hex = |c: char| c.is_ascii_hexdigit();
+    let is_hex = !revision.is_empty() && revision.chars().all(hex);
+    let lower = revision.to_ascii_lowercase();
+    if is_hex && revision.len() == 40 && lower == revision {
+        return None;
+    }
+    let problem = seen.report(path, format!("`{}` is not a commit", shown(revision)))?;
+    Some(match revision.len() {
+        40 if is_hex => problem.help(format!("write it in lower case: `{lower}`")),
+        length if is_hex && length >= 7 => {
+            problem.help(format!("a commit has 40 hex digits; this has {length}"))
+        }
+        _ if revision == "main" => problem.help(
+            "leave `revision` out for what each node's `refs/main` says, or write the 40 hex digits of a commit",
+        ),
+        _ => problem.help("write the 40 hex digits of a commit: a branch or a tag moves"),
+    })
+}

@@ -1,0 +1,194 @@
+//! The proxy and what is behind it.
+
+use super::super::problem::Problem;
+use super::super::suggest::listed;
+use super::Checker;
+use crate::name::InstanceName;
+use crate::node::Reach;
+use crate::resource::instance::InstanceDeclaration;
+use crate::resource::proxy::ProxyDeclaration;
+
+/// A proxy has a backend, and each only once.
+pub(super) fn has_backends(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(proxy) = &seen.topology.proxy else {
+        return Vec::new();
+    };
+    let declared = seen.names("instances");
+    let Some(backends) = &proxy.backends else {
+        let problem = declared.is_empty().then(|| {
+            let problem = seen.report_key(
+                &["proxy"],
+                "the proxy has no backends: there are no instances",
+            )?;
+            Some(problem.help("declare one under `instances:`, or remove the proxy"))
+        });
+        return problem.flatten().into_iter().collect();
+    };
+    if backends.is_empty() {
+        let problem = seen.report(&["proxy", "backends"], "the proxy has no backends");
+        let help = format!(
+            "name some of {}, or leave the key out for all of them",
+            listed(declared)
+        );
+        return problem
+            .map(|problem| problem.help(help))
+            .into_iter()
+            .collect();
+    }
+    twice(seen, backends)
+}
+
+fn twice(seen: &Checker<'_>, backends: &[InstanceName]) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (index, name) in backends.iter().enumerate() {
+        let Some(first) = backends[..index].iter().position(|other| other == name) else {
+            continue;
+        };
+        let place = seen.place(&["proxy", "backends", &first.to_string()]);
+        let path = ["proxy", "backends", &index.to_string()];
+        let problem = seen.report(&path, format!("backend `{name}` is named twice"));
+        out.extend(problem.zip(place).map(|(problem, place)| {
+            problem
+                .also(place, "first named here")
+                .help("keep one of the two")
+        }));
+    }
+    out
+}
+
+/// Returns the instances behind the proxy.
+fn backends<'a>(
+    seen: &Checker<'a>,
+    proxy: &ProxyDeclaration,
+) -> Vec<(&'a InstanceName, &'a InstanceDeclaration)> {
+    let named = |name: &InstanceName| match &proxy.backends {
+        Some(backends) => backends.contains(name),
+        None => true,
+    };
+    let instances = seen.topology.instances.iter();
+    instances.filter(|(name, _)| named(name)).collect()
+}
+
+/// The backends of one proxy serve one model: any of them may get any request.
+pub(super) fn serves_one_model(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(proxy) = &seen.topology.proxy else {
+        return Vec::new();
+    };
+    let backends = backends(seen, proxy);
+    let Some((first, one)) = backends.first() else {
+        return Vec::new();
+    };
+    let Some(place) = seen.place(&["instances", first.as_str(), "model"]) else {
+        return Vec::new();
+    };
+    let others = backends
+        .iter()
+        .filter(|(_, other)| other.model != one.model);
+    others
+        .filter_map(|(name, other)| {
+            let title = format!(
+                "the proxy would mix the models `{}` and `{}`",
+                one.model, other.model
+            );
+            let problem = seen.report(&["instances", name.as_str(), "model"], title)?;
+            Some(
+                problem
+                    .label("another model")
+                    .also(place.clone(), format!("what instance `{first}` serves"))
+                    .help(
+                        "a request may go to any backend; name those of one model in `backends:`",
+                    ),
+            )
+        })
+        .collect()
+}
+
+/// A backend listens where the proxy can dial it.
+pub(super) fn dials_what_listens(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(proxy) = &seen.topology.proxy else {
+        return Vec::new();
+    };
+    let elsewhere = backends(seen, proxy)
+        .into_iter()
+        .filter(|(_, instance)| instance.node != proxy.node);
+    elsewhere
+        .filter_map(|(name, instance)| undialled(seen, proxy, name, instance))
+        .collect()
+}
+
+fn undialled(
+    seen: &Checker<'_>,
+    proxy: &ProxyDeclaration,
+    name: &InstanceName,
+    instance: &InstanceDeclaration,
+) -> Option<Problem> {
+    let node = seen.topology.nodes.get(&instance.node)?;
+    let proxy_at = seen.place(&["proxy", "node"])?;
+    let from = format!("the proxy is on `{}`", proxy.node);
+    let name = name.as_str();
+    if let Some(host) = &instance.host {
+        let loopback = host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let title = format!(
+            "the proxy cannot reach `{name}`: {host} is node `{}` itself",
+            instance.node
+        );
+        let problem = loopback
+            .then(|| seen.report(&["instances", name, "host"], title))
+            .flatten()?;
+        return Some(
+            problem
+                .also(proxy_at, from)
+                .help("leave `host` out, or write an address of its node"),
+        );
+    }
+    let network = proxy.reach.as_deref().unwrap_or("lan");
+    if node.ssh != Reach::Local || node.addresses.contains_key(network) {
+        return None;
+    }
+    let title = format!(
+        "the proxy cannot reach `{name}`: node `{}` listens on its loopback only",
+        instance.node
+    );
+    let problem = seen.report(&["instances", name, "node"], title)?;
+    let help = format!(
+        "give `{}` an address: `addresses: {{{network}: …}}`",
+        instance.node
+    );
+    Some(problem.also(proxy_at, from).help(help))
+}
+
+/// Bounds on waiting are times.
+pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    let proxy = seen.topology.proxy.iter();
+    for (key, seconds) in proxy.flat_map(|proxy| {
+        [
+            ("connect", proxy.timeouts.connect),
+            ("idle", proxy.timeouts.idle),
+        ]
+    }) {
+        out.extend(no_time(seen, &["proxy", "timeouts", key], seconds));
+    }
+    for (name, instance) in &seen.topology.instances {
+        let seconds = f64::from(instance.ready_timeout);
+        out.extend(no_time(
+            seen,
+            &["instances", name.as_str(), "ready_timeout"],
+            seconds,
+        ));
+    }
+    out
+}
+
+/// Reports a number of seconds in which nothing can happen.
+pub(super) fn no_time(seen: &Checker<'_>, path: &[&str], seconds: f64) -> Option<Problem> {
+    if seconds > 0.0 && seconds.is_finite() {
+        return None;
+    }
+    let key = path.last()?;
+    let problem = seen.report(path, format!("`{key}` must be more than 0 seconds"))?;
+    Some(problem.help("leave the key out for the default"))
+}

@@ -1,0 +1,61 @@
+//! What a manifest names, it declares.
+
+use super::super::problem::Problem;
+use super::super::suggest::{listed, nearest, shown};
+use super::Checker;
+
+/// Every node, engine, model and backend that is named is declared.
+pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, instance) in &seen.topology.instances {
+        let at = |key| ["instances", name.as_str(), key];
+        out.extend(refers(seen, &at("node"), instance.node.as_str(), "node"));
+        out.extend(refers(
+            seen,
+            &at("engine"),
+            instance.engine.as_str(),
+            "engine",
+        ));
+        let engine = seen.topology.engines.get(&instance.engine);
+        // A simulated engine serves any name; what an unknown one takes is unknown.
+        if engine.is_some_and(|engine| engine.simulate.is_none()) {
+            out.extend(refers(seen, &at("model"), instance.model.as_str(), "model"));
+        }
+    }
+    if let Some(proxy) = &seen.topology.proxy {
+        out.extend(refers(
+            seen,
+            &["proxy", "node"],
+            proxy.node.as_str(),
+            "node",
+        ));
+        for (index, backend) in proxy.backends.iter().flatten().enumerate() {
+            let index = index.to_string();
+            out.extend(refers(
+                seen,
+                &["proxy", "backends", &index],
+                backend.as_str(),
+                "instance",
+            ));
+        }
+    }
+    out
+}
+
+fn refers(seen: &Checker<'_>, path: &[&str], name: &str, kind: &str) -> Option<Problem> {
+    let kinds = format!("{kind}s");
+    let declared = seen.names(&kinds);
+    if declared.contains(&name) {
+        return None;
+    }
+    let problem = seen.report(path, format!("there is no {kind} `{}`", shown(name)))?;
+    let problem = match nearest(name, declared.iter().copied()) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem,
+    };
+    Some(if declared.is_empty() {
+        problem.help(format!("declare it under `{kinds}:`"))
+    } else {
+        problem.help(format!("declared {kinds}: {}", listed(declared)))
+    })
+}

@@ -1,0 +1,170 @@
+//! A manifest's file: found, read, and understood.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::check::check;
+use super::marks::Marks;
+use super::problem::{ManifestError, Problem, Source};
+use super::topology::Topology;
+use super::{tree, typed};
+
+/// The manifest of the current folder.
+const DEFAULT: &str = "topology.yaml";
+/// No topology is near this size; a file that is, is another file.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A manifest that is good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// What it declares.
+    pub topology: Topology,
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// The folder of the file: what its relative paths are relative to.
+    pub folder: PathBuf,
+    /// The digest of the file's bytes, in hex.
+    pub sha256: String,
+}
+
+/// Returns the manifest that a command is about: the given one, or `topology.yaml` of the current
+/// folder.
+///
+/// # Errors
+///
+/// Fails when there is no such file, and says how to begin.
+pub fn find(given: Option<&Path>) -> Result<PathBuf, ManifestError> {
+    let path = given.unwrap_or(Path::new(DEFAULT));
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let name = path.display().to_string();
+    let problem = if path.is_dir() {
+        folder(path)
+    } else if given.is_some() {
+        absent(path)
+    } else {
+        Problem::new(format!("there is no `{DEFAULT}` in this folder"))
+            .help("name the manifest: `replica validate manifests/local.yaml`")
+    };
+    Err(ManifestError::unread(name, problem))
+}
+
+/// Reads a manifest.
+///
+/// # Errors
+///
+/// Fails with every mistake that the manifest has, not only the first.
+pub fn load(path: &Path) -> Result<Manifest, ManifestError> {
+    let bytes = fs::read(path).map_err(|error| {
+        let problem = match error.kind() {
+            ErrorKind::NotFound => absent(path),
+            ErrorKind::IsADirectory => folder(path),
+            _ => Problem::new(format!("`{}` cannot be read: {error}", path.display())),
+        };
+        ManifestError::unread(path.display().to_string(), problem)
+    })?;
+    let topology = understand(&path.display().to_string(), &bytes)?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    Ok(Manifest {
+        topology,
+        path: path.to_owned(),
+        folder,
+        sha256: hex(&Sha256::digest(&bytes)),
+    })
+}
+
+/// Reads what a file holds; `name` is what its reader calls it.
+pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestError> {
+    let source = decode(name, bytes)?;
+    let mut problems = Vec::new();
+    let mut marks = Marks::default();
+    let mut topology = None;
+    match tree::parse(&source.text, &mut marks, &mut problems) {
+        Some(root) if root.is_nothing() => problems.push(empty()),
+        Some(root) => {
+            topology = typed::read::<Topology>(&root, &mut marks, &mut problems);
+            if let Some(topology) = &topology {
+                check(topology, &root, &marks, &mut problems);
+            }
+        }
+        None if problems.is_empty() => problems.push(empty()),
+        None => {}
+    }
+    match topology {
+        Some(topology) if problems.is_empty() => Ok(topology),
+        _ => Err(ManifestError::new(source, problems)),
+    }
+}
+
+fn decode(name: &str, bytes: &[u8]) -> Result<Source, ManifestError> {
+    let name = name.to_owned();
+    if bytes.len() > MOST_BYTES {
+        let problem = Problem::new(format!(
+            "`{name}` has {} bytes; a manifest has at most {MOST_BYTES}",
+            bytes.len()
+        ))
+        .help("is this the file that you meant?");
+        return Err(ManifestError::unread(name, problem));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(Source {
+            name,
+            text: text.to_owned(),
+        }),
+        Err(error) => Err(not_utf8(name, bytes, error.valid_up_to())),
+    }
+}
+
+fn not_utf8(name: String, bytes: &[u8], at: usize) -> ManifestError {
+    let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let replaced = char::REPLACEMENT_CHARACTER.len_utf8();
+    let title = format!(
+        "not UTF-8: byte {} of the file is 0x{:02x}",
+        at + 1,
+        bytes[at]
+    );
+    let problem = Problem::new(title).at(at..at + replaced).help(if utf16 {
+        "this is UTF-16; save the file as UTF-8"
+    } else {
+        "save the file as UTF-8"
+    });
+    ManifestError::new(Source { name, text }, vec![problem])
+}
+
+fn empty() -> Problem {
+    Problem::new("the manifest is empty").at(0..0).help(
+        "it begins with `topology: NAME` and `nodes:`; `replica validate manifests/local.yaml` reads one that is whole",
+    )
+}
+
+fn absent(path: &Path) -> Problem {
+    Problem::new(format!("there is no file `{}`", path.display()))
+        .help("the manifest is the first argument: `replica validate manifests/local.yaml`")
+}
+
+fn folder(path: &Path) -> Problem {
+    let inside = path.join(DEFAULT);
+    let problem = Problem::new(format!("`{}` is a folder, not a manifest", path.display()));
+    if inside.is_file() {
+        problem.help(format!("did you mean `{}`?", inside.display()))
+    } else {
+        problem.help("name a file in it")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

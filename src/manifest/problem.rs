@@ -1,0 +1,192 @@
+//! What is wrong with a manifest: each mistake by itself, and all of them as a reader sees them.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// One mistake: what is wrong, where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    title: String,
+    place: Option<Range<usize>>,
+    label: Option<String>,
+    also: Vec<(Range<usize>, String)>,
+    help: Vec<String>,
+    secret: Option<Range<usize>>,
+}
+
+impl Problem {
+    pub(super) fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            place: None,
+            label: None,
+            also: Vec::new(),
+            help: Vec::new(),
+            secret: None,
+        }
+    }
+
+    pub(super) fn at(mut self, place: Range<usize>) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Points at a second place that explains the first.
+    pub(super) fn also(mut self, place: Range<usize>, label: impl Into<String>) -> Self {
+        self.also.push((place, label.into()));
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Says which bytes must not be shown, neither with this problem nor with any other.
+    pub(super) fn hide(mut self, secret: Option<Range<usize>>) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    /// Returns what is wrong, in one line.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Returns the bytes that are wrong, where the mistake stands in the text.
+    pub fn place(&self) -> Option<Range<usize>> {
+        self.place.clone()
+    }
+
+    fn group<'a>(&'a self, source: &'a Source) -> Group<'a> {
+        let mut group = Group::with_title(Level::ERROR.primary_title(&*self.title));
+        if let Some(place) = &self.place {
+            let primary = AnnotationKind::Primary
+                .span(source.clamp(place))
+                .label(self.label.as_deref());
+            let others = self.also.iter().map(|(place, label)| {
+                AnnotationKind::Context
+                    .span(source.clamp(place))
+                    .label(&**label)
+            });
+            group = group.element(
+                Snippet::source(&*source.text)
+                    .path(&*source.name)
+                    .annotation(primary)
+                    .annotations(others),
+            );
+        }
+        group.elements(self.help.iter().map(|help| Level::HELP.message(&**help)))
+    }
+}
+
+/// A text with the name that its reader knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+impl Source {
+    /// Puts stars over some bytes, so that all others stay where they are.
+    fn mask(&mut self, secret: &Range<usize>) {
+        let secret = self.clamp(secret);
+        let stars = "*".repeat(secret.len());
+        self.text.replace_range(secret, &stars);
+    }
+
+    /// Returns the place, kept inside the text and on the bounds of its characters.
+    fn clamp(&self, place: &Range<usize>) -> Range<usize> {
+        let bound = |mut at: usize| {
+            while !self.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = bound(place.start.min(self.text.len()));
+        start..bound(place.end.clamp(start, self.text.len()))
+    }
+}
+
+/// Every mistake of a manifest at once.
+///
+/// Its `Display` is what a reader needs: for each mistake the line, the column, the text with a
+/// caret under it, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError {
+    source: Source,
+    problems: Vec<Problem>,
+}
+
+impl ManifestError {
+    /// Gathers what is wrong with a text, in the order in which a reader meets it.
+    pub(super) fn new(mut source: Source, mut problems: Vec<Problem>) -> Self {
+        for problem in &problems {
+            if let Some(secret) = &problem.secret {
+                source.mask(secret);
+            }
+        }
+        problems.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
+        problems.dedup();
+        Self { source, problems }
+    }
+
+    /// Tells of a file of which there is no text to show.
+    pub(super) fn unread(name: String, problem: Problem) -> Self {
+        let text = String::new();
+        Self::new(Source { name, text }, vec![problem])
+    }
+
+    /// Returns each mistake, in the order of the text. There is at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Returns the line and the column of a mistake, both counted from 1.
+    pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
+        let start = self.source.clamp(problem.place.as_ref()?).start;
+        let before = &self.source.text[..start];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        Some((line, before[line_start..].chars().count() + 1))
+    }
+
+    /// Shows every mistake, with or without the colours of a terminal.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut out = String::new();
+        for problem in &self.problems {
+            out += &renderer.render(&[problem.group(&self.source)]);
+            out += "\n\n";
+        }
+        out + &self.summary()
+    }
+
+    fn summary(&self) -> String {
+        let count = self.problems.len();
+        let errors = if count == 1 { "error" } else { "errors" };
+        format!(
+            "{count} {errors} in {}; nothing was changed",
+            self.source.name
+        )
+    }
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for ManifestError {}

@@ -1,0 +1,13 @@
+//! The JSON Schema of a manifest, for editors.
+
+use serde_json::Value;
+
+use super::Topology;
+
+/// Returns the schema that stands in `schemas/topology.json`.
+///
+/// It is generated from the very types that a manifest is read into. What a schema cannot say
+/// (references, ports that clash) only [`super::load`] finds.
+pub fn schema() -> Value {
+    schemars::schema_for!(Topology).to_value()
+}
