@@ -1,1 +1,208 @@
 //! The command line: one file a command.
+
+mod apply;
+mod bench;
+mod carry;
+mod completions;
+mod destroy;
+mod error;
+mod exit;
+mod lock;
+mod logs;
+mod measured;
+mod plan;
+mod proxy;
+mod schema;
+mod status;
+mod validate;
+mod workspace;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use error::Error;
+pub use exit::Exit;
+
+use crate::simulator;
+use crate::view::Screen;
+
+/// Terraform for LLM serving experiments you can trust
+///
+/// A YAML manifest declares nodes, vLLM instances, a proxy and benchmarks. `plan` shows what
+/// differs from it, `apply` makes it so over SSH and measures, `destroy` removes it.
+#[derive(Debug, Parser)]
+#[command(name = "replica", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  everything is as declared, or nothing was to do
+    1  it failed
+    2  changes are pending (plan --detailed-exitcode, status --exit-code)
+    4  a node could not be reached; the rest is as declared
+    5  another run holds the lock
+    6  partly applied: applying again goes on from there
+    7  a benchmark's result cannot be believed
+   64  the command line is wrong
+   65  the manifest is wrong
+  130  interrupted";
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// Read this SSH configuration instead of ~/.ssh/config, as `ssh -F` does
+    #[arg(long, global = true, value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
+    /// Keep results in this folder [default: results beside the manifest]
+    #[arg(long, global = true, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Look here for replica binaries of other architectures
+    #[arg(long, global = true, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Go ahead without asking
+    #[arg(short = 'y', long, global = true)]
+    auto_approve: bool,
+    /// Show more: what is kept, formulas; twice, what is said to the nodes
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl Global {
+    fn screen(&self) -> Screen {
+        Screen::new(self.verbose > 0, self.json)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Validate(validate::Args),
+    Plan(plan::Args),
+    Apply(apply::Args),
+    Destroy(destroy::Args),
+    Status(status::Args),
+    Logs(logs::Args),
+    Bench(bench::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    /// Run the proxy (started on nodes by `apply`)
+    Proxy(proxy::Args),
+    /// Say one thing to a running proxy: a JSON request on the standard input
+    #[command(hide = true)]
+    ProxyControl(proxy::ControlArgs),
+    /// Run a simulated vLLM server (started on nodes by `apply`)
+    Simulate(simulator::Args),
+    #[command(hide = true)]
+    SimulateEngineCore,
+}
+
+/// Runs the command line and returns its exit code.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(with_two_dashes(words)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // Before any thread: it overwrites its own arguments.
+    if matches!(cli.command, Command::SimulateEngineCore) {
+        return simulator::engine_core();
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli.global.screen().error(&error, &[]);
+            return Exit::Failed.into();
+        }
+    };
+    let code = runtime.block_on(run(&cli));
+    // A thread that still reads a terminal or a pipe is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: &Cli) -> ExitCode {
+    trace(cli);
+    let global = &cli.global;
+    let done = match &cli.command {
+        Command::Validate(args) => validate::run(global, args),
+        Command::Plan(args) => plan::run(global, args).await,
+        Command::Apply(args) => apply::run(global, args).await,
+        Command::Destroy(args) => destroy::run(global, args).await,
+        Command::Status(args) => status::run(global, args).await,
+        Command::Logs(args) => logs::run(global, args).await,
+        Command::Bench(args) => bench::run(global, args).await,
+        Command::Schema(args) => schema::run(global, args),
+        Command::Completions(args) => completions::run(global, args),
+        Command::Proxy(args) => proxy::run(args).await,
+        Command::ProxyControl(args) => proxy::control(args).await,
+        Command::Simulate(args) => return simulator::run(args.clone()).await,
+        Command::SimulateEngineCore => return simulator::engine_core(),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            report(global, &error);
+            error.exit().into()
+        }
+    }
+}
+
+fn report(global: &Global, error: &Error) {
+    let screen = global.screen();
+    match error {
+        Error::Manifest(error) => screen.say(&(error.render(screen.talk().colour) + "\n")),
+        other => screen.error(other, &other.hints()),
+    }
+}
+
+/// Shows what is said to the nodes where that was asked for. The node's own programs have logs of
+/// their own.
+fn trace(cli: &Cli) {
+    if cli.global.verbose < 2 || matches!(cli.command, Command::Proxy(_) | Command::Simulate(_)) {
+        return;
+    }
+    let screen = cli.global.screen();
+    let filter = tracing_subscriber::EnvFilter::new("replica=debug,russh=info");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || screen.writer())
+        .init();
+}
+
+/// Terraform's users write `-auto-approve` and `-out=FILE`; clap wants two dashes.
+fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const LONG: [&str; 5] = ["auto-approve", "detailed-exitcode", "destroy", "json", "no-bench"];
+    words
+        .into_iter()
+        .map(|word| match word.to_str().and_then(|text| text.strip_prefix('-')) {
+            Some(rest) if LONG.contains(&rest) => format!("--{rest}").into(),
+            _ => word,
+        })
+        .collect()
+}
+
+/// Prints help and usage errors as clap words them; a usage error has its own exit code.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Where nobody reads it, nobody misses it.
+    let _ = error.print();
+    match error.kind() {
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
+            Exit::Done.into()
+        }
+        _ => Exit::Usage.into(),
+    }
+}
+
+/// Returns the whole command line, for completions.
+fn command() -> clap::Command {
+    Cli::command()
+}

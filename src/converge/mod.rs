@@ -9,8 +9,10 @@
 
 mod decide;
 mod execute;
-//mod observe;
+mod live;
+mod observe;
 
 pub use decide::decide;
 pub use execute::{Interrupt, Report, Say, World, execute};
-//pub use observe::observe;
+pub use live::Live;
+pub use observe::observe;

@@ -6,6 +6,7 @@
 
 mod command;
 mod declared;
+mod fleet;
 mod frame;
 mod held;
 mod http;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use command::{Command, quote, quote_path};
 pub use declared::{InvalidReach, NodeDeclaration, Reach};
+pub use fleet::Fleet;
 pub use held::Held;
 pub use http::{HttpAnswer, HttpRequest};
 pub use launch::{Check, Launch, LogSign, Ready, Stop};

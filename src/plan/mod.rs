@@ -13,7 +13,7 @@ pub use event::{Event, Failure};
 pub use step::{Effect, Step, StepId};
 
 /// Everything that is to be done, in an order in which it can be done.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// What becomes of each thing, keeps included, in the order of their needs.
     pub changes: Vec<Change>,

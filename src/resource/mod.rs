@@ -19,5 +19,5 @@ pub mod proxy;
 
 pub use catalogue::{Catalogue, Paths, binaries};
 pub use contract::{Answers, Observation, Question, Resource};
-pub use leftover::Leftover;
+pub use leftover::{Leftover, foreign};
 pub use place::{Folder, Place};

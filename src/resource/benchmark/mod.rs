@@ -147,6 +147,15 @@ fn target(instance: &Arc<Instance>, seen: &Observation) -> Target {
     }
 }
 
+/// Returns what a result says, for the line in the plan.
+fn headline(latest: &Latest) -> String {
+    let when = latest.started.strftime("%Y-%m-%d %H:%M UTC");
+    match latest.headline.output_tps {
+        Some(tps) => format!("{tps:.1} tok/s, measured {when}"),
+        None => format!("measured {when}"),
+    }
+}
+
 impl Resource for Benchmark {
     fn address(&self) -> &Address {
         &self.address
@@ -174,7 +183,7 @@ impl Resource for Benchmark {
                 "invalid",
                 "the newest result cannot be believed",
             )),
-            Some(latest) => Change::keep(&self.address, latest.summary()),
+            Some(latest) => Change::keep(&self.address, headline(latest)),
         }
     }
 

@@ -19,7 +19,7 @@ use super::model::{self, ModelDeclaration};
 use super::place::{Folder, Place};
 use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
 use super::program::Program;
-use crate::name::{InstanceName, NodeName, TopologyName};
+use crate::name::{InstanceName, NodeName, Port, TopologyName};
 use crate::plan::{Action, Address, Change, Effect, Reason};
 
 /// What this kind is called.
@@ -80,6 +80,28 @@ impl Instance {
     /// Returns its name.
     pub fn name(&self) -> &InstanceName {
         &self.name
+    }
+
+    /// Returns its node.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Returns the address that it listens on.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port that it listens on.
+    pub fn port(&self) -> Port {
+        self.declared.port
+    }
+
+    /// Returns the process that leads its session, where it runs.
+    pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
+        let table = ProcessTable::read(seen.of(&self.node)?);
+        let sessions = table.of(self.topology.as_str(), &self.address);
+        sessions.iter().find_map(|session| session.leader().cloned())
     }
 
     /// Returns `host:port`, by which others reach it.

@@ -17,7 +17,7 @@ use super::instance::{self, Instance, authority};
 use super::place::{Folder, Place};
 use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
 use super::program::Program;
-use crate::name::{NodeName, TopologyName};
+use crate::name::{NodeName, Port, TopologyName};
 use crate::node::{Check, Launch, Ready, Stop};
 use crate::plan::{Action, Address, Change, Effect, Field, Reason};
 use crate::proxy::control::{Backend, BackendState, Config, Request, Status};
@@ -62,6 +62,16 @@ impl Proxy {
             program,
             folder: Folder::of(topology.as_str()),
         }
+    }
+
+    /// Returns its node.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Returns the port that it listens on.
+    pub fn port(&self) -> Port {
+        self.declared.port
     }
 
     /// Returns `host:port`, by which clients reach it.
