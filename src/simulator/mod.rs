@@ -1,1 +1,68 @@
 //! A vLLM look-alike with continuous batching, for machines without a GPU.
+//!
+//! `replica simulate [serve] MODEL …` takes vLLM 0.13.0's command line, speaks its HTTP surface,
+//! writes its log and behaves like it as a process, faults included; its timing is a model of
+//! continuous batching with a [`profile`]. What is imitated was captured from 0.13.0, or read in
+//! its source.
+//!
+//! # Layout
+//!
+//! - [`args`] and [`flags`]: the command line. [`serve`]: the life of the API server. [`process`]
+//!   and [`loading`]: the `EngineCore` child. [`log`]: what both say.
+//! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`prefix_cache`],
+//!   [`profile`], [`text`], [`stats`]: what it rests on. [`fit`]: how true the GB10 profile is.
+//! - [`http`]: the surface.
+
+mod args;
+mod engine;
+mod fit;
+mod flags;
+mod http;
+mod loading;
+mod log;
+mod prefix_cache;
+mod process;
+mod profile;
+mod scheduler;
+mod serve;
+mod stats;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+pub use args::Args;
+pub use process::{ENGINE_CORE_COMMAND, engine_core};
+
+use args::Refusal;
+
+/// Runs the API server until it is told to stop, or its engine dies.
+pub async fn run(args: Args) -> ExitCode {
+    match args.read() {
+        Ok(options) if options.sim_fit => say(&mut std::io::stdout(), &fit::table(), 0),
+        Ok(options) => serve::run(options).await,
+        Err(Refusal::Unknown(words)) => say(&mut std::io::stderr(), &unrecognised(&words), 2),
+        Err(Refusal::Clap(error)) => {
+            let _ = error.print();
+            ExitCode::from(error.exit_code() as u8)
+        }
+    }
+}
+
+/// Returns what argparse says in vLLM 0.13.0 about flags that it does not know.
+fn unrecognised(words: &[String]) -> String {
+    let usage = "usage: vllm [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ...";
+    format!(
+        "{usage}\nvllm: error: unrecognized arguments: {}\n",
+        words.join(" ")
+    )
+}
+
+fn say(out: &mut impl Write, text: &str, code: u8) -> ExitCode {
+    // A reader that has gone is no reason to fail.
+    let _ = out.write_all(text.as_bytes());
+    ExitCode::from(code)
+}

@@ -1,0 +1,263 @@
+//! The engine's clock: turns a [`Scheduler`] into something that answers in real (or paused) time.
+//!
+//! One task owns the time; everyone else submits through an [`Engine`] and listens to a
+//! [`Generation`]. Dropping the generation aborts it, as a client that goes away does in vLLM.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::log::Log;
+use super::scheduler::{Output, Scheduler, SequenceId, Work};
+
+/// Faults that a test may ask for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Faults {
+    /// Stop computing after so many completions.
+    pub(super) wedge_after: Option<u64>,
+    /// How much longer the first step takes.
+    pub(super) cold: Duration,
+}
+
+/// What the rest of the program has decided about the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Power {
+    /// It computes.
+    On,
+    /// It was stopped on purpose: those who wait get no more tokens and no end, as in vLLM 0.13.
+    Off,
+    /// Its process is gone: those who wait are told.
+    Dead,
+}
+
+/// The way to the engine.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    scheduler: Arc<Mutex<Scheduler>>,
+    orders: mpsc::UnboundedSender<Order>,
+    power: watch::Sender<Power>,
+    next: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Submit {
+        work: Work,
+        reply: mpsc::UnboundedSender<Output>,
+    },
+    Abort(Vec<SequenceId>),
+}
+
+/// The answers that one request waits for.
+#[derive(Debug)]
+pub(super) struct Generation {
+    ids: Vec<SequenceId>,
+    outputs: mpsc::UnboundedReceiver<Output>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Engine {
+    /// Starts the engine's task.
+    pub(super) fn start(scheduler: Scheduler, faults: Faults, log: Log) -> Self {
+        let scheduler = Arc::new(Mutex::new(scheduler));
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (power, switch) = watch::channel(Power::On);
+        let core = Core {
+            scheduler: Arc::clone(&scheduler),
+            inbox,
+            switch,
+            replies: HashMap::new(),
+            origin: Instant::now(),
+            faults,
+            completed: 0,
+            log,
+        };
+        tokio::spawn(core.run());
+        Self {
+            scheduler,
+            orders,
+            power,
+            next: Arc::default(),
+        }
+    }
+
+    /// Asks for one answer a work; their sequence numbers are given here.
+    pub(super) fn generate(&self, works: impl IntoIterator<Item = Work>) -> Generation {
+        let (reply, outputs) = mpsc::unbounded_channel();
+        let mut ids = Vec::new();
+        for mut work in works {
+            work.id = self.next.fetch_add(1, Ordering::Relaxed);
+            ids.push(work.id);
+            // A failed send means that the engine is dead, which the listener sees by itself.
+            let _ = self.orders.send(Order::Submit {
+                work,
+                reply: reply.clone(),
+            });
+        }
+        Generation {
+            ids,
+            outputs,
+            orders: self.orders.clone(),
+        }
+    }
+
+    /// Returns the engine's books.
+    pub(super) fn books(&self) -> MutexGuard<'_, Scheduler> {
+        lock(&self.scheduler)
+    }
+
+    /// Stops the engine, or says that it is dead.
+    pub(super) fn switch(&self, power: Power) {
+        self.power.send_replace(power);
+    }
+
+    /// Returns what was decided about the engine.
+    pub(super) fn power(&self) -> Power {
+        *self.power.borrow()
+    }
+}
+
+impl Generation {
+    /// Returns which answer of this request a sequence is, from 0.
+    pub(super) fn index_of(&self, id: SequenceId) -> usize {
+        self.ids
+            .iter()
+            .position(|known| *known == id)
+            .expect("only this request's outputs arrive here")
+    }
+
+    /// Ends one answer, which nobody wants to go on.
+    pub(super) fn abort(&self, id: SequenceId) {
+        let _ = self.orders.send(Order::Abort(vec![id]));
+    }
+
+    /// Returns the next token of any answer; nothing after the last one, or when the engine died.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Output>> {
+        self.outputs.poll_recv(context)
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        let _ = self
+            .orders
+            .send(Order::Abort(std::mem::take(&mut self.ids)));
+    }
+}
+
+/// The task that owns the time.
+struct Core {
+    scheduler: Arc<Mutex<Scheduler>>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    switch: watch::Receiver<Power>,
+    replies: HashMap<SequenceId, mpsc::UnboundedSender<Output>>,
+    origin: Instant,
+    faults: Faults,
+    completed: u64,
+    log: Log,
+}
+
+/// How far the engine may lag behind its own schedule and still catch up: short hiccups of the
+/// machine do not change the rate, a suspended laptop does not cause a flood.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
+impl Core {
+    async fn run(mut self) {
+        let mut switch = self.switch.clone();
+        tokio::select! {
+            biased;
+            _ = switch.wait_for(|power| *power != Power::On) => {}
+            () = self.work() => {}
+        }
+        if *switch.borrow() == Power::Off {
+            // Parked for ever with the replies in hand: nobody sees an end.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn work(&mut self) {
+        let mut ready_at = Instant::now();
+        loop {
+            while let Ok(order) = self.inbox.try_recv() {
+                self.obey(order);
+            }
+            let begun = ready_at.max(Instant::now().checked_sub(CATCH_UP).unwrap_or(ready_at));
+            let step = if self.is_wedged() {
+                None
+            } else {
+                lock(&self.scheduler).begin(begun - self.origin)
+            };
+            let Some(step) = step else {
+                let Some(order) = self.inbox.recv().await else {
+                    return;
+                };
+                self.obey(order);
+                ready_at = Instant::now();
+                continue;
+            };
+            ready_at = begun + step + self.warm_up();
+            sleep_until(ready_at).await;
+            self.deliver(ready_at);
+        }
+    }
+
+    fn is_wedged(&self) -> bool {
+        self.faults
+            .wedge_after
+            .is_some_and(|limit| self.completed >= limit)
+    }
+
+    /// Returns what a cold first step costs; nothing from then on.
+    fn warm_up(&mut self) -> Duration {
+        let cold = std::mem::take(&mut self.faults.cold);
+        if !cold.is_zero() {
+            self.log.warning(
+                "jit_monitor.py:103",
+                "Triton kernel JIT compilation during inference: _compute_slot_mapping_kernel. This causes a latency \
+                 spike; consider extending warmup to cover this shape/config.",
+            );
+        }
+        cold
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Submit { work, reply } => {
+                self.replies.insert(work.id, reply);
+                lock(&self.scheduler).submit(work, self.origin.elapsed());
+            }
+            Order::Abort(ids) => {
+                for id in ids
+                    .into_iter()
+                    .filter(|id| self.replies.remove(id).is_some())
+                {
+                    lock(&self.scheduler).abort(id);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, at: Instant) {
+        let outputs = lock(&self.scheduler).complete(at - self.origin);
+        for output in outputs {
+            let reply = match output.finish {
+                None => self.replies.get(&output.id).cloned(),
+                Some(_) => self.replies.remove(&output.id),
+            };
+            self.completed += u64::from(output.finish.is_some());
+            if let Some(reply) = reply {
+                // Nobody listens: the abort is already on its way.
+                let _ = reply.send(output);
+            }
+        }
+    }
+}
+
+fn lock(scheduler: &Mutex<Scheduler>) -> MutexGuard<'_, Scheduler> {
+    scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,160 @@
+//! /v1/completions, /v1/chat/completions and /tokenize: what asks the model.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::envelope::{Envelope, Kind, Usage};
+use super::errors::Failure;
+use super::pieces::{Piece, Pieces};
+use super::request::{Body, Job};
+use super::stream::Events;
+use super::{Counted, Outcome, Server};
+use crate::simulator::engine::Power;
+use crate::simulator::text;
+
+/// What a client sent.
+pub(super) struct Sent<'a> {
+    pub(super) path: &'a str,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+}
+
+impl Sent<'_> {
+    /// Returns a header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn read(&self) -> Result<Body, Failure> {
+        let media_type = self
+            .header("content-type")
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err(Failure::invalid(
+                self.path,
+                "Unsupported Media Type: Only 'application/json' is allowed",
+            ));
+        }
+        let value: serde_json::Value = serde_json::from_slice(self.body)
+            .map_err(|error| Failure::invalid_json(self.path, &error))?;
+        serde_json::from_value(value)
+            .map_err(|error| Failure::invalid_value(self.path, &error.to_string()))
+    }
+}
+
+/// Answers a completion of either kind.
+pub(super) async fn generate(
+    server: &Arc<Server>,
+    kind: Kind,
+    sent: &Sent<'_>,
+) -> Result<Outcome, Failure> {
+    let body = sent.read()?;
+    body.validate(sent.path)?;
+    server.check_model(body.model.as_deref())?;
+    if server.engine.power() == Power::Dead {
+        return Err(Failure::engine_dead());
+    }
+    let job = match kind {
+        Kind::Completion => body.completion(server.limits.max_model_len)?,
+        Kind::Chat => body.chat(server.limits.max_model_len)?,
+    };
+    let envelope = Envelope {
+        kind,
+        id: request_id(kind, sent.header("x-request-id")),
+        created: Timestamp::now().as_second(),
+        model: server.answering_name(),
+    };
+    let counted = Counted::on(server);
+    let generation = server.engine.generate(job.works.iter().cloned());
+    let pieces = Pieces::new(
+        generation,
+        &job,
+        if job.stream {
+            server.options.stream_interval
+        } else {
+            1
+        },
+    );
+    if job.stream {
+        return Ok(Outcome::Events(Box::new(Events::new(
+            envelope, job, pieces, counted,
+        ))));
+    }
+    let (choices, usage) = whole(&job, pieces).await?;
+    Ok(Outcome::json(
+        StatusCode::OK,
+        &envelope.response(&job, &choices, usage),
+    ))
+}
+
+/// Waits for all choices to end.
+async fn whole(job: &Job, mut pieces: Pieces) -> Result<(Vec<Piece>, Usage), Failure> {
+    let mut choices: Vec<_> = (0..job.works.len())
+        .map(|index| Piece {
+            index,
+            ..Piece::default()
+        })
+        .collect();
+    loop {
+        let more = poll_fn(|context| pieces.poll_next(context))
+            .await
+            .map_err(|_| Failure::engine_dead())?;
+        if more.is_empty() {
+            break;
+        }
+        for piece in more {
+            let choice = &mut choices[piece.index];
+            choice.text.push_str(&piece.text);
+            choice.tokens.extend(piece.tokens);
+            choice.end = choice.end.take().or(piece.end);
+        }
+    }
+    let prompt = job.prompts.iter().map(Vec::len).sum();
+    let completion = choices.iter().map(|choice| choice.tokens.len()).sum();
+    Ok((choices, Usage { prompt, completion }))
+}
+
+fn request_id(kind: Kind, given: Option<&str>) -> String {
+    let id = given.map_or_else(|| format!("{:016x}", fastrand::u64(..)), str::to_owned);
+    match kind {
+        Kind::Completion => format!("cmpl-{id}"),
+        Kind::Chat => format!("chatcmpl-{id}"),
+    }
+}
+
+/// Answers /tokenize.
+pub(super) fn tokenize(server: &Server, sent: &Sent<'_>) -> Result<Outcome, Failure> {
+    let body = sent.read()?;
+    server.check_model(body.model.as_deref())?;
+    let tokens = body.tokens();
+    let answer = json!({
+        "count": tokens.len(),
+        "max_model_len": server.limits.max_model_len,
+        "tokens": tokens,
+        "token_strs": null,
+    });
+    Ok(Outcome::json(StatusCode::OK, &answer))
+}
+
+/// Answers /detokenize.
+pub(super) fn detokenize(sent: &Sent<'_>) -> Result<Outcome, Failure> {
+    let tokens: Detokenize = serde_json::from_slice(sent.body)
+        .map_err(|error| Failure::invalid_json(sent.path, &error))?;
+    Ok(Outcome::json(
+        StatusCode::OK,
+        &json!({"prompt": text::decode(&tokens.tokens)}),
+    ))
+}
+
+#[derive(serde::Deserialize)]
+struct Detokenize {
+    tokens: Vec<text::Token>,
+}

@@ -1,0 +1,3 @@
+//! The simulator from outside: over HTTP, and as a process.
+
+pub(super) mod entry;
