@@ -10,7 +10,7 @@ use super::check::check;
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem, Source};
 use super::topology::Topology;
-use super::{tree, typed};
+use super::{parse, typed};
 
 /// The manifest of the current folder.
 const DEFAULT: &str = "topology.yaml";
@@ -86,7 +86,7 @@ pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestE
     let mut problems = Vec::new();
     let mut marks = Marks::default();
     let mut topology = None;
-    match tree::parse(&source.text, &mut marks, &mut problems) {
+    match parse::parse(&source.text, &mut marks, &mut problems) {
         Some(root) if root.is_nothing() => problems.push(empty()),
         Some(root) => {
             topology = typed::read::<Topology>(&root, &mut marks, &mut problems);

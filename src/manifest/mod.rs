@@ -8,11 +8,13 @@
 //!
 //! What a kind's declaration looks like is left to its room.
 
+mod access;
 mod check;
 mod describe;
 mod fault;
 mod file;
 mod marks;
+mod parse;
 mod problem;
 mod scalar;
 mod schema;
@@ -28,5 +30,5 @@ mod tests;
 
 pub use file::{Manifest, find, load};
 pub use problem::{ManifestError, Problem};
-pub use schema::schema;
+pub use schema::{schema, schema_text};
 pub use topology::Topology;

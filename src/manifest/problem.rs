@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+/// After so many mistakes nobody reads on.
+pub(super) const MOST_PROBLEMS: usize = 100;
+
 /// One mistake: what is wrong, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -65,25 +68,30 @@ impl Problem {
         self.place.clone()
     }
 
-    fn group<'a>(&'a self, source: &'a Source) -> Group<'a> {
-        let mut group = Group::with_title(Level::ERROR.primary_title(&*self.title));
-        if let Some(place) = &self.place {
-            let primary = AnnotationKind::Primary
+    fn render(&self, source: &Source, renderer: &Renderer) -> String {
+        let title = Group::with_title(Level::ERROR.primary_title(&*self.title));
+        let Some(place) = &self.place else {
+            // Without a text beside it, help is a line of its own.
+            let help = |help| Group::with_title(Level::HELP.primary_title(help));
+            let helps = self.help.iter().map(|text| help(text.as_str()));
+            let lines = std::iter::once(title).chain(helps);
+            let lines: Vec<String> = lines.map(|line| renderer.render(&[line])).collect();
+            return lines.join("\n");
+        };
+        let primary = AnnotationKind::Primary
+            .span(source.clamp(place))
+            .label(self.label.as_deref());
+        let others = self.also.iter().map(|(place, label)| {
+            AnnotationKind::Context
                 .span(source.clamp(place))
-                .label(self.label.as_deref());
-            let others = self.also.iter().map(|(place, label)| {
-                AnnotationKind::Context
-                    .span(source.clamp(place))
-                    .label(&**label)
-            });
-            group = group.element(
-                Snippet::source(&*source.text)
-                    .path(&*source.name)
-                    .annotation(primary)
-                    .annotations(others),
-            );
-        }
-        group.elements(self.help.iter().map(|help| Level::HELP.message(&**help)))
+                .label(&**label)
+        });
+        let snippet = Snippet::source(&*source.text)
+            .path(&*source.name)
+            .annotation(primary)
+            .annotations(others);
+        let helps = self.help.iter().map(|help| Level::HELP.message(&**help));
+        renderer.render(&[title.element(snippet).elements(helps)])
     }
 }
 
@@ -167,7 +175,7 @@ impl ManifestError {
         };
         let mut out = String::new();
         for problem in &self.problems {
-            out += &renderer.render(&[problem.group(&self.source)]);
+            out += &problem.render(&self.source, &renderer);
             out += "\n\n";
         }
         out + &self.summary()
@@ -175,11 +183,12 @@ impl ManifestError {
 
     fn summary(&self) -> String {
         let count = self.problems.len();
-        let errors = if count == 1 { "error" } else { "errors" };
-        format!(
-            "{count} {errors} in {}; nothing was changed",
-            self.source.name
-        )
+        let errors = match count {
+            1 => "1 error".to_owned(),
+            MOST_PROBLEMS.. => format!("more than {} errors", MOST_PROBLEMS - 1),
+            _ => format!("{count} errors"),
+        };
+        format!("{errors} in {}; nothing was changed", self.source.name)
     }
 }
 

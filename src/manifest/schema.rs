@@ -11,3 +11,8 @@ use super::Topology;
 pub fn schema() -> Value {
     schemars::schema_for!(Topology).to_value()
 }
+
+/// Returns the schema as `replica schema` prints it and `schemas/topology.json` keeps it.
+pub fn schema_text() -> String {
+    format!("{:#}\n", schema())
+}

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::file::understand;
-use super::{load, schema};
+use super::{find, load, schema, schema_text};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -44,7 +46,7 @@ fn every_manifest_of_ours_names_its_schema() {
 #[test]
 fn the_schema_that_is_kept_is_the_one_of_the_types() {
     let path = here("schemas/topology.json");
-    let now = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    let now = schema_text();
     if std::env::var_os("REPLICA_UPDATE").is_some() {
         std::fs::write(&path, &now).unwrap();
     }
@@ -106,6 +108,267 @@ fn nothing_is_said_of_what_is_good() {
     for path in yaml_files("tests/manifests/valid") {
         if let Err(error) = load(&path) {
             panic!("{error}");
+        }
+    }
+}
+
+/// What a schema can see: keys, types, bounds, and whether something is there at all.
+const SEEN_BY_THE_SCHEMA: &[&str] = &[
+    "choices",
+    "missing-keys",
+    "models",
+    "not-a-map",
+    "nothing-after-the-key",
+    "ports-out-of-range",
+    "unknown-keys",
+    "wrong-types",
+];
+
+fn as_json(path: &Path) -> serde_json::Value {
+    serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_schema_accepts_what_is_good_and_refuses_what_it_can_see() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    for path in yaml_files("manifests") {
+        let errors: Vec<String> = validator
+            .iter_errors(&as_json(&path))
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+    }
+    for name in SEEN_BY_THE_SCHEMA {
+        let path = here("tests/manifests/invalid")
+            .join(name)
+            .with_extension("yaml");
+        assert!(
+            !validator.is_valid(&as_json(&path)),
+            "the schema accepts {name}"
+        );
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_is_described() {
+    fn undescribed(at: &serde_json::Value, path: &str, out: &mut Vec<String>) {
+        for (key, value) in at.as_object().into_iter().flatten() {
+            let path = format!("{path}/{key}");
+            let is_property = path.rsplit('/').nth(1) == Some("properties");
+            if is_property && value.get("description").is_none() {
+                out.push(path.clone());
+            }
+            undescribed(value, &path, out);
+        }
+    }
+    let mut out = Vec::new();
+    undescribed(&schema(), "", &mut out);
+    assert!(out.is_empty(), "{out:#?}");
+}
+
+#[test]
+fn a_manifest_is_found_or_its_absence_explained() {
+    let good = here("manifests/local.yaml");
+    assert_eq!(find(Some(&good)).unwrap(), good);
+    insta::assert_snapshot!(find(Some(Path::new("nowhere.yaml"))).unwrap_err(), @r"
+    error: there is no file `nowhere.yaml`
+    help: the manifest is the first argument: `replica validate manifests/local.yaml`
+
+    1 error in nowhere.yaml; nothing was changed
+    ");
+    insta::assert_snapshot!(find(Some(Path::new("manifests"))).unwrap_err(), @r"
+    error: `manifests` is a folder, not a manifest
+    help: name a file in it
+
+    1 error in manifests; nothing was changed
+    ");
+    // The folder of the crate holds no manifest by the name that is looked for.
+    insta::assert_snapshot!(find(None).unwrap_err(), @r"
+    error: there is no `topology.yaml` in this folder
+    help: name the manifest: `replica validate manifests/local.yaml`
+
+    1 error in topology.yaml; nothing was changed
+    ");
+    assert_eq!(
+        load(Path::new("nowhere.yaml")).unwrap_err(),
+        find(Some(Path::new("nowhere.yaml"))).unwrap_err()
+    );
+}
+
+#[test]
+fn a_manifest_knows_its_file() {
+    let manifest = load(&here("manifests/replicated.yaml")).unwrap();
+    assert_eq!(manifest.folder, here("manifests"));
+    assert_eq!(manifest.sha256.len(), 64);
+    assert_eq!(load(&here("manifests/replicated.yaml")).unwrap(), manifest);
+    for benchmark in manifest.topology.benchmarks.values() {
+        let baseline = benchmark.baseline.as_ref().unwrap();
+        assert!(manifest.folder.join(baseline).is_file());
+    }
+}
+
+#[test]
+fn a_file_beyond_the_bounds_is_not_read() {
+    let large = " ".repeat((1 << 20) + 1);
+    let error = understand("large.yaml", large.as_bytes()).unwrap_err();
+    insta::assert_snapshot!(error, @r"
+    error: `large.yaml` has 1048577 bytes; a manifest has at most 1048576
+    help: is this the file that you meant?
+
+    1 error in large.yaml; nothing was changed
+    ");
+}
+
+#[test]
+fn a_mebibyte_of_aliases_is_refused_at_once() {
+    let mut text = String::from("topology: t\nx0: &x0 [a]\n");
+    for i in 1.. {
+        let alias = format!("*x{}, ", i - 1);
+        let line = format!("x{i}: &x{i} [{}]\n", alias.repeat(1000));
+        if text.len() + line.len() > 1 << 20 {
+            break;
+        }
+        text += &line;
+    }
+    let error = understand("bomb.yaml", text.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("20000 values"), "{error}");
+}
+
+#[test]
+fn mistakes_without_number_are_cut_short() {
+    let keys: String = (0..1000).fold(String::new(), |text, i| text + &format!("key{i}: 1\n"));
+    let error = understand("many.yaml", keys.as_bytes()).unwrap_err();
+    assert!(error.problems().len() <= 101);
+    assert!(
+        error
+            .to_string()
+            .ends_with("more than 99 errors in many.yaml; nothing was changed")
+    );
+}
+
+#[test]
+fn colours_are_only_where_they_are_asked_for() {
+    let error = understand("t.yaml", b"toplogy: t\n").unwrap_err();
+    assert!(!error.render(false).contains('\u{1b}'));
+    assert!(error.render(true).contains('\u{1b}'));
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let text = "topology: t\nnodes: {here: {ssh: locl}}\nengines:\n  demo:\n    simulate: {}\n    env: {HF_TOKEN: hf_sesame, X: [1]}\n";
+    let said = understand("t.yaml", text.as_bytes())
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("HF_TOKEN: *********, X: [1]"), "{said}");
+    assert!(!said.contains("sesame"));
+}
+
+/// One change to a text.
+#[derive(Debug, Clone)]
+enum Change {
+    Flip(usize, u8),
+    Drop(usize),
+    Double(usize),
+    Cut(usize),
+    Insert(usize, &'static str),
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let one = prop_oneof![
+        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Change::Flip(at, byte)),
+        any::<usize>().prop_map(Change::Drop),
+        any::<usize>().prop_map(Change::Double),
+        any::<usize>().prop_map(Change::Cut),
+        (
+            any::<usize>(),
+            prop::sample::select(vec![
+                "&a ",
+                "*a",
+                "<<: ",
+                "- ",
+                "? ",
+                "!x ",
+                "[",
+                "}",
+                "\"",
+                "'",
+                "\t",
+                "\r\n",
+                "---\n",
+                "...\n",
+                "|\n",
+                ": ",
+                "# ",
+                "~",
+                "é",
+                "\u{feff}",
+                "\0",
+                "%YAML 1.2\n",
+                ",",
+            ]),
+        )
+            .prop_map(|(at, text)| Change::Insert(at, text)),
+    ];
+    prop::collection::vec(one, 1..6)
+}
+
+fn apply(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+    for change in changes {
+        let lines = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            bytes
+                .split_inclusive(|b| *b == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect()
+        };
+        let length = bytes.len().max(1);
+        match change {
+            Change::Flip(at, byte) => {
+                if let Some(old) = bytes.get_mut(at % length) {
+                    *old = *byte;
+                }
+            }
+            Change::Drop(at) => {
+                let mut lines = lines(&bytes);
+                if !lines.is_empty() {
+                    lines.remove(at % lines.len());
+                }
+                bytes = lines.concat();
+            }
+            Change::Double(at) => {
+                let mut lines = lines(&bytes);
+                if let Some(line) = lines.get(at % lines.len().max(1)).cloned() {
+                    lines.insert(at % lines.len(), line);
+                }
+                bytes = lines.concat();
+            }
+            Change::Cut(at) => bytes.truncate(at % length),
+            Change::Insert(at, text) => {
+                let at = at % length;
+                let at = at.min(bytes.len());
+                bytes.splice(at..at, text.bytes());
+            }
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    /// Whatever is done to a manifest, it loads, or there is a mistake with a place inside of it.
+    #[test]
+    fn no_text_is_too_broken_to_be_explained(file in 0_usize..8, changes in changes()) {
+        let mut files = yaml_files("manifests");
+        files.extend(yaml_files("tests/manifests/valid"));
+        let bytes = apply(std::fs::read(&files[file % files.len()]).unwrap(), &changes);
+        if let Err(error) = understand("t.yaml", &bytes) {
+            prop_assert!(!error.problems().is_empty());
+            let lines = bytes.split(|b| *b == b'\n').count();
+            for problem in error.problems() {
+                let (line, column) = error.position(problem).expect("a place");
+                prop_assert!(line >= 1 && line <= lines && column >= 1, "{line}:{column}");
+            }
+            prop_assert!(error.render(true).contains("t.yaml"));
         }
     }
 }

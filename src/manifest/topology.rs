@@ -14,30 +14,30 @@ use crate::resource::instance::InstanceDeclaration;
 use crate::resource::model::ModelDeclaration;
 use crate::resource::proxy::ProxyDeclaration;
 
-/// A topology: what is to run where, and what is to be measured of it.
+/// A serving topology: what runs where, and what is measured of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "replica topology")]
 pub struct Topology {
-    /// Its name. Two manifests of one name are two states of the same thing: applying one after
-    /// the other changes only what differs.
+    /// The name of what runs. Two manifests of one name are two states of the same thing: applying
+    /// one after the other changes only what differs.
     #[serde(rename = "topology")]
     pub name: TopologyName,
-    /// The machines.
+    /// The machines, each by a name of your own.
     pub nodes: BTreeMap<NodeName, NodeDeclaration>,
-    /// The vLLM builds, or simulated ones.
+    /// The vLLM builds that serve, or simulated ones, each by a name of your own.
     #[serde(default)]
     pub engines: BTreeMap<EngineName, EngineDeclaration>,
-    /// The models.
+    /// The models, each by the name that clients ask for.
     #[serde(default)]
     pub models: BTreeMap<ModelName, ModelDeclaration>,
-    /// The servers.
+    /// The servers: each an engine that serves a model on a node.
     #[serde(default)]
     pub instances: BTreeMap<InstanceName, InstanceDeclaration>,
-    /// The address that clients talk to.
+    /// The proxy before the instances: the one address that clients talk to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyDeclaration>,
-    /// What is measured once everything is ready, in this order.
+    /// The measurements to make once everything is ready, in this order.
     #[serde(default)]
     pub benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
 }

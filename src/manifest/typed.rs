@@ -4,26 +4,21 @@
 //! its place, and reading begins anew, until the whole of it was seen.
 
 use std::ops::Range;
-use std::rc::Rc;
 
-use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, Unexpected, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
+use super::access::{Entries, Items, Variant};
 use super::fault::{At, Fault};
 use super::marks::{Mark, Marks, place};
-use super::problem::Problem;
+use super::problem::{MOST_PROBLEMS, Problem};
 use super::scalar::{Meaning, Scalar};
 use super::stand_in::StandIn;
-use super::suggest::{listed, shown};
-use super::tree::{Entry, Node, Value};
+use super::suggest::listed;
+use super::tree::{Node, Value};
 use crate::resource::environment::AS_WRITTEN;
-
-/// After so many mistakes nobody reads on.
-const MOST_PROBLEMS: usize = 100;
 
 /// Reads a tree as a type. Every mistake is added to `problems` and marked; the value has stand-ins
 /// in the marked places. Nothing is returned where not even that helps.
@@ -57,14 +52,14 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// The way from the root to a value.
-struct Trail<'a> {
-    parent: Option<&'a Trail<'a>>,
-    step: &'a str,
-    key: Option<&'a Range<usize>>,
+pub(super) struct Trail<'a> {
+    pub(super) parent: Option<&'a Trail<'a>>,
+    pub(super) step: &'a str,
+    pub(super) key: Option<&'a Range<usize>>,
 }
 
 impl Trail<'_> {
-    fn path(&self) -> Vec<String> {
+    pub(super) fn path(&self) -> Vec<String> {
         let mut path = self.parent.map(Trail::path).unwrap_or_default();
         if self.parent.is_some() {
             path.push(self.step.to_owned());
@@ -78,15 +73,16 @@ fn wrong<'de, V: Visitor<'de>>(visitor: &V) -> Fault {
     Fault::invalid_type(Unexpected::Other(""), visitor as &dyn Expected)
 }
 
+/// A value that is read, and the way to it.
 #[derive(Clone, Copy)]
-struct Reader<'a> {
-    node: &'a Node,
-    trail: &'a Trail<'a>,
-    marks: &'a Marks,
+pub(super) struct Reader<'a> {
+    pub(super) node: &'a Node,
+    pub(super) trail: &'a Trail<'a>,
+    pub(super) marks: &'a Marks,
 }
 
 impl<'a> Reader<'a> {
-    fn here(&self) -> At {
+    pub(super) fn here(&self) -> At {
         let place = place(self.node, self.trail.key);
         At::of(
             self.node,
@@ -97,7 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a value that lies in this one, or its stand-in.
-    fn child<'de, S: DeserializeSeed<'de>>(
+    pub(super) fn child<'de, S: DeserializeSeed<'de>>(
         &self,
         seed: S,
         node: &Node,
@@ -244,176 +240,5 @@ impl Scalar {
             self.meaning,
             Meaning::Empty | Meaning::Null | Meaning::Bool(_)
         )
-    }
-}
-
-struct Items<'a> {
-    list: Reader<'a>,
-    rest: std::iter::Enumerate<std::slice::Iter<'a, Rc<Node>>>,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = Fault;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
-        let Some((index, item)) = self.rest.next() else {
-            return Ok(None);
-        };
-        self.list
-            .child(seed, item, &index.to_string(), None)
-            .map(Some)
-    }
-}
-
-struct Entries<'a> {
-    map: Reader<'a>,
-    all: &'a [Entry],
-    rest: std::slice::Iter<'a, Entry>,
-    value: Option<&'a Entry>,
-    missing: Vec<&'static str>,
-}
-
-impl<'a> Entries<'a> {
-    fn new(map: Reader<'a>, entries: &'a [Entry]) -> Self {
-        let missing = map.marks.missing(map.node);
-        Self {
-            map,
-            all: entries,
-            rest: entries.iter(),
-            value: None,
-            missing,
-        }
-    }
-
-    /// Says of a key that cannot be read whether it was misspelt, or is to be passed over.
-    fn unread(&self, entry: &Entry, fault: Fault) -> Fault {
-        let marks = self.map.marks;
-        let taken: Vec<&str> = self.all.iter().map(|entry| marks.key(entry)).collect();
-        let mark = match fault.meant(&entry.key, &taken) {
-            Some(word) => Mark::Renamed(entry.id, word),
-            None => Mark::Skipped(entry.id),
-        };
-        fault.at(|| {
-            let mut path = self.map.trail.path();
-            path.push(entry.key.clone());
-            At::of(&entry.value, mark, entry.span.clone(), path)
-        })
-    }
-}
-
-impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Fault;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
-        let marks = self.map.marks;
-        self.value = self.rest.find(|entry| !marks.is_skipped(entry));
-        let word = match self.value {
-            Some(entry) => marks.key(entry),
-            None => match self.missing.last() {
-                Some(field) => field,
-                None => return Ok(None),
-            },
-        };
-        let key: StrDeserializer<'_, Fault> = word.into_deserializer();
-        match (seed.deserialize(key), self.value) {
-            (Err(fault), Some(entry)) => Err(self.unread(entry, fault)),
-            (key, _) => key.map(Some),
-        }
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let Some(entry) = self.value else {
-            self.missing.pop();
-            return seed.deserialize(StandIn);
-        };
-        let step = self.map.marks.key(entry);
-        self.map.child(seed, &entry.value, step, Some(&entry.span))
-    }
-}
-
-struct Variant<'a> {
-    reader: Reader<'a>,
-    name: &'a str,
-    entry: Option<&'a Entry>,
-}
-
-impl<'a> Variant<'a> {
-    fn settings(&self) -> Result<&'a Entry, Fault> {
-        self.entry.ok_or_else(|| {
-            let name = shown(self.name);
-            Fault::variant(format!("`{name}` needs a value: write `{{{name}: …}}`"))
-        })
-    }
-}
-
-impl<'de> EnumAccess<'de> for Variant<'_> {
-    type Error = Fault;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
-        let name: StrDeserializer<'_, Fault> = self.name.into_deserializer();
-        let place = self.entry.map(|entry| entry.span.clone());
-        let variant = seed.deserialize(name).map_err(|fault| {
-            fault.at(|| {
-                let mut at = self.reader.here();
-                at.place = place.unwrap_or(at.place);
-                at
-            })
-        })?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'_> {
-    type Error = Fault;
-
-    fn unit_variant(self) -> Result<(), Fault> {
-        let Some(_) = self.entry else { return Ok(()) };
-        let name = shown(self.name);
-        Err(Fault::variant(format!(
-            "`{name}` takes no settings: write `{name}` alone"
-        )))
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        let entry = self.settings()?;
-        self.reader
-            .child(seed, &entry.value, &entry.key, Some(&entry.span))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
-        let entry = self.settings()?;
-        let reader = Reader {
-            node: &entry.value,
-            ..self.reader
-        };
-        reader.deserialize_any(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        let entry = self.settings()?;
-        let trail = Trail {
-            parent: Some(self.reader.trail),
-            step: &entry.key,
-            key: Some(&entry.span),
-        };
-        let reader = Reader {
-            node: &entry.value,
-            trail: &trail,
-            marks: self.reader.marks,
-        };
-        reader
-            .deserialize_struct("", fields, visitor)
-            .map_err(|fault| fault.at(|| reader.here()))
     }
 }

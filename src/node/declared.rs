@@ -14,9 +14,25 @@ pub struct NodeDeclaration {
     /// How it is reached: `user@host`, `user@host:port`, an alias of `~/.ssh/config`, or `local`
     /// for this machine.
     pub ssh: Reach,
-    /// Its addresses by network: `{lan: 192.168.1.76, fabric: 192.168.100.10}`.
+    /// Its addresses by network, as other nodes dial them:
+    /// `{lan: 192.168.1.76, fabric: 192.168.100.10}`. A node without any is dialled as SSH does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: BTreeMap<String, String>,
+}
+
+impl NodeDeclaration {
+    /// Returns the address on a network by which other nodes dial this one.
+    ///
+    /// A node of which no address is declared is dialled as SSH does, and this machine by its
+    /// loopback. Nothing is returned for a node whose addresses are all on other networks.
+    pub fn address(&self, network: &str) -> Option<&str> {
+        let declared = self.addresses.get(network).map(String::as_str);
+        declared.or(match &self.ssh {
+            Reach::Local => Some("127.0.0.1"),
+            Reach::Ssh { host, .. } if self.addresses.is_empty() => Some(host),
+            Reach::Ssh { .. } => None,
+        })
+    }
 }
 
 /// How a node is reached.

@@ -7,6 +7,7 @@ use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
 use crate::name::NodeName;
 use crate::node::{NodeDeclaration, Reach};
+use crate::resource::proxy::DEFAULT_REACH;
 
 /// There is a node, and where `instances` is written there is an instance.
 pub(super) fn some_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
@@ -121,7 +122,7 @@ pub(super) fn reached_by_the_network_of_the_proxy(seen: &Checker<'_>) -> Vec<Pro
         .iter()
         .filter(|(name, _)| *name == &proxy.node || hosts_an_instance(seen, name));
     serving
-        .filter(|(_, node)| node.ssh != Reach::Local && lacks(node, network))
+        .filter(|(_, node)| lacks(node, network))
         .filter_map(|(name, node)| unreached(seen, name, node, network))
         .collect()
 }
@@ -131,11 +132,12 @@ fn hosts_an_instance(seen: &Checker<'_>, node: &NodeName) -> bool {
     instances.any(|instance| instance.node == *node && instance.host.is_none())
 }
 
-/// Says whether a node has no address on a network. A node without any is reached as SSH does.
+/// Says whether the proxy has no address to dial. Where it names no network, a node without any
+/// address is dialled as SSH does.
 fn lacks(node: &NodeDeclaration, network: Option<&str>) -> bool {
     match network {
-        Some(network) => !node.addresses.contains_key(network),
-        None => !node.addresses.is_empty() && !node.addresses.contains_key("lan"),
+        Some(network) => node.ssh != Reach::Local && !node.addresses.contains_key(network),
+        None => node.address(DEFAULT_REACH).is_none(),
     }
 }
 
@@ -147,7 +149,7 @@ fn unreached(
 ) -> Option<Problem> {
     let reach = seen.place(&["proxy", "reach"])?;
     let has = node.addresses.keys().map(String::as_str);
-    let wanted = shown(network.unwrap_or("lan"));
+    let wanted = shown(network.unwrap_or(DEFAULT_REACH));
     let title = format!("node `{name}` has no `{wanted}` address");
     let problem = seen.report(&["nodes", name.as_str(), "addresses"], title)?;
     let Some(network) = network else {

@@ -6,7 +6,7 @@ use super::Checker;
 use crate::name::InstanceName;
 use crate::node::Reach;
 use crate::resource::instance::InstanceDeclaration;
-use crate::resource::proxy::ProxyDeclaration;
+use crate::resource::proxy::{DEFAULT_REACH, ProxyDeclaration};
 
 /// A proxy has a backend, and each only once.
 pub(super) fn has_backends(seen: &Checker<'_>) -> Vec<Problem> {
@@ -144,7 +144,7 @@ fn undialled(
                 .help("leave `host` out, or write an address of its node"),
         );
     }
-    let network = proxy.reach.as_deref().unwrap_or("lan");
+    let network = proxy.reach.as_deref().unwrap_or(DEFAULT_REACH);
     if node.ssh != Reach::Local || node.addresses.contains_key(network) {
         return None;
     }

