@@ -10,6 +10,6 @@ use crate::manifest;
 pub(super) struct Args {}
 
 pub(super) fn run(global: &Global, _: &Args) -> Result<Exit, Error> {
-    global.screen().document(&manifest::schema())?;
+    global.screen().result(&manifest::schema_text())?;
     Ok(Exit::Done)
 }

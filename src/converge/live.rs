@@ -4,9 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::execute::{Say, World};
 use crate::load::{self, Outcome};
-use crate::node::{self, Command, Fleet, Node, quote_path};
+use crate::node::{self, Fleet, Node};
 use crate::plan::{Effect, Failure, Step};
-use crate::proxy::control::{Reply, Request};
 
 /// The nodes of a topology, and what was measured of them.
 #[derive(Debug)]
@@ -63,25 +62,36 @@ impl World for Live {
             return self.measure(job, say).await;
         }
         let node = self.node(step)?;
-        let tell = |phase: &str, detail: &str| say.phase(phase, detail);
+        let tell: node::Progress<'_> = &|phase: &str, detail: &str| say.phase(phase, detail);
         match &step.effect {
             Effect::Upload { source, target, sha256 } => {
-                tell("uploading", "");
-                let sent = node.upload(source, target, sha256).await;
-                sent.map_err(|error| Failure::new(error.to_string()))?;
+                say.phase("uploading", "");
+                node.upload(source, target, sha256).await?;
                 Ok(String::new())
             }
-            Effect::Remove { paths } => remove(node, paths).await,
+            Effect::Remove { paths } => {
+                node::remove(node, paths).await?;
+                Ok(String::new())
+            }
             Effect::Start(launch) => {
-                tell("starting", "");
+                say.phase("starting", "");
                 let started = node::start(node, launch).await?;
                 Ok(format!("pid {}", started.pid))
             }
-            Effect::Stop(stop) => node::stop(node, stop, tell).await.map(|stopped| stopped.to_string()),
-            Effect::Await(ready) => node::ready(node, ready, tell).await.map(|ready| ready.to_string()),
-            Effect::Tell { program, folder, request, timeout, .. } => {
-                let reply = node::tell(node, program, folder, request, *timeout, tell).await?;
-                told(request, &reply)
+            Effect::Stop(stop) => Ok(ended(&node::stop(node, stop, tell).await?)),
+            Effect::Await(ready) => {
+                let ready = node::ready(node, ready, tell).await?;
+                Ok(format!("ready, pid {}", ready.pid))
+            }
+            Effect::Tell {
+                program,
+                folder,
+                request,
+                timeout,
+                ..
+            } => {
+                let told = node::tell(node, program, folder, request, *timeout, tell).await;
+                told.map(|_| String::new())
             }
             Effect::Measure(_) => Ok(String::new()),
         }
@@ -99,42 +109,12 @@ fn in_words(progress: load::Progress) -> (&'static str, String) {
     }
 }
 
-/// Removes files of ours, and the folders above them that are empty then.
-async fn remove(node: &Node, paths: &[String]) -> Result<String, Failure> {
-    // A pattern in the last part of a path is the shell's to expand.
-    let path = |path: &String| match path.split_once('*') {
-        Some((before, after)) => format!("{}*{after}", quote_path(before)),
-        None => quote_path(path),
-    };
-    let paths: Vec<_> = paths.iter().map(path).collect();
-    let script = format!(
-        "for path in {}; do\n  rm -rf -- \"$path\" || exit 1\n  folder=${{path%/*}}\n\
-         \x20 while [ \"${{folder##*/}}\" != replica ] && rmdir \"$folder\" 2>/dev/null; do folder=${{folder%/*}}; done\n\
-         done\nexit 0\n",
-        paths.join(" ")
-    );
-    let output = node.run(&Command::script(script)).await;
-    let output = output.map_err(|error| Failure::new(error.to_string()))?;
-    if output.success() {
-        Ok(String::new())
-    } else {
-        Err(Failure::new(format!("its files cannot be removed: {}", output.complaint())))
-    }
-}
-
-fn told(request: &Request, reply: &Reply) -> Result<String, Failure> {
-    match (reply, request) {
-        (Reply::Done(_), Request::Drain { backend }) => Ok(format!("{backend} drained")),
-        (Reply::Done(_), Request::Admit(backend)) => Ok(format!("{} serves", backend.name)),
-        (Reply::Done(status), _) => {
-            let generation = status.config.as_ref().map_or(0, |config| config.generation);
-            Ok(format!("serves configuration {generation}"))
-        }
-        (Reply::Refused { message }, _) => {
-            Err(Failure::new(format!("the proxy refused: {message}")))
-        }
-        (Reply::Waiting { what, .. }, _) => {
-            Err(Failure::new(format!("the proxy stopped answering while {what}")))
-        }
+/// Says what was ended, and whether it had to be killed.
+fn ended(stopped: &node::Stopped) -> String {
+    let pids: Vec<_> = stopped.ended.iter().map(|process| process.pid.to_string()).collect();
+    match (pids.is_empty(), stopped.killed()) {
+        (true, _) => String::new(),
+        (false, 0) => format!("stopped, pid {}", pids.join(", ")),
+        (false, killed) => format!("stopped, pid {} ({killed} killed)", pids.join(", ")),
     }
 }

@@ -11,10 +11,9 @@ use super::engine::Engine;
 use super::instance::{Instance, Parts};
 use super::model::Model;
 use super::program::{Binaries, Program};
-use super::proxy::Proxy;
+use super::proxy::{DEFAULT_REACH, Proxy};
 use crate::manifest::Topology;
 use crate::name::NodeName;
-use crate::node::Reach;
 
 /// The things of one topology, each after what it needs.
 pub struct Catalogue {
@@ -203,30 +202,11 @@ fn benchmarks(
         .collect()
 }
 
-/// Returns the address on which something of a node listens: the declared one, else the loopback
-/// of this machine, else the address by which the proxy reaches the node, else how SSH reaches it.
+/// Returns the address on which something of a node listens: the declared one, else the one by
+/// which the proxy reaches the node.
 fn listen_address(topology: &Topology, node: &NodeName, host: Option<&String>) -> String {
-    if let Some(host) = host {
-        return host.clone();
-    }
-    let Some(declared) = topology.nodes.get(node) else {
-        return String::new();
-    };
-    let reach = topology
-        .proxy
-        .as_ref()
-        .and_then(|proxy| proxy.reach.as_deref());
-    let by_reach = declared.addresses.get(reach.unwrap_or("lan"));
-    let only = || {
-        declared
-            .addresses
-            .values()
-            .next()
-            .filter(|_| declared.addresses.len() == 1)
-    };
-    match (by_reach.or_else(only), &declared.ssh) {
-        (Some(address), _) => address.clone(),
-        (None, Reach::Local) => "127.0.0.1".to_owned(),
-        (None, Reach::Ssh { host, .. }) => host.clone(),
-    }
+    let reach = topology.proxy.as_ref().and_then(|proxy| proxy.reach.as_deref());
+    let declared = topology.nodes.get(node);
+    let reached = || declared.and_then(|node| node.address(reach.unwrap_or(DEFAULT_REACH)));
+    host.map(String::as_str).or_else(reached).unwrap_or("127.0.0.1").to_owned()
 }

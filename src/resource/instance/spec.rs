@@ -40,9 +40,10 @@ impl Instance {
 
     /// Returns the arguments: the engine's, and over them the instance's own.
     pub(super) fn args(&self) -> BTreeMap<String, Value> {
-        let mut args = self.engine.args.clone();
-        args.extend(self.declared.args.clone());
-        args
+        // `max-num-seqs` and `max_num_seqs` are one argument.
+        let all = self.engine.args.iter().chain(&self.declared.args);
+        all.map(|(name, value)| (name.replace('-', "_"), value.clone()))
+            .collect()
     }
 
     /// Returns the environment: the engine's, and over it the instance's own.
