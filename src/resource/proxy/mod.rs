@@ -264,6 +264,8 @@ impl Proxy {
 
     fn launch(&self, mark: &Mark, seen: &Observation) -> Launch {
         let port = self.declared.port.to_string();
+        // Kept for a restart by a supervisor; one that we start anew is told everything anew.
+        let state = format!("proxy.{}.json", mark.generation);
         let words = [
             "proxy",
             "--host",
@@ -272,6 +274,8 @@ impl Proxy {
             &port,
             "--control",
             served::SOCKET,
+            "--state",
+            &state,
         ];
         Launch {
             address: self.address.clone(),
