@@ -3,6 +3,7 @@
 //! [`Node::connect`] reaches a node; [`Node::run`], [`Node::stream`], [`Node::hold`],
 //! [`Node::upload`], [`Node::dial`] and [`Node::http`] are all that can be done with it. A command
 //! is a POSIX shell script that travels on standard input; [`quote`] is the one place that quotes.
+//! [`perform`] has the verbs that a plan is made of.
 
 mod command;
 mod declared;
@@ -14,6 +15,7 @@ mod launch;
 mod lines;
 mod local;
 mod outcome;
+pub mod perform;
 mod running;
 mod ssh;
 mod transport;

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-fn here() -> Node {
+pub(super) fn here() -> Node {
     Node::Local(LocalNode::new(&"here".parse().unwrap()))
 }
 
 /// This machine as a node, with each shell that is installed.
-fn shells() -> Vec<Node> {
+pub(super) fn shells() -> Vec<Node> {
     ["/bin/sh", "/bin/dash", "/bin/bash"]
         .iter()
         .map(PathBuf::from)

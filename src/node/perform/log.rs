@@ -1,0 +1,156 @@
+//! What a log said: its last lines, and the cause of a death if one of them names it.
+
+use std::collections::VecDeque;
+
+use crate::node::LogSign;
+use crate::plan::Failure;
+
+/// As many lines as a failure shows.
+const SHOWN: usize = 20;
+
+/// The end of a log that is being read.
+#[derive(Debug)]
+pub(super) struct Tail {
+    lines: VecDeque<String>,
+    cause: Option<(String, Option<String>)>,
+    read: fn(&str) -> Option<LogSign>,
+}
+
+impl Tail {
+    pub(super) fn new(read: fn(&str) -> Option<LogSign>) -> Self {
+        Self {
+            lines: VecDeque::new(),
+            cause: None,
+            read,
+        }
+    }
+
+    /// Takes the next line, and returns the phase that it shows, if any.
+    pub(super) fn take(&mut self, line: &str) -> Option<String> {
+        let line = plain(line);
+        if line.trim().is_empty() {
+            return None;
+        }
+        let sign = (self.read)(&line);
+        if self.lines.len() == SHOWN {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+        match sign {
+            Some(LogSign::Phase(phase)) => return Some(phase),
+            Some(LogSign::Cause { message, hint }) => self.note(message, hint),
+            None => {}
+        }
+        None
+    }
+
+    /// Keeps the last cause; but one that says what to do is not replaced by one that does not.
+    fn note(&mut self, message: String, hint: Option<String>) {
+        let better = hint.is_some() || !matches!(self.cause, Some((_, Some(_))));
+        if better {
+            self.cause = Some((message, hint));
+        }
+    }
+
+    /// Returns a failure with the cause that the log names, or else with this one.
+    pub(super) fn failure(self, otherwise: String) -> Failure {
+        let (message, hint) = match self.cause {
+            Some((message, hint)) => (message, hint),
+            None => (otherwise, None),
+        };
+        Failure {
+            message,
+            log: self.lines.into(),
+            hint,
+        }
+    }
+}
+
+/// Removes what only a terminal understands: escape sequences and control characters.
+fn plain(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\t' => plain.push('\t'),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+fn skip_escape(chars: &mut std::str::Chars<'_>) {
+    match chars.next() {
+        // `ESC [ … letter`: colours and movements.
+        Some('[') => {
+            for c in chars.by_ref() {
+                if ('\u{40}'..='\u{7e}').contains(&c) {
+                    return;
+                }
+            }
+        }
+        // `ESC ] … BEL`: titles and links.
+        Some(']') => {
+            for c in chars.by_ref() {
+                if c == '\u{7}' || c == '\u{1b}' {
+                    return;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<LogSign> {
+        let (word, rest) = line.split_once(' ')?;
+        let hint = rest.split_once('!').map(|(_, hint)| hint.to_owned());
+        match word {
+            "phase" => Some(LogSign::Phase(rest.to_owned())),
+            "cause" => Some(LogSign::Cause {
+                message: rest.to_owned(),
+                hint,
+            }),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn twenty_plain_lines_are_kept() {
+        let mut tail = Tail::new(read);
+        for i in 0..30 {
+            tail.take(&format!("\u{1b}[0;36mline\u{1b}[0m {i}\u{7}"));
+            tail.take(" ");
+        }
+        let failure = tail.failure("it died".to_owned());
+        assert_eq!(failure.message, "it died");
+        assert_eq!(failure.log.len(), 20);
+        assert_eq!(failure.log[0], "line 10");
+    }
+
+    #[test]
+    fn the_cause_is_the_last_that_helps() {
+        let cases: [(&[&str], &str); 4] = [
+            (&["cause a", "cause b"], "b"),
+            (&["cause a!do", "cause b"], "a!do"),
+            (&["cause a", "cause b!do"], "b!do"),
+            (&["cause a!do", "cause b!do"], "b!do"),
+        ];
+        for (lines, want) in cases {
+            let mut tail = Tail::new(read);
+            for line in lines {
+                assert_eq!(tail.take(line), None);
+            }
+            assert_eq!(tail.failure(String::new()).message, want);
+        }
+        assert_eq!(
+            Tail::new(read).take("phase weights 3/4").unwrap(),
+            "weights 3/4"
+        );
+    }
+}

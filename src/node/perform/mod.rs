@@ -1,0 +1,40 @@
+//! The verbs of a node for the plan: start, stop, wait until ready, tell, remove.
+//!
+//! Each is one script in `script/`, run on the node, so that what must happen in one piece does not
+//! hang on a connection. All of them may be repeated: a start finds what runs already, a stop finds
+//! nothing left.
+
+mod log;
+mod ready;
+mod remove;
+mod start;
+mod stop;
+mod tell;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use ready::{ReadyIn, ready};
+pub use remove::remove;
+pub use start::{Started, start};
+pub use stop::{Ended, Stopped, stop};
+pub use tell::tell;
+
+use crate::plan::Failure;
+
+use super::outcome::NodeError;
+
+/// What hears how far a verb has come: a phase in one or two words, and the detail that changes.
+pub type Progress<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        let failure = Failure::new(error.to_string());
+        if error.is_connection_lost() {
+            failure.hinted("run the same again: it looks at the node anew before it does anything")
+        } else {
+            failure
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Saying something to a running process of ours, through its control socket.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::node::{Command, Line, Node, quote, quote_path};
+use crate::plan::Failure;
+use crate::proxy::control::{Reply, Request, Status};
+
+use super::Progress;
+
+/// The name of the socket in its folder. It is spoken to from there: a socket's path may not be
+/// longer than 107 bytes.
+const SOCKET: &str = "proxy.sock";
+
+/// Tells the proxy whose socket is in a folder, and waits until it is done.
+///
+/// # Errors
+///
+/// When it refuses, cannot be spoken to, or takes longer than it may.
+pub async fn tell(
+    node: &Node,
+    program: &str,
+    folder: &str,
+    request: &Request,
+    timeout: Option<Duration>,
+    progress: Progress<'_>,
+) -> Result<Status, Failure> {
+    let command = command(program, folder, request)?;
+    let telling = converse(node, &command, progress);
+    match timeout {
+        None => telling.await,
+        Some(limit) => tokio::time::timeout(limit, telling)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Failure::new(format!(
+                    "the proxy was not done within {:.0} s",
+                    limit.as_secs_f64()
+                )))
+            }),
+    }
+}
+
+fn command(program: &str, folder: &str, request: &Request) -> Result<Command, Failure> {
+    let request = serde_json::to_string(request)
+        .map_err(|error| Failure::new(format!("the request cannot be written: {error}")))?;
+    // `printf` is the shell's own: the request is in no process list.
+    Ok(Command::script(format!(
+        "cd -- {} || exit\nprintf '%s\\n' {} | {} proxy-control {SOCKET}",
+        quote_path(folder),
+        quote(&request),
+        quote_path(program)
+    )))
+}
+
+async fn converse(
+    node: &Node,
+    command: &Command,
+    progress: Progress<'_>,
+) -> Result<Status, Failure> {
+    let (sender, mut lines) = mpsc::channel(16);
+    let listening = async {
+        let mut talk = Vec::new();
+        while let Some(line) = lines.recv().await {
+            if let Some(verdict) = hear(line, &mut talk, progress) {
+                return Ok(verdict);
+            }
+        }
+        Err(talk)
+    };
+    let streaming = node.stream(command, sender);
+    tokio::pin!(listening, streaming);
+    let (status, heard) = tokio::select! {
+        heard = &mut listening => (None, heard),
+        status = &mut streaming => (Some(status), listening.await),
+    };
+    let talk = match heard {
+        Ok(verdict) => return verdict,
+        Err(talk) => talk,
+    };
+    let status = match status {
+        Some(status) => status?,
+        None => streaming.await?,
+    };
+    Err(Failure::new(format!("the proxy gave no answer ({status})")).logged(talk))
+}
+
+/// Reads one line of the answer, and returns the last word if it is that.
+fn hear(
+    line: Line,
+    talk: &mut Vec<String>,
+    progress: Progress<'_>,
+) -> Option<Result<Status, Failure>> {
+    let line = match line {
+        Line::Out(line) => line,
+        Line::Err(line) => {
+            talk.push(line);
+            return None;
+        }
+    };
+    match serde_json::from_str(&line) {
+        Ok(Reply::Waiting { what, in_flight }) => {
+            let detail = match in_flight {
+                0 => what,
+                1 => format!("{what}, 1 request in flight"),
+                many => format!("{what}, {many} requests in flight"),
+            };
+            progress("waiting", &detail);
+            None
+        }
+        Ok(Reply::Done(status)) => Some(Ok(status)),
+        Ok(Reply::Refused { message }) => {
+            Some(Err(Failure::new(format!("the proxy refuses: {message}"))))
+        }
+        Err(_) => {
+            talk.push(line);
+            None
+        }
+    }
+}

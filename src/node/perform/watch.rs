@@ -1,0 +1,127 @@
+//! What is seen of a process that is coming up: whether it lives, and who listens on its port.
+
+use crate::node::{Command, Ready, quote_path};
+
+/// Returns the script that watches a process.
+pub(super) fn command(ready: &Ready) -> Command {
+    let script = format!(
+        "r_log={}\n{}{}",
+        quote_path(&ready.log),
+        include_str!("../script/processes.sh"),
+        include_str!("../script/watch.sh")
+    );
+    Command::script(script)
+        .with("r_mark", &ready.mark)
+        .with("r_port", &ready.port.to_string())
+}
+
+/// What the script said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing yet, or nobody listens.
+    Quiet,
+    /// One socket listens, and a process of ours holds it.
+    Listening,
+    /// The process is dead.
+    Dead,
+    /// There is no such process.
+    Gone,
+}
+
+/// One reading of a line of the script.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The process has this id.
+    Leader(u32),
+    /// It stands so.
+    Seen(Seen),
+    /// Somebody else is on its port, in words.
+    Intruder(String),
+}
+
+/// Reads a line of the script.
+pub(super) fn read(line: &str, port: u16) -> Option<Sight> {
+    let mut words = line.split(' ');
+    match words.next()? {
+        "leader" => Some(Sight::Leader(words.next()?.parse().ok()?)),
+        "dead" => Some(Sight::Seen(Seen::Dead)),
+        "gone" => Some(Sight::Seen(Seen::Gone)),
+        "port" => {
+            let holders: Vec<_> = words.map(holder).collect();
+            Some(match &holders[..] {
+                [] => Sight::Seen(Seen::Quiet),
+                [Ok(())] => Sight::Seen(Seen::Listening),
+                [Err(other)] => {
+                    Sight::Intruder(format!("port {port} is held by {other}, which is not ours"))
+                }
+                all => Sight::Intruder(crowd(port, all)),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Reads `ours/PID` or `other/PID/UID/NAME`: who the other one is, in words.
+fn holder(word: &str) -> Result<(), String> {
+    let parts: Vec<_> = word.splitn(4, '/').collect();
+    match parts[..] {
+        ["ours", _] => Ok(()),
+        ["other", "-", uid, _] => Err(format!(
+            "a process of user {uid} that cannot be looked into"
+        )),
+        ["other", pid, uid, name] => Err(format!("pid {pid} ({name}, user {uid})")),
+        _ => Err("an unknown process".to_owned()),
+    }
+}
+
+fn crowd(port: u16, holders: &[Result<(), String>]) -> String {
+    let others: Vec<_> = holders
+        .iter()
+        .filter_map(|holder| holder.as_ref().err().cloned())
+        .collect();
+    if others.is_empty() {
+        return format!(
+            "{} sockets of its own listen on port {port}: requests would go to either",
+            holders.len()
+        );
+    }
+    format!(
+        "port {port} is shared with {}: requests would go to either",
+        others.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_read_for_what_it_means() {
+        let intruder = |words: &str| Some(Sight::Intruder(words.to_owned()));
+        let cases = [
+            ("leader 42", Some(Sight::Leader(42))),
+            ("port", Some(Sight::Seen(Seen::Quiet))),
+            ("port ours/42", Some(Sight::Seen(Seen::Listening))),
+            ("dead", Some(Sight::Seen(Seen::Dead))),
+            ("gone", Some(Sight::Seen(Seen::Gone))),
+            ("", None),
+            (
+                "port other/7/1000/python3",
+                intruder("port 80 is held by pid 7 (python3, user 1000), which is not ours"),
+            ),
+            (
+                "port ours/42 other/-/0/?",
+                intruder(
+                    "port 80 is shared with a process of user 0 that cannot be looked into: requests would go to either",
+                ),
+            ),
+            (
+                "port ours/42 ours/43",
+                intruder("2 sockets of its own listen on port 80: requests would go to either"),
+            ),
+        ];
+        for (line, want) in cases {
+            assert_eq!(read(line, 80), want, "{line}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+# In: r_mark, r_folder, r_log; r_begin, which becomes the process.
+# Out: `started PID START`, `running PID START`, `left PID`, or `failed STATUS` and the log's end.
+r_setsid=$(command -v setsid) || {
+  echo 'there is no setsid on this node (it is part of util-linux)' >&2
+  exit 1
+}
+r_left=
+for r_pid in $(r_marked "$r_mark" ''); do
+  r_stat "$r_pid" || continue
+  if [ "$r_session" = "$r_pid" ]; then
+    echo "running $r_pid $r_started"
+    exit 0
+  fi
+  r_left=$r_pid
+done
+if [ -n "$r_left" ]; then
+  echo "left $r_left"
+  exit 0
+fi
+mkdir -p -- "$r_folder" "$(dirname -- "$r_log")" && cd -- "$r_folder" && : >>"$r_log" || exit 1
+# `dash` cannot name a descriptor above 9. An SSH session has none; on this machine those stay open
+# that whoever ran us left open.
+(r_begin) </dev/null >>"$r_log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+r_pid=$!
+r_looks=0
+# First it is a shell, then setsid, then itself: only then is it known to have started.
+while [ "$r_looks" -lt 1000 ] && r_stat "$r_pid" && [ "$r_state" != Z ]; do
+  if [ "$r_session" = "$r_pid" ] && [ "$(r_comm "$r_pid")" != setsid ]; then
+    # Still there, or else what was read belongs to its end.
+    r_stat "$r_pid" && [ "$r_state" != Z ] || break
+    echo "started $r_pid $r_started"
+    exit 0
+  fi
+  r_looks=$((r_looks + 1))
+  sleep 0.01
+done
+wait "$r_pid"
+echo "failed $?"
+tail -n 20 -- "$r_log"

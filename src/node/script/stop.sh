@@ -1,0 +1,161 @@
+# In: r_prefix, the beginning of a mark; r_ports; r_ticks, the grace in fifths of a second.
+# Out, tab-separated: `ours PID NAME`, `waiting COUNT`, `killed PID NAME`, `stuck PID STATE NAME`,
+# `taken PORT PID UID NAME` (PID may be `-`), and at last `done`.
+#
+# A process is found by its mark, or by its session: the leader of ours carries the mark, and a
+# child that overwrote its environment is in its session still. A process is only ever signalled
+# after its start time was looked at once more.
+
+r_tab=$(printf '\t')
+r_sessions=' ' # ours, all of them
+r_single=' '   # marked processes in sessions of others: PID:START
+r_shown=' '
+r_asked=' '
+r_killed=' '
+r_stat $$ && r_own=$r_session
+
+# Tells whether everything in session $1 is ours: its leader is marked, or gone, or has overwritten
+# its environment. A leader with an environment but without the mark is somebody's shell.
+r_is_ours() {
+  case $1 in
+    0 | 1 | "$r_own") return 1 ;;
+  esac
+  [ -e "/proc/$1/stat" ] || return 0
+  r_is_marked "$1" "$r_prefix" '*' && return 0
+  case $(sed -n 's/^.*) \(.\) .*/\1/p' "/proc/$1/stat" 2>/dev/null) in
+    '' | Z | X) return 0 ;;
+  esac
+  [ -r "/proc/$1/environ" ] && ! grep -qsaE '(^|.)(PATH|HOME)=' "/proc/$1/environ"
+}
+
+# Learns of what carries the mark now.
+r_learn() {
+  for r_pid in $(r_marked "$r_prefix" '*'); do
+    r_stat "$r_pid" || continue
+    r_id="$r_pid:$r_started"
+    case $r_sessions in
+      *" $r_session "*) continue ;;
+    esac
+    if r_is_ours "$r_session"; then
+      r_sessions="$r_sessions$r_session "
+    else
+      r_single="$r_single$r_id "
+    fi
+  done
+}
+
+# Lists what lives of ours in r_living: PID:START:SESSION. A session that is empty is forgotten:
+# its number may be given to another.
+r_look() {
+  r_living=
+  r_kept=' '
+  for r_dir in /proc/[0-9]*; do
+    r_pid=${r_dir#/proc/}
+    r_stat "$r_pid" || continue
+    case $r_state in
+      Z | X) continue ;;
+    esac
+    case $r_sessions in
+      *" $r_session "*)
+        case $r_kept in
+          *" $r_session "*) ;;
+          *) r_kept="$r_kept$r_session " ;;
+        esac
+        ;;
+      *)
+        case $r_single in
+          *" $r_pid:$r_started "*) ;;
+          *) continue ;;
+        esac
+        ;;
+    esac
+    r_living="$r_living $r_pid:$r_started:$r_session"
+    case $r_shown in
+      *" $r_pid:$r_started "*) ;;
+      *)
+        r_shown="$r_shown$r_pid:$r_started "
+        echo "ours$r_tab$r_pid$r_tab$(r_comm "$r_pid")"
+        ;;
+    esac
+  done
+  r_sessions=$r_kept
+}
+
+# Sends signal $1 to process $2 if it still is the one that started at $3.
+r_signal() {
+  r_stat "$2" && [ "$r_started" = "$3" ] && kill "-$1" "$2" 2>/dev/null
+}
+
+# Asks the leaders to end, and those that have no leader any more; each once.
+r_ask() {
+  for r_item in $r_living; do
+    r_pid=${r_item%%:*}
+    r_rest=${r_item#*:}
+    r_leader=${r_item##*:}
+    case $r_asked in
+      *" $r_item "*) continue ;;
+    esac
+    case $r_sessions in
+      *" $r_leader "*)
+        case $r_living in
+          *" $r_leader:"*) [ "$r_pid" = "$r_leader" ] || continue ;;
+        esac
+        ;;
+    esac
+    r_asked="$r_asked$r_item "
+    r_signal TERM "$r_pid" "${r_rest%:*}"
+  done
+}
+
+r_kill() {
+  for r_item in $r_living; do
+    r_pid=${r_item%%:*}
+    r_rest=${r_item#*:}
+    r_name=$(r_comm "$r_pid")
+    r_signal KILL "$r_pid" "${r_rest%:*}"
+    case $r_killed in
+      *" $r_item "*) ;;
+      *)
+        r_killed="$r_killed$r_item "
+        echo "killed$r_tab$r_pid$r_tab$r_name"
+        ;;
+    esac
+  done
+}
+
+r_tick=0
+while r_learn && r_look && [ -n "$r_living" ] && [ "$r_tick" -le "$r_ticks" ]; do
+  r_ask
+  if [ $((r_tick % 5)) = 4 ]; then
+    set -- $r_living
+    echo "waiting$r_tab$#"
+  fi
+  r_tick=$((r_tick + 1))
+  sleep 0.2
+done
+
+r_tick=0
+while [ -n "$r_living" ] && [ "$r_tick" -lt 50 ]; do
+  r_kill
+  sleep 0.2
+  r_learn
+  r_look
+  r_tick=$((r_tick + 1))
+done
+for r_item in $r_living; do
+  r_stat "${r_item%%:*}" || continue
+  echo "stuck$r_tab${r_item%%:*}$r_tab$r_state$r_tab$(r_comm "${r_item%%:*}")"
+done
+
+for r_port in $r_ports; do
+  r_tick=0
+  while [ "$r_tick" -lt 10 ] && [ -n "$(r_listeners "$r_port")" ]; do
+    r_tick=$((r_tick + 1))
+    sleep 0.2
+  done
+  r_listeners "$r_port" | while read -r r_inode r_uid; do
+    r_pid=$(r_owner "$r_inode" "$(cd /proc && echo [0-9]*)")
+    echo "taken$r_tab$r_port$r_tab${r_pid:--}$r_tab$r_uid$r_tab$(r_comm "${r_pid:--}")"
+  done
+done
+echo done

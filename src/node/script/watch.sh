@@ -1,0 +1,75 @@
+# In: r_mark, r_port, r_log.
+# Out: `leader PID`, then each time that it changes `port` with what listens there: `ours/PID` or
+# `other/PID/UID/NAME` (PID may be `-`); at last `dead`, or `gone` where nothing carries the mark.
+# On the standard error: the log, as it grows.
+r_leader=
+for r_pid in $(r_marked "$r_mark" ''); do
+  if r_stat "$r_pid" && [ "$r_session" = "$r_pid" ] && [ "$r_state" != Z ]; then
+    r_leader=$r_pid
+    r_birth=$r_started
+  fi
+done
+r_offset=0
+
+# Prints what the log has grown by.
+r_show_log() {
+  r_size=$(($(wc -c <"$r_log"))) || return
+  [ "$r_size" -gt "$r_offset" ] || return
+  # Progress bars go back to the beginning of their line.
+  tail -c "+$((r_offset + 1))" -- "$r_log" | head -c "$((r_size - r_offset))" | tr '\r' '\n' >&2
+  r_offset=$r_size
+}
+
+r_is_alive() {
+  r_stat "$r_leader" && [ "$r_started" = "$r_birth" ] && [ "$r_state" != Z ]
+}
+
+# Prints the processes of the session.
+r_members() {
+  for r_dir in /proc/[0-9]*; do
+    r_stat "${r_dir#/proc/}" && [ "$r_session" = "$r_leader" ] && echo "${r_dir#/proc/}"
+  done
+}
+
+# Says who listens, given the sockets that do.
+r_name_listeners() {
+  printf port
+  while read -r r_inode r_uid; do
+    r_pid=$(r_owner "$r_inode" "$(r_members)")
+    if [ -n "$r_pid" ]; then
+      printf ' ours/%s' "$r_pid"
+    else
+      r_pid=$(r_owner "$r_inode" "$(cd /proc && echo [0-9]*)")
+      printf ' other/%s/%s/%s' "${r_pid:--}" "$r_uid" "$(r_comm "${r_pid:--}" | tr ' ' '_')"
+    fi
+  done
+  echo
+}
+
+if [ -z "$r_leader" ]; then
+  [ -e "$r_log" ] && r_show_log
+  echo gone
+  exit 0
+fi
+echo "leader $r_leader"
+r_known=none
+while :; do
+  # Looked at before the log is: what it wrote last is shown too.
+  r_alive=yes
+  r_is_alive || r_alive=
+  [ -e "$r_log" ] && r_show_log
+  if [ -z "$r_alive" ]; then
+    echo dead
+    exit 0
+  fi
+  r_sockets=$(r_listeners "$r_port")
+  if [ "$r_sockets" != "$r_known" ]; then
+    if [ -n "$r_sockets" ]; then
+      printf '%s\n' "$r_sockets" | r_name_listeners
+    else
+      echo port
+    fi
+    r_known=$r_sockets
+  fi
+  sleep 0.2
+done
