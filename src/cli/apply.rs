@@ -168,11 +168,20 @@ fn show(
         screen.result(&view)?;
     }
     let served = workspace.topology().proxy.is_some().then_some(requests);
-    screen.result(&apply::render(tally, served, applied.carried.took, screen.out()))?;
+    screen.result(&apply::render(
+        tally,
+        served,
+        applied.carried.took,
+        screen.out(),
+    ))?;
     let unexplained = applied.left.has_work() && tally.is_complete() && applied.carried.is_valid();
     if unexplained {
         screen.warning("it was all done, and what is seen is not yet what is declared:");
-        screen.say(&plan::render(&applied.left, &workspace.file(), screen.talk()));
+        screen.say(&plan::render(
+            &applied.left,
+            &workspace.file(),
+            screen.talk(),
+        ));
     }
     Ok(())
 }
@@ -184,7 +193,12 @@ fn exit(plan: &Plan, applied: &Applied) -> Exit {
     let is_blocked = |change: &crate::plan::Change| {
         change.action == Action::Blocked && change.reasons.iter().all(|r| r.code != "unreachable")
     };
-    let blocked = !unreachable && plan.changes.iter().chain(&applied.left.changes).any(is_blocked);
+    let blocked = !unreachable
+        && plan
+            .changes
+            .iter()
+            .chain(&applied.left.changes)
+            .any(is_blocked);
     let unmade = applied
         .left
         .changes

@@ -29,7 +29,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let all = catalogue.resources();
     let seen = workspace.look(&all).await;
     let plan = workspace.decide(&all, &seen);
-    if plan.changes.iter().any(|c| !c.is_measurement() && c.action != Action::Keep) {
+    if plan
+        .changes
+        .iter()
+        .any(|c| !c.is_measurement() && c.action != Action::Keep)
+    {
         return Err(Error::refused(
             "the nodes are not as the manifest declares: what would be measured is something else",
             format!("run `replica apply {}` first", workspace.file()),
@@ -42,7 +46,12 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         .map(|b| Arc::new(Asked(Arc::clone(b) as Arc<dyn Resource>)) as Arc<dyn Resource>)
         .collect();
     if asked.is_empty() {
-        let names: Vec<_> = workspace.topology().benchmarks.keys().map(ToString::to_string).collect();
+        let names: Vec<_> = workspace
+            .topology()
+            .benchmarks
+            .keys()
+            .map(ToString::to_string)
+            .collect();
         let hint = if names.is_empty() {
             "the manifest declares no benchmarks".to_owned()
         } else {
@@ -51,7 +60,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         return Err(Error::refused("there is no such benchmark", hint));
     }
     let carry = Carry::begin(&workspace, &screen);
-    let failed = carry.out(&crate::converge::decide(&asked, &seen), |_| true).await;
+    let failed = carry
+        .out(&crate::converge::decide(&asked, &seen), |_| true)
+        .await;
     let carried = carry.end().await;
     locks.release().await;
     if screen.is_json() {
@@ -96,7 +107,11 @@ impl Resource for Asked {
     }
 
     fn compare(&self, _: &Observation) -> Change {
-        Change::new(self.address(), Action::Create, vec![Reason::new("asked", "it was asked for")])
+        Change::new(
+            self.address(),
+            Action::Create,
+            vec![Reason::new("asked", "it was asked for")],
+        )
     }
 
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {

@@ -82,7 +82,9 @@ impl Carried {
 
     /// Returns each result as a table.
     pub(super) fn tables(&self) -> impl Iterator<Item = String> {
-        self.outcomes.iter().map(|outcome| measured::table(outcome, self.screen.out()))
+        self.outcomes
+            .iter()
+            .map(|outcome| measured::table(outcome, self.screen.out()))
     }
 }
 
@@ -101,12 +103,18 @@ async fn watch(interrupt: Interrupt, screen: Screen) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the second Ctrl-C leaves at once, on purpose")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the second Ctrl-C leaves at once, on purpose"
+)]
 fn leave() {
     std::process::exit(i32::from(Exit::Interrupted as u8));
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a run took is told to people alone")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a run took is told to people alone"
+)]
 fn now() -> Instant {
     Instant::now()
 }

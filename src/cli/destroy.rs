@@ -55,7 +55,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     Ok(if carried.interrupted {
         Exit::Interrupted
     } else if !tally.failed.is_empty() || left.has_work() {
-        if tally.applied.is_empty() { Exit::Failed } else { Exit::Partly }
+        if tally.applied.is_empty() {
+            Exit::Failed
+        } else {
+            Exit::Partly
+        }
     } else if !left.unreachable.is_empty() {
         Exit::Unreachable
     } else {

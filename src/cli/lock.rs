@@ -60,7 +60,11 @@ async fn take_one(node: &Node, topology: &str) -> Result<Held, Error> {
     match held.next_line().await.as_deref() {
         Some("held") => Ok(held),
         Some(line) => Err(refused(line.to_owned())),
-        None => Err(refused(held.complaint().unwrap_or("the lock did not answer").to_owned())),
+        None => Err(refused(
+            held.complaint()
+                .unwrap_or("the lock did not answer")
+                .to_owned(),
+        )),
     }
 }
 

@@ -33,7 +33,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let (file, wanted) = match args.what.as_slice() {
         [file, wanted] => (Some(PathBuf::from(file)), wanted),
         [wanted] => (None, wanted),
-        _ => return Err(Error::Usage("say what to show: `replica logs instance.a`".to_owned())),
+        _ => {
+            return Err(Error::Usage(
+                "say what to show: `replica logs instance.a`".to_owned(),
+            ));
+        }
     };
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
     let catalogue = workspace.catalogue();
@@ -42,7 +46,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let folder = Folder::of(workspace.topology().name.as_str());
     let mut logged: Vec<(Address, u64)> = Vec::new();
     for node in seen.nodes.keys() {
-        let Some(answers) = seen.of(node) else { continue };
+        let Some(answers) = seen.of(node) else {
+            continue;
+        };
         for (thing, generation) in Place::read(&folder, answers).logged() {
             let address = format!("{node}/{thing}").parse();
             logged.extend(address.ok().map(|address: Address| (address, generation)));
@@ -53,17 +59,29 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
             || address.name.as_ref() == Some(wanted)
     };
     let Some((address, generation)) = logged.iter().find(|(address, _)| matches(address)) else {
-        let known: Vec<_> = logged.iter().map(|(address, _)| address.to_string()).collect();
+        let known: Vec<_> = logged
+            .iter()
+            .map(|(address, _)| address.to_string())
+            .collect();
         let hint = if known.is_empty() {
             "nothing of this topology has a log yet".to_owned()
         } else {
             format!("there are logs of {}", list(&known))
         };
-        return Err(Error::refused(format!("there is no log of `{wanted}`"), hint));
+        return Err(Error::refused(
+            format!("there is no log of `{wanted}`"),
+            hint,
+        ));
     };
-    let node = address.node.as_ref().and_then(|node| workspace.fleet.node(node).ok());
+    let node = address
+        .node
+        .as_ref()
+        .and_then(|node| workspace.fleet.node(node).ok());
     let Some(node) = node else {
-        return Err(Error::refused(format!("{address} cannot be reached"), "try again later"));
+        return Err(Error::refused(
+            format!("{address} cannot be reached"),
+            "try again later",
+        ));
     };
     let follow = if args.follow { "-F" } else { "" };
     let log = quote_path(&folder.log(address, *generation));

@@ -43,7 +43,11 @@ fn conditions(outcome: &Outcome) -> Vec<String> {
 fn row(point: &load::Point) -> Row {
     let metrics = &point.summary.metrics;
     let p50 = |d: &Option<load::quantile::Distribution>| d.as_ref().map(|d| d.p50.value);
-    let p95 = metrics.ttft.as_ref().filter(|d| !d.p95.at_least).map(|d| d.p95.value);
+    let p95 = metrics
+        .ttft
+        .as_ref()
+        .filter(|d| !d.p95.at_least)
+        .map(|d| d.p95.value);
     Row {
         load: load_in_words(&point.load),
         ok: point.summary.counts.ok as u64,
@@ -114,6 +118,9 @@ fn anomaly(anomaly: &load::Anomaly) -> Option<Anomaly> {
 
 fn evidence(evidence: &serde_json::Value) -> Option<String> {
     let numbers = evidence.as_object()?;
-    let shown: Vec<_> = numbers.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let shown: Vec<_> = numbers
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
     (!shown.is_empty()).then(|| shown.join(", "))
 }

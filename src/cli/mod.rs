@@ -180,13 +180,21 @@ fn trace(cli: &Cli) {
 
 /// Terraform's users write `-auto-approve` and `-out=FILE`; clap wants two dashes.
 fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 5] = ["auto-approve", "detailed-exitcode", "destroy", "json", "no-bench"];
+    const LONG: [&str; 5] = [
+        "auto-approve",
+        "detailed-exitcode",
+        "destroy",
+        "json",
+        "no-bench",
+    ];
     words
         .into_iter()
-        .map(|word| match word.to_str().and_then(|text| text.strip_prefix('-')) {
-            Some(rest) if LONG.contains(&rest) => format!("--{rest}").into(),
-            _ => word,
-        })
+        .map(
+            |word| match word.to_str().and_then(|text| text.strip_prefix('-')) {
+                Some(rest) if LONG.contains(&rest) => format!("--{rest}").into(),
+                _ => word,
+            },
+        )
         .collect()
 }
 

@@ -25,11 +25,18 @@ pub(super) struct Args {
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let declared = if args.destroy { Vec::new() } else { workspace.catalogue().resources() };
+    let declared = if args.destroy {
+        Vec::new()
+    } else {
+        workspace.catalogue().resources()
+    };
     let seen = workspace.look(&declared).await;
     let plan = workspace.decide(&declared, &seen);
     if screen.is_json() {
-        screen.document(&PlanDocument::new(workspace.topology().name.as_str(), &plan))?;
+        screen.document(&PlanDocument::new(
+            workspace.topology().name.as_str(),
+            &plan,
+        ))?;
     } else {
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }

@@ -58,7 +58,12 @@ pub(super) async fn control(args: &ControlArgs) -> Result<Exit, Error> {
     let relayed = match args.timeout.map(Duration::try_from_secs_f64) {
         Some(Ok(limit)) => match tokio::time::timeout(limit, relayed).await {
             Ok(relayed) => relayed,
-            Err(_) => return Err(Error::refused("the proxy did not answer in time", "look at its log")),
+            Err(_) => {
+                return Err(Error::refused(
+                    "the proxy did not answer in time",
+                    "look at its log",
+                ));
+            }
         },
         _ => relayed.await,
     };

@@ -51,7 +51,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     }
     let is_ready = report.instances.values().all(|i| i.ready)
         && report.proxy.as_ref().is_none_or(|proxy| proxy.ready);
-    let is_made = plan.changes.iter().all(|c| c.is_measurement() || !c.action.acts());
+    let is_made = plan
+        .changes
+        .iter()
+        .all(|c| c.is_measurement() || !c.action.acts());
     report.converged = is_ready && is_made && plan.unreachable.is_empty();
     let name = workspace.topology().name.as_str();
     if screen.is_json() {
@@ -59,11 +62,13 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     } else {
         screen.result(&render(&report, name, screen.out()))?;
     }
-    Ok(match (&plan.unreachable[..], args.exit_code && !report.converged) {
-        ([_, ..], _) => Exit::Unreachable,
-        ([], true) => Exit::Pending,
-        ([], false) => Exit::Done,
-    })
+    Ok(
+        match (&plan.unreachable[..], args.exit_code && !report.converged) {
+            ([_, ..], _) => Exit::Unreachable,
+            ([], true) => Exit::Pending,
+            ([], false) => Exit::Done,
+        },
+    )
 }
 
 fn nodes(seen: &Observation) -> std::collections::BTreeMap<String, NodeStatus> {
@@ -93,7 +98,9 @@ async fn instance_status(
         port: instance.port().get(),
         pid: instance.leader(seen).map(|leader| leader.pid),
         ready: trouble.is_none(),
-        url: mark.is_some().then(|| format!("http://{}", instance.authority())),
+        url: mark
+            .is_some()
+            .then(|| format!("http://{}", instance.authority())),
         note: planned(plan, instance.as_ref()).or(trouble),
     }
 }
@@ -102,7 +109,10 @@ async fn instance_status(
 async fn trouble(workspace: &Workspace, instance: &Instance, nonce: &str) -> Option<String> {
     let node = workspace.fleet.node(instance.node()).ok()?;
     let mut request = HttpRequest::get("/v1/models");
-    if let Some(key) = instance.api_key_env().and_then(|name| std::env::var(name).ok()) {
+    if let Some(key) = instance
+        .api_key_env()
+        .and_then(|name| std::env::var(name).ok())
+    {
         request = request.header("authorization", format!("Bearer {key}"));
     }
     let port = instance.port().get();
@@ -132,7 +142,9 @@ fn proxy_status(proxy: &Arc<Proxy>, seen: &Observation, plan: &Plan) -> ProxySta
         ready: !ready.is_empty(),
         url: leader.map(|_| format!("http://{}", proxy.authority())),
         policy: proxy.policy(),
-        generation: status.and_then(|status| status.config).map(|config| config.generation),
+        generation: status
+            .and_then(|status| status.config)
+            .map(|config| config.generation),
         backends: ready,
         note: planned(plan, proxy.as_ref()),
     }
@@ -140,7 +152,14 @@ fn proxy_status(proxy: &Arc<Proxy>, seen: &Observation, plan: &Plan) -> ProxySta
 
 /// Returns in words what is planned for a thing, if anything is.
 fn planned(plan: &Plan, thing: &dyn Resource) -> Option<String> {
-    let change = plan.changes.iter().find(|c| c.address == *thing.address())?;
-    let reasons: Vec<_> = change.reasons.iter().map(|reason| reason.text.as_str()).collect();
+    let change = plan
+        .changes
+        .iter()
+        .find(|c| c.address == *thing.address())?;
+    let reasons: Vec<_> = change
+        .reasons
+        .iter()
+        .map(|reason| reason.text.as_str())
+        .collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }

@@ -36,6 +36,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| count(n, what))
         .collect();
-    screen.result(&format!("{} is valid: {}.\n", manifest.path.display(), list(&things)))?;
+    screen.result(&format!(
+        "{} is valid: {}.\n",
+        manifest.path.display(),
+        list(&things)
+    ))?;
     Ok(Exit::Done)
 }

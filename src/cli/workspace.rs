@@ -1,6 +1,6 @@
 //! What most commands begin with: the manifest, the nodes, and a look at them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Global;
@@ -68,10 +68,6 @@ impl Workspace {
         self.manifest.path.display().to_string()
     }
 
-    pub(super) fn results(&self) -> &PathBuf {
-        &self.paths.results
-    }
-
     /// Returns the things that the manifest declares, with the results that there are by now.
     pub(super) fn catalogue(&self) -> Catalogue {
         Catalogue::new(self.topology(), &self.binaries, &self.paths)
@@ -93,7 +89,11 @@ impl Workspace {
         let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
         let leftovers = Leftover::find(self.topology().name.as_str(), seen, &addresses);
         let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
-        resources.extend(leftovers.into_iter().map(|l| Arc::new(l) as Arc<dyn Resource>));
+        resources.extend(
+            leftovers
+                .into_iter()
+                .map(|l| Arc::new(l) as Arc<dyn Resource>),
+        );
         resources.extend(declared.iter().cloned());
         let mut plan = decide(&resources, seen);
         plan.foreign = foreign(seen);

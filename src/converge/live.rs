@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::execute::{Say, World};
 use crate::load::{self, Outcome};
-use crate::node::{self, Fleet, Node};
+use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Step};
 
 /// The nodes of a topology, and what was measured of them.
@@ -35,7 +35,9 @@ impl Live {
             _ => &step.address,
         };
         let Some(name) = &address.node else {
-            return Err(Failure::new("this is a bug in replica: the step has no node"));
+            return Err(Failure::new(
+                "this is a bug in replica: the step has no node",
+            ));
         };
         self.fleet.node(name).map_err(Failure::new)
     }
@@ -46,12 +48,18 @@ impl Live {
             say.phase(phase, detail);
         })
         .await?;
-        let said = match (outcome.valid, load::Headline::of(&outcome.result).output_tps) {
+        let said = match (
+            outcome.valid,
+            load::Headline::of(&outcome.result).output_tps,
+        ) {
             (true, Some(tps)) => format!("{tps:.1} tok/s"),
             (true, None) => "measured".to_owned(),
             (false, _) => "the result cannot be believed".to_owned(),
         };
-        self.measured.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+        self.measured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(outcome);
         Ok(said)
     }
 }
@@ -62,25 +70,29 @@ impl World for Live {
             return self.measure(job, say).await;
         }
         let node = self.node(step)?;
-        let tell: node::Progress<'_> = &|phase: &str, detail: &str| say.phase(phase, detail);
+        let tell: perform::Progress<'_> = &|phase: &str, detail: &str| say.phase(phase, detail);
         match &step.effect {
-            Effect::Upload { source, target, sha256 } => {
+            Effect::Upload {
+                source,
+                target,
+                sha256,
+            } => {
                 say.phase("uploading", "");
                 node.upload(source, target, sha256).await?;
                 Ok(String::new())
             }
             Effect::Remove { paths } => {
-                node::remove(node, paths).await?;
+                perform::remove(node, paths).await?;
                 Ok(String::new())
             }
             Effect::Start(launch) => {
                 say.phase("starting", "");
-                let started = node::start(node, launch).await?;
+                let started = perform::start(node, launch).await?;
                 Ok(format!("pid {}", started.pid))
             }
-            Effect::Stop(stop) => Ok(ended(&node::stop(node, stop, tell).await?)),
+            Effect::Stop(stop) => Ok(ended(&perform::stop(node, stop, tell).await?)),
             Effect::Await(ready) => {
-                let ready = node::ready(node, ready, tell).await?;
+                let ready = perform::ready(node, ready, tell).await?;
                 Ok(format!("ready, pid {}", ready.pid))
             }
             Effect::Tell {
@@ -90,7 +102,7 @@ impl World for Live {
                 timeout,
                 ..
             } => {
-                let told = node::tell(node, program, folder, request, *timeout, tell).await;
+                let told = perform::tell(node, program, folder, request, *timeout, tell).await;
                 told.map(|_| String::new())
             }
             Effect::Measure(_) => Ok(String::new()),
@@ -99,8 +111,14 @@ impl World for Live {
 }
 
 fn in_words(progress: load::Progress) -> (&'static str, String) {
-    let load::Progress { done, of, failed, .. } = progress;
-    let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    let load::Progress {
+        done, of, failed, ..
+    } = progress;
+    let failures = if failed > 0 {
+        format!(", {failed} failed")
+    } else {
+        String::new()
+    };
     match progress.phase {
         load::Phase::Verifying => ("verifying", String::new()),
         load::Phase::Warming => ("warming", format!("{done}/{of}{failures}")),
@@ -110,8 +128,12 @@ fn in_words(progress: load::Progress) -> (&'static str, String) {
 }
 
 /// Says what was ended, and whether it had to be killed.
-fn ended(stopped: &node::Stopped) -> String {
-    let pids: Vec<_> = stopped.ended.iter().map(|process| process.pid.to_string()).collect();
+fn ended(stopped: &perform::Stopped) -> String {
+    let pids: Vec<_> = stopped
+        .ended
+        .iter()
+        .map(|process| process.pid.to_string())
+        .collect();
     match (pids.is_empty(), stopped.killed()) {
         (true, _) => String::new(),
         (false, 0) => format!("stopped, pid {}", pids.join(", ")),

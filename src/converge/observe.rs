@@ -53,7 +53,10 @@ async fn ask(
 ) -> Result<Answers, String> {
     let node = fleet.node(name)?;
     let script = script(questions.values());
-    let output = node.run(&Command::script(script)).await.map_err(|error| error.to_string())?;
+    let output = node
+        .run(&Command::script(script))
+        .await
+        .map_err(|error| error.to_string())?;
     read(questions.keys(), &output.text())
         .ok_or_else(|| format!("its answer was cut short: {}", output.complaint()))
 }
@@ -63,7 +66,10 @@ async fn ask(
 fn script<'a>(questions: impl Iterator<Item = &'a String>) -> String {
     let mut script = String::from("LC_ALL=C; export LC_ALL\nanswers=$(\n");
     for (i, question) in questions.enumerate() {
-        let _ = write!(script, "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\necho '</answer {i}>'\n");
+        let _ = write!(
+            script,
+            "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\necho '</answer {i}>'\n"
+        );
     }
     script.push_str(")\nprintf '%s\\n' \"$answers\"\n");
     script
@@ -94,17 +100,31 @@ mod tests {
         let answers = read(ids.iter(), text).unwrap();
         assert_eq!(answers.to("one"), "a\nb\n");
         assert_eq!(answers.to("two"), "");
-        assert!(read(ids.iter(), &text[..30]).is_none(), "half an answer is none");
+        assert!(
+            read(ids.iter(), &text[..30]).is_none(),
+            "half an answer is none"
+        );
     }
 
     #[test]
     fn the_script_is_one_that_a_shell_runs() {
-        let questions = ["echo a; exit 3".to_owned(), "cat; printf 'no end'".to_owned()];
+        let questions = [
+            "echo a; exit 3".to_owned(),
+            "cat; printf 'no end'".to_owned(),
+        ];
         let script = script(questions.iter());
-        let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+        let output = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .output()
+            .unwrap();
         let ids = ["x".to_owned(), "y".to_owned()];
         let answers = read(ids.iter(), &String::from_utf8_lossy(&output.stdout)).unwrap();
-        assert_eq!(answers.to("x"), "a\n", "an exit ends its own question alone");
+        assert_eq!(
+            answers.to("x"),
+            "a\n",
+            "an exit ends its own question alone"
+        );
         assert_eq!(answers.to("y"), "no end");
     }
 }

@@ -205,8 +205,14 @@ fn benchmarks(
 /// Returns the address on which something of a node listens: the declared one, else the one by
 /// which the proxy reaches the node.
 fn listen_address(topology: &Topology, node: &NodeName, host: Option<&String>) -> String {
-    let reach = topology.proxy.as_ref().and_then(|proxy| proxy.reach.as_deref());
+    let reach = topology
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.reach.as_deref());
     let declared = topology.nodes.get(node);
     let reached = || declared.and_then(|node| node.address(reach.unwrap_or(DEFAULT_REACH)));
-    host.map(String::as_str).or_else(reached).unwrap_or("127.0.0.1").to_owned()
+    host.map(String::as_str)
+        .or_else(reached)
+        .unwrap_or("127.0.0.1")
+        .to_owned()
 }

@@ -73,7 +73,7 @@ impl Leftover {
         addresses.retain(|address| !declared.contains(address));
         let mut found: Vec<_> = addresses
             .into_iter()
-            .map(|address| Self::of(topology, &folder, &table, address))
+            .map(|address| Self::of(topology, &folder, &table, &place, address))
             .collect();
         let program = Address::on(node, super::program::KIND, None);
         let has_program = place.files.keys().any(|name| name.starts_with("bin/"));
@@ -91,7 +91,13 @@ impl Leftover {
         found
     }
 
-    fn of(topology: &str, folder: &Folder, table: &ProcessTable, address: Address) -> Self {
+    fn of(
+        topology: &str,
+        folder: &Folder,
+        table: &ProcessTable,
+        place: &Place,
+        address: Address,
+    ) -> Self {
         let sessions = table.of(topology, &address);
         let pids: Vec<_> = sessions
             .iter()
@@ -110,7 +116,10 @@ impl Leftover {
             },
             ports: sessions.iter().filter_map(port).collect(),
             runs: !pids.is_empty(),
-            paths: vec![folder.logs(&address)],
+            paths: place
+                .logs_of(&address)
+                .map(|log| folder.file(log))
+                .collect(),
             follows: Vec::new(),
             address,
         }
@@ -145,11 +154,9 @@ impl Resource for Leftover {
         let remove = Effect::Remove {
             paths: self.paths.clone(),
         };
-        self.runs
-            .then_some(stop)
-            .into_iter()
-            .chain([remove])
-            .collect()
+        let stop = self.runs.then_some(stop);
+        let remove = (!self.paths.is_empty()).then_some(remove);
+        stop.into_iter().chain(remove).collect()
     }
 }
 

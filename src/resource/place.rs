@@ -36,11 +36,6 @@ impl Folder {
         self.file(&format!("log/{}.{generation}.log", address.local()))
     }
 
-    /// Returns a pattern of the shell for all logs of a thing.
-    pub fn logs(&self, address: &Address) -> String {
-        self.file(&format!("log/{}.*.log", address.local()))
-    }
-
     /// Returns the question that a [`Place`] is read from.
     pub fn question(&self) -> Question {
         Question::new(
@@ -94,26 +89,34 @@ impl Place {
     pub fn logged(&self) -> BTreeMap<String, u64> {
         let mut logged = BTreeMap::new();
         for name in self.files.keys() {
-            let Some((thing, generation)) = name
-                .strip_prefix("log/")
-                .and_then(|name| name.strip_suffix(".log"))
-                .and_then(|name| name.rsplit_once('.'))
-            else {
-                continue;
-            };
-            let Ok(generation) = generation.parse::<u64>() else {
-                continue;
-            };
-            let newest = logged.entry(thing.to_owned()).or_insert(0);
-            *newest = generation.max(*newest);
+            if let Some((thing, generation)) = read_log_name(name) {
+                let newest = logged.entry(thing.to_owned()).or_insert(0);
+                *newest = generation.max(*newest);
+            }
         }
         logged
+    }
+
+    /// Returns the logs of a thing, by their path in the folder.
+    pub fn logs_of(&self, address: &Address) -> impl Iterator<Item = &str> {
+        let local = address.local();
+        self.files
+            .keys()
+            .map(String::as_str)
+            .filter(move |name| read_log_name(name).is_some_and(|(thing, _)| thing == local))
     }
 
     /// Returns the newest generation of a thing that has left a log here; 0 where none has.
     pub fn last_generation(&self, address: &Address) -> u64 {
         self.logged().get(&address.local()).copied().unwrap_or(0)
     }
+}
+
+/// Reads `log/<thing>.<generation>.log`.
+fn read_log_name(name: &str) -> Option<(&str, u64)> {
+    let name = name.strip_prefix("log/")?.strip_suffix(".log")?;
+    let (thing, generation) = name.rsplit_once('.')?;
+    Some((thing, generation.parse().ok()?))
 }
 
 #[cfg(test)]

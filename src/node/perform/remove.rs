@@ -3,7 +3,8 @@
 use crate::node::{Command, Node, quote_path};
 use crate::plan::Failure;
 
-/// Removes paths of a node, folders with what is in them. What is not there is removed already.
+/// Removes paths of a node, folders with what is in them, and then the folders above that are
+/// empty, up to the one called `replica`. What is not there is removed already.
 ///
 /// # Errors
 ///
@@ -15,7 +16,11 @@ pub async fn remove(node: &Node, paths: &[String]) -> Result<(), Failure> {
         )));
     }
     let words: Vec<_> = paths.iter().map(|path| quote_path(path)).collect();
-    let script = format!("rm -rf -- {}", words.join(" "));
+    let script = format!(
+        "set -- {}\n{}",
+        words.join(" "),
+        include_str!("../script/remove.sh")
+    );
     let output = node.run(&Command::script(script)).await?;
     if output.success() {
         Ok(())

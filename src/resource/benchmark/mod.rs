@@ -194,4 +194,9 @@ impl Resource for Benchmark {
             Vec::new()
         }
     }
+
+    fn exclusive(&self) -> Option<String> {
+        // Two measurements at once would measure each other.
+        Some("measuring".to_owned())
+    }
 }

@@ -101,7 +101,9 @@ impl Instance {
     pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
         let table = ProcessTable::read(seen.of(&self.node)?);
         let sessions = table.of(self.topology.as_str(), &self.address);
-        sessions.iter().find_map(|session| session.leader().cloned())
+        sessions
+            .iter()
+            .find_map(|session| session.leader().cloned())
     }
 
     /// Returns `host:port`, by which others reach it.
