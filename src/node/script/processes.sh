@@ -39,6 +39,23 @@ r_marked() {
   done
 }
 
+# Finds the process that leads its session and has the mark $1: r_leader, and r_birth, when it
+# started. A child that leads a session of its own has the mark too; it is younger.
+r_find_leader() {
+  r_leader=
+  for r_pid in $(r_marked "$1" ''); do
+    r_stat "$r_pid" && [ "$r_session" = "$r_pid" ] || continue
+    case $r_state in
+      Z | X) continue ;;
+    esac
+    if [ -z "$r_leader" ] || [ "$r_started" -lt "$r_birth" ]; then
+      r_leader=$r_pid
+      r_birth=$r_started
+    fi
+  done
+  [ -n "$r_leader" ]
+}
+
 # Prints inode and user of each socket that listens on port $1.
 r_listeners() {
   cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |

@@ -4,19 +4,15 @@ r_setsid=$(command -v setsid) || {
   echo 'there is no setsid on this node (it is part of util-linux)' >&2
   exit 1
 }
-r_left=
-for r_pid in $(r_marked "$r_mark" ''); do
-  r_stat "$r_pid" || continue
-  if [ "$r_session" = "$r_pid" ]; then
-    echo "running $r_pid $r_started"
-    exit 0
-  fi
-  r_left=$r_pid
-done
-if [ -n "$r_left" ]; then
-  echo "left $r_left"
+if r_find_leader "$r_mark"; then
+  echo "running $r_leader $r_birth"
   exit 0
 fi
+for r_pid in $(r_marked "$r_mark" ''); do
+  r_stat "$r_pid" || continue
+  echo "left $r_pid"
+  exit 0
+done
 mkdir -p -- "$r_folder" "$(dirname -- "$r_log")" && cd -- "$r_folder" && : >>"$r_log" || exit 1
 # `dash` cannot name a descriptor above 9. An SSH session has none; on this machine those stay open
 # that whoever ran us left open.

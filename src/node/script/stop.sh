@@ -7,6 +7,8 @@
 # after its start time was looked at once more.
 
 r_tab=$(printf '\t')
+r_newline='
+'
 r_sessions=' ' # ours, all of them
 r_single=' '   # marked processes in sessions of others: PID:START
 r_shown=' '
@@ -18,23 +20,27 @@ r_stat $$ && r_own=$r_session
 # its environment. A leader with an environment but without the mark is somebody's shell.
 r_is_ours() {
   case $1 in
-    0 | 1 | "$r_own") return 1 ;;
+    0 | 1) return 1 ;;
   esac
   [ -e "/proc/$1/stat" ] || return 0
   r_is_marked "$1" "$r_prefix" '*' && return 0
   case $(sed -n 's/^.*) \(.\) .*/\1/p' "/proc/$1/stat" 2>/dev/null) in
     '' | Z | X) return 0 ;;
   esac
-  [ -r "/proc/$1/environ" ] && ! grep -qsaE '(^|.)(PATH|HOME)=' "/proc/$1/environ"
+  r_text=$(tr '\0' '\n' 2>/dev/null <"/proc/$1/environ") || return 1
+  case $r_newline$r_text in
+    *"${r_newline}PATH="* | *"${r_newline}HOME="*) return 1 ;;
+  esac
+  return 0
 }
 
-# Learns of what carries the mark now.
+# Learns of what carries the mark now; never of what runs this script.
 r_learn() {
   for r_pid in $(r_marked "$r_prefix" '*'); do
-    r_stat "$r_pid" || continue
+    r_stat "$r_pid" && [ "$r_session" != "$r_own" ] || continue
     r_id="$r_pid:$r_started"
-    case $r_sessions in
-      *" $r_session "*) continue ;;
+    case "$r_sessions|$r_single" in
+      *" $r_session "*"|"* | *"|"*" $r_id "*) continue ;;
     esac
     if r_is_ours "$r_session"; then
       r_sessions="$r_sessions$r_session "

@@ -2,13 +2,6 @@
 # Out: `leader PID`, then each time that it changes `port` with what listens there: `ours/PID` or
 # `other/PID/UID/NAME` (PID may be `-`); at last `dead`, or `gone` where nothing carries the mark.
 # On the standard error: the log, as it grows.
-r_leader=
-for r_pid in $(r_marked "$r_mark" ''); do
-  if r_stat "$r_pid" && [ "$r_session" = "$r_pid" ] && [ "$r_state" != Z ]; then
-    r_leader=$r_pid
-    r_birth=$r_started
-  fi
-done
 r_offset=0
 
 # Prints what the log has grown by.
@@ -46,7 +39,7 @@ r_name_listeners() {
   echo
 }
 
-if [ -z "$r_leader" ]; then
+if ! r_find_leader "$r_mark"; then
   [ -e "$r_log" ] && r_show_log
   echo gone
   exit 0

@@ -38,6 +38,9 @@ pub struct ConnectOptions {
     pub ssh_config: Option<PathBuf>,
     /// How long connecting, and then the handshake, may take; `ConnectTimeout` outweighs it.
     pub connect_timeout: Duration,
+    /// How long a connection may be silent before it is asked whether it lives; after three such
+    /// questions without an answer it is lost.
+    pub keepalive: Duration,
     /// The connections to jump hosts.
     pub bastions: Bastions,
 }
@@ -47,6 +50,7 @@ impl Default for ConnectOptions {
         Self {
             ssh_config: None,
             connect_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(5),
             bastions: Bastions::default(),
         }
     }
@@ -183,7 +187,7 @@ async fn establish(
     let check = Arc::new(HostCheck::new(target, settings, via.is_none()));
     let config = Arc::new(client::Config {
         nodelay: true,
-        keepalive_interval: Some(Duration::from_secs(5)),
+        keepalive_interval: Some(options.keepalive),
         keepalive_max: 3,
         preferred: check.preferred(),
         ..client::Config::default()

@@ -1,0 +1,213 @@
+//! The verbs against this machine, with each of its shells, and small programs of the test's own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command as Program, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::node::tests::{gone, here, shells};
+use crate::node::{Check, Launch, LogSign, Node, Ready, Stop, quote};
+use crate::plan::{Address, Failure};
+use crate::proxy::control::{Request, Status};
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One thing of a test: its folder, and a mark that no other test has.
+struct Thing {
+    folder: TempDir,
+    prefix: String,
+    port: u16,
+}
+
+impl Drop for Thing {
+    /// Ends what a failed test leaves behind.
+    fn drop(&mut self) {
+        for pid in self.marked() {
+            let _ = Program::new("kill").args(["-KILL", &pid]).status();
+        }
+    }
+}
+
+impl Thing {
+    fn new() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        Self {
+            folder: TempDir::new().unwrap(),
+            prefix: format!("v1:test-{:016x}:instance/a:", fastrand::u64(..)),
+            port,
+        }
+    }
+
+    fn mark(&self) -> String {
+        format!("{}1:abc", self.prefix)
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn launch(&self, argv: &[&str]) -> Launch {
+        Launch {
+            address: address(),
+            mark: self.mark(),
+            spec: "{\"kind\": \"it's\"}".to_owned(),
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
+            folder: self.at("a folder"),
+            log: self.at("logs/a.log"),
+        }
+    }
+
+    fn stop(&self, grace: Duration) -> Stop {
+        Stop {
+            address: address(),
+            mark_prefix: self.prefix.clone(),
+            ports: vec![self.port],
+            grace,
+        }
+    }
+
+    fn ready(&self) -> Ready {
+        let check = |shows, path: &str, contains: Option<&str>| Check {
+            shows,
+            path: path.to_owned(),
+            body: None,
+            api_key_env: None,
+            contains: contains.map(str::to_owned),
+        };
+        Ready {
+            address: address(),
+            mark: self.mark(),
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            log: self.at("logs/a.log"),
+            checks: vec![
+                check("the health check", "/health", None),
+                check("its name among the models", "/v1/models", Some("nonce-1")),
+            ],
+            patience: MINUTE,
+            read_log,
+        }
+    }
+
+    /// The processes that carry the mark, zombies left out.
+    fn marked(&self) -> Vec<String> {
+        let mut pids = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+            if String::from_utf8_lossy(&environ).contains(&self.prefix) {
+                pids.push(entry.file_name().into_string().unwrap());
+            }
+        }
+        pids
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.at("logs/a.log")).unwrap()
+    }
+
+    fn server(&self, more: &[&str]) -> Launch {
+        let port = self.port.to_string();
+        let mut argv = vec![python(), "-u", "-c", SERVER, port.as_str()];
+        argv.extend(more);
+        self.launch(&argv)
+    }
+}
+
+/// A server with bad habits on demand.
+const SERVER: &str = r"
+import http.server, signal, socket, subprocess, sys, time
+port, habits = int(sys.argv[1]), sys.argv[2:]
+print('phase \x1b[32mweights 1/4\x1b[0m')
+if 'dies' in habits:
+    print('cause CUDA out of memory!lower it')
+    print('Traceback: see above')
+    sys.exit(1)
+if 'deaf' in habits:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if 'child' in habits:
+    # As vLLM\'s engine: in the session, its environment gone.
+    subprocess.Popen(['sleep', '1000'], env={})
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Handler.asked += 1
+        loading = Handler.asked < 3
+        self.send_response(503 if loading else 200)
+        self.end_headers()
+        self.wfile.write(b'{}' if 'nameless' in habits else b'{\x22id\x22: \x22nonce-1\x22}')
+    def log_message(self, *_): pass
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
+Server(('127.0.0.1', port), Handler).serve_forever()
+";
+
+fn python() -> &'static str {
+    static PYTHON: OnceLock<String> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let told = Program::new("python3")
+            .args(["-c", "import sys; print(sys.executable, end='')"])
+            .output()
+            .unwrap();
+        String::from_utf8(told.stdout).unwrap()
+    })
+}
+
+fn address() -> Address {
+    "here/instance.a".parse().unwrap()
+}
+
+fn read_log(line: &str) -> Option<LogSign> {
+    let (word, rest) = line.split_once(' ')?;
+    match word {
+        "phase" => Some(LogSign::Phase(rest.to_owned())),
+        "cause" => rest.split_once('!').map(|(message, hint)| LogSign::Cause {
+            message: message.to_owned(),
+            hint: Some(hint.to_owned()),
+        }),
+        _ => None,
+    }
+}
+
+fn silent(_: &str, _: &str) {}
+
+fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A process of somebody else; ended with the test.
+struct Foreign(Child);
+
+impl Foreign {
+    fn run(argv: &[&str]) -> Self {
+        let child = Program::new(argv[0])
+            .args(&argv[1..])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+mod serving;
+mod starting;
+mod stopping;
+mod telling;

@@ -1,0 +1,85 @@
+//! Waiting until it serves.
+
+use super::*;
+
+#[tokio::test]
+async fn ready_means_that_the_right_process_answers() {
+    for node in shells() {
+        let thing = Thing::new();
+        let started = start(&node, &thing.server(&[])).await.unwrap();
+        let heard = Mutex::new(Vec::new());
+        let progress = |phase: &str, detail: &str| {
+            heard.lock().unwrap().push(format!("{phase}: {detail}"));
+        };
+        let served = ready(&node, &thing.ready(), &progress).await.unwrap();
+        assert_eq!(served.pid, started.pid);
+        assert_eq!(
+            *heard.lock().unwrap(),
+            [
+                "loading: weights 1/4",
+                "checking: the health check",
+                "checking: its name among the models"
+            ]
+        );
+        stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_death_is_told_at_once_with_its_cause() {
+    for node in shells() {
+        let thing = Thing::new();
+        start(&node, &thing.server(&["dies"])).await.unwrap();
+        let failure = ready(&node, &thing.ready(), &silent).await.unwrap_err();
+        assert_eq!(
+            failure,
+            Failure {
+                message: "CUDA out of memory".to_owned(),
+                log: vec![
+                    "phase weights 1/4".to_owned(),
+                    "cause CUDA out of memory!lower it".to_owned(),
+                    "Traceback: see above".to_owned(),
+                ],
+                hint: Some("lower it".to_owned()),
+            }
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_servers_on_one_port_are_never_ready() {
+    let thing = Thing::new();
+    let port = thing.port.to_string();
+    let foreign = Foreign::run(&[python(), "-u", "-c", SERVER, &port]);
+    while tokio::net::TcpStream::connect(("127.0.0.1", thing.port))
+        .await
+        .is_err()
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    start(&here(), &thing.server(&[])).await.unwrap();
+    let failure = ready(&here(), &thing.ready(), &silent).await.unwrap_err();
+    let named = format!("pid {} (", foreign.0.id());
+    assert!(failure.message.contains(&named), "{failure:?}");
+    drop(foreign);
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}
+
+#[tokio::test]
+async fn patience_ends_with_what_is_still_wrong() {
+    let thing = Thing::new();
+    start(&here(), &thing.server(&["nameless"])).await.unwrap();
+    let mut wanted = thing.ready();
+    wanted.patience = Duration::from_secs(3);
+    let failure = ready(&here(), &wanted, &silent).await.unwrap_err();
+    assert!(
+        failure
+            .message
+            .contains("its name among the models: the answer lacks `nonce-1`: {}"),
+        "{failure:?}"
+    );
+    wanted.checks[0].api_key_env = Some("NO_SUCH_KEY".to_owned());
+    let failure = ready(&here(), &wanted, &silent).await.unwrap_err();
+    assert!(failure.message.contains("`NO_SUCH_KEY`"), "{failure:?}");
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}

@@ -1,0 +1,104 @@
+//! Starting.
+
+use super::*;
+
+#[tokio::test]
+async fn what_starts_is_marked_bare_and_alone() {
+    for node in shells() {
+        let thing = Thing::new();
+        let mut launch = thing.launch(&["sleep", "1000"]);
+        launch.env = BTreeMap::from([("CUDA_HOME".to_owned(), "it's $HOME".to_owned())]);
+        launch.secret_env = BTreeMap::from([("TOKEN".to_owned(), "PATH".to_owned())]);
+        let first = start(&node, &launch).await.unwrap();
+        assert!(!first.already);
+
+        let environ = fs::read_to_string(format!("/proc/{}/environ", first.pid)).unwrap();
+        let mut names = Vec::new();
+        let mut values = BTreeMap::new();
+        for variable in environ.split_terminator('\0') {
+            let (name, value) = variable.split_once('=').unwrap();
+            names.push(name);
+            values.insert(name, value);
+        }
+        assert_eq!(values["REPLICA_MARK"], thing.mark());
+        assert_eq!(values["REPLICA_SPEC"], launch.spec);
+        assert_eq!(values["SPT_NOENV"], "1");
+        assert_eq!(values["CUDA_HOME"], "it's $HOME");
+        assert_eq!(values["TOKEN"], std::env::var("PATH").unwrap());
+        // `cargo test` has plenty of its own; `PWD` and the like are the shell's.
+        let inherited = names
+            .iter()
+            .filter(|name| name.starts_with("CARGO"))
+            .count();
+        assert_eq!(inherited, 0, "{names:?}");
+
+        let stat = fs::read_to_string(format!("/proc/{}/stat", first.pid)).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        assert_eq!(fields[3], first.pid.to_string(), "it leads its session");
+        assert_eq!(fields[19], first.start_time.to_string());
+        let folder = fs::read_link(format!("/proc/{}/cwd", first.pid)).unwrap();
+        assert_eq!(folder, Path::new(&launch.folder));
+        let open = |fd: u32| fs::read_link(format!("/proc/{}/fd/{fd}", first.pid)).ok();
+        assert_eq!(open(0).unwrap(), Path::new("/dev/null"));
+        assert_eq!(open(1).unwrap(), Path::new(&launch.log));
+        assert_eq!(open(2).unwrap(), Path::new(&launch.log));
+        assert!((3..10).all(|fd| open(fd).is_none()));
+
+        let second = start(&node, &launch).await.unwrap();
+        assert!(second.already);
+        assert_eq!(
+            (second.pid, second.start_time),
+            (first.pid, first.start_time)
+        );
+        stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();
+        assert!(!lives(first.pid));
+    }
+}
+
+#[tokio::test]
+async fn a_leading_tilde_of_a_word_is_the_nodes_home() {
+    let thing = Thing::new();
+    let launch = thing.launch(&[
+        "sh",
+        "-c",
+        "echo \"$@\"; exec sleep 1000",
+        "x",
+        "~/it's",
+        "a~/b",
+    ]);
+    start(&here(), &launch).await.unwrap();
+    while thing.log().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let home = std::env::home_dir().unwrap();
+    assert_eq!(thing.log(), format!("{}/it's a~/b\n", home.display()));
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    for node in shells() {
+        let thing = Thing::new();
+        let failure = start(&node, &thing.launch(&["/no/such/program"]))
+            .await
+            .unwrap_err();
+        assert!(
+            failure.message.contains("`/no/such/program` ended at once"),
+            "{failure:?}"
+        );
+        assert!(
+            failure.log.last().unwrap().contains("No such file"),
+            "{failure:?}"
+        );
+
+        let mut launch = thing.launch(&["true"]);
+        launch.secret_env = BTreeMap::from([("TOKEN".to_owned(), "NO_SUCH_SECRET".to_owned())]);
+        let failure = start(&node, &launch).await.unwrap_err();
+        assert!(failure.message.contains("`NO_SUCH_SECRET`"), "{failure:?}");
+
+        let mut launch = thing.launch(&["true"]);
+        launch.folder = "/dev/null/x".to_owned();
+        let failure = start(&node, &launch).await.unwrap_err();
+        assert!(failure.message.contains("Not a directory"), "{failure:?}");
+    }
+}

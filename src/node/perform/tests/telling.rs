@@ -1,0 +1,86 @@
+//! Telling, and removing.
+
+use super::*;
+
+/// Makes a program that answers as a proxy's control does.
+fn proxy(thing: &Thing, body: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = thing.at("it's replica");
+    fs::write(&program, format!("#!/bin/sh\n{body}")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+#[tokio::test]
+async fn the_proxy_is_told_and_heard() {
+    let status = Status {
+        config: None,
+        backends: BTreeMap::new(),
+        requests: crate::proxy::control::Requests::default(),
+        fd_limit: 1024,
+    };
+    let done = serde_json::to_string(&crate::proxy::control::Reply::Done(status.clone())).unwrap();
+    let waiting = "{\"waiting\":{\"what\":\"`it'\"'\"'s` drains\",\"in_flight\":2}}";
+    let thing = Thing::new();
+    let request = Request::Drain {
+        backend: "it's".to_owned(),
+    };
+    let told = |body: String, limit| {
+        let program = proxy(&thing, &body);
+        let folder = thing.at("");
+        let request = request.clone();
+        async move {
+            let heard = Mutex::new(String::new());
+            let progress = |phase: &str, detail: &str| {
+                *heard.lock().unwrap() = format!("{phase}: {detail}");
+            };
+            let answer = tell(&here(), &program, &folder, &request, limit, &progress).await;
+            (answer, heard.into_inner().unwrap())
+        }
+    };
+    let body = format!(
+        "cat >asked; echo \"$@\" >>asked; printf '%s\\n' '{waiting}'; printf '%s\\n' {}",
+        quote(&done)
+    );
+    let (answer, heard) = told(body, None).await;
+    assert_eq!(answer.unwrap(), status);
+    assert_eq!(heard, "waiting: `it's` drains, 2 requests in flight");
+    let asked = fs::read_to_string(thing.at("asked")).unwrap();
+    assert_eq!(
+        asked,
+        "{\"drain\":{\"backend\":\"it's\"}}\nproxy-control proxy.sock\n"
+    );
+
+    let body = "echo '{\"refused\":{\"message\":\"no\"}}'".to_owned();
+    let (answer, _) = told(body, Some(MINUTE)).await;
+    assert_eq!(answer.unwrap_err().message, "the proxy refuses: no");
+    let (answer, _) = told("echo trouble >&2; exit 3".to_owned(), Some(MINUTE)).await;
+    let failure = answer.unwrap_err();
+    assert_eq!(failure.message, "the proxy gave no answer (exit status 3)");
+    assert_eq!(failure.log, ["trouble"]);
+    let (answer, _) = told("sleep 1000".to_owned(), Some(Duration::from_millis(1))).await;
+    assert!(answer.unwrap_err().message.contains("was not done within"));
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone() {
+    let thing = Thing::new();
+    let folder = thing.at("it's/mine");
+    fs::create_dir_all(&folder).unwrap();
+    let paths = [folder.clone(), thing.at("never was")];
+    remove(&here(), &paths).await.unwrap();
+    assert!(!Path::new(&folder).exists());
+    assert!(remove(&here(), &["~/".to_owned()]).await.is_err());
+}
+
+#[test]
+fn verbs_can_be_sent_to_other_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    fn check(node: &Node, thing: &Thing) {
+        is_send(&ready(node, &thing.ready(), &silent));
+        is_send(&stop(node, &thing.stop(MINUTE), &silent));
+        is_send(&start(node, &thing.launch(&[])));
+        is_send(&tell(node, "", "", &Request::Status, None, &silent));
+    }
+    let _ = check;
+}
