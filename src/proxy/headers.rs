@@ -125,7 +125,9 @@ mod tests {
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
-        headers.keys().map(HeaderName::as_str).collect()
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
     }
 
     #[test]
@@ -154,7 +156,7 @@ mod tests {
             ("authorization", "Bearer k"),
         ]);
         strip_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["content-type", "authorization"]);
+        assert_eq!(names(&headers), ["authorization", "content-type"]);
     }
 
     #[test]

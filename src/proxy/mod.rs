@@ -31,6 +31,8 @@ mod route;
 mod server;
 mod sockets;
 mod store;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod upstream;
 
