@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::baseline::{Baseline, BatchFigures, Origin, SingleFigures, differ};
+use super::quantile::tidy;
 use super::result::JobFacts;
 use super::shape::LoadShape;
 use super::summary::{DEFINITIONS, Summary};
@@ -147,9 +148,9 @@ impl Row {
         Self {
             what: what.to_owned(),
             unit: unit.to_owned(),
-            ours,
-            theirs,
-            ratio: (theirs > 0.0).then(|| ours / theirs),
+            ours: tidy(ours),
+            theirs: tidy(theirs),
+            ratio: (theirs > 0.0).then(|| tidy(ours / theirs)),
             flagged: false,
         }
     }

@@ -20,7 +20,7 @@ use super::verdict::{Anomaly, Case, judge};
 use super::warmup::Warmup;
 use super::watch::{Phase, Progress, Watch};
 use super::wire::Clock;
-use super::{identity, notebook, store, warmup};
+use super::{identity, limits, notebook, store, warmup};
 use crate::plan::Failure;
 
 /// How often progress is told.
@@ -55,6 +55,7 @@ pub struct Outcome {
 /// was measured and cannot be believed is an [`Outcome`] that is not `valid`.
 pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result<Outcome, Failure> {
     check(job)?;
+    limits::make_room(job.load.course().in_flight())?;
     let baseline = job.baseline.as_deref().map(baseline::read).transpose()?;
     let run = Run {
         id: format!("{:016x}", fastrand::u64(..)),

@@ -14,18 +14,24 @@ mod chunk;
 mod client;
 mod comparison;
 mod drive;
+#[cfg(test)]
+mod fake;
 mod identity;
 mod job;
 mod key;
+mod limits;
 mod measure;
 mod notebook;
 pub mod quantile;
 mod request;
 mod result;
 mod sample;
+#[cfg(test)]
+mod scenarios;
 pub mod shape;
 mod sse;
 mod store;
+mod stream;
 mod summary;
 mod verdict;
 mod warmup;

@@ -48,12 +48,12 @@ impl Distribution {
     /// Returns the summary of a sample of milliseconds, or nothing for an empty one.
     pub fn of_ms(mut sample: Vec<f64>) -> Option<Self> {
         sample.sort_by(f64::total_cmp);
-        let (min, max) = (*sample.first()?, *sample.last()?);
+        let (min, max) = (tidy(*sample.first()?), tidy(*sample.last()?));
         let at = |p| estimate(&sample, p);
         Some(Self {
             unit: "ms".to_owned(),
             n: sample.len(),
-            mean: sample.iter().sum::<f64>() / sample.len() as f64,
+            mean: tidy(sample.iter().sum::<f64>() / sample.len() as f64),
             min,
             p50: at(0.50)?,
             p90: at(0.90)?,
@@ -62,6 +62,12 @@ impl Distribution {
             max,
         })
     }
+}
+
+/// Returns a number to six decimals: finer than any stamp, and few enough digits that a result reads
+/// back from JSON as the very same.
+pub(super) fn tidy(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 /// Returns the `p` quantile of a sorted sample: `x[⌊h⌋] + (h − ⌊h⌋)(x[⌊h⌋+1] − x[⌊h⌋])` with
@@ -79,9 +85,9 @@ fn estimate(sorted: &[f64], p: f64) -> Option<Quantile> {
     let (lower, upper) = bounds(sorted.len(), p);
     let ci = lower
         .zip(upper)
-        .map(|(low, high)| [sorted[low - 1], sorted[high - 1]]);
+        .map(|(low, high)| [tidy(sorted[low - 1]), tidy(sorted[high - 1])]);
     Some(Quantile {
-        value,
+        value: tidy(value),
         at_least: upper.is_none(),
         ci,
     })

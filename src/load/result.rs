@@ -212,3 +212,69 @@ impl PromptFacts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::comparison::Comparison;
+    use crate::load::verdict::scene::{cold_b, seed};
+
+    /// The notebook's run, as a result of ours.
+    fn notebook_run() -> BenchResult {
+        let mut scene = cold_b();
+        let baseline = seed("baseline_metrics.json");
+        scene.baseline = Some(baseline.clone());
+        let summary = Summary::of(&scene.records);
+        let anomalies = scene.judge();
+        let comparison = Comparison::of(&scene.job, &summary, &baseline, &anomalies);
+        let point = Point::new(scene.job.load.clone(), summary, anomalies);
+        BenchResult {
+            schema: SCHEMA.to_owned(),
+            tool: Tool {
+                name: "replica".to_owned(),
+                version: "0.0.0".to_owned(),
+            },
+            run: Run {
+                id: "00000000deadbeef".to_owned(),
+                started: "2026-02-06T08:39:45.112Z".parse().unwrap(),
+            },
+            client: ClientFacts {
+                host: "controller".to_owned(),
+                platform: "linux/aarch64".to_owned(),
+                kernel: "6.11.0".to_owned(),
+                cores: 4,
+                clock: "monotonic".to_owned(),
+            },
+            topology: scene.provenance,
+            job: scene.job,
+            warmup: scene.warmup,
+            valid: point.valid,
+            points: vec![point],
+            comparison: Some(Comparison {
+                baseline: "baseline_metrics.json".to_owned(),
+                ..comparison
+            }),
+            files: Files {
+                requests: "2026-02-06T08-39-45.112Z.requests.jsonl".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_notebooks_run_as_a_result() {
+        let text = serde_json::to_string_pretty(&notebook_run()).unwrap();
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_result_reads_back_as_itself_and_takes_what_later_versions_add() {
+        let result = notebook_run();
+        let mut value = serde_json::to_value(&result).unwrap();
+        value["added_later"] = "x".into();
+        value["points"][0]["metrics"]["added_later"] = 1.into();
+        assert_eq!(
+            serde_json::from_value::<BenchResult>(value).unwrap(),
+            result
+        );
+    }
+}

@@ -5,10 +5,9 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
-use super::chunk::Chunk;
-use super::sse::Splitter;
+use super::stream::Stream;
 
 /// A body longer than this is cut before it is kept as the reason of a failure, in bytes.
 const KEPT_BODY: usize = 2048;
@@ -154,7 +153,7 @@ pub struct Record {
 impl Record {
     /// Returns the record of what the socket saw, for a request of so many tokens.
     pub(super) fn read(raw: Raw, asked: u32) -> Self {
-        let stream = Stream::read(&raw);
+        let stream = Stream::read(&raw.body);
         let (status, error) = judge(&raw, &stream, asked);
         let us = |ns: u64| ns / 1000;
         Self {
@@ -255,78 +254,6 @@ fn span_ms(from: Option<u64>, to: Option<u64>) -> Option<f64> {
     Some((to? as f64 - from? as f64) / 1000.0)
 }
 
-/// What a body said, read as a stream of completion chunks.
-#[derive(Default)]
-struct Stream {
-    first_event: Option<u64>,
-    tokens: Vec<(u64, u64)>,
-    done: Option<u64>,
-    coalesced: u32,
-    estimated: bool,
-    n_in: Option<u64>,
-    n_out: Option<u64>,
-    cached: Option<u64>,
-    finish: Option<String>,
-    error: Option<String>,
-    text: Sha256,
-}
-
-impl Stream {
-    fn read(raw: &Raw) -> Self {
-        let mut stream = Self::default();
-        let mut splitter = Splitter::default();
-        let mut before = None;
-        for (at, bytes) in &raw.body {
-            for event in splitter.push(bytes) {
-                stream.coalesced += u32::from(before == Some(*at));
-                before = Some(*at);
-                stream.first_event.get_or_insert(*at);
-                stream.take(*at, &event.data, event.kind.as_deref() == Some("error"));
-            }
-        }
-        stream
-    }
-
-    fn take(&mut self, at: u64, data: &str, is_error: bool) {
-        if data.trim() == "[DONE]" {
-            self.done.get_or_insert(at);
-            return;
-        }
-        let chunk = match Chunk::parse(data) {
-            Ok(chunk) if !is_error => chunk,
-            _ => {
-                self.error.get_or_insert_with(|| data.to_owned());
-                return;
-            }
-        };
-        if chunk.is_error {
-            self.error.get_or_insert_with(|| data.to_owned());
-        }
-        self.count(at, &chunk);
-        self.text.update(&chunk.text);
-        self.n_in = chunk.n_in.or(self.n_in);
-        self.n_out = chunk.n_out.or(self.n_out);
-        self.cached = chunk.cached.or(self.cached);
-        self.finish = chunk.finish.or(self.finish.take());
-    }
-
-    /// A chunk is a token event if the server's running count grew; where there is none, if it
-    /// carries text. Chunks without a choice only report.
-    fn count(&mut self, at: u64, chunk: &Chunk) {
-        if !chunk.has_choice {
-            return;
-        }
-        let new = match chunk.n_out {
-            Some(total) => total.saturating_sub(self.n_out.unwrap_or(0)),
-            None => u64::from(!chunk.text.is_empty()),
-        };
-        if new > 0 {
-            self.estimated |= chunk.n_out.is_none();
-            self.tokens.push((at, new));
-        }
-    }
-}
-
 fn judge(raw: &Raw, stream: &Stream, asked: u32) -> (Status, Option<String>) {
     let failed = |status, why: String| (status, Some(why));
     let broken = match &raw.ending {
@@ -355,21 +282,6 @@ fn judge(raw: &Raw, stream: &Stream, asked: u32) -> (Status, Option<String>) {
     }
 }
 
-impl Stream {
-    fn missing(&self, broken: Option<&str>) -> Option<String> {
-        let lacks = match (&self.finish, self.done) {
-            (Some(_), Some(_)) if broken.is_none() => return None,
-            (None, _) => "the stream ended before its `finish_reason`",
-            (_, None) => "the stream ended before its `[DONE]`",
-            _ => "the connection broke after `[DONE]`",
-        };
-        Some(match broken {
-            Some(why) => format!("{lacks}: {why}"),
-            None => lacks.to_owned(),
-        })
-    }
-}
-
 fn kept(raw: &Raw) -> String {
     let body: Vec<u8> = raw
         .body
@@ -395,3 +307,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests;

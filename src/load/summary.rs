@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::quantile::Distribution;
+use super::quantile::{Distribution, tidy};
 use super::sample::{Record, Status};
 
 /// The name of these definitions, in every result.
@@ -254,7 +254,7 @@ impl Metrics {
         let output_tokens = ok.iter().filter_map(|r| r.n_out).sum();
         let input_tokens = ok.iter().map(|r| r.n_in).sum::<Option<u64>>();
         let seconds = Some(window.seconds()).filter(|s| *s > 0.0);
-        let rate = |amount: f64| seconds.map(|s| amount / s);
+        let rate = |amount: f64| seconds.map(|s| tidy(amount / s));
         let tpot = each(ok, Record::tpot_ms);
         Self {
             ttft: each(ok, Record::ttft_ms),
@@ -269,7 +269,7 @@ impl Metrics {
             total_tps: input_tokens.and_then(|n| rate((n + output_tokens) as f64)),
             rps: rate(ok.len() as f64),
             tok_s_user: user_speed(tpot.as_ref()),
-            attainment: ok.len() as f64 / records.len().max(1) as f64,
+            attainment: tidy(ok.len() as f64 / records.len().max(1) as f64),
             in_flight: InFlight::of(records),
             tpot,
         }
@@ -278,7 +278,7 @@ impl Metrics {
 
 fn user_speed(tpot: Option<&Distribution>) -> Option<f64> {
     let median = tpot?.p50.value;
-    (median > 0.0).then(|| 1000.0 / median)
+    (median > 0.0).then(|| tidy(1000.0 / median))
 }
 
 impl InFlight {
@@ -304,7 +304,62 @@ impl InFlight {
             .map_or(0, |(l, f)| l.0 - f.0);
         Self {
             peak: peak as usize,
-            mean: if span > 0 { area / span as f64 } else { 0.0 },
+            mean: tidy(area / span.max(1) as f64),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::verdict::scene::{batch, request};
+
+    #[test]
+    fn a_batch_is_summed_over_its_window() {
+        let summary = Summary::of(&batch([1000.0; 4], [2000.0; 4]));
+        let metrics = &summary.metrics;
+        assert_eq!(metrics.output_tokens, 800);
+        assert_eq!(metrics.output_tps, Some(400.0));
+        assert_eq!(metrics.total_tps, Some(440.0));
+        assert_eq!(metrics.rps, Some(4.0));
+        assert_eq!(metrics.in_flight, InFlight { peak: 8, mean: 6.0 });
+        let e2el = metrics.e2el.as_ref().unwrap();
+        assert_eq!((e2el.mean, e2el.p50.value), (1500.0, 1500.0));
+        assert!(!e2el.p50.at_least && e2el.p90.at_least);
+        let b = summary.by_instance["b"].e2el.as_ref().unwrap();
+        assert_eq!((b.min, b.max), (2000.0, 2000.0));
+    }
+
+    #[test]
+    fn one_ends_before_the_next_begins_at_the_same_moment() {
+        let sequence = [
+            request(0, "a", 0.0, 1.0, 10.0),
+            request(1, "a", 10.0, 11.0, 20.0),
+        ];
+        let in_flight = Summary::of(&sequence).metrics.in_flight;
+        assert_eq!(in_flight, InFlight { peak: 1, mean: 1.0 });
+    }
+
+    #[test]
+    fn failures_are_in_flight_and_in_the_attainment_and_in_no_latency() {
+        let mut records = batch([1000.0; 4], [1000.0; 4]);
+        for record in &mut records[..2] {
+            record.status = Status::SseError;
+            record.n_out = Some(7);
+            record.error = Some(format!("died on {}", record.index));
+        }
+        let summary = Summary::of(&records);
+        assert_eq!(summary.metrics.e2el.as_ref().unwrap().n, 6);
+        assert_eq!(summary.metrics.output_tokens, 600);
+        assert_eq!(summary.metrics.in_flight.peak, 8);
+        assert!((summary.metrics.attainment - 0.75).abs() < 1e-12);
+        assert_eq!(summary.counts.by_status[&Status::SseError], 2);
+        let group = &summary.errors[0];
+        assert_eq!((group.label.as_str(), group.count), ("sse_error", 2));
+        assert_eq!(group.first_body.as_deref(), Some("died on 0"));
+        assert_eq!(
+            (summary.by_instance["a"].n, summary.by_instance["a"].ok),
+            (4, 2)
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! A TCP stream that remembers when it was read and written.
 //!
-//! The stamp is taken in the very call that moved the bytes, below everything that parses them.
+//! The stamp is taken in the very call that moved the bytes, below everything that parses them: of a
+//! write just before it, of a read just after it. A write wakes the receiver, who on a busy machine
+//! runs at once and before us; a stamp after it would be late, and every latency too short.
 //! hyper hands on one piece of a body before it reads the next, so the last read is the one that
 //! delivered the piece at hand.
 
@@ -39,7 +41,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Returns the last write, if there was one.
+    /// Returns when the last write began, if there was one.
     pub(super) fn written(&self) -> Option<u64> {
         seen(&self.written)
     }
@@ -77,9 +79,9 @@ impl Wire {
         (wire, marks)
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+    fn wrote(&self, at: u64, result: &Poll<io::Result<usize>>) {
         if matches!(result, Poll::Ready(Ok(n)) if *n > 0) {
-            self.marks.written.store(self.clock.now(), Relaxed);
+            self.marks.written.store(at, Relaxed);
         }
     }
 }
@@ -107,8 +109,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let at = self.clock.now();
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(&result);
+        self.wrote(at, &result);
         result
     }
 
@@ -117,8 +120,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let at = self.clock.now();
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.wrote(&result);
+        self.wrote(at, &result);
         result
     }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, round};
 use crate::load::baseline::{BatchFigures, Figures};
+use crate::load::quantile::tidy;
 use crate::load::shape::LoadShape;
 use crate::load::store::Single;
 
@@ -52,11 +53,11 @@ pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
             true_latency(batch)
         ),
         evidence: json!({
-            "mean_latency_ms": batch.mean_latency_ms,
-            "single_latency_ms": figures.single.map(|single| single.latency_ms),
+            "mean_latency_ms": tidy(batch.mean_latency_ms),
+            "single_latency_ms": figures.single.map(|single| tidy(single.latency_ms)),
             "wall_ms": round(wall),
             "batch_size": batch.size,
-            "wall_over_size_ms": wall / batch.size,
+            "wall_over_size_ms": tidy(wall / batch.size),
         }),
         cause: if batch.latency_is_a_share() {
             format!(

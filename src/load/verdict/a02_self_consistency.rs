@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Anomaly, Case, Severity, Subject, round};
 use crate::load::baseline::{Figures, differ};
+use crate::load::quantile::tidy;
 use crate::load::sample::Record;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
@@ -43,8 +44,8 @@ pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
         ),
         evidence: json!({
             "tokens": single.tokens,
-            "tokens_per_s": single.tokens_per_s,
-            "latency_ms": single.latency_ms,
+            "tokens_per_s": tidy(single.tokens_per_s),
+            "latency_ms": tidy(single.latency_ms),
             "tokens_by_speed": round(by_speed),
         }),
         cause: "the count was taken from another variable than the speed".to_owned(),
@@ -70,7 +71,8 @@ fn uncounted(ok: &[&Record]) -> Option<Anomaly> {
 
 /// With continuous usage the token events add up to the final count.
 fn miscounted(ok: &[&Record]) -> Option<Anomaly> {
-    let counted: Vec<_> = ok.iter().filter(|r| !r.tokens_estimated).collect();
+    let certain = |r: &&&Record| r.n_out.is_some() && !r.tokens_estimated;
+    let counted: Vec<_> = ok.iter().filter(certain).collect();
     let seen: u64 = counted.iter().flat_map(|r| &r.tokens).map(|(_, n)| n).sum();
     let told: u64 = counted.iter().filter_map(|r| r.n_out).sum();
     differ(seen as f64, told as f64).then(|| Anomaly {

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, round};
 use crate::load::baseline::Figures;
+use crate::load::quantile::tidy;
 use crate::load::sample::Record;
 use crate::load::shape::LoadShape;
 
@@ -50,8 +51,8 @@ fn of_baseline(figures: &Figures) -> Option<Anomaly> {
             batch.size, batch.tokens_per_s, single.tokens_per_s
         ),
         evidence: json!({
-            "throughput_tps": batch.tokens_per_s,
-            "single_tps": single.tokens_per_s,
+            "throughput_tps": tidy(batch.tokens_per_s),
+            "single_tps": tidy(single.tokens_per_s),
             "parallelism": round(parallelism),
             "requests": batch.size,
         }),
@@ -116,13 +117,15 @@ fn lost(case: &Case<'_>, alone: &Alone<'_>) -> Option<Anomaly> {
     let tolerated_s = f64::from(case.job.max_tokens) / (GAIN * alone.tokens_per_s);
     let lost_ms = (case.summary.window.seconds() - tolerated_s) * 1000.0;
     (parallelism < GAIN * n && lost_ms > MATTERS_MS).then(|| {
-        let (severity, how) = match alone.measured {
+        let (severity, who) = match alone.measured {
             None => (Severity::Error, "the fastest of them"),
             Some(_) => (Severity::Warning, "one request alone"),
         };
         Anomaly {
             message: format!(
-                "{n} requests at once ran at {throughput:.1} tok/s, {parallelism:.2} times {how}",
+                "{n} requests at once ran at {throughput:.1} tok/s where {who} ran at {:.1}: \
+                 a parallelism of {parallelism:.2} of {n}",
+                alone.tokens_per_s
             ),
             evidence: json!({
                 "throughput_tps": round(throughput),

@@ -11,10 +11,10 @@ use crate::load::quantile::quantile;
 use crate::load::sample::Record;
 
 /// How much slower than the others an unwarmed replica is before it is called cold.
-const THAN_OTHERS: f64 = 1.3;
+const THAN_OTHERS: f64 = 1.5;
 
 /// How much slower than the slowest later one the first request is before it is called cold.
-const THAN_LATER: f64 = 1.5;
+const THAN_LATER: f64 = 2.0;
 
 /// How many requests must follow the first one.
 const LATER: usize = 2;

@@ -11,6 +11,10 @@ mod a05_serialised;
 mod a06_cold_replica;
 mod a10_errors;
 mod a15_not_comparable;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+pub(in crate::load) mod scene;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,15 +27,15 @@ use super::store::Single;
 use super::summary::Summary;
 use super::warmup::Warmup;
 
-/// The rules, in the order in which they speak.
+/// The rules, in the order in which they speak: what names a cause before what shows an effect.
 const RULES: &[Rule] = &[
     a10_errors::check,
     a02_self_consistency::check,
     a01_latency_definition::check,
-    a03_no_parallel_gain::check,
     a06_cold_replica::check,
-    a04_bimodal_by_replica::check,
     a05_serialised::check,
+    a04_bimodal_by_replica::check,
+    a03_no_parallel_gain::check,
     a15_not_comparable::check,
 ];
 
@@ -65,7 +69,7 @@ pub struct Anomaly {
 }
 
 /// What follows from an anomaly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The result is invalid.
@@ -77,7 +81,7 @@ pub enum Severity {
 }
 
 /// What an anomaly speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// This result.
@@ -103,9 +107,12 @@ pub(super) struct Case<'a> {
     pub(super) baseline: Option<&'a Baseline>,
 }
 
-/// Lets every rule speak.
+/// Lets every rule speak. What makes the result invalid comes first, what is said of the baseline
+/// last.
 pub(super) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
-    RULES.iter().flat_map(|rule| rule(case)).collect()
+    let mut anomalies: Vec<Anomaly> = RULES.iter().flat_map(|rule| rule(case)).collect();
+    anomalies.sort_by_key(|anomaly| (anomaly.subject, anomaly.severity));
+    anomalies
 }
 
 impl<'a> Case<'a> {

@@ -1,0 +1,201 @@
+//! Measurements that do not go well: each failure has its name, and nothing is hidden.
+
+use super::*;
+
+#[tokio::test]
+async fn an_instance_that_is_another_is_not_measured() {
+    let lab = Lab::healthy().await;
+    let mut job = lab.job("single", LoadShape::Sequential(1));
+    job.instances[1].nonce = "replica-of-yesterday".to_owned();
+    let failure = measure(&job, |_| {}).await.unwrap_err();
+    assert!(failure.message.starts_with("instance `b` at 127.0.0.1:"));
+    assert!(
+        failure
+            .message
+            .contains("does not serve `replica-of-yesterday`")
+    );
+    assert!(lab.proxy.asked().is_empty() && lab.a.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_instance_that_answers_no_warm_up_fails_with_its_body() {
+    let mut lab = Lab::healthy().await;
+    lab.b = Fake::start("replica-b", |_| {
+        vec![Step::Write(answer(500, &[], "CUDA is gone"))]
+    })
+    .await;
+    let job = lab.job("single", LoadShape::Sequential(1));
+    let failure = measure(&job, |_| {}).await.unwrap_err();
+    assert_eq!(
+        failure.message,
+        "instance `b` answered none of 2 warm-up requests: CUDA is gone"
+    );
+}
+
+#[tokio::test]
+async fn each_failure_has_its_name_and_its_first_body_and_no_latency() {
+    let lab = Lab::new(|asked, instance| {
+        let begin = || {
+            vec![
+                Step::Write(head(Some(instance))),
+                Step::Write(token("a", 1)),
+            ]
+        };
+        match asked.index {
+            0 => vec![Step::Write(answer(
+                429,
+                &[("retry-after", "1")],
+                "slow down",
+            ))],
+            1 => vec![Step::Write(answer(500, &[], "oh no"))],
+            2 => [
+                begin(),
+                vec![Step::Write(chunk(
+                    b"data: {\"error\":{\"message\":\"died\"}}\n\n",
+                ))],
+                vec![Step::Write(finish(1))],
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            3 => begin().into_iter().chain([Step::Close]).collect(),
+            4 => begin().into_iter().chain([Step::Hang]).collect(),
+            5 => vec![Step::Close],
+            6 => healthy(Some(instance), 2),
+            _ => healthy(Some(instance), TOKENS),
+        }
+    })
+    .await;
+    let mut job = lab.job("failing", LoadShape::Sequential(8));
+    job.warmup = 0;
+    job.timeout_s = 1.0;
+    let outcome = run(&job).await;
+    assert!(!outcome.valid);
+    let summary = outcome.result.summary().unwrap();
+    let expected = [
+        (Status::Ok, 1),
+        (Status::HttpError, 2),
+        (Status::SseError, 1),
+        (Status::Truncated, 2),
+        (Status::Timeout, 1),
+        (Status::LengthMismatch, 1),
+    ];
+    assert_eq!(summary.counts.by_status, expected.into_iter().collect());
+    assert_eq!(summary.metrics.e2el.as_ref().unwrap().n, 1);
+    assert!((summary.metrics.attainment - 0.125).abs() < 1e-9);
+    let bodies: Vec<_> = summary
+        .errors
+        .iter()
+        .filter_map(|e| e.first_body.as_deref())
+        .collect();
+    for body in ["slow down", "oh no"] {
+        assert!(bodies.contains(&body), "{bodies:?}");
+    }
+    assert!(outcome.anomalies.iter().any(|a| a.id == "A10"));
+    // Nothing is sent twice: whatever broke, the server was asked once for each request.
+    assert_eq!(lab.proxy.asked().len(), 8);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_a_failed_connection() {
+    let lab = Lab::healthy().await;
+    let mut job = lab.job("nobody", LoadShape::Batch(3));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    job.endpoint.authority = free.local_addr().unwrap().to_string();
+    drop(free);
+    let outcome = run(&job).await;
+    let summary = outcome.result.summary().unwrap();
+    assert_eq!(
+        summary.counts.by_status,
+        [(Status::Connect, 3)].into_iter().collect()
+    );
+    assert_eq!((outcome.valid, summary.metrics.output_tps), (false, None));
+    let warmed = outcome.result.warmup.endpoint.as_ref().unwrap();
+    assert_eq!(warmed.status, Status::Connect);
+}
+
+#[tokio::test]
+async fn without_a_warm_up_the_cold_replica_is_named_and_the_result_refused() {
+    let lab = Lab::new(|asked, instance| {
+        let mut steps = healthy(Some(instance), TOKENS);
+        if instance == "b" && asked.index < 8 {
+            steps.insert(0, Step::Pause(Duration::from_millis(1500)));
+        }
+        steps
+    })
+    .await;
+    let mut job = lab.job("batch", LoadShape::Batch(8));
+    job.warmup = 0;
+    job.save = Some(lab.results.path().join("replicated_metrics.json"));
+    let outcome = run(&job).await;
+    assert!(!outcome.valid);
+    let ids: Vec<_> = outcome
+        .anomalies
+        .iter()
+        .filter(|a| a.severity == Severity::Error)
+        .map(|a| (a.id.as_str(), a.replica.as_deref()))
+        .collect();
+    assert_eq!(ids, [("A6", Some("b")), ("A4", Some("b")), ("A3", None)]);
+    assert!(outcome.result.warmup.instances.is_empty());
+    // It is kept as evidence, and not handed on.
+    assert!(!latest(lab.results.path(), "lab", "batch").unwrap().valid);
+    assert_eq!((outcome.saved, job.save.unwrap().exists()), (None, false));
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_and_is_in_no_artefact() {
+    // A test cannot set a variable; this one is always set, is long, and stands nowhere else.
+    let (variable, secret) = ("PATH", std::env::var("PATH").unwrap());
+    let echo = |asked: &Asked| answer(401, &[], &format!("bad: {:?}", asked.headers));
+    let lab = Lab::new(move |asked, _| vec![Step::Write(echo(asked))]).await;
+    let mut job = lab.job("secret", LoadShape::Batch(2));
+    job.api_key_env = Some(variable.to_owned());
+    let outcome = run(&job).await;
+    let sent = &lab.proxy.asked()[0].headers["authorization"];
+    assert_eq!(*sent, format!("Bearer {secret}"));
+    for entry in fs::read_dir(outcome.path.parent().unwrap()).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains(&secret));
+    }
+    assert!(!format!("{outcome:?}").contains(&secret));
+    let body = outcome.result.summary().unwrap().errors[0]
+        .first_body
+        .clone();
+    assert!(body.unwrap().contains("[redacted]"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there_is_said_before_anything_is_sent() {
+    let lab = Lab::healthy().await;
+    let mut job = lab.job("secret", LoadShape::Batch(2));
+    job.api_key_env = Some("REPLICA_TEST_NO_SUCH_VARIABLE".to_owned());
+    let failure = measure(&job, |_| {}).await.unwrap_err();
+    assert!(failure.message.contains("REPLICA_TEST_NO_SUCH_VARIABLE"));
+    assert!(lab.a.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_measurement_that_is_dropped_lets_go_of_the_servers() {
+    let lab = Lab::new(|_, instance| vec![Step::Write(head(Some(instance))), Step::Hang]).await;
+    let mut job = lab.job("hanging", LoadShape::Sequential(1));
+    job.warmup = 0;
+    job.timeout_s = 600.0;
+    let measuring = tokio::spawn(async move { measure(&job, |_| {}).await });
+    while lab.proxy.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    measuring.abort();
+    lab.proxy.left().await;
+}
+
+#[tokio::test]
+async fn a_job_that_asks_for_nothing_is_refused() {
+    let lab = Lab::healthy().await;
+    for load in [LoadShape::Batch(0), LoadShape::Sequential(0)] {
+        let failure = measure(&lab.job("none", load), |_| {}).await.unwrap_err();
+        assert_eq!(failure.message, "benchmark `none` asks for no requests");
+    }
+    let mut job = lab.job("none", LoadShape::Batch(1));
+    job.prompts.clear();
+    assert!(measure(&job, |_| {}).await.is_err());
+}

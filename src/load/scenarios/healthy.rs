@@ -1,0 +1,171 @@
+//! Measurements that go well: what is sent, what is stamped, what is kept.
+
+use super::*;
+
+#[tokio::test]
+async fn a_batch_is_warmed_measured_and_kept() {
+    let together = Arc::new(Barrier::new(8));
+    let lab = Lab::new(move |asked, instance| {
+        let mut steps = healthy(Some(instance), TOKENS);
+        if asked.index > 0 {
+            steps.insert(1, Step::Meet(together.clone())); // all eight, or none
+        }
+        steps
+    })
+    .await;
+    let job = lab.job("batch", LoadShape::Batch(8));
+    let outcome = run(&job).await;
+    assert!(outcome.valid, "{:?}", outcome.anomalies);
+
+    let summary = outcome.result.summary().unwrap();
+    assert_eq!((summary.counts.ok, summary.counts.failed), (8, 0));
+    assert_eq!(summary.metrics.in_flight.peak, 8);
+    assert_eq!(summary.metrics.output_tokens, 8 * TOKENS);
+    let shares: Vec<_> = summary
+        .by_instance
+        .iter()
+        .map(|(i, s)| (i.as_str(), s.ok))
+        .collect();
+    assert_eq!(shares, [("a", 4), ("b", 4)]);
+    assert_eq!((lab.a.asked().len(), lab.b.asked().len()), (2, 2));
+    assert_eq!(outcome.result.warmup.instances[1].requests.len(), 2);
+    assert!(outcome.result.warmup.endpoint.is_some());
+
+    let text = fs::read_to_string(&outcome.path).unwrap();
+    assert_eq!(
+        serde_json::from_str::<BenchResult>(&text).unwrap(),
+        outcome.result
+    );
+    let lines = fs::read_to_string(&outcome.requests).unwrap();
+    assert_eq!(lines.lines().count(), 8);
+    let newest = latest(lab.results.path(), "lab", "batch").unwrap();
+    assert_eq!((newest.path, newest.valid), (outcome.path.clone(), true));
+    assert_eq!((&*newest.fingerprint, newest.headline.ok), ("f-1", 8));
+
+    fs::write(&outcome.path, &text[..text.len() / 2]).unwrap();
+    assert_eq!(latest(lab.results.path(), "lab", "batch"), None);
+}
+
+#[tokio::test]
+async fn every_request_says_what_it_must_and_shares_no_salt() {
+    let lab = Lab::healthy().await;
+    let job = lab.job("single", LoadShape::Sequential(3));
+    run(&job).await;
+    run(&job).await;
+    let asked = [lab.a.asked(), lab.b.asked(), lab.proxy.asked()].concat();
+    assert_eq!(asked.len(), 2 * (2 + 2 + 1 + 3));
+    let field = |name: &str| {
+        asked
+            .iter()
+            .map(|a| a.body[name].to_string())
+            .collect::<HashSet<_>>()
+    };
+    let ids: HashSet<_> = asked
+        .iter()
+        .map(|a| a.headers["x-request-id"].clone())
+        .collect();
+    assert_eq!(
+        (field("cache_salt").len(), ids.len()),
+        (asked.len(), asked.len())
+    );
+    let body = &lab.proxy.asked()[2].body;
+    assert_eq!(body["prompt"], "Why?");
+    assert_eq!(body["max_tokens"], TOKENS);
+    assert_eq!(
+        (&body["temperature"], &body["ignore_eos"]),
+        (&json!(0), &json!(true))
+    );
+    assert_eq!(
+        body["stream_options"],
+        json!({"include_usage": true, "continuous_usage_stats": true})
+    );
+    assert!(
+        asked
+            .iter()
+            .all(|a| !a.headers.contains_key("authorization"))
+    );
+}
+
+#[tokio::test]
+async fn a_cold_replica_shows_in_the_warm_up_and_not_in_the_statistics() {
+    let mut lab = Lab::healthy().await;
+    let slow = Duration::from_millis(300);
+    lab.b = Fake::start("replica-b", move |asked| {
+        let mut steps = healthy(None, TOKENS);
+        if asked.index == 0 {
+            steps.insert(0, Step::Pause(slow));
+        }
+        steps
+    })
+    .await;
+    let outcome = run(&lab.job("single", LoadShape::Sequential(4))).await;
+    let b = &outcome.result.warmup.instances[1];
+    assert_eq!(b.instance, "b");
+    assert!(b.requests[0].e2el_ms.unwrap() >= 300.0);
+    let summary = outcome.result.summary().unwrap();
+    assert_eq!(
+        (summary.counts.total, summary.metrics.output_tokens),
+        (4, 4 * TOKENS)
+    );
+}
+
+#[tokio::test]
+async fn stamps_are_never_before_what_they_saw() {
+    let lab = Lab::healthy().await;
+    let client = client::Client {
+        clock: lab.a.clock(),
+        key: None,
+        limit: Duration::from_secs(20),
+    };
+    let requests = request::Requests::of(&lab.job("x", LoadShape::Batch(1)), "run");
+    let link = client.open(&lab.a.authority).await;
+    let raw = client.complete(link, requests.measured(0)).await;
+    let written = lab.a.written();
+    assert!(raw.sent.unwrap() <= written[0]);
+    assert!(raw.head.unwrap() >= written[0]);
+    let record = sample::Record::read(raw, TOKENS as u32);
+    assert_eq!(record.status, Status::Ok);
+    for ((at, _), wrote) in record.tokens.iter().zip(&written[1..]) {
+        assert!(*at >= wrote / 1000);
+    }
+    let s = &record.stamps;
+    assert!(s.connecting <= s.connected && s.connected <= Some(s.planned));
+    assert!(Some(s.planned) <= s.sent && s.sent <= s.head && s.head <= s.event);
+    assert!(s.event <= s.first && s.first <= s.last && s.last <= s.done && s.done <= s.eof);
+}
+
+#[tokio::test]
+async fn an_answer_is_the_same_however_its_bytes_are_cut() {
+    let bytewise = Lab::new(|_, instance| {
+        healthy(Some(instance), TOKENS)
+            .into_iter()
+            .flat_map(|step| match step {
+                Step::Write(bytes) => bytes.into_iter().map(|b| Step::Write(vec![b])).collect(),
+                other => vec![other],
+            })
+            .collect()
+    })
+    .await;
+    let lab = Lab::healthy().await;
+    let mut seen = Vec::new();
+    for lab in [&lab, &bytewise] {
+        let outcome = run(&lab.job("single", LoadShape::Sequential(1))).await;
+        let line = fs::read_to_string(outcome.requests).unwrap();
+        let record: Record = serde_json::from_str(&line).unwrap();
+        assert_eq!(record.status, Status::Ok);
+        let counts: Vec<u64> = record.tokens.iter().map(|(_, n)| *n).collect();
+        seen.push((record.text_sha256, counts, record.n_in));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn progress_is_told() {
+    let lab = Lab::healthy().await;
+    let mut phases = Vec::new();
+    let told = |progress: Progress| phases.push(progress.phase);
+    measure(&lab.job("single", LoadShape::Sequential(1)), told)
+        .await
+        .unwrap();
+    assert_eq!(phases.last(), Some(&Phase::Summarising));
+}

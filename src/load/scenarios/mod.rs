@@ -1,0 +1,89 @@
+//! Measurements of scripted servers, over real sockets.
+
+mod compared;
+mod failing;
+mod healthy;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::Barrier;
+
+use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
+use super::shape::LoadShape;
+use super::*;
+
+const TOKENS: u64 = 4;
+
+fn target(name: &str, fake: &Fake) -> Target {
+    Target {
+        name: name.to_owned(),
+        authority: fake.authority.clone(),
+        nonce: format!("replica-{name}"),
+        max_num_seqs: Some(256),
+    }
+}
+
+/// Two replicas and what stands before them.
+struct Lab {
+    a: Fake,
+    b: Fake,
+    proxy: Fake,
+    results: TempDir,
+}
+
+impl Lab {
+    /// A proxy that alternates; `script` is what it sends for each measured request, and for the one
+    /// that warms it.
+    async fn new(
+        script: impl Fn(&Asked, &'static str) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            a: Fake::start("replica-a", |_| healthy(None, TOKENS)).await,
+            b: Fake::start("replica-b", |_| healthy(None, TOKENS)).await,
+            proxy: Fake::start("none", move |asked| {
+                script(asked, ["a", "b"][asked.index % 2])
+            })
+            .await,
+            results: TempDir::new().unwrap(),
+        }
+    }
+
+    async fn healthy() -> Self {
+        Self::new(|_, instance| healthy(Some(instance), TOKENS)).await
+    }
+
+    fn job(&self, name: &str, load: LoadShape) -> Job {
+        Job {
+            name: name.to_owned(),
+            topology: "lab".to_owned(),
+            fingerprint: "f-1".to_owned(),
+            endpoint: Endpoint {
+                authority: self.proxy.authority.clone(),
+                is_proxy: true,
+                policy: Some("round_robin".to_owned()),
+            },
+            instances: vec![target("a", &self.a), target("b", &self.b)],
+            model: "tiny".to_owned(),
+            prompts: vec!["What is a REST API?".to_owned(), "Why?".to_owned()],
+            load,
+            max_tokens: TOKENS as u32,
+            warmup: 2,
+            timeout_s: 20.0,
+            api_key_env: None,
+            baseline: None,
+            save: None,
+            results: self.results.path().to_owned(),
+            provenance: json!({"instances": {"a": {"args": {"gpu_memory_utilization": 0.3}}}}),
+        }
+    }
+}
+
+async fn run(job: &Job) -> Outcome {
+    measure(job, |_| {}).await.unwrap()
+}

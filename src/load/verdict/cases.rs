@@ -1,0 +1,245 @@
+//! The rules on data that is known: the notebook's run in both of its readings, its baseline, and
+//! runs that are healthy and must be let through.
+
+use super::scene::{Scene, batch, cold_b, facts, request, scene, seed, single};
+use super::*;
+use crate::load::sample::Status;
+use crate::load::shape::LoadShape;
+
+fn said<'a>(anomalies: &'a [Anomaly], id: &str, subject: Subject) -> Option<&'a Anomaly> {
+    anomalies
+        .iter()
+        .find(|a| a.id == id && a.subject == subject)
+}
+
+#[test]
+fn the_notebooks_run_with_a_cold_b_is_refused_and_b_is_named() {
+    let scene = cold_b();
+    let summary = Summary::of(&scene.records);
+    assert!((summary.metrics.output_tps.unwrap() - 26.48).abs() < 0.01);
+    assert!((summary.metrics.e2el.as_ref().unwrap().mean - 18632.5).abs() < 0.1);
+    assert_eq!(scene.errors(), ["A6", "A4", "A3"]);
+    let anomalies = scene.judge();
+    for id in ["A4", "A6"] {
+        let anomaly = said(&anomalies, id, Subject::Result).unwrap();
+        assert_eq!(anomaly.replica.as_deref(), Some("b"));
+        assert!(anomaly.message.contains("`b`"));
+    }
+}
+
+#[test]
+fn against_the_notebooks_single_request_the_parallelism_is_1_93_of_8() {
+    let replicated = seed("replicated_metrics.json");
+    let mut scene = cold_b();
+    scene.baseline = Some(replicated);
+    let anomalies = scene.judge();
+    let a3 = said(&anomalies, "A3", Subject::Baseline).unwrap();
+    assert_eq!(a3.evidence["parallelism"], 1.93);
+    assert!(said(&anomalies, "A1", Subject::Baseline).is_none());
+    assert!(said(&anomalies, "A2", Subject::Baseline).is_none());
+}
+
+#[test]
+fn the_notebooks_run_with_serial_replicas_is_called_serialised() {
+    let one_by_one: Vec<Record> = (0..8)
+        .map(|i| {
+            let turn = f64::from(i / 2);
+            let (from, to) = (turn * 7550.0, (turn + 1.0) * 7550.0);
+            request(i, ["a", "b"][i as usize % 2], 0.0, from + 100.0, to)
+        })
+        .collect();
+    let scene = scene(one_by_one);
+    assert_eq!(scene.errors(), ["A5", "A5", "A3"]);
+    let anomalies = scene.judge();
+    let a5 = said(&anomalies, "A5", Subject::Result).unwrap();
+    assert_eq!(
+        a5.message,
+        "`a` served its 4 requests one after another, 7.55 s each"
+    );
+}
+
+#[test]
+fn an_engine_that_is_told_to_run_one_at_a_time_does_as_it_is_told() {
+    let times = [1000.0, 2000.0, 3000.0, 4000.0];
+    let mut scene = scene(batch(times, times));
+    scene.job = facts(LoadShape::Batch(8), Some(1));
+    assert!(scene.errors().is_empty());
+}
+
+#[test]
+fn the_notebooks_baseline_is_called_out_for_its_latency_and_its_tokens() {
+    let mut scene = scene(batch([7055.0; 4], [7100.0; 4]));
+    scene.baseline = Some(seed("baseline_metrics.json"));
+    let anomalies = scene.judge();
+    let a1 = said(&anomalies, "A1", Subject::Baseline).unwrap();
+    assert_eq!(
+        a1.message,
+        "the baseline's mean latency of 816.6 ms is not a latency: one request alone takes 6870 ms; \
+         it is the batch's 6530 ms divided by 8; the true one is about 6530 ms"
+    );
+    let a2 = said(&anomalies, "A2", Subject::Baseline).unwrap();
+    assert_eq!(
+        a2.message,
+        "the baseline's 200 tokens contradict its own 14.55 tok/s x 6.874 s = 100"
+    );
+    let a15 = said(&anomalies, "A15", Subject::Baseline).unwrap();
+    assert_eq!(
+        a15.message,
+        "the baseline is not comparable: it was measured within the process, ours over HTTP; \
+         it does not say how its latencies are defined"
+    );
+    assert!(
+        scene.errors().is_empty(),
+        "a baseline's faults are not ours"
+    );
+}
+
+#[test]
+fn what_contradicts_itself_is_set_beside_what_is_true() {
+    let mut scene = scene(batch([7055.0; 4], [7100.0; 4]));
+    let baseline = seed("baseline_metrics.json");
+    scene.baseline = Some(baseline.clone());
+    let summary = Summary::of(&scene.records);
+    let beside = crate::load::Comparison::of(&scene.job, &summary, &baseline, &scene.judge());
+    assert!(!beside.comparable && beside.rows.iter().all(|row| row.flagged));
+    assert_eq!(beside.remarks.len(), 3);
+    let row = |what: &str| beside.rows.iter().find(|row| row.what == what).unwrap();
+    assert_eq!(row("mean latency").ratio, None);
+    let by_wall = row("mean latency by its wall time");
+    assert!((by_wall.theirs - 6533.0).abs() < 1.0);
+    assert!((by_wall.ratio.unwrap() - 1.083).abs() < 0.001);
+    assert!((row("throughput").ratio.unwrap() - 0.920).abs() < 0.001);
+}
+
+#[test]
+fn a_healthy_batch_passes_whatever_its_speed() {
+    let gpu = [7050.0, 7055.0, 7060.0, 7061.0];
+    let fast = [21.0, 22.0, 24.0, 60.0]; // a busy machine made one of them wait
+    for times in [gpu, fast] {
+        let mut scene = scene(batch(times, times.map(|t| t * 1.04)));
+        scene.single = Some(single(100.0 / (times[0] * 0.98) * 1000.0));
+        assert_eq!(scene.judge(), []);
+    }
+}
+
+#[test]
+fn hardware_at_its_limit_slows_all_alike_and_is_only_remarked() {
+    let mut scene = scene(batch([8000.0; 4], [8010.0; 4]));
+    assert_eq!(scene.judge(), []);
+    scene.single = Some(single(60.0)); // alone 1.7 s, so the batch gains 1.7 of 8
+    let anomalies = scene.judge();
+    assert_eq!(anomalies.len(), 1);
+    assert_eq!(
+        (&*anomalies[0].id, anomalies[0].severity),
+        ("A3", Severity::Warning)
+    );
+}
+
+#[test]
+fn requests_that_must_queue_do_not_speak_for_a_lack_of_gain() {
+    let mut scene = scene(batch([1000.0, 2000.0, 3000.0, 4000.0], [2500.0; 4]));
+    assert!(said(&scene.judge(), "A3", Subject::Result).is_some());
+    scene.job = facts(LoadShape::Batch(8), Some(2));
+    assert!(said(&scene.judge(), "A3", Subject::Result).is_none());
+}
+
+#[test]
+fn replicas_that_overlap_or_differ_by_little_are_of_one_kind() {
+    let noisy = [
+        [900.0, 1500.0, 2100.0, 2600.0],
+        [1400.0, 2500.0, 2900.0, 3000.0],
+    ];
+    let slight = [[30.0, 31.0, 32.0, 33.0], [90.0, 91.0, 92.0, 93.0]];
+    for [a, b] in [noisy, slight] {
+        assert!(said(&scene(batch(a, b)).judge(), "A4", Subject::Result).is_none());
+    }
+    let unequal = scene(batch([1000.0; 4], [1500.0; 4])).judge();
+    assert_eq!(unequal.len(), 1);
+    assert_eq!(unequal[0].severity, Severity::Warning);
+}
+
+/// Requests one after another, alternating between the replicas.
+fn sequence(times: &[f64]) -> Scene {
+    let mut now = 0.0;
+    let mut records = Vec::new();
+    for (i, ms) in times.iter().enumerate() {
+        records.push(request(
+            i as u32,
+            ["a", "b"][i % 2],
+            now,
+            now + 5.0,
+            now + ms,
+        ));
+        now += ms + 1.0;
+    }
+    let mut scene = scene(records);
+    scene.job.load = LoadShape::Sequential(times.len() as u32);
+    scene
+}
+
+#[test]
+fn a_first_request_far_slower_than_the_later_ones_is_cold_even_after_a_warm_up() {
+    let scene = sequence(&[700.0, 9000.0, 710.0, 705.0, 700.0, 702.0]);
+    assert_eq!(scene.errors(), ["A6"]);
+    assert_eq!(scene.judge()[0].replica.as_deref(), Some("b"));
+    assert_eq!(sequence(&[700.0; 8]).judge(), []);
+}
+
+#[test]
+fn a_replica_that_was_merely_not_warmed_is_a_warning() {
+    let mut scene = sequence(&[700.0; 4]);
+    scene.warmup = Warmup::default();
+    let anomalies = scene.judge();
+    assert_eq!(anomalies.len(), 1);
+    assert_eq!(anomalies[0].severity, Severity::Warning);
+    assert_eq!(
+        anomalies[0].message,
+        "`a`, `b` were not warmed before the measurement"
+    );
+}
+
+#[test]
+fn errors_beyond_one_in_a_hundred_forbid_a_claim() {
+    let many = |failed: usize| {
+        let mut records: Vec<Record> = (0..200)
+            .map(|i| request(i, "a", 0.0, 10.0, 1000.0))
+            .collect();
+        for record in &mut records[..failed] {
+            record.status = Status::HttpError;
+            record.http_status = Some(503);
+            record.error = Some("no\n  backend".to_owned());
+        }
+        scene(records)
+    };
+    assert!(many(2).errors().is_empty());
+    assert_eq!(many(2).judge()[0].severity, Severity::Warning);
+    assert_eq!(many(3).errors(), ["A10"]);
+    let all = many(200);
+    assert_eq!(all.errors(), ["A10"]);
+    assert_eq!(Summary::of(&all.records).metrics.output_tps, None);
+    assert_eq!(
+        all.judge()[0].message,
+        "200 of 200 requests failed, 200 of them with http_error 503 from `a`: no backend"
+    );
+}
+
+#[test]
+fn tokens_that_nobody_counted_make_a_result_invalid() {
+    let mut scene = scene(batch([1000.0; 4], [1000.0; 4]));
+    scene.records[3].n_out = None;
+    assert_eq!(scene.errors(), ["A2"]);
+    scene.records[3].n_out = Some(150);
+    assert_eq!(scene.errors(), ["A2"]);
+}
+
+#[test]
+fn a_single_request_slower_than_the_batch_is_doubted() {
+    let mut scene = scene(batch([1000.0; 4], [1000.0; 4]));
+    scene.single = Some(single(20.0));
+    let anomalies = scene.judge();
+    assert_eq!(anomalies.len(), 1);
+    assert_eq!(
+        (&*anomalies[0].id, anomalies[0].severity),
+        ("A1", Severity::Warning)
+    );
+}

@@ -1,0 +1,175 @@
+//! Runs to judge, made of known times.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::load::baseline;
+use crate::load::job::Endpoint;
+use crate::load::result::PromptFacts;
+use crate::load::sample::{Stamps, Status};
+use crate::load::shape::LoadShape;
+use crate::load::summary::DEFINITIONS;
+use crate::load::warmup::{WarmedInstance, WarmupRequest};
+
+/// A request of 100 tokens, ok, by its moments in milliseconds.
+pub(in crate::load) fn request(
+    index: u32,
+    instance: &str,
+    sent: f64,
+    first: f64,
+    last: f64,
+) -> Record {
+    let us = |ms: f64| (ms * 1000.0).round() as u64;
+    Record {
+        index,
+        id: format!("r-{index}"),
+        instance: Some(instance.to_owned()),
+        status: Status::Ok,
+        http_status: Some(200),
+        error: None,
+        stamps: Stamps {
+            planned: us(sent),
+            sent: Some(us(sent)),
+            first: Some(us(first)),
+            last: Some(us(last)),
+            eof: Some(us(last)),
+            ended: us(last),
+            ..Stamps::default()
+        },
+        n_in: Some(10),
+        n_out: Some(100),
+        cached: None,
+        tokens: vec![(us(first), 1), (us(last), 99)],
+        coalesced_events: 0,
+        tokens_estimated: false,
+        finish: Some("length".to_owned()),
+        text_sha256: None,
+    }
+}
+
+/// Eight requests at once, four a replica, by the time that each of them took.
+pub(in crate::load) fn batch(a: [f64; 4], b: [f64; 4]) -> Vec<Record> {
+    let of = |name: &'static str, times: [f64; 4], from: u32| {
+        times
+            .into_iter()
+            .zip(from..)
+            .map(move |(ms, index)| request(index, name, 0.0, ms * 0.02, ms))
+    };
+    of("a", a, 0).chain(of("b", b, 4)).collect()
+}
+
+pub(in crate::load) fn facts(load: LoadShape, max_num_seqs: Option<u32>) -> JobFacts {
+    let target = |name: &str| Target {
+        name: name.to_owned(),
+        authority: String::new(),
+        nonce: String::new(),
+        max_num_seqs,
+    };
+    JobFacts {
+        name: "batch".to_owned(),
+        topology: "replicated".to_owned(),
+        fingerprint: "f".to_owned(),
+        targets: "t".to_owned(),
+        model: "llama".to_owned(),
+        endpoint: Endpoint {
+            authority: String::new(),
+            is_proxy: true,
+            policy: Some("round_robin".to_owned()),
+        },
+        instances: vec![target("a"), target("b")],
+        load,
+        prompts: PromptFacts {
+            count: 8,
+            sha256: String::new(),
+        },
+        max_tokens: 100,
+        warmup: 2,
+        timeout_s: 120.0,
+        definitions: DEFINITIONS.to_owned(),
+    }
+}
+
+pub(in crate::load) fn warmed(names: &[&str]) -> Warmup {
+    let request = WarmupRequest {
+        status: Status::Ok,
+        ttft_ms: Some(1.0),
+        e2el_ms: Some(2.0),
+        error: None,
+    };
+    Warmup {
+        asked: 1,
+        instances: names
+            .iter()
+            .map(|name| WarmedInstance {
+                instance: (*name).to_owned(),
+                requests: vec![request.clone()],
+            })
+            .collect(),
+        endpoint: None,
+    }
+}
+
+pub(in crate::load) struct Scene {
+    pub(in crate::load) job: JobFacts,
+    pub(in crate::load) records: Vec<Record>,
+    pub(in crate::load) warmup: Warmup,
+    pub(in crate::load) single: Option<Single>,
+    pub(in crate::load) baseline: Option<Baseline>,
+    pub(in crate::load) provenance: Value,
+}
+
+pub(in crate::load) fn scene(records: Vec<Record>) -> Scene {
+    let n = u32::try_from(records.len()).unwrap();
+    Scene {
+        job: facts(LoadShape::Batch(n), Some(256)),
+        records,
+        warmup: warmed(&["a", "b"]),
+        single: None,
+        baseline: None,
+        provenance: json!({"models": {"llama": "meta-llama/Llama-3.1-8B-Instruct"}}),
+    }
+}
+
+pub(in crate::load) fn single(tokens_per_s: f64) -> Single {
+    Single {
+        tokens_per_s,
+        latency_ms: 100.0 / tokens_per_s * 1000.0,
+        tokens: 100,
+        path: "single.json".into(),
+    }
+}
+
+pub(in crate::load) fn seed(name: &str) -> Baseline {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seed");
+    baseline::read(&folder.join(name)).unwrap()
+}
+
+impl Scene {
+    pub(in crate::load) fn judge(&self) -> Vec<Anomaly> {
+        judge(&Case {
+            job: &self.job,
+            records: &self.records,
+            summary: &Summary::of(&self.records),
+            warmup: &self.warmup,
+            provenance: &self.provenance,
+            single: self.single.as_ref(),
+            baseline: self.baseline.as_ref(),
+        })
+    }
+
+    /// The rules that make the result invalid.
+    pub(super) fn errors(&self) -> Vec<String> {
+        let anomalies = self.judge();
+        let errors = anomalies.iter().filter(|a| invalidates(a));
+        errors.map(|a| a.id.clone()).collect()
+    }
+}
+
+/// NB03, the likelier reading: A's four together at 7.055 s, B's four at 30.21 s.
+pub(in crate::load) fn cold_b() -> Scene {
+    let mut scene = scene(batch([7055.0; 4], [30210.0; 4]));
+    scene.warmup = warmed(&["a"]);
+    scene
+}
