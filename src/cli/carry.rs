@@ -46,7 +46,7 @@ impl Carry {
             watcher: tokio::spawn(watch(Arc::clone(&interrupt), screen.clone())),
             interrupt,
             screen: screen.clone(),
-            began: now(),
+            began: Instant::now(),
         }
     }
 
@@ -109,12 +109,4 @@ async fn watch(interrupt: Interrupt, screen: Screen) {
 )]
 fn leave() {
     std::process::exit(i32::from(Exit::Interrupted as u8));
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a run took is told to people alone"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -26,7 +26,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
     let locks = workspace.lock().await?;
     let seen = workspace.look(&[]).await;
-    let plan = workspace.decide(&[], &seen);
+    let plan = workspace.decide_destruction(&seen);
     if !screen.is_json() {
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
@@ -36,7 +36,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let carry = Carry::begin(&workspace, &screen);
     carry.out(&plan, |_| true).await;
     let seen = workspace.look(&[]).await;
-    let left = workspace.decide(&[], &seen);
+    let left = workspace.decide_destruction(&seen);
     let carried = carry.end().await;
     locks.release().await;
     let tally = &carried.tally;

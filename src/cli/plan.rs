@@ -31,7 +31,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         workspace.catalogue().resources()
     };
     let seen = workspace.look(&declared).await;
-    let plan = workspace.decide(&declared, &seen);
+    let plan = if args.destroy {
+        workspace.decide_destruction(&seen)
+    } else {
+        workspace.decide(&declared, &seen)
+    };
     if screen.is_json() {
         screen.document(&PlanDocument::new(
             workspace.topology().name.as_str(),

@@ -87,16 +87,30 @@ impl Workspace {
     /// Decides what to do so that these things are there and nothing else of ours is.
     pub(super) fn decide(&self, declared: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
         let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
-        let leftovers = Leftover::find(self.topology().name.as_str(), seen, &addresses);
-        let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
-        resources.extend(
-            leftovers
-                .into_iter()
-                .map(|l| Arc::new(l) as Arc<dyn Resource>),
-        );
-        resources.extend(declared.iter().cloned());
-        let mut plan = decide(&resources, seen);
-        plan.foreign = foreign(seen);
-        plan
+        let name = self.topology().name.as_str();
+        with_leftovers(Leftover::find(name, seen, &addresses), declared, seen)
     }
+
+    /// Decides what to do so that nothing of ours is there.
+    pub(super) fn decide_destruction(&self, seen: &Observation) -> Plan {
+        let name = self.topology().name.as_str();
+        with_leftovers(Leftover::all(name, seen), &[], seen)
+    }
+}
+
+fn with_leftovers(
+    leftovers: Vec<Leftover>,
+    declared: &[Arc<dyn Resource>],
+    seen: &Observation,
+) -> Plan {
+    let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+    resources.extend(
+        leftovers
+            .into_iter()
+            .map(|l| Arc::new(l) as Arc<dyn Resource>),
+    );
+    resources.extend(declared.iter().cloned());
+    let mut plan = decide(&resources, seen);
+    plan.foreign = foreign(seen);
+    plan
 }

@@ -16,12 +16,22 @@ pub struct Leftover {
     runs: bool,
     paths: Vec<String>,
     follows: Vec<Address>,
+    reason: Reason,
 }
 
 impl Leftover {
     /// Returns what every node is asked so that leftovers can be found.
     pub fn questions(topology: &str) -> Vec<Question> {
         vec![super::process::question(), Folder::of(topology).question()]
+    }
+
+    /// Finds everything of a topology, on every node that answered.
+    pub fn all(topology: &str, seen: &Observation) -> Vec<Self> {
+        let mut found = Self::find(topology, seen, &[]);
+        for leftover in &mut found {
+            leftover.reason = Reason::new("asked", "all of the topology is destroyed");
+        }
+        found
     }
 
     /// Finds everything of a topology, on every node that answered, that is not declared. What
@@ -86,6 +96,7 @@ impl Leftover {
                 runs: false,
                 paths: vec![folder.file("bin"), folder.file("run")],
                 follows: Vec::new(),
+                reason: undeclared(),
             });
         }
         found
@@ -121,9 +132,14 @@ impl Leftover {
                 .map(|log| folder.file(log))
                 .collect(),
             follows: Vec::new(),
+            reason: undeclared(),
             address,
         }
     }
+}
+
+fn undeclared() -> Reason {
+    Reason::new("undeclared", "it is not in the manifest")
 }
 
 impl Resource for Leftover {
@@ -140,8 +156,8 @@ impl Resource for Leftover {
     }
 
     fn compare(&self, _: &Observation) -> Change {
-        let reason = Reason::new("undeclared", "it is not in the manifest");
-        Change::new(&self.address, Action::Destroy, vec![reason]).described(self.found.clone())
+        Change::new(&self.address, Action::Destroy, vec![self.reason.clone()])
+            .described(self.found.clone())
     }
 
     fn effects(&self, _: &Change, _: &Observation) -> Vec<Effect> {

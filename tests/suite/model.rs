@@ -18,40 +18,40 @@ use replica::resource::{Answers, Catalogue, Leftover, Observation, Paths, Resour
 
 /// A process group as the model keeps it.
 #[derive(Debug, Clone)]
-pub struct Group {
-    pub mark: Option<String>,
-    pub spec: String,
-    pub port: Option<u16>,
-    pub listens: bool,
-    pub leads: bool,
-    pub orphan: bool,
-    pub config: Option<Config>,
+pub(super) struct Group {
+    pub(super) mark: Option<String>,
+    pub(super) spec: String,
+    pub(super) port: Option<u16>,
+    pub(super) listens: bool,
+    pub(super) leads: bool,
+    pub(super) orphan: bool,
+    pub(super) config: Option<Config>,
 }
 
 /// One node of the model.
 #[derive(Debug, Clone, Default)]
-pub struct ModelNode {
-    pub unreachable: bool,
-    pub groups: BTreeMap<u32, Group>,
-    pub files: BTreeMap<String, u64>,
+pub(super) struct ModelNode {
+    pub(super) unreachable: bool,
+    pub(super) groups: BTreeMap<u32, Group>,
+    pub(super) files: BTreeMap<String, u64>,
     next_pid: u32,
 }
 
 /// All nodes of the model.
 #[derive(Debug, Clone, Default)]
-pub struct Model {
-    pub nodes: BTreeMap<NodeName, ModelNode>,
+pub(super) struct Model {
+    pub(super) nodes: BTreeMap<NodeName, ModelNode>,
     /// The pids that were stopped, with their node.
-    pub stopped: BTreeSet<(NodeName, u32)>,
+    pub(super) stopped: BTreeSet<(NodeName, u32)>,
 }
 
 /// Reads a topology from YAML.
-pub fn topology(text: &str) -> Topology {
+pub(super) fn topology(text: &str) -> Topology {
     serde_yaml::from_str(text).expect("the manifest of a test is valid")
 }
 
 /// Returns the things of a topology; results are looked for where there are none.
-pub fn catalogue(topology: &Topology) -> Catalogue {
+pub(super) fn catalogue(topology: &Topology) -> Catalogue {
     static BINARIES: LazyLock<Arc<Binaries>> =
         LazyLock::new(|| Arc::new(Binaries::find(None).unwrap()));
     let nowhere = std::env::temp_dir().join("replica-no-such-results");
@@ -64,7 +64,7 @@ pub fn catalogue(topology: &Topology) -> Catalogue {
 
 impl Model {
     /// Returns the nodes of a topology, empty.
-    pub fn new(topology: &Topology) -> Self {
+    pub(super) fn new(topology: &Topology) -> Self {
         Self {
             nodes: topology
                 .nodes
@@ -76,7 +76,7 @@ impl Model {
     }
 
     /// Puts a process of somebody else on a port.
-    pub fn add_stranger(&mut self, node: &str, port: u16) -> u32 {
+    pub(super) fn add_stranger(&mut self, node: &str, port: u16) -> u32 {
         let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
         node.add(Group {
             mark: None,
@@ -90,7 +90,7 @@ impl Model {
     }
 
     /// Kills a server as `kill -9` does: its engine lives on when it has one.
-    pub fn kill(&mut self, node: &str, name: &str, leaves_orphan: bool) {
+    pub(super) fn kill(&mut self, node: &str, name: &str, leaves_orphan: bool) {
         let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
         let part = format!(":{name}:");
         let of = |group: &Group| group.mark.as_ref().is_some_and(|mark| mark.contains(&part));
@@ -106,7 +106,11 @@ impl Model {
     }
 
     /// Returns what would be observed.
-    pub fn observe(&self, resources: &[Arc<dyn Resource>], topology: &Topology) -> Observation {
+    pub(super) fn observe(
+        &self,
+        resources: &[Arc<dyn Resource>],
+        topology: &Topology,
+    ) -> Observation {
         let mut seen = Observation::default();
         for (name, node) in &self.nodes {
             if node.unreachable {
@@ -130,12 +134,12 @@ impl Model {
     }
 
     /// Observes and decides, as `apply` would.
-    pub fn plan(&self, topology: &Topology) -> Plan {
+    pub(super) fn plan(&self, topology: &Topology) -> Plan {
         self.plan_for(topology, &catalogue(topology).resources())
     }
 
     /// Observes and decides, as `destroy` would.
-    pub fn plan_destruction(&self, topology: &Topology) -> Plan {
+    pub(super) fn plan_destruction(&self, topology: &Topology) -> Plan {
         self.plan_for(topology, &[])
     }
 
@@ -154,7 +158,7 @@ impl Model {
     }
 
     /// Performs every step of a plan but measurements, in the order of the plan.
-    pub fn perform(&mut self, plan: &Plan) {
+    pub(super) fn perform(&mut self, plan: &Plan) {
         for step in &plan.steps {
             let node = match &step.effect {
                 Effect::Tell { to, .. } => to.node.clone(),
@@ -336,12 +340,12 @@ fn inside(path: &str) -> String {
 }
 
 /// Says whether a mark is one of this topology.
-pub fn is_of(mark: &str, topology: &Topology) -> bool {
+pub(super) fn is_of(mark: &str, topology: &Topology) -> bool {
     mark.parse::<Mark>()
         .is_ok_and(|mark| mark.topology == topology.name.as_str())
 }
 
 /// Returns the digest of a specification, as marks carry it.
-pub fn digest(spec: &str) -> String {
+pub(super) fn digest(spec: &str) -> String {
     fingerprint(&serde_json::from_str(spec).unwrap())
 }
