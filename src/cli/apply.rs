@@ -164,8 +164,8 @@ fn show(
     if !plan.has_work() && tally.is_complete() {
         return Ok(());
     }
-    for view in applied.carried.tables() {
-        screen.result(&view)?;
+    for table in applied.carried.tables() {
+        screen.result(&(table + "\n"))?;
     }
     let served = workspace.topology().proxy.is_some().then_some(requests);
     screen.result(&apply::render(

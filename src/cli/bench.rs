@@ -69,7 +69,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         screen.document(&carried.documents())?;
     } else {
         for table in carried.tables() {
-            screen.result(&table)?;
+            screen.result(&(table + "\n"))?;
         }
     }
     Ok(match (carried.interrupted, failed, carried.is_valid()) {

@@ -29,7 +29,7 @@ impl Leftover {
     pub fn all(topology: &str, seen: &Observation) -> Vec<Self> {
         let mut found = Self::find(topology, seen, &[]);
         for leftover in &mut found {
-            leftover.reason = Reason::new("asked", "all of the topology is destroyed");
+            leftover.reason = Reason::new("asked", "as asked");
         }
         found
     }

@@ -129,13 +129,20 @@ pub(super) fn not_tried(address: &Address, because: &str, look: Look) -> String 
 
 fn verdict(tally: &Tally, took: Duration, look: Look) -> String {
     let mut counts: BTreeMap<Action, usize> = BTreeMap::new();
-    for applied in &tally.applied {
+    let (made, measured): (Vec<_>, Vec<_>) = tally
+        .applied
+        .iter()
+        .partition(|it| it.address.node.is_some());
+    for applied in made {
         *counts.entry(applied.action).or_default() += 1;
     }
     let mut parts: Vec<String> = counts
         .iter()
         .map(|(action, number)| format!("{number} {}", done(*action)))
         .collect();
+    if !measured.is_empty() {
+        parts.push(format!("{} measured", measured.len()));
+    }
     let (lead, role) = match (tally.is_complete(), parts.is_empty()) {
         (true, false) => ("Applied", Role::Good),
         (true, true) => return look.paint(Role::Good, "There was nothing to do."),

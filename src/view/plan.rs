@@ -71,7 +71,7 @@ fn nodes(plan: &Plan, look: Look) -> Vec<Vec<String>> {
     by_node
         .into_iter()
         .map(|((_, node), changes)| {
-            let title = node.map_or("on no node", NodeName::as_str);
+            let title = node.map_or("measured from here", NodeName::as_str);
             let mut lines = vec![look.paint(Role::Title, title)];
             lines.extend(node_lines(changes, look));
             lines

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::Action;
+use crate::plan::{Action, Change};
 
 /// Returns a count with its noun: `1 proxy`, `2 instances`.
 pub fn count(number: usize, noun: &str) -> String {
@@ -94,8 +94,11 @@ pub fn number(number: f64) -> String {
 }
 
 /// Returns what is being done to a thing: `creating`.
-pub fn doing(action: Action) -> &'static str {
-    match action {
+pub fn doing(change: &Change) -> &'static str {
+    if change.is_measurement() {
+        return "measuring";
+    }
+    match change.action {
         Action::Keep => "keeping",
         Action::Create => "creating",
         Action::Update => "updating",

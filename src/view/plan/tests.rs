@@ -73,7 +73,7 @@ fn everything_is_created_from_nothing() {
         + program     not there     9f2c01, 14.2 MB
         + proxy       not running   round_robin over a and b, port 8192
 
-    on no node
+    measured from here
         + benchmark.batch  no result for this fingerprint
 
     Plan: 5 to create, 0 to update, 0 to replace, 0 to destroy, 0 kept.

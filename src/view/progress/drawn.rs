@@ -39,7 +39,7 @@ impl Drawn {
     pub(super) fn on(&mut self, event: &Event) -> Vec<String> {
         match event {
             Event::Started { change } => {
-                self.set(&change.address, doing(change.action), "");
+                self.set(&change.address, doing(change), "");
                 Vec::new()
             }
             Event::Progress {

@@ -39,7 +39,7 @@ impl Plain {
     pub(super) fn on(&mut self, event: &Event, now: Instant) -> Vec<String> {
         match event {
             Event::Started { change } => {
-                let phase = doing(change.action);
+                let phase = doing(change);
                 self.begin(&change.address, phase, now);
                 vec![format!("{}: {phase}...", change.address)]
             }
