@@ -30,6 +30,7 @@ use super::error::ApiError;
 use super::headers;
 use super::pool::{Bounds, Pool};
 use super::requests::Outcome;
+use super::sockets;
 use super::upload::{Received, Upload};
 use super::upstream::{Connection, NoAnswer};
 
@@ -164,6 +165,8 @@ async fn send_whole(
             Err(no_answer) => is_copy = no_answer.sent,
         }
         count(&claim.tally.resent);
+        // A server that closes connections may be one that was replaced.
+        claim.suspect();
     }
     let mut connection = match connect(claim, bounds).await {
         Ok(connection) => connection,
@@ -210,25 +213,11 @@ async fn connect(backend: &Backend, bounds: Bounds) -> io::Result<Connection> {
 }
 
 fn unconnected(outbound: Outbound, error: &io::Error) -> Failure {
-    if is_own_fault(error) {
+    if sockets::is_own_fault(error) {
         Failure::Exhausted(format!("the proxy cannot open a connection: {error}"))
     } else {
         Failure::Untouched(Box::new(outbound), error.to_string())
     }
-}
-
-/// Says whether a connection failed for want of descriptors, ports or memory here: that must not
-/// take a backend out, as the next one would fail the same.
-fn is_own_fault(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let own = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::ADDRNOTAVAIL,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
 }
 
 impl NoAnswer {
