@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::backend::{Claim, count};
+use super::control::BackendState;
 use super::requests::Outcome;
 use super::upstream::{Connection, in_words};
 
@@ -92,7 +93,8 @@ pub(super) struct Passage {
 impl Passage {
     /// The answer was passed on to its last byte.
     pub(super) fn end(self) {
-        if self.reusable {
+        // What drains is about to be stopped: a connection left there would only be in the way.
+        if self.reusable && self.claim.state() == BackendState::Ready {
             self.claim.connections.put(self.connection);
         }
         self.outcome.ok();

@@ -30,6 +30,7 @@ use super::error::ApiError;
 use super::headers;
 use super::pool::{Bounds, Pool};
 use super::requests::Outcome;
+use super::sockets;
 use super::upload::{Received, Upload};
 use super::upstream::{Connection, NoAnswer};
 
@@ -56,14 +57,27 @@ pub(super) struct Answer {
 enum Failure {
     /// Nothing was sent: another may be tried.
     Untouched(Box<Outbound>, String),
+    /// No other is tried.
+    Final(Final),
+    /// The client broke off while it was sending.
+    Cut,
+}
+
+/// Why a request has failed for good.
+#[derive(Debug)]
+enum Final {
     /// Nothing was sent, and it is not the backend's fault.
     Exhausted(String),
     /// It got the request, or a part of it.
     Broken(String),
     /// It got the request and stayed silent.
     Silent(String),
-    /// The client broke off while it was sending.
-    Cut,
+}
+
+impl From<Final> for Failure {
+    fn from(failure: Final) -> Self {
+        Self::Final(failure)
+    }
 }
 
 /// Sends a request to one backend after another until one has it, and returns its answer.
@@ -80,8 +94,6 @@ pub(super) async fn forward(
         let Some((claim, bounds)) = pool.claim(&tried) else {
             break nobody_left(pool, last_trouble);
         };
-        let backend = Arc::clone(&claim);
-        let name = &backend.spec.name;
         match attempt(&claim, bounds, outbound).await {
             Ok((response, connection, reusable)) => {
                 let passage = Passage {
@@ -97,30 +109,36 @@ pub(super) async fn forward(
                 }));
             }
             Err(Failure::Untouched(back, why)) => {
-                count(&backend.tally.unreachable);
-                backend.eject(&why);
+                count(&claim.tally.unreachable);
+                claim.eject(&why);
+                let name = &claim.spec.name;
                 last_trouble = Some(format!("{name} cannot be reached: {why}"));
+                tried.push(Arc::clone(&claim));
                 outbound = *back;
-                tried.push(backend);
             }
-            Err(Failure::Exhausted(why)) => break ApiError::proxy_exhausted(why),
-            Err(Failure::Broken(why)) => {
-                // A probe decides whether it is gone: a request can make a server break off.
-                count(&backend.tally.broken);
-                backend.suspect();
-                break ApiError::upstream_broken(format!("{name} broke off: {why}"));
-            }
-            Err(Failure::Silent(why)) => {
-                count(&backend.tally.broken);
-                backend.suspect();
-                break ApiError::upstream_timeout(format!("{name} is silent: {why}"));
-            }
+            Err(Failure::Final(failure)) => break failure.blame(&claim),
             Err(Failure::Cut) => return None,
         }
     };
     tracing::warn!(why = error.message(), "a request failed");
     outcome.fail();
     Some(Err(error))
+}
+
+impl Final {
+    /// Says what the client is told, and has the backend probed if it may be gone: the probe
+    /// decides, as a request alone can make a server break off.
+    fn blame(self, backend: &Backend) -> ApiError {
+        let name = &backend.spec.name;
+        let error = match self {
+            Self::Exhausted(why) => return ApiError::proxy_exhausted(why),
+            Self::Broken(why) => ApiError::upstream_broken(format!("{name} broke off: {why}")),
+            Self::Silent(why) => ApiError::upstream_timeout(format!("{name} is silent: {why}")),
+        };
+        count(&backend.tally.broken);
+        backend.suspect();
+        error
+    }
 }
 
 fn nobody_left(pool: &Pool, last_trouble: Option<String>) -> ApiError {
@@ -164,12 +182,14 @@ async fn send_whole(
             Err(no_answer) => is_copy = no_answer.sent,
         }
         count(&claim.tally.resent);
+        // A server that closes connections may be one that was replaced.
+        claim.suspect();
     }
     let mut connection = match connect(claim, bounds).await {
         Ok(connection) => connection,
         Err(error) if is_copy => {
             claim.eject(&error.to_string());
-            return Err(Failure::Broken(error.to_string()));
+            return Err(Final::Broken(error.to_string()).into());
         }
         Err(error) => return Err(unconnected(outbound, &error)),
     };
@@ -210,34 +230,21 @@ async fn connect(backend: &Backend, bounds: Bounds) -> io::Result<Connection> {
 }
 
 fn unconnected(outbound: Outbound, error: &io::Error) -> Failure {
-    if is_own_fault(error) {
-        Failure::Exhausted(format!("the proxy cannot open a connection: {error}"))
+    if sockets::is_own_fault(error) {
+        Final::Exhausted(format!("the proxy cannot open a connection: {error}")).into()
     } else {
         Failure::Untouched(Box::new(outbound), error.to_string())
     }
 }
 
-/// Says whether a connection failed for want of descriptors, ports or memory here: that must not
-/// take a backend out, as the next one would fail the same.
-fn is_own_fault(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let own = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::ADDRNOTAVAIL,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
-}
-
 impl NoAnswer {
     fn into_failure(self) -> Failure {
-        if self.timed_out {
-            Failure::Silent(self.why)
+        let failure = if self.timed_out {
+            Final::Silent
         } else {
-            Failure::Broken(self.why)
-        }
+            Final::Broken
+        };
+        failure(self.why).into()
     }
 }
 

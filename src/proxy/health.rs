@@ -4,6 +4,7 @@
 //! backend is its nonce, a served name that only its process has. Upstream errors say nothing
 //! here: one bad request sent by many would take the whole fleet out.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::control::BackendState;
+use super::sockets;
 use super::upstream::in_words;
 
 const INTERVAL_READY: Duration = Duration::from_secs(5);
@@ -24,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 /// vLLM's API server is one thread that also tokenizes: a late answer is not yet a dead server.
 const PATIENCE: u32 = 3;
-/// The keys that vLLM's own tools and OpenAI's clients read.
+/// Where the key of the backends is looked for: our own name first, then OpenAI's clients'.
 const KEYS: [&str; 2] = ["REPLICA_API_KEY", "OPENAI_API_KEY"];
 
 /// Asks backends for their served names.
@@ -147,9 +149,18 @@ struct Model {
 fn unreached(error: &reqwest::Error) -> Unseen {
     if error.is_timeout() && !error.is_connect() {
         Unseen::Unclear(format!("no answer to a probe within {ANSWER:?}"))
+    } else if is_own_fault(error) {
+        Unseen::Unclear(format!("the proxy cannot probe: {}", in_words(error)))
     } else {
         Unseen::Unreachable(in_words(error))
     }
+}
+
+/// Says whether the proxy itself is out of descriptors: then no backend is to blame.
+fn is_own_fault(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(sockets::is_own_fault)
 }
 
 fn judge(backend: &Backend, seen: Result<(), Unseen>, misses: u32) {
@@ -170,4 +181,93 @@ fn interval(backend: &Backend) -> Duration {
 /// Spreads the probes, so that many backends are not asked at the same moment.
 fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::proxy::control;
+
+    /// Answers each request by what its head says, and returns a backend there.
+    async fn backend(answer: impl Fn(&str) -> &'static str + Send + 'static) -> Backend {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let spec = control::Backend {
+            name: "a".to_owned(),
+            authority: listener.local_addr().unwrap().to_string(),
+            nonce: "replica-1".to_owned(),
+        };
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap();
+                let reply = answer(&String::from_utf8_lossy(&head[..length]));
+                stream.write_all(reply.as_bytes()).await.unwrap();
+            }
+        });
+        Backend::new(spec, Arc::default()).unwrap()
+    }
+
+    const SEEN: &str =
+        "HTTP/1.1 200 OK\r\ncontent-length: 29\r\n\r\n{\"data\":[{\"id\":\"replica-1\"}]}";
+    const LOCKED: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+    const FAILING: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+    const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>";
+
+    fn prober(key: Option<&str>) -> Prober {
+        Prober {
+            key: key.map(str::to_owned),
+            ..Prober::new().unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_key_is_shown_to_a_backend_that_asks_for_it() {
+        let locked = |head: &str| {
+            if head.contains("authorization: Bearer k") {
+                SEEN
+            } else {
+                LOCKED
+            }
+        };
+        let backend = backend(locked).await;
+        assert_eq!(prober(Some("k")).probe(&backend).await, Ok(()));
+        let unseen = prober(None).probe(&backend).await;
+        assert!(matches!(unseen, Err(Unseen::Unclear(_))), "{unseen:?}");
+    }
+
+    #[tokio::test]
+    async fn the_key_is_shown_to_no_one_else() {
+        let curious = |head: &str| {
+            if head.contains("authorization") {
+                FAILING
+            } else {
+                SEEN
+            }
+        };
+        let backend = backend(curious).await;
+        assert_eq!(prober(Some("k")).probe(&backend).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_something_else_is_a_stranger() {
+        let backend = backend(|_| PAGE).await;
+        let unseen = prober(None).probe(&backend).await;
+        assert!(matches!(unseen, Err(Unseen::Stranger { .. })), "{unseen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failing_list_is_borne_for_a_while() {
+        let backend = backend(|_| FAILING).await;
+        backend.seen();
+        let prober = prober(None);
+        for misses in 1..PATIENCE {
+            judge(&backend, prober.probe(&backend).await, misses);
+            assert_eq!(backend.state(), BackendState::Ready);
+        }
+        judge(&backend, prober.probe(&backend).await, PATIENCE);
+        assert_eq!(backend.state(), BackendState::Ejected);
+    }
 }

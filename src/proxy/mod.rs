@@ -2,9 +2,9 @@
 //!
 //! # The life of a request
 //!
-//! [`server`] accepts it, [`route`] says what its path means, [`upload`] holds its body,
-//! [`forward`] has [`pool`] choose a [`backend`] by a [`policy`] and sends it over one of the
-//! backend's [`connections`], and [`body`] passes the answer on frame by frame. What the request
+//! `server` accepts it, `route` says what its path means, `upload` holds its body,
+//! `forward` has `pool` choose a `backend` by a `policy` and sends it over one of the
+//! backend's `connections`, and `body` passes the answer on frame by frame. What the request
 //! holds is released when the answer's body is dropped, whether it ended, broke, or was cut.
 //!
 //! # What must never be

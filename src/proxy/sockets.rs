@@ -1,7 +1,9 @@
 //! What both sides of the proxy want of a TCP connection, and the limit on how many there are.
 
+use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
@@ -33,4 +35,31 @@ pub(super) fn raise_fd_limit() -> u64 {
         tracing::warn!(limit = ?limit.current, "the limit on open files could not be raised");
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Says whether a connection failed for want of descriptors, ports or memory here: that must not
+/// take a backend out, as the next one would fail the same.
+pub(super) fn is_own_fault(error: &io::Error) -> bool {
+    let own = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::ADDRNOTAVAIL,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_want_is_not_a_backends_fault() {
+        let fault = |errno: Errno| is_own_fault(&io::Error::from(errno));
+        assert!(fault(Errno::MFILE) && fault(Errno::ADDRNOTAVAIL));
+        assert!(!fault(Errno::CONNREFUSED) && !fault(Errno::HOSTUNREACH));
+        let slow = io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+        assert!(!is_own_fault(&slow));
+    }
 }
