@@ -134,6 +134,25 @@ async fn a_stream_brings_lines_as_they_come() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_by_itself_leaves_its_background_alone() {
+    for node in shells() {
+        let (sender, mut lines) = mpsc::channel(8);
+        let script = Command::script("sleep 1000 >/dev/null 2>&1 & echo $!");
+        let status = node.stream(&script, sender).await.unwrap();
+        assert!(status.success());
+        let Some(Line::Out(pid)) = lines.recv().await else {
+            panic!("no line came");
+        };
+        // The watcher had its time to end it, had it been about to.
+        let alive = node
+            .run(&Command::script(format!("sleep 0.1; kill {pid}")))
+            .await;
+        assert!(alive.unwrap().success());
+        gone(&pid).await;
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_receiver_ends_a_stream_and_its_processes() {
     for node in shells() {
         let (sender, mut lines) = mpsc::channel(8);

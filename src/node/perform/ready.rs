@@ -108,9 +108,10 @@ impl Watched {
                 self.tail
                     .failure(format!("it died before it was ready (pid {pid})"))
             }
-            (Seen::Gone, _) => self
-                .tail
-                .failure(format!("no process of `{}` is running", ready.address)),
+            (Seen::Gone, _) => self.tail.failure(format!(
+                "no process of `{}` is running any more",
+                ready.address
+            )),
             (_, Some(Err(error))) => error.into(),
             (_, Some(Ok(status))) => Failure::new(format!("the watch over it ended: {status}")),
             (_, None) => Failure::new("the watch over it ended"),

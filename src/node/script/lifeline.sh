@@ -1,8 +1,9 @@
 # Ends everything of this process group once the client is gone: its end of our input closes.
 exec 3<&0
 {
-  trap '' TERM
   while read -r r_ignored; do :; done
+  # Not this one, that has to look after those that do not listen.
+  trap '' TERM
   kill -TERM 0
   sleep 2
   kill -KILL 0

@@ -29,9 +29,16 @@ r_is_marked() {
   }
 } 2>/dev/null
 
+# Prints the environments that may hold the mark $1. The grep of busybox sees nothing after a NUL.
+if printf 'a\0b' | grep -qF b; then
+  r_candidates() { grep -lsF -e "REPLICA_MARK=$1" /proc/[0-9]*/environ 2>/dev/null; }
+else
+  r_candidates() { echo /proc/[0-9]*/environ; }
+fi
+
 # Prints the processes whose mark is $1, or begins with it where $2 is `*`.
 r_marked() {
-  for r_file in $(grep -lsF -e "REPLICA_MARK=$1" /proc/[0-9]*/environ 2>/dev/null); do
+  for r_file in $(r_candidates "$1"); do
     r_file=${r_file#/proc/}
     if r_is_marked "${r_file%/environ}" "$1" "$2"; then
       echo "${r_file%/environ}"

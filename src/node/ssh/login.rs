@@ -195,6 +195,8 @@ impl Account {
                 self.closed = self.offers.is_empty();
                 self.tried.push(if *partial_success {
                     format!("{label} (accepted, but a second factor is wanted)")
+                } else if self.closed {
+                    format!("{label} (and hung up)")
                 } else {
                     label
                 });

@@ -253,7 +253,10 @@ async fn a_peer_that_froze_is_given_up_even_in_the_middle_of_a_write() {
     let source = lab.at("source");
     fs::write(&source, vec![7; 64 * 1024 * 1024]).unwrap();
     // Nobody reads there, so the upload is stuck in a write when the connection dies.
-    let mut held = node.hold(&script("echo held; sleep 1000")).await.unwrap();
+    let mut held = node
+        .hold(&script("echo held; cat >/dev/null"))
+        .await
+        .unwrap();
     assert_eq!(held.next_line().await.as_deref(), Some("held"));
     signal("-STOP");
     let error = node.upload(&source, "~/target", "").await.unwrap_err();
