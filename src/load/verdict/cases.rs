@@ -59,6 +59,61 @@ fn the_notebooks_run_with_serial_replicas_is_called_serialised() {
 }
 
 #[test]
+fn an_endpoint_that_lets_one_through_at_a_time_is_called_serialised() {
+    let mut records = batch(
+        [1000.0, 3000.0, 5000.0, 7000.0],
+        [2000.0, 4000.0, 6000.0, 8000.0],
+    );
+    for record in &mut records {
+        record.stamps.first = record.stamps.last; // it keeps an answer until it is whole
+    }
+    let scene = scene(records);
+    assert_eq!(scene.errors(), ["A5", "A3"]);
+    let message = &scene.judge()[0].message;
+    assert_eq!(
+        message,
+        "the endpoint served its 8 requests one after another, 1.00 s each"
+    );
+}
+
+#[test]
+fn two_waves_of_an_engine_with_few_seats_are_not_serial() {
+    let waves = [1000.0, 1010.0, 2000.0, 2010.0];
+    assert_eq!(scene(batch(waves, waves)).errors(), Vec::<String>::new());
+}
+
+#[test]
+fn long_prompts_fill_the_hardware_and_are_only_remarked() {
+    let mut scene = scene(batch(
+        [1000.0, 1500.0, 2000.0, 2500.0],
+        [1200.0, 1700.0, 2300.0, 2600.0],
+    ));
+    assert_eq!(scene.errors(), ["A3"]);
+    for record in &mut scene.records {
+        record.n_in = Some(8192);
+    }
+    let anomalies = scene.judge();
+    assert_eq!(anomalies.len(), 1);
+    assert_eq!(
+        (&*anomalies[0].id, anomalies[0].severity),
+        ("A3", Severity::Warning)
+    );
+}
+
+#[test]
+fn who_served_must_be_known_and_of_the_topology() {
+    let mut scene = scene(batch([1000.0; 4], [1000.0; 4]));
+    scene.records[0].instance = None;
+    assert_eq!(
+        scene.judge()[0].message,
+        "1 of 8 answers do not say which replica served them"
+    );
+    scene.records[0].instance = Some("c".to_owned());
+    assert_eq!(scene.errors(), ["A2"]);
+    assert_eq!(scene.judge()[0].replica.as_deref(), Some("c"));
+}
+
+#[test]
 fn an_engine_that_is_told_to_run_one_at_a_time_does_as_it_is_told() {
     let times = [1000.0, 2000.0, 3000.0, 4000.0];
     let mut scene = scene(batch(times, times));
