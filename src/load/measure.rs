@@ -17,10 +17,10 @@ use super::result::{BenchResult, ClientFacts, Files, JobFacts, Point, Run, SCHEM
 use super::sample::{Ending, Raw, Record};
 use super::summary::Summary;
 use super::verdict::{Anomaly, Case, judge};
-use super::warmup::Warmup;
+use super::warmup::{Warmer, Warmup};
 use super::watch::{Phase, Progress, Watch};
 use super::wire::Clock;
-use super::{identity, limits, notebook, store, warmup};
+use super::{identity, limits, notebook, store};
 use crate::plan::Failure;
 
 /// How often progress is told.
@@ -113,17 +113,29 @@ impl Bench {
 
     async fn perform(self) -> Result<Seen, Failure> {
         identity::verify(&self.client, &self.job.instances).await?;
-        let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
-        let warm_ups = self.job.warmup.saturating_mul(instances);
-        self.watch
-            .enter(Phase::Warming, warm_ups + u32::from(self.job.warmup > 0));
-        let warmup = warmup::warm(&self.client, &self.job, &self.requests, &self.watch).await?;
+        let warmup = self.warm().await?;
         let course = self.job.load.course();
         self.watch.enter(Phase::Measuring, course.requests());
         let bench = Arc::new(self);
         let raws = drive(course, Arc::clone(&bench)).await;
         let records = raws.into_iter().map(|raw| bench.read(raw)).collect();
         Ok(Seen { warmup, records })
+    }
+
+    async fn warm(&self) -> Result<Warmup, Failure> {
+        let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
+        let through_the_endpoint = u32::from(self.job.warmup > 0);
+        let requests = self.job.warmup.saturating_mul(instances);
+        self.watch.enter(
+            Phase::Warming,
+            requests.saturating_add(through_the_endpoint),
+        );
+        let warmer = Warmer {
+            client: self.client.clone(),
+            requests: self.requests.clone(),
+            watch: Arc::clone(&self.watch),
+        };
+        warmer.warm(&self.job).await
     }
 
     fn read(&self, mut raw: Raw) -> Record {
@@ -197,51 +209,61 @@ async fn watched<T>(
     }
 }
 
+/// Sums up, judges, and writes.
 fn conclude(
     job: &Job,
     run: Run,
     seen: Seen,
     baseline: Option<&Baseline>,
 ) -> Result<Outcome, Failure> {
+    let Seen { warmup, records } = seen;
     let facts = JobFacts::from(job);
-    let single = store::single_throughput(&job.results, &job.topology, &facts.targets);
-    let summary = Summary::of(&seen.records);
-    let anomalies = judge(&Case {
-        job: &facts,
-        records: &seen.records,
-        summary: &summary,
-        warmup: &seen.warmup,
-        provenance: &job.provenance,
-        single: single.as_ref(),
-        baseline,
-    });
-    let comparison = baseline.map(|b| Comparison::of(&facts, &summary, b, &anomalies));
-    let point = Point::new(job.load.clone(), summary, anomalies);
-    let mut result = BenchResult {
+    let (point, comparison) = judged(job, &facts, &records, &warmup, baseline);
+    let place = store::Place::of(job, &run);
+    let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
         run,
         client: ClientFacts::here(),
         topology: job.provenance.clone(),
         job: facts,
-        warmup: seen.warmup,
+        warmup,
         valid: point.valid,
         points: vec![point],
         comparison,
         files: Files {
-            requests: String::new(),
+            requests: place.requests_name(),
         },
     };
-    let place = store::Place::of(&result, &job.results);
-    result.files.requests = place.requests_name();
-    place.write(&result, &seen.records)?;
-    let saved = notebook::save(job, &result)?;
+    place.write(&result, &records)?;
     Ok(Outcome {
         path: place.result(),
         requests: place.requests(),
-        saved,
+        saved: notebook::save(job, &result)?,
         valid: result.valid,
         anomalies: result.anomalies().cloned().collect(),
         result,
     })
+}
+
+fn judged(
+    job: &Job,
+    facts: &JobFacts,
+    records: &[Record],
+    warmup: &Warmup,
+    baseline: Option<&Baseline>,
+) -> (Point, Option<Comparison>) {
+    let summary = Summary::of(records);
+    let single = store::single_throughput(&job.results, &job.topology, &facts.targets);
+    let anomalies = judge(&Case {
+        job: facts,
+        records,
+        summary: &summary,
+        warmup,
+        provenance: &job.provenance,
+        single: single.as_ref(),
+        baseline,
+    });
+    let comparison = baseline.map(|b| Comparison::of(facts, &summary, b, &anomalies));
+    (Point::new(job.load.clone(), summary, anomalies), comparison)
 }

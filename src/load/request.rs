@@ -25,6 +25,11 @@ impl Requests {
         }
     }
 
+    /// Returns how many tokens each of them asks for.
+    pub(super) fn max_tokens(&self) -> u32 {
+        self.max_tokens
+    }
+
     /// Returns measured request `index`.
     pub(super) fn measured(&self, index: u32) -> Message {
         self.message(index, format!("replica-{}-{index}", self.run))

@@ -36,7 +36,7 @@ pub(super) struct Raw {
     pub(super) planned: u64,
     /// When the work on its connection began, and when the socket was ready.
     pub(super) connect: Option<(u64, Option<u64>)>,
-    /// When its last byte was handed to the kernel.
+    /// When the write of its last bytes began.
     pub(super) sent: Option<u64>,
     /// When the first byte of the answer was read.
     pub(super) head: Option<u64>,
@@ -97,7 +97,7 @@ pub struct Stamps {
     pub connecting: Option<u64>,
     /// When its socket was ready.
     pub connected: Option<u64>,
-    /// When its last byte was handed to the kernel: the zero of TTFT and E2EL.
+    /// When its last bytes were handed to the kernel: the zero of TTFT and E2EL.
     pub sent: Option<u64>,
     /// The first byte of the answer.
     pub head: Option<u64>,

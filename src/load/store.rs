@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::result::{BenchResult, SCHEMA};
+use super::job::Job;
+use super::result::{BenchResult, Run, SCHEMA};
 use super::sample::Record;
 use super::shape::LoadShape;
 use crate::plan::Failure;
@@ -150,10 +151,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(result: &BenchResult, results: &Path) -> Self {
-        let time = result.run.started.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
+    pub(super) fn of(job: &Job, run: &Run) -> Self {
+        let time = run.started.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
         Self {
-            folder: results.join(&result.job.topology).join(&result.job.name),
+            folder: job.results.join(&job.topology).join(&job.name),
             stem: time.to_string(),
         }
     }

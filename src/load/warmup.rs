@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::client::{Client, Message};
-use super::job::Job;
+use super::job::{Job, Target};
 use super::request::Requests;
 use super::sample::{Record, Status};
 use super::watch::Watch;
@@ -57,58 +57,66 @@ impl Warmup {
     }
 }
 
-/// Warms every instance, side by side, then the way through the endpoint. A job that asks for no
-/// warm-up gets none.
-///
-/// A request that fails is recorded and no more; an instance that answers none fails the run.
-pub(super) async fn warm(
-    client: &Client,
-    job: &Job,
-    requests: &Requests,
-    watch: &Arc<Watch>,
-) -> Result<Warmup, Failure> {
-    let mut warmup = Warmup {
-        asked: job.warmup,
-        ..Warmup::default()
-    };
-    if job.warmup == 0 {
-        return Ok(warmup);
-    }
-    let ask = |message: Message, authority: String| {
-        let (client, watch, tokens) = (client.clone(), Arc::clone(watch), job.max_tokens);
-        async move {
-            let link = client.open(&authority).await;
-            let record = Record::read(client.complete(link, message).await, tokens);
-            watch.count(record.is_ok());
-            WarmupRequest::of(&record, &client)
+/// What a warm-up needs of a run.
+#[derive(Clone)]
+pub(super) struct Warmer {
+    pub(super) client: Client,
+    pub(super) requests: Requests,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl Warmer {
+    /// Warms every instance, side by side, then the way through the endpoint. A job that asks for
+    /// no warm-up gets none.
+    ///
+    /// A request that fails is recorded and no more; an instance that answers none fails the run.
+    pub(super) async fn warm(&self, job: &Job) -> Result<Warmup, Failure> {
+        let mut warmup = Warmup {
+            asked: job.warmup,
+            ..Warmup::default()
+        };
+        if job.warmup == 0 {
+            return Ok(warmup);
         }
-    };
-    let mut lanes = JoinSet::new();
-    for (place, target) in job.instances.iter().enumerate() {
-        let asks: Vec<_> = (0..job.warmup)
-            .map(|i| ask(requests.warm_up(&target.name, i), target.authority.clone()))
-            .collect();
-        let instance = target.name.clone();
-        lanes.spawn(async move {
-            let mut requests = Vec::new();
-            for ask in asks {
-                requests.push(ask.await);
-            }
-            (place, WarmedInstance { instance, requests })
-        });
+        warmup.instances = self.instances(job).await;
+        for instance in &warmup.instances {
+            instance.must_have_answered()?;
+        }
+        let through = self.requests.warm_up("endpoint", 0);
+        warmup.endpoint = Some(self.ask(&job.endpoint.authority, through).await);
+        Ok(warmup)
     }
-    let mut warmed = lanes.join_all().await;
-    warmed.sort_by_key(|(place, _)| *place);
-    warmup.instances = warmed.into_iter().map(|(_, instance)| instance).collect();
-    for instance in &warmup.instances {
-        instance.must_have_answered()?;
+
+    async fn instances(&self, job: &Job) -> Vec<WarmedInstance> {
+        let mut lanes = JoinSet::new();
+        for (place, target) in job.instances.iter().cloned().enumerate() {
+            let (warmer, asked) = (self.clone(), job.warmup);
+            lanes.spawn(async move { (place, warmer.instance(target, asked).await) });
+        }
+        let mut warmed = lanes.join_all().await;
+        warmed.sort_by_key(|(place, _)| *place);
+        warmed.into_iter().map(|(_, instance)| instance).collect()
     }
-    let through = ask(
-        requests.warm_up("endpoint", 0),
-        job.endpoint.authority.clone(),
-    );
-    warmup.endpoint = Some(through.await);
-    Ok(warmup)
+
+    async fn instance(&self, target: Target, asked: u32) -> WarmedInstance {
+        let mut requests = Vec::new();
+        for index in 0..asked {
+            let message = self.requests.warm_up(&target.name, index);
+            requests.push(self.ask(&target.authority, message).await);
+        }
+        WarmedInstance {
+            instance: target.name,
+            requests,
+        }
+    }
+
+    async fn ask(&self, authority: &str, message: Message) -> WarmupRequest {
+        let link = self.client.open(authority).await;
+        let raw = self.client.complete(link, message).await;
+        let record = Record::read(raw, self.requests.max_tokens());
+        self.watch.count(record.is_ok());
+        WarmupRequest::of(&record, &self.client)
+    }
 }
 
 impl WarmedInstance {

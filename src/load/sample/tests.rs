@@ -64,6 +64,35 @@ fn exact_timings() {
     assert!(!record.tokens_estimated);
 }
 
+/// What vLLM 0.13.0 sent, without continuous usage: four tokens in three chunks, one of them empty.
+#[test]
+fn a_stream_as_vllm_sends_it() {
+    let chunk = |text: &str, finish: &str| {
+        let begin =
+            r#"{"id":"cmpl-8c6e","object":"text_completion","created":1795392161,"model":"tiny""#;
+        let choice = format!(
+            r#"{{"index":0,"text":"{text}","logprobs":null,"finish_reason":{finish},"stop_reason":null,"prompt_token_ids":null,"token_ids":null}}"#
+        );
+        data(&format!(r#"{begin},"choices":[{choice}],"usage":null}}"#))
+    };
+    let usage = data(
+        r#"{"id":"cmpl-8c6e","choices":[],"usage":{"prompt_tokens":3,"total_tokens":7,"completion_tokens":4}}"#,
+    );
+    let last = [chunk("..G", r#""length""#), usage, data("[DONE]")].concat();
+    let pieces = vec![
+        (10, chunk(" brown", "null")),
+        (20, chunk("", "null")),
+        (40, last),
+    ];
+    let record = Record::read(raw(pieces), 4);
+    assert_eq!((record.status, record.error.as_deref()), (Status::Ok, None));
+    assert_eq!((record.n_in, record.n_out), (Some(3), Some(4)));
+    assert_eq!(record.tokens, [(10_000, 1), (40_000, 1)]);
+    assert!(record.tokens_estimated);
+    assert_eq!(record.tpot_ms(), Some(10.0)); // three gaps by `usage`, whatever the chunks
+    assert_eq!(record.finish.as_deref(), Some("length"));
+}
+
 #[test]
 fn a_role_chunk_is_not_a_token() {
     let role = data(r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#);

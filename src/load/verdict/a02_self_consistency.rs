@@ -1,5 +1,5 @@
 //! A2: numbers that do not agree with each other: tokens that are not `tok/s · s`, streams whose
-//! `usage` is missing or is not what came.
+//! `usage` is missing or is not what came, answers by a server that is not of the topology.
 
 use serde_json::json;
 
@@ -15,6 +15,8 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
         .into_iter()
         .chain(uncounted(&ok))
         .chain(miscounted(&ok))
+        .chain(foreign(case))
+        .chain(unattributed(case, &ok))
         .collect()
 }
 
@@ -81,5 +83,38 @@ fn miscounted(ok: &[&Record]) -> Option<Anomaly> {
         cause: "the running `usage` of the stream disagrees with its last one".to_owned(),
         next: "look at one stream with `curl -N`, past the proxy and through it".to_owned(),
         ..anomaly(Severity::Error, Subject::Result)
+    })
+}
+
+/// What says that it served us is one of the instances, or the measurement is of something else.
+fn foreign(case: &Case<'_>) -> Option<Anomaly> {
+    let known = |name: &str| case.target(name).is_some();
+    let served = case.summary.by_instance.keys();
+    let name = served.into_iter().find(|name| !known(name))?;
+    Some(Anomaly {
+        replica: Some(name.clone()),
+        message: format!("`{name}` served requests, and is not an instance of this topology"),
+        evidence: json!({
+            "served": case.summary.by_instance.keys().collect::<Vec<_>>(),
+            "instances": case.job.instances.iter().map(|i| &i.name).collect::<Vec<_>>(),
+        }),
+        cause: "the proxy has another configuration than the one that was applied".to_owned(),
+        next: "`replica status` shows its backends; `replica apply` mends them".to_owned(),
+        ..anomaly(Severity::Error, Subject::Result)
+    })
+}
+
+/// The rules about replicas are blind where nobody says who served.
+fn unattributed(case: &Case<'_>, ok: &[&Record]) -> Option<Anomaly> {
+    let without = ok.iter().filter(|r| r.instance.is_none()).count();
+    (without > 0 && case.job.instances.len() > 1).then(|| Anomaly {
+        message: format!(
+            "{without} of {} answers do not say which replica served them",
+            ok.len()
+        ),
+        evidence: json!({"answers": ok.len(), "unattributed": without}),
+        cause: "the endpoint is not our proxy, or something drops `x-replica-instance`".to_owned(),
+        next: "measure through the proxy that `replica` runs".to_owned(),
+        ..anomaly(Severity::Warning, Subject::Result)
     })
 }

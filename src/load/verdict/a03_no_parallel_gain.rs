@@ -9,6 +9,7 @@
 //! streams alike, as hardware at its limit does, is never blamed. What requests left waiting shows
 //! here, and makes the result invalid. Second, where a sequential result of the same targets and
 //! length is at hand, it is compared too; that alone is a warning, since it may be the hardware.
+//! Prompts longer than the answers make it a warning as well: prefill fills the hardware by itself.
 
 use std::path::Path;
 
@@ -109,6 +110,13 @@ fn capacity(case: &Case<'_>) -> Option<u32> {
         .filter(|capacity| *capacity > 0)
 }
 
+fn is_prefill_bound(case: &Case<'_>) -> bool {
+    let metrics = &case.summary.metrics;
+    metrics
+        .input_tokens
+        .is_some_and(|n| n > metrics.output_tokens)
+}
+
 fn lost(case: &Case<'_>, alone: &Alone<'_>) -> Option<Anomaly> {
     let n = case.summary.counts.ok as f64;
     let throughput = case.summary.metrics.output_tps?;
@@ -117,9 +125,13 @@ fn lost(case: &Case<'_>, alone: &Alone<'_>) -> Option<Anomaly> {
     let tolerated_s = f64::from(case.job.max_tokens) / (GAIN * alone.tokens_per_s);
     let lost_ms = (case.summary.window.seconds() - tolerated_s) * 1000.0;
     (parallelism < GAIN * n && lost_ms > MATTERS_MS).then(|| {
-        let (severity, who) = match alone.measured {
-            None => (Severity::Error, "the fastest of them"),
-            Some(_) => (Severity::Warning, "one request alone"),
+        let who = match alone.measured {
+            None => "the fastest of them",
+            Some(_) => "one request alone",
+        };
+        let severity = match alone.measured {
+            None if !is_prefill_bound(case) => Severity::Error,
+            _ => Severity::Warning,
         };
         Anomaly {
             message: format!(
@@ -134,9 +146,11 @@ fn lost(case: &Case<'_>, alone: &Alone<'_>) -> Option<Anomaly> {
                 "parallelism": round(parallelism),
                 "requests": n,
             }),
-            cause: match alone.measured {
-                None => "requests waited: for each other, or for a replica that was not ready",
-                Some(_) => "the hardware is at its limit, or something serialises requests",
+            cause: match severity {
+                Severity::Error => {
+                    "requests waited: for each other, or for a replica that was not ready"
+                }
+                _ => "the hardware is at its limit, or something serialises requests",
             }
             .to_owned(),
             next: "look at the latencies by replica; warm every replica and measure again"

@@ -1,6 +1,7 @@
-//! A5: a replica that serves requests one after another though it was given them together.
+//! A5: a replica that serves requests one after another though it was given them together; or an
+//! endpoint that lets one through at a time, whichever replica serves it.
 //!
-//! Its k-th completion comes at k times the first (within 15 %), no request's tokens begin before
+//! The k-th completion comes at k times the first (within 15 %), no request's tokens begin before
 //! the tokens of the one before it have ended, and all were sent before the first was done. An
 //! engine that is told to run one at a time (`max_num_seqs: 1`) does as it is told.
 
@@ -13,10 +14,16 @@ const FEWEST: usize = 3;
 const TOLERANCE: f64 = 0.15;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    case.by_replica()
-        .into_iter()
-        .filter(|(name, _)| case.target(name).is_none_or(|t| t.max_num_seqs != Some(1)))
-        .filter_map(|(name, records)| Some(anomaly(name, &staircase(&records)?)))
+    let served = case.by_replica();
+    let all: Vec<&Record> = served.iter().flat_map(|(_, own)| own.clone()).collect();
+    if let Some(steps) = staircase(&all).filter(|_| served.len() > 1) {
+        return vec![by_endpoint(&steps)];
+    }
+    let told_so = |name: &str| case.target(name).is_some_and(|t| t.max_num_seqs == Some(1));
+    served
+        .iter()
+        .filter(|(name, _)| !told_so(name))
+        .filter_map(|(name, own)| Some(by_replica(name, &staircase(own)?)))
         .collect()
 }
 
@@ -48,25 +55,42 @@ fn staircase(records: &[&Record]) -> Option<Vec<f64>> {
     })
 }
 
-fn anomaly(replica: &str, completions: &[f64]) -> Anomaly {
+fn by_replica(replica: &str, completions: &[f64]) -> Anomaly {
+    Anomaly {
+        replica: Some(replica.to_owned()),
+        cause: "something before the engine holds requests back, or it runs one at a time"
+            .to_owned(),
+        next: format!(
+            "send two requests to `{replica}` directly; look at its `vllm:num_requests_running`"
+        ),
+        ..anomaly(&format!("`{replica}`"), completions)
+    }
+}
+
+fn by_endpoint(completions: &[f64]) -> Anomaly {
+    Anomaly {
+        cause: "the proxy, or what stands before it, lets one request through at a time".to_owned(),
+        next: "send two requests to each replica directly, past the proxy".to_owned(),
+        ..anomaly("the endpoint", completions)
+    }
+}
+
+fn anomaly(who: &str, completions: &[f64]) -> Anomaly {
     let n = completions.len();
     Anomaly {
         id: "A5".to_owned(),
         name: "serialised".to_owned(),
         severity: Severity::Error,
         subject: Subject::Result,
-        replica: Some(replica.to_owned()),
+        replica: None,
         message: format!(
-            "`{replica}` served its {n} requests one after another, {:.2} s each",
+            "{who} served its {n} requests one after another, {:.2} s each",
             completions[0] / 1000.0
         ),
         evidence: json!({
             "completions_ms": completions.iter().map(|ms| round(*ms)).collect::<Vec<_>>(),
         }),
-        cause: "something before the engine holds requests back, or it runs one at a time"
-            .to_owned(),
-        next: format!(
-            "send two requests to `{replica}` directly; look at its `vllm:num_requests_running`"
-        ),
+        cause: String::new(),
+        next: String::new(),
     }
 }

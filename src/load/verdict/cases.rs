@@ -39,16 +39,19 @@ fn against_the_notebooks_single_request_the_parallelism_is_1_93_of_8() {
     assert!(said(&anomalies, "A2", Subject::Baseline).is_none());
 }
 
+/// NB03, the other reading: each replica serves its four one after another.
+fn one_by_one() -> Scene {
+    let turns = (0..8).map(|i| {
+        let turn = f64::from(i / 2);
+        let (from, to) = (turn * 7550.0, (turn + 1.0) * 7550.0);
+        request(i, ["a", "b"][i as usize % 2], 0.0, from + 100.0, to)
+    });
+    scene(turns.collect())
+}
+
 #[test]
 fn the_notebooks_run_with_serial_replicas_is_called_serialised() {
-    let one_by_one: Vec<Record> = (0..8)
-        .map(|i| {
-            let turn = f64::from(i / 2);
-            let (from, to) = (turn * 7550.0, (turn + 1.0) * 7550.0);
-            request(i, ["a", "b"][i as usize % 2], 0.0, from + 100.0, to)
-        })
-        .collect();
-    let scene = scene(one_by_one);
+    let scene = one_by_one();
     assert_eq!(scene.errors(), ["A5", "A5", "A3"]);
     let anomalies = scene.judge();
     let a5 = said(&anomalies, "A5", Subject::Result).unwrap();
@@ -59,11 +62,71 @@ fn the_notebooks_run_with_serial_replicas_is_called_serialised() {
 }
 
 #[test]
+fn an_endpoint_that_lets_one_through_at_a_time_is_called_serialised() {
+    let mut records = batch(
+        [1000.0, 3000.0, 5000.0, 7000.0],
+        [2000.0, 4000.0, 6000.0, 8000.0],
+    );
+    for record in &mut records {
+        record.stamps.first = record.stamps.last; // it keeps an answer until it is whole
+    }
+    let scene = scene(records);
+    assert_eq!(scene.errors(), ["A5", "A3"]);
+    let message = &scene.judge()[0].message;
+    assert_eq!(
+        message,
+        "the endpoint served its 8 requests one after another, 1.00 s each"
+    );
+}
+
+#[test]
+fn two_waves_of_an_engine_with_few_seats_are_not_serial() {
+    let waves = [1000.0, 1010.0, 2000.0, 2010.0];
+    assert_eq!(scene(batch(waves, waves)).errors(), Vec::<String>::new());
+}
+
+#[test]
+fn long_prompts_fill_the_hardware_and_are_only_remarked() {
+    let mut scene = scene(batch(
+        [1000.0, 1500.0, 2000.0, 2500.0],
+        [1200.0, 1700.0, 2300.0, 2600.0],
+    ));
+    assert_eq!(scene.errors(), ["A3"]);
+    for record in &mut scene.records {
+        record.n_in = Some(8192);
+    }
+    let anomalies = scene.judge();
+    assert_eq!(anomalies.len(), 1);
+    assert_eq!(
+        (&*anomalies[0].id, anomalies[0].severity),
+        ("A3", Severity::Warning)
+    );
+}
+
+#[test]
+fn who_served_must_be_known_and_of_the_topology() {
+    let mut scene = scene(batch([1000.0; 4], [1000.0; 4]));
+    scene.records[0].instance = None;
+    assert_eq!(
+        scene.judge()[0].message,
+        "1 of 8 answers do not say which replica served them"
+    );
+    scene.records[0].instance = Some("c".to_owned());
+    assert_eq!(scene.errors(), ["A2"]);
+    assert_eq!(scene.judge()[0].replica.as_deref(), Some("c"));
+}
+
+#[test]
 fn an_engine_that_is_told_to_run_one_at_a_time_does_as_it_is_told() {
-    let times = [1000.0, 2000.0, 3000.0, 4000.0];
-    let mut scene = scene(batch(times, times));
+    let mut scene = one_by_one();
     scene.job = facts(LoadShape::Batch(8), Some(1));
-    assert!(scene.errors().is_empty());
+    assert_eq!(scene.judge(), []);
+}
+
+#[test]
+fn requests_whose_tokens_interleave_are_not_serial_whenever_they_end() {
+    let steps = [1000.0, 2000.0, 3000.0, 4000.0];
+    assert_eq!(scene(batch(steps, steps)).errors(), ["A3"]);
 }
 
 #[test]
@@ -149,8 +212,16 @@ fn replicas_that_overlap_or_differ_by_little_are_of_one_kind() {
         [900.0, 1500.0, 2100.0, 2600.0],
         [1400.0, 2500.0, 2900.0, 3000.0],
     ];
+    let wide = [
+        [900.0, 1200.0, 1300.0, 1600.0],
+        [1700.0, 2050.0, 2250.0, 2600.0],
+    ];
+    let strays = [
+        [1000.0, 1000.0, 1000.0, 2000.0],
+        [1000.0, 2400.0, 2400.0, 2400.0],
+    ];
     let slight = [[30.0, 31.0, 32.0, 33.0], [90.0, 91.0, 92.0, 93.0]];
-    for [a, b] in [noisy, slight] {
+    for [a, b] in [noisy, wide, strays, slight] {
         assert!(said(&scene(batch(a, b)).judge(), "A4", Subject::Result).is_none());
     }
     let unequal = scene(batch([1000.0; 4], [1500.0; 4])).judge();
