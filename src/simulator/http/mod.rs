@@ -7,6 +7,7 @@ mod generate;
 pub(super) mod metrics;
 mod models;
 mod pieces;
+mod prometheus;
 mod request;
 mod stream;
 
