@@ -9,10 +9,133 @@ use tokio::time::sleep;
 
 use super::prometheus::Page;
 use super::{Outcome, Server};
-use crate::simulator::stats::Stats;
+use crate::simulator::stats::{Histogram, Stats};
 
 /// How often vLLM says what it does.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Name, help and count.
+type Counter = (&'static str, &'static str, fn(&Stats) -> u64);
+/// Name, help and values.
+type Values = (&'static str, &'static str, fn(&Stats) -> &Histogram);
+
+const COUNTERS: &[Counter] = &[
+    (
+        "prefix_cache_queries",
+        "Prefix cache queries, in terms of number of queried tokens.",
+        |stats| stats.prefix_queries,
+    ),
+    (
+        "prefix_cache_hits",
+        "Prefix cache hits, in terms of number of cached tokens.",
+        |stats| stats.prefix_hits,
+    ),
+    (
+        "external_prefix_cache_queries",
+        "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried \
+         tokens.",
+        |_| 0,
+    ),
+    (
+        "external_prefix_cache_hits",
+        "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached \
+         tokens.",
+        |_| 0,
+    ),
+    (
+        "num_preemptions",
+        "Cumulative number of preemption from the engine.",
+        |stats| stats.preemptions,
+    ),
+    (
+        "prompt_tokens",
+        "Number of prefill tokens processed.",
+        |stats| stats.prompt_tokens,
+    ),
+    (
+        "generation_tokens",
+        "Number of generation tokens processed.",
+        |stats| stats.generation_tokens,
+    ),
+];
+
+const HISTOGRAMS: &[Values] = &[
+    (
+        "request_prompt_tokens",
+        "Number of prefill tokens processed.",
+        |stats| &stats.request_prompt_tokens,
+    ),
+    (
+        "request_generation_tokens",
+        "Number of generation tokens processed.",
+        |stats| &stats.request_generation_tokens,
+    ),
+    (
+        "iteration_tokens_total",
+        "Histogram of number of tokens per engine_step.",
+        |stats| &stats.step_tokens,
+    ),
+    (
+        "request_max_num_generation_tokens",
+        "Histogram of maximum number of requested generation tokens.",
+        |stats| &stats.max_generation_tokens,
+    ),
+    (
+        "request_params_n",
+        "Histogram of the n request parameter.",
+        |stats| &stats.params_n,
+    ),
+    (
+        "request_params_max_tokens",
+        "Histogram of the max_tokens request parameter.",
+        |stats| &stats.params_max_tokens,
+    ),
+    (
+        "time_to_first_token_seconds",
+        "Histogram of time to first token in seconds.",
+        |stats| &stats.first_token,
+    ),
+    (
+        "inter_token_latency_seconds",
+        "Histogram of inter-token latency in seconds.",
+        |stats| &stats.inter_token,
+    ),
+    (
+        "request_time_per_output_token_seconds",
+        "Histogram of time_per_output_token_seconds per request.",
+        |stats| &stats.time_per_token,
+    ),
+    (
+        "e2e_request_latency_seconds",
+        "Histogram of e2e request latency in seconds.",
+        |stats| &stats.whole,
+    ),
+    (
+        "request_queue_time_seconds",
+        "Histogram of time spent in WAITING phase for request.",
+        |stats| &stats.queue,
+    ),
+    (
+        "request_inference_time_seconds",
+        "Histogram of time spent in RUNNING phase for request.",
+        |stats| &stats.inference,
+    ),
+    (
+        "request_prefill_time_seconds",
+        "Histogram of time spent in PREFILL phase for request.",
+        |stats| &stats.prefill,
+    ),
+    (
+        "request_decode_time_seconds",
+        "Histogram of time spent in DECODE phase for request.",
+        |stats| &stats.decode,
+    ),
+    (
+        "request_prefill_kv_computed_tokens",
+        "Histogram of new KV tokens computed during prefill (excluding cached tokens).",
+        |stats| &stats.computed_tokens,
+    ),
+];
 
 /// Returns the page.
 pub(super) fn page(server: &Server) -> Outcome {
@@ -77,50 +200,8 @@ impl Page {
     }
 
     fn counters(&mut self, stats: &Stats) {
-        let external = "from KV connector cross-instance cache sharing";
-        let plain = [
-            (
-                "prefix_cache_queries",
-                "Prefix cache queries, in terms of number of queried tokens.".to_owned(),
-                stats.prefix_queries,
-            ),
-            (
-                "prefix_cache_hits",
-                "Prefix cache hits, in terms of number of cached tokens.".to_owned(),
-                stats.prefix_hits,
-            ),
-            (
-                "external_prefix_cache_queries",
-                format!(
-                    "External prefix cache queries {external}, in terms of number of queried tokens."
-                ),
-                0,
-            ),
-            (
-                "external_prefix_cache_hits",
-                format!(
-                    "External prefix cache hits {external}, in terms of number of cached tokens."
-                ),
-                0,
-            ),
-            (
-                "num_preemptions",
-                "Cumulative number of preemption from the engine.".to_owned(),
-                stats.preemptions,
-            ),
-            (
-                "prompt_tokens",
-                "Number of prefill tokens processed.".to_owned(),
-                stats.prompt_tokens,
-            ),
-            (
-                "generation_tokens",
-                "Number of generation tokens processed.".to_owned(),
-                stats.generation_tokens,
-            ),
-        ];
-        for (name, help, value) in &plain {
-            self.counter(name, help, &[(&[], *value)]);
+        for (name, help, count) in COUNTERS {
+            self.counter(name, help, &[(&[], count(stats))]);
         }
         let [stop, length, abort] = stats.ended;
         self.counter(
@@ -136,83 +217,8 @@ impl Page {
     }
 
     fn histograms(&mut self, stats: &Stats) {
-        let phase = |phase| format!("Histogram of time spent in {phase} phase for request.");
-        let all = [
-            (
-                "request_prompt_tokens",
-                "Number of prefill tokens processed.".to_owned(),
-                &stats.request_prompt_tokens,
-            ),
-            (
-                "request_generation_tokens",
-                "Number of generation tokens processed.".to_owned(),
-                &stats.request_generation_tokens,
-            ),
-            (
-                "iteration_tokens_total",
-                "Histogram of number of tokens per engine_step.".to_owned(),
-                &stats.step_tokens,
-            ),
-            (
-                "request_max_num_generation_tokens",
-                "Histogram of maximum number of requested generation tokens.".to_owned(),
-                &stats.max_generation_tokens,
-            ),
-            (
-                "request_params_n",
-                "Histogram of the n request parameter.".to_owned(),
-                &stats.params_n,
-            ),
-            (
-                "request_params_max_tokens",
-                "Histogram of the max_tokens request parameter.".to_owned(),
-                &stats.params_max_tokens,
-            ),
-            (
-                "time_to_first_token_seconds",
-                "Histogram of time to first token in seconds.".to_owned(),
-                &stats.first_token,
-            ),
-            (
-                "inter_token_latency_seconds",
-                "Histogram of inter-token latency in seconds.".to_owned(),
-                &stats.inter_token,
-            ),
-            (
-                "request_time_per_output_token_seconds",
-                "Histogram of time_per_output_token_seconds per request.".to_owned(),
-                &stats.time_per_token,
-            ),
-            (
-                "e2e_request_latency_seconds",
-                "Histogram of e2e request latency in seconds.".to_owned(),
-                &stats.whole,
-            ),
-            ("request_queue_time_seconds", phase("WAITING"), &stats.queue),
-            (
-                "request_inference_time_seconds",
-                phase("RUNNING"),
-                &stats.inference,
-            ),
-            (
-                "request_prefill_time_seconds",
-                phase("PREFILL"),
-                &stats.prefill,
-            ),
-            (
-                "request_decode_time_seconds",
-                phase("DECODE"),
-                &stats.decode,
-            ),
-            (
-                "request_prefill_kv_computed_tokens",
-                "Histogram of new KV tokens computed during prefill (excluding cached tokens)."
-                    .to_owned(),
-                &stats.computed_tokens,
-            ),
-        ];
-        for (name, help, histogram) in all {
-            self.histogram(name, &help, histogram);
+        for (name, help, histogram) in HISTOGRAMS {
+            self.histogram(name, help, histogram(stats));
         }
     }
 
