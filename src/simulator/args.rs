@@ -190,8 +190,7 @@ impl Options {
 
     /// Returns how long loading takes.
     pub(super) fn load_time(&self) -> Duration {
-        self.sim_load_seconds
-            .map_or(self.timing().load, Duration::from_secs_f64)
+        self.sim_load_seconds.map_or(self.timing().load, seconds)
     }
 
     /// Returns what the engine may not exceed.
@@ -218,9 +217,14 @@ impl Options {
     pub(super) fn faults(&self) -> Faults {
         Faults {
             wedge_after: self.sim_wedge_after,
-            cold: Duration::from_secs_f64(self.sim_cold_seconds),
+            cold: seconds(self.sim_cold_seconds),
         }
     }
+}
+
+/// Returns no time at all for what is none.
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or_default()
 }
 
 #[cfg(test)]

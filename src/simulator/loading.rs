@@ -43,43 +43,30 @@ pub(super) fn load(plan: &Plan, log: &Log) -> Result<(), String> {
     }
     load_weights(plan, log);
     let initialising = Instant::now();
-    let kv_gib = profile::kv_gib(plan.gpu_memory_utilization);
     if !plan.enforce_eager {
-        std::thread::sleep(plan.time / 5);
-        let took = initialising.elapsed().as_secs_f64();
-        log.info(
-            "backends.py:703",
-            &format!("Dynamo bytecode transform time: {:.2} s", took / 4.0),
-        );
-        log.info(
-            "monitor.py:34",
-            &format!("torch.compile takes {took:.2} s in total"),
-        );
+        compile(plan.time / 5, log);
     }
-    log.info(
-        "gpu_worker.py:375",
-        &format!("Available KV cache memory: {kv_gib:.2} GiB"),
-    );
-    check_kv_cache(plan)?;
-    let concurrency = plan.kv_tokens as f64 / plan.max_model_len as f64;
-    let length = grouped(plan.max_model_len);
-    log.info(
-        "kv_cache_utils.py:1291",
-        &format!("GPU KV cache size: {} tokens", grouped(plan.kv_tokens)),
-    );
-    log.info(
-        "kv_cache_utils.py:1296",
-        &format!("Maximum concurrency for {length} tokens per request: {concurrency:.2}x"),
-    );
+    check_kv_cache(plan, log)?;
     if !plan.enforce_eager {
         capture_graphs(plan.time / 5, log);
     }
     let took = initialising.elapsed().as_secs_f64();
-    log.info(
-        "core.py:259",
-        &format!("init engine (profile, create kv cache, warmup model) took {took:.2} seconds"),
-    );
+    let what = "init engine (profile, create kv cache, warmup model)";
+    log.info("core.py:259", &format!("{what} took {took:.2} seconds"));
     Ok(())
+}
+
+fn compile(time: Duration, log: &Log) {
+    std::thread::sleep(time);
+    let took = time.as_secs_f64();
+    log.info(
+        "backends.py:703",
+        &format!("Dynamo bytecode transform time: {:.2} s", took / 4.0),
+    );
+    log.info(
+        "monitor.py:34",
+        &format!("torch.compile takes {took:.2} s in total"),
+    );
 }
 
 fn load_weights(plan: &Plan, log: &Log) {
@@ -130,7 +117,23 @@ fn capture_graphs(time: Duration, log: &Log) {
     );
 }
 
-fn check_kv_cache(plan: &Plan) -> Result<(), String> {
+fn check_kv_cache(plan: &Plan, log: &Log) -> Result<(), String> {
+    let available = profile::kv_gib(plan.gpu_memory_utilization);
+    log.info(
+        "gpu_worker.py:375",
+        &format!("Available KV cache memory: {available:.2} GiB"),
+    );
+    refuse_small_cache(plan)?;
+    let size = format!("GPU KV cache size: {} tokens", grouped(plan.kv_tokens));
+    log.info("kv_cache_utils.py:1291", &size);
+    let concurrency = plan.kv_tokens as f64 / plan.max_model_len as f64;
+    let length = grouped(plan.max_model_len);
+    let most = format!("Maximum concurrency for {length} tokens per request: {concurrency:.2}x");
+    log.info("kv_cache_utils.py:1296", &most);
+    Ok(())
+}
+
+fn refuse_small_cache(plan: &Plan) -> Result<(), String> {
     let advice =
         "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details.";
     if plan.kv_tokens == 0 {

@@ -52,18 +52,7 @@ async fn serve(options: Options, log: &Log) -> Result<ExitCode, String> {
     let socket = bound(&options).map_err(|error| python_error(&error))?;
     let mut process =
         EngineProcess::start(&plan(&options)).map_err(|error| python_error(&error))?;
-    tokio::select! {
-        ready = process.ready() => {
-            if !ready {
-                process.ended().await;
-                return Err(failed_core());
-            }
-        }
-        () = stop.received() => {
-            process.stop().await;
-            return Err("KeyboardInterrupt: terminated".to_owned());
-        }
-    }
+    loaded(&mut process, &mut stop).await?;
     log.info("api_server.py:1099", "Supported tasks: ['generate']");
     log.info(
         "api_server.py:1425",
@@ -73,18 +62,29 @@ async fn serve(options: Options, log: &Log) -> Result<ExitCode, String> {
     log.uvicorn(&format!("Started server process [{}]", std::process::id()));
     log.uvicorn("Waiting for application startup.");
     log.uvicorn("Application startup complete.");
-    let scheduler = Scheduler::new(options.limits(), options.timing());
-    let engine = Engine::start(scheduler, options.faults(), log.clone());
     let listener = TcpListener::from_std(std::net::TcpListener::from(socket))
         .map_err(|error| python_error(&error))?;
-    live(
-        Arc::new(Server::new(options, engine, log.clone())),
-        listener,
-        process,
-        stop,
-    )
-    .await;
+    let scheduler = Scheduler::new(options.limits(), options.timing());
+    let engine = Engine::start(scheduler, options.faults(), log.clone());
+    let server = Arc::new(Server::new(options, engine, log.clone()));
+    live(server, listener, process, stop).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the model is loaded; the error is the last of a traceback.
+async fn loaded(process: &mut EngineProcess, stop: &mut StopSignals) -> Result<(), String> {
+    let ready = tokio::select! {
+        ready = process.ready() => ready,
+        () = stop.received() => {
+            process.stop().await;
+            return Err("KeyboardInterrupt: terminated".to_owned());
+        }
+    };
+    if ready {
+        return Ok(());
+    }
+    process.ended().await;
+    Err(failed_core())
 }
 
 /// Returns a socket that has the address, but refuses connections until it listens.
@@ -204,6 +204,8 @@ async fn live(
     let connections = Connections::accept(Arc::clone(&server), listener);
     let throughput = tokio::spawn(http::metrics::log_throughput(server));
     let asked = tokio::select! {
+        // A terminal's Ctrl-C reaches the engine as well: then it was asked.
+        biased;
         () = stop.received() => true,
         () = process.ended() => false,
     };

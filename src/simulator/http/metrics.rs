@@ -7,11 +7,135 @@ use std::time::Duration;
 use hyper::StatusCode;
 use tokio::time::sleep;
 
+use super::prometheus::Page;
 use super::{Outcome, Server};
 use crate::simulator::stats::{Histogram, Stats};
 
 /// How often vLLM says what it does.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Name, help and count.
+type Counter = (&'static str, &'static str, fn(&Stats) -> u64);
+/// Name, help and values.
+type Values = (&'static str, &'static str, fn(&Stats) -> &Histogram);
+
+const COUNTERS: &[Counter] = &[
+    (
+        "prefix_cache_queries",
+        "Prefix cache queries, in terms of number of queried tokens.",
+        |stats| stats.prefix_queries,
+    ),
+    (
+        "prefix_cache_hits",
+        "Prefix cache hits, in terms of number of cached tokens.",
+        |stats| stats.prefix_hits,
+    ),
+    (
+        "external_prefix_cache_queries",
+        "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried \
+         tokens.",
+        |_| 0,
+    ),
+    (
+        "external_prefix_cache_hits",
+        "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached \
+         tokens.",
+        |_| 0,
+    ),
+    (
+        "num_preemptions",
+        "Cumulative number of preemption from the engine.",
+        |stats| stats.preemptions,
+    ),
+    (
+        "prompt_tokens",
+        "Number of prefill tokens processed.",
+        |stats| stats.prompt_tokens,
+    ),
+    (
+        "generation_tokens",
+        "Number of generation tokens processed.",
+        |stats| stats.generation_tokens,
+    ),
+];
+
+const HISTOGRAMS: &[Values] = &[
+    (
+        "request_prompt_tokens",
+        "Number of prefill tokens processed.",
+        |stats| &stats.request_prompt_tokens,
+    ),
+    (
+        "request_generation_tokens",
+        "Number of generation tokens processed.",
+        |stats| &stats.request_generation_tokens,
+    ),
+    (
+        "iteration_tokens_total",
+        "Histogram of number of tokens per engine_step.",
+        |stats| &stats.step_tokens,
+    ),
+    (
+        "request_max_num_generation_tokens",
+        "Histogram of maximum number of requested generation tokens.",
+        |stats| &stats.max_generation_tokens,
+    ),
+    (
+        "request_params_n",
+        "Histogram of the n request parameter.",
+        |stats| &stats.params_n,
+    ),
+    (
+        "request_params_max_tokens",
+        "Histogram of the max_tokens request parameter.",
+        |stats| &stats.params_max_tokens,
+    ),
+    (
+        "time_to_first_token_seconds",
+        "Histogram of time to first token in seconds.",
+        |stats| &stats.first_token,
+    ),
+    (
+        "inter_token_latency_seconds",
+        "Histogram of inter-token latency in seconds.",
+        |stats| &stats.inter_token,
+    ),
+    (
+        "request_time_per_output_token_seconds",
+        "Histogram of time_per_output_token_seconds per request.",
+        |stats| &stats.time_per_token,
+    ),
+    (
+        "e2e_request_latency_seconds",
+        "Histogram of e2e request latency in seconds.",
+        |stats| &stats.whole,
+    ),
+    (
+        "request_queue_time_seconds",
+        "Histogram of time spent in WAITING phase for request.",
+        |stats| &stats.queue,
+    ),
+    (
+        "request_inference_time_seconds",
+        "Histogram of time spent in RUNNING phase for request.",
+        |stats| &stats.inference,
+    ),
+    (
+        "request_prefill_time_seconds",
+        "Histogram of time spent in PREFILL phase for request.",
+        |stats| &stats.prefill,
+    ),
+    (
+        "request_decode_time_seconds",
+        "Histogram of time spent in DECODE phase for request.",
+        |stats| &stats.decode,
+    ),
+    (
+        "request_prefill_kv_computed_tokens",
+        "Histogram of new KV tokens computed during prefill (excluding cached tokens).",
+        |stats| &stats.computed_tokens,
+    ),
+];
 
 /// Returns the page.
 pub(super) fn page(server: &Server) -> Outcome {
@@ -60,110 +184,7 @@ fn seconds(server: &Server) -> f64 {
     server.started.as_millisecond() as f64 / 1000.0
 }
 
-struct Page {
-    text: String,
-    model: String,
-    created: f64,
-}
-
 impl Page {
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// Writes a sample; labels are sorted by name, as Python's client does.
-    fn sample(&mut self, name: &str, more: &[(&str, &str)], value: f64) {
-        let model = self.model.replace('\\', r"\\").replace('"', "\\\"");
-        let mut labels = vec![("engine", "0"), ("model_name", model.as_str())];
-        labels.extend(more);
-        labels.sort_unstable();
-        let labels: Vec<_> = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect();
-        let _ = writeln!(
-            self.text,
-            "{name}{{{}}} {}",
-            labels.join(","),
-            number(value)
-        );
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        let name = format!("vllm:{name}");
-        self.head(&name, help, "gauge");
-        self.sample(&name, &[], value);
-    }
-
-    fn counter(&mut self, name: &str, help: &str, samples: &[(&[(&str, &str)], u64)]) {
-        let total = format!("vllm:{name}_total");
-        self.head(&total, help, "counter");
-        for (labels, value) in samples {
-            self.sample(&total, labels, *value as f64);
-        }
-        let created = format!("vllm:{name}_created");
-        self.head(&created, help, "gauge");
-        for (labels, _) in samples {
-            self.sample(&created, labels, self.created);
-        }
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
-        let name = format!("vllm:{name}");
-        self.head(&name, help, "histogram");
-        let bucket = format!("{name}_bucket");
-        for (bound, count) in histogram.buckets() {
-            self.sample(&bucket, &[("le", &number(bound))], count as f64);
-        }
-        self.sample(&bucket, &[("le", "+Inf")], histogram.count() as f64);
-        self.sample(&format!("{name}_count"), &[], histogram.count() as f64);
-        self.sample(&format!("{name}_sum"), &[], histogram.sum());
-        self.head(&format!("{name}_created"), help, "gauge");
-        self.sample(&format!("{name}_created"), &[], self.created);
-    }
-
-    /// Writes what Python's client says about the process itself.
-    fn process(&mut self) {
-        let process = Process::read();
-        let gauges = [
-            (
-                "process_virtual_memory_bytes",
-                "Virtual memory size in bytes.",
-                process.virtual_bytes,
-            ),
-            (
-                "process_resident_memory_bytes",
-                "Resident memory size in bytes.",
-                process.resident_bytes,
-            ),
-            (
-                "process_start_time_seconds",
-                "Start time of the process since unix epoch in seconds.",
-                process.started,
-            ),
-        ];
-        for (name, help, value) in gauges {
-            self.head(name, help, "gauge");
-            let _ = writeln!(self.text, "{name} {}", number(value));
-        }
-        self.head(
-            "process_cpu_seconds_total",
-            "Total user and system CPU time spent in seconds.",
-            "counter",
-        );
-        let _ = writeln!(
-            self.text,
-            "process_cpu_seconds_total {}",
-            number(process.cpu)
-        );
-        self.head(
-            "process_open_fds",
-            "Number of open file descriptors.",
-            "gauge",
-        );
-        let _ = writeln!(self.text, "process_open_fds {}", number(process.open_files));
-    }
-
     fn sleep_state(&mut self) {
         let name = "vllm:engine_sleep_state";
         let help = "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake; \
@@ -179,50 +200,8 @@ impl Page {
     }
 
     fn counters(&mut self, stats: &Stats) {
-        let external = "from KV connector cross-instance cache sharing";
-        let plain = [
-            (
-                "prefix_cache_queries",
-                "Prefix cache queries, in terms of number of queried tokens.".to_owned(),
-                stats.prefix_queries,
-            ),
-            (
-                "prefix_cache_hits",
-                "Prefix cache hits, in terms of number of cached tokens.".to_owned(),
-                stats.prefix_hits,
-            ),
-            (
-                "external_prefix_cache_queries",
-                format!(
-                    "External prefix cache queries {external}, in terms of number of queried tokens."
-                ),
-                0,
-            ),
-            (
-                "external_prefix_cache_hits",
-                format!(
-                    "External prefix cache hits {external}, in terms of number of cached tokens."
-                ),
-                0,
-            ),
-            (
-                "num_preemptions",
-                "Cumulative number of preemption from the engine.".to_owned(),
-                stats.preemptions,
-            ),
-            (
-                "prompt_tokens",
-                "Number of prefill tokens processed.".to_owned(),
-                stats.prompt_tokens,
-            ),
-            (
-                "generation_tokens",
-                "Number of generation tokens processed.".to_owned(),
-                stats.generation_tokens,
-            ),
-        ];
-        for (name, help, value) in &plain {
-            self.counter(name, help, &[(&[], *value)]);
+        for (name, help, count) in COUNTERS {
+            self.counter(name, help, &[(&[], count(stats))]);
         }
         let [stop, length, abort] = stats.ended;
         self.counter(
@@ -238,83 +217,8 @@ impl Page {
     }
 
     fn histograms(&mut self, stats: &Stats) {
-        let phase = |phase| format!("Histogram of time spent in {phase} phase for request.");
-        let all = [
-            (
-                "request_prompt_tokens",
-                "Number of prefill tokens processed.".to_owned(),
-                &stats.request_prompt_tokens,
-            ),
-            (
-                "request_generation_tokens",
-                "Number of generation tokens processed.".to_owned(),
-                &stats.request_generation_tokens,
-            ),
-            (
-                "iteration_tokens_total",
-                "Histogram of number of tokens per engine_step.".to_owned(),
-                &stats.step_tokens,
-            ),
-            (
-                "request_max_num_generation_tokens",
-                "Histogram of maximum number of requested generation tokens.".to_owned(),
-                &stats.max_generation_tokens,
-            ),
-            (
-                "request_params_n",
-                "Histogram of the n request parameter.".to_owned(),
-                &stats.params_n,
-            ),
-            (
-                "request_params_max_tokens",
-                "Histogram of the max_tokens request parameter.".to_owned(),
-                &stats.params_max_tokens,
-            ),
-            (
-                "time_to_first_token_seconds",
-                "Histogram of time to first token in seconds.".to_owned(),
-                &stats.first_token,
-            ),
-            (
-                "inter_token_latency_seconds",
-                "Histogram of inter-token latency in seconds.".to_owned(),
-                &stats.inter_token,
-            ),
-            (
-                "request_time_per_output_token_seconds",
-                "Histogram of time_per_output_token_seconds per request.".to_owned(),
-                &stats.time_per_token,
-            ),
-            (
-                "e2e_request_latency_seconds",
-                "Histogram of e2e request latency in seconds.".to_owned(),
-                &stats.whole,
-            ),
-            ("request_queue_time_seconds", phase("WAITING"), &stats.queue),
-            (
-                "request_inference_time_seconds",
-                phase("RUNNING"),
-                &stats.inference,
-            ),
-            (
-                "request_prefill_time_seconds",
-                phase("PREFILL"),
-                &stats.prefill,
-            ),
-            (
-                "request_decode_time_seconds",
-                phase("DECODE"),
-                &stats.decode,
-            ),
-            (
-                "request_prefill_kv_computed_tokens",
-                "Histogram of new KV tokens computed during prefill (excluding cached tokens)."
-                    .to_owned(),
-                &stats.computed_tokens,
-            ),
-        ];
-        for (name, help, histogram) in all {
-            self.histogram(name, &help, histogram);
+        for (name, help, histogram) in HISTOGRAMS {
+            self.histogram(name, help, histogram(stats));
         }
     }
 
@@ -337,76 +241,6 @@ impl Page {
                 .map_or_else(|| "None".to_owned(), |blocks| blocks.to_string()),
         );
     }
-}
-
-/// Writes a number as Python's client does: always a float, with an exponent from 10 million on.
-fn number(value: f64) -> String {
-    let text = if value.fract() == 0.0 {
-        format!("{value:.1}")
-    } else {
-        value.to_string()
-    };
-    match text.split_once('.') {
-        Some((whole, fraction)) if value > 0.0 && whole.len() > 6 => {
-            let (first, rest) = whole.split_at(1);
-            let digits = format!("{first}.{rest}{fraction}");
-            let mantissa = digits.trim_end_matches(['0', '.']);
-            format!("{mantissa}e+{:02}", whole.len() - 1)
-        }
-        _ => text,
-    }
-}
-
-/// What /proc says about this process.
-#[derive(Default)]
-struct Process {
-    virtual_bytes: f64,
-    resident_bytes: f64,
-    started: f64,
-    cpu: f64,
-    open_files: f64,
-}
-
-/// Clock ticks a second, which Linux has fixed for what it shows in /proc.
-const TICKS: f64 = 100.0;
-
-impl Process {
-    fn read() -> Self {
-        Self::try_read().unwrap_or_default()
-    }
-
-    fn try_read() -> Option<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        let system = std::fs::read_to_string("/proc/stat").ok()?;
-        let booted: f64 = system
-            .lines()
-            .find_map(|line| line.strip_prefix("btime "))?
-            .trim()
-            .parse()
-            .ok()?;
-        // After the name in parentheses comes field 3.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let field = |number: usize| {
-            fields
-                .get(number - 3)
-                .and_then(|field| field.parse::<f64>().ok())
-        };
-        Some(Self {
-            virtual_bytes: field(23)?,
-            resident_bytes: resident_kib()? * 1024.0,
-            started: booted + field(22)? / TICKS,
-            cpu: (field(14)? + field(15)?) / TICKS,
-            open_files: std::fs::read_dir("/proc/self/fd").ok()?.count() as f64,
-        })
-    }
-}
-
-fn resident_kib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Says every ten seconds what the engine does, unless it does and did nothing.
@@ -440,19 +274,5 @@ pub(in crate::simulator) async fn log_throughput(server: Arc<Server>) {
             server.log.info("loggers.py:248", &line);
         }
         was_idle = idle;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers_are_written_as_pythons_client_does() {
-        assert_eq!(number(0.0), "0.0");
-        assert_eq!(number(0.005), "0.005");
-        assert_eq!(number(123_456.0), "123456.0");
-        assert_eq!(number(1_234_567.0), "1.234567e+06");
-        assert_eq!(number(1_795_391_761.5), "1.7953917615e+09");
     }
 }

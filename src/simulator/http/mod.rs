@@ -7,6 +7,7 @@ mod generate;
 pub(super) mod metrics;
 mod models;
 mod pieces;
+mod prometheus;
 mod request;
 mod stream;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -121,6 +123,26 @@ impl Server {
         self.names[0].clone()
     }
 
+    fn log_access(&self, head: &Parts, peer: &str, status: StatusCode) {
+        if self.options.disable_uvicorn_access_log {
+            return;
+        }
+        let version = if head.version == Version::HTTP_10 {
+            "1.0"
+        } else {
+            "1.1"
+        };
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let line = format!(
+            "{peer} - \"{} {target} HTTP/{version}\" {status}",
+            head.method
+        );
+        self.log.access(&line);
+    }
+
     fn is_authorised(&self, path: &str, headers: &HeaderMap) -> bool {
         let keys = &self.options.api_key;
         if keys.is_empty() || !path.starts_with("/v1") {
@@ -159,27 +181,12 @@ async fn answer(
         copy_request_id(&head.headers, response.headers_mut());
     }
     if head.headers.contains_key(header::ORIGIN) {
-        response.headers_mut().insert(
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        );
+        let anyone = HeaderValue::from_static("*");
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anyone);
     }
-    if !server.options.disable_uvicorn_access_log {
-        let version = if head.version == Version::HTTP_10 {
-            "1.0"
-        } else {
-            "1.1"
-        };
-        let target = head
-            .uri
-            .path_and_query()
-            .map_or(path, |target| target.as_str());
-        server.log.access(&format!(
-            "{peer} - \"{} {target} HTTP/{version}\" {}",
-            head.method,
-            response.status()
-        ));
-    }
+    server.log_access(&head, peer, response.status());
     response
 }
 

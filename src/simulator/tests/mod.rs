@@ -1,3 +1,11 @@
-//! The simulator from outside: over HTTP, and as a process.
+//! The simulator from outside: its batching in paused time, its surface byte for byte, and its
+//! processes as other processes see them.
 
+mod batching;
+mod client;
 pub(super) mod entry;
+mod faults;
+mod processes;
+mod signals;
+mod surface;
+mod world;
