@@ -1,6 +1,6 @@
 //! The load generator: what is sent, what is seen, and what may be concluded from it.
 //!
-//! [`measure`] tells the story. A [`Job`] is verified (every instance shows the name that only it
+//! [`measure()`] tells the story. A [`Job`] is verified (every instance shows the name that only it
 //! has), warmed, and driven: a shape's pacing and stop meet the transport in one loop, on a thread
 //! of its own that keeps bytes and stamps and understands nothing. Everything after it is pure:
 //! bytes become records, records a summary, and the rules of the verdict say whether it may be
