@@ -2,5 +2,7 @@
 
 mod suite {
     mod deciding;
+    mod local;
     mod model;
+    mod support;
 }

@@ -1,0 +1,154 @@
+//! A changed manifest changes what differs, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::PAIR;
+use crate::suite::support::{Place, process};
+
+const B: &str = "engine: demo, model: demo}\nproxy";
+const B_CHANGED: &str = "engine: demo, model: demo, args: {max_num_seqs: 64}}\nproxy";
+
+#[test]
+fn a_changed_argument_replaces_that_server_alone() {
+    let place = Place::with(PAIR).applied();
+    let (a, b, proxy) = (
+        place.pid("/instances/a"),
+        place.pid("/instances/b"),
+        place.pid("/proxy"),
+    );
+    place.change(B, B_CHANGED);
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("-/+ instance.b")
+        .shows("args.max_num_seqs: 64");
+    assert_eq!(place.plan(), ["replace here/instance.b"]);
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    place.change("max_num_seqs: 64", "max_num_seqs: 128");
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("args.max_num_seqs: 64 -> 128");
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(place.pid("/instances/a"), a);
+    assert_ne!(place.pid("/instances/b"), b);
+    assert_eq!(place.pid("/proxy"), proxy);
+    assert!(process::command(place.pid("/instances/b")).contains("--max-num-seqs 128"));
+}
+
+#[test]
+fn a_changed_policy_is_applied_without_a_restart() {
+    let place = Place::with(PAIR).applied();
+    let before = process::marked(&place.topology);
+    place.change("round_robin", "least_connections");
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("~ proxy")
+        .shows("round_robin -> least_connections");
+    assert_eq!(place.plan(), ["update here/proxy"]);
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(process::marked(&place.topology), before);
+    assert_eq!(place.status()["proxy"]["policy"], "least_connections");
+    assert!(place.plan().is_empty());
+}
+
+#[test]
+fn a_shorter_list_of_backends_is_applied_without_a_restart() {
+    let place = Place::with(PAIR).applied();
+    let before = process::marked(&place.topology);
+    place.change("policy: round_robin", "policy: round_robin, backends: [b]");
+    assert_eq!(place.plan(), ["update here/proxy"]);
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(process::marked(&place.topology), before);
+    assert_eq!(place.status()["proxy"]["backends"], json!(["b"]));
+}
+
+#[test]
+fn what_the_manifest_no_longer_names_is_destroyed() {
+    let place = Place::with(PAIR).applied();
+    let (a, b, proxy) = (
+        place.pid("/instances/a"),
+        place.pid("/instances/b"),
+        place.pid("/proxy"),
+    );
+    let line = format!(
+        "  b: {{node: here, port: {}, engine: demo, model: demo}}\n",
+        place.port(1)
+    );
+    place.change(&line, "");
+    let _ = place.replica(&["plan"]).exits(0).shows("- instance.b");
+    let mut plan = place.plan();
+    plan.sort();
+    assert_eq!(plan, ["destroy here/instance.b", "update here/proxy"]);
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert!(!process::is_alive(b));
+    assert_eq!(place.pid("/instances/a"), a);
+    assert_eq!(place.pid("/proxy"), proxy);
+    assert!(place.plan().is_empty());
+}
+
+/// What clients saw while something else happened.
+#[derive(Default)]
+struct Clients {
+    over: AtomicBool,
+    whole: AtomicU32,
+    broken: AtomicU32,
+}
+
+impl Clients {
+    /// Streams one answer after another until told that it is over.
+    async fn stream(self: Arc<Self>, url: String) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        while !self.over.load(Ordering::SeqCst) {
+            let body = json!({"model": "demo", "prompt": "Hello", "max_tokens": 200,
+                              "ignore_eos": true, "stream": true});
+            let answer = async {
+                let request = client.post(&url).json(&body);
+                let answer = request.send().await.ok()?.error_for_status().ok()?;
+                answer.text().await.ok()
+            };
+            let is_whole = answer.await.is_some_and(|text| text.contains("[DONE]"));
+            let count = if is_whole { &self.whole } else { &self.broken };
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    async fn have(&self, whole: u32) {
+        while self.whole.load(Ordering::SeqCst) < whole {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_stream_breaks_while_a_server_is_replaced() {
+    let place = Place::with(PAIR).applied();
+    let url = format!("http://127.0.0.1:{}/v1/completions", place.port(2));
+    let clients = Arc::new(Clients::default());
+    let streaming: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(Arc::clone(&clients).stream(url.clone())))
+        .collect();
+    clients.have(8).await;
+    place.change(B, B_CHANGED);
+    let said = tokio::task::block_in_place(|| {
+        place
+            .replica(&["apply", "-y", "--no-bench", "--json"])
+            .exits(0)
+    });
+    let served = clients.whole.load(Ordering::SeqCst);
+    clients.have(served + 8).await;
+    clients.over.store(true, Ordering::SeqCst);
+    for stream in streaming {
+        stream.await.unwrap();
+    }
+    assert_eq!(clients.broken.load(Ordering::SeqCst), 0);
+    let document: Value = said.json();
+    assert_eq!(document["requests"]["failed"], 0, "{said}");
+    assert_eq!(document["requests"]["cut"], 0, "{said}");
+    assert_ne!(document["requests"]["ok"], 0, "{said}");
+}

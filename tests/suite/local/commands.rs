@@ -1,0 +1,243 @@
+//! Each command does as its name promises, and says how it went by its exit code.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use super::{PAIR, SMALL};
+use crate::suite::support::process::Signal;
+use crate::suite::support::{MANIFESTS, Place, process, until};
+
+#[test]
+fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
+    let place = Place::empty();
+    for words in [
+        &["validate"][..],
+        &["plan"],
+        &["apply"],
+        &["destroy"],
+        &["status"],
+        &["logs", "a"],
+        &["bench"],
+    ] {
+        let _ = place
+            .replica(words)
+            .exits(65)
+            .says("there is no `topology.yaml` in this folder")
+            .says("replica");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let place = Place::empty();
+    let _ = place
+        .replica(&["plan", "elsewhere.yaml"])
+        .exits(65)
+        .says("elsewhere.yaml");
+}
+
+#[test]
+fn a_wrong_manifest_is_shown_with_line_and_nearest_word() {
+    let place = Place::with(SMALL);
+    place.change("proxy:", "proxi:");
+    for command in ["validate", "plan", "apply", "destroy", "status"] {
+        let said = place.replica(&[command]).exits(65);
+        let _ = said.says("topology.yaml:6").says("proxi").says("`proxy`");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_64_and_help_is_0() {
+    let place = Place::empty();
+    for words in [
+        &["frobnicate"][..],
+        &["plan", "--frobnicate"],
+        &["plan", "a.yaml", "b.yaml"],
+        &["logs"],
+        &[],
+    ] {
+        let _ = place.replica(words).exits(64);
+    }
+    let _ = place.replica(&["--help"]).exits(0).shows("apply");
+    let _ = place.replica(&["--version"]).exits(0).shows("replica ");
+    let _ = place
+        .replica(&["apply", "--help"])
+        .exits(0)
+        .shows("--no-bench");
+}
+
+#[test]
+fn a_manifest_of_the_current_folder_needs_no_name() {
+    let place = Place::with(SMALL);
+    let _ = place.replica(&["validate"]).exits(0).shows("is valid");
+    let said = place.replica(&["validate", "--json"]).exits(0);
+    assert_eq!(said.json()["valid"], true);
+    assert_eq!(said.json()["topology"], place.topology.as_str());
+}
+
+#[test]
+fn terraforms_habits_hold() {
+    let place = Place::with(SMALL);
+    let _ = place.replica(&["plan", "-detailed-exitcode"]).exits(2);
+    let _ = place
+        .replica(&["apply", "-auto-approve", "-no-bench"])
+        .exits(0);
+    let _ = place.replica(&["plan", "-detailed-exitcode"]).exits(0);
+    let _ = place.replica(&["destroy", "-auto-approve"]).exits(0);
+}
+
+#[test]
+fn status_tells_before_during_and_after() {
+    let place = Place::with(PAIR);
+    let before = place.status();
+    assert_eq!(before["converged"], false);
+    assert_eq!(before["instances"]["a"]["ready"], false);
+    assert_eq!(before["instances"]["a"]["pid"], serde_json::Value::Null);
+    let place = place.applied();
+    let during = place.status();
+    assert_eq!(during["converged"], true, "{during:#}");
+    assert_eq!(during["nodes"]["here"]["reachable"], true);
+    let url = format!("http://127.0.0.1:{}", place.port(1));
+    assert_eq!(during["instances"]["b"]["url"], url.as_str());
+    assert_eq!(during["proxy"]["policy"], "round_robin");
+    assert_eq!(during["proxy"]["backends"], serde_json::json!(["a", "b"]));
+    let _ = place
+        .replica(&["status"])
+        .exits(0)
+        .shows("instance.a")
+        .shows("converged");
+    let _ = place.replica(&["destroy", "-y"]).exits(0);
+    let _ = place.replica(&["status", "--exit-code"]).exits(2);
+}
+
+#[test]
+fn logs_are_found_by_every_way_to_say_an_address() {
+    let place = Place::with(SMALL).applied();
+    for address in ["a", "instance.a", "here/instance.a"] {
+        let _ = place
+            .replica(&["logs", address])
+            .exits(0)
+            .shows("Application startup complete.");
+    }
+    let _ = place.replica(&["logs", "proxy"]).exits(0);
+    let said = place.replica(&["logs", "topology.yaml", "a", "-n", "1"]);
+    assert_eq!(said.exits(0).out.lines().count(), 1);
+    let _ = place
+        .replica(&["logs", "c"])
+        .exits(1)
+        .says("no log of `c`")
+        .says("here/instance.a");
+}
+
+#[test]
+fn logs_are_followed_as_they_grow() {
+    let place = Place::with(SMALL).applied();
+    let mut child = place
+        .command(&["logs", "a", "-f", "-n", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut seen = [0; 1];
+    out.read_exact(&mut seen).unwrap();
+    // What the server is asked now, its log tells later.
+    let _ = place.replica(&["status"]).exits(0);
+    let reader = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let mut bytes = [0; 1024];
+        while !String::from_utf8_lossy(&text).contains("/v1/models") {
+            let n = out.read(&mut bytes).unwrap();
+            assert_ne!(n, 0, "it ended: {}", String::from_utf8_lossy(&text));
+            text.extend_from_slice(&bytes[..n]);
+        }
+    });
+    until("the line", || reader.is_finished().then_some(()));
+    reader.join().unwrap();
+    process::signal(child.id(), Signal::INT);
+    child.wait().unwrap();
+    let tails = until_no_tail(&place);
+    assert!(tails.is_empty(), "still reading: {tails:?}");
+}
+
+/// Returns what still reads a log of this place, once it had the time to end.
+fn until_no_tail(place: &Place) -> Vec<u32> {
+    let home = place.home();
+    let tails = || -> Vec<u32> {
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| {
+                let command = process::command(*pid);
+                command.starts_with("tail ") && command.contains(home.to_str().unwrap())
+            })
+            .collect()
+    };
+    until("the end of tail", || tails().is_empty().then_some(()));
+    tails()
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let place = Place::with(PAIR).applied();
+    for words in [
+        "plan -v",
+        "status --json",
+        "schema",
+        "logs a",
+        "completions bash",
+    ] {
+        let line = format!(
+            "set -o pipefail; {} {words} | head -1",
+            env!("CARGO_BIN_EXE_replica")
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &line]);
+        place.settle(&mut command);
+        let output = command.output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words}: {err}");
+        assert_eq!(err, "", "{words}");
+        assert!(!output.stdout.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn the_schema_is_the_one_of_the_repository() {
+    let said = Place::empty().replica(&["schema"]).exits(0);
+    let kept = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/topology.json"));
+    assert_eq!(said.out, kept.unwrap());
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    let place = Place::empty();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let _ = place
+            .replica(&["completions", shell])
+            .exits(0)
+            .shows("replica")
+            .shows("destroy");
+    }
+    let script = place.replica(&["completions", "bash"]).exits(0).out;
+    place.write("completions.bash", &script);
+    let checked = Command::new("bash")
+        .args(["-n", "completions.bash"])
+        .current_dir(place.work())
+        .output();
+    assert!(checked.unwrap().status.success());
+}
+
+#[test]
+fn with_json_the_standard_output_is_one_document() {
+    let place = Place::with(SMALL);
+    for words in [
+        &["validate", "--json"][..],
+        &["plan", "--json"],
+        &["apply", "-y", "--json"],
+        &["status", "--json"],
+        &["destroy", "-y", "--json"],
+    ] {
+        let said = place.replica(words).exits(0);
+        assert!(said.json().is_object(), "{said}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What is not ours is named and left alone; who comes second waits or is told.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process;
+
+use super::{PAIR, SMALL};
+use crate::suite::support::{Place, until};
+
+#[test]
+fn a_strangers_port_blocks_names_the_stranger_and_leaves_it_alone() {
+    let place = Place::with(SMALL);
+    let stranger = TcpListener::bind(("127.0.0.1", place.port(0))).unwrap();
+    let blocked = format!("port {} is held by pid {}", place.port(0), process::id());
+    let _ = place.replica(&["plan"]).exits(0).shows(&blocked);
+    let plan = place.plan();
+    assert!(
+        plan.contains(&"blocked here/instance.a".to_owned()),
+        "{plan:?}"
+    );
+    let _ = place
+        .replica(&["apply", "-y", "--no-bench"])
+        .exits(6)
+        .shows(&blocked);
+    let mut guest = TcpStream::connect(stranger.local_addr().unwrap()).unwrap();
+    let mut host = stranger.accept().unwrap().0;
+    host.write_all(b"!").unwrap();
+    guest.read_exact(&mut [0]).unwrap();
+    drop((guest, host, stranger));
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(place.status()["converged"], true);
+}
+
+#[test]
+fn a_port_of_another_topology_names_its_owner() {
+    let first = Place::with(SMALL).applied();
+    let second = Place::with(SMALL);
+    second.change(&second.port(0).to_string(), &first.port(0).to_string());
+    let _ = second
+        .replica(&["apply", "-y", "--no-bench"])
+        .exits(6)
+        .shows(&format!("instance.a of topology `{}`", first.topology));
+    assert_eq!(first.status()["converged"], true);
+}
+
+#[test]
+fn two_topologies_live_side_by_side_and_one_is_destroyed_alone() {
+    let (first, second) = (Place::with(SMALL).applied(), Place::with(SMALL).applied());
+    let _ = second.replica(&["destroy", "-y"]).exits(0);
+    assert_eq!(first.status()["converged"], true);
+}
+
+#[test]
+fn of_two_applies_at_once_the_second_is_told_who_holds_the_lock() {
+    let place = Place::with(PAIR);
+    place.change("sim_load_seconds: 0", "sim_load_seconds: 6");
+    let first = place.begin(&["apply", "-y", "--no-bench"]);
+    let lock = place.state().with_extension("lock");
+    until("the lock", || {
+        fs::read_to_string(&lock)
+            .is_ok_and(|holder| holder.contains("pid"))
+            .then_some(())
+    });
+    for command in ["apply", "destroy"] {
+        let _ = place
+            .replica(&[command, "-y"])
+            .exits(5)
+            .says("is locked by another run")
+            .says("pid");
+    }
+    let _ = place.replica(&["plan"]).exits(0);
+    let _ = first.end().exits(0);
+    assert!(!lock.exists(), "the lock remains");
+    assert!(place.plan().is_empty());
+}

@@ -1,0 +1,41 @@
+//! Destroy removes what is ours, proves it, and leaves what was measured.
+
+use std::net::TcpListener;
+
+use super::PAIR;
+use crate::suite::support::{Place, process};
+
+#[test]
+fn destroy_removes_all_proves_it_and_leaves_results() {
+    let place = Place::local();
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    let said = place.replica(&["destroy", "-y"]).exits(0);
+    let said = said
+        .shows("- instance.a")
+        .shows(&format!("Nothing of `{}` runs", place.topology));
+    for index in 0..3 {
+        let port = place.port(index);
+        assert!(said.out.contains(&format!("here:{port}")), "{said}");
+        TcpListener::bind(("127.0.0.1", port)).unwrap();
+    }
+    assert!(process::marked(&place.topology).is_empty());
+    let latest = format!("results/{}/batch/latest.json", place.topology);
+    assert!(place.work().join(latest).is_file());
+    assert!(!place.state().exists(), "the state folder remains");
+}
+
+#[test]
+fn a_second_destroy_finds_nothing_and_that_is_no_error() {
+    let place = Place::with(PAIR).applied();
+    let _ = place.replica(&["destroy", "-y"]).exits(0);
+    let _ = place.replica(&["destroy"]).exits(0).shows("Nothing of");
+}
+
+#[test]
+fn what_destroy_would_do_can_be_planned() {
+    let place = Place::with(PAIR).applied();
+    let before = process::marked(&place.topology);
+    let said = place.replica(&["plan", "--destroy", "--json"]).exits(0);
+    assert_eq!(said.json()["summary"]["destroy"], 4, "{said}");
+    assert_eq!(process::marked(&place.topology), before);
+}

@@ -1,0 +1,81 @@
+//! However a run ends, the next one goes on from there.
+
+use super::PAIR;
+use crate::suite::support::process::Signal;
+use crate::suite::support::{Place, process, until};
+
+/// A place whose servers take a while to load.
+fn slow(seconds: u32) -> Place {
+    let place = Place::with(PAIR);
+    place.change(
+        "sim_load_seconds: 0",
+        &format!("sim_load_seconds: {seconds}"),
+    );
+    place
+}
+
+fn until_started(place: &Place) {
+    until("both servers", || {
+        (place.status()["instances"]["a"]["pid"].is_u64()
+            && place.status()["instances"]["b"]["pid"].is_u64())
+        .then_some(())
+    });
+}
+
+#[test]
+fn ctrl_c_finishes_what_is_under_way_and_begins_nothing_more() {
+    let place = slow(6);
+    let apply = place.begin(&["apply", "-y"]);
+    until_started(&place);
+    apply.signal(Signal::INT);
+    let _ = apply.end().exits(130).says("interrupted");
+    let status = place.status();
+    assert_eq!(status["instances"]["a"]["ready"], true, "{status:#}");
+    assert_eq!(status["proxy"]["ready"], false, "{status:#}");
+    let before = process::marked(&place.topology);
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    let after = process::marked(&place.topology);
+    assert!(before.iter().all(|pid| after.contains(pid)), "not kept");
+    assert_eq!(place.status()["converged"], true);
+}
+
+#[test]
+fn the_second_ctrl_c_leaves_at_once_and_nothing_is_lost() {
+    let place = slow(30);
+    let apply = place.begin(&["apply", "-y"]);
+    until_started(&place);
+    apply.signal(Signal::INT);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    apply.signal(Signal::INT);
+    let _ = apply.end().exits(130);
+    assert_eq!(place.status()["instances"]["a"]["ready"], false);
+    let _ = place.replica(&["destroy", "-y"]).exits(0);
+    assert!(process::marked(&place.topology).is_empty());
+}
+
+#[test]
+fn a_killed_apply_leaves_no_lock_and_the_next_goes_on() {
+    let place = slow(6);
+    let apply = place.begin(&["apply", "-y", "--no-bench"]);
+    until_started(&place);
+    let before = process::marked(&place.topology);
+    apply.signal(Signal::KILL);
+    assert_eq!(apply.end().code, None);
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    let after = process::marked(&place.topology);
+    assert!(before.iter().all(|pid| after.contains(pid)), "not kept");
+    assert_eq!(place.status()["converged"], true);
+}
+
+#[test]
+fn a_server_that_cannot_load_fails_with_its_reason_and_the_rest_converges() {
+    let place = Place::with(PAIR);
+    let b = format!("port: {}, engine: demo, model: demo", place.port(1));
+    place.change(&b, &format!("{b}, args: {{sim_fail_loading: oom}}"));
+    let said = place.replica(&["apply", "-y"]).exits(6);
+    let _ = said.says("instance.b").says("memory");
+    let status = place.status();
+    assert_eq!(status["instances"]["a"]["ready"], true, "{status:#}");
+    assert_eq!(status["instances"]["b"]["ready"], false, "{status:#}");
+    assert_eq!(status["proxy"]["backends"], serde_json::json!(["a"]));
+}

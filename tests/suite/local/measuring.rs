@@ -1,0 +1,129 @@
+//! A number is believed only with its conditions; the run that started this project is refused.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::Value;
+
+use super::SMALL;
+use crate::suite::support::Place;
+
+const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/seed");
+
+/// The notebook's topology, simulated, with nothing warmed and `b` cold.
+const NOTEBOOK: &str = "\
+topology: notebook
+nodes: {here: {ssh: local}}
+engines:
+  gb10: {simulate: {profile: gb10-llama-3.1-8b}, args: {sim_load_seconds: 0}}
+instances:
+  a: {node: here, port: 8100, engine: gb10, model: llama}
+  b: {node: here, port: 8200, engine: gb10, model: llama, args: {sim_cold_seconds: 23.16}}
+proxy: {node: here, port: 8192}
+benchmarks:
+  single:
+    prompts: {inline: [Explain how HTTP load balancers work in 3 sentences.]}
+    load: {sequential: 1}
+    max_tokens: 100
+    warmup: 0
+  batch:
+    prompts: {inline: [What is a REST API?, How does DNS work?, What is a mutex?]}
+    load: {batch: 8}
+    max_tokens: 100
+    warmup: 0
+    baseline: baseline_metrics.json
+    save: replicated_metrics.json
+";
+
+fn anomalies(result: &Value) -> Vec<&Value> {
+    let points = result["points"].as_array().unwrap();
+    points
+        .iter()
+        .flat_map(|point| point["anomalies"].as_array().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_notebooks_run_is_reproduced_refused_and_its_cold_replica_named() {
+    let place = Place::with(NOTEBOOK);
+    let baseline = fs::read_to_string(format!("{SEED}/baseline_metrics.json")).unwrap();
+    place.write("baseline_metrics.json", &baseline);
+    let said = place.replica(&["apply", "-y"]).exits(7);
+    let said = said
+        .shows("A6 cold replica")
+        .shows("`b`")
+        // The seed's own mistakes: wall time under the name of a latency, tokens that were asked.
+        .shows("816.6")
+        .shows("200");
+    let folder = format!("results/{}/batch", place.topology);
+    let latest: Value = serde_json::from_str(&place.read(format!("{folder}/latest.json"))).unwrap();
+    let file = format!("{folder}/{}", latest["result"].as_str().unwrap());
+    let result: Value = serde_json::from_str(&place.read(file)).unwrap();
+    assert_eq!(result["valid"], false);
+    let cold: Vec<_> = anomalies(&result)
+        .into_iter()
+        .filter(|found| found["id"] == "A6" && found["severity"] == "error")
+        .map(|found| found["replica"].as_str())
+        .collect();
+    assert_eq!(cold, [Some("b")], "{said}");
+    // 800 tokens over what the cold replica took: the notebook's 26.5 tok/s, and not the 200 that
+    // two warm ones yield. A busy machine may be slower, and never faster.
+    let speed = result["points"][0]["metrics"]["output_tps"]
+        .as_f64()
+        .unwrap();
+    assert!((20.0..27.5).contains(&speed), "{speed} tok/s");
+    // What cannot be believed is not handed on.
+    assert!(!place.work().join("replicated_metrics.json").exists());
+    let plan = place.replica(&["plan", "--detailed-exitcode"]).exits(2);
+    let _ = plan.shows("cannot be believed");
+}
+
+#[test]
+fn a_valid_result_is_handed_on_with_the_notebooks_own_keys() {
+    let mut text = SMALL.to_owned();
+    text.push_str("benchmarks:\n");
+    for (name, load) in [("single", "sequential: 1"), ("batch", "batch: 4")] {
+        let _ = writeln!(
+            text,
+            "  {name}: {{prompts: {{inline: [Hello]}}, load: {{{load}}}, max_tokens: 100, \
+             save: metrics.json}}"
+        );
+    }
+    let place = Place::with(&text);
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    let saved: Value = serde_json::from_str(&place.read("metrics.json")).unwrap();
+    let theirs = fs::read_to_string(format!("{SEED}/replicated_metrics.json")).unwrap();
+    let theirs: Value = serde_json::from_str(&theirs).unwrap();
+    for section in ["single_request", "batch_processing"] {
+        for key in theirs[section].as_object().unwrap().keys() {
+            assert!(
+                saved[section].get(key).is_some(),
+                "{section}.{key}: {saved:#}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_measured_of_what_is_not_as_declared() {
+    let place = Place::local();
+    let _ = place
+        .replica(&["bench"])
+        .exits(1)
+        .says("not as the manifest declares")
+        .says("replica apply");
+}
+
+#[test]
+fn results_go_where_they_are_told_to() {
+    let place = Place::local();
+    let _ = place
+        .replica(&["apply", "-y", "--results", "kept"])
+        .exits(0);
+    let latest = format!("kept/{}/single/latest.json", place.topology);
+    assert!(place.work().join(latest).is_file());
+    assert!(!place.work().join("results").exists());
+    let _ = place
+        .replica(&["plan", "--results", "kept", "--detailed-exitcode"])
+        .exits(0);
+}

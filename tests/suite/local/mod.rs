@@ -1,0 +1,33 @@
+//! The main job as a stranger meets it: this machine, a simulated engine, the real binary.
+
+mod asking;
+mod changing;
+mod commands;
+mod conflicts;
+mod converging;
+mod destroying;
+mod interrupting;
+mod measuring;
+mod repairing;
+mod secrets;
+
+/// One server and a proxy, ready as soon as they are started, and nothing to measure.
+const SMALL: &str = "\
+topology: small
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}}}
+instances:
+  a: {node: here, port: 8100, engine: demo, model: demo}
+proxy: {node: here, port: 8192}
+";
+
+/// The same with two servers.
+const PAIR: &str = "\
+topology: pair
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}}}
+instances:
+  a: {node: here, port: 8100, engine: demo, model: demo}
+  b: {node: here, port: 8200, engine: demo, model: demo}
+proxy: {node: here, port: 8192, policy: round_robin}
+";

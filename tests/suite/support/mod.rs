@@ -1,0 +1,14 @@
+//! What scenarios are made of: a place of one's own, what a command said, processes, a terminal.
+
+mod place;
+mod ports;
+pub(crate) mod process;
+mod said;
+mod terminal;
+mod wait;
+
+pub(crate) use place::{MANIFESTS, Place, renamed};
+pub(crate) use ports::Ports;
+pub(crate) use said::{Running, Said};
+pub(crate) use terminal::Terminal;
+pub(crate) use wait::until;
