@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::node::HttpRequest;
-use crate::plan::Plan;
+use crate::plan::{Action, Plan};
 use crate::proxy::control::BackendState;
 use crate::resource::instance::Instance;
 use crate::resource::proxy::Proxy;
@@ -26,8 +28,8 @@ pub(super) struct Args {
     exit_code: bool,
 }
 
-/// How long a server may take to say its name.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long a server may take to say its name, or to produce a token behind others' requests.
+const ANSWER: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
@@ -54,7 +56,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let is_made = plan
         .changes
         .iter()
-        .all(|c| c.is_measurement() || !c.action.acts());
+        .all(|c| c.is_measurement() || c.action == Action::Keep);
     report.converged = is_ready && is_made && plan.unreachable.is_empty();
     let name = workspace.topology().name.as_str();
     if screen.is_json() {
@@ -105,25 +107,38 @@ async fn instance_status(
     }
 }
 
-/// Asks a server for its name. Returns why it cannot be believed, if it cannot.
+/// Asks a server for its name and for one token. Returns why it cannot be believed, if it cannot:
+/// a server that hangs still answers its health check.
 async fn trouble(workspace: &Workspace, instance: &Instance, nonce: &str) -> Option<String> {
     let node = workspace.fleet.node(instance.node()).ok()?;
-    let mut request = HttpRequest::get("/v1/models");
-    if let Some(key) = instance
+    let token = json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
+    let checks = [
+        (HttpRequest::get("/v1/models"), "say its name"),
+        (
+            HttpRequest::post("/v1/completions", &token),
+            "produce a token",
+        ),
+    ];
+    let key = instance
         .api_key_env()
-        .and_then(|name| std::env::var(name).ok())
-    {
-        request = request.header("authorization", format!("Bearer {key}"));
-    }
+        .and_then(|name| std::env::var(name).ok());
     let port = instance.port().get();
-    match node.http(instance.host(), port, &request, ANSWER).await {
-        Err(error) => Some(error.to_string()),
-        Ok(answer) if answer.status != 200 => Some(format!("it answers {}", answer.status)),
-        Ok(answer) if !answer.text().contains(nonce) => {
-            Some(format!("something else answers on port {port}"))
+    for (mut request, what) in checks {
+        if let Some(key) = &key {
+            request = request.header("authorization", format!("Bearer {key}"));
         }
-        Ok(_) => None,
+        match node.http(instance.host(), port, &request, ANSWER).await {
+            Err(error) => return Some(format!("it does not {what}: {error}")),
+            Ok(answer) if answer.status != 200 => {
+                return Some(format!("it does not {what}: status {}", answer.status));
+            }
+            Ok(answer) if !answer.text().contains(nonce) => {
+                return Some(format!("something else answers on port {port}"));
+            }
+            Ok(_) => {}
+        }
     }
+    None
 }
 
 fn proxy_status(proxy: &Arc<Proxy>, seen: &Observation, plan: &Plan) -> ProxyStatus {
