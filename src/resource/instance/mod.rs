@@ -199,7 +199,7 @@ impl Instance {
     }
 
     fn compare_one(&self, seen: &Observation, table: &ProcessTable, session: &Session) -> Change {
-        let fields = differences(&session.spec, &self.spec(seen));
+        let fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
         if !fields.is_empty() {

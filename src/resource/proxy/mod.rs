@@ -164,7 +164,7 @@ impl Proxy {
     fn compare_running(&self, seen: &Observation, session: &Session) -> Change {
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
-        let fields = differences(&session.spec, &self.spec(seen));
+        let fields = differences(&session.spec, &self.spec(seen), &[]);
         if !fields.is_empty() {
             let reason = Reason::new("differs", "what it listens on, or its program, changed");
             return Change::new(&self.address, Action::Replace, vec![reason])
@@ -207,7 +207,7 @@ impl Proxy {
         let served = status.config.as_ref();
         let old = served.map_or_else(|| json!({}), |config| self.described(config, seen));
         let new = self.described(&self.config(0, seen), seen);
-        let mut fields = differences(&old, &new);
+        let mut fields = differences(&old, &new, &[]);
         for field in &mut fields {
             field.forces_replacement = false;
         }
