@@ -2,5 +2,9 @@
 
 mod suite {
     mod deciding;
+    mod house;
     mod model;
+    mod rooms;
+    mod told;
+    mod words;
 }
