@@ -5,4 +5,9 @@ mod suite {
     mod local;
     mod model;
     mod support;
+    mod house;
+    mod model;
+    mod rooms;
+    mod told;
+    mod words;
 }

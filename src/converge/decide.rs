@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::plan::{Action, Address, Change, Effect, Plan, Reason, Step, StepId};
+use super::compare::{Holders, compare_all, holders};
+use crate::plan::{Action, Address, Change, Effect, Plan, Step, StepId};
 use crate::resource::{Observation, Resource};
 
 /// Decides what is to become of each thing, and in which order.
@@ -25,47 +26,6 @@ pub fn decide(resources: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
     }
 }
 
-/// Compares each thing; what needs something that cannot be brought about is blocked with it.
-fn compare_all(resources: &[Arc<dyn Resource>], seen: &Observation) -> Vec<Change> {
-    let mut blocked: Vec<Address> = Vec::new();
-    let mut changes = Vec::new();
-    for resource in resources {
-        let change = match unreachable(resource.address(), seen) {
-            Some(change) => change,
-            None => resource.compare(seen),
-        };
-        let needs = resource.needs();
-        let change = match needs.iter().find(|need| blocked.contains(need)) {
-            Some(need) if change.action.acts() => Change::blocked(
-                resource.address(),
-                Reason::new("need_blocked", format!("{need} is blocked")),
-            )
-            .described(change.summary),
-            _ => change,
-        };
-        if change.action == Action::Blocked {
-            blocked.push(resource.address().clone());
-        }
-        changes.push(change);
-    }
-    changes
-}
-
-/// Returns the change of a thing whose node did not answer: unknown, never absent.
-fn unreachable(address: &Address, seen: &Observation) -> Option<Change> {
-    let node = address.node.as_ref()?;
-    match seen.nodes.get(node) {
-        Some(Ok(_)) => None,
-        _ => Some(Change::blocked(
-            address,
-            Reason::new(
-                "unreachable",
-                format!("{node} did not answer: what runs there is unknown"),
-            ),
-        )),
-    }
-}
-
 /// The steps as they come to be: one chain for each change that acts.
 struct Draft<'a> {
     resources: &'a [Arc<dyn Resource>],
@@ -80,6 +40,10 @@ struct Draft<'a> {
     rolled: BTreeMap<String, StepId>,
     /// The last steps that remove something from each node.
     removed: BTreeMap<String, Vec<StepId>>,
+    /// What only one can have, and who has it now.
+    holders: Holders,
+    /// What is stopped in the chain of another thing, with the last step of that chain.
+    stopped: BTreeMap<&'a Address, StepId>,
 }
 
 /// What the first step of a chain waits for.
@@ -104,6 +68,8 @@ impl<'a> Draft<'a> {
             users: BTreeMap::new(),
             rolled: BTreeMap::new(),
             removed: BTreeMap::new(),
+            holders: holders(resources, seen),
+            stopped: BTreeMap::new(),
         }
     }
 
@@ -111,31 +77,80 @@ impl<'a> Draft<'a> {
         for (resource, change) in self.resources.iter().zip(self.changes) {
             if change.action.acts() {
                 let waits = self.waits(resource.as_ref(), change);
-                let effects = self.effects(resource.as_ref(), change);
+                let in_the_way = self.in_the_way(resource.as_ref(), change);
+                let effects = self.effects(resource.as_ref(), change, &in_the_way);
                 if let Some(last) = self.chain(&change.address, effects, waits) {
                     self.remember(resource.as_ref(), change, last);
+                    let stopped = in_the_way.iter().map(|place| &self.changes[*place].address);
+                    self.stopped.extend(stopped.map(|address| (address, last)));
                 }
             }
         }
         self.steps
     }
 
-    /// Returns everything that is done for one change: what others must be told before it stops,
-    /// its own effects, and what others must be told when it runs again.
-    fn effects(&self, resource: &dyn Resource, change: &Change) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if change.action.stops() {
-            for other in self.others_that_serve(resource) {
-                effects.extend(other.release(&change.address, self.seen));
-            }
+    /// Returns everything that is done for one change: it is stopped, and what is in its way with
+    /// it; then its own other effects, and what others must be told when it runs again.
+    fn effects(
+        &self,
+        resource: &dyn Resource,
+        change: &Change,
+        in_the_way: &[usize],
+    ) -> Vec<Effect> {
+        let is_stop = |effect: &Effect| matches!(effect, Effect::Stop(_));
+        let mut effects = self.stop(resource, change);
+        for place in in_the_way {
+            let (other, change) = (&self.resources[*place], &self.changes[*place]);
+            effects.extend(self.stop(other.as_ref(), change));
         }
-        effects.extend(resource.effects(change, self.seen));
+        let own = resource.effects(change, self.seen);
+        effects.extend(own.into_iter().filter(|effect| !is_stop(effect)));
         if change.action != Action::Destroy {
             for other in self.others_that_serve(resource) {
                 effects.extend(other.regain(&change.address, self.seen));
             }
         }
         effects
+    }
+
+    /// Returns how a thing comes to its end: others are told first. Nothing where it is stopped
+    /// already, or goes on.
+    fn stop(&self, resource: &dyn Resource, change: &Change) -> Vec<Effect> {
+        if !change.action.stops() || self.stopped.contains_key(&change.address) {
+            return Vec::new();
+        }
+        let told = self
+            .others_that_serve(resource)
+            .flat_map(|other| other.release(&change.address, self.seen));
+        let own = resource.effects(change, self.seen).into_iter();
+        told.chain(own.filter(|effect| matches!(effect, Effect::Stop(_))))
+            .collect()
+    }
+
+    /// Returns those that have what this is to have and whose own turn comes later: two that swap
+    /// their ports are both stopped before either is started.
+    fn in_the_way(&self, resource: &dyn Resource, change: &Change) -> Vec<usize> {
+        let holders = self.holders_before(resource, change);
+        let is_later = |place: &usize| {
+            let address = &self.changes[*place].address;
+            !self.last.contains_key(address) && !self.stopped.contains_key(address)
+        };
+        holders.filter(is_later).collect()
+    }
+
+    /// Returns the others that are to stop and have what this is to have.
+    fn holders_before(
+        &self,
+        resource: &dyn Resource,
+        change: &Change,
+    ) -> impl Iterator<Item = usize> {
+        let claimed = change.action.starts().then(|| resource.claims()).flatten();
+        let holders = claimed.and_then(|claimed| self.holders.get(&claimed));
+        let stops = |place: &usize| {
+            let holder = &self.changes[*place];
+            holder.address != change.address && holder.action.stops()
+        };
+        holders.into_iter().flatten().copied().filter(stops)
     }
 
     fn others_that_serve(&self, one: &dyn Resource) -> impl Iterator<Item = &'a Arc<dyn Resource>> {
@@ -154,6 +169,12 @@ impl<'a> Draft<'a> {
         let mut waits = Waits::default();
         let last = |address: &Address| self.last.get(address).copied();
         waits.after.extend(resource.needs().iter().filter_map(last));
+        let relied_on = resource.relies_on(self.seen);
+        waits.after.extend(relied_on.iter().filter_map(last));
+        waits.after.extend(self.stopped.get(&change.address));
+        let holders = self.holders_before(resource, change);
+        let holders = holders.map(|place| &self.changes[place].address);
+        waits.after.extend(holders.filter_map(last));
         waits
             .behind
             .extend(resource.follows().iter().filter_map(last));
@@ -171,6 +192,11 @@ impl<'a> Draft<'a> {
                 .and_then(|group| self.rolled.get(&group));
             waits.after.extend(canary);
         }
+        for ids in [&mut waits.after, &mut waits.behind] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        waits.behind.retain(|id| !waits.after.contains(id));
         waits
     }
 

@@ -126,6 +126,9 @@ pub async fn execute<W: World>(
         });
     }
     while walking.join_next().await.is_some() {}
+    for link in &ends {
+        link.own_up(events);
+    }
     report(&ends)
 }
 
@@ -200,9 +203,22 @@ impl Link {
         {
             Ok(outcome) => outcome.clone(),
             // The task is gone without a word: it panicked.
-            Err(_) => Outcome::Failed(Failure::new("this is a bug in replica: the step crashed")),
+            Err(_) => Outcome::Failed(crashed()),
         }
     }
+
+    /// Says of a chain that crashed what it can no longer say itself.
+    fn own_up(&self, events: &mpsc::UnboundedSender<Event>) {
+        if matches!(*self.outcome.borrow(), Outcome::Pending) {
+            let address = self.address.clone();
+            let failure = crashed();
+            let _ = events.send(Event::Failed { address, failure });
+        }
+    }
+}
+
+fn crashed() -> Failure {
+    Failure::new("this is a bug in replica: the step crashed")
 }
 
 fn report(ends: &[Link]) -> Report {
@@ -213,11 +229,11 @@ fn report(ends: &[Link]) -> Report {
             Outcome::Done => report.applied.push(address),
             Outcome::Failed(failure) => report.failed.push((address, failure.clone())),
             Outcome::Skipped(because) => report.skipped.push((address, because.clone())),
-            Outcome::Pending => {
-                let failure = Failure::new("this is a bug in replica: the step crashed");
-                report.failed.push((address, failure));
-            }
+            Outcome::Pending => report.failed.push((address, crashed())),
         }
     }
     report
 }
+
+#[cfg(test)]
+mod tests;

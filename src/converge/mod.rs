@@ -7,6 +7,7 @@
 //! observe, decide again              -> all keep         the last word is what was seen
 //! ```
 
+mod compare;
 mod decide;
 mod execute;
 mod live;

@@ -68,7 +68,7 @@ fn script<'a>(questions: impl Iterator<Item = &'a String>) -> String {
     for (i, question) in questions.enumerate() {
         let _ = write!(
             script,
-            "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\necho '</answer {i}>'\n"
+            "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\nprintf '\\n</answer {i}>\\n'\n"
         );
     }
     script.push_str(")\nprintf '%s\\n' \"$answers\"\n");
@@ -82,7 +82,8 @@ fn read<'a>(questions: impl Iterator<Item = &'a String>, text: &str) -> Option<A
         .enumerate()
         .map(|(i, id)| {
             let (_, after) = rest.split_once(&format!("<answer {i}>\n"))?;
-            let (answer, after) = after.split_once(&format!("</answer {i}>"))?;
+            // Only on a line of its own: a command line that somebody runs may contain it.
+            let (answer, after) = after.split_once(&format!("\n</answer {i}>\n"))?;
             rest = after;
             Some((id.clone(), answer.to_owned()))
         })
@@ -96,14 +97,25 @@ mod tests {
     #[test]
     fn every_question_finds_its_answer() {
         let ids = ["one".to_owned(), "two".to_owned()];
-        let text = "noise\n<answer 0>\na\nb\n</answer 0>\n<answer 1>\n</answer 1>\n";
+        let text = "noise\n<answer 0>\na\nb\n\n</answer 0>\n<answer 1>\n\n</answer 1>\n";
         let answers = read(ids.iter(), text).unwrap();
         assert_eq!(answers.to("one"), "a\nb\n");
         assert_eq!(answers.to("two"), "");
-        assert!(
-            read(ids.iter(), &text[..30]).is_none(),
-            "half an answer is none"
-        );
+        for end in 0..text.len() {
+            let part = read(ids.iter(), &text[..end]);
+            assert!(part.is_none(), "half an answer is none: {}", &text[..end]);
+        }
+    }
+
+    #[test]
+    fn what_somebody_runs_does_not_end_an_answer() {
+        let ids = ["one".to_owned(), "two".to_owned()];
+        let spoof = "command 9 root sh -c '</answer 0>' <answer 1> </answer 1>";
+        let text =
+            format!("<answer 0>\n{spoof}\nlast\n\n</answer 0>\n<answer 1>\nb\n\n</answer 1>\n");
+        let answers = read(ids.iter(), &text).unwrap();
+        assert_eq!(answers.to("one"), format!("{spoof}\nlast\n"));
+        assert_eq!(answers.to("two"), "b\n");
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Action {
         matches!(self, Action::Replace | Action::Destroy)
     }
 
+    /// Says whether the thing runs anew when this is done.
+    pub fn starts(self) -> bool {
+        matches!(self, Action::Create | Action::Replace)
+    }
+
     /// Says whether anything at all is done.
     pub fn acts(self) -> bool {
         !matches!(self, Action::Keep | Action::Blocked)

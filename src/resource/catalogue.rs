@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::contract::Resource;
 use super::engine::Engine;
 use super::instance::{Instance, Parts};
 use super::model::Model;
+use super::place::Listens;
 use super::program::{Binaries, Program};
 use super::proxy::{DEFAULT_REACH, Proxy};
 use crate::manifest::Topology;
@@ -47,7 +49,7 @@ impl Catalogue {
             };
             Arc::new(Proxy::new(
                 &topology.name,
-                listen_address(topology, &declared.node, declared.host.as_ref()),
+                listens(topology, &declared.node, declared.host.as_ref()),
                 declared,
                 instances.iter().filter(is_behind).cloned().collect(),
                 Arc::clone(&programs[&declared.node]),
@@ -142,7 +144,7 @@ fn instances(
             Arc::new(Instance::new(Parts {
                 topology: topology.name.clone(),
                 name: name.clone(),
-                host: listen_address(topology, &declared.node, declared.host.as_ref()),
+                listens: listens(topology, &declared.node, declared.host.as_ref()),
                 declared: declared.clone(),
                 model: topology
                     .models
@@ -202,17 +204,22 @@ fn benchmarks(
         .collect()
 }
 
-/// Returns the address on which something of a node listens: the declared one, else the one by
-/// which the proxy reaches the node.
-fn listen_address(topology: &Topology, node: &NodeName, host: Option<&String>) -> String {
+/// Returns where something of a node listens: on the declared address, else on the one by which the
+/// proxy reaches the node. That is also how others reach what listens on all addresses.
+fn listens(topology: &Topology, node: &NodeName, host: Option<&String>) -> Listens {
     let reach = topology
         .proxy
         .as_ref()
         .and_then(|proxy| proxy.reach.as_deref());
     let declared = topology.nodes.get(node);
-    let reached = || declared.and_then(|node| node.address(reach.unwrap_or(DEFAULT_REACH)));
-    host.map(String::as_str)
-        .or_else(reached)
-        .unwrap_or("127.0.0.1")
-        .to_owned()
+    let reached = declared.and_then(|node| node.address(reach.unwrap_or(DEFAULT_REACH)));
+    let reached = reached.unwrap_or("127.0.0.1");
+    let on = host.map_or(reached, String::as_str);
+    let is_all = on
+        .parse()
+        .is_ok_and(|address: IpAddr| address.is_unspecified());
+    Listens {
+        on: on.to_owned(),
+        reached_at: if is_all { reached } else { on }.to_owned(),
+    }
 }

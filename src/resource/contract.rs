@@ -89,6 +89,22 @@ pub trait Resource: Send + Sync {
     /// Returns what would make it so, in this order.
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect>;
 
+    /// Returns what must have become as declared before this is changed, though it could be without:
+    /// what this would name otherwise than it is, were it to stay.
+    fn relies_on(&self, _seen: &Observation) -> Vec<Address> {
+        Vec::new()
+    }
+
+    /// Returns what this is to have of which there is only one, such as a port of its node.
+    fn claims(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns what it has of that now.
+    fn holds(&self, _seen: &Observation) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns what this must be told before another thing is stopped, so that nobody notices.
     fn release(&self, _other: &Address, _seen: &Observation) -> Vec<Effect> {
         Vec::new()

@@ -1,7 +1,7 @@
 //! What carries the mark of a topology on a node and is declared there no longer.
 
 use super::contract::{Answers, Observation, Question, Resource};
-use super::place::{Folder, Place};
+use super::place::{Folder, Place, port_of};
 use super::process::{Mark, ProcessTable};
 use crate::name::NodeName;
 use crate::node::Stop;
@@ -115,17 +115,13 @@ impl Leftover {
             .flat_map(|session| &session.processes)
             .map(|process| process.pid.to_string())
             .collect();
-        let port = |session: &&super::process::Session| {
-            let port = session.spec.pointer("/listen/port")?.as_u64()?;
-            u16::try_from(port).ok()
-        };
         Self {
             topology: topology.to_owned(),
             found: match pids.as_slice() {
                 [] => "its process is gone, its log remains".to_owned(),
                 pids => format!("pid {}", pids.join(", ")),
             },
-            ports: sessions.iter().filter_map(port).collect(),
+            ports: table.ports_of(topology, &address),
             runs: !pids.is_empty(),
             paths: place
                 .logs_of(&address)
@@ -153,6 +149,12 @@ impl Resource for Leftover {
 
     fn questions(&self) -> Vec<Question> {
         Self::questions(&self.topology)
+    }
+
+    fn holds(&self, _: &Observation) -> Vec<String> {
+        let node = self.address.node.iter();
+        node.flat_map(|node| self.ports.iter().map(|port| port_of(node, *port)))
+            .collect()
     }
 
     fn compare(&self, _: &Observation) -> Change {

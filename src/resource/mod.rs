@@ -20,4 +20,4 @@ pub mod proxy;
 pub use catalogue::{Catalogue, Paths, binaries};
 pub use contract::{Answers, Observation, Question, Resource};
 pub use leftover::{Leftover, foreign};
-pub use place::{Folder, Place};
+pub use place::{Folder, Listens, Place};

@@ -3,8 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::contract::{Answers, Question};
+use crate::name::NodeName;
 use crate::node::quote_path;
 use crate::plan::Address;
+
+/// Returns what a port of a node is called where only one can have it.
+pub(super) fn port_of(node: &NodeName, port: u16) -> String {
+    format!("port {port} of {node}")
+}
+
+/// Where a server listens, and where others find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listens {
+    /// The address that it listens on; it may be all of its node's.
+    pub on: String,
+    /// The address by which others reach it.
+    pub reached_at: String,
+}
 
 /// The folder on a node that holds everything of one topology.
 ///

@@ -33,22 +33,42 @@ pub(super) fn question(declared: &EngineDeclaration) -> Question {
          cd lib/python3*/site-packages 2>/dev/null || exit 0\n",
         quote_path(venv(declared))
     );
-    let names: Vec<_> = wanted(declared)
-        .into_keys()
-        .map(|name| name.replace('-', "_"))
-        .collect();
-    let _ = writeln!(script, "for name in {}; do", names.join(" "));
     script.push_str(
-        "  for info in \"$name\"-[0-9]*.dist-info; do\n\
+        "dist() {\n\
+         \x20 name=$1; shift\n\
+         \x20 for info; do\n\
          \x20   [ -d \"$info\" ] || continue\n\
          \x20   version=$(sed -n '/^$/q; s/^Version: *//p' \"$info/METADATA\" | tr -d '\\r')\n\
          \x20   [ -s \"$info/RECORD\" ] && state=complete || state=partial\n\
          \x20   echo \"dist $state $name $version\"\n\
          \x20 done\n\
-         done\n\
-         for left in '~'*; do [ -e \"$left\" ] && echo \"leftover $left\"; done\ntrue\n",
+         }\n",
     );
+    for name in wanted(declared).into_keys() {
+        let _ = writeln!(script, "dist {} {}", normal(&name), records(&name));
+    }
+    script
+        .push_str("for left in '~'*; do [ -e \"$left\" ] && echo \"leftover $left\"; done\ntrue\n");
     Question::new(id(declared), script)
+}
+
+/// Returns a name as PEP 503 compares it: lower case, and one dash for dots, dashes and underlines.
+/// What can be in no name is left out, so that a shell can be given the rest.
+fn normal(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-").to_ascii_lowercase()
+}
+
+/// Returns the shell pattern of a distribution's records, however its name is written there.
+fn records(name: &str) -> String {
+    let any = |c: char| match c {
+        '-' => "[-_.]".to_owned(),
+        c if c.is_ascii_alphabetic() => format!("[{c}{}]", c.to_ascii_uppercase()),
+        c => c.to_string(),
+    };
+    let name: String = normal(name).chars().map(any).collect();
+    format!("{name}-[0-9]*.dist-info")
 }
 
 fn id(declared: &EngineDeclaration) -> String {
@@ -81,7 +101,7 @@ impl Installed {
                 ["leftover", name] => installed.leftovers.push((*name).to_owned()),
                 ["dist", state, name, version] => installed
                     .distributions
-                    .entry(name.replace('_', "-"))
+                    .entry(normal(name))
                     .or_default()
                     .push(Distribution {
                         version: (*version).to_owned(),
@@ -123,14 +143,17 @@ impl Installed {
     }
 
     fn shortfall(&self, name: &str, version: &str) -> Option<String> {
-        let found = self.distributions.get(&name.replace('_', "-"));
+        let found = self.distributions.get(&normal(name));
         match found.map(Vec::as_slice) {
             None | Some([]) => Some(format!("{name} {version} is not installed")),
+            Some([one]) if one.version.is_empty() => {
+                Some(format!("the installation of {name} is incomplete"))
+            }
             Some([one]) if !one.is_complete => Some(format!(
                 "the installation of {name} {} is incomplete",
                 one.version
             )),
-            Some([one]) if !satisfies(&one.version, version) => {
+            Some([one]) if !satisfies(name, &one.version, version) => {
                 Some(format!("{name} is {}, declared is {version}", one.version))
             }
             Some([_]) => None,
@@ -144,10 +167,17 @@ impl Installed {
 
 /// Says whether a version is the declared one, by PEP 440: a declared build variant must be there,
 /// and none declared is content with any.
-fn satisfies(found: &str, declared: &str) -> bool {
+///
+/// Of vLLM, the build without a variant is the CUDA 13 one from 0.20 on, and there is none that
+/// says `+cu130`; before, it is a CUDA 12 one.
+fn satisfies(name: &str, found: &str, declared: &str) -> bool {
     let (Ok(found), Ok(declared)) = (Version::from_str(found), Version::from_str(declared)) else {
         return found == declared;
     };
+    let is_plain = name == "vllm" && found.release() >= [0, 20].as_slice() && !found.is_local();
+    if is_plain && declared.to_string().ends_with("+cu130") {
+        return declared.without_local() == found;
+    }
     VersionSpecifier::from_version(Operator::Equal, declared)
         .is_ok_and(|specifier| specifier.contains(&found))
 }

@@ -31,7 +31,13 @@ impl Instance {
     fn argv(&self, mark: &Mark, seen: &Observation) -> Vec<String> {
         let mut words = self.command(seen);
         let port = self.declared.port.to_string();
-        for word in ["--host", &self.host, "--port", &port, "--served-model-name"] {
+        for word in [
+            "--host",
+            &self.listens.on,
+            "--port",
+            &port,
+            "--served-model-name",
+        ] {
             words.push(word.to_owned());
         }
         words.push(self.served_model().to_owned());
@@ -83,11 +89,13 @@ impl Instance {
         env
     }
 
-    pub(super) fn stop(&self) -> Stop {
+    /// Returns how it is stopped: what must be free is the port that it has, which is not the
+    /// declared one where it moves.
+    pub(super) fn stop(&self, seen: &Observation) -> Stop {
         Stop {
             address: self.address.clone(),
             mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
-            ports: vec![self.declared.port.get()],
+            ports: self.ports_held(seen),
             grace: Duration::from_secs(self.declared.stop_timeout.into()),
         }
     }
@@ -101,7 +109,7 @@ impl Instance {
         Ready {
             address: self.address.clone(),
             mark: mark.to_string(),
-            host: self.host.clone(),
+            host: self.listens.on.clone(),
             port: self.declared.port.get(),
             log: self.folder.log(&self.address, mark.generation),
             checks: vec![

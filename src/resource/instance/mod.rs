@@ -16,7 +16,7 @@ pub use declared::*;
 use super::contract::{Observation, Question, Resource};
 use super::engine::{self, EngineDeclaration};
 use super::model::{self, ModelDeclaration};
-use super::place::{Folder, Place};
+use super::place::{Folder, Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
@@ -31,8 +31,7 @@ pub struct Instance {
     topology: TopologyName,
     name: InstanceName,
     node: NodeName,
-    /// The address that it listens on, and by which others reach it.
-    host: String,
+    listens: Listens,
     declared: InstanceDeclaration,
     engine: EngineDeclaration,
     /// The model, where the engine is a real one.
@@ -48,8 +47,8 @@ pub struct Parts {
     pub topology: TopologyName,
     /// Its name.
     pub name: InstanceName,
-    /// The address that it listens on.
-    pub host: String,
+    /// Where it listens.
+    pub listens: Listens,
     /// As it is declared.
     pub declared: InstanceDeclaration,
     /// Its engine.
@@ -69,7 +68,7 @@ impl Instance {
             node: parts.declared.node.clone(),
             topology: parts.topology,
             name: parts.name,
-            host: parts.host,
+            listens: parts.listens,
             declared: parts.declared,
             engine: parts.engine,
             model: parts.model,
@@ -89,7 +88,7 @@ impl Instance {
 
     /// Returns the address that it listens on.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.listens.on
     }
 
     /// Returns the port that it listens on.
@@ -108,7 +107,7 @@ impl Instance {
 
     /// Returns `host:port`, by which others reach it.
     pub fn authority(&self) -> String {
-        authority(&self.host, self.declared.port.get())
+        authority(&self.listens.reached_at, self.declared.port.get())
     }
 
     /// Returns the model's name, as clients say it.
@@ -133,9 +132,10 @@ impl Instance {
 
     /// Returns the mark of the server that will run once the plan is carried out.
     pub fn planned_mark(&self, seen: &Observation) -> Mark {
-        let stays = matches!(self.compare(seen).action, Action::Keep | Action::Update);
+        // What is blocked runs on as it is.
+        let is_started = self.compare(seen).action.starts();
         match self.running_mark(seen) {
-            Some(mark) if stays => mark,
+            Some(mark) if !is_started => mark,
             _ => self.next_mark(seen),
         }
     }
@@ -166,6 +166,13 @@ impl Instance {
         found["boot_id"] = table.boot_id.clone().into();
         found["system"] = Place::read(&self.folder, answers).system.into();
         found
+    }
+
+    /// Returns the ports that it was started on and may still have.
+    fn ports_held(&self, seen: &Observation) -> Vec<u16> {
+        let table = seen.of(&self.node).map(ProcessTable::read);
+        let topology = self.topology.as_str();
+        table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
     }
 
     fn next_mark(&self, seen: &Observation) -> Mark {
@@ -199,7 +206,7 @@ impl Instance {
     }
 
     fn compare_one(&self, seen: &Observation, table: &ProcessTable, session: &Session) -> Change {
-        let fields = differences(&session.spec, &self.spec(seen));
+        let fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
         if !fields.is_empty() {
@@ -327,7 +334,7 @@ impl Resource for Instance {
 
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
         let ready = |mark: &Mark| Effect::Await(Box::new(self.ready(mark)));
-        let stop = Effect::Stop(self.stop());
+        let stop = Effect::Stop(self.stop(seen));
         match change.action {
             Action::Update => self.running_mark(seen).iter().map(ready).collect(),
             Action::Create | Action::Replace => {
@@ -342,6 +349,15 @@ impl Resource for Instance {
             Action::Destroy => vec![stop],
             Action::Keep | Action::Blocked => Vec::new(),
         }
+    }
+
+    fn claims(&self) -> Option<String> {
+        Some(port_of(&self.node, self.declared.port.get()))
+    }
+
+    fn holds(&self, seen: &Observation) -> Vec<String> {
+        let ports = self.ports_held(seen).into_iter();
+        ports.map(|port| port_of(&self.node, port)).collect()
     }
 
     fn exclusive(&self) -> Option<String> {

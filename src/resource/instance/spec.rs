@@ -16,7 +16,7 @@ impl Instance {
     pub(super) fn spec(&self, seen: &Observation) -> Value {
         let mut spec = json!({
             "model": self.declared.model,
-            "listen": {"host": self.host, "port": self.declared.port},
+            "listen": {"host": self.listens.on, "port": self.declared.port},
             "engine": self.engine_spec(),
             "args": self.args(),
             "env": self.env_spec(),

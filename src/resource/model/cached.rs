@@ -80,9 +80,12 @@ impl Cached {
             return vec![format!("{} is not in the cache", declared.repo)];
         }
         if self.path.is_empty() {
-            return vec![match &declared.revision {
-                Some(revision) => format!("revision {revision} is not in the cache"),
-                None => "the cache has no refs/main for it".to_owned(),
+            return vec![match (&declared.revision, self.revision.as_str()) {
+                (Some(revision), _) => format!("revision {revision} is not in the cache"),
+                (None, "") => "the cache has no refs/main for it".to_owned(),
+                (None, main) => {
+                    format!("revision {main}, which refs/main names, is not in the cache")
+                }
             }];
         }
         let mut shortfalls: Vec<_> = self
@@ -91,7 +94,8 @@ impl Cached {
             .map(|name| format!("{name} points to a file that is not there"))
             .collect();
         let is_there = |name: &str| self.files.get(name).is_some_and(|&size| size > 0);
-        if self.shards.is_empty() && !self.files.keys().any(|name| name.ends_with(".safetensors")) {
+        let mut names = self.files.keys().chain(&self.dangling);
+        if self.shards.is_empty() && !names.any(|name| name.ends_with(".safetensors")) {
             shortfalls.push("it has no .safetensors file".to_owned());
         }
         for name in std::iter::once("config.json").chain(self.shards.iter().map(String::as_str)) {

@@ -55,10 +55,12 @@ impl Resource for Model {
         let reasons = shortfalls
             .into_iter()
             .map(|text| Reason::new("not_cached", text));
+        let revision = self.declared.revision.as_ref();
+        let revision = revision.map_or_else(String::new, |r| format!(" --revision {r}"));
         let advice = Reason::new(
             "fetch_by_hand",
             format!(
-                "fetch it on the node with `hf download {}`: this version of replica uses what is there",
+                "fetch it on the node with `hf download {}{revision}`: this version of replica uses what is there",
                 self.declared.repo
             ),
         );

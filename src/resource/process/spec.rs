@@ -32,52 +32,81 @@ fn canonical(value: &Value) -> Value {
 /// A field that is missing on one side is no difference where the other side holds nothing but
 /// null, false, or an empty text, list or map: so a newer `replica`, whose specifications have a
 /// field more, plans nothing for what an older one started.
-pub fn differences(old: &Value, new: &Value) -> Vec<Field> {
-    let mut fields = Vec::new();
-    compare("", Some(old), Some(new), &mut fields);
-    fields
+///
+/// The maps named in `verbatim` are filled by whoever writes the manifest: there, what is missing
+/// is left to somebody else's default, and `false` or an empty text is another thing. Only null is
+/// as good as missing.
+pub fn differences(old: &Value, new: &Value, verbatim: &[&str]) -> Vec<Field> {
+    let mut comparison = Comparison {
+        verbatim,
+        fields: Vec::new(),
+    };
+    comparison.compare("", Some(old), Some(new));
+    comparison.fields
 }
 
-fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, fields: &mut Vec<Field>) {
-    match (old, new) {
-        (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            compare_maps(path, a, b, fields);
+struct Comparison<'a> {
+    verbatim: &'a [&'a str],
+    fields: Vec<Field>,
+}
+
+impl Comparison<'_> {
+    fn compare(&mut self, path: &str, old: Option<&Value>, new: Option<&Value>) {
+        let none = Map::new();
+        match (old, new) {
+            (Some(Value::Object(a)), Some(Value::Object(b))) => self.compare_maps(path, a, b),
+            (Some(Value::Object(a)), None) if !self.is_filled(path) => {
+                self.compare_maps(path, a, &none);
+            }
+            (None, Some(Value::Object(b))) if !self.is_filled(path) => {
+                self.compare_maps(path, &none, b);
+            }
+            (old, new) if self.is_same(path, old, new) => {}
+            (old, new) => self.fields.push(Field {
+                path: path.to_owned(),
+                old: old.cloned(),
+                new: new.map_or(Planned::Gone, |value| Planned::Known(value.clone())),
+                forces_replacement: true,
+            }),
         }
-        (Some(Value::Object(a)), None) => compare_maps(path, a, &Map::new(), fields),
-        (None, Some(Value::Object(b))) => compare_maps(path, &Map::new(), b, fields),
-        (old, new) if is_same(old, new) => {}
-        (old, new) => fields.push(Field {
-            path: path.to_owned(),
-            old: old.cloned(),
-            new: new.map_or(Planned::Gone, |value| Planned::Known(value.clone())),
-            forces_replacement: true,
-        }),
     }
-}
 
-fn compare_maps(path: &str, a: &Map<String, Value>, b: &Map<String, Value>, out: &mut Vec<Field>) {
-    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    for key in keys {
-        let below = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
+    fn compare_maps(&mut self, path: &str, a: &Map<String, Value>, b: &Map<String, Value>) {
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for key in keys {
+            let below = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            self.compare(&below, a.get(key), b.get(key));
+        }
+    }
+
+    /// Says whether a path is inside one of the maps that are taken verbatim.
+    fn is_filled(&self, path: &str) -> bool {
+        let inside = |map: &&str| {
+            path.strip_prefix(*map)
+                .is_some_and(|rest| rest.starts_with('.'))
         };
-        compare(&below, a.get(key), b.get(key), out);
+        self.verbatim.iter().any(inside)
+    }
+
+    fn is_same(&self, path: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
+        match (old, new) {
+            (Some(a), Some(b)) => a == b || is_same_number(a, b),
+            (Some(only), None) | (None, Some(only)) if self.is_filled(path) => only.is_null(),
+            (Some(only), None) | (None, Some(only)) => is_nothing(only),
+            (None, None) => true,
+        }
     }
 }
 
-fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
-    match (old, new) {
-        (Some(a), Some(b)) => a == b || is_same_number(a, b),
-        (Some(only), None) | (None, Some(only)) => is_nothing(only),
-        (None, None) => true,
-    }
-}
-
-/// `1` and `1.0` are one number: YAML writers mean nothing by the difference.
+/// `1` and `1.0` are one number: YAML writers mean nothing by the difference. Whole numbers that
+/// differ are never one, however large.
 fn is_same_number(a: &Value, b: &Value) -> bool {
-    matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a.to_bits() == b.to_bits())
+    (a.is_f64() || b.is_f64())
+        && matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a.to_bits() == b.to_bits())
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -111,7 +140,7 @@ mod tests {
     fn a_changed_leaf_is_named_by_its_path() {
         let old = json!({"args": {"max_num_seqs": 64, "dtype": "auto"}, "port": 8100});
         let new = json!({"port": 8100, "args": {"dtype": "auto", "max_num_seqs": 128}});
-        let fields = differences(&old, &new);
+        let fields = differences(&old, &new, &[]);
         assert_eq!(fields.len(), 1);
         assert_eq!(fields[0].path, "args.max_num_seqs");
         assert_eq!(fields[0].new, Planned::Known(json!(128)));
@@ -121,9 +150,37 @@ mod tests {
     fn a_field_that_a_newer_version_added_is_no_difference() {
         let old = json!({"args": {}});
         let new = json!({"args": {}, "env": {}, "role": null, "host": "", "strict": false});
-        assert_eq!(differences(&old, &new), []);
-        assert_eq!(differences(&new, &old), []);
-        assert_eq!(differences(&json!({"a": {"b": 1}}), &json!({})).len(), 1);
+        assert_eq!(differences(&old, &new, &["args"]), []);
+        assert_eq!(differences(&new, &old, &["args"]), []);
+        let some = json!({"a": {"b": 1}});
+        assert_eq!(differences(&some, &json!({}), &[]).len(), 1);
+        assert_eq!(differences(&json!({}), &json!({"args": {}}), &["args"]), []);
+    }
+
+    #[test]
+    fn in_a_map_that_a_person_fills_nothing_is_not_false() {
+        let verbatim = ["args", "env"];
+        let old = json!({"args": {}, "env": {}, "argsy": {}});
+        for new in [
+            json!({"args": {"prefix_caching": false}}),
+            json!({"args": {"prefix_caching": {}}}),
+            json!({"args": {"prefix_caching": []}}),
+            json!({"env": {"CUDA_VISIBLE_DEVICES": ""}}),
+        ] {
+            assert_eq!(differences(&old, &new, &verbatim).len(), 1, "{new}");
+            assert_eq!(differences(&new, &old, &verbatim).len(), 1, "{new}");
+            assert_eq!(differences(&old, &new, &[]), [], "{new}");
+        }
+        let null = json!({"args": {"seed": null}, "argsy": {"x": false}});
+        assert_eq!(differences(&old, &null, &verbatim), []);
+    }
+
+    #[test]
+    fn large_whole_numbers_are_told_apart() {
+        let of = |n: u64| json!({"seed": n});
+        let large = 1 << 53;
+        assert_eq!(differences(&of(large), &of(large + 1), &[]).len(), 1);
+        assert_eq!(differences(&of(large), &of(large), &[]), []);
     }
 
     #[test]
@@ -132,7 +189,7 @@ mod tests {
             fingerprint(&json!({"a": 1, "b": {"c": 2, "d": 3}})),
             fingerprint(&json!({"b": {"d": 3, "c": 2}, "a": 1}))
         );
-        assert_eq!(differences(&json!({"u": 1}), &json!({"u": 1.0})), []);
+        assert_eq!(differences(&json!({"u": 1}), &json!({"u": 1.0}), &[]), []);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What runs on a node: ours by session, everybody's listeners, and strangers that look like vLLM.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -49,6 +49,12 @@ impl Session {
     /// Returns the process that leads it. Without one, the rest are orphans.
     pub fn leader(&self) -> Option<&Process> {
         self.processes.iter().find(|process| process.pid == self.id)
+    }
+
+    /// Returns the port that it was started on.
+    pub fn port(&self) -> Option<u16> {
+        let port = self.spec.pointer("/listen/port")?.as_u64()?;
+        u16::try_from(port).ok()
     }
 }
 
@@ -111,6 +117,20 @@ impl ProcessTable {
             .collect();
         found.sort_by_key(|session| std::cmp::Reverse((session.mark.generation, session.id)));
         found
+    }
+
+    /// Returns the ports that a thing was started on, as long as anything of it lives; where it
+    /// does not say, those that it listens on.
+    pub fn ports_of(&self, topology: &str, address: &Address) -> Vec<u16> {
+        let mut ports = BTreeSet::new();
+        for session in self.of(topology, address) {
+            let listens = |l: &&Listener| l.owners.iter().any(|owner| owner.session == session.id);
+            match session.port() {
+                Some(port) => ports.extend([port]),
+                None => ports.extend(self.listeners.iter().filter(listens).map(|l| l.port)),
+            }
+        }
+        ports.into_iter().collect()
     }
 
     /// Returns the sockets that listen on a port.

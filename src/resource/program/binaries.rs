@@ -117,7 +117,9 @@ impl Binaries {
 
     /// Returns what to do where none fits.
     pub fn advice(&self, system: &str) -> String {
-        let architecture = system.strip_prefix("Linux ").unwrap_or("aarch64");
+        let Some(architecture) = system.strip_prefix("Linux ") else {
+            return format!("it says that it is `{system}`: replica runs on Linux nodes alone");
+        };
         let looked: Vec<_> = self
             .looked_in
             .iter()

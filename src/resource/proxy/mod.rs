@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Observation, Question, Resource};
 use super::instance::{self, Instance, authority};
-use super::place::{Folder, Place};
+use super::place::{Folder, Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
@@ -36,7 +36,7 @@ pub struct Proxy {
     address: Address,
     topology: TopologyName,
     node: NodeName,
-    host: String,
+    listens: Listens,
     declared: ProxyDeclaration,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
@@ -47,7 +47,7 @@ impl Proxy {
     /// Returns the proxy before these instances.
     pub fn new(
         topology: &TopologyName,
-        host: String,
+        listens: Listens,
         declared: &ProxyDeclaration,
         backends: Vec<Arc<Instance>>,
         program: Arc<Program>,
@@ -56,7 +56,7 @@ impl Proxy {
             address: Address::on(&declared.node, KIND, None),
             topology: topology.clone(),
             node: declared.node.clone(),
-            host,
+            listens,
             declared: declared.clone(),
             backends,
             program,
@@ -76,7 +76,7 @@ impl Proxy {
 
     /// Returns `host:port`, by which clients reach it.
     pub fn authority(&self) -> String {
-        authority(&self.host, self.declared.port.get())
+        authority(&self.listens.reached_at, self.declared.port.get())
     }
 
     /// Returns the instances behind it.
@@ -110,7 +110,7 @@ impl Proxy {
     /// Returns the digest of what it is to be, for results that rest on it.
     pub fn fingerprint(&self) -> String {
         fingerprint(&json!({
-            "listen": {"host": self.host, "port": self.declared.port},
+            "listen": {"host": self.listens.on, "port": self.declared.port},
             "policy": self.declared.policy,
             "timeouts": self.declared.timeouts,
             "backends": self.backends.iter().map(|b| b.name()).collect::<Vec<_>>(),
@@ -120,7 +120,7 @@ impl Proxy {
     /// Returns what it is when it starts: everything that only a restart can change.
     fn spec(&self, seen: &Observation) -> Value {
         json!({
-            "listen": {"host": self.host, "port": self.declared.port},
+            "listen": {"host": self.listens.on, "port": self.declared.port},
             "program": self.program.binary(seen).map(|binary| &binary.sha256),
         })
     }
@@ -140,12 +140,30 @@ impl Proxy {
         )
     }
 
-    fn backend(instance: &Instance, seen: &Observation) -> Backend {
+    /// Returns an instance as the proxy is to know it. Of one whose node did not answer nothing is
+    /// known, and the proxy may see it all the same: it keeps the name that it has.
+    fn backend(&self, instance: &Instance, seen: &Observation) -> Backend {
+        let is_unknown = seen.of(instance.node()).is_none();
+        let served = is_unknown.then(|| self.served_backend(instance.name().as_str(), seen));
+        let nonce = served.flatten().map(|backend| backend.nonce);
         Backend {
             name: instance.name().to_string(),
             authority: instance.authority(),
-            nonce: instance.planned_mark(seen).nonce(),
+            nonce: nonce.unwrap_or_else(|| instance.planned_mark(seen).nonce()),
         }
+    }
+
+    /// Returns what the proxy serves from now by this name.
+    fn served_backend(&self, name: &str, seen: &Observation) -> Option<Backend> {
+        let backends = self.status(seen)?.config?.backends;
+        backends.into_iter().find(|backend| backend.name == name)
+    }
+
+    /// Returns the ports that it was started on and may still have.
+    fn ports_held(&self, seen: &Observation) -> Vec<u16> {
+        let table = seen.of(&self.node).map(ProcessTable::read);
+        let topology = self.topology.as_str();
+        table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
     }
 
     fn config(&self, generation: u64, seen: &Observation) -> Config {
@@ -154,7 +172,7 @@ impl Proxy {
             backends: self
                 .backends
                 .iter()
-                .map(|b| Self::backend(b, seen))
+                .map(|b| self.backend(b, seen))
                 .collect(),
             policy: self.declared.policy.clone(),
             timeouts: self.declared.timeouts.clone(),
@@ -164,7 +182,7 @@ impl Proxy {
     fn compare_running(&self, seen: &Observation, session: &Session) -> Change {
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
-        let fields = differences(&session.spec, &self.spec(seen));
+        let fields = differences(&session.spec, &self.spec(seen), &[]);
         if !fields.is_empty() {
             let reason = Reason::new("differs", "what it listens on, or its program, changed");
             return Change::new(&self.address, Action::Replace, vec![reason])
@@ -207,7 +225,7 @@ impl Proxy {
         let served = status.config.as_ref();
         let old = served.map_or_else(|| json!({}), |config| self.described(config, seen));
         let new = self.described(&self.config(0, seen), seen);
-        let mut fields = differences(&old, &new);
+        let mut fields = differences(&old, &new, &[]);
         for field in &mut fields {
             field.forces_replacement = false;
         }
@@ -269,7 +287,7 @@ impl Proxy {
         let words = [
             "proxy",
             "--host",
-            &self.host,
+            &self.listens.on,
             "--port",
             &port,
             "--control",
@@ -301,7 +319,7 @@ impl Proxy {
         Ready {
             address: self.address.clone(),
             mark: mark.to_string(),
-            host: self.host.clone(),
+            host: self.listens.on.clone(),
             port: self.declared.port.get(),
             log: self.folder.log(&self.address, mark.generation),
             checks: vec![Check {
@@ -316,11 +334,11 @@ impl Proxy {
         }
     }
 
-    fn stop(&self) -> Stop {
+    fn stop(&self, seen: &Observation) -> Stop {
         Stop {
             address: self.address.clone(),
             mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
-            ports: vec![self.declared.port.get()],
+            ports: self.ports_held(seen),
             grace: Duration::from_secs(30),
         }
     }
@@ -351,7 +369,7 @@ impl Proxy {
         for instance in &self.backends {
             let waiting = self.waiting_backends(seen, &status);
             if waiting.iter().any(|name| name == instance.name().as_str()) {
-                let admit = Request::Admit(Self::backend(instance, seen));
+                let admit = Request::Admit(self.backend(instance, seen));
                 effects.push(self.tell(admit, Some(ADMISSION), seen));
             }
         }
@@ -363,13 +381,8 @@ impl Proxy {
         if other.kind != instance::KIND {
             return None;
         }
-        let name = other.name.as_ref()?;
-        let config = self.status(seen)?.config?;
-        config
-            .backends
-            .iter()
-            .find(|b| &b.name == name)
-            .map(|b| b.name.clone())
+        let backend = self.served_backend(other.name.as_ref()?, seen)?;
+        Some(backend.name)
     }
 }
 
@@ -387,6 +400,28 @@ impl Resource for Proxy {
             .iter()
             .map(|instance| instance.address().clone())
             .collect()
+    }
+
+    /// A server that is replaced has a new name afterwards, and this is told it. Were it told and
+    /// the old server stayed, because the new one is blocked or never comes to run, it would serve
+    /// from neither.
+    fn relies_on(&self, seen: &Observation) -> Vec<Address> {
+        let is_renamed = |instance: &&Arc<Instance>| {
+            let running = instance.running_mark(seen);
+            self.served_instance(instance.address(), seen).is_some()
+                && running.is_some_and(|mark| mark != instance.planned_mark(seen))
+        };
+        let renamed = self.backends.iter().filter(is_renamed);
+        renamed.map(|instance| instance.address().clone()).collect()
+    }
+
+    fn claims(&self) -> Option<String> {
+        Some(port_of(&self.node, self.declared.port.get()))
+    }
+
+    fn holds(&self, seen: &Observation) -> Vec<String> {
+        let ports = self.ports_held(seen).into_iter();
+        ports.map(|port| port_of(&self.node, port)).collect()
     }
 
     fn questions(&self) -> Vec<Question> {
@@ -435,12 +470,12 @@ impl Resource for Proxy {
         match change.action {
             Action::Create => self.start(seen),
             Action::Replace => {
-                let mut effects = vec![Effect::Stop(self.stop())];
+                let mut effects = vec![Effect::Stop(self.stop(seen))];
                 effects.extend(self.start(seen));
                 effects
             }
             Action::Update => self.update(seen),
-            Action::Destroy => vec![Effect::Stop(self.stop())],
+            Action::Destroy => vec![Effect::Stop(self.stop(seen))],
             Action::Keep | Action::Blocked => Vec::new(),
         }
     }
@@ -457,7 +492,7 @@ impl Resource for Proxy {
             return Vec::new();
         }
         let instance = self.backends.iter().find(|b| b.address() == other);
-        let admit = |b: &Arc<Instance>| Request::Admit(Self::backend(b, seen));
+        let admit = |b: &Arc<Instance>| Request::Admit(self.backend(b, seen));
         let tell = instance.map(|b| self.tell(admit(b), Some(ADMISSION), seen));
         tell.into_iter().collect()
     }

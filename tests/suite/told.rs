@@ -1,0 +1,291 @@
+//! What a node tells, written compactly in a room case, and rendered as the real scripts print it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use replica::proxy::control::{
+    Backend, BackendState, BackendStatus, Config, Reply, Requests, Status, Timeouts,
+};
+use replica::proxy::policy::PolicySpec;
+use replica::resource::process::Mark;
+use replica::resource::{Answers, Question};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One node, as a case tells of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Told {
+    /// Why it does not answer, where it does not.
+    unreachable: Option<String>,
+    /// What `uname -sm` says.
+    system: String,
+    /// The files in the topology's folder, with their sizes.
+    files: BTreeMap<String, u64>,
+    /// What runs.
+    processes: Vec<Runs>,
+    /// What the proxy says of itself.
+    served: Option<Served>,
+    /// Files below the node's home; with them the real scripts are run.
+    home: BTreeMap<String, Entry>,
+    /// Text to add to the answers of a sort of question, or to stand for them.
+    texts: BTreeMap<String, String>,
+    /// Says that every line ends in CRLF.
+    crlf: bool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            unreachable: None,
+            system: "Linux x86_64".to_owned(),
+            files: BTreeMap::new(),
+            processes: Vec::new(),
+            served: None,
+            home: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            crlf: false,
+        }
+    }
+}
+
+/// One process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Runs {
+    pid: u32,
+    #[serde(default)]
+    session: Option<u32>,
+    #[serde(default)]
+    mark: Option<String>,
+    #[serde(default)]
+    spec: Option<Value>,
+    /// The port that it listens on.
+    #[serde(default)]
+    listens: Option<u16>,
+    /// Says that it looks like vLLM and is not ours.
+    #[serde(default)]
+    stranger: bool,
+    /// Says that whoever looks may not see that it holds its port.
+    #[serde(default)]
+    hidden: bool,
+    #[serde(default = "name")]
+    name: String,
+    #[serde(default = "user")]
+    user: String,
+    #[serde(default = "command")]
+    command: String,
+}
+
+fn name() -> String {
+    "replica".to_owned()
+}
+
+fn user() -> String {
+    "n".to_owned()
+}
+
+fn command() -> String {
+    "some command".to_owned()
+}
+
+/// What a proxy serves.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Served {
+    generation: u64,
+    #[serde(default)]
+    policy: PolicySpec,
+    #[serde(default)]
+    timeouts: Timeouts,
+    backends: BTreeMap<String, ServedBackend>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServedBackend {
+    at: String,
+    /// The mark that its nonce follows from.
+    mark: String,
+    #[serde(default = "ready")]
+    state: BackendState,
+}
+
+fn ready() -> BackendState {
+    BackendState::Ready
+}
+
+/// A file of the node's home.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Entry {
+    Text(String),
+    Link(String),
+    Program,
+}
+
+impl Told {
+    /// Returns what it answers to these questions.
+    pub(super) fn answers(
+        &self,
+        questions: impl Iterator<Item = Question>,
+    ) -> Result<Answers, String> {
+        if let Some(reason) = &self.unreachable {
+            return Err(reason.clone());
+        }
+        let home = self.real_home();
+        let answer = |question: Question| {
+            let sort = question.id.split(' ').next().unwrap_or_default();
+            let mut answer = match sort {
+                "processes" => self.processes(),
+                "place" => self.place(),
+                "served" => self.served(),
+                _ if home.is_some() => asked(&question.script, home.as_ref().unwrap().path()),
+                _ => String::new(),
+            };
+            answer.push_str(self.texts.get(sort).map_or("", String::as_str));
+            if self.crlf {
+                answer = answer.replace('\n', "\r\n");
+            }
+            (question.id, answer)
+        };
+        Ok(questions.map(answer).collect())
+    }
+
+    fn processes(&self) -> String {
+        let mut text = "boot 0f9c\nclock 1000.00 100\n".to_owned();
+        let ours: Vec<u32> = self.processes.iter().filter_map(Runs::marked).collect();
+        let one_of_ours = |p: &&Runs| ours.contains(&p.session.unwrap_or(p.pid));
+        for p in self.processes.iter().filter(one_of_ours) {
+            let marked = if p.mark.is_some() {
+                "marked"
+            } else {
+                "unmarked"
+            };
+            let session = p.session.unwrap_or(p.pid);
+            let _ = writeln!(
+                text,
+                "process {} 1 {session} 500 {marked} {}",
+                p.pid, p.name
+            );
+        }
+        for p in self.processes.iter().filter(|p| p.stranger) {
+            let _ = writeln!(text, "stranger {} 500 {}", p.pid, p.name);
+        }
+        for p in &self.processes {
+            if let Some(mark) = &p.mark {
+                let _ = writeln!(text, "MARK {} {mark}", p.pid);
+            }
+            if let Some(spec) = &p.spec {
+                let _ = writeln!(text, "SPEC {} {spec}", p.pid);
+            }
+        }
+        for p in &self.processes {
+            let _ = writeln!(text, "command {} {} {} ", p.pid, p.user, p.command);
+        }
+        for p in &self.processes {
+            if let Some(port) = p.listens {
+                let uid = if p.user == "root" { 0 } else { 1000 };
+                let _ = writeln!(text, "listener {port:04X} {} {uid}", p.pid + 90_000);
+            }
+        }
+        for p in &self.processes {
+            if p.listens.is_some() && !p.hidden {
+                let session = p.session.unwrap_or(p.pid);
+                let inode = p.pid + 90_000;
+                let _ = writeln!(
+                    text,
+                    "owner {inode} {} {session} {} {} ",
+                    p.pid, p.user, p.command
+                );
+            }
+        }
+        text
+    }
+
+    fn place(&self) -> String {
+        let mut text = format!("system {}\nhome /home/n\n", self.system);
+        for (name, size) in &self.files {
+            let _ = writeln!(text, "file {size} {name}");
+        }
+        text
+    }
+
+    fn served(&self) -> String {
+        let Some(served) = &self.served else {
+            return String::new();
+        };
+        let backend = |(name, told): (&String, &ServedBackend)| Backend {
+            name: name.clone(),
+            authority: told.at.clone(),
+            nonce: told.mark.parse::<Mark>().unwrap().nonce(),
+        };
+        let standing = |(name, told): (&String, &ServedBackend)| {
+            let status = BackendStatus {
+                state: told.state,
+                in_flight: 0,
+                trouble: None,
+            };
+            (name.clone(), status)
+        };
+        let config = Config {
+            generation: served.generation,
+            backends: served.backends.iter().map(backend).collect(),
+            policy: served.policy.clone(),
+            timeouts: served.timeouts.clone(),
+        };
+        let status = Status {
+            config: (served.generation > 0).then_some(config),
+            backends: served.backends.iter().map(standing).collect(),
+            requests: Requests::default(),
+            fd_limit: 1024,
+        };
+        serde_json::to_string(&Reply::Done(status)).unwrap() + "\n"
+    }
+
+    /// Makes the node's home on this machine, where the case tells of one.
+    fn real_home(&self) -> Option<tempfile::TempDir> {
+        if self.home.is_empty() {
+            return None;
+        }
+        let home = tempfile::tempdir().unwrap();
+        for (name, entry) in &self.home {
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match entry {
+                Entry::Text(text) => fs::write(path, text).unwrap(),
+                Entry::Link(target) => symlink(target, path).unwrap(),
+                Entry::Program => {
+                    fs::write(&path, "#!/bin/sh\n").unwrap();
+                    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+                }
+            }
+        }
+        Some(home)
+    }
+}
+
+impl Runs {
+    fn marked(&self) -> Option<u32> {
+        self.mark.as_ref().map(|_| self.session.unwrap_or(self.pid))
+    }
+}
+
+/// Asks a question of this machine, as if the folder were the node's home.
+fn asked(script: &str, home: &Path) -> String {
+    let home = home.canonicalize().unwrap();
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", &home)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.replace(home.to_str().unwrap(), "/home/n")
+}

@@ -1,0 +1,105 @@
+//! A plan in words, as a reader of a test compares it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use replica::plan::{Change, Effect, Field, Plan, Planned};
+
+/// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
+pub(super) fn told(plan: &Plan, change: &Change) -> String {
+    let mut text = format!("{} {}", change.action.sign(), change.address);
+    if !change.summary.is_empty() {
+        let _ = write!(text, " ({})", change.summary);
+    }
+    text.push('\n');
+    for reason in &change.reasons {
+        let _ = writeln!(text, "    {}: {}", reason.code, reason.text);
+    }
+    for field in &change.fields {
+        let _ = writeln!(text, "    {}", field_in_words(field));
+    }
+    let steps: Vec<_> = plan
+        .steps
+        .iter()
+        .filter(|step| step.address == change.address)
+        .collect();
+    if let Some(first) = steps.first() {
+        for (word, ids) in [("after", &first.after), ("behind", &first.behind)] {
+            let others: BTreeSet<_> = ids
+                .iter()
+                .map(|id| plan.steps[*id].address.to_string())
+                .collect();
+            for other in others {
+                let _ = writeln!(text, "  {word} {other}");
+            }
+        }
+    }
+    for step in steps {
+        let _ = writeln!(text, "  > {}", effect(&step.effect));
+    }
+    text
+}
+
+fn field_in_words(field: &Field) -> String {
+    let old = field
+        .old
+        .as_ref()
+        .map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let new = match &field.new {
+        Planned::Known(value) => value.to_string(),
+        Planned::AfterApply => "known after apply".to_owned(),
+        Planned::Gone => "nothing".to_owned(),
+    };
+    let sign = if field.forces_replacement { " !" } else { "" };
+    format!("{} {old} -> {new}{sign}", field.path)
+}
+
+/// Returns an effect in one line.
+pub(super) fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Upload { target, sha256, .. } => format!("upload {target} {}", &sha256[..12]),
+        Effect::Remove { paths } => format!("remove {}", paths.join(" ")),
+        Effect::Start(launch) => {
+            let mut words = format!("start {} as `{}`", launch.mark, launch.argv.join(" "));
+            for (name, value) in &launch.env {
+                let _ = write!(words, " {name}={value}");
+            }
+            for (name, source) in &launch.secret_env {
+                let _ = write!(words, " {name}=<{source}>");
+            }
+            let _ = write!(words, " into {}", launch.log);
+            words
+        }
+        Effect::Stop(stop) => {
+            format!(
+                "stop {}* until {:?} are free, in {:?}",
+                stop.mark_prefix, stop.ports, stop.grace
+            )
+        }
+        Effect::Await(ready) => {
+            let shows: Vec<_> = ready.checks.iter().map(|check| check.shows).collect();
+            format!(
+                "await {} at {} port {}: {}",
+                ready.mark,
+                ready.host,
+                ready.port,
+                shows.join(", ")
+            )
+        }
+        Effect::Tell { to, request, .. } => {
+            format!("tell {to} {}", serde_json::to_string(request).unwrap())
+        }
+        Effect::Measure(job) => {
+            let targets: Vec<_> = job
+                .instances
+                .iter()
+                .map(|target| format!("{} {} {}", target.name, target.authority, target.nonce))
+                .collect();
+            format!(
+                "measure {} through {}",
+                targets.join(", "),
+                job.endpoint.authority
+            )
+        }
+    }
+}
