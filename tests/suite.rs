@@ -2,12 +2,11 @@
 
 mod suite {
     mod deciding;
+    mod house;
     mod local;
     mod model;
-    mod support;
-    mod house;
-    mod model;
     mod rooms;
+    mod support;
     mod told;
     mod words;
 }

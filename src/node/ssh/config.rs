@@ -1,7 +1,7 @@
 //! How a host is reached, as OpenSSH itself reads its configuration.
 //!
-//! `ssh -G` is asked (8 ms): it knows `Include`, `Match`, tokens and defaults better than any
-//! second reader would. Where there is no `ssh`, plain defaults hold.
+//! Where `plain` does not know, `ssh -G` is asked (8 ms): it knows `Include`, `Match`, tokens and
+//! defaults better than any second reader would. Where there is no `ssh`, plain defaults hold.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::node::unreachable::Obstacle;
+
+use super::plain;
 
 /// A host as the manifest, or a `ProxyJump`, names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,6 +76,9 @@ pub(super) async fn resolve(target: &Target, file: Option<&Path>) -> Result<Sett
         host: target.host.clone(),
         reason,
     };
+    if let Some(text) = plain::answer(target, file) {
+        return read(&text, target).map_err(unusable);
+    }
     let mut ssh = Command::new("ssh");
     ssh.arg("-G").stdin(Stdio::null()).kill_on_drop(true);
     if let Some(file) = file {
@@ -120,7 +125,7 @@ fn defaults(target: &Target) -> String {
 }
 
 /// Reads the answer of `ssh -G`: one `key value` a line.
-fn read(text: &str, target: &Target) -> Result<Settings, String> {
+pub(super) fn read(text: &str, target: &Target) -> Result<Settings, String> {
     let all = |key: &str| {
         let found = text.lines().filter_map(move |line| {
             let (name, value) = line.split_once(' ')?;

@@ -177,7 +177,7 @@ fn digest(salt: &[u8], name: &str) -> [u8; 20] {
 }
 
 /// Matches `*` and `?`, going back to the last `*` where it has to.
-fn matches_wildcard(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn matches_wildcard(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star = None;
     while n < name.len() {

@@ -1,8 +1,9 @@
 //! A node reached by SSH. The only module that sees `russh`.
 //!
-//! `config` reads how a host is reached, as OpenSSH itself would; `link` makes the connection, hop
-//! by hop; `host_key` and `known_hosts` decide whether it is the right machine, `login` gets us in;
-//! `channel` runs a shell and dials ports over it.
+//! `config` reads how a host is reached, as OpenSSH itself would, and `plain` without asking it
+//! where nothing hard is in the way; `link` makes the connection, hop by hop; `host_key` and
+//! `known_hosts` decide whether it is the right machine, `login` gets us in; `channel` runs a shell
+//! and dials ports over it.
 
 mod channel;
 mod config;
@@ -10,6 +11,7 @@ mod host_key;
 mod known_hosts;
 mod link;
 mod login;
+mod plain;
 mod wire;
 
 #[cfg(test)]

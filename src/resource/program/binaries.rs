@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+use super::build_id::build_id;
 use crate::resource::process::hex;
 
 /// One binary.
@@ -14,31 +16,53 @@ use crate::resource::process::hex;
 pub struct Binary {
     /// Where it is here.
     pub path: PathBuf,
-    /// The digest of its content.
-    pub sha256: String,
+    /// What tells it from every other build: the id that the linker gave it, else the digest of
+    /// its content.
+    pub build: String,
     /// Its size in bytes.
     pub size: u64,
+    /// The digest of its content, once somebody wanted it.
+    sha256: OnceLock<String>,
 }
 
 impl Binary {
     fn read(path: &Path) -> io::Result<Self> {
-        let content = fs::read(path)?;
+        let sha256 = OnceLock::new();
+        let build = match build_id(path)? {
+            Some(id) => id,
+            None => {
+                let digest = digest(path)?;
+                sha256.get_or_init(|| digest).clone()
+            }
+        };
         Ok(Self {
             path: path.to_owned(),
-            sha256: hex(&Sha256::digest(&content)),
-            size: content.len() as u64,
+            build,
+            size: fs::metadata(path)?.len(),
+            sha256,
         })
     }
 
-    /// Returns where it goes in a topology's folder: its name says its content.
-    pub fn place(&self) -> String {
-        format!("bin/replica-{}", &self.sha256[..16])
+    /// Returns the digest of its content, which takes longer than all else that a plan does; an
+    /// empty one where it cannot be read any more, and so cannot be sent either.
+    pub fn sha256(&self) -> &str {
+        self.sha256
+            .get_or_init(|| digest(&self.path).unwrap_or_default())
     }
 
-    /// Returns the beginning of its digest, for people.
-    pub fn short(&self) -> &str {
-        &self.sha256[..12]
+    /// Returns where it goes in a topology's folder: its name says which build it is.
+    pub fn place(&self) -> String {
+        format!("bin/replica-{}", &self.build[..16])
     }
+
+    /// Returns the beginning of its build id, for people.
+    pub fn short(&self) -> &str {
+        &self.build[..12]
+    }
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    Ok(hex(&Sha256::digest(fs::read(path)?)))
 }
 
 /// The binaries at hand.

@@ -1,6 +1,7 @@
 //! The room of the program: `replica` itself on a node that runs the proxy or the simulator.
 
 mod binaries;
+mod build_id;
 
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ impl Resource for Program {
         let upload = |binary: &Binary| Effect::Upload {
             source: binary.path.clone(),
             target: self.folder.file(&binary.place()),
-            sha256: binary.sha256.clone(),
+            sha256: binary.sha256().to_owned(),
         };
         match change.action {
             Action::Create | Action::Replace => self.binary(seen).map(upload).into_iter().collect(),

@@ -121,7 +121,7 @@ impl Proxy {
     fn spec(&self, seen: &Observation) -> Value {
         json!({
             "listen": {"host": self.listens.on, "port": self.declared.port},
-            "program": self.program.binary(seen).map(|binary| &binary.sha256),
+            "program": self.program.binary(seen).map(|binary| &binary.build),
         })
     }
 
