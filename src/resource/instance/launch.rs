@@ -17,14 +17,14 @@ const API_KEY: &str = "VLLM_API_KEY";
 impl Instance {
     pub(super) fn launch(&self, mark: &Mark, seen: &Observation) -> Launch {
         Launch {
-            address: self.address.clone(),
+            address: self.seat.address.clone(),
             mark: mark.to_string(),
             spec: self.spec(seen).to_string(),
             argv: self.argv(mark, seen),
             env: self.plain_env(),
             secret_env: self.secrets(),
-            folder: self.folder.file("run"),
-            log: self.folder.log(&self.address, mark.generation),
+            folder: self.seat.folder.file("run"),
+            log: self.seat.log(mark),
         }
     }
 
@@ -92,12 +92,8 @@ impl Instance {
     /// Returns how it is stopped: what must be free is the port that it has, which is not the
     /// declared one where it moves.
     pub(super) fn stop(&self, seen: &Observation) -> Stop {
-        Stop {
-            address: self.address.clone(),
-            mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
-            ports: self.ports_held(seen),
-            grace: Duration::from_secs(self.declared.stop_timeout.into()),
-        }
+        let grace = Duration::from_secs(self.declared.stop_timeout.into());
+        self.seat.stop(seen, grace)
     }
 
     /// Returns what must be true of a server before it is believed: it listens alone, it is
@@ -107,11 +103,11 @@ impl Instance {
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
         Ready {
-            address: self.address.clone(),
+            address: self.seat.address.clone(),
             mark: mark.to_string(),
             host: self.listens.on.clone(),
             port: self.declared.port.get(),
-            log: self.folder.log(&self.address, mark.generation),
+            log: self.seat.log(mark),
             checks: vec![
                 self.check("the health check", "/health", None, None),
                 self.check(

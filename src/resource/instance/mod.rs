@@ -16,8 +16,8 @@ pub use declared::*;
 use super::contract::{Observation, Question, Resource};
 use super::engine::{self, EngineDeclaration};
 use super::model::{self, ModelDeclaration};
-use super::place::{Folder, Listens, Place, port_of};
-use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
+use super::place::{Listens, Place, port_of};
+use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
 use crate::plan::{Action, Address, Change, Effect, Reason};
@@ -27,10 +27,8 @@ pub const KIND: &str = "instance";
 
 /// A server that a node is to run.
 pub struct Instance {
-    address: Address,
-    topology: TopologyName,
+    seat: Seat,
     name: InstanceName,
-    node: NodeName,
     listens: Listens,
     declared: InstanceDeclaration,
     engine: EngineDeclaration,
@@ -38,7 +36,6 @@ pub struct Instance {
     model: Option<ModelDeclaration>,
     /// The program that simulates it, where the engine is a simulated one.
     program: Option<Arc<Program>>,
-    folder: Folder,
 }
 
 /// What an instance is made of, all looked up in one topology.
@@ -62,11 +59,9 @@ pub struct Parts {
 impl Instance {
     /// Returns the instance that these parts make.
     pub fn new(parts: Parts) -> Self {
+        let name = Some(parts.name.as_str());
         Self {
-            address: Address::on(&parts.declared.node, KIND, Some(parts.name.as_str())),
-            folder: Folder::of(parts.topology.as_str()),
-            node: parts.declared.node.clone(),
-            topology: parts.topology,
+            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name),
             name: parts.name,
             listens: parts.listens,
             declared: parts.declared,
@@ -83,7 +78,7 @@ impl Instance {
 
     /// Returns its node.
     pub fn node(&self) -> &NodeName {
-        &self.node
+        &self.seat.node
     }
 
     /// Returns the address that it listens on.
@@ -98,11 +93,7 @@ impl Instance {
 
     /// Returns the process that leads its session, where it runs.
     pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
-        let table = ProcessTable::read(seen.of(&self.node)?);
-        let sessions = table.of(self.topology.as_str(), &self.address);
-        sessions
-            .iter()
-            .find_map(|session| session.leader().cloned())
+        self.seat.leader(seen)
     }
 
     /// Returns `host:port`, by which others reach it.
@@ -124,10 +115,7 @@ impl Instance {
 
     /// Returns the mark of the server that runs now, if one leads its session.
     pub fn running_mark(&self, seen: &Observation) -> Option<Mark> {
-        let table = ProcessTable::read(seen.of(&self.node)?);
-        let sessions = table.of(self.topology.as_str(), &self.address);
-        let leader = sessions.iter().find(|session| session.leader().is_some())?;
-        Some(leader.mark.clone())
+        self.seat.running(seen).map(|session| session.mark)
     }
 
     /// Returns the mark of the server that will run once the plan is carried out.
@@ -140,59 +128,40 @@ impl Instance {
         }
     }
 
-    /// Returns the digest of what it is to be, for results that rest on it.
+    /// Returns the digest of what it is to be, for results that rest on it: that of what runs
+    /// where that is as declared, though another version of replica may have put it in words.
     pub fn fingerprint(&self, seen: &Observation) -> String {
-        fingerprint(&self.spec(seen))
+        self.planned_mark(seen).fingerprint
     }
 
     /// Returns what a result says of it: what runs, where, as which process of which boot.
     pub fn provenance(&self, seen: &Observation) -> serde_json::Value {
         let mut found = serde_json::json!({
             "name": self.name,
-            "node": self.node,
+            "node": self.seat.node,
             "spec": self.spec(seen),
             "mark": self.planned_mark(seen).to_string(),
         });
-        let Some(answers) = seen.of(&self.node) else {
+        let Some(answers) = seen.of(&self.seat.node) else {
             return found;
         };
-        let table = ProcessTable::read(answers);
-        let sessions = table.of(self.topology.as_str(), &self.address);
-        if let Some(leader) = sessions.iter().find_map(|session| session.leader()) {
+        if let Some(leader) = self.leader(seen) {
             found["pid"] = leader.pid.into();
             found["start_time"] = leader.start.into();
-            found["command"] = leader.command.clone().into();
+            found["command"] = leader.command.into();
         }
-        found["boot_id"] = table.boot_id.clone().into();
-        found["system"] = Place::read(&self.folder, answers).system.into();
+        found["boot_id"] = ProcessTable::read(answers).boot_id.into();
+        found["system"] = Place::read(&self.seat.folder, answers).system.into();
         found
     }
 
-    /// Returns the ports that it was started on and may still have.
-    fn ports_held(&self, seen: &Observation) -> Vec<u16> {
-        let table = seen.of(&self.node).map(ProcessTable::read);
-        let topology = self.topology.as_str();
-        table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
-    }
-
     fn next_mark(&self, seen: &Observation) -> Mark {
-        let generation = seen.of(&self.node).map_or(0, |answers| {
-            let table = ProcessTable::read(answers);
-            let running = table.of(self.topology.as_str(), &self.address);
-            let marked = running.first().map_or(0, |session| session.mark.generation);
-            marked.max(Place::read(&self.folder, answers).last_generation(&self.address))
-        });
-        Mark::new(
-            &self.topology,
-            &self.address,
-            generation + 1,
-            self.fingerprint(seen),
-        )
+        self.seat.next_mark(seen, fingerprint(&self.spec(seen)))
     }
 
     /// Compares what runs with what is to run, the port being free for it.
     fn compare_running(&self, seen: &Observation, table: &ProcessTable, place: &Place) -> Change {
-        let sessions = table.of(self.topology.as_str(), &self.address);
+        let sessions = self.seat.sessions(table);
         let leaders: Vec<_> = sessions.iter().filter(|s| s.leader().is_some()).collect();
         match leaders.as_slice() {
             [] if sessions.is_empty() => self.create(place),
@@ -206,7 +175,9 @@ impl Instance {
     }
 
     fn compare_one(&self, seen: &Observation, table: &ProcessTable, session: &Session) -> Change {
-        let fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
+        let mut fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
+        // A secret that is not at hand cannot be compared: its server runs on.
+        fields.retain(|field| !self.is_unknown_secret(&field.path));
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
         if !fields.is_empty() {
@@ -225,21 +196,28 @@ impl Instance {
                     .any(|owner| owner.session == session.id)
             });
         if listens {
-            return Change::keep(&self.address, summary);
+            return Change::keep(&self.seat.address, summary);
         }
         let reason = Reason::new("not_ready", "it runs but does not listen yet");
-        Change::new(&self.address, Action::Update, vec![reason]).described(summary)
+        Change::new(&self.seat.address, Action::Update, vec![reason]).described(summary)
+    }
+
+    fn is_unknown_secret(&self, path: &str) -> bool {
+        let source = path
+            .strip_prefix("env.")
+            .and_then(|name| self.secrets().remove(name));
+        source.is_some_and(|source| std::env::var_os(source).is_none())
     }
 
     fn create(&self, place: &Place) -> Change {
-        let reason = match place.last_generation(&self.address) {
+        let reason = match place.last_generation(&self.seat.address) {
             0 => Reason::new("absent", "it does not run"),
             generation => Reason::new(
                 "gone",
                 format!("its process is gone; the log of start {generation} remains"),
             ),
         };
-        Change::new(&self.address, Action::Create, vec![reason])
+        Change::new(&self.seat.address, Action::Create, vec![reason])
             .described(format!("port {}", self.declared.port))
     }
 
@@ -258,19 +236,14 @@ impl Instance {
     }
 
     fn replace(&self, reasons: Vec<Reason>) -> Change {
-        Change::new(&self.address, Action::Replace, reasons)
+        Change::new(&self.seat.address, Action::Replace, reasons)
     }
 
     /// Returns why it cannot be started, whatever else is true.
     fn obstacles(&self, table: &ProcessTable) -> Vec<Reason> {
         let port = self.declared.port.get();
-        let own: Vec<_> = table
-            .sessions
-            .iter()
-            .filter(|session| session.mark.topology == self.topology.as_str())
-            .collect();
         let mut obstacles = Vec::new();
-        if let Some(holder) = table.holder_of(port, &own) {
+        if let Some(holder) = self.seat.holder_of(port, table) {
             let text = format!("port {port} is held by {holder}");
             obstacles.push(Reason::new("port_taken", text));
         }
@@ -295,7 +268,7 @@ pub fn authority(host: &str, port: u16) -> String {
 
 impl Resource for Instance {
     fn address(&self) -> &Address {
-        &self.address
+        &self.seat.address
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -303,25 +276,29 @@ impl Resource for Instance {
             Some(program) => vec![program.address().clone()],
             None => vec![
                 Address::on(
-                    &self.node,
+                    &self.seat.node,
                     engine::KIND,
                     Some(self.declared.engine.as_str()),
                 ),
-                Address::on(&self.node, model::KIND, Some(self.declared.model.as_str())),
+                Address::on(
+                    &self.seat.node,
+                    model::KIND,
+                    Some(self.declared.model.as_str()),
+                ),
             ],
         }
     }
 
     fn questions(&self) -> Vec<Question> {
-        vec![process::question(), self.folder.question()]
+        self.seat.questions()
     }
 
     fn compare(&self, seen: &Observation) -> Change {
-        let Some(answers) = seen.of(&self.node) else {
-            return Change::blocked(&self.address, Reason::new("unreachable", "unknown"));
+        let Some(answers) = seen.of(&self.seat.node) else {
+            return Change::blocked(&self.seat.address, Reason::new("unreachable", "unknown"));
         };
         let table = ProcessTable::read(answers);
-        let change = self.compare_running(seen, &table, &Place::read(&self.folder, answers));
+        let change = self.compare_running(seen, &table, &Place::read(&self.seat.folder, answers));
         let obstacles = self.obstacles(&table);
         // A stranger on the port of a server that runs shares its requests: that is no keep.
         let matters = |reason: &Reason| change.action.acts() || reason.code == "port_taken";
@@ -329,7 +306,7 @@ impl Resource for Instance {
         if obstacles.is_empty() {
             return change;
         }
-        Change::new(&self.address, Action::Blocked, obstacles).described(change.summary)
+        Change::new(&self.seat.address, Action::Blocked, obstacles).described(change.summary)
     }
 
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
@@ -352,22 +329,22 @@ impl Resource for Instance {
     }
 
     fn claims(&self) -> Option<String> {
-        Some(port_of(&self.node, self.declared.port.get()))
+        Some(port_of(&self.seat.node, self.declared.port.get()))
     }
 
     fn holds(&self, seen: &Observation) -> Vec<String> {
-        let ports = self.ports_held(seen).into_iter();
-        ports.map(|port| port_of(&self.node, port)).collect()
+        let ports = self.seat.ports_held(seen).into_iter();
+        ports.map(|port| port_of(&self.seat.node, port)).collect()
     }
 
     fn exclusive(&self) -> Option<String> {
         // Loading weights peaks; a simulated engine has none.
         self.program
             .is_none()
-            .then(|| format!("the memory of {}", self.node))
+            .then(|| format!("the memory of {}", self.seat.node))
     }
 
     fn rolls_with(&self) -> Option<String> {
-        Some(self.topology.to_string())
+        Some(self.seat.topology.to_string())
     }
 }

@@ -69,7 +69,7 @@ impl Instance {
                 EnvValue::Plain(text) => text,
                 EnvValue::FromEnv(source) => {
                     let value = std::env::var(&source).unwrap_or_default();
-                    secret_digest(self.topology.as_str(), &name, &value)
+                    secret_digest(self.seat.topology.as_str(), &name, &value)
                 }
             };
             spec.insert(name, shown.into());
@@ -81,7 +81,7 @@ impl Instance {
     /// and the node has it.
     pub(super) fn snapshot(&self, seen: &Observation) -> Option<(String, String)> {
         let model = self.model.as_ref()?;
-        let cached = Cached::read(model, seen.of(&self.node)?);
+        let cached = Cached::read(model, seen.of(&self.seat.node)?);
         let revision = model.revision.clone().unwrap_or(cached.revision);
         (!revision.is_empty()).then_some((revision, cached.path))
     }

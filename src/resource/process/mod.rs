@@ -1,9 +1,12 @@
-//! What rooms share that hold a process of ours: its mark, its specification, how it is found.
+//! What rooms share that hold a process of ours: its mark, its specification, how it is
+//! found, and its seat on a node.
 
 mod mark;
+mod seat;
 mod spec;
 mod table;
 
 pub use mark::{Mark, UnreadableMark, hex};
+pub use seat::Seat;
 pub use spec::{differences, fingerprint, secret_digest};
 pub use table::{Listener, Owner, Process, ProcessTable, Session, question};

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::contract::{Observation, Question, Resource};
 use super::instance::{self, Instance, authority};
-use super::place::{Folder, Listens, Place, port_of};
-use super::process::{self, Mark, ProcessTable, Session, differences, fingerprint};
+use super::place::{Listens, Place, port_of};
+use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
 use crate::node::{Check, Launch, Ready, Stop};
@@ -33,14 +33,11 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// The proxy of a topology.
 pub struct Proxy {
-    address: Address,
-    topology: TopologyName,
-    node: NodeName,
+    seat: Seat,
     listens: Listens,
     declared: ProxyDeclaration,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
-    folder: Folder,
 }
 
 impl Proxy {
@@ -53,20 +50,17 @@ impl Proxy {
         program: Arc<Program>,
     ) -> Self {
         Self {
-            address: Address::on(&declared.node, KIND, None),
-            topology: topology.clone(),
-            node: declared.node.clone(),
+            seat: Seat::new(topology, &declared.node, KIND, None),
             listens,
             declared: declared.clone(),
             backends,
             program,
-            folder: Folder::of(topology.as_str()),
         }
     }
 
     /// Returns its node.
     pub fn node(&self) -> &NodeName {
-        &self.node
+        &self.seat.node
     }
 
     /// Returns the port that it listens on.
@@ -95,16 +89,12 @@ impl Proxy {
 
     /// Returns what it says of itself, where it runs and answers.
     pub fn status(&self, seen: &Observation) -> Option<Status> {
-        served::read(&self.folder, seen.of(&self.node)?)
+        served::read(&self.seat.folder, seen.of(&self.seat.node)?)
     }
 
     /// Returns the process that leads its session, where it runs.
     pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
-        let table = ProcessTable::read(seen.of(&self.node)?);
-        let sessions = table.of(self.topology.as_str(), &self.address);
-        sessions
-            .iter()
-            .find_map(|session| session.leader().cloned())
+        self.seat.leader(seen)
     }
 
     /// Returns the digest of what it is to be, for results that rest on it.
@@ -126,18 +116,7 @@ impl Proxy {
     }
 
     fn next_mark(&self, seen: &Observation) -> Mark {
-        let generation = seen.of(&self.node).map_or(0, |answers| {
-            let table = ProcessTable::read(answers);
-            let running = table.of(self.topology.as_str(), &self.address);
-            let marked = running.first().map_or(0, |session| session.mark.generation);
-            marked.max(Place::read(&self.folder, answers).last_generation(&self.address))
-        });
-        Mark::new(
-            &self.topology,
-            &self.address,
-            generation + 1,
-            fingerprint(&self.spec(seen)),
-        )
+        self.seat.next_mark(seen, fingerprint(&self.spec(seen)))
     }
 
     /// Returns an instance as the proxy is to know it. Of one whose node did not answer nothing is
@@ -159,13 +138,6 @@ impl Proxy {
         backends.into_iter().find(|backend| backend.name == name)
     }
 
-    /// Returns the ports that it was started on and may still have.
-    fn ports_held(&self, seen: &Observation) -> Vec<u16> {
-        let table = seen.of(&self.node).map(ProcessTable::read);
-        let topology = self.topology.as_str();
-        table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
-    }
-
     fn config(&self, generation: u64, seen: &Observation) -> Config {
         Config {
             generation,
@@ -185,13 +157,14 @@ impl Proxy {
         let fields = differences(&session.spec, &self.spec(seen), &[]);
         if !fields.is_empty() {
             let reason = Reason::new("differs", "what it listens on, or its program, changed");
-            return Change::new(&self.address, Action::Replace, vec![reason])
+            return Change::new(&self.seat.address, Action::Replace, vec![reason])
                 .with_fields(fields)
                 .described(summary);
         }
         let Some(status) = self.status(seen) else {
             let reason = Reason::new("silent", "it runs but its control socket does not answer");
-            return Change::new(&self.address, Action::Replace, vec![reason]).described(summary);
+            return Change::new(&self.seat.address, Action::Replace, vec![reason])
+                .described(summary);
         };
         self.compare_served(seen, &status).described(summary)
     }
@@ -214,9 +187,9 @@ impl Proxy {
             ));
         }
         if reasons.is_empty() {
-            return Change::keep(&self.address, "");
+            return Change::keep(&self.seat.address, "");
         }
-        Change::new(&self.address, Action::Update, reasons).with_fields(fields)
+        Change::new(&self.seat.address, Action::Update, reasons).with_fields(fields)
     }
 
     /// Compares what it serves with what it is to serve. The nonce of a backend is compared only
@@ -272,9 +245,9 @@ impl Proxy {
 
     fn tell(&self, request: Request, timeout: Option<Duration>, seen: &Observation) -> Effect {
         Effect::Tell {
-            to: self.address.clone(),
+            to: self.seat.address.clone(),
             program: self.program.path(seen),
-            folder: self.folder.file("run"),
+            folder: self.seat.folder.file("run"),
             request: Box::new(request),
             timeout,
         }
@@ -296,7 +269,7 @@ impl Proxy {
             &state,
         ];
         Launch {
-            address: self.address.clone(),
+            address: self.seat.address.clone(),
             mark: mark.to_string(),
             spec: self.spec(seen).to_string(),
             argv: std::iter::once(self.program.path(seen))
@@ -310,18 +283,18 @@ impl Proxy {
                 .map(|source| ("REPLICA_API_KEY".to_owned(), source))
                 .into_iter()
                 .collect(),
-            folder: self.folder.file("run"),
-            log: self.folder.log(&self.address, mark.generation),
+            folder: self.seat.folder.file("run"),
+            log: self.seat.log(mark),
         }
     }
 
     fn ready(&self, mark: &Mark) -> Ready {
         Ready {
-            address: self.address.clone(),
+            address: self.seat.address.clone(),
             mark: mark.to_string(),
             host: self.listens.on.clone(),
             port: self.declared.port.get(),
-            log: self.folder.log(&self.address, mark.generation),
+            log: self.seat.log(mark),
             checks: vec![Check {
                 shows: "the health check",
                 path: "/health".to_owned(),
@@ -335,12 +308,7 @@ impl Proxy {
     }
 
     fn stop(&self, seen: &Observation) -> Stop {
-        Stop {
-            address: self.address.clone(),
-            mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
-            ports: self.ports_held(seen),
-            grace: Duration::from_secs(30),
-        }
+        self.seat.stop(seen, Duration::from_secs(30))
     }
 
     fn start(&self, seen: &Observation) -> Vec<Effect> {
@@ -388,7 +356,7 @@ impl Proxy {
 
 impl Resource for Proxy {
     fn address(&self) -> &Address {
-        &self.address
+        &self.seat.address
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -416,52 +384,48 @@ impl Resource for Proxy {
     }
 
     fn claims(&self) -> Option<String> {
-        Some(port_of(&self.node, self.declared.port.get()))
+        Some(port_of(&self.seat.node, self.declared.port.get()))
     }
 
     fn holds(&self, seen: &Observation) -> Vec<String> {
-        let ports = self.ports_held(seen).into_iter();
-        ports.map(|port| port_of(&self.node, port)).collect()
+        let ports = self.seat.ports_held(seen).into_iter();
+        ports.map(|port| port_of(&self.seat.node, port)).collect()
     }
 
     fn questions(&self) -> Vec<Question> {
         vec![
             process::question(),
-            self.folder.question(),
-            served::question(&self.folder),
+            self.seat.folder.question(),
+            served::question(&self.seat.folder),
         ]
     }
 
     fn compare(&self, seen: &Observation) -> Change {
-        let Some(answers) = seen.of(&self.node) else {
-            return Change::blocked(&self.address, Reason::new("unreachable", "unknown"));
+        let Some(answers) = seen.of(&self.seat.node) else {
+            return Change::blocked(&self.seat.address, Reason::new("unreachable", "unknown"));
         };
         let table = ProcessTable::read(answers);
-        let sessions = table.of(self.topology.as_str(), &self.address);
+        let sessions = self.seat.sessions(&table);
         let port = self.declared.port.get();
-        let ours: Vec<_> = table
-            .sessions
-            .iter()
-            .filter(|session| session.mark.topology == self.topology.as_str())
-            .collect();
-        if let Some(holder) = table.holder_of(port, &ours) {
+        if let Some(holder) = self.seat.holder_of(port, &table) {
             let text = format!("port {port} is held by {holder}");
-            return Change::blocked(&self.address, Reason::new("port_taken", text));
+            return Change::blocked(&self.seat.address, Reason::new("port_taken", text));
         }
         match sessions.as_slice() {
             [] => {
-                let reason = match Place::read(&self.folder, answers).last_generation(&self.address)
+                let reason = match Place::read(&self.seat.folder, answers)
+                    .last_generation(&self.seat.address)
                 {
                     0 => Reason::new("absent", "it does not run"),
                     _ => Reason::new("gone", "its process is gone"),
                 };
-                Change::new(&self.address, Action::Create, vec![reason])
+                Change::new(&self.seat.address, Action::Create, vec![reason])
                     .described(format!("port {port}, {}", self.policy()))
             }
             [one] if one.leader().is_some() => self.compare_running(seen, one),
             _ => {
                 let reason = Reason::new("duplicate", "its process is gone, or not alone");
-                Change::new(&self.address, Action::Replace, vec![reason])
+                Change::new(&self.seat.address, Action::Replace, vec![reason])
             }
         }
     }

@@ -1,0 +1,108 @@
+//! The place that one process of ours takes on a node: how it is found there, what it was started
+//! as, and what the next start of it will be.
+
+use std::time::Duration;
+
+use super::{Mark, Process, ProcessTable, Session};
+use crate::name::{NodeName, TopologyName};
+use crate::node::Stop;
+use crate::plan::Address;
+use crate::resource::contract::{Answers, Observation, Question};
+use crate::resource::place::{Folder, Place};
+
+/// One process of a topology, on one node.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// The topology that it belongs to.
+    pub topology: TopologyName,
+    /// What it is.
+    pub address: Address,
+    /// The node.
+    pub node: NodeName,
+    /// The folder of its files.
+    pub folder: Folder,
+}
+
+impl Seat {
+    /// Returns the seat of a thing on a node.
+    pub fn new(topology: &TopologyName, node: &NodeName, kind: &str, name: Option<&str>) -> Self {
+        Self {
+            topology: topology.clone(),
+            address: Address::on(node, kind, name),
+            node: node.clone(),
+            folder: Folder::of(topology.as_str()),
+        }
+    }
+
+    /// Returns what to ask the node.
+    pub fn questions(&self) -> Vec<Question> {
+        vec![super::question(), self.folder.question()]
+    }
+
+    /// Returns what was started here, newest first.
+    pub fn sessions<'a>(&self, table: &'a ProcessTable) -> Vec<&'a Session> {
+        table.of(self.topology.as_str(), &self.address)
+    }
+
+    /// Returns the session that runs here, where its leader lives.
+    pub fn running(&self, seen: &Observation) -> Option<Session> {
+        let table = ProcessTable::read(seen.of(&self.node)?);
+        let sessions = self.sessions(&table);
+        let led = sessions
+            .into_iter()
+            .find(|session| session.leader().is_some())?;
+        Some(led.clone())
+    }
+
+    /// Returns the process that leads the session that runs here.
+    pub fn leader(&self, seen: &Observation) -> Option<Process> {
+        self.running(seen)?.leader().cloned()
+    }
+
+    /// Returns the mark of the next start: its generation is one more than any that was ever seen.
+    pub fn next_mark(&self, seen: &Observation, fingerprint: String) -> Mark {
+        let last = seen
+            .of(&self.node)
+            .map_or(0, |answers| self.last_generation(answers));
+        Mark::new(&self.topology, &self.address, last + 1, fingerprint)
+    }
+
+    fn last_generation(&self, answers: &Answers) -> u64 {
+        let table = ProcessTable::read(answers);
+        let marked = self
+            .sessions(&table)
+            .first()
+            .map_or(0, |session| session.mark.generation);
+        let logged = Place::read(&self.folder, answers).last_generation(&self.address);
+        marked.max(logged)
+    }
+
+    /// Returns the ports that what was started here listens on, or may still have.
+    pub fn ports_held(&self, seen: &Observation) -> Vec<u16> {
+        let table = seen.of(&self.node).map(ProcessTable::read);
+        let topology = self.topology.as_str();
+        table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
+    }
+
+    /// Returns in words what holds a port and is nothing of this topology.
+    pub fn holder_of(&self, port: u16, table: &ProcessTable) -> Option<String> {
+        let is_ours = |session: &&Session| session.mark.topology == self.topology.as_str();
+        let ours: Vec<_> = table.sessions.iter().filter(is_ours).collect();
+        table.holder_of(port, &ours)
+    }
+
+    /// Returns how what runs here is stopped.
+    pub fn stop(&self, seen: &Observation, grace: Duration) -> Stop {
+        Stop {
+            address: self.address.clone(),
+            mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
+            ports: self.ports_held(seen),
+            grace,
+        }
+    }
+
+    /// Returns where the start with this mark writes its log.
+    pub fn log(&self, mark: &Mark) -> String {
+        self.folder.log(&self.address, mark.generation)
+    }
+}
