@@ -273,11 +273,11 @@ fn forgotten<'a>(files: &'a [String], list: &str) -> Vec<&'a String> {
 #[test]
 fn no_test_file_is_forgotten() {
     let list = fs::read_to_string(root().join("tests/suite.rs")).unwrap();
-    let entries = fs::read_dir(root().join("tests/suite")).unwrap();
-    let files: Vec<_> = entries
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            path.file_stem().unwrap().to_string_lossy().into_owned()
+    let files: Vec<_> = sources("tests/suite")
+        .iter()
+        .filter_map(|source| {
+            let name = source.path.strip_prefix("tests/suite/")?;
+            Some(name.strip_suffix(".rs")?.to_owned())
         })
         .collect();
     assert_eq!(forgotten(&files, &list), [""; 0]);
