@@ -1,12 +1,15 @@
 //! Laws of deciding, on a model of the nodes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use replica::manifest::Topology;
-use replica::plan::{Action, Effect, Plan};
+use replica::plan::{Action, Address, Effect, Plan};
+use replica::resource::Resource;
 
-use super::model::{Model, digest, is_of, topology};
+use super::model::{Model, catalogue, digest, is_of, topology};
 
 const TWO: &str = "
 topology: demo
@@ -277,13 +280,111 @@ fn destroy_stops_the_front_first_and_leaves_nothing() {
     assert!(!model.stopped.contains(&("two".parse().unwrap(), stranger)));
 }
 
-/// Returns a topology drawn from choices.
+#[test]
+fn two_that_swap_ports_are_both_stopped_before_either_starts() {
+    let one = TWO
+        .replace("node: two, ", "node: one, ")
+        .replace("proxy: {node: one", "proxy: {node: two");
+    let (_, mut model) = converged(&one);
+    let swapped = one
+        .replace("8100", "X")
+        .replace("8200", "8100")
+        .replace('X', "8200");
+    let swapped = topology(&swapped);
+    let plan = model.plan(&swapped);
+    insta::assert_snapshot!(told(&plan), @r#"
+    = one/program 
+    = two/program 
+    -/+ one/instance.a differs
+    -/+ one/instance.b differs
+    ~ two/proxy differs
+    [0] one/instance.a tell drain after [] behind []
+    [1] one/instance.a stop after [0] behind []
+    [2] one/instance.a tell drain after [1] behind []
+    [3] one/instance.a stop after [2] behind []
+    [4] one/instance.a start after [3] behind []
+    [5] one/instance.a await after [4] behind []
+    [6] one/instance.a tell admit after [5] behind []
+    [7] one/instance.b start after [6] behind []
+    [8] one/instance.b await after [7] behind []
+    [9] one/instance.b tell admit after [8] behind []
+    [10] two/proxy tell configure after [6, 9] behind []
+    "#);
+    model.perform(&plan);
+    let next = model.plan(&swapped);
+    assert!(next.is_converged(), "{}", told(&next));
+}
+
+#[test]
+fn behind_a_failed_canary_the_old_servers_go_on_serving() {
+    let (_, mut model) = converged(TWO);
+    let changed = TWO
+        .replace("{simulate:", "{args: {max_num_seqs: 64}, simulate:")
+        .replace("port: 8192", "port: 8192, policy: random");
+    let changed = topology(&changed);
+    let plan = model.plan(&changed);
+    model.perform_but(&plan, |step| matches!(&step.effect, Effect::Start(_)));
+    let live = model.nonces();
+    let (_, _, config) = model.proxy().unwrap();
+    let b = config.backends.iter().find(|b| b.name == "b").unwrap();
+    assert!(live.contains(&b.nonce), "b runs on, and is not forgotten");
+    let plan = model.plan(&changed);
+    model.perform(&plan);
+    let next = model.plan(&changed);
+    assert!(next.is_converged(), "{}", told(&next));
+}
+
+/// Says what is wrong with a plan by itself, whatever the world.
+fn unlawful(plan: &Plan, resources: &[Arc<dyn Resource>]) -> Option<String> {
+    let action = |address: &Address| {
+        let change = plan.changes.iter().find(|c| c.address == *address)?;
+        Some(change.action)
+    };
+    let mut reached: Vec<BTreeSet<usize>> = Vec::new();
+    for step in &plan.steps {
+        let before = step.after.iter().chain(&step.behind);
+        if before.clone().any(|id| *id >= step.id) {
+            return Some(format!("step {} waits for a later one", step.id));
+        }
+        let mut all: BTreeSet<usize> = step.after.iter().copied().collect();
+        for id in &step.after {
+            all.extend(&reached[*id]);
+        }
+        reached.push(all);
+        if !action(&step.address).is_some_and(Action::acts) {
+            return Some(format!("{} has a step and does not act", step.address));
+        }
+        if let Effect::Stop(stop) = &step.effect
+            && !stop.mark_prefix.starts_with("v1:demo:")
+        {
+            return Some(format!("{} is not ours", stop.mark_prefix));
+        }
+    }
+    for resource in resources {
+        let of = |address: &Address| {
+            let steps = plan.steps.iter().filter(|s| s.address == *address);
+            steps.map(|step| step.id).collect::<Vec<_>>()
+        };
+        for need in resource.needs() {
+            let first = of(resource.address()).first().copied();
+            if let (Some(first), Some(last)) = (first, of(&need).last())
+                && !reached[first].contains(last)
+            {
+                return Some(format!("{} does not wait for {need}", resource.address()));
+            }
+        }
+    }
+    None
+}
+
+/// Returns a topology drawn from choices: the last port is the proxy's.
 fn drawn(ports: &[u16], moved: bool, policy: usize, args: u8, proxy: bool) -> String {
     let policy = ["round_robin", "least_connections", "random"][policy % 3];
     let mut text = String::from(
         "topology: demo\nnodes: {one: {ssh: n@one, addresses: {lan: 10.0.0.1}}, two: {ssh: n@two, addresses: {lan: 10.0.0.2}}}\n\
          engines: {demo: {simulate: {profile: fast}}}\ninstances:\n",
     );
+    let (last, ports) = ports.split_last().unwrap();
     for (i, port) in ports.iter().enumerate() {
         let node = if moved == (i % 2 == 0) { "one" } else { "two" };
         let _ = writeln!(
@@ -292,18 +393,17 @@ fn drawn(ports: &[u16], moved: bool, policy: usize, args: u8, proxy: bool) -> St
         );
     }
     if proxy {
-        let _ = writeln!(text, "proxy: {{node: one, port: 9000, policy: {policy}}}");
+        let _ = writeln!(text, "proxy: {{node: one, port: {last}, policy: {policy}}}");
     }
     text
 }
 
 prop_compose! {
     fn any_topology()(
-        n in 1_usize..4, base in 8000_u16..8003, moved: bool, policy in 0_usize..3, args in 0_u8..2, proxy: bool
+        n in 2_usize..5, ports in Just(vec![8000_u16, 8001, 8002, 8003, 8004]).prop_shuffle(),
+        moved: bool, policy in 0_usize..3, args in 0_u8..2, proxy: bool
     ) -> String {
-        // Ports differ by more than the base can shift: swapping two ports is another story.
-        let ports: Vec<u16> = (0..n as u16).map(|i| base + 10 * i).collect();
-        drawn(&ports, moved, policy, args, proxy)
+        drawn(&ports[..n], moved, policy, args, proxy)
     }
 }
 
@@ -323,9 +423,7 @@ proptest! {
         let second = topology(&second);
         let plan = model.plan(&second);
         prop_assert_eq!(told(&plan), told(&model.plan(&second)), "deciding is deterministic");
-        for step in &plan.steps {
-            prop_assert!(step.after.iter().chain(&step.behind).all(|before| *before < step.id));
-        }
+        prop_assert_eq!(unlawful(&plan, &catalogue(&second).resources()), None);
         model.perform(&plan);
         let next = model.plan(&second);
         prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
@@ -343,13 +441,51 @@ proptest! {
     }
 
     #[test]
+    fn whatever_fails_on_the_way_nobody_is_cut_off_and_the_next_apply_converges(
+        first in any_topology(), second in any_topology(), fails in proptest::collection::btree_set(0_usize..24, 0..4)
+    ) {
+        let first = topology(&first);
+        let mut model = Model::new(&first);
+        let stranger = model.add_stranger("one", 22);
+        let neighbour = model.add_neighbour("two", 23);
+        let plan = model.plan(&first);
+        model.perform(&plan);
+        let before = model.clone();
+        let second = topology(&second);
+        let plan = model.plan(&second);
+        model.perform_but(&plan, |step| fails.contains(&step.id));
+        let live = model.nonces();
+        if let (Some(then), Some(now)) = (before.proxy(), model.proxy())
+            && (then.0, then.1) == (now.0, now.1)
+        {
+            for backend in &then.2.backends {
+                let is_declared = second.instances.keys().any(|name| name.as_str() == backend.name);
+                if is_declared && live.contains(&backend.nonce) {
+                    prop_assert!(now.2.backends.contains(backend), "{backend:?} was forgotten\n{}", told(&plan));
+                }
+            }
+        }
+        for _ in 0..2 {
+            let plan = model.plan(&second);
+            prop_assert_eq!(unlawful(&plan, &catalogue(&second).resources()), None);
+            model.perform(&plan);
+        }
+        let next = model.plan(&second);
+        prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
+        prop_assert!(model.nodes[&"one".parse().unwrap()].groups.contains_key(&stranger));
+        prop_assert!(model.nodes[&"two".parse().unwrap()].groups.contains_key(&neighbour));
+    }
+
+    #[test]
     fn an_unreachable_node_gets_no_step(text in any_topology(), other in any_topology()) {
         let first = topology(&text);
         let mut model = Model::new(&first);
         let plan = model.plan(&first);
         model.perform(&plan);
         model.nodes.get_mut(&"two".parse().unwrap()).unwrap().unreachable = true;
-        let plan = model.plan(&topology(&other));
+        let other = topology(&other);
+        let plan = model.plan(&other);
+        prop_assert_eq!(unlawful(&plan, &catalogue(&other).resources()), None);
         model.perform(&plan);
     }
 }

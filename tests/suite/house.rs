@@ -1,1 +1,316 @@
-//! Guards of the house.
+//! Guards of the house: what may stand in which room. Each check is a function of source text, and
+//! has a control that shows that it can fail.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The names of the kinds, which the corridor must not know.
+const KINDS: [&str; 7] = [
+    "instance",
+    "proxy",
+    "engine",
+    "model",
+    "benchmark",
+    "program",
+    "vllm",
+];
+
+/// What the corridor may say all the same: the binary that speaks to a control socket.
+const SPOKEN: [(&str, &str); 1] = [("src/converge/live.rs", "program")];
+
+/// What reaches out of the process.
+const EFFECTS: [&str; 7] = [
+    "tokio::",
+    "std::fs",
+    "use std::{fs",
+    "std::process",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+];
+
+/// The one room that reads files: the binaries at hand.
+const READERS: [&str; 1] = ["src/resource/program/binaries.rs"];
+
+const PRINTS: [&str; 8] = [
+    "println!",
+    "eprintln!",
+    "print!",
+    "eprint!",
+    "io::stdout",
+    "io::stderr",
+    "stdout()",
+    "stderr()",
+];
+
+/// Who prints beside the view: the programs of a node, each in its own log, and what speaks to one.
+const PRINTERS: [&str; 5] = [
+    "src/view/",
+    "src/simulator/log.rs",
+    "src/simulator/mod.rs",
+    "src/proxy/log.rs",
+    "src/cli/proxy.rs",
+];
+
+/// Who may name the SSH library: its room, and the filter of the trace.
+const SSH: [&str; 2] = ["src/node/ssh/", "src/cli/mod.rs"];
+
+const LONGEST: usize = 700;
+
+/// A source file: its path from the root, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Returns the lines of code: no comments, no tests.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let is_test = self.path.ends_with("tests.rs") || self.path.contains("/tests/");
+        let lines = self
+            .text
+            .lines()
+            .take_while(move |line| !is_test && !line.starts_with("#[cfg(test)]"));
+        lines.map(without_comment)
+    }
+
+    fn is_among(&self, paths: &[&str]) -> bool {
+        paths.iter().any(|path| self.path.starts_with(path))
+    }
+
+    /// Returns the lines of code in which one of these words stands.
+    fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let has = |line: &&str| words.iter().any(|word| line.contains(word));
+        let lines = self.code().filter(has);
+        lines
+            .map(|line| format!("{}: {}", self.path, line.trim()))
+            .collect()
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    // `://` is an address.
+    let mut from = 0;
+    while let Some(at) = line[from..].find("//").map(|at| at + from) {
+        if !line[..at].ends_with(':') {
+            return &line[..at];
+        }
+        from = at + 2;
+    }
+    line
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|end| end == "rs");
+    let files = files_below(folder).into_iter().filter(is_rust);
+    let sources: Vec<_> = files
+        .map(|path| Source {
+            text: fs::read_to_string(&path).unwrap(),
+            path: path.strip_prefix(root()).unwrap().display().to_string(),
+        })
+        .collect();
+    assert!(!sources.is_empty(), "{folder} is empty");
+    sources
+}
+
+/// Returns a source as a control has it.
+fn control(path: &str, text: &str) -> Source {
+    Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn kinds_named(source: &Source) -> Vec<String> {
+    let spoken = |kind: &str| SPOKEN.contains(&(source.path.as_str(), kind));
+    let names = |line: &&str| {
+        let line = line.to_lowercase();
+        KINDS
+            .iter()
+            .any(|kind| line.contains(kind) && !spoken(kind))
+    };
+    let lines = source.code().filter(names);
+    lines
+        .map(|line| format!("{}: {}", source.path, line.trim()))
+        .collect()
+}
+
+fn effects_in_rooms(source: &Source) -> Vec<String> {
+    if source.is_among(&READERS) {
+        return Vec::new();
+    }
+    source.lines_with(&EFFECTS)
+}
+
+fn prints(source: &Source) -> Vec<String> {
+    if source.is_among(&PRINTERS) {
+        return Vec::new();
+    }
+    source.lines_with(&PRINTS)
+}
+
+fn names_the_ssh_library(source: &Source) -> Vec<String> {
+    if source.is_among(&SSH) {
+        return Vec::new();
+    }
+    source.lines_with(&["russh"])
+}
+
+fn unfinished(source: &Source) -> Vec<String> {
+    source.lines_with(&["todo!", "unimplemented!"])
+}
+
+fn too_long(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().count();
+    let long = (lines > LONGEST).then(|| format!("{}: {lines} lines", source.path));
+    long.into_iter().collect()
+}
+
+/// Holds a check against every source of a folder.
+fn hold(folder: &str, check: impl Fn(&Source) -> Vec<String>) {
+    let wrong: Vec<_> = sources(folder).iter().flat_map(check).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_corridor_names_no_kind() {
+    hold("src/converge", kinds_named);
+    let named = |path, text| kinds_named(&control(path, text)).len();
+    let path = "src/converge/decide.rs";
+    assert_eq!(named(path, "if address.kind == \"proxy\" {\n"), 1);
+    assert_eq!(named(path, "fn next(one: &ProxyDeclaration) {}\n"), 1);
+    assert_eq!(named(path, "let program = 1;\n"), 1);
+    assert_eq!(named("src/converge/live.rs", "let program = 1;\n"), 0);
+    assert_eq!(
+        named(path, "// The proxy is told first.\nlet a = 1; // a model\n"),
+        0
+    );
+    assert_eq!(
+        named(path, "#[cfg(test)]\nmod tests { fn engine() {} }\n"),
+        0
+    );
+}
+
+#[test]
+fn rooms_have_no_effects() {
+    hold("src/resource", effects_in_rooms);
+    let found = |path, text| effects_in_rooms(&control(path, text)).len();
+    let room = "src/resource/instance/mod.rs";
+    assert_eq!(found(room, "use std::fs;\n"), 1);
+    assert_eq!(
+        found(room, "let s = tokio::net::TcpStream::connect(a);\n"),
+        1
+    );
+    assert_eq!(found(READERS[0], "use std::fs;\n"), 0);
+}
+
+#[test]
+fn only_the_view_prints() {
+    hold("src", prints);
+    let found = |path, text| prints(&control(path, text)).len();
+    assert_eq!(found("src/cli/plan.rs", "println!(\"done\");\n"), 1);
+    assert_eq!(
+        found("src/cli/plan.rs", "let out = std::io::stdout();\n"),
+        1
+    );
+    assert_eq!(found("src/view/screen.rs", "println!(\"done\");\n"), 0);
+}
+
+#[test]
+fn the_ssh_library_stays_in_its_room() {
+    hold("src", names_the_ssh_library);
+    let found = |path, text| names_the_ssh_library(&control(path, text)).len();
+    assert_eq!(found("src/node/fleet.rs", "use russh::client;\n"), 1);
+    assert_eq!(found("src/node/ssh/link.rs", "use russh::client;\n"), 0);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    hold("src", unfinished);
+    let left = control("src/a.rs", "fn a() { todo!() }\n");
+    assert_eq!(unfinished(&left).len(), 1);
+}
+
+#[test]
+fn no_file_is_too_long_to_be_read() {
+    hold("src", too_long);
+    let long = control("src/a.rs", &"\n".repeat(LONGEST + 1));
+    assert_eq!(too_long(&long).len(), 1);
+    let just = control("src/a.rs", &"\n".repeat(LONGEST));
+    assert_eq!(too_long(&just).len(), 0);
+}
+
+/// Returns the files of tests that no `mod` names.
+fn forgotten<'a>(files: &'a [String], list: &str) -> Vec<&'a String> {
+    let is_named = |file: &&String| {
+        list.lines()
+            .any(|line| line.trim() == format!("mod {file};"))
+    };
+    files.iter().filter(|file| !is_named(file)).collect()
+}
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let list = fs::read_to_string(root().join("tests/suite.rs")).unwrap();
+    let files: Vec<_> = sources("tests/suite")
+        .iter()
+        .filter_map(|source| {
+            let name = source.path.strip_prefix("tests/suite/")?;
+            Some(name.strip_suffix(".rs")?.to_owned())
+        })
+        .collect();
+    assert_eq!(forgotten(&files, &list), [""; 0]);
+    assert_eq!(forgotten(&["new".to_owned()], &list), ["new"]);
+    assert_eq!(forgotten(&["new".to_owned()], "// mod new;\n"), ["new"]);
+}
+
+fn names_its_schema(manifest: &str) -> bool {
+    let first = manifest.lines().next().unwrap_or_default();
+    first == "# yaml-language-server: $schema=../schemas/topology.json"
+}
+
+#[test]
+fn every_sample_names_its_schema() {
+    let manifests: Vec<_> = files_below("manifests")
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
+    assert!(!manifests.is_empty());
+    for path in manifests {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(names_its_schema(&text), "{}", path.display());
+    }
+    assert!(root().join("schemas/topology.json").exists());
+    assert!(!names_its_schema("topology: t\n"));
+}
+
+#[test]
+fn a_comment_is_told_from_an_address() {
+    assert_eq!(without_comment("let a = 1; // b"), "let a = 1; ");
+    assert_eq!(
+        without_comment("let a = \"http://b\"; // c"),
+        "let a = \"http://b\"; "
+    );
+    assert_eq!(without_comment("/// b"), "");
+}

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use replica::manifest::Topology;
 use replica::name::NodeName;
-use replica::plan::{Effect, Plan};
+use replica::plan::{Address, Effect, Plan, Step};
 use replica::proxy::control::{
     Backend, BackendState, BackendStatus, Config, Reply, Request, Requests, Status,
 };
@@ -26,6 +26,8 @@ pub(super) struct Group {
     pub(super) leads: bool,
     pub(super) orphan: bool,
     pub(super) config: Option<Config>,
+    /// The backends that were told to drain.
+    pub(super) draining: BTreeSet<String>,
 }
 
 /// One node of the model.
@@ -86,7 +88,18 @@ impl Model {
             leads: true,
             orphan: false,
             config: None,
+            draining: BTreeSet::new(),
         })
+    }
+
+    /// Puts a server of another topology on a port.
+    pub(super) fn add_neighbour(&mut self, node: &str, port: u16) -> u32 {
+        let pid = self.add_stranger(node, port);
+        let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
+        let group = node.groups.get_mut(&pid).unwrap();
+        group.mark = Some("v1:neighbour:instance/i0:1:0f".to_owned());
+        group.spec = "{}".to_owned();
+        pid
     }
 
     /// Kills a server as `kill -9` does: its engine lives on when it has one.
@@ -112,6 +125,7 @@ impl Model {
         topology: &Topology,
     ) -> Observation {
         let mut seen = Observation::default();
+        let live = self.nonces();
         for (name, node) in &self.nodes {
             if node.unreachable {
                 seen.nodes
@@ -125,7 +139,7 @@ impl Model {
                 .filter(|resource| resource.address().node.as_ref() == Some(name))
                 .flat_map(|resource| resource.questions());
             for question in standing.into_iter().chain(own) {
-                let answer = node.answer(&question.id);
+                let answer = node.answer(&question.id, &live);
                 answers.insert(question.id, answer);
             }
             seen.nodes.insert(name.clone(), Ok(answers));
@@ -157,9 +171,39 @@ impl Model {
         replica::converge::decide(&resources, &seen)
     }
 
+    /// Returns the names that only one server has, of all that answer.
+    pub(super) fn nonces(&self) -> BTreeSet<String> {
+        let groups = self.nodes.values().flat_map(|node| node.groups.values());
+        let answering = groups.filter(|group| group.leads && group.listens);
+        let marks = answering.filter_map(|group| group.mark.as_ref()?.parse::<Mark>().ok());
+        marks.map(|mark| mark.nonce()).collect()
+    }
+
+    /// Returns the node and the pid of the proxy, and what it serves, where it runs.
+    pub(super) fn proxy(&self) -> Option<(&NodeName, u32, &Config)> {
+        self.nodes.iter().find_map(|(name, node)| {
+            let mut groups = node.groups.iter();
+            groups.find_map(|(pid, group)| Some((name, *pid, group.config.as_ref()?)))
+        })
+    }
+
     /// Performs every step of a plan but measurements, in the order of the plan.
     pub(super) fn perform(&mut self, plan: &Plan) {
+        self.perform_but(plan, |_| false);
+    }
+
+    /// Performs a plan of which some steps fail, before they have done anything. What comes after
+    /// them is skipped, as the executor does.
+    pub(super) fn perform_but(&mut self, plan: &Plan, fails: impl Fn(&Step) -> bool) {
+        let mut undone: BTreeSet<&Address> = BTreeSet::new();
         for step in &plan.steps {
+            let waits = step.after.iter().map(|id| &plan.steps[*id].address);
+            let is_undone =
+                undone.contains(&step.address) || waits.clone().any(|a| undone.contains(a));
+            if is_undone || fails(step) {
+                undone.insert(&step.address);
+                continue;
+            }
             let node = match &step.effect {
                 Effect::Tell { to, .. } => to.node.clone(),
                 _ => step.address.node.clone(),
@@ -212,6 +256,7 @@ impl ModelNode {
                     leads: true,
                     orphan: false,
                     config: None,
+                    draining: BTreeSet::new(),
                 });
             }
             Effect::Stop(stop) => {
@@ -256,8 +301,10 @@ impl ModelNode {
                     "a generation that was served already"
                 );
                 proxy.config = Some(config.clone());
+                proxy.draining.clear();
             }
             Request::Admit(backend) => {
+                proxy.draining.remove(&backend.name);
                 let config = proxy
                     .config
                     .as_mut()
@@ -266,11 +313,14 @@ impl ModelNode {
                 config.backends.push(backend.clone());
                 config.backends.sort_by(|a, b| a.name.cmp(&b.name));
             }
-            Request::Drain { .. } | Request::Status => {}
+            Request::Drain { backend } => {
+                proxy.draining.insert(backend.clone());
+            }
+            Request::Status => {}
         }
     }
 
-    fn answer(&self, id: &str) -> String {
+    fn answer(&self, id: &str, live: &BTreeSet<String>) -> String {
         match id.split(' ').next().unwrap() {
             "processes" => self.processes(),
             "place" => {
@@ -280,7 +330,7 @@ impl ModelNode {
                 }
                 answer
             }
-            "served" => self.served(),
+            "served" => self.served(live),
             "venv" => "venv\ncommand\ndist complete vllm 0.13.0+cu130\n".to_owned(),
             "model" => "repo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 9 model.safetensors\n".to_owned(),
             other => panic!("the model does not know the question `{other}`"),
@@ -310,15 +360,22 @@ impl ModelNode {
         answer
     }
 
-    fn served(&self) -> String {
+    fn served(&self, live: &BTreeSet<String>) -> String {
         let is_proxy = |g: &&Group| g.mark.as_ref().is_some_and(|m| m.contains(":proxy:"));
         let Some(proxy) = self.groups.values().find(is_proxy) else {
             return String::new();
         };
         let backends = proxy.config.iter().flat_map(|config| &config.backends);
         let ready = |backend: &Backend| {
+            let state = if proxy.draining.contains(&backend.name) {
+                BackendState::Draining
+            } else if live.contains(&backend.nonce) {
+                BackendState::Ready
+            } else {
+                BackendState::Pending
+            };
             let status = BackendStatus {
-                state: BackendState::Ready,
+                state,
                 in_flight: 0,
                 trouble: None,
             };
