@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::support::{MANIFESTS, Place};
@@ -105,7 +106,8 @@ impl Typed {
         if words.next().is_some_and(|c| ASKS_NOBODY.contains(&c)) {
             return;
         }
-        for file in words.filter(|word| word.ends_with(".yaml")) {
+        let is_manifest = |word: &&str| Path::new(word).extension().is_some_and(|it| it == "yaml");
+        for file in words.filter(is_manifest) {
             let text = place.read(file);
             let goes_elsewhere = text
                 .lines()
