@@ -5,6 +5,7 @@ mod suite {
     mod house;
     mod local;
     mod model;
+    mod readme;
     mod rooms;
     mod support;
     mod told;

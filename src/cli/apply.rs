@@ -164,6 +164,8 @@ fn show(
     if !plan.has_work() && tally.is_complete() {
         return Ok(());
     }
+    // What follows would else stand close to the plan, or to the last line of its progress.
+    screen.result("\n")?;
     for table in applied.carried.tables() {
         screen.result(&(table + "\n"))?;
     }

@@ -46,7 +46,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         screen.document(&document.requests(Requests::default()))?;
     } else {
         if plan.has_work() {
-            screen.result(&apply::render(tally, None, carried.took, screen.out()))?;
+            let told = apply::render(tally, None, carried.took, screen.out());
+            screen.result(&format!("\n{told}"))?;
         }
         if left.is_converged() {
             screen.result(&proof(&workspace, &seen))?;

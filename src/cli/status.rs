@@ -113,17 +113,19 @@ async fn trouble(workspace: &Workspace, instance: &Instance, nonce: &str) -> Opt
     let node = workspace.fleet.node(instance.node()).ok()?;
     let token = json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
     let checks = [
-        (HttpRequest::get("/v1/models"), "say its name"),
+        (HttpRequest::get("/v1/models"), "say its name", nonce),
+        // The answer has the first of its names, whichever it was asked by.
         (
             HttpRequest::post("/v1/completions", &token),
             "produce a token",
+            "\"usage\"",
         ),
     ];
     let key = instance
         .api_key_env()
         .and_then(|name| std::env::var(name).ok());
     let port = instance.port().get();
-    for (mut request, what) in checks {
+    for (mut request, what, shown) in checks {
         if let Some(key) = &key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
@@ -132,7 +134,7 @@ async fn trouble(workspace: &Workspace, instance: &Instance, nonce: &str) -> Opt
             Ok(answer) if answer.status != 200 => {
                 return Some(format!("it does not {what}: status {}", answer.status));
             }
-            Ok(answer) if !answer.text().contains(nonce) => {
+            Ok(answer) if !answer.text().contains(shown) => {
                 return Some(format!("something else answers on port {port}"));
             }
             Ok(_) => {}

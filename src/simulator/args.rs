@@ -99,7 +99,7 @@ pub(super) struct Options {
     /// Stop computing after so many completions, while /health stays 200
     #[arg(long, help_heading = "Faults", value_name = "COMPLETIONS")]
     pub(super) sim_wedge_after: Option<u64>,
-    /// Take so much longer for the first requests
+    /// Take so much longer for the first requests of more than one token
     #[arg(
         long,
         help_heading = "Faults",

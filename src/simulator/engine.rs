@@ -20,7 +20,7 @@ use super::scheduler::{Output, Scheduler, SequenceId, Work};
 pub(super) struct Faults {
     /// Stop computing after so many completions.
     pub(super) wedge_after: Option<u64>,
-    /// How much longer the first step takes.
+    /// How much longer the first step takes once more than one token was asked for.
     pub(super) cold: Duration,
 }
 
@@ -75,6 +75,7 @@ impl Engine {
             origin: Instant::now(),
             faults,
             completed: 0,
+            decodes: false,
             log,
         };
         tokio::spawn(core.run());
@@ -159,6 +160,8 @@ struct Core {
     origin: Instant,
     faults: Faults,
     completed: u64,
+    /// More was asked for than one token, which a readiness check asks for and which decodes nothing.
+    decodes: bool,
     log: Log,
 }
 
@@ -214,6 +217,9 @@ impl Core {
 
     /// Returns what a cold first step costs; nothing from then on.
     fn warm_up(&mut self) -> Duration {
+        if !self.decodes {
+            return Duration::ZERO;
+        }
         let cold = std::mem::take(&mut self.faults.cold);
         if !cold.is_zero() {
             self.log.warning(
@@ -228,6 +234,7 @@ impl Core {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Submit { work, reply } => {
+                self.decodes |= work.max_tokens > 1;
                 self.replies.insert(work.id, reply);
                 lock(&self.scheduler).submit(work, self.origin.elapsed());
             }

@@ -144,6 +144,11 @@ fn verdict(tally: &Tally, took: Duration, look: Look) -> String {
         parts.push(format!("{} measured", measured.len()));
     }
     let (lead, role) = match (tally.is_complete(), parts.is_empty()) {
+        (true, false)
+            if counts.keys().all(|action| *action == Action::Destroy) && measured.is_empty() =>
+        {
+            ("Done", Role::Good)
+        }
         (true, false) => ("Applied", Role::Good),
         (true, true) => return look.paint(Role::Good, "There was nothing to do."),
         (false, false) => ("Applied in part", Role::Error),

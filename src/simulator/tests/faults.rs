@@ -44,6 +44,16 @@ async fn a_cold_engine_holds_up_all_that_is_behind_its_first_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_token_leaves_an_engine_cold() {
+    let engine = engine("m --profile gb10-llama-3.1-8b --sim-cold-seconds 23.16");
+    let start = Instant::now();
+    finish(engine.generate([work(20, 1)])).await;
+    assert!(start.elapsed() < Duration::from_secs(1));
+    finish(engine.generate([work(20, 2)])).await;
+    assert!(start.elapsed() > Duration::from_secs(23));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_serialising_engine_takes_as_long_as_all_together() {
     let engine = engine("m --profile gb10-llama-3.1-8b --sim-serialise");
     let start = Instant::now();

@@ -184,7 +184,7 @@ impl Place {
 }
 
 /// Returns the changes of a document as `action address`, without what is kept.
-pub(crate) fn acting(document: &Value) -> Vec<String> {
+fn acting(document: &Value) -> Vec<String> {
     let changes = document["changes"].as_array().unwrap();
     let words = changes.iter().map(|change| {
         let text = |key: &str| change[key].as_str().unwrap_or_default();
@@ -194,7 +194,7 @@ pub(crate) fn acting(document: &Value) -> Vec<String> {
 }
 
 /// Returns a manifest under another topology's name.
-pub(crate) fn renamed(text: &str, topology: &str) -> String {
+fn renamed(text: &str, topology: &str) -> String {
     let lines = text.lines().map(|line| {
         if line.starts_with("topology:") {
             format!("topology: {topology}\n")

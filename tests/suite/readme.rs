@@ -1,0 +1,210 @@
+//! What the README tells a stranger to type does what the README says.
+//!
+//! Every command of its `sh` and `console` blocks is run, in order, in a copy of the samples, and
+//! must end with exit 0, or with the code of a trailing `# exit 2`. A block that cannot be run here
+//! stands below `<!-- not run: why -->`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use super::support::{MANIFESTS, Place};
+
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+
+/// How the README starts a program that is not installed yet.
+const FROM_SOURCE: &str = "cargo run --release -- ";
+
+/// What is not run because it would run this very test.
+const EXEMPT: [&str; 1] = ["cargo test"];
+
+/// Commands that ask no node.
+const ASKS_NOBODY: [&str; 3] = ["validate", "schema", "completions"];
+
+/// One thing to type.
+#[derive(Debug, PartialEq, Eq)]
+struct Typed {
+    line: usize,
+    text: String,
+    exit: i32,
+    /// Why it is not run.
+    not_run: Option<String>,
+}
+
+/// Reads what there is to type.
+fn typed(readme: &str) -> Vec<Typed> {
+    let mut found = Vec::new();
+    let mut not_run: Option<String> = None;
+    let mut fence: Option<String> = None;
+    let mut lines = readme.lines().enumerate();
+    while let Some((i, line)) = lines.next() {
+        let line = line.trim();
+        match (&fence, line.strip_prefix("```")) {
+            (None, Some(language)) => fence = Some(language.to_owned()),
+            (Some(_), Some(_)) => (fence, not_run) = (None, None),
+            (None, None) => {
+                let why = line.strip_prefix("<!-- not run:");
+                if let Some(why) = why.and_then(|rest| rest.strip_suffix("-->")) {
+                    not_run = Some(why.trim().to_owned());
+                } else if !line.is_empty() {
+                    not_run = None;
+                }
+            }
+            (Some(language), None) => {
+                let prompted = line.strip_prefix("$ ");
+                let text = match language.as_str() {
+                    "console" => prompted,
+                    "sh" => Some(prompted.unwrap_or(line)),
+                    _ => None,
+                };
+                let Some(text) = text.filter(|text| !text.is_empty() && !text.starts_with('#'))
+                else {
+                    continue;
+                };
+                let mut text = text.to_owned();
+                while let Some(begun) = text.strip_suffix('\\') {
+                    let (_, next) = lines.next().expect("a line goes on");
+                    text = format!("{begun}{}", next.trim());
+                }
+                let (text, exit) = match text.rsplit_once("# exit ") {
+                    Some((text, code)) => (text.trim().to_owned(), code.parse().unwrap()),
+                    None => (text, 0),
+                };
+                found.push(Typed {
+                    line: i + 1,
+                    text,
+                    exit,
+                    not_run: not_run.clone(),
+                });
+            }
+        }
+    }
+    found
+}
+
+impl Typed {
+    /// Returns what is run for it, if anything is.
+    fn command(&self) -> Option<String> {
+        if self.not_run.is_some() || EXEMPT.contains(&self.text.as_str()) {
+            return None;
+        }
+        let line = self.text.replace(FROM_SOURCE, "replica ");
+        assert!(
+            line.starts_with("replica "),
+            "README.md:{}: `{}` is no command of replica; say why it is not run: \
+             `<!-- not run: why -->` above its block",
+            self.line,
+            self.text
+        );
+        Some(line)
+    }
+
+    /// Stops before a machine is asked that is not this one.
+    fn check_that_it_stays_here(&self, line: &str, place: &Place) {
+        let mut words = line.split_whitespace().skip(1);
+        if words.next().is_some_and(|c| ASKS_NOBODY.contains(&c)) {
+            return;
+        }
+        let is_manifest = |word: &&str| Path::new(word).extension().is_some_and(|it| it == "yaml");
+        for file in words.filter(is_manifest) {
+            let text = place.read(file);
+            let goes_elsewhere = text
+                .lines()
+                .filter_map(|line| line.split('#').next()?.split_once("ssh:"))
+                .any(|(_, target)| !target.trim_start().starts_with("local"));
+            assert!(
+                !goes_elsewhere,
+                "README.md:{}: `{}` asks other machines; say that it is not run",
+                self.line, self.text
+            );
+        }
+    }
+}
+
+/// A copy of the samples under a name and on ports of its own, with `replica` at hand.
+fn copy_of_the_samples() -> Place {
+    let place = Place::local();
+    fs::create_dir(place.work().join("manifests")).unwrap();
+    for entry in fs::read_dir(MANIFESTS).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "yaml") {
+            let text = place.own(&fs::read_to_string(&path).unwrap());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            place.write(format!("manifests/{name}"), &text);
+        }
+    }
+    fs::create_dir(place.home().join("bin")).unwrap();
+    let program = place.home().join("bin/replica");
+    symlink(env!("CARGO_BIN_EXE_replica"), program).unwrap();
+    place
+}
+
+fn run(place: &Place, line: &str) -> Output {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).stdin(Stdio::null());
+    place.settle(&mut command);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let own = place.home().join("bin");
+    command.env("PATH", format!("{}:{path}", own.display()));
+    command.output().unwrap()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what is not run is worth a look")]
+fn every_command_of_the_readme_does_what_it_says() {
+    let place = copy_of_the_samples();
+    let all = typed(&fs::read_to_string(README).unwrap());
+    assert!(!all.is_empty(), "there is nothing to type");
+    for typed in &all {
+        let Some(line) = typed.command() else {
+            let why = typed.not_run.as_deref().unwrap_or("it would run itself");
+            println!("README.md:{}: not run: {}: {why}", typed.line, typed.text);
+            continue;
+        };
+        typed.check_that_it_stays_here(&line, &place);
+        let output = run(&place, &line);
+        assert_eq!(
+            output.status.code(),
+            Some(typed.exit),
+            "README.md:{}: {}\n--- out\n{}\n--- err\n{}",
+            typed.line,
+            typed.text,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn what_there_is_to_type_is_read_as_a_reader_reads_it() {
+    let readme = "\
+```console
+$ replica plan \\
+    --json
+No changes.
+$ replica plan -detailed-exitcode   # exit 2
+```
+<!-- not run: it needs a GPU -->
+```sh
+# first
+replica apply
+```
+```text
+$ not this
+```
+";
+    let all = typed(readme);
+    let told: Vec<_> = all
+        .iter()
+        .map(|it| (it.line, it.text.as_str(), it.exit, it.not_run.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (2, "replica plan --json", 0, None),
+            (5, "replica plan -detailed-exitcode", 2, None),
+            (10, "replica apply", 0, Some("it needs a GPU")),
+        ]
+    );
+}
