@@ -23,7 +23,8 @@ struct Entry {
     line: usize,
     marker: Marker,
     patterns: String,
-    key: PublicKey,
+    /// As it stands there: of many lines, few are a host's.
+    key: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,52 +89,60 @@ impl KnownHosts {
         }
     }
 
-    fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry> {
+    /// Returns the lines that name a host, with their keys.
+    fn of(&self, name: &str) -> Vec<(&Entry, PublicKey)> {
         self.entries
             .iter()
-            .filter(move |entry| matches(&entry.patterns, name))
+            .filter(|entry| matches(&entry.patterns, name))
+            .filter_map(|entry| Some((entry, PublicKey::from_openssh(&entry.key).ok()?)))
+            .collect()
     }
 
     /// Returns where a key stands for a host.
     pub(super) fn standing(&self, name: &str, key: &PublicKey) -> Standing {
-        let same = |entry: &&Entry| entry.key.key_data() == key.key_data();
-        let revoked = |entry: &&Entry| entry.marker == Marker::Revoked;
-        let plain = |entry: &&Entry| entry.marker == Marker::Plain;
-        if let Some(entry) = self.of(name).filter(revoked).find(same) {
+        let found = self.of(name);
+        let marked = |marker| {
+            found
+                .iter()
+                .filter(move |(entry, _)| entry.marker == marker)
+        };
+        let same = |(_, known): &&(&Entry, PublicKey)| known.key_data() == key.key_data();
+        if let Some((entry, _)) = marked(Marker::Revoked).find(same) {
             return Standing::Revoked {
                 file: entry.file.clone(),
                 line: entry.line,
             };
         }
-        if self.of(name).filter(plain).any(|entry| same(&entry)) {
+        if marked(Marker::Plain).any(|known| same(&known)) {
             return Standing::Known;
         }
         let mut known_by = Vec::new();
-        for entry in self.of(name).filter(plain) {
-            if entry.key.algorithm() == key.algorithm() {
+        for (entry, known) in marked(Marker::Plain) {
+            if known.algorithm() == key.algorithm() {
                 return Standing::Changed {
                     file: entry.file.clone(),
                     line: entry.line,
                 };
             }
-            known_by.push(entry.key.algorithm().to_string());
+            known_by.push(known.algorithm().to_string());
         }
         Standing::Unknown {
             known_by,
-            authority: self.of(name).any(|entry| entry.marker == Marker::Authority),
+            authority: marked(Marker::Authority).next().is_some(),
         }
     }
 
     /// Returns the algorithms of the keys that a host is known by.
     pub(super) fn algorithms(&self, name: &str) -> Vec<Algorithm> {
         self.of(name)
-            .filter(|entry| entry.marker == Marker::Plain)
-            .map(|entry| entry.key.algorithm())
+            .iter()
+            .filter(|(entry, _)| entry.marker == Marker::Plain)
+            .map(|(_, key)| key.algorithm())
             .collect()
     }
 }
 
-fn entry(line: &str) -> Option<(Marker, &str, PublicKey)> {
+fn entry(line: &str) -> Option<(Marker, &str, String)> {
     let mut words = line.split_ascii_whitespace();
     let first = words.next().filter(|word| !word.starts_with('#'))?;
     let (marker, patterns) = match first {
@@ -143,8 +152,7 @@ fn entry(line: &str) -> Option<(Marker, &str, PublicKey)> {
         word => (Marker::Plain, word),
     };
     let (algorithm, key) = (words.next()?, words.next()?);
-    let key = PublicKey::from_openssh(&format!("{algorithm} {key}")).ok()?;
-    Some((marker, patterns, key))
+    Some((marker, patterns, format!("{algorithm} {key}")))
 }
 
 /// Returns whether a list of patterns names a host. One negated match outweighs all others.

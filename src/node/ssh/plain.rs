@@ -92,13 +92,12 @@ pub(super) fn answer(target: &Target, file: Option<&Path>) -> Option<String> {
     if let Some(port) = target.port {
         reading.values.insert("port", port.to_string());
     }
-    match file {
-        Some(file) => reading.file(file, Origin::Given, 0)?,
-        None => {
-            let own = Path::new(&reading.account.home).join(".ssh/config");
-            reading.file(&own, Origin::Own, 0)?;
-            reading.file(Path::new(SYSTEM), Origin::System, 0)?;
-        }
+    if let Some(file) = file {
+        reading.file(file, Origin::Given, 0)?;
+    } else {
+        let own = Path::new(&reading.account.home).join(".ssh/config");
+        reading.file(&own, Origin::Own, 0)?;
+        reading.file(Path::new(SYSTEM), Origin::System, 0)?;
     }
     reading.said()
 }
@@ -186,7 +185,7 @@ impl Reading<'_> {
             }
             let (keyword, value) = line.split_once([' ', '\t'])?;
             let value = value.trim();
-            if line.contains(['"', '\'', '\\', '#'])
+            if line.bytes().any(|byte| b"\"'\\#".contains(&byte))
                 || keyword.contains('=')
                 || value.starts_with('=')
             {
@@ -397,6 +396,7 @@ mod tests {
         Some(read(&answer(target, file)?, target).unwrap())
     }
 
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn is_here() -> bool {
         let here = cfg!(target_os = "linux")
             && system_ssh().is_some_and(|ssh| ssh == Path::new(SSH))

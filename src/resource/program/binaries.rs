@@ -28,12 +28,11 @@ pub struct Binary {
 impl Binary {
     fn read(path: &Path) -> io::Result<Self> {
         let sha256 = OnceLock::new();
-        let build = match build_id(path)? {
-            Some(id) => id,
-            None => {
-                let digest = digest(path)?;
-                sha256.get_or_init(|| digest).clone()
-            }
+        let build = if let Some(id) = build_id(path)? {
+            id
+        } else {
+            let digest = digest(path)?;
+            sha256.get_or_init(|| digest).clone()
         };
         Ok(Self {
             path: path.to_owned(),
