@@ -30,7 +30,10 @@ const EFFECTS: [&str; 7] = [
 ];
 
 /// The one room that reads files: the binaries at hand.
-const READERS: [&str; 1] = ["src/resource/program/binaries.rs"];
+const READERS: [&str; 2] = [
+    "src/resource/program/binaries.rs",
+    "src/resource/program/build_id.rs",
+];
 
 const PRINTS: [&str; 8] = [
     "println!",
@@ -261,28 +264,47 @@ fn no_file_is_too_long_to_be_read() {
     assert_eq!(too_long(&just).len(), 0);
 }
 
-/// Returns the files of tests that no `mod` names.
-fn forgotten<'a>(files: &'a [String], list: &str) -> Vec<&'a String> {
-    let is_named = |file: &&String| {
-        list.lines()
-            .any(|line| line.trim() == format!("mod {file};"))
-    };
-    files.iter().filter(|file| !is_named(file)).collect()
+/// Returns the file that names a file of tests: `tests/suite/a/b.rs` is named in
+/// `tests/suite/a/mod.rs`, and what is in no folder in `tests/suite.rs`.
+fn namer(path: &str) -> (String, &str) {
+    let path = path.strip_suffix("/mod.rs").unwrap_or(path);
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    match folder {
+        "tests/suite" => ("tests/suite.rs".to_owned(), name),
+        folder => (format!("{folder}/mod.rs"), name),
+    }
+}
+
+fn names(list: &str, name: &str) -> bool {
+    let ends =
+        |line: &str| line == format!("mod {name};") || line.ends_with(&format!(" mod {name};"));
+    let mut lines = list.lines().map(|line| without_comment(line).trim());
+    lines.any(ends)
 }
 
 #[test]
 fn no_test_file_is_forgotten() {
-    let list = fs::read_to_string(root().join("tests/suite.rs")).unwrap();
-    let files: Vec<_> = sources("tests/suite")
-        .iter()
-        .filter_map(|source| {
-            let name = source.path.strip_prefix("tests/suite/")?;
-            Some(name.strip_suffix(".rs")?.to_owned())
-        })
-        .collect();
-    assert_eq!(forgotten(&files, &list), [""; 0]);
-    assert_eq!(forgotten(&["new".to_owned()], &list), ["new"]);
-    assert_eq!(forgotten(&["new".to_owned()], "// mod new;\n"), ["new"]);
+    for source in sources("tests/suite") {
+        let (namer, name) = namer(&source.path);
+        let list = fs::read_to_string(root().join(&namer)).unwrap();
+        assert!(names(&list, name), "{namer} does not name {name}");
+    }
+    assert!(names("mod suite {\n    mod a;\n}\n", "a"));
+    assert!(names("pub(crate) mod a;\n", "a"));
+    assert!(!names("// mod a;\nmod ab;\n", "a"));
+    assert_eq!(
+        namer("tests/suite/a.rs"),
+        ("tests/suite.rs".to_owned(), "a")
+    );
+    assert_eq!(
+        namer("tests/suite/a/mod.rs"),
+        ("tests/suite.rs".to_owned(), "a")
+    );
+    assert_eq!(
+        namer("tests/suite/a/b.rs"),
+        ("tests/suite/a/mod.rs".to_owned(), "b")
+    );
 }
 
 fn names_its_schema(manifest: &str) -> bool {
