@@ -30,7 +30,11 @@ const EFFECTS: [&str; 7] = [
 ];
 
 /// The one room that reads files: the binaries at hand.
-const READERS: [&str; 1] = ["src/resource/program/binaries.rs"];
+const READERS: [&str; 2] = [
+    "src/resource/program/binaries.rs",
+    "src/resource/program/build_id.rs",
+    "src/resource/program/build_id.rs",
+];
 
 const PRINTS: [&str; 8] = [
     "println!",
@@ -261,42 +265,47 @@ fn no_file_is_too_long_to_be_read() {
     assert_eq!(too_long(&just).len(), 0);
 }
 
-/// Returns which file is to name a file of tests, and as what.
-fn place_in_the_tree(file: &str) -> (String, &str) {
-    let file = file.strip_suffix("/mod").unwrap_or(file);
-    match file.rsplit_once('/') {
-        Some((folder, name)) => (format!("tests/suite/{folder}/mod.rs"), name),
-        None => ("tests/suite.rs".to_owned(), file),
+/// Returns the file that names a file of tests: `tests/suite/a/b.rs` is named in
+/// `tests/suite/a/mod.rs`, and what is in no folder in `tests/suite.rs`.
+fn namer(path: &str) -> (String, &str) {
+    let path = path.strip_suffix("/mod.rs").unwrap_or(path);
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    match folder {
+        "tests/suite" => ("tests/suite.rs".to_owned(), name),
+        folder => (format!("{folder}/mod.rs"), name),
     }
 }
 
-/// Returns the files of tests that no `mod` names; `read` returns what a file holds.
-fn forgotten(files: &[String], read: impl Fn(&str) -> String) -> Vec<&String> {
-    let is_named = |file: &&String| {
-        let (list, name) = place_in_the_tree(file);
-        let line = format!("mod {name};");
-        read(&list)
-            .lines()
-            .any(|it| it.trim().trim_start_matches("pub(crate) ") == line)
-    };
-    files.iter().filter(|file| !is_named(file)).collect()
+fn names(list: &str, name: &str) -> bool {
+    let ends =
+        |line: &str| line == format!("mod {name};") || line.ends_with(&format!(" mod {name};"));
+    let mut lines = list.lines().map(|line| without_comment(line).trim());
+    lines.any(ends)
 }
 
 #[test]
 fn no_test_file_is_forgotten() {
-    let files: Vec<_> = sources("tests/suite")
-        .iter()
-        .filter_map(|source| {
-            let name = source.path.strip_prefix("tests/suite/")?;
-            Some(name.strip_suffix(".rs")?.to_owned())
-        })
-        .collect();
-    let read = |list: &str| fs::read_to_string(root().join(list)).unwrap();
-    assert_eq!(forgotten(&files, read), [""; 0]);
-    assert_eq!(forgotten(&["new".to_owned()], read), ["new"]);
-    assert_eq!(forgotten(&["local/new".to_owned()], read), ["local/new"]);
-    let commented = |_: &str| "// mod new;\n".to_owned();
-    assert_eq!(forgotten(&["new".to_owned()], commented), ["new"]);
+    for source in sources("tests/suite") {
+        let (namer, name) = namer(&source.path);
+        let list = fs::read_to_string(root().join(&namer)).unwrap();
+        assert!(names(&list, name), "{namer} does not name {name}");
+    }
+    assert!(names("mod suite {\n    mod a;\n}\n", "a"));
+    assert!(names("pub(crate) mod a;\n", "a"));
+    assert!(!names("// mod a;\nmod ab;\n", "a"));
+    assert_eq!(
+        namer("tests/suite/a.rs"),
+        ("tests/suite.rs".to_owned(), "a")
+    );
+    assert_eq!(
+        namer("tests/suite/a/mod.rs"),
+        ("tests/suite.rs".to_owned(), "a")
+    );
+    assert_eq!(
+        namer("tests/suite/a/b.rs"),
+        ("tests/suite/a/mod.rs".to_owned(), "b")
+    );
 }
 
 fn names_its_schema(manifest: &str) -> bool {
