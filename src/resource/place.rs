@@ -24,7 +24,7 @@ pub struct Listens {
 /// The folder on a node that holds everything of one topology.
 ///
 /// ```text
-/// ~/.local/state/replica/<topology>/bin/replica-<digest>
+/// ~/.local/state/replica/<topology>/bin/replica-<build>
 ///                                   log/<kind>.<name>.<generation>.log
 ///                                   run/proxy.sock
 /// ```
