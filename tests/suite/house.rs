@@ -33,7 +33,6 @@ const EFFECTS: [&str; 7] = [
 const READERS: [&str; 2] = [
     "src/resource/program/binaries.rs",
     "src/resource/program/build_id.rs",
-    "src/resource/program/build_id.rs",
 ];
 
 const PRINTS: [&str; 8] = [

@@ -98,7 +98,7 @@ impl Model {
         let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
         let group = node.groups.get_mut(&pid).unwrap();
         group.mark = Some("v1:neighbour:instance/i0:1:0f".to_owned());
-        group.spec = "{}".to_owned();
+        "{}".clone_into(&mut group.spec);
         pid
     }
 

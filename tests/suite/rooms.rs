@@ -331,6 +331,6 @@ fn a_wrong_expectation_is_noticed() {
     let told = |change: &Change| change.address.kind == "program";
     assert_eq!(expectation(&case.plan(), told), expected);
     let spoilt = expected.replace("program", "something");
-    assert!(difference(&spoilt, expected).contains("-"));
+    assert!(difference(&spoilt, expected).contains('-'));
     assert_ne!(expectation(&case.plan(), told), spoilt);
 }
