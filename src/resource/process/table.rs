@@ -211,6 +211,19 @@ fn shorten(text: &str, most: usize) -> String {
     }
 }
 
+/// Says whether a process is a vLLM server or a part of one, and not an editor or a `tail` with the
+/// word in its command line.
+fn is_vllm(process: &Process) -> bool {
+    let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut words = process.command.split(' ').filter(|word| !word.is_empty());
+    let program = words.next().map(base).unwrap_or_default();
+    let script = words.next().map(base).unwrap_or_default();
+    let is_python = program.starts_with("python");
+    process.name.starts_with("VLLM::")
+        || (program == "vllm" && script == "serve")
+        || (is_python && (script == "vllm" || process.command.contains(" -m vllm.")))
+}
+
 /// Gathers the lines of an answer.
 #[derive(Default)]
 struct Reader {
@@ -344,6 +357,7 @@ impl Reader {
                 process.command = command;
             }
         }
+        self.table.strangers.retain(is_vllm);
         self.table.strangers.sort_by_key(|process| process.pid);
         for (id, mut processes) in self.members {
             processes.sort_by_key(|process| process.pid);
@@ -427,6 +441,36 @@ process x y
         insta::assert_snapshot!(table.holder_of(22, &own).unwrap(),
             @"a process of another user (uid 0), which cannot be seen from here");
         assert_eq!(table.holder_of(80, &own), None);
+    }
+
+    #[test]
+    fn a_word_in_a_command_line_makes_no_vllm() {
+        let is = |name: &str, command: &str| {
+            is_vllm(&Process {
+                name: name.to_owned(),
+                command: command.to_owned(),
+                ..Process::default()
+            })
+        };
+        assert!(is(
+            "vllm",
+            "/venv/bin/python /venv/bin/vllm serve llama --port 8100"
+        ));
+        assert!(is(
+            "python3",
+            "python3 -m vllm.entrypoints.openai.api_server"
+        ));
+        assert!(is("VLLM::EngineCor", "VLLM::EngineCore"));
+        assert!(is("vllm", "vllm serve x"));
+        for (name, command) in [
+            ("vim", "vim vllm_notes.md"),
+            ("tail", "tail -f /tmp/vllm_node1.log"),
+            ("grep", "grep -v VLLM::EngineCore"),
+            ("bash", "bash -c pgrep -f \"vllm\" | head -5"),
+            ("python3", "python3 train.py --out vllm"),
+        ] {
+            assert!(!is(name, command), "{command}");
+        }
     }
 
     #[test]
