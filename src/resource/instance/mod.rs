@@ -142,6 +142,10 @@ impl Instance {
             "spec": self.spec(seen),
             "mark": self.planned_mark(seen).to_string(),
         });
+        if let Some(model) = &self.model {
+            // What the manifest calls it says nothing to whoever compares.
+            found["repo"] = model.repo.clone().into();
+        }
         let Some(answers) = seen.of(&self.seat.node) else {
             return found;
         };
