@@ -53,16 +53,22 @@ async fn take_one(node: &Node, topology: &str) -> Result<Held, Error> {
     let command = Command::script(include_str!("lock.sh"))
         .with("topology", topology)
         .with("holder", &holder());
+    let unlockable = |why: String| {
+        Error::refused(
+            format!("{} cannot be locked: {why}", node.name()),
+            "nothing was changed; a node needs flock, and a login shell that can `exec sh`",
+        )
+    };
     let mut held = match node.hold(&command).await {
         Ok(held) => held,
-        Err(error) => return Err(refused(error.to_string())),
+        Err(error) => return Err(unlockable(error.to_string())),
     };
     match held.next_line().await.as_deref() {
         Some("held") => Ok(held),
         Some(line) => Err(refused(line.to_owned())),
-        None => Err(refused(
+        None => Err(unlockable(
             held.complaint()
-                .unwrap_or("the lock did not answer")
+                .unwrap_or("its shell did not answer")
                 .to_owned(),
         )),
     }

@@ -1,4 +1,8 @@
 # Holds the lock of a topology for as long as the standard input stays open.
+command -v flock >/dev/null || {
+  echo 'there is no flock on this node (it is part of util-linux)' >&2
+  exit 1
+}
 folder="$HOME/.local/state/replica"
 mkdir -p "$folder" || exit 1
 lock="$folder/$topology.lock"

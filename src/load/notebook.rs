@@ -76,7 +76,7 @@ impl Notebook {
         let local = result.run.started.to_zoned(jiff::tz::TimeZone::system());
         Self {
             timestamp: Some(local.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()),
-            model: Some(job.model.clone()),
+            model: Some(weights(job)),
             config: config(job),
             single_request: all.into_iter().flatten().find_map(single),
             batch_processing: all.into_iter().flatten().find_map(batch),
@@ -122,6 +122,14 @@ fn config(job: &Job) -> Map<String, Value> {
         "kv_transfer": transfer,
     });
     config.as_object().cloned().unwrap_or_default()
+}
+
+/// Returns the model as others call it: its repository, where it has one.
+fn weights(job: &Job) -> String {
+    let repo = job.provenance.pointer("/instances/0/repo");
+    repo.and_then(Value::as_str)
+        .unwrap_or(&job.model)
+        .to_owned()
 }
 
 /// Finds vLLM's share of the memory in what is known of the conditions, as a setting or in an argv.

@@ -60,6 +60,14 @@ pub struct Ready {
     pub read_log: fn(&str) -> Option<LogSign>,
 }
 
+impl Ready {
+    /// Returns the file whose presence says that this start was seen to serve, once: beside its log.
+    pub fn record(&self) -> String {
+        let stem = self.log.strip_suffix(".log").unwrap_or(&self.log);
+        format!("{stem}.ready")
+    }
+}
+
 /// What a line of a log tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogSign {

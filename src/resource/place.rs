@@ -112,13 +112,21 @@ impl Place {
         logged
     }
 
-    /// Returns the logs of a thing, by their path in the folder.
+    /// Returns the logs of a thing, and what was noted beside them, by their path in the folder.
     pub fn logs_of(&self, address: &Address) -> impl Iterator<Item = &str> {
+        let local = address.local();
+        self.files.keys().map(String::as_str).filter(move |name| {
+            let read = read_log_name(name).or_else(|| read_name(name, ".ready"));
+            read.is_some_and(|(thing, _)| thing == local)
+        })
+    }
+
+    /// Returns whether one start of a thing was ever seen to serve.
+    pub fn has_served(&self, address: &Address, generation: u64) -> bool {
         let local = address.local();
         self.files
             .keys()
-            .map(String::as_str)
-            .filter(move |name| read_log_name(name).is_some_and(|(thing, _)| thing == local))
+            .any(|name| read_name(name, ".ready") == Some((&local, generation)))
     }
 
     /// Returns the newest generation of a thing that has left a log here; 0 where none has.
@@ -129,7 +137,12 @@ impl Place {
 
 /// Reads `log/<thing>.<generation>.log`.
 fn read_log_name(name: &str) -> Option<(&str, u64)> {
-    let name = name.strip_prefix("log/")?.strip_suffix(".log")?;
+    read_name(name, ".log")
+}
+
+/// Reads `log/<thing>.<generation><suffix>`.
+fn read_name<'a>(name: &'a str, suffix: &str) -> Option<(&'a str, u64)> {
+    let name = name.strip_prefix("log/")?.strip_suffix(suffix)?;
     let (thing, generation) = name.rsplit_once('.')?;
     Some((thing, generation.parse().ok()?))
 }
@@ -142,7 +155,7 @@ mod tests {
     fn the_newest_log_tells_the_last_generation() {
         let folder = Folder::of("t");
         let answer = "system Linux aarch64\nhome /home/nvidia\nfile 10 log/instance.a.2.log\n\
-                      file 10 log/instance.a.11.log\nfile 5 log/instance.a.b.1.log\nfile 7 bin/replica-0f\n";
+                      file 10 log/instance.a.11.log\nfile 5 log/instance.a.b.1.log\nfile 0 log/instance.a.2.ready\nfile 7 bin/replica-0f\n";
         let answers = [(folder.id(), answer.to_owned())].into_iter().collect();
         let place = Place::read(&folder, &answers);
         let node = "n".parse().unwrap();
@@ -151,5 +164,8 @@ mod tests {
         assert_eq!(generation("a.b"), 1);
         assert_eq!(generation("c"), 0);
         assert_eq!(place.files["bin/replica-0f"], 7);
+        let a = Address::on(&node, "instance", Some("a"));
+        assert!(place.has_served(&a, 2) && !place.has_served(&a, 11));
+        assert_eq!(place.logs_of(&a).count(), 3);
     }
 }

@@ -279,6 +279,7 @@ impl ModelNode {
                 let mark = Some(ready.mark.clone());
                 let runs = self.groups.values_mut().find(|group| group.mark == mark);
                 runs.expect("awaited what was not started").listens = true;
+                self.files.insert(inside(&ready.record()), 0);
             }
             Effect::Tell { request, .. } => self.tell(request),
             Effect::Measure(_) => {}

@@ -67,6 +67,9 @@ struct Runs {
     /// The port that it listens on.
     #[serde(default)]
     listens: Option<u16>,
+    /// Says that it was never seen to serve, though it listens.
+    #[serde(default)]
+    unserved: bool,
     /// Says that it looks like vLLM and is not ours.
     #[serde(default)]
     stranger: bool,
@@ -212,6 +215,12 @@ impl Told {
         for (name, size) in &self.files {
             let _ = writeln!(text, "file {size} {name}");
         }
+        for mark in self.processes.iter().filter_map(Runs::serves) {
+            if let Some(name) = &mark.name {
+                let (kind, generation) = (&mark.kind, mark.generation);
+                let _ = writeln!(text, "file 0 log/{kind}.{name}.{generation}.ready");
+            }
+        }
         text
     }
 
@@ -272,6 +281,12 @@ impl Told {
 impl Runs {
     fn marked(&self) -> Option<u32> {
         self.mark.as_ref().map(|_| self.session.unwrap_or(self.pid))
+    }
+
+    /// Returns the mark of a server that was seen to serve.
+    fn serves(&self) -> Option<Mark> {
+        self.listens.filter(|_| !self.unserved)?;
+        self.mark.as_ref()?.parse().ok()
     }
 }
 

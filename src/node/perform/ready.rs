@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::node::{Check, HttpRequest, Line, Node, Ready};
+use crate::node::{Check, Command, HttpRequest, Line, Node, Ready, quote_path};
 use crate::plan::Failure;
 
 use super::Progress;
@@ -31,6 +31,20 @@ pub struct ReadyIn {
 /// At once when the process dies, with the cause that its log names; when anybody else listens on
 /// its port; and when its log has stood still for longer than the patience.
 pub async fn ready(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<ReadyIn, Failure> {
+    let believed = believe(node, ready, progress).await?;
+    // Who looks later sees that it listens, and could not tell that it never yielded a token.
+    let record = format!(": >{}", quote_path(&ready.record()));
+    let recorded = node.run(&Command::script(record)).await?;
+    if recorded.status.success() {
+        return Ok(believed);
+    }
+    Err(Failure::new(format!(
+        "it serves, which could not be noted on the node: {}",
+        recorded.complaint()
+    )))
+}
+
+async fn believe(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<ReadyIn, Failure> {
     let began = Instant::now();
     let requests = requests(ready)?;
     let trouble = Mutex::new(format!("nothing listens on port {}", ready.port));

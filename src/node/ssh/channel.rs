@@ -81,7 +81,7 @@ impl Refusal {
 /// Starts a shell that reads its script from its standard input.
 pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, Refusal> {
     let permit = link.session_permit().await;
-    let channel = session(link).await?;
+    let channel = session_in_turn(link).await?;
     // `exec`: the login shell is gone before the script starts, and its process id is ours.
     channel.exec(true, "exec sh -s").await?;
     let (read, write) = channel.split();
@@ -91,6 +91,7 @@ pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, Refusal> {
     let (gone, channel_gone) = oneshot::channel();
     tokio::spawn(feed(write, to_node, channel_gone));
     let link = Arc::clone(link);
+    link.open.send_modify(|open| *open += 1);
     tokio::spawn(async move {
         let end = drain(read, out).await;
         drop(gone);
@@ -101,8 +102,26 @@ pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, Refusal> {
     Ok(Pipes { input, pieces, end })
 }
 
-fn release(permit: OwnedSemaphorePermit, _link: &Link) {
+fn release(permit: OwnedSemaphorePermit, link: &Link) {
+    link.open.send_modify(|open| *open -= 1);
     drop(permit);
+}
+
+/// Opens a session; where the server allows fewer than we would have, when one of ours has ended.
+async fn session_in_turn(link: &Link) -> Result<Channel<Msg>, Refusal> {
+    let mut open = link.open.subscribe();
+    loop {
+        open.mark_unchanged();
+        let refused = match session(link).await {
+            Err(refused @ Refusal::Refused(_)) => refused,
+            other => return other,
+        };
+        // One session may be held for the whole run: only of a second is it sure that it ends.
+        let moves = open.has_changed().unwrap_or(false) || *open.borrow() > 1;
+        if !moves || open.changed().await.is_err() {
+            return Err(refused);
+        }
+    }
 }
 
 async fn session(link: &Link) -> Result<Channel<Msg>, Refusal> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use russh::client::{self, Handle};
 use tokio::net::TcpStream;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::node::unreachable::Obstacle;
@@ -68,6 +68,8 @@ type Bastion = Arc<OnceCell<Result<Arc<Link>, Obstacle>>>;
 pub(super) struct Link {
     pub(super) handle: Handle<Guard>,
     sessions: Arc<Semaphore>,
+    /// How many sessions are open.
+    pub(super) open: watch::Sender<usize>,
 }
 
 impl fmt::Debug for Link {
@@ -207,6 +209,7 @@ async fn establish(
     Ok(Arc::new(Link {
         handle,
         sessions: Arc::new(Semaphore::new(SESSIONS)),
+        open: watch::Sender::new(0),
     }))
 }
 

@@ -142,6 +142,10 @@ impl Instance {
             "spec": self.spec(seen),
             "mark": self.planned_mark(seen).to_string(),
         });
+        if let Some(model) = &self.model {
+            // What the manifest calls it says nothing to whoever compares.
+            found["repo"] = model.repo.clone().into();
+        }
         let Some(answers) = seen.of(&self.seat.node) else {
             return found;
         };
@@ -166,7 +170,7 @@ impl Instance {
         match leaders.as_slice() {
             [] if sessions.is_empty() => self.create(place),
             [] => self.replace_orphans(&sessions),
-            [one] => self.compare_one(seen, table, one),
+            [one] => self.compare_one(seen, table, place, one),
             several => {
                 let text = format!("{} servers run as this one", several.len());
                 self.replace(vec![Reason::new("duplicate", text)])
@@ -174,7 +178,13 @@ impl Instance {
         }
     }
 
-    fn compare_one(&self, seen: &Observation, table: &ProcessTable, session: &Session) -> Change {
+    fn compare_one(
+        &self,
+        seen: &Observation,
+        table: &ProcessTable,
+        place: &Place,
+        session: &Session,
+    ) -> Change {
         let mut fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
         // A secret that is not at hand cannot be compared: its server runs on.
         fields.retain(|field| !self.is_unknown_secret(&field.path));
@@ -195,10 +205,15 @@ impl Instance {
                     .iter()
                     .any(|owner| owner.session == session.id)
             });
-        if listens {
+        if listens && place.has_served(&self.seat.address, session.mark.generation) {
             return Change::keep(&self.seat.address, summary);
         }
-        let reason = Reason::new("not_ready", "it runs but does not listen yet");
+        let text = if listens {
+            "it listens but was never seen to serve"
+        } else {
+            "it runs but does not listen yet"
+        };
+        let reason = Reason::new("not_ready", text);
         Change::new(&self.seat.address, Action::Update, vec![reason]).described(summary)
     }
 

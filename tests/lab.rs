@@ -1,0 +1,22 @@
+//! Scenarios on real OpenSSH servers, each host with its own processes, network, disk and clock.
+//!
+//! `cargo test --test lab` runs them; `-- --list` is the list of what is promised. Each scenario has
+//! a lab of its own (see `lab/README.md`) in namespaces of its own, so that they run side by side
+//! and nothing outlives them. Where a lab cannot come up, a scenario says `SKIPPED` and why.
+
+#[path = "lab"]
+mod scenarios {
+    mod hosts;
+    mod laptop;
+    mod stage;
+    mod traffic;
+
+    mod away;
+    mod changing;
+    mod failing;
+    mod interrupted;
+    mod replicated;
+    mod secrets;
+    mod ssh;
+    mod strangers;
+}

@@ -1,0 +1,123 @@
+//! Servers that do not come up: the cause is told, and nothing else suffers.
+
+use super::laptop::{DEMO, Laptop, change, reasons};
+use super::stage::scenario;
+use super::traffic::stream;
+
+/// Loading dies as vLLM does when others hold the memory.
+#[test]
+fn a_server_that_dies_loading_is_told_with_its_cause_and_the_rest_serves() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(
+            lab,
+            &DEMO.replace(
+                "port: 8200, ",
+                "port: 8200, args: {sim_fail_loading: oom}, ",
+            ),
+        );
+        let done = laptop.replica("apply -y").exits(6);
+        done.shows("spark-02/instance.b: failed")
+            .shows("is less than desired GPU memory utilization")
+            .shows("EngineCore failed to start")
+            .shows("lower args.gpu_memory_utilization");
+        lab.leader("spark-01", "instance/a");
+        assert_eq!(lab.leaders("spark-02", "instance/b"), []);
+        assert_eq!(stream("10.77.0.10:8192").unwrap(), "a");
+        // Nothing new comes of trying again: it fails again, and what serves goes on.
+        laptop.replica("apply -y").exits(1);
+
+        laptop.declares(DEMO);
+        laptop.applies();
+        let served: Vec<_> = (0..4).map(|_| stream("10.77.0.10:8192").unwrap()).collect();
+        assert!(served.contains(&"b".to_owned()), "{served:?}");
+        laptop.is_converged();
+    });
+}
+
+/// A server that is healthy, has its name, and produces no token is not ready.
+#[test]
+fn a_server_that_yields_no_token_is_not_ready() {
+    scenario("3", |lab| {
+        let wedged = "port: 8200, ready_timeout: 4, args: {sim_wedge_after: 0}, ";
+        let laptop = Laptop::with(lab, &DEMO.replace("port: 8200, ", wedged));
+        laptop.replica("apply -y").exits(6).shows("one token");
+        laptop.replica("apply -y").exits(1).shows("one token");
+        assert_eq!(
+            lab.listeners("spark-02", 8200),
+            1,
+            "it listens all the same"
+        );
+        let status = laptop.replica("status --json --exit-code").exits(2).json();
+        assert_eq!(status["instances"]["a"]["ready"], true);
+        assert_eq!(status["instances"]["b"]["ready"], false);
+        laptop.declares(DEMO);
+        laptop.applies();
+        laptop.is_converged();
+    });
+}
+
+const REAL: &str = "\
+topology: demo
+nodes: {spark-01: {ssh: spark-01, addresses: {lan: 10.77.0.11}}}
+engines:
+  cu130: {venv: ~/src/github.com/elizabetht/spark/.venv, vllm: 0.13.0+cu130, packages: {torch: 2.9.1}}
+models:
+  llama: {repo: meta-llama/Llama-3.1-8B-Instruct, revision: 0e9e39f249a16976918f6564b8830bc894c89659}
+instances:
+  a: {node: spark-01, port: 8100, engine: cu130, model: llama}
+";
+
+/// An engine or a model that is not there blocks what needs it, and says what is missing.
+#[test]
+fn a_missing_engine_or_model_is_a_blocked_change_that_says_so() {
+    scenario("1", |lab| {
+        let laptop = Laptop::with(lab, REAL);
+        assert_eq!(
+            change(&laptop.plan(), "spark-01/engine.cu130")["action"],
+            "keep"
+        );
+        let blocked = |manifest: &str, address: &str, words: &str| {
+            laptop.declares(manifest);
+            let plan = laptop.plan();
+            assert_eq!(change(&plan, address)["action"], "blocked", "{plan:#}");
+            let said = reasons(change(&plan, address));
+            assert!(said.contains(words), "{said}");
+            assert_eq!(change(&plan, "spark-01/instance.a")["action"], "blocked");
+            laptop.replica("apply -y").exits(1).shows(words);
+        };
+        let engine = "spark-01/engine.cu130";
+        blocked(
+            &REAL.replace("0.13.0+cu130", "0.13.0+cu129"),
+            engine,
+            "vllm is 0.13.0+cu130, declared is 0.13.0+cu129",
+        );
+        blocked(
+            &REAL.replace("torch: 2.9.1", "torch: 2.8.0"),
+            engine,
+            "torch is 2.9.1",
+        );
+        blocked(
+            &REAL.replace("torch: 2.9.1", "flashinfer-python: 0.5.2"),
+            engine,
+            "flashinfer-python 0.5.2 is not installed",
+        );
+        blocked(
+            &REAL.replace("spark/.venv", "spark/venv"),
+            engine,
+            "no virtual environment",
+        );
+        let model = "spark-01/model.llama";
+        blocked(
+            &REAL.replace("Llama-3.1-8B-Instruct", "Llama-3.1-70B-Instruct"),
+            model,
+            "hf download meta-llama/Llama-3.1-70B-Instruct",
+        );
+        blocked(&REAL.replace("0e9e39f2", "11111111"), model, "11111111");
+        lab.exec(
+            "spark-01",
+            "cd /home/nvidia/.cache/huggingface/hub/*/snapshots/* && rm model-00003*",
+        );
+        blocked(REAL, model, "model-00003-of-00004.safetensors");
+        assert_eq!(lab.marked("spark-01", "v1:"), []);
+    });
+}

@@ -1,0 +1,188 @@
+//! The hosts: what `tests/lab/lab` does to them, and what is really there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A lab that is up. It is taken down when dropped.
+pub(super) struct Lab {
+    folder: TempDir,
+}
+
+/// One process of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// The session that it is in.
+    pub(super) session: u32,
+    /// When it started, in ticks since the boot.
+    pub(super) start: u64,
+    pub(super) name: String,
+    /// Its `REPLICA_MARK`, where it carries one.
+    pub(super) mark: Option<String>,
+}
+
+/// Prints a line a process: pid, session, start, name, mark.
+const LOOK: &str = r#"
+for stat in /proc/[0-9]*/stat; do
+    line=$(cat "$stat" 2>/dev/null) || continue
+    pid=${line%% *}; name=${line#*(}; name=${name%)*}
+    set -- ${line##*) }
+    [ "$1" != Z ] || continue
+    mark=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^REPLICA_MARK=//p')
+    printf '%s\t%s\t%s\t%s\t%s\n' "$pid" "$4" "${20}" "$name" "$mark"
+done
+"#;
+
+impl Lab {
+    /// Brings up a lab: `3 --seed`.
+    pub(super) fn up(words: &str) -> Result<Self, String> {
+        let lab = Self {
+            folder: tempfile::tempdir().map_err(|error| error.to_string())?,
+        };
+        let up = lab.call(&[&["up"], words.split(' ').collect::<Vec<_>>().as_slice()].concat());
+        if up.status.success() {
+            return Ok(lab);
+        }
+        Err(String::from_utf8_lossy(&up.stderr).trim().to_owned())
+    }
+
+    /// Returns a folder for files that go with the lab.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("lab")
+    }
+
+    /// Returns a file of the lab: `ssh_config`, `known_hosts`, `id_lab`.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.state().join(name)
+    }
+
+    fn call(&self, words: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab");
+        Command::new(script)
+            .args(words)
+            .env("LAB_STATE", self.state())
+            .output()
+            .expect("the lab is a script of this repository")
+    }
+
+    /// Runs a command of the lab: `lab.does("cut spark-01 --mode drop")`.
+    pub(super) fn does(&self, words: &str) {
+        self.does_with(&words.split(' ').collect::<Vec<_>>());
+    }
+
+    /// Runs a command of the lab, given word by word.
+    pub(super) fn does_with(&self, words: &[&str]) {
+        let done = self.call(words);
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "lab {words:?}: {said}");
+    }
+
+    /// Puts a file of this machine on a host.
+    pub(super) fn install(&self, host: &str, file: &Path, path: &str) {
+        let file = file.to_str().expect("the path is text");
+        self.does_with(&["install", host, file, path]);
+    }
+
+    /// Runs a shell script on a host as root; what it printed.
+    pub(super) fn exec(&self, host: &str, script: &str) -> String {
+        let done = self.call(&["exec", host, "sh", "-c", script]);
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{host}: {script}: {said}");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    /// Starts something on a host as `nvidia` that goes on by itself, and returns its pid.
+    pub(super) fn starts(&self, host: &str, command: &str) -> u32 {
+        let script = format!(
+            "exec setpriv --reuid=nvidia --regid=nvidia --clear-groups env HOME=/home/nvidia \
+             setsid sh -c 'echo $$; exec {command} >/dev/null 2>&1 </dev/null' &"
+        );
+        let pid = self.exec(host, &format!("cd /home/nvidia && {script}"));
+        pid.parse().expect("it printed its pid")
+    }
+
+    /// Returns all processes of a host.
+    pub(super) fn processes(&self, host: &str) -> Vec<Process> {
+        let look = self.exec(host, LOOK);
+        look.lines().filter_map(process).collect()
+    }
+
+    /// Returns the processes of a host whose marks begin so: `v1:demo:instance/a:`.
+    pub(super) fn marked(&self, host: &str, prefix: &str) -> Vec<Process> {
+        let mut all = self.processes(host);
+        all.retain(|it| {
+            it.mark
+                .as_deref()
+                .is_some_and(|mark| mark.starts_with(prefix))
+        });
+        all
+    }
+
+    /// Returns the one process that leads a thing of the topology `demo`: `instance/a`, `proxy`.
+    pub(super) fn leader(&self, host: &str, thing: &str) -> Process {
+        let leaders = self.leaders(host, thing);
+        let [one] = leaders.as_slice() else {
+            panic!("{host}: {thing} has not one process but {leaders:?}");
+        };
+        one.clone()
+    }
+
+    /// Returns every process that leads such a thing.
+    pub(super) fn leaders(&self, host: &str, thing: &str) -> Vec<Process> {
+        let mut found = self.marked(host, &format!("v1:demo:{thing}:"));
+        found.retain(|it| it.pid == it.session);
+        found
+    }
+
+    /// Says whether a process is still the one that it was.
+    pub(super) fn lives(&self, host: &str, process: &Process) -> bool {
+        self.processes(host)
+            .iter()
+            .any(|it| (it.pid, it.start) == (process.pid, process.start))
+    }
+
+    /// Returns how many sockets of a host listen on a port.
+    pub(super) fn listeners(&self, host: &str, port: u16) -> usize {
+        let script = format!(
+            "cat /proc/net/tcp /proc/net/tcp6 | grep -c ':{port:04X} [0-9A-F:]* 0A ' || true"
+        );
+        self.exec(host, &script).parse().expect("grep counts")
+    }
+
+    /// Returns the files of ours on a host.
+    pub(super) fn files(&self, host: &str) -> Vec<String> {
+        let script = "cd /home/nvidia; find .local -mindepth 1 2>/dev/null || true";
+        self.exec(host, script)
+            .lines()
+            .filter(|line| line.contains("/replica"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // What it does not come to ends with the namespaces.
+        self.call(&["down"]);
+    }
+}
+
+fn process(line: &str) -> Option<Process> {
+    let mut words = line.split('\t');
+    Some(Process {
+        pid: words.next()?.parse().ok()?,
+        session: words.next()?.parse().ok()?,
+        start: words.next()?.parse().ok()?,
+        name: words.next()?.to_owned(),
+        mark: words
+            .next()
+            .filter(|mark| !mark.is_empty())
+            .map(str::to_owned),
+    })
+}
