@@ -1,6 +1,8 @@
 //! What a kind of thing must answer for the corridor to converge it.
 
-use std::collections::BTreeMap;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::name::NodeName;
 use crate::plan::{Address, Change, Effect};
@@ -27,26 +29,57 @@ impl Question {
 }
 
 /// What a node answered, by the question's id.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answers(BTreeMap<String, String>);
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    texts: BTreeMap<String, String>,
+    readings: Readings,
+}
+
+/// What was made of the answers so far, by its type.
+type Readings = Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>;
 
 impl Answers {
     /// Returns the answer to a question: empty where it was not asked.
     pub fn to(&self, id: &str) -> &str {
-        self.0.get(id).map_or("", String::as_str)
+        self.texts.get(id).map_or("", String::as_str)
+    }
+
+    /// Returns what `read` makes of these answers, and makes it once for each type: every thing of
+    /// a node reads the same table, some of them many times.
+    pub fn once<T: Any + Send + Sync>(&self, read: impl FnOnce(&Self) -> T) -> Arc<T> {
+        let readings = || self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = readings().get(&TypeId::of::<T>()).cloned();
+        if let Some(Ok(reading)) = known.map(Arc::downcast) {
+            return reading;
+        }
+        let reading = Arc::new(read(self));
+        readings().insert(TypeId::of::<T>(), Arc::clone(&reading) as _);
+        reading
     }
 
     /// Records an answer.
     pub fn insert(&mut self, id: impl Into<String>, answer: impl Into<String>) {
-        self.0.insert(id.into(), answer.into());
+        self.texts.insert(id.into(), answer.into());
+        self.readings = Readings::default();
     }
 }
 
 impl FromIterator<(String, String)> for Answers {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(answers: I) -> Self {
-        Self(answers.into_iter().collect())
+        Self {
+            texts: answers.into_iter().collect(),
+            readings: Readings::default(),
+        }
     }
 }
+
+impl PartialEq for Answers {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts == other.texts
+    }
+}
+
+impl Eq for Answers {}
 
 /// Everything that was seen, at one moment, of every node.
 #[derive(Debug, Clone, Default)]
@@ -125,5 +158,33 @@ pub trait Resource: Send + Sync {
     /// is the canary: when it fails, the others stay as they are.
     fn rolls_with(&self) -> Option<String> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_once_until_there_are_more() {
+        let mut answers = Answers::default();
+        answers.insert("a", "one two");
+        let count = |answers: &Answers| {
+            answers.once(|answers| {
+                answers
+                    .to("a")
+                    .split(' ')
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+        };
+        let first = count(&answers);
+        assert_eq!(*first, ["one", "two"]);
+        assert!(Arc::ptr_eq(&first, &count(&answers.clone())));
+        let before = answers.clone();
+        answers.insert("a", "one");
+        assert_eq!(*count(&answers), ["one"]);
+        assert_eq!(*count(&before), ["one", "two"], "a copy stays as it was");
+        assert_ne!(answers, before);
     }
 }

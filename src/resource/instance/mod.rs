@@ -154,7 +154,7 @@ impl Instance {
             found["start_time"] = leader.start.into();
             found["command"] = leader.command.into();
         }
-        found["boot_id"] = ProcessTable::read(answers).boot_id.into();
+        found["boot_id"] = ProcessTable::read(answers).boot_id.clone().into();
         found["system"] = Place::read(&self.seat.folder, answers).system.into();
         found
     }

@@ -1,6 +1,7 @@
 //! What runs on a node: ours by session, everybody's listeners, and strangers that look like vLLM.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -97,7 +98,11 @@ pub struct Owner {
 
 impl ProcessTable {
     /// Reads the answer. What cannot be read is left out: a half-written line is nobody's.
-    pub fn read(answers: &Answers) -> Self {
+    pub fn read(answers: &Answers) -> Arc<Self> {
+        answers.once(Self::read_anew)
+    }
+
+    fn read_anew(answers: &Answers) -> Self {
         let mut reader = Reader::default();
         for line in answers.to(ID).lines() {
             reader.line(line);
@@ -404,7 +409,7 @@ garbage
 process x y
 ";
 
-    fn table() -> ProcessTable {
+    fn table() -> Arc<ProcessTable> {
         ProcessTable::read(&[(ID.to_owned(), ANSWER.to_owned())].into_iter().collect())
     }
 

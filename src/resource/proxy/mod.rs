@@ -334,8 +334,8 @@ impl Proxy {
                 seen,
             ));
         }
+        let waiting = self.waiting_backends(seen, &status);
         for instance in &self.backends {
-            let waiting = self.waiting_backends(seen, &status);
             if waiting.iter().any(|name| name == instance.name().as_str()) {
                 let admit = Request::Admit(self.backend(instance, seen));
                 effects.push(self.tell(admit, Some(ADMISSION), seen));
@@ -374,10 +374,16 @@ impl Resource for Proxy {
     /// the old server stayed, because the new one is blocked or never comes to run, it would serve
     /// from neither.
     fn relies_on(&self, seen: &Observation) -> Vec<Address> {
+        let Some(config) = self.status(seen).and_then(|status| status.config) else {
+            return Vec::new();
+        };
+        let is_served = |instance: &Instance| {
+            let name = instance.name().as_str();
+            config.backends.iter().any(|backend| backend.name == name)
+        };
         let is_renamed = |instance: &&Arc<Instance>| {
             let running = instance.running_mark(seen);
-            self.served_instance(instance.address(), seen).is_some()
-                && running.is_some_and(|mark| mark != instance.planned_mark(seen))
+            is_served(instance) && running.is_some_and(|mark| mark != instance.planned_mark(seen))
         };
         let renamed = self.backends.iter().filter(is_renamed);
         renamed.map(|instance| instance.address().clone()).collect()
