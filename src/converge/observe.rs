@@ -57,8 +57,21 @@ async fn ask(
         .run(&Command::script(script))
         .await
         .map_err(|error| error.to_string())?;
-    read(questions.keys(), &output.text())
-        .ok_or_else(|| format!("its answer was cut short: {}", output.complaint()))
+    read(questions.keys(), &output.text()).map_err(|why| match why {
+        Unreadable::Cut => format!("its answer was cut short: {}", output.complaint()),
+        Unreadable::Unanswered(id) => format!(
+            "it cannot say `{id}`: it needs a POSIX shell with grep, awk, sed, find and stat"
+        ),
+    })
+}
+
+/// Why an answer tells nothing: what is not known is never taken for absent.
+#[derive(Debug, PartialEq, Eq)]
+enum Unreadable {
+    /// It has no end.
+    Cut,
+    /// This question ended with an error.
+    Unanswered(String),
 }
 
 /// Puts all questions into one script. Each is asked in a shell of its own; the answers are
@@ -68,26 +81,40 @@ fn script<'a>(questions: impl Iterator<Item = &'a String>) -> String {
     for (i, question) in questions.enumerate() {
         let _ = write!(
             script,
-            "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\nprintf '\\n</answer {i}>\\n'\n"
+            "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\nprintf '\\n</answer {i} %s>\\n' $?\n"
         );
     }
     script.push_str(")\nprintf '%s\\n' \"$answers\"\n");
     script
 }
 
-/// Takes the answers apart again; nothing where one of them has no end.
-fn read<'a>(questions: impl Iterator<Item = &'a String>, text: &str) -> Option<Answers> {
+/// Takes the answers apart again.
+fn read<'a>(
+    questions: impl Iterator<Item = &'a String>,
+    text: &str,
+) -> Result<Answers, Unreadable> {
     let mut rest = text;
     questions
         .enumerate()
         .map(|(i, id)| {
-            let (_, after) = rest.split_once(&format!("<answer {i}>\n"))?;
-            // Only on a line of its own: a command line that somebody runs may contain it.
-            let (answer, after) = after.split_once(&format!("\n</answer {i}>\n"))?;
+            let (answer, status, after) = take(i, rest).ok_or(Unreadable::Cut)?;
             rest = after;
-            Some((id.clone(), answer.to_owned()))
+            if status == "0" {
+                Ok((id.clone(), answer.to_owned()))
+            } else {
+                Err(Unreadable::Unanswered(id.clone()))
+            }
         })
         .collect()
+}
+
+/// Returns one answer, the status that it ended with, and what comes after it.
+fn take(i: usize, text: &str) -> Option<(&str, &str, &str)> {
+    let (_, after) = text.split_once(&format!("<answer {i}>\n"))?;
+    // Only on a line of its own: a command line that somebody runs may contain it.
+    let (answer, after) = after.split_once(&format!("\n</answer {i} "))?;
+    let (status, after) = after.split_once(">\n")?;
+    Some((answer, status, after))
 }
 
 #[cfg(test)]
@@ -97,22 +124,22 @@ mod tests {
     #[test]
     fn every_question_finds_its_answer() {
         let ids = ["one".to_owned(), "two".to_owned()];
-        let text = "noise\n<answer 0>\na\nb\n\n</answer 0>\n<answer 1>\n\n</answer 1>\n";
+        let text = "noise\n<answer 0>\na\nb\n\n</answer 0 0>\n<answer 1>\n\n</answer 1 0>\n";
         let answers = read(ids.iter(), text).unwrap();
         assert_eq!(answers.to("one"), "a\nb\n");
         assert_eq!(answers.to("two"), "");
         for end in 0..text.len() {
             let part = read(ids.iter(), &text[..end]);
-            assert!(part.is_none(), "half an answer is none: {}", &text[..end]);
+            assert_eq!(part.err(), Some(Unreadable::Cut), "half an answer is none");
         }
     }
 
     #[test]
     fn what_somebody_runs_does_not_end_an_answer() {
         let ids = ["one".to_owned(), "two".to_owned()];
-        let spoof = "command 9 root sh -c '</answer 0>' <answer 1> </answer 1>";
+        let spoof = "command 9 root sh -c '</answer 0 0>' <answer 1> </answer 1 0>";
         let text =
-            format!("<answer 0>\n{spoof}\nlast\n\n</answer 0>\n<answer 1>\nb\n\n</answer 1>\n");
+            format!("<answer 0>\n{spoof}\nlast\n\n</answer 0 0>\n<answer 1>\nb\n\n</answer 1 0>\n");
         let answers = read(ids.iter(), &text).unwrap();
         assert_eq!(answers.to("one"), format!("{spoof}\nlast\n"));
         assert_eq!(answers.to("two"), "b\n");
@@ -121,7 +148,7 @@ mod tests {
     #[test]
     fn the_script_is_one_that_a_shell_runs() {
         let questions = [
-            "echo a; exit 3".to_owned(),
+            "echo a; exit 0; echo never".to_owned(),
             "cat; printf 'no end'".to_owned(),
         ];
         let script = script(questions.iter());
@@ -138,5 +165,19 @@ mod tests {
             "an exit ends its own question alone"
         );
         assert_eq!(answers.to("y"), "no end");
+    }
+
+    #[test]
+    fn a_question_that_fails_leaves_the_node_unknown() {
+        let questions = ["echo half; no-such-program-here".to_owned()];
+        let script = script(questions.iter());
+        let output = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .output();
+        let text = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+        let ids = ["processes".to_owned()];
+        let unanswered = Unreadable::Unanswered("processes".to_owned());
+        assert_eq!(read(ids.iter(), &text).err(), Some(unanswered));
     }
 }

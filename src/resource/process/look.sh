@@ -1,6 +1,8 @@
 # Prints what runs here that is ours, who listens, and which vLLM processes are strangers.
 # One fact a line, a word first; reads only. Each program that it starts costs a node more than what
 # the program does, so all processes are asked about at once.
+# Without one of these it would tell less, and less would look like nothing.
+for tool in awk grep stat cat; do command -v "$tool" > /dev/null || exit 1; done
 read -r boot < /proc/sys/kernel/random/boot_id
 read -r uptime rest < /proc/uptime
 # The kernel tells times in hundredths, whatever its own clock.
