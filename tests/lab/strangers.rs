@@ -12,7 +12,7 @@ const SHARER: &str = "\
 import socket, sys, time
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-s.bind((sys.argv[1], int(sys.argv[2])))
+s.bind((sys.argv[2], int(sys.argv[3])))
 s.listen()
 time.sleep(1000)
 ";
@@ -20,7 +20,7 @@ time.sleep(1000)
 fn install_sharer(lab: &Lab, host: &str) {
     let file = lab.folder().join("sharer.py");
     fs::write(&file, SHARER).unwrap();
-    lab.install(host, &file, "/opt/lab/vllm-sharer.py");
+    lab.install(host, &file, "/opt/lab/bin/vllm");
 }
 
 /// An API server that was killed leaves its engine behind; it is reaped, and that alone repaired.
@@ -133,7 +133,7 @@ fn a_stale_server_that_shares_a_port_with_ours_is_found() {
         install_sharer(lab, "spark-02");
         let stale = lab.starts(
             "spark-02",
-            "python3 /opt/lab/vllm-sharer.py 10.77.0.12 8200",
+            "python3 /opt/lab/bin/vllm serve 10.77.0.12 8200",
         );
         until("both listen", || lab.listeners("spark-02", 8200) == 2);
         let plan = laptop
