@@ -62,7 +62,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     if screen.is_json() {
         screen.document(&report)?;
     } else {
-        screen.result(&render(&report, name, screen.out()))?;
+        screen.result(&render(&report, name, &workspace.file(), screen.out()))?;
     }
     Ok(
         match (&plan.unreachable[..], args.exit_code && !report.converged) {

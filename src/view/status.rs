@@ -73,13 +73,14 @@ pub struct ProxyStatus {
     pub note: Option<String>,
 }
 
-/// Renders how a topology stands; `topology` is its name.
-pub fn render(report: &StatusReport, topology: &str, look: Look) -> String {
+/// Renders how a topology stands; `topology` is its name, and `manifest` the file as the user named
+/// it.
+pub fn render(report: &StatusReport, topology: &str, manifest: &str, look: Look) -> String {
     let things = things(report);
     let mut blocks = vec![table(report, &things, look), notes(&things)];
     blocks.push(report.proxy.iter().map(routing).collect());
     blocks.push(silent_nodes(report, look));
-    blocks.push(vec![verdict(report, topology, look)]);
+    blocks.push(vec![verdict(report, topology, manifest, look)]);
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
@@ -186,13 +187,13 @@ fn silent_nodes(report: &StatusReport, look: Look) -> Vec<String> {
         .collect()
 }
 
-fn verdict(report: &StatusReport, topology: &str, look: Look) -> String {
+fn verdict(report: &StatusReport, topology: &str, manifest: &str, look: Look) -> String {
     if report.converged {
         let lead = look.paint(Role::Good, "converged");
         return format!("{topology}: {lead}.");
     }
     let lead = look.paint(Role::Warning, "not converged");
-    format!("{topology}: {lead}. Run `replica plan` to see what differs.")
+    format!("{topology}: {lead}. Run `replica plan {manifest}` to see what differs.")
 }
 
 #[cfg(test)]
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_converged_fits_on_a_few_lines() {
-        insta::assert_snapshot!(render(&report(), "replicated-serving", Look::plain()), @r"
+        insta::assert_snapshot!(render(&report(), "replicated-serving", "r.yaml", Look::plain()), @r"
         THING       NODE        PORT     PID  READY  URL
         instance.a  spark-01    8100  963810  yes    http://192.168.1.76:8100
         instance.b  spark-02    8200   51234  yes    http://192.168.1.76:8200
@@ -270,7 +271,7 @@ mod tests {
         let mut dead = instance("spark-01", 8101, None);
         dead.note = Some("not running".to_owned());
         report.instances.insert("c".to_owned(), dead);
-        insta::assert_snapshot!(render(&report, "replicated-serving", Look::plain()), @r"
+        insta::assert_snapshot!(render(&report, "replicated-serving", "r.yaml", Look::plain()), @r"
         THING       NODE        PORT     PID  READY    URL
         instance.a  spark-01    8100  963810  yes      http://192.168.1.76:8100
         instance.b  spark-02    8200       -  unknown  -
@@ -283,7 +284,7 @@ mod tests {
 
         spark-02: unreachable: no answer from 192.168.1.77:22 in 10 s
 
-        replicated-serving: not converged. Run `replica plan` to see what differs.
+        replicated-serving: not converged. Run `replica plan r.yaml` to see what differs.
         ");
     }
 
