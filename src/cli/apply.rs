@@ -8,7 +8,7 @@ use super::carry::{Carried, Carry};
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Change, Plan};
 use crate::proxy::control::Requests;
 use crate::resource::{Catalogue, Observation, Resource};
 use crate::view::{Answer, Question, Screen, apply, json::ApplyDocument, plan};
@@ -91,7 +91,7 @@ async fn converge(
     plan: &Plan,
 ) -> Result<Applied, Error> {
     let carry = Carry::begin(workspace, screen);
-    let is_made = |change: &crate::plan::Change| !change.is_measurement();
+    let is_made = |change: &Change| !change.is_measurement();
     let mut left = plan.clone();
     let mut resources = wanted(&workspace.catalogue(), args);
     let mut seen;
@@ -111,7 +111,7 @@ async fn converge(
         .iter()
         .all(|c| c.is_measurement() || c.action == Action::Keep);
     if is_made_so && left.has_work() {
-        carry.out(&left, crate::plan::Change::is_measurement).await;
+        carry.out(&left, Change::is_measurement).await;
         resources = wanted(&workspace.catalogue(), args);
         seen = workspace.look(&resources).await;
         left = workspace.decide(&resources, &seen);
@@ -192,15 +192,12 @@ fn exit(plan: &Plan, applied: &Applied) -> Exit {
     let tally = &applied.carried.tally;
     let made_any = tally.applied.iter().any(|done| done.action.acts());
     let unreachable = !applied.left.unreachable.is_empty();
-    let is_blocked = |change: &crate::plan::Change| {
-        change.action == Action::Blocked && change.reasons.iter().all(|r| r.code != "unreachable")
+    // What waits for a node that did not answer is told by that; a measurement, by what it measures.
+    let is_blocked = |change: &Change| {
+        change.action == Action::Blocked && !change.is_measurement() && !change.is_out_of_reach()
     };
-    let blocked = !unreachable
-        && plan
-            .changes
-            .iter()
-            .chain(&applied.left.changes)
-            .any(is_blocked);
+    let mut changes = plan.changes.iter().chain(&applied.left.changes);
+    let blocked = changes.any(is_blocked);
     let unmade = applied
         .left
         .changes

@@ -119,7 +119,7 @@ impl<'a> Together<'a> {
             let text = format!(
                 "{unheard} may serve from it and cannot be told to stop: it did not answer"
             );
-            Reason::new("unreachable", text)
+            Reason::unreachable(text)
         })
     }
 }
@@ -131,10 +131,7 @@ fn unreachable(address: &Address, seen: &Observation) -> Option<Change> {
         Some(Ok(_)) => None,
         _ => Some(Change::blocked(
             address,
-            Reason::new(
-                "unreachable",
-                format!("{node} did not answer: what runs there is unknown"),
-            ),
+            Reason::unreachable(format!("{node} did not answer: what runs there is unknown")),
         )),
     }
 }

@@ -52,7 +52,7 @@ impl Action {
     }
 }
 
-/// Why a change is planned: a code for machines and words for people. Nothing branches on it.
+/// Why a change is planned: a code for machines and words for people. Deciding never branches on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// A stable word, such as `absent` or `differs`.
@@ -62,6 +62,14 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// The code of what cannot be done, or known, because a node did not answer.
+    const UNREACHABLE: &'static str = "unreachable";
+
+    /// Returns the reason of what waits for a node that did not answer.
+    pub fn unreachable(text: impl Into<String>) -> Self {
+        Self::new(Self::UNREACHABLE, text)
+    }
+
     /// Returns a reason.
     pub fn new(code: &'static str, text: impl Into<String>) -> Self {
         Self {
@@ -150,6 +158,12 @@ impl Change {
     /// only once all else is as declared.
     pub fn is_measurement(&self) -> bool {
         self.node.is_none()
+    }
+
+    /// Says whether all that is in the way of it is a node that did not answer.
+    pub fn is_out_of_reach(&self) -> bool {
+        let waits = |reason: &Reason| reason.code == Reason::UNREACHABLE;
+        self.action == Action::Blocked && self.reasons.iter().all(waits)
     }
 
     /// Adds the short description.

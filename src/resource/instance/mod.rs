@@ -254,21 +254,14 @@ impl Instance {
         Change::new(&self.seat.address, Action::Replace, reasons)
     }
 
-    /// Returns why it cannot be started, whatever else is true.
-    fn obstacles(&self, table: &ProcessTable) -> Vec<Reason> {
-        let port = self.declared.port.get();
-        let mut obstacles = Vec::new();
-        if let Some(holder) = self.seat.holder_of(port, table) {
-            let text = format!("port {port} is held by {holder}");
-            obstacles.push(Reason::new("port_taken", text));
-        }
-        for (variable, source) in self.secrets() {
-            if std::env::var_os(&source).is_none() {
-                let text = format!("{variable} is to come from {source}, which is not set here");
-                obstacles.push(Reason::new("secret_missing", text));
-            }
-        }
-        obstacles
+    /// Returns each secret that it is to have and that is not at hand.
+    fn missing_secrets(&self) -> impl Iterator<Item = Reason> {
+        let secrets = self.secrets().into_iter();
+        let missing = secrets.filter(|(_, source)| std::env::var_os(source).is_none());
+        missing.map(|(variable, source)| {
+            let text = format!("{variable} is to come from {source}, which is not set here");
+            Reason::new("secret_missing", text)
+        })
     }
 }
 
@@ -310,14 +303,16 @@ impl Resource for Instance {
 
     fn compare(&self, seen: &Observation) -> Change {
         let Some(answers) = seen.of(&self.seat.node) else {
-            return Change::blocked(&self.seat.address, Reason::new("unreachable", "unknown"));
+            return Change::blocked(&self.seat.address, Reason::unreachable("unknown"));
         };
         let table = ProcessTable::read(answers);
         let change = self.compare_running(seen, &table, &Place::read(&self.seat.folder, answers));
-        let obstacles = self.obstacles(&table);
         // A stranger on the port of a server that runs shares its requests: that is no keep.
-        let matters = |reason: &Reason| change.action.acts() || reason.code == "port_taken";
-        let obstacles: Vec<_> = obstacles.into_iter().filter(matters).collect();
+        let port_taken = self.seat.port_taken(self.declared.port.get(), &table);
+        let mut obstacles: Vec<_> = port_taken.into_iter().collect();
+        if change.action.acts() {
+            obstacles.extend(self.missing_secrets());
+        }
         if obstacles.is_empty() {
             return change;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Mark, Process, ProcessTable, Session};
 use crate::name::{NodeName, TopologyName};
 use crate::node::Stop;
-use crate::plan::Address;
+use crate::plan::{Address, Reason};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};
 
@@ -84,11 +84,13 @@ impl Seat {
         table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
     }
 
-    /// Returns in words what holds a port and is nothing of this topology.
-    pub fn holder_of(&self, port: u16, table: &ProcessTable) -> Option<String> {
+    /// Returns why a port cannot be had, where something holds it that is not of this topology.
+    pub fn port_taken(&self, port: u16, table: &ProcessTable) -> Option<Reason> {
         let is_ours = |session: &&Session| session.mark.topology == self.topology.as_str();
         let ours: Vec<_> = table.sessions.iter().filter(is_ours).collect();
-        table.holder_of(port, &ours)
+        let holder = table.holder_of(port, &ours)?;
+        let text = format!("port {port} is held by {holder}");
+        Some(Reason::new("port_taken", text))
     }
 
     /// Returns how what runs here is stopped.

@@ -408,14 +408,13 @@ impl Resource for Proxy {
 
     fn compare(&self, seen: &Observation) -> Change {
         let Some(answers) = seen.of(&self.seat.node) else {
-            return Change::blocked(&self.seat.address, Reason::new("unreachable", "unknown"));
+            return Change::blocked(&self.seat.address, Reason::unreachable("unknown"));
         };
         let table = ProcessTable::read(answers);
         let sessions = self.seat.sessions(&table);
         let port = self.declared.port.get();
-        if let Some(holder) = self.seat.holder_of(port, &table) {
-            let text = format!("port {port} is held by {holder}");
-            return Change::blocked(&self.seat.address, Reason::new("port_taken", text));
+        if let Some(taken) = self.seat.port_taken(port, &table) {
+            return Change::blocked(&self.seat.address, taken);
         }
         match sessions.as_slice() {
             [] => {

@@ -28,6 +28,21 @@ fn a_strangers_port_blocks_names_the_stranger_and_leaves_it_alone() {
     assert_eq!(place.status()["converged"], true);
 }
 
+/// A node that does not answer excuses what waits for it, and nothing else.
+#[test]
+fn what_is_blocked_shows_in_the_exit_code_beside_an_unreachable_node() {
+    let place = Place::with(SMALL);
+    let away = "{here: {ssh: local}, away: {ssh: 'nobody@127.0.0.1:1'}}";
+    place.change("{here: {ssh: local}}", away);
+    let stranger = TcpListener::bind(("127.0.0.1", place.port(0))).unwrap();
+    let apply = ["apply", "-y", "--no-bench"];
+    let _ = place.replica(&apply).exits(6);
+    drop(stranger);
+    let _ = place.replica(&apply).exits(4);
+    // Its place is destroyed by whoever reaches all of it.
+    place.change(away, "{here: {ssh: local}}");
+}
+
 #[test]
 fn a_port_of_another_topology_names_its_owner() {
     let first = Place::with(SMALL).applied();
