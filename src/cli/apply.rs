@@ -1,5 +1,6 @@
 //! `replica apply`: makes it so, then measures.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::carry::{Carried, Carry};
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
-use crate::plan::{Action, Change, Plan};
+use crate::plan::{Action, Address, Change, Plan, Step};
 use crate::proxy::control::Requests;
 use crate::resource::{Catalogue, Observation, Resource};
 use crate::view::{Answer, Question, Screen, apply, json::ApplyDocument, plan};
@@ -23,9 +24,10 @@ pub(super) struct Args {
     no_bench: bool,
 }
 
-/// How often the nodes are made as declared before what is left is called a failure. The second
-/// round routes to what the proxy had not yet seen; a third would find nothing new.
-const ROUNDS: usize = 2;
+/// How often the nodes are made as declared before what is left is called a failure. The first
+/// round installs and fetches, the second starts what rests on that, the third routes to what the
+/// proxy had not yet seen; a fourth would find nothing new.
+const ROUNDS: usize = 3;
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
@@ -95,14 +97,19 @@ async fn converge(
     let mut left = plan.clone();
     let mut resources = wanted(&workspace.catalogue(), args);
     let mut seen;
+    let mut undone = BTreeSet::new();
     let mut round = 0;
     loop {
-        let failed = carry.out(&left, is_made).await;
+        let wanted = |change: &Change| is_made(change) && !undone.contains(&change.address);
+        let not_done = carry.out(&left, wanted).await;
+        undone.extend(not_done);
         seen = workspace.look(&resources).await;
         left = workspace.decide(&resources, &seen);
+        undone = hanging_on(undone, &left);
         round += 1;
-        let is_left = left.changes.iter().any(|c| is_made(c) && c.action.acts());
-        if !is_left || failed || round == ROUNDS {
+        let has_steps =
+            |step: &Step| step.address.node.is_some() && !undone.contains(&step.address);
+        if round == ROUNDS || !left.steps.iter().any(has_steps) {
             break;
         }
     }
@@ -121,6 +128,17 @@ async fn converge(
         left,
         seen,
     })
+}
+
+/// Adds to what was not done all that a plan would do only after it: neither is tried again.
+fn hanging_on(mut undone: BTreeSet<Address>, plan: &Plan) -> BTreeSet<Address> {
+    for step in &plan.steps {
+        let mut before = step.after.iter().map(|id| &plan.steps[*id].address);
+        if before.any(|address| undone.contains(address)) {
+            undone.insert(step.address.clone());
+        }
+    }
+    undone
 }
 
 /// Returns the requests that the proxy served meanwhile: what it counts now, less what it had

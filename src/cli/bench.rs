@@ -60,7 +60,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         return Err(Error::refused("there is no such benchmark", hint));
     }
     let carry = Carry::begin(&workspace, &screen);
-    let failed = carry
+    let undone = carry
         .out(&crate::converge::decide(&asked, &seen), |_| true)
         .await;
     let carried = carry.end().await;
@@ -72,12 +72,14 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
             screen.result(&(table + "\n"))?;
         }
     }
-    Ok(match (carried.interrupted, failed, carried.is_valid()) {
-        (true, ..) => Exit::Interrupted,
-        (_, true, _) => Exit::Failed,
-        (_, _, false) => Exit::Invalid,
-        _ => Exit::Done,
-    })
+    Ok(
+        match (carried.interrupted, !undone.is_empty(), carried.is_valid()) {
+            (true, ..) => Exit::Interrupted,
+            (_, true, _) => Exit::Failed,
+            (_, _, false) => Exit::Invalid,
+            _ => Exit::Done,
+        },
+    )
 }
 
 /// Takes `[FILE] [BENCHMARK]` apart: a single word is a file where it looks like one.

@@ -12,7 +12,7 @@ use super::measured;
 use super::workspace::Workspace;
 use crate::converge::{Interrupt, Live, execute};
 use crate::load::Outcome;
-use crate::plan::{Change, Event, Plan};
+use crate::plan::{Address, Change, Event, Plan};
 use crate::view::{Screen, Tally};
 
 /// A run that is under way.
@@ -50,10 +50,12 @@ impl Carry {
         }
     }
 
-    /// Carries out the part of a plan that is wanted. Says whether anything of it failed.
-    pub(super) async fn out(&self, plan: &Plan, wanted: impl Fn(&Change) -> bool) -> bool {
+    /// Carries out the part of a plan that is wanted. Returns what of it failed or was not tried.
+    pub(super) async fn out(&self, plan: &Plan, wanted: impl Fn(&Change) -> bool) -> Vec<Address> {
         let report = execute(plan, wanted, &self.world, &self.events, &self.interrupt).await;
-        !report.failed.is_empty() || !report.skipped.is_empty()
+        let failed = report.failed.into_iter().map(|(address, _)| address);
+        let skipped = report.skipped.into_iter().map(|(address, _)| address);
+        failed.chain(skipped).collect()
     }
 
     pub(super) async fn end(self) -> Carried {

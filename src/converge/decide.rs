@@ -1,6 +1,6 @@
 //! From what is declared and what was seen to a plan: pure, and the same for the same input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::compare::{Holders, compare_all, holders};
@@ -11,6 +11,9 @@ use crate::resource::{Observation, Resource};
 ///
 /// The things are given each after what it needs. No node is asked, no clock is read, nothing is
 /// printed: the answer rests on the arguments alone.
+///
+/// What rests on something that changes has a change and no steps: they are decided once that is
+/// done and was seen.
 pub fn decide(resources: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
     let changes = compare_all(resources, seen);
     let steps = Draft::new(resources, &changes, seen).steps();
@@ -44,6 +47,8 @@ struct Draft<'a> {
     holders: Holders,
     /// What is stopped in the chain of another thing, with the last step of that chain.
     stopped: BTreeMap<&'a Address, StepId>,
+    /// What is decided anew when this plan was carried out.
+    deferred: BTreeSet<&'a Address>,
 }
 
 /// What the first step of a chain waits for.
@@ -70,12 +75,18 @@ impl<'a> Draft<'a> {
             removed: BTreeMap::new(),
             holders: holders(resources, seen),
             stopped: BTreeMap::new(),
+            deferred: BTreeSet::new(),
         }
     }
 
     fn steps(mut self) -> Vec<Step> {
         for (resource, change) in self.resources.iter().zip(self.changes) {
-            if change.action.acts() {
+            if !change.action.acts() {
+                continue;
+            }
+            if self.is_deferred(resource.as_ref()) {
+                self.deferred.insert(&change.address);
+            } else {
                 let waits = self.waits(resource.as_ref(), change);
                 let in_the_way = self.in_the_way(resource.as_ref(), change);
                 let effects = self.effects(resource.as_ref(), change, &in_the_way);
@@ -87,6 +98,15 @@ impl<'a> Draft<'a> {
             }
         }
         self.steps
+    }
+
+    /// Says whether what this is made of changes first, or whether it needs what waits for that.
+    fn is_deferred(&self, resource: &dyn Resource) -> bool {
+        let changes = |one: &Address| self.last.contains_key(one);
+        let waits = |one: &Address| self.deferred.contains(one);
+        resource.rests_on().iter().any(changes)
+            || resource.needs().iter().any(waits)
+            || resource.relies_on(self.seen).iter().any(waits)
     }
 
     /// Returns everything that is done for one change: it is stopped, and what is in its way with

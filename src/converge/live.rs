@@ -85,6 +85,10 @@ impl World for Live {
                 perform::remove(node, paths).await?;
                 Ok(String::new())
             }
+            Effect::Work(work) => {
+                perform::work(node, work, tell).await?;
+                Ok(String::new())
+            }
             Effect::Start(launch) => {
                 say.phase("starting", "");
                 let started = perform::start(node, launch).await?;

@@ -21,6 +21,7 @@ mod ssh;
 mod transport;
 mod unreachable;
 mod upload;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +37,4 @@ pub use outcome::{ExitStatus, Line, NodeError, Output};
 pub use ssh::{Bastions, ConnectOptions, SshNode};
 pub use transport::{Node, Stream};
 pub use unreachable::{Obstacle, Unreachable};
+pub use work::Work;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::load::Job;
-use crate::node::{Launch, Ready, Stop};
+use crate::node::{Launch, Ready, Stop, Work};
 use crate::proxy::control;
 
 use super::Address;
@@ -44,6 +44,8 @@ pub enum Effect {
         /// What is removed: absolute, or `~/…`.
         paths: Vec<String>,
     },
+    /// Does something that takes minutes, while somebody watches.
+    Work(Box<Work>),
     /// Starts a process of ours, marked.
     Start(Box<Launch>),
     /// Ends a process of ours and everything it started.

@@ -108,6 +108,13 @@ pub trait Resource: Send + Sync {
         Vec::new()
     }
 
+    /// Returns those of its needs by which it is made what it is: while they change, it cannot be
+    /// said what this becomes. Its change is decided anew once they are as declared, and only then
+    /// made.
+    fn rests_on(&self) -> Vec<Address> {
+        Vec::new()
+    }
+
     /// Returns what this should come after, but can do without.
     fn follows(&self) -> Vec<Address> {
         Vec::new()

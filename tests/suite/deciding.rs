@@ -39,6 +39,7 @@ fn told(plan: &Plan) -> String {
         let verb = match &step.effect {
             Effect::Upload { .. } => "upload".to_owned(),
             Effect::Remove { .. } => "remove".to_owned(),
+            Effect::Work(work) => work.doing.to_owned(),
             Effect::Start(_) => "start".to_owned(),
             Effect::Stop(_) => "stop".to_owned(),
             Effect::Await(_) => "await".to_owned(),

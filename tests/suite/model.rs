@@ -282,7 +282,7 @@ impl ModelNode {
                 self.files.insert(inside(&ready.record()), 0);
             }
             Effect::Tell { request, .. } => self.tell(request),
-            Effect::Measure(_) => {}
+            Effect::Work(_) | Effect::Measure(_) => {}
         }
         Vec::new()
     }

@@ -59,6 +59,14 @@ pub(super) fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Upload { target, sha256, .. } => format!("upload {target} {}", &sha256[..12]),
         Effect::Remove { paths } => format!("remove {}", paths.join(" ")),
+        Effect::Work(work) => {
+            let mut words = format!("{} under {}:", work.doing, work.lock);
+            for (name, source) in &work.secrets {
+                let _ = write!(words, " {name}=<{source}>");
+            }
+            let _ = write!(words, " {}", work.script);
+            words
+        }
         Effect::Start(launch) => {
             let mut words = format!("start {} as `{}`", launch.mark, launch.argv.join(" "));
             for (name, value) in &launch.env {

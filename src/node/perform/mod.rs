@@ -11,6 +11,7 @@ mod start;
 mod stop;
 mod tell;
 mod watch;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use remove::remove;
 pub use start::{Started, start};
 pub use stop::{Ended, Stopped, stop};
 pub use tell::tell;
+pub use work::work;
 
 use crate::plan::Failure;
 

@@ -297,6 +297,15 @@ impl Resource for Instance {
         }
     }
 
+    fn rests_on(&self) -> Vec<Address> {
+        // Where its model is, and which packages it runs, is seen once they are there.
+        if self.program.is_some() {
+            Vec::new()
+        } else {
+            self.needs()
+        }
+    }
+
     fn questions(&self) -> Vec<Question> {
         self.seat.questions()
     }

@@ -211,3 +211,4 @@ mod serving;
 mod starting;
 mod stopping;
 mod telling;
+mod working;
