@@ -262,3 +262,98 @@ impl<'a> Draft<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Reason;
+    use crate::resource::Question;
+
+    /// A thing of a test: it is created, or is there.
+    struct Toy {
+        address: Address,
+        is_there: bool,
+        needs: Vec<&'static str>,
+        rests_on: Vec<&'static str>,
+    }
+
+    fn at(name: &str) -> Address {
+        name.parse().unwrap()
+    }
+
+    fn toy(name: &str, needs: &[&'static str], rests_on: &[&'static str]) -> Toy {
+        Toy {
+            address: at(name),
+            is_there: false,
+            needs: needs.to_vec(),
+            rests_on: rests_on.to_vec(),
+        }
+    }
+
+    impl Resource for Toy {
+        fn address(&self) -> &Address {
+            &self.address
+        }
+
+        fn needs(&self) -> Vec<Address> {
+            self.needs.iter().map(|name| at(name)).collect()
+        }
+
+        fn rests_on(&self) -> Vec<Address> {
+            self.rests_on.iter().map(|name| at(name)).collect()
+        }
+
+        fn questions(&self) -> Vec<Question> {
+            Vec::new()
+        }
+
+        fn compare(&self, _: &Observation) -> Change {
+            if self.is_there {
+                return Change::keep(&self.address, "");
+            }
+            let reason = Reason::new("absent", "it is not there");
+            Change::new(&self.address, Action::Create, vec![reason])
+        }
+
+        fn effects(&self, _: &Change, _: &Observation) -> Vec<Effect> {
+            vec![Effect::Remove { paths: Vec::new() }]
+        }
+    }
+
+    /// Returns what a plan changes, and what of it has steps.
+    fn planned(toys: Vec<Toy>) -> (usize, Vec<String>) {
+        let toys: Vec<_> = toys
+            .into_iter()
+            .map(|toy| Arc::new(toy) as Arc<dyn Resource>)
+            .collect();
+        let mut seen = Observation::default();
+        let node = "n".parse().unwrap();
+        seen.nodes
+            .insert(node, Ok(crate::resource::Answers::default()));
+        let plan = decide(&toys, &seen);
+        let steps = plan.steps.iter().map(|step| step.address.to_string());
+        (plan.summary().create, steps.collect())
+    }
+
+    #[test]
+    fn what_rests_on_something_that_changes_is_decided_anew() {
+        let engine = |is_there| Toy {
+            is_there,
+            ..toy("n/engine.e", &[], &[])
+        };
+        let all = |is_there| {
+            vec![
+                engine(is_there),
+                toy("n/instance.a", &["n/engine.e"], &["n/engine.e"]),
+                toy("n/client.c", &["n/instance.a"], &[]),
+                toy("n/other.o", &["n/engine.e"], &[]),
+            ]
+        };
+        let (changes, steps) = planned(all(false));
+        assert_eq!(changes, 4);
+        assert_eq!(steps, ["n/engine.e", "n/other.o"]);
+        let (changes, steps) = planned(all(true));
+        assert_eq!(changes, 3);
+        assert_eq!(steps, ["n/instance.a", "n/client.c", "n/other.o"]);
+    }
+}
