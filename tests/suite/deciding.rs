@@ -116,6 +116,72 @@ fn a_changed_argument_replaces_that_instance_alone_and_drains_it_first() {
     "#);
 }
 
+const REAL: &str = "
+topology: demo
+nodes: {one: {ssh: n@one, addresses: {lan: 10.0.0.1}}}
+engines: {vllm: {venv: ~/v, vllm: 0.13.0}}
+models: {m: {repo: o/m}}
+instances:
+  a: {node: one, port: 8100, engine: vllm, model: m}
+";
+
+#[test]
+fn a_server_is_started_when_its_engine_was_seen_to_be_installed() {
+    let topology = topology(REAL);
+    let mut model = Model::new(&topology);
+    let plan = model.plan(&topology);
+    insta::assert_snapshot!(told(&plan), @r#"
+    + one/engine.vllm absent
+    = one/model.m 
+    + one/instance.a absent
+    [0] one/engine.vllm installing after [] behind []
+    "#);
+    model.perform(&plan);
+    insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
+    = one/engine.vllm 
+    = one/model.m 
+    + one/instance.a absent
+    [0] one/instance.a start after [] behind []
+    [1] one/instance.a await after [0] behind []
+    "#);
+    let plan = model.plan(&topology);
+    model.perform(&plan);
+    assert!(model.plan(&topology).is_converged());
+}
+
+#[test]
+fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
+    let (_, mut model) = converged(REAL);
+    let plan = model.plan(&topology(REAL));
+    model.perform(&plan);
+    assert!(model.plan(&topology(REAL)).is_converged());
+    let changed = topology(&REAL.replace("vllm: 0.13.0", "vllm: 0.13.0+cu130"));
+    let plan = model.plan(&changed);
+    insta::assert_snapshot!(told(&plan), @r#"
+    ~ one/engine.vllm other_version
+    = one/model.m 
+    -/+ one/instance.a differs
+    [0] one/engine.vllm installing after [] behind []
+    "#);
+    model.perform(&plan);
+    insta::assert_snapshot!(told(&model.plan(&changed)), @r#"
+    = one/engine.vllm 
+    = one/model.m 
+    -/+ one/instance.a differs
+    [0] one/instance.a stop after [] behind []
+    [1] one/instance.a start after [0] behind []
+    [2] one/instance.a await after [1] behind []
+    "#);
+    // Somebody else does the same by hand: what is declared is content with any build.
+    for node in model.nodes.values_mut() {
+        node.vllm = Some("0.13.0+cu129".to_owned());
+    }
+    let plan = model.plan(&topology(REAL));
+    let instance = plan.changes.last().unwrap();
+    let fields: Vec<_> = instance.fields.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(fields, ["engine.installed.vllm"]);
+}
+
 #[test]
 fn two_replacements_that_serve_together_go_one_after_another() {
     let (_, model) = converged(TWO);

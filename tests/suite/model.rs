@@ -36,6 +36,8 @@ pub(super) struct ModelNode {
     pub(super) unreachable: bool,
     pub(super) groups: BTreeMap<u32, Group>,
     pub(super) files: BTreeMap<String, u64>,
+    /// The version of vLLM in its environment; nothing where there is no environment.
+    pub(super) vllm: Option<String>,
     next_pid: u32,
 }
 
@@ -282,9 +284,25 @@ impl ModelNode {
                 self.files.insert(inside(&ready.record()), 0);
             }
             Effect::Tell { request, .. } => self.tell(request),
-            Effect::Work(_) | Effect::Measure(_) => {}
+            Effect::Work(work) => self.install(&work.script),
+            Effect::Measure(_) => {}
         }
         Vec::new()
+    }
+
+    /// Installs the vLLM that a script asks for.
+    fn install(&mut self, script: &str) {
+        let words = script.lines().take_while(|line| !line.is_empty());
+        let mut words = words.flat_map(|line| line.split(['=', ' ', '\'']));
+        if words.any(|word| word == "vllm") {
+            self.vllm = words.nth(1).map(str::to_owned);
+        }
+    }
+
+    fn venv(&self) -> String {
+        self.vllm.as_ref().map_or_else(String::new, |version| {
+            format!("venv\ncommand\ndist vllm-{version}.dist-info vllm {version}\n")
+        })
     }
 
     fn tell(&mut self, request: &Request) {
@@ -332,7 +350,7 @@ impl ModelNode {
                 answer
             }
             "served" => self.served(live),
-            "venv" => "venv\ncommand\ndist complete vllm 0.13.0+cu130\n".to_owned(),
+            "venv" => self.venv(),
             "model" => "repo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 9 model.safetensors\n".to_owned(),
             other => panic!("the model does not know the question `{other}`"),
         }

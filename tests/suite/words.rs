@@ -64,7 +64,11 @@ pub(super) fn effect(effect: &Effect) -> String {
             for (name, source) in &work.secrets {
                 let _ = write!(words, " {name}=<{source}>");
             }
-            let _ = write!(words, " {}", work.script);
+            // Its parameters; what follows an empty line is the same for all of its kind.
+            let parameters = work.script.split("\n\n").next().unwrap_or_default();
+            for line in parameters.lines() {
+                let _ = write!(words, "\n      {line}");
+            }
             words
         }
         Effect::Start(launch) => {

@@ -43,6 +43,7 @@ fn only_for_real(seen: &Checker<'_>, name: &str, engine: &EngineDeclaration) -> 
         ("distribution", engine.distribution.is_some()),
         ("packages", !engine.packages.is_empty()),
         ("extra_indexes", !engine.extra_indexes.is_empty()),
+        ("installer", engine.installer.is_some()),
     ];
     let wrong = given.into_iter().filter(|(_, is_given)| *is_given);
     wrong
@@ -149,19 +150,8 @@ pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
             engine.venv.as_deref(),
         ));
         for (index, url) in engine.extra_indexes.iter().enumerate() {
-            let known = ["https://", "http://", "file://"];
-            if known
-                .iter()
-                .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
-            {
-                continue;
-            }
             let path = ["engines", name, "extra_indexes", &index.to_string()];
-            let title = format!("`{}` is not the URL of a package index", shown(url));
-            out.extend(
-                seen.report(&path, title)
-                    .map(|problem| problem.help("it begins with `https://`")),
-            );
+            out.extend(no_index(seen, &path, url));
         }
     }
     for (name, model) in &seen.topology.models {
@@ -172,6 +162,23 @@ pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
         ));
     }
     out
+}
+
+fn no_index(seen: &Checker<'_>, path: &[&str], url: &str) -> Option<Problem> {
+    let schemes = ["https://", "http://", "file://"];
+    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    let is_word = !url.contains(char::is_whitespace);
+    let Some(rest) = rest.filter(|rest| !rest.is_empty() && is_word) else {
+        let title = format!("`{}` is not the URL of a package index", shown(url));
+        let problem = seen.report(path, title)?;
+        return Some(problem.help("it begins with `https://`, and has no spaces"));
+    };
+    let host = rest.split('/').next().unwrap_or(rest);
+    if !host.contains('@') {
+        return None;
+    }
+    let problem = seen.report(path, "the URL of an index holds a login")?;
+    Some(problem.help("put the login into the node's own `~/.netrc`, where pip and uv find it"))
 }
 
 fn no_place(seen: &Checker<'_>, path: &[&str], text: Option<&str>) -> Option<Problem> {

@@ -27,6 +27,9 @@ pub struct EngineDeclaration {
     /// Package indexes beside the default one, in the order in which they are asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_indexes: Vec<String>,
+    /// What installs them: `uv` where the node has it (`auto`), or always one of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installer: Option<Installer>,
     /// A simulated engine instead of vLLM, for machines without a GPU: `{profile: fast}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulate: Option<Simulate>,
@@ -36,6 +39,31 @@ pub struct EngineDeclaration {
     /// vLLM arguments by name, for every instance of this engine: `gpu_memory_utilization: 0.3`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, Value>,
+}
+
+/// What makes a virtual environment and installs packages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Installer {
+    /// `uv` where the node has it, else `pip`.
+    #[default]
+    Auto,
+    /// `uv`. It takes the declared packages whatever vLLM asks for.
+    Uv,
+    /// `python3 -m venv`, and the pip in it. It installs vLLM with what it asks for, and then the
+    /// declared torch over that.
+    Pip,
+}
+
+impl Installer {
+    /// Returns its name, as a manifest says it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Installer::Auto => "auto",
+            Installer::Uv => "uv",
+            Installer::Pip => "pip",
+        }
+    }
 }
 
 /// How a simulated engine behaves. More is set by `args`, as for vLLM.

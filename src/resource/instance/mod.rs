@@ -20,7 +20,7 @@ use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
-use crate::plan::{Action, Address, Change, Effect, Reason};
+use crate::plan::{Action, Address, Change, Effect, Field, Reason};
 
 /// What this kind is called.
 pub const KIND: &str = "instance";
@@ -187,7 +187,7 @@ impl Instance {
     ) -> Change {
         let mut fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
         // A secret that is not at hand cannot be compared: its server runs on.
-        fields.retain(|field| !self.is_unknown_secret(&field.path));
+        fields.retain(|field| !self.is_unknown_secret(&field.path) && !is_unknown_version(field));
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
         if !fields.is_empty() {
@@ -263,6 +263,12 @@ impl Instance {
             Reason::new("secret_missing", text)
         })
     }
+}
+
+/// Says whether a server does not tell which version of a package it was started with: older
+/// versions of `replica` did not write that down.
+fn is_unknown_version(field: &Field) -> bool {
+    field.old.is_none() && field.path.starts_with("engine.installed")
 }
 
 /// Returns `host:port`, with brackets where the host is an IPv6 address.

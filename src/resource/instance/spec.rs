@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Instance;
 use crate::resource::contract::Observation;
+use crate::resource::engine;
 use crate::resource::environment::EnvValue;
 use crate::resource::model::Cached;
 use crate::resource::process::secret_digest;
@@ -17,7 +18,7 @@ impl Instance {
         let mut spec = json!({
             "model": self.declared.model,
             "listen": {"host": self.listens.on, "port": self.declared.port},
-            "engine": self.engine_spec(),
+            "engine": self.engine_spec(seen),
             "args": self.args(),
             "env": self.env_spec(),
         });
@@ -27,13 +28,15 @@ impl Instance {
         spec
     }
 
-    fn engine_spec(&self) -> Value {
+    /// Returns what its engine is: as declared, and with the versions that are there, or will be.
+    fn engine_spec(&self, seen: &Observation) -> Value {
         match &self.engine.simulate {
             Some(simulate) => json!({"simulate": simulate}),
             None => json!({
                 "vllm": self.engine.vllm,
                 "venv": self.engine.venv,
                 "packages": self.engine.packages,
+                "installed": engine::versions(&self.engine, seen.of(&self.seat.node)),
             }),
         }
     }

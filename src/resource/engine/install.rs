@@ -1,0 +1,185 @@
+//! Installing what falls short: one piece of work, in the order of the notebook that this replaces.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::EngineDeclaration;
+use super::cause;
+use super::installed::{Distribution, Installed, Stands, TORCH, provider, venv, wanted};
+use super::shortfall::{Fault, Shortfall};
+use super::version::{is_same_release, is_version, labelled, pin};
+use crate::node::{Work, quote, quote_path};
+use crate::resource::environment::EnvValue;
+
+/// How long an installer may write nothing, neither words nor files, before it counts as stalled.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What is asked of an installer, as its requirements.
+#[derive(Debug, Default)]
+struct Order {
+    /// Installed with what they ask for.
+    needed: Vec<String>,
+    /// Put in the place of what has the right version, or another build of it, and nothing beside.
+    forced: Vec<String>,
+    /// Torch and its company, after vLLM, which asks for a version of its own.
+    after: Vec<String>,
+    /// What must stay as it is.
+    fixed: Vec<String>,
+    /// Folders that are left of interrupted installations of these.
+    broken: Vec<String>,
+}
+
+/// Returns the work that makes an environment what is declared.
+pub(super) fn work(declared: &EngineDeclaration, found: &Installed) -> Work {
+    Work {
+        doing: "installing",
+        script: script(declared, found),
+        secrets: BTreeMap::new(),
+        lock: format!("{}/.replica.lock", venv(declared).trim_end_matches('/')),
+        patience: PATIENCE,
+        attempts: 2,
+        read: cause::read,
+    }
+}
+
+/// Returns what is asked for where there is no environment yet.
+fn all(declared: &EngineDeclaration) -> Vec<Shortfall> {
+    let missing = |(name, wanted)| Shortfall {
+        name,
+        found: None,
+        wanted,
+        fault: Fault::Missing,
+    };
+    wanted(declared).into_iter().map(missing).collect()
+}
+
+impl Order {
+    fn of(declared: &EngineDeclaration, found: &Installed) -> Self {
+        let main = provider(declared);
+        let shortfalls = match found.stands {
+            Stands::Venv => found.shortfalls(declared),
+            Stands::Nothing | Stands::Folder => all(declared),
+        };
+        let mut order = Self::default();
+        for shortfall in &shortfalls {
+            order.add(shortfall, &main, found);
+        }
+        let is_main_new = order.needed.contains(&declared_pin(declared, &main));
+        if is_main_new {
+            // It may bring another torch than the declared one.
+            let torch = TORCH.iter().filter_map(|name| {
+                let version = wanted(declared).remove(*name)?;
+                Some(pin(name, &version))
+            });
+            order.after = torch.collect();
+        } else {
+            let kept = TORCH.iter().copied().chain([main.as_str()]);
+            let kept = kept.filter(|name| shortfalls.iter().all(|it| it.name != *name));
+            let fixed = kept.filter_map(|name| {
+                let version = found.one(name).filter(|version| is_version(version))?;
+                Some(format!("{name}=={version}"))
+            });
+            order.fixed = fixed.collect();
+        }
+        order
+    }
+
+    fn add(&mut self, shortfall: &Shortfall, main: &str, found: &Installed) {
+        let (name, pin) = (shortfall.name.as_str(), shortfall.pin());
+        let is_torch = TORCH.contains(&name);
+        match &shortfall.fault {
+            Fault::WrongCuda { .. } | Fault::NoCommand(_) | Fault::MovedAside(_) => {
+                self.forced.push(pin.clone());
+            }
+            Fault::Other if name == main && is_other_build(shortfall) => {
+                self.forced.push(pin.clone());
+            }
+            _ if !is_torch => self.needed.push(pin.clone()),
+            _ => {}
+        }
+        if is_torch {
+            self.after.push(pin);
+        }
+        let records = found.distributions.get(name).map_or(&[][..], Vec::as_slice);
+        if matches!(shortfall.fault, Fault::Incomplete | Fault::Several(_)) {
+            // Without a list of its files, pip refuses to replace it.
+            self.broken.extend(records.iter().map(folder));
+        }
+        let left = found.leftovers.iter();
+        let own = left.filter(|left| Some(*left) == found.moved_aside(name));
+        self.broken.extend(own.cloned());
+    }
+}
+
+fn folder(record: &Distribution) -> String {
+    record.folder.clone()
+}
+
+/// Says whether it is the same release in another build: what it asks for is there already.
+fn is_other_build(shortfall: &Shortfall) -> bool {
+    let found = shortfall.found.as_deref();
+    found.is_some_and(|found| is_same_release(found, &shortfall.wanted))
+}
+
+fn declared_pin(declared: &EngineDeclaration, name: &str) -> String {
+    pin(name, wanted(declared).get(name).map_or("", String::as_str))
+}
+
+fn script(declared: &EngineDeclaration, found: &Installed) -> String {
+    let order = Order::of(declared, found);
+    let main = provider(declared);
+    let packages = wanted(declared)
+        .into_iter()
+        .filter(|(name, _)| *name != main);
+    let packages: Vec<_> = packages
+        .map(|(name, version)| pin(&name, &version))
+        .collect();
+    let cuda = labelled(declared.vllm.as_deref().unwrap_or_default());
+    let parameters = [
+        (
+            "r_installer",
+            declared.installer.unwrap_or_default().name().to_owned(),
+        ),
+        ("r_seen", found.records.clone()),
+        ("r_indexes", declared.extra_indexes.join(" ")),
+        ("r_needed", order.needed.join(" ")),
+        ("r_forced", order.forced.join(" ")),
+        ("r_after", order.after.join(" ")),
+        ("r_fixed", order.fixed.join(" ")),
+        ("r_declared", packages.join(" ")),
+        ("r_main", main),
+        (
+            "r_cuda",
+            cuda.map(|major| major.to_string()).unwrap_or_default(),
+        ),
+    ];
+    let mut script = format!(
+        "r_venv={}\n",
+        quote_path(venv(declared).trim_end_matches('/'))
+    );
+    for (name, value) in parameters {
+        let _ = writeln!(script, "{name}={}", quote(&value));
+    }
+    let broken: Vec<_> = order.broken.iter().map(|folder| quote(folder)).collect();
+    let mend = match broken.as_slice() {
+        [] => ":".to_owned(),
+        broken => format!("rm -rf -- {}", broken.join(" ")),
+    };
+    let _ = writeln!(script, "r_mend() {{ {mend}; }}");
+    script.push_str(&environment(declared));
+    script.push('\n');
+    script.push_str(include_str!("site.sh"));
+    script.push_str(include_str!("install.sh"));
+    script
+}
+
+/// Returns what exports the environment that servers have, as far as it is no secret: libraries may
+/// be found by it.
+fn environment(declared: &EngineDeclaration) -> String {
+    let plain = declared.env.iter().filter_map(|(name, value)| match value {
+        EnvValue::Plain(value) => Some(format!("export {name}={}; ", quote(value))),
+        EnvValue::FromEnv(_) => None,
+    });
+    format!("r_env() {{ {}:; }}\n", plain.collect::<String>())
+}

@@ -1,0 +1,207 @@
+//! By what an environment falls short of what is declared, as values: shown, and mended.
+
+use serde_json::Value;
+
+use super::EngineDeclaration;
+use super::installed::{Installed, Stands, TORCH, normal, provider, venv, wanted};
+use super::version::{cuda_of_vllm, labelled, pin, satisfies};
+use crate::plan::{Field, Planned, Reason};
+
+/// A package that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shortfall {
+    pub(super) name: String,
+    /// The version that was found, with its build where it is known.
+    pub(super) found: Option<String>,
+    /// The version that must be there.
+    pub(super) wanted: String,
+    pub(super) fault: Fault,
+}
+
+/// What is wrong with a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is not there.
+    Missing,
+    /// It is another version.
+    Other,
+    /// Its list of files is missing: it was never installed to the end.
+    Incomplete,
+    /// It is there several times, as an interrupted replacement leaves it.
+    Several(usize),
+    /// A folder is left that was moved aside while it was replaced.
+    MovedAside(String),
+    /// It is built for another CUDA than the one that is needed, or for none.
+    WrongCuda { is_for: String, needs: u32 },
+    /// It is there and its program is not.
+    NoCommand(String),
+}
+
+impl Installed {
+    /// Returns every package that is not as it must be, in the order of their names.
+    pub(super) fn shortfalls(&self, declared: &EngineDeclaration) -> Vec<Shortfall> {
+        if self.stands != Stands::Venv {
+            return Vec::new();
+        }
+        let wanted = wanted(declared);
+        let mut found: Vec<_> = wanted
+            .iter()
+            .filter_map(|(name, version)| self.shortfall(name, version))
+            .collect();
+        for name in of_one_build(declared) {
+            let is_known = found.iter().any(|shortfall| shortfall.name == name);
+            let version = wanted.get(&name).map(String::as_str);
+            found.extend(
+                self.wrong_cuda(declared, &name, version)
+                    .filter(|_| !is_known),
+            );
+        }
+        let main = provider(declared);
+        if !self.has_command && !found.iter().any(|shortfall| shortfall.name == main) {
+            let command = format!("{}/bin/vllm", venv(declared));
+            let version = declared.vllm.clone().unwrap_or_default();
+            found.push(self.of(&main, &version, Fault::NoCommand(command)));
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    fn of(&self, name: &str, wanted: &str, fault: Fault) -> Shortfall {
+        Shortfall {
+            name: name.to_owned(),
+            found: self.told(name).map(str::to_owned),
+            wanted: wanted.to_owned(),
+            fault,
+        }
+    }
+
+    fn shortfall(&self, name: &str, wanted: &str) -> Option<Shortfall> {
+        let found = self.distributions.get(name).map_or(&[][..], Vec::as_slice);
+        let fault = match found {
+            [] => Fault::Missing,
+            [one] if one.version.is_empty() || !one.is_complete => Fault::Incomplete,
+            [one] if !satisfies(name, &one.version, wanted) => Fault::Other,
+            [_] => Fault::MovedAside(self.moved_aside(name)?.to_owned()),
+            several => Fault::Several(several.len()),
+        };
+        Some(self.of(name, wanted, fault))
+    }
+
+    /// Returns a folder of this package that pip has moved aside: its first letters are replaced.
+    pub(super) fn moved_aside(&self, name: &str) -> Option<&String> {
+        self.leftovers.iter().find(|left| {
+            let stem = left.split('-').next().unwrap_or_default();
+            let rest = normal(stem.trim_start_matches('~'));
+            rest.len() > 1 && name.ends_with(&rest)
+        })
+    }
+
+    fn wrong_cuda(
+        &self,
+        declared: &EngineDeclaration,
+        name: &str,
+        version: Option<&str>,
+    ) -> Option<Shortfall> {
+        let needs = self.cuda_needed(declared)?;
+        let found = self.one(name)?;
+        let is_for = if name == "vllm" {
+            self.linked?.to_string()
+        } else {
+            self.builds.get(name)?.is_for()?
+        };
+        let major = is_for.split('.').next().unwrap_or_default();
+        (major != needs.to_string()).then(|| {
+            let version = version.unwrap_or_else(|| found.split('+').next().unwrap_or_default());
+            self.of(name, version, Fault::WrongCuda { is_for, needs })
+        })
+    }
+
+    /// Returns the major version of CUDA that all of one build must be for: the declared one, else
+    /// the one that vLLM itself links to.
+    pub(super) fn cuda_needed(&self, declared: &EngineDeclaration) -> Option<u32> {
+        if provider(declared) != "vllm" {
+            return None;
+        }
+        let version = declared.vllm.as_deref().unwrap_or_default();
+        labelled(version)
+            .or(self.linked)
+            .or_else(|| cuda_of_vllm(self.one("vllm").unwrap_or(version)))
+    }
+}
+
+/// Returns those that must be of one build.
+fn of_one_build(declared: &EngineDeclaration) -> Vec<String> {
+    let mut names: Vec<_> = TORCH.iter().map(|name| (*name).to_owned()).collect();
+    names.push(provider(declared));
+    names
+}
+
+impl super::installed::Build {
+    /// Returns the CUDA that it is built for, where it says so.
+    fn is_for(&self) -> Option<String> {
+        let labelled = labelled(&self.version).map(|major| major.to_string());
+        self.cuda.clone().or(labelled)
+    }
+}
+
+impl Shortfall {
+    /// Returns what an installer is asked for.
+    pub(super) fn pin(&self) -> String {
+        pin(&self.name, &self.wanted)
+    }
+
+    /// Returns it as a reason of a plan.
+    pub(super) fn reason(&self) -> Reason {
+        let Self { name, wanted, .. } = self;
+        let found = self.found.as_deref().unwrap_or("?");
+        match &self.fault {
+            Fault::Missing => {
+                Reason::new("not_installed", format!("{name} {wanted} is not installed"))
+            }
+            Fault::Other => Reason::new(
+                "other_version",
+                format!("{name} is {found}, declared is {wanted}"),
+            ),
+            Fault::Incomplete => Reason::new(
+                "incomplete",
+                format!("the installation of {name} is incomplete"),
+            ),
+            Fault::Several(count) => Reason::new(
+                "incomplete",
+                format!("{name} is there {count} times: an interrupted installation"),
+            ),
+            Fault::MovedAside(folder) => Reason::new(
+                "incomplete",
+                format!("`{folder}` is left of an interrupted installation of {name}"),
+            ),
+            Fault::WrongCuda { is_for, needs } => Reason::new(
+                "other_cuda",
+                match is_for.as_str() {
+                    "none" => {
+                        format!("{name} {found} is built without CUDA, needed is CUDA {needs}")
+                    }
+                    _ => {
+                        format!("{name} {found} is built for CUDA {is_for}, needed is CUDA {needs}")
+                    }
+                },
+            ),
+            Fault::NoCommand(command) => Reason::new("no_command", format!("{command} is missing")),
+        }
+    }
+
+    /// Says whether another version is there when it is mended.
+    pub(super) fn changes_version(&self) -> bool {
+        !matches!(self.fault, Fault::MovedAside(_) | Fault::NoCommand(_))
+    }
+
+    /// Returns it as a field that changes, where its version does.
+    pub(super) fn field(&self) -> Option<Field> {
+        let is_other = self.found.as_ref() != Some(&self.wanted);
+        (self.changes_version() && is_other).then(|| Field {
+            path: self.name.clone(),
+            old: self.found.clone().map(Value::String),
+            new: Planned::Known(Value::String(self.wanted.clone())),
+            forces_replacement: false,
+        })
+    }
+}
