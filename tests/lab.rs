@@ -7,6 +7,7 @@
 #[path = "lab"]
 mod scenarios {
     mod hosts;
+    mod index;
     mod laptop;
     mod stage;
     mod traffic;
@@ -14,6 +15,7 @@ mod scenarios {
     mod away;
     mod changing;
     mod failing;
+    mod installing;
     mod interrupted;
     mod replicated;
     mod secrets;

@@ -39,11 +39,17 @@ r_name_listeners() {
   echo
 }
 
-if ! r_find_leader "$r_mark"; then
-  [ -e "$r_log" ] && r_show_log
-  echo gone
-  exit 0
-fi
+# While a process becomes another program its environment cannot be read: it is looked for again.
+r_looked=0
+until r_find_leader "$r_mark"; do
+  r_looked=$((r_looked + 1))
+  if [ "$r_looked" -gt 4 ]; then
+    [ -e "$r_log" ] && r_show_log
+    echo gone
+    exit 0
+  fi
+  sleep 0.1
+done
 echo "leader $r_leader"
 r_known=none
 while :; do

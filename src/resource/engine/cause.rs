@@ -5,6 +5,9 @@ use crate::node::LogSign;
 /// As many versions as are named where the wanted one is not among them.
 const SHOWN: usize = 12;
 
+/// What to do about a full disk.
+const MAKE_ROOM: &str = "make room on the node's disk, and apply again";
+
 /// Reads one line of an installation.
 pub(super) fn read(line: &str) -> Option<LogSign> {
     phase(line).map(LogSign::Phase).or_else(|| cause(line))
@@ -15,8 +18,13 @@ fn phase(line: &str) -> Option<String> {
     if let Some(step) = line.strip_prefix("step ") {
         return Some(step.trim_end().to_owned());
     }
-    if line.starts_with("written ") || line.starts_with("waiting for ") {
-        return Some(line.replacen("written ", "written to the disk: ", 1));
+    if let Some(written) = line.strip_prefix("written ") {
+        let (size, during) = written.split_once(", ").unwrap_or((written, ""));
+        let during = phase(during).map_or_else(String::new, |during| during + ", ");
+        return Some(format!("{during}{size} written"));
+    }
+    if line.starts_with("waiting for ") {
+        return Some(line.to_owned());
     }
     for (prefix, says) in [
         ("Downloading ", "fetching "),
@@ -93,7 +101,9 @@ fn own(line: &str) -> Option<LogSign> {
         return no_version(wanted, &words.collect::<Vec<_>>());
     }
     let text = line.strip_prefix("cause: ")?;
-    let hint = if text.starts_with("torch ") {
+    let hint = if text.contains("no room") {
+        MAKE_ROOM
+    } else if text.starts_with("torch ") {
         "name the index that has it for that CUDA in `extra_indexes`, or declare the version with its build"
     } else if text.contains("uv") {
         "put uv there, or declare `installer: pip`"
@@ -122,10 +132,7 @@ fn no_version(wanted: &str, others: &[&str]) -> Option<LogSign> {
 
 fn of_the_node(line: &str) -> Option<LogSign> {
     if line.contains("No space left on device") {
-        return helped(
-            "the disk is full: no space left on device",
-            "make room on the node's disk, and apply again",
-        );
+        return helped("there is no room left on the disk", MAKE_ROOM);
     }
     if line.contains("Permission denied") && line.contains("rror") {
         return helped(
@@ -225,7 +232,11 @@ mod tests {
     fn progress_names_packages_and_sizes() {
         let cases = [
             ("step making ~/v with uv", "~ making ~/v with uv"),
-            ("written 312 MB", "~ written to the disk: 312 MB"),
+            ("written 2 MB, ", "~ 2 MB written"),
+            (
+                "written 312 MB, Downloading torch (858.3MiB)",
+                "~ fetching torch (858.3MiB), 312 MB written",
+            ),
             (
                 "Collecting vllm==0.13.0+cu130",
                 "~ looking for vllm==0.13.0+cu130",
@@ -282,7 +293,7 @@ mod tests {
             ),
             (
                 "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-                "the disk is full: no space left on device (helped)",
+                "there is no room left on the disk (helped)",
             ),
             (
                 "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",

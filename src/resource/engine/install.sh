@@ -11,19 +11,31 @@ r_fail() {
   echo "cause: $1"
   return 1
 }
-# Runs an installer. It may be silent for long while it writes to the disk, and that is told.
+# Runs an installer, and says what it says.
 r_run() {
-  "$@" 2>&1 &
+  rm -f -- "$r_tmp/talk" "$r_tmp/now" && mkfifo "$r_tmp/talk" || return
+  "$@" >"$r_tmp/talk" 2>&1 &
   r_pid=$!
-  r_told=0
-  while kill -0 "$r_pid" 2>/dev/null; do
-    sleep 0.5
-    r_written=$(sed -n 's/^wchar: //p' "/proc/$r_pid/io" 2>/dev/null)
-    r_written=$((${r_written:-0} / 1000000))
-    [ "$r_written" -le "$r_told" ] || echo "written $r_written MB"
-    [ "$r_written" -le "$r_told" ] || r_told=$r_written
-  done
+  r_watch "$r_pid" &
+  while IFS= read -r r_line; do
+    printf '%s\n' "$r_line"
+    case $r_line in
+      *Collecting\ * | *Downloading\ * | *'Using cached '* | *Installing\ *)
+        printf '%s' "$r_line" >"$r_tmp/now" ;;
+    esac
+  done <"$r_tmp/talk"
   wait "$r_pid"
+}
+# It may be silent for long while it writes to the disk, and that is a sign of life.
+r_watch() {
+  r_told=0
+  while sleep 0.5 && kill -0 "$1"; do
+    r_written=$(sed -n 's/^wchar: //p' "/proc/$1/io")
+    r_written=$((${r_written:-0} / 1000000))
+    [ "$r_written" -gt "$r_told" ] || continue
+    r_told=$r_written
+    echo "written $r_written MB, $(cat "$r_tmp/now")"
+  done 2>/dev/null
 }
 r_find_uv() {
   r_uv=
@@ -140,9 +152,11 @@ PYTHON
 r_install() {
   # Requirements and URLs are words, and none of them is a pattern.
   set -f
-  rm -rf -- "$r_tmp" && mkdir "$r_tmp" || return
   export TMPDIR="$r_tmp"
-  printf '%s\n' $r_fixed >"$r_tmp/fixed" && printf '%s\n' $r_declared >"$r_tmp/declared" || return
+  if ! { printf '%s\n' $r_fixed >"$r_tmp/fixed" && printf '%s\n' $r_declared >"$r_tmp/declared"; }; then
+    r_fail "there is no room left on the disk of $r_venv"
+    return
+  fi
   if [ -n "$r_uv" ]; then r_with_uv; else r_with_pip; fi
 }
 : "${r_seen:=$(printf '' | cksum)}"
@@ -150,6 +164,7 @@ if [ "$(r_records)" != "$r_seen" ]; then
   r_step 'another run has changed it meanwhile: it is looked at anew'
   return 0
 fi
+rm -rf -- "$r_tmp" && mkdir -- "$r_tmp" || return
 r_find_uv && r_make && (r_site && r_mend) || return
 r_status=0
 [ -z "$r_needed$r_forced$r_after" ] || (r_install) || r_status=$?
