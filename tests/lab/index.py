@@ -8,6 +8,7 @@ that somebody fetches; while there is a FOLDER/slow, a wheel takes as many secon
 """
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import io
@@ -128,7 +129,8 @@ class Index(http.server.BaseHTTPRequestHandler):
         for at in range(0, len(body), len(body) // 20 + 1):
             if len(body) > 100_000:
                 time.sleep(seconds / 20)
-            self.wfile.write(body[at : at + len(body) // 20 + 1])
+            with contextlib.suppress(ConnectionError):  # whoever fetched it may be killed
+                self.wfile.write(body[at : at + len(body) // 20 + 1])
 
     def log_message(self, *_):
         pass

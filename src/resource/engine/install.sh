@@ -20,6 +20,7 @@ r_run() {
   while IFS= read -r r_line; do
     printf '%s\n' "$r_line"
     case $r_line in
+      *.metadata*) ;;
       *Collecting\ * | *Downloading\ * | *'Using cached '* | *Installing\ *)
         printf '%s' "$r_line" >"$r_tmp/now" ;;
     esac
@@ -78,24 +79,39 @@ r_from() {
   done
   echo "${r_only:-$(r_beside --extra-index-url) $(r_trusted)}"
 }
-r_pip() { r_run "$r_venv/bin/python" -m pip install --progress-bar off "$@"; }
+r_python() { r_run "$r_venv/bin/python" -m "$@"; }
+# Fetches before anything is changed: what cannot be fetched leaves the environment as it is.
+r_fetch() {
+  r_into=$1
+  shift
+  [ "$#" -gt 0 ] || return 0
+  r_step "fetching $*"
+  r_python pip download --progress-bar off --no-deps -d "$r_tmp/$r_into" $(r_from "$@") "$@"
+}
+r_put() {
+  [ -d "$r_tmp/$1" ] || return 0
+  r_step "installing $2"
+  (
+    r_into=$1
+    shift 2
+    set -- "$@" ${r_fixed:+-c} ${r_fixed:+"$r_tmp/fixed"} $(r_beside --extra-index-url) $(r_trusted)
+    set +f
+    r_python pip install --progress-bar off "$@" "$r_tmp/$r_into"/*
+  )
+}
 # As the notebook does: vLLM with what it asks for, then the declared torch from the declared indexes.
 r_with_pip() {
   if ! "$r_venv/bin/python" -m pip --version >/dev/null 2>&1; then
     r_step 'putting pip into it'
-    r_run "$r_venv/bin/python" -m ensurepip --upgrade || return
+    r_python ensurepip --upgrade || return
   fi
+  r_fetch forced $r_forced && r_fetch after $r_after || return
   if [ -n "$r_needed" ]; then
     r_step "installing $r_needed"
-    r_pip -c "$r_tmp/fixed" $(r_beside --extra-index-url) $(r_trusted) $r_needed || return
+    r_python pip install --progress-bar off ${r_fixed:+-c} ${r_fixed:+"$r_tmp/fixed"} \
+      $(r_beside --extra-index-url) $(r_trusted) $r_needed || return
   fi
-  if [ -n "$r_forced" ]; then
-    r_step "installing $r_forced"
-    r_pip --force-reinstall --no-deps $(r_from $r_forced) $r_forced || return
-  fi
-  [ -n "$r_after" ] || return 0
-  r_step "installing $r_after"
-  r_pip -c "$r_tmp/fixed" $(r_from $r_after) $r_after
+  r_put forced "$r_forced" --force-reinstall --no-deps && r_put after "$r_after"
 }
 # Runs uv in the place of the shell that calls this.
 r_uv_pip() {
@@ -106,10 +122,10 @@ r_uv_pip() {
 }
 # In one: what is declared stands over what vLLM asks for.
 r_with_uv() {
-  r_step "installing $r_needed $r_forced $r_after"
+  r_step "installing $(echo $r_needed $r_forced $r_after)"
   set -- $(for r_pin in $r_forced; do echo "--reinstall-package ${r_pin%%=*}"; done)
-  r_run r_uv_pip install --override "$r_tmp/declared" -c "$r_tmp/fixed" "$@" \
-    $r_needed $r_forced $r_after && return
+  r_run r_uv_pip install ${r_declared:+--override} ${r_declared:+"$r_tmp/declared"} \
+    ${r_fixed:+-c} ${r_fixed:+"$r_tmp/fixed"} "$@" $r_needed $r_forced $r_after && return
   r_status=$?
   for r_pin in $r_needed $r_forced $r_after; do r_versions "$r_pin"; done
   return "$r_status"
