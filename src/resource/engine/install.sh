@@ -105,13 +105,21 @@ r_with_pip() {
     r_step 'putting pip into it'
     r_python ensurepip --upgrade || return
   fi
-  r_fetch forced $r_forced && r_fetch after $r_after || return
-  if [ -n "$r_needed" ]; then
-    r_step "installing $r_needed"
-    r_python pip install --progress-bar off ${r_fixed:+-c} ${r_fixed:+"$r_tmp/fixed"} \
-      $(r_beside --extra-index-url) $(r_trusted) $r_needed || return
-  fi
-  r_put forced "$r_forced" --force-reinstall --no-deps && r_put after "$r_after"
+  r_fetch needed $r_needed && r_fetch forced $r_forced && r_fetch after $r_after || return
+  r_put needed "$r_needed" && r_put forced "$r_forced" --force-reinstall --no-deps &&
+    r_put after "$r_after"
+  r_status=$?
+  (set +f && r_site && r_forget)
+  return "$r_status"
+}
+# They came from an index: that they lay in a folder of ours is nothing to remember.
+r_forget() {
+  for r_origin in *.dist-info/direct_url.json; do
+    grep -qsF /.replica.tmp/ "$r_origin" || continue
+    r_record=${r_origin%/*}/RECORD
+    sed '/\/direct_url\.json,/d' "$r_record" >"$r_tmp/record" && cat "$r_tmp/record" >"$r_record" &&
+      rm -f -- "$r_origin"
+  done
 }
 # Runs uv in the place of the shell that calls this.
 r_uv_pip() {
