@@ -73,6 +73,8 @@ impl Ready {
 pub enum LogSign {
     /// It got so far: `weights 3/4`.
     Phase(String),
+    /// So much of the last phase is done: `312 MB`.
+    Amount(String),
     /// This line is the cause, should the process die: with what to do about it.
     Cause {
         /// The cause in one line.

@@ -332,7 +332,7 @@ impl ModelNode {
                 answer
             }
             "served" => self.served(live),
-            "venv" => "venv\ncommand\ndist complete vllm 0.13.0+cu130\n".to_owned(),
+            "venv" => "venv\npython\ncommand\ndist complete vllm 0.13.0+cu130\n".to_owned(),
             "model" => "repo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 9 model.safetensors\n".to_owned(),
             other => panic!("the model does not know the question `{other}`"),
         }

@@ -64,7 +64,9 @@ pub(super) fn effect(effect: &Effect) -> String {
             for (name, source) in &work.secrets {
                 let _ = write!(words, " {name}=<{source}>");
             }
-            let _ = write!(words, " {}", work.script);
+            // What it is told; what it does is the same for all, and begins with a comment.
+            let told = work.script.lines().take_while(|line| !line.starts_with('#'));
+            words.extend(told.map(|line| format!("\n      {line}")));
             words
         }
         Effect::Start(launch) => {

@@ -12,6 +12,7 @@ const SHOWN: usize = 20;
 #[derive(Debug)]
 pub(super) struct Tail {
     lines: VecDeque<String>,
+    phase: String,
     cause: Option<(String, Option<String>)>,
     read: fn(&str) -> Option<LogSign>,
 }
@@ -20,6 +21,7 @@ impl Tail {
     pub(super) fn new(read: fn(&str) -> Option<LogSign>) -> Self {
         Self {
             lines: VecDeque::new(),
+            phase: String::new(),
             cause: None,
             read,
         }
@@ -32,14 +34,23 @@ impl Tail {
             return None;
         }
         let sign = (self.read)(&line);
+        // How much is done is news for a moment alone.
+        if let Some(LogSign::Amount(amount)) = sign {
+            let phase = &self.phase;
+            let comma = if phase.is_empty() { "" } else { ", " };
+            return Some(format!("{phase}{comma}{amount}"));
+        }
         if self.lines.len() == SHOWN {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
         match sign {
-            Some(LogSign::Phase(phase)) => return Some(phase),
+            Some(LogSign::Phase(phase)) => {
+                phase.clone_into(&mut self.phase);
+                return Some(phase);
+            }
             Some(LogSign::Cause { message, hint }) => self.note(message, hint),
-            None => {}
+            Some(LogSign::Amount(_)) | None => {}
         }
         None
     }
@@ -112,6 +123,7 @@ mod tests {
         let hint = rest.split_once('!').map(|(_, hint)| hint.to_owned());
         match word {
             "phase" => Some(LogSign::Phase(rest.to_owned())),
+            "amount" => Some(LogSign::Amount(rest.to_owned())),
             "cause" => Some(LogSign::Cause {
                 message: rest.to_owned(),
                 hint,
@@ -131,6 +143,15 @@ mod tests {
         assert_eq!(failure.message, "it died");
         assert_eq!(failure.log.len(), 20);
         assert_eq!(failure.log[0], "line 10");
+    }
+
+    #[test]
+    fn an_amount_is_one_of_the_last_phase_and_no_line_of_the_log() {
+        let mut tail = Tail::new(read);
+        assert_eq!(tail.take("amount 1 MB").unwrap(), "1 MB");
+        tail.take("phase torch");
+        assert_eq!(tail.take("amount 2 MB").unwrap(), "torch, 2 MB");
+        assert_eq!(tail.failure(String::new()).log, ["phase torch"]);
     }
 
     #[test]

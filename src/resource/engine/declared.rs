@@ -27,6 +27,13 @@ pub struct EngineDeclaration {
     /// Package indexes beside the default one, in the order in which they are asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_indexes: Vec<String>,
+    /// What installs: `uv` where the node has it, else `pip`; or always one of the two.
+    #[serde(default, skip_serializing_if = "Installer::is_auto")]
+    pub installer: Installer,
+    /// Requirements that stand in for what the packages themselves ask for, each with its exact
+    /// version: `{torch: 2.9.1}`. Only `uv` knows them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, String>,
     /// A simulated engine instead of vLLM, for machines without a GPU: `{profile: fast}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulate: Option<Simulate>,
@@ -36,6 +43,25 @@ pub struct EngineDeclaration {
     /// vLLM arguments by name, for every instance of this engine: `gpu_memory_utilization: 0.3`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, Value>,
+}
+
+/// What puts packages into a virtual environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Installer {
+    /// `uv` where the node has it, else `pip`.
+    #[default]
+    Auto,
+    /// `uv`, which must be on the node.
+    Uv,
+    /// The `pip` of the virtual environment.
+    Pip,
+}
+
+impl Installer {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
 }
 
 /// How a simulated engine behaves. More is set by `args`, as for vLLM.

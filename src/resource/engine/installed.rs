@@ -1,6 +1,6 @@
 //! What a virtual environment holds, read from the files that pip and uv leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::str::FromStr;
 
@@ -15,9 +15,21 @@ use crate::resource::contract::{Answers, Question};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
     exists: bool,
+    has_python: bool,
     has_command: bool,
+    /// The CUDA that torch was built for: `13.0`.
+    cuda: Option<String>,
     distributions: BTreeMap<String, Vec<Distribution>>,
     leftovers: Vec<String>,
+}
+
+/// One way in which an environment is not as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shortfall {
+    /// The package that is to be installed for it, if it is one package.
+    pub(super) package: Option<String>,
+    /// It in words.
+    pub(super) text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +41,8 @@ struct Distribution {
 /// Returns the question that [`Installed`] is read from.
 pub(super) fn question(declared: &EngineDeclaration) -> Question {
     let mut script = format!(
-        "cd {} 2>/dev/null || exit 0\necho venv\n[ -x bin/vllm ] && echo command\n\
+        "cd {} 2>/dev/null || exit 0\necho venv\n\
+         [ -x bin/python ] && echo python\n[ -f bin/vllm ] && [ -x bin/vllm ] && echo command\n\
          cd lib/python3*/site-packages 2>/dev/null || exit 0\n",
         quote_path(venv(declared))
     );
@@ -44,9 +57,12 @@ pub(super) fn question(declared: &EngineDeclaration) -> Question {
          \x20 done\n\
          }\n",
     );
-    for name in wanted(declared).into_keys() {
+    for name in watched(declared) {
         let _ = writeln!(script, "dist {} {}", normal(&name), records(&name));
     }
+    script.push_str(
+        "sed -n \"s/^cuda[^=]*= *'\\([0-9.]*\\)'.*/cuda \\1/p\" torch/version.py 2>/dev/null\n",
+    );
     script
         .push_str("for left in '~'*; do [ -e \"$left\" ] && echo \"leftover $left\"; done\ntrue\n");
     Question::new(id(declared), script)
@@ -61,7 +77,7 @@ fn normal(name: &str) -> String {
 }
 
 /// Returns the shell pattern of a distribution's records, however its name is written there.
-fn records(name: &str) -> String {
+pub(super) fn records(name: &str) -> String {
     let any = |c: char| match c {
         '-' => "[-_.]".to_owned(),
         c if c.is_ascii_alphabetic() => format!("[{c}{}]", c.to_ascii_uppercase()),
@@ -71,22 +87,35 @@ fn records(name: &str) -> String {
     format!("{name}-[0-9]*.dist-info")
 }
 
+/// What is judged together with vLLM, declared or not.
+const TORCH: [&str; 3] = ["torch", "torchvision", "torchaudio"];
+
+/// Returns the distributions that are looked at.
+fn watched(declared: &EngineDeclaration) -> BTreeSet<String> {
+    let wanted = wanted(declared).into_keys().map(|name| normal(&name));
+    wanted.chain(TORCH.map(str::to_owned)).collect()
+}
+
 fn id(declared: &EngineDeclaration) -> String {
     format!("venv {} {:?}", venv(declared), wanted(declared))
 }
 
-fn venv(declared: &EngineDeclaration) -> &str {
+pub(super) fn venv(declared: &EngineDeclaration) -> &str {
     declared.venv.as_deref().unwrap_or_default()
 }
 
 /// Returns the distributions that must be there, with their versions.
-fn wanted(declared: &EngineDeclaration) -> BTreeMap<String, String> {
+pub(super) fn wanted(declared: &EngineDeclaration) -> BTreeMap<String, String> {
     let mut wanted = declared.packages.clone();
     if let Some(version) = &declared.vllm {
-        let name = declared.distribution.as_deref().unwrap_or("vllm");
-        wanted.insert(name.to_owned(), version.clone());
+        wanted.insert(provider(declared).to_owned(), version.clone());
     }
     wanted
+}
+
+/// Returns the distribution that provides vLLM.
+pub(super) fn provider(declared: &EngineDeclaration) -> &str {
+    declared.distribution.as_deref().unwrap_or("vllm")
 }
 
 impl Installed {
@@ -97,6 +126,8 @@ impl Installed {
             let words: Vec<_> = line.split(' ').collect();
             match words.as_slice() {
                 ["venv"] => installed.exists = true,
+                ["python"] => installed.has_python = true,
+                ["cuda", version] => installed.cuda = Some((*version).to_owned()),
                 ["command"] => installed.has_command = true,
                 ["leftover", name] => installed.leftovers.push((*name).to_owned()),
                 ["dist", state, name, version] => installed
@@ -121,25 +152,90 @@ impl Installed {
             .map_or("?", |found| &found.version)
     }
 
-    /// Returns everything by which this falls short of what is declared, in words.
-    pub(super) fn shortfalls(&self, declared: &EngineDeclaration) -> Vec<String> {
+    /// Says whether there is a virtual environment.
+    pub(super) fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// Returns everything by which this falls short of what is declared.
+    pub(super) fn shortfalls(&self, declared: &EngineDeclaration) -> Vec<Shortfall> {
+        let of = |package: Option<&str>, text: String| Shortfall {
+            package: package.map(str::to_owned),
+            text,
+        };
         if !self.exists {
-            return vec![format!(
-                "there is no virtual environment at {}",
-                venv(declared)
-            )];
+            let text = format!("there is no virtual environment at {}", venv(declared));
+            return vec![of(None, text)];
+        }
+        if !self.has_python {
+            let text = format!("{}/bin/python leads to no interpreter", venv(declared));
+            return vec![of(None, text)];
         }
         let mut shortfalls: Vec<_> = wanted(declared)
             .iter()
-            .filter_map(|(name, version)| self.shortfall(name, version))
+            .filter_map(|(name, version)| Some(of(Some(name), self.shortfall(name, version)?)))
             .collect();
         for left in &self.leftovers {
-            shortfalls.push(format!("`{left}` is left of an interrupted installation"));
+            let text = format!("`{left}` is left of an interrupted installation");
+            shortfalls.push(of(None, text));
         }
         if shortfalls.is_empty() && !self.has_command {
-            shortfalls.push(format!("{}/bin/vllm is missing", venv(declared)));
+            let text = format!("{}/bin/vllm is missing", venv(declared));
+            shortfalls.push(of(Some(provider(declared)), text));
         }
+        let other = shortfalls.is_empty().then(|| self.other_cuda(declared));
+        shortfalls.extend(other.flatten().map(|text| of(Some("torch"), text)));
         shortfalls
+    }
+
+    /// Compares what torch and vLLM were built for, where both say so: a vLLM for CUDA 13 does not
+    /// load beside a torch for CUDA 12.
+    fn other_cuda(&self, declared: &EngineDeclaration) -> Option<String> {
+        let variant = declared.vllm.as_ref()?.split_once("+cu")?.1;
+        let major = variant.get(..variant.len().checked_sub(1)?)?;
+        let cuda = self.cuda.as_ref()?;
+        let same = cuda.split('.').next() == Some(major);
+        (!same).then(|| format!("torch is built for CUDA {cuda}, vLLM for CUDA {major}"))
+    }
+
+    /// Returns the versions of what runs when vLLM runs, as they are, or as they will be where they
+    /// are not yet as declared.
+    pub fn versions(&self, declared: &EngineDeclaration) -> BTreeMap<String, String> {
+        let wanted = wanted(declared);
+        let mut versions = BTreeMap::new();
+        for name in watched(declared) {
+            let found = self
+                .distributions
+                .get(&name)
+                .and_then(|found| found.first());
+            let found = found.map(|found| found.version.clone());
+            let version = match wanted.iter().find(|(wanted, _)| normal(wanted) == name) {
+                Some((wanted, version)) if self.shortfall(wanted, version).is_some() => {
+                    Some(version.clone())
+                }
+                _ => found,
+            };
+            versions.extend(version.map(|version| (name, version)));
+        }
+        versions
+    }
+
+    /// Returns the version that is there of a package, where there is one alone.
+    pub(super) fn version_of(&self, name: &str) -> Option<&str> {
+        match self.distributions.get(&normal(name)).map(Vec::as_slice) {
+            Some([one]) => Some(&one.version),
+            _ => None,
+        }
+    }
+
+    /// Says whether what is recorded of a package is not the record of one whole installation.
+    pub(super) fn is_broken(&self, name: &str) -> bool {
+        let found = self.distributions.get(&normal(name)).map(Vec::as_slice);
+        match found {
+            None | Some([]) => false,
+            Some([one]) => one.version.is_empty() || !one.is_complete,
+            Some(_) => true,
+        }
     }
 
     fn shortfall(&self, name: &str, version: &str) -> Option<String> {
@@ -182,6 +278,23 @@ fn satisfies(name: &str, found: &str, declared: &str) -> bool {
         .is_ok_and(|specifier| specifier.contains(&found))
 }
 
+/// Returns what an installer is asked for, so that it takes the declared build: `vllm==0.13.0+cu130`.
+pub(super) fn requirement(name: &str, declared: &str) -> String {
+    match Version::from_str(declared) {
+        // From 0.20 on the build for CUDA 13 is the one that says nothing of it.
+        Ok(version) if name == "vllm" && declared.ends_with("+cu130") => {
+            let has_label = version.release() < [0, 20].as_slice();
+            let version = if has_label {
+                version
+            } else {
+                version.without_local()
+            };
+            format!("{name}=={version}")
+        }
+        _ => format!("{name}=={declared}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,14 +311,15 @@ mod tests {
     fn shortfalls(answer: &str) -> Vec<String> {
         let declared = declared();
         let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
-        Installed::read(&declared, &answers).shortfalls(&declared)
+        let found = Installed::read(&declared, &answers).shortfalls(&declared);
+        found.into_iter().map(|shortfall| shortfall.text).collect()
     }
 
     #[test]
     fn the_build_variant_is_part_of_the_version() {
         let with = |vllm: &str| {
             shortfalls(&format!(
-                "venv\ncommand\ndist complete vllm {vllm}\ndist complete torch 2.9.1+cu130\n"
+                "venv\npython\ncommand\ndist complete vllm {vllm}\ndist complete torch 2.9.1+cu130\n"
             ))
         };
         assert_eq!(with("0.13.0+cu130"), Vec::<String>::new());
@@ -218,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_an_interrupted_installation_leaves_is_seen() {
-        let ok = "venv\ncommand\ndist complete torch 2.9.1\n";
+        let ok = "venv\npython\ncommand\ndist complete torch 2.9.1\n";
         assert_eq!(
             shortfalls(&format!("{ok}dist partial vllm 0.13.0+cu130\n")),
             ["the installation of vllm 0.13.0+cu130 is incomplete"]

@@ -1,17 +1,18 @@
 //! The room of the engine: a vLLM build in a virtual environment of a node.
 //!
 //! It is recognised from files alone; Python is never started for it, which would take ten seconds
-//! and touch the GPU. Installing is not done here yet: an engine that falls short is blocked.
+//! and touch the GPU. What falls short is installed, and nothing else of the environment changes.
 
 mod declared;
 mod installed;
+mod installing;
 
 pub use declared::*;
 pub use installed::Installed;
 
 use super::contract::{Observation, Question, Resource};
 use crate::name::{EngineName, NodeName};
-use crate::plan::{Address, Change, Effect, Reason};
+use crate::plan::{Action, Address, Change, Effect, Reason};
 
 /// What this kind is called.
 pub const KIND: &str = "engine";
@@ -32,6 +33,13 @@ impl Engine {
             declared: declared.clone(),
         }
     }
+
+    fn found(&self, seen: &Observation) -> Installed {
+        let answers = seen.of(&self.node);
+        answers.map_or_else(Installed::default, |answers| {
+            Installed::read(&self.declared, answers)
+        })
+    }
 }
 
 impl Resource for Engine {
@@ -44,10 +52,7 @@ impl Resource for Engine {
     }
 
     fn compare(&self, seen: &Observation) -> Change {
-        let found = seen
-            .of(&self.node)
-            .map(|answers| Installed::read(&self.declared, answers))
-            .unwrap_or_default();
+        let found = self.found(seen);
         let shortfalls = found.shortfalls(&self.declared);
         if shortfalls.is_empty() {
             return Change::keep(
@@ -55,21 +60,26 @@ impl Resource for Engine {
                 format!("vLLM {}, as declared", found.version()),
             );
         }
+        let action = if found.exists() {
+            Action::Update
+        } else {
+            Action::Create
+        };
         let reasons = shortfalls
             .into_iter()
-            .map(|text| Reason::new("not_installed", text));
-        let advice = Reason::new(
-            "install_by_hand",
-            "install it on the node: this version of replica uses what is there",
-        );
-        Change::new(
-            &self.address,
-            crate::plan::Action::Blocked,
-            reasons.chain([advice]).collect(),
-        )
+            .map(|shortfall| Reason::new("not_installed", shortfall.text));
+        let versions = installed::wanted(&self.declared);
+        let provider = &versions[installed::provider(&self.declared)];
+        Change::new(&self.address, action, reasons.collect()).described(format!("vLLM {provider}"))
     }
 
-    fn effects(&self, _: &Change, _: &Observation) -> Vec<Effect> {
-        Vec::new()
+    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
+        if !change.action.starts() && change.action != Action::Update {
+            return Vec::new();
+        }
+        let found = self.found(seen);
+        let shortfalls = found.shortfalls(&self.declared);
+        let work = installing::work(&self.declared, &found, &shortfalls);
+        vec![Effect::Work(Box::new(work))]
     }
 }

@@ -187,7 +187,7 @@ impl Instance {
     ) -> Change {
         let mut fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
         // A secret that is not at hand cannot be compared: its server runs on.
-        fields.retain(|field| !self.is_unknown_secret(&field.path));
+        fields.retain(|field| !self.is_unknown_secret(&field.path) && !spec::was_not_noted(field));
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.declared.port);
         if !fields.is_empty() {

@@ -5,10 +5,24 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Instance;
+use crate::plan::Field;
 use crate::resource::contract::Observation;
+use crate::resource::engine::Installed;
 use crate::resource::environment::EnvValue;
 use crate::resource::model::Cached;
 use crate::resource::process::secret_digest;
+
+/// The field that says with which versions it runs. Marks of older versions lack it.
+const INSTALLED: &str = "installed";
+
+/// Says whether a field is one that is not known of what runs, as it was not noted then.
+pub(super) fn was_not_noted(field: &Field) -> bool {
+    let inside = field
+        .path
+        .strip_prefix("engine.")
+        .and_then(|p| p.strip_prefix(INSTALLED));
+    inside.is_some() && field.old.is_none()
+}
 
 impl Instance {
     /// Returns the specification. Settings that need no restart are no part of it; of a secret,
@@ -17,7 +31,7 @@ impl Instance {
         let mut spec = json!({
             "model": self.declared.model,
             "listen": {"host": self.listens.on, "port": self.declared.port},
-            "engine": self.engine_spec(),
+            "engine": self.engine_spec(seen),
             "args": self.args(),
             "env": self.env_spec(),
         });
@@ -27,15 +41,25 @@ impl Instance {
         spec
     }
 
-    fn engine_spec(&self) -> Value {
+    fn engine_spec(&self, seen: &Observation) -> Value {
         match &self.engine.simulate {
             Some(simulate) => json!({"simulate": simulate}),
             None => json!({
                 "vllm": self.engine.vllm,
                 "venv": self.engine.venv,
                 "packages": self.engine.packages,
+                INSTALLED: self.installed(seen),
             }),
         }
+    }
+
+    /// Returns the versions that it runs with: a server that was started before its environment
+    /// was changed runs with others.
+    fn installed(&self, seen: &Observation) -> BTreeMap<String, String> {
+        let answers = seen.of(&self.seat.node);
+        answers.map_or_else(BTreeMap::new, |answers| {
+            Installed::read(&self.engine, answers).versions(&self.engine)
+        })
     }
 
     /// Returns the arguments: the engine's, and over them the instance's own.
