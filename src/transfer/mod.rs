@@ -84,7 +84,7 @@ pub struct Fetch {
 }
 
 /// How far a fetch has come, in bytes whose digest was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// So many are done.
     pub done: u64,
@@ -94,36 +94,42 @@ pub struct Moved {
     pub per_second: u64,
 }
 
-/// The word that a line of [`Moved`] begins with.
-const MOVED: &str = "moved";
+/// What either end says to `apply`: a line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// The port on which it listens.
+    Port(u16),
+    /// What is offered there.
+    Listing(Listing),
+    /// How far it has come.
+    Moved(Moved),
+    /// Why it ends.
+    Failed(Error),
+}
 
-impl fmt::Display for Moved {
+impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{MOVED} {} {} {}", self.done, self.of, self.per_second)
+        let text = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
     }
 }
 
-impl Moved {
-    /// Reads a line as it is displayed.
+impl Said {
+    /// Reads a line; nothing where it is none of these.
     pub fn read(line: &str) -> Option<Self> {
-        let mut words = line.strip_prefix(MOVED)?.split_ascii_whitespace();
-        let mut number = || words.next()?.parse().ok();
-        Some(Self {
-            done: number()?,
-            of: number()?,
-            per_second: number()?,
-        })
+        serde_json::from_str(line).ok()
     }
 }
 
 /// Says why a copy failed, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     /// The cause, in one line.
     pub message: String,
     /// What to do next.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
 }
 
 impl Error {
@@ -134,8 +140,8 @@ impl Error {
         }
     }
 
-    fn hinted(mut self, hint: &'static str) -> Self {
-        self.hint = Some(hint);
+    fn hinted(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
         self
     }
 
@@ -151,6 +157,12 @@ impl Error {
             }
             _ => failed,
         }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::new(format!("this is a bug in replica: {error}"))
     }
 }
 

@@ -254,15 +254,18 @@ fn a_snapshot_that_is_not_whole_is_not_offered() {
 }
 
 #[test]
-fn how_far_it_has_come_is_read_as_it_is_written() {
-    let moved = Moved {
+fn what_is_said_is_read_as_it_is_written() {
+    let moved = Said::Moved(Moved {
         done: 1,
         of: 20,
         per_second: 300,
-    };
-    assert_eq!(Moved::read(&moved.to_string()), Some(moved));
-    assert_eq!(Moved::read("moved 1 2"), None);
-    assert_eq!(Moved::read("removed 1 2 3"), None);
+    });
+    let failed = Said::Failed(Error::new("no room").hinted("make some"));
+    for said in [moved, failed, Said::Port(7)] {
+        assert_eq!(said.to_string().lines().count(), 1);
+        assert_eq!(Said::read(&said.to_string()), Some(said));
+    }
+    assert_eq!(Said::read("replica: not found"), None);
 }
 
 #[test]
