@@ -21,7 +21,7 @@ impl Two {
         let two = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        let large: Vec<u8> = (0..2 * PIECE + 5).map(|i| (i * 31 >> 7) as u8).collect();
+        let large: Vec<u8> = (0..2 * PIECE + 5).map(|i| ((i * 31) >> 7) as u8).collect();
         two.has("model-1.safetensors", &large, 64);
         two.has("model-2.safetensors", &large[7..], 64);
         two.has("config.json", b"{}", 40);
