@@ -147,6 +147,8 @@ impl Told {
                 "processes" => self.processes(),
                 "place" => self.place(),
                 "served" => self.served(),
+                // What this machine has is no part of a case.
+                "machine" => String::new(),
                 _ if home.is_some() => asked(&question.script, home.as_ref().unwrap().path()),
                 _ => String::new(),
             };
