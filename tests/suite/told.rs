@@ -268,7 +268,10 @@ impl Told {
             let path = home.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             match entry {
-                Entry::Text(text) => fs::write(path, text).unwrap(),
+                Entry::Text(text) => {
+                    let text = text.replace("/home/n", home.path().to_str().unwrap());
+                    fs::write(path, text).unwrap();
+                }
                 Entry::Link(target) => symlink(target, path).unwrap(),
                 Entry::Program => {
                     fs::write(&path, "#!/bin/sh\n").unwrap();

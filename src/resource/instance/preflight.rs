@@ -23,15 +23,17 @@ impl Instance {
         // What has served there once has what it takes, wherever it found it.
         if !self.has_ever_served(answers) {
             reasons.extend(self.no_compiler(&machine));
-            reasons.extend(self.no_headers(&toolchain));
+            reasons.extend(no_headers(&toolchain));
         }
         reasons
     }
 
     fn has_ever_served(&self, answers: &Answers) -> bool {
         let place = Place::read(&self.seat.folder, answers);
-        let mut notes = place.logs_of(&self.seat.address);
-        notes.any(|name| name.ends_with(".ready"))
+        let generations = 1..=place.last_generation(&self.seat.address);
+        generations
+            .rev()
+            .any(|generation| place.has_served(&self.seat.address, generation))
     }
 
     fn unknown_arguments(&self, toolchain: &Toolchain) -> Vec<Reason> {
@@ -82,18 +84,18 @@ impl Instance {
         );
         Some(Reason::new("no_compiler", text))
     }
+}
 
-    fn no_headers(&self, toolchain: &Toolchain) -> Option<Reason> {
-        let (python, has_headers) = toolchain.python.as_ref()?;
-        if *has_headers {
-            return None;
-        }
-        let text = format!(
-            "the headers of {python} (Python.h) are not on the node, and vLLM compiles against \
-             them: install {python}-dev there, or make the environment with a Python of uv"
-        );
-        Some(Reason::new("no_headers", text))
+fn no_headers(toolchain: &Toolchain) -> Option<Reason> {
+    let (python, has_headers) = toolchain.python.as_ref()?;
+    if *has_headers {
+        return None;
     }
+    let text = format!(
+        "the headers of {python} (Python.h) are not on the node, and vLLM compiles against them: \
+         install {python}-dev there, or make the environment with a Python of uv"
+    );
+    Some(Reason::new("no_headers", text))
 }
 
 fn disk_full(machine: &Machine) -> Option<Reason> {

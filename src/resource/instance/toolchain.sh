@@ -10,8 +10,8 @@ done < pyvenv.cfg
 for lib in lib/python3*; do
   [ -d "$lib" ] || continue
   python=${lib#lib/}
-  # Where it is not known which Python it is, nothing is known of its headers.
-  if [ -d "$base" ]; then
+  # Where its Python is not where it says, nothing is known of its headers.
+  if [ -x "$base/$python" ]; then
     [ -e "$base/../include/$python/Python.h" ] && echo "headers $python" || echo "headerless $python"
   fi
   cd "$lib/site-packages/vllm" 2> /dev/null || exit 0
