@@ -265,7 +265,7 @@ impl Instance {
                 || before.iter().any(|mate| mate.is_of(session))
         };
         reasons.extend(holders(&table, &machine, is_named));
-        let advice = "lower its gpu_memory_utilization, or stop what holds the memory";
+        let advice = "lower what it asks for, or stop what holds the memory";
         reasons.push(Reason::new("free_memory", advice));
         reasons
     }
