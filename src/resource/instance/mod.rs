@@ -20,6 +20,7 @@ use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
+use crate::node::Stale;
 use crate::plan::{Action, Address, Change, Effect, Reason};
 
 /// What this kind is called.
@@ -46,6 +47,8 @@ pub struct Parts {
     pub name: InstanceName,
     /// Where it listens.
     pub listens: Listens,
+    /// What becomes of the foreign servers of its node.
+    pub stale: Stale,
     /// As it is declared.
     pub declared: InstanceDeclaration,
     /// Its engine.
@@ -61,7 +64,7 @@ impl Instance {
     pub fn new(parts: Parts) -> Self {
         let name = Some(parts.name.as_str());
         Self {
-            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name),
+            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name).beside(parts.stale),
             name: parts.name,
             listens: parts.listens,
             declared: parts.declared,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Mark, Process, ProcessTable, Session};
 use crate::name::{NodeName, TopologyName};
-use crate::node::Stop;
+use crate::node::{Stale, Stop};
 use crate::plan::{Address, Reason};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};
@@ -21,6 +21,8 @@ pub struct Seat {
     pub node: NodeName,
     /// The folder of its files.
     pub folder: Folder,
+    /// What becomes of the node's vLLM servers that are not ours.
+    pub stale: Stale,
 }
 
 impl Seat {
@@ -31,7 +33,15 @@ impl Seat {
             address: Address::on(node, kind, name),
             node: node.clone(),
             folder: Folder::of(topology.as_str()),
+            stale: Stale::default(),
         }
+    }
+
+    /// Says what becomes of the node's vLLM servers that are not ours.
+    #[must_use]
+    pub fn beside(mut self, stale: Stale) -> Self {
+        self.stale = stale;
+        self
     }
 
     /// Returns what to ask the node.
@@ -84,11 +94,16 @@ impl Seat {
         table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
     }
 
-    /// Returns why a port cannot be had, where something holds it that is not of this topology.
+    /// Returns why a port cannot be had, where something holds it that is not of this topology and
+    /// does not give it up.
     pub fn port_taken(&self, port: u16, table: &ProcessTable) -> Option<Reason> {
         let is_ours = |session: &&Session| session.mark.topology == self.topology.as_str();
         let ours: Vec<_> = table.sessions.iter().filter(is_ours).collect();
-        let holder = table.holder_of(port, &ours)?;
+        let ended = match self.stale {
+            Stale::Leave => Vec::new(),
+            Stale::Stop => table.stale_servers(),
+        };
+        let holder = table.holder_of(port, &ours, &ended)?;
         let text = format!("port {port} is held by {holder}");
         Some(Reason::new("port_taken", text))
     }
