@@ -11,6 +11,7 @@ pub mod engine;
 pub mod environment;
 pub mod instance;
 mod leftover;
+pub mod machine;
 pub mod model;
 mod place;
 pub mod process;
