@@ -18,5 +18,6 @@ mod scenarios {
     mod replicated;
     mod secrets;
     mod ssh;
+    mod starting;
     mod strangers;
 }

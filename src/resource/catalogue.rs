@@ -133,7 +133,7 @@ fn instances(
     topology: &Topology,
     programs: &BTreeMap<NodeName, Arc<Program>>,
 ) -> Vec<Arc<Instance>> {
-    topology
+    let parts: Vec<Parts> = topology
         .instances
         .iter()
         .map(|(name, declared)| {
@@ -143,7 +143,7 @@ fn instances(
                 .cloned()
                 .unwrap_or_default();
             let simulates = engine.simulate.is_some();
-            Arc::new(Instance::new(Parts {
+            Parts {
                 topology: topology.name.clone(),
                 name: name.clone(),
                 listens: listens(topology, &declared.node, declared.host.as_ref()),
@@ -156,9 +156,21 @@ fn instances(
                     .cloned(),
                 program: programs.get(&declared.node).filter(|_| simulates).cloned(),
                 engine,
-            }))
+            }
         })
-        .collect()
+        .collect();
+    let all: Vec<_> = parts
+        .iter()
+        .cloned()
+        .map(Instance::new)
+        .map(Arc::new)
+        .collect();
+    let among = |parts: Parts| {
+        let is_mate = |one: &&Arc<Instance>| *one.node() == parts.declared.node;
+        let mates = all.iter().filter(is_mate).cloned().collect();
+        Arc::new(Instance::among(parts, mates))
+    };
+    parts.into_iter().map(among).collect()
 }
 
 fn engines_and_models(topology: &Topology) -> Vec<Arc<dyn Resource>> {

@@ -163,6 +163,8 @@ impl Told {
                 "processes" => self.processes(),
                 "place" => self.place(),
                 "served" => self.served(),
+                // What this machine has is no part of a case.
+                "machine" => String::new(),
                 _ if home.is_some() => asked(&question.script, home.as_ref().unwrap().path()),
                 _ => String::new(),
             };
@@ -290,7 +292,10 @@ impl Told {
             let path = home.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             match entry {
-                Entry::Text(text) => fs::write(path, text).unwrap(),
+                Entry::Text(text) => {
+                    let text = text.replace("/home/n", home.path().to_str().unwrap());
+                    fs::write(path, text).unwrap();
+                }
                 Entry::Link(target) => symlink(target, path).unwrap(),
                 Entry::Program => {
                     fs::write(&path, "#!/bin/sh\n").unwrap();

@@ -282,6 +282,7 @@ impl Proxy {
             argv: std::iter::once(self.program.path(seen))
                 .chain(words.map(str::to_owned))
                 .collect(),
+            path: Vec::new(),
             env: [].into(),
             secret_env: self
                 .backends
@@ -310,6 +311,7 @@ impl Proxy {
                 contains: None,
             }],
             patience: ANSWER,
+            expected: None,
             read_log: |_| None,
         }
     }
