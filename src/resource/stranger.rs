@@ -53,7 +53,7 @@ impl Stranger {
             found = format!("{found}; with {}", parts.join(", "));
         }
         Self {
-            address: Address::on(node, KIND, Some(&server.root.pid.to_string())),
+            address: address(node, &server),
             node: node.clone(),
             boot_id: table.boot_id.clone(),
             ports: table.ports_of_stale(&server),
@@ -61,6 +61,11 @@ impl Stranger {
             found,
         }
     }
+}
+
+/// Returns where a server stands that is to be stopped.
+pub(super) fn address(node: &NodeName, server: &StaleServer) -> Address {
+    Address::on(node, KIND, Some(&server.root.pid.to_string()))
 }
 
 impl Resource for Stranger {

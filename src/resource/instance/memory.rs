@@ -240,6 +240,10 @@ impl Instance {
         let Some(mut budget) = Budget::of(&machine) else {
             return Vec::new();
         };
+        // What they hold is seen once they are gone: until then nothing is started.
+        if !self.seat.ended_beside(&table).is_empty() {
+            return Vec::new();
+        }
         for session in table.sessions.iter().filter(|s| self.is_left_over(s)) {
             budget.give_back(&held(&budget, session, &table));
         }

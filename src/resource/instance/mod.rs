@@ -25,6 +25,7 @@ use super::model::{self, ModelDeclaration};
 use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
+use super::stranger;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
 use crate::node::Stale;
 use crate::plan::{Action, Address, Change, Effect, Reason};
@@ -351,13 +352,22 @@ impl Resource for Instance {
         }
     }
 
-    fn rests_on(&self) -> Vec<Address> {
-        // Where its model is, and which packages it runs, is seen once they are there.
-        if self.is_real() {
-            self.needs()
-        } else {
-            Vec::new()
+    fn rests_on(&self, seen: &Observation) -> Vec<Address> {
+        if !self.is_real() {
+            return Vec::new();
         }
+        // Where its model is, and which packages it runs, is seen once they are there; and what
+        // memory there is, once nobody else has it.
+        let mut found = self.needs();
+        if let Some(answers) = seen.of(&self.seat.node) {
+            let ended = self.seat.ended_beside(&ProcessTable::read(answers));
+            found.extend(
+                ended
+                    .iter()
+                    .map(|it| stranger::address(&self.seat.node, it)),
+            );
+        }
+        found
     }
 
     fn questions(&self) -> Vec<Question> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Mark, Process, ProcessTable, Session};
+use super::{Mark, Process, ProcessTable, Session, StaleServer};
 use crate::name::{NodeName, TopologyName};
 use crate::node::{Stale, Stop};
 use crate::plan::{Address, Reason};
@@ -99,13 +99,17 @@ impl Seat {
     pub fn port_taken(&self, port: u16, table: &ProcessTable) -> Option<Reason> {
         let is_ours = |session: &&Session| session.mark.topology == self.topology.as_str();
         let ours: Vec<_> = table.sessions.iter().filter(is_ours).collect();
-        let ended = match self.stale {
-            Stale::Leave => Vec::new(),
-            Stale::Stop => table.stale_servers(),
-        };
-        let holder = table.holder_of(port, &ours, &ended)?;
+        let holder = table.holder_of(port, &ours, &self.ended_beside(table))?;
         let text = format!("port {port} is held by {holder}");
         Some(Reason::new("port_taken", text))
+    }
+
+    /// Returns the foreign servers of its node that are to be ended.
+    pub fn ended_beside(&self, table: &ProcessTable) -> Vec<StaleServer> {
+        match self.stale {
+            Stale::Leave => Vec::new(),
+            Stale::Stop => table.stale_servers(),
+        }
     }
 
     /// Returns how what runs here is stopped.
