@@ -11,7 +11,9 @@ use crate::manifest::{self, Manifest, Topology};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::Plan;
 use crate::resource::program::Binaries;
-use crate::resource::{Catalogue, Leftover, Observation, Paths, Resource, Stranger, foreign};
+use crate::resource::{
+    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, foreign,
+};
 use crate::view::Screen;
 
 /// A manifest and its nodes, connected.
@@ -80,7 +82,17 @@ impl Workspace {
 
     /// Looks at every node.
     pub(super) async fn look(&self, resources: &[Arc<dyn Resource>]) -> Observation {
-        let standing = Leftover::questions(self.topology().name.as_str());
+        self.look_further(resources, &[]).await
+    }
+
+    /// Looks at every node, and asks each a little more.
+    pub(super) async fn look_further(
+        &self,
+        resources: &[Arc<dyn Resource>],
+        more: &[Question],
+    ) -> Observation {
+        let mut standing = Leftover::questions(self.topology().name.as_str());
+        standing.extend_from_slice(more);
         observe(&self.fleet, resources, &standing).await
     }
 

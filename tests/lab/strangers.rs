@@ -6,6 +6,7 @@ use std::fs;
 use super::hosts::{Lab, Process};
 use super::laptop::{DEMO, Laptop, change, pending, reasons};
 use super::stage::{eventually, scenario, until};
+use super::starting::{REAL, stand_in};
 
 /// A vLLM server as processes go: it shares its port with whoever asks, has an engine with a title
 /// of its own, and answers nobody. `hangs`: it does not end by SIGTERM, as with a stream open.
@@ -337,6 +338,29 @@ fn stale_servers_that_share_a_port_are_all_stopped() {
         assert_eq!(pending(&plan), [destroyed]);
         laptop.applies();
         assert!(!lab.lives("spark-02", &beside) && lab.lives("spark-02", &b));
+        laptop.is_converged();
+    });
+}
+
+/// A real engine starts once the stale server that had its port and its memory is gone.
+#[test]
+fn a_real_engine_starts_when_the_stale_server_is_gone() {
+    scenario("1", |lab| {
+        stand_in(lab, "");
+        let stale = start_stale(lab, "spark-01", "10.77.0.11 8100");
+        until("it listens", || lab.listeners("spark-01", 8100) == 1);
+        let manifest = REAL.replace("spark-01: {", "spark-01: {stale: stop, ");
+        assert_ne!(manifest, REAL);
+        let laptop = Laptop::with(lab, &manifest);
+        let plan = laptop.plan();
+        let destroyed = format!("destroy spark-01/stranger.{}", stale.pid);
+        assert_eq!(
+            pending(&plan),
+            [destroyed.as_str(), "create spark-01/instance.a"]
+        );
+        laptop.applies();
+        assert!(!lab.lives("spark-01", &stale));
+        lab.leader("spark-01", "instance/a");
         laptop.is_converged();
     });
 }
