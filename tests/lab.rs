@@ -19,5 +19,6 @@ mod scenarios {
     mod secrets;
     mod ssh;
     mod starting;
+    mod status;
     mod strangers;
 }

@@ -41,6 +41,22 @@ pub struct Stop {
     pub grace: Duration,
 }
 
+/// Processes to end that carry no mark: each is known by its pid, its start, and the boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// What they are.
+    pub address: Address,
+    /// The boot that the pids belong to.
+    pub boot_id: String,
+    /// Each as its pid and when it started, in clock ticks since the boot. What they have started
+    /// belongs to them.
+    pub processes: Vec<(u32, u64)>,
+    /// The ports that they listen on.
+    pub ports: Vec<u16>,
+    /// How long they may take after SIGTERM before all that is left of them gets SIGKILL.
+    pub grace: Duration,
+}
+
 /// What must be true of a process before it is believed to serve.
 #[derive(Debug, Clone)]
 pub struct Ready {

@@ -7,7 +7,7 @@ use super::hosts::Lab;
 use super::laptop::{Laptop, change, program, reasons};
 use super::stage::scenario;
 
-const REAL: &str = "\
+pub(super) const REAL: &str = "\
 topology: demo
 nodes: {spark-01: {ssh: spark-01, addresses: {lan: 10.77.0.11}}}
 engines:
@@ -21,7 +21,7 @@ instances:
 const A: &str = "spark-01/instance.a";
 
 /// Puts a stand-in for vLLM on the node that notes its environment.
-fn stand_in(lab: &Lab, more: &str) {
+pub(super) fn stand_in(lab: &Lab, more: &str) {
     let vllm = lab.folder().join("vllm");
     let script = format!(
         "#!/bin/sh\nenv >/home/nvidia/environment\nexec /opt/lab/replica simulate \"$@\" {more}\n"

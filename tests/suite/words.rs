@@ -87,6 +87,20 @@ pub(super) fn effect(effect: &Effect) -> String {
                 stop.mark_prefix, stop.ports, stop.grace
             )
         }
+        Effect::End(end) => {
+            let processes: Vec<_> = end
+                .processes
+                .iter()
+                .map(|(pid, start)| format!("{pid}:{start}"))
+                .collect();
+            format!(
+                "end {} of boot {}, with the ports {:?}, in {:?}",
+                processes.join(" "),
+                end.boot_id,
+                end.ports,
+                end.grace
+            )
+        }
         Effect::Await(ready) => {
             let shows: Vec<_> = ready.checks.iter().map(|check| check.shows).collect();
             let mut words = format!(

@@ -240,6 +240,10 @@ impl Instance {
         let Some(mut budget) = Budget::of(&machine) else {
             return Vec::new();
         };
+        // What they hold is seen once they are gone: until then nothing is started.
+        if !self.seat.ended_beside(&table).is_empty() {
+            return Vec::new();
+        }
         for session in table.sessions.iter().filter(|s| self.is_left_over(s)) {
             budget.give_back(&held(&budget, session, &table));
         }
@@ -322,14 +326,10 @@ fn holders(
             format!("{what} of topology `{topology}` runs (pid {})", session.id)
         })
         .collect();
-    words.extend(
-        table
-            .strangers
-            .iter()
-            .map(|stranger| table.describe(stranger)),
-    );
+    let foreign = || table.foreign.iter().map(|it| &it.process);
+    words.extend(foreign().map(|process| table.describe(process)));
     let processes = table.sessions.iter().flat_map(|session| &session.processes);
-    let told: BTreeSet<u32> = processes.chain(&table.strangers).map(|p| p.pid).collect();
+    let told: BTreeSet<u32> = processes.chain(foreign()).map(|p| p.pid).collect();
     let large = machine
         .holders
         .iter()

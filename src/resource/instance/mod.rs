@@ -25,7 +25,9 @@ use super::model::{self, ModelDeclaration};
 use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
+use super::stranger;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
+use crate::node::Stale;
 use crate::plan::{Action, Address, Change, Effect, Reason};
 
 /// What this kind is called.
@@ -55,6 +57,8 @@ pub struct Parts {
     pub name: InstanceName,
     /// Where it listens.
     pub listens: Listens,
+    /// What becomes of the foreign servers of its node.
+    pub stale: Stale,
     /// As it is declared.
     pub declared: InstanceDeclaration,
     /// Its engine.
@@ -70,7 +74,7 @@ impl Instance {
     pub fn new(parts: Parts) -> Self {
         let name = Some(parts.name.as_str());
         Self {
-            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name),
+            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name).beside(parts.stale),
             name: parts.name,
             listens: parts.listens,
             declared: parts.declared,
@@ -348,13 +352,22 @@ impl Resource for Instance {
         }
     }
 
-    fn rests_on(&self) -> Vec<Address> {
-        // Where its model is, and which packages it runs, is seen once they are there.
-        if self.is_real() {
-            self.needs()
-        } else {
-            Vec::new()
+    fn rests_on(&self, seen: &Observation) -> Vec<Address> {
+        if !self.is_real() {
+            return Vec::new();
         }
+        // Where its model is, and which packages it runs, is seen once they are there; and what
+        // memory there is, once nobody else has it.
+        let mut found = self.needs();
+        if let Some(answers) = seen.of(&self.seat.node) {
+            let ended = self.seat.ended_beside(&ProcessTable::read(answers));
+            found.extend(
+                ended
+                    .iter()
+                    .map(|it| stranger::address(&self.seat.node, it)),
+            );
+        }
+        found
     }
 
     fn questions(&self) -> Vec<Question> {

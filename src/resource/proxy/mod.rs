@@ -18,7 +18,7 @@ use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
-use crate::node::{Check, Launch, Ready, Stop};
+use crate::node::{Check, Launch, Ready, Stale, Stop};
 use crate::plan::{Action, Address, Change, Effect, Field, Reason};
 use crate::proxy::control::{Backend, BackendState, Config, Request, Status};
 
@@ -56,6 +56,13 @@ impl Proxy {
             backends,
             program,
         }
+    }
+
+    /// Says what becomes of the foreign servers of its node.
+    #[must_use]
+    pub fn beside(mut self, stale: Stale) -> Self {
+        self.seat = self.seat.beside(stale);
+        self
     }
 
     /// Returns its node.

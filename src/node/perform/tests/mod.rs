@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::node::tests::{gone, here, shells};
-use crate::node::{Check, Launch, LogSign, Node, Ready, Stop, quote};
+use crate::node::{Check, End, Launch, LogSign, Node, Ready, Stop, quote};
 use crate::plan::{Address, Failure};
 use crate::proxy::control::{Request, Status};
 
@@ -211,6 +211,7 @@ impl Drop for Foreign {
     }
 }
 
+mod ending;
 mod serving;
 mod starting;
 mod stopping;
