@@ -20,5 +20,7 @@ mod scenarios {
     mod replicated;
     mod secrets;
     mod ssh;
+    mod starting;
+    mod status;
     mod strangers;
 }

@@ -1,5 +1,6 @@
 //! `replica status`: what runs, and whether it answers.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,13 @@ use crate::node::HttpRequest;
 use crate::plan::{Action, Plan};
 use crate::proxy::control::BackendState;
 use crate::resource::instance::Instance;
+use crate::resource::machine::{self, Bytes, Gpu, Machine};
 use crate::resource::proxy::Proxy;
-use crate::resource::{Observation, Resource};
-use crate::view::status::{InstanceStatus, NodeStatus, ProxyStatus, StatusReport, render};
+use crate::resource::{Answers, Observation, Resource};
+use crate::view::status::{
+    GpuMemoryStatus, GpuStatus, InstanceStatus, MemoryStatus, NodeStatus, ProxyStatus,
+    StatusReport, render,
+};
 
 /// Show what runs on the nodes and whether it answers
 #[derive(Debug, clap::Args)]
@@ -36,7 +41,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
     let catalogue = workspace.catalogue();
     let resources = catalogue.resources();
-    let seen = workspace.look(&resources).await;
+    let machines = [machine::question()];
+    let seen = workspace.look_further(&resources, &machines).await;
     let plan = workspace.decide(&resources, &seen);
     let mut report = StatusReport {
         converged: false,
@@ -73,15 +79,44 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     )
 }
 
-fn nodes(seen: &Observation) -> std::collections::BTreeMap<String, NodeStatus> {
-    let status = |answers: &Result<_, String>| NodeStatus {
-        reachable: answers.is_ok(),
-        reason: answers.as_ref().err().cloned(),
+fn nodes(seen: &Observation) -> BTreeMap<String, NodeStatus> {
+    let status = |answers: &Result<Answers, String>| match answers {
+        Ok(answers) => node_status(&Machine::read(answers)),
+        Err(reason) => NodeStatus {
+            reason: Some(reason.clone()),
+            ..NodeStatus::default()
+        },
     };
     seen.nodes
         .iter()
         .map(|(node, answers)| (node.to_string(), status(answers)))
         .collect()
+}
+
+fn node_status(machine: &Machine) -> NodeStatus {
+    let memory = |(available, total): (Bytes, Bytes)| MemoryStatus {
+        available: available.0,
+        total: total.0,
+    };
+    let gpu = |gpu: &Gpu| GpuStatus {
+        name: gpu.name.clone(),
+        memory: match gpu.memory {
+            None => GpuMemoryStatus::Unified,
+            Some(memory) => GpuMemoryStatus::Own {
+                used: memory.used.0,
+                total: memory.total.0,
+            },
+        },
+    };
+    NodeStatus {
+        reachable: true,
+        reason: None,
+        memory: machine
+            .memory_available
+            .zip(machine.memory_total)
+            .map(memory),
+        gpus: Some(machine.gpus.iter().map(gpu).collect()),
+    }
 }
 
 async fn instance_status(

@@ -11,7 +11,9 @@ use crate::manifest::{self, Manifest, Topology};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::Plan;
 use crate::resource::program::Binaries;
-use crate::resource::{Catalogue, Leftover, Observation, Paths, Resource, foreign};
+use crate::resource::{
+    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, foreign,
+};
 use crate::view::Screen;
 
 /// A manifest and its nodes, connected.
@@ -80,37 +82,52 @@ impl Workspace {
 
     /// Looks at every node.
     pub(super) async fn look(&self, resources: &[Arc<dyn Resource>]) -> Observation {
-        let standing = Leftover::questions(self.topology().name.as_str());
+        self.look_further(resources, &[]).await
+    }
+
+    /// Looks at every node, and asks each a little more.
+    pub(super) async fn look_further(
+        &self,
+        resources: &[Arc<dyn Resource>],
+        more: &[Question],
+    ) -> Observation {
+        let mut standing = Leftover::questions(self.topology().name.as_str());
+        standing.extend_from_slice(more);
         observe(&self.fleet, resources, &standing).await
     }
 
-    /// Decides what to do so that these things are there and nothing else of ours is.
+    /// Decides what to do so that these things are there and nothing else of ours is, nor what the
+    /// manifest wants stopped.
     pub(super) fn decide(&self, declared: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
         let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
-        let name = self.topology().name.as_str();
-        with_leftovers(Leftover::find(name, seen, &addresses), declared, seen)
+        let topology = self.topology();
+        let strangers = Stranger::find(&topology.nodes, seen);
+        let foreign = foreign(&topology.nodes, seen, &strangers);
+        let mut resources = shared(strangers);
+        resources.extend(shared(Leftover::find(
+            topology.name.as_str(),
+            seen,
+            &addresses,
+        )));
+        resources.extend(declared.iter().cloned());
+        Plan {
+            foreign,
+            ..decide(&resources, seen)
+        }
     }
 
-    /// Decides what to do so that nothing of ours is there.
+    /// Decides what to do so that nothing of ours is there. What is not ours stays.
     pub(super) fn decide_destruction(&self, seen: &Observation) -> Plan {
-        let name = self.topology().name.as_str();
-        with_leftovers(Leftover::all(name, seen), &[], seen)
+        let topology = self.topology();
+        let leftovers = shared(Leftover::all(topology.name.as_str(), seen));
+        Plan {
+            foreign: foreign(&topology.nodes, seen, &[]),
+            ..decide(&leftovers, seen)
+        }
     }
 }
 
-fn with_leftovers(
-    leftovers: Vec<Leftover>,
-    declared: &[Arc<dyn Resource>],
-    seen: &Observation,
-) -> Plan {
-    let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
-    resources.extend(
-        leftovers
-            .into_iter()
-            .map(|l| Arc::new(l) as Arc<dyn Resource>),
-    );
-    resources.extend(declared.iter().cloned());
-    let mut plan = decide(&resources, seen);
-    plan.foreign = foreign(seen);
-    plan
+fn shared<R: Resource + 'static>(things: Vec<R>) -> Vec<Arc<dyn Resource>> {
+    let things = things.into_iter();
+    things.map(|it| Arc::new(it) as Arc<dyn Resource>).collect()
 }

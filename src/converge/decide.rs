@@ -104,7 +104,7 @@ impl<'a> Draft<'a> {
     fn is_deferred(&self, resource: &dyn Resource) -> bool {
         let changes = |one: &Address| self.last.contains_key(one);
         let waits = |one: &Address| self.deferred.contains(one);
-        resource.rests_on().iter().any(changes)
+        resource.rests_on(self.seen).iter().any(changes)
             || resource.needs().iter().any(waits)
             || resource.relies_on(self.seen).iter().any(waits)
     }
@@ -299,7 +299,7 @@ mod tests {
             self.needs.iter().map(|name| at(name)).collect()
         }
 
-        fn rests_on(&self) -> Vec<Address> {
+        fn rests_on(&self, _: &Observation) -> Vec<Address> {
             self.rests_on.iter().map(|name| at(name)).collect()
         }
 

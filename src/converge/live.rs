@@ -95,6 +95,7 @@ impl World for Live {
                 Ok(format!("pid {}", started.pid))
             }
             Effect::Stop(stop) => Ok(ended(&perform::stop(node, stop, tell).await?)),
+            Effect::End(end) => Ok(ended(&perform::end(node, end, tell).await?)),
             Effect::Await(ready) => {
                 let ready = perform::ready(node, ready, tell).await?;
                 Ok(format!("ready, pid {}", ready.pid))

@@ -18,6 +18,31 @@ pub struct NodeDeclaration {
     /// `{lan: 192.168.1.76, fabric: 192.168.100.10}`. A node without any is dialled as SSH does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: BTreeMap<String, String>,
+    /// What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or
+    /// stopped (`stop`).
+    #[serde(default, skip_serializing_if = "Stale::is_default")]
+    pub stale: Stale,
+}
+
+/// What becomes of the vLLM servers of a node that nobody declares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stale {
+    /// They are shown, and left alone.
+    #[default]
+    Leave,
+    /// They are stopped, as long as they are of the user that `replica` logs in as.
+    Stop,
+}
+
+impl Stale {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl NodeDeclaration {

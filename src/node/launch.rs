@@ -16,6 +16,8 @@ pub struct Launch {
     pub spec: String,
     /// The program and its arguments; a leading `~/` of a word stands for the node's home.
     pub argv: Vec<String>,
+    /// Folders that stand before the node's own in its `PATH`: absolute, or `~/…`.
+    pub path: Vec<String>,
     /// Its environment beyond `HOME`, `PATH`, `USER`, `LANG`; no secrets.
     pub env: BTreeMap<String, String>,
     /// Variables whose values are secret: name -> the variable of this machine that holds it.
@@ -39,6 +41,22 @@ pub struct Stop {
     pub grace: Duration,
 }
 
+/// Processes to end that carry no mark: each is known by its pid, its start, and the boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// What they are.
+    pub address: Address,
+    /// The boot that the pids belong to.
+    pub boot_id: String,
+    /// Each as its pid and when it started, in clock ticks since the boot. What they have started
+    /// belongs to them.
+    pub processes: Vec<(u32, u64)>,
+    /// The ports that they listen on.
+    pub ports: Vec<u16>,
+    /// How long they may take after SIGTERM before all that is left of them gets SIGKILL.
+    pub grace: Duration,
+}
+
 /// What must be true of a process before it is believed to serve.
 #[derive(Debug, Clone)]
 pub struct Ready {
@@ -56,12 +74,15 @@ pub struct Ready {
     pub checks: Vec<Check>,
     /// How long it may take while the log stands still; progress starts it anew.
     pub patience: Duration,
+    /// How long it took the last time, if that is known.
+    pub expected: Option<Duration>,
     /// Reads one line of the log: a phase to show, or a cause of death to report.
     pub read_log: fn(&str) -> Option<LogSign>,
 }
 
 impl Ready {
     /// Returns the file whose presence says that this start was seen to serve, once: beside its log.
+    /// It holds how many seconds that took, where it was watched from before.
     pub fn record(&self) -> String {
         let stem = self.log.strip_suffix(".log").unwrap_or(&self.log);
         format!("{stem}.ready")

@@ -27,11 +27,11 @@ mod work;
 mod tests;
 
 pub use command::{Command, quote, quote_path};
-pub use declared::{InvalidReach, NodeDeclaration, Reach};
+pub use declared::{InvalidReach, NodeDeclaration, Reach, Stale};
 pub use fleet::Fleet;
 pub use held::Held;
 pub use http::{HttpAnswer, HttpRequest};
-pub use launch::{Check, Launch, LogSign, Ready, Stop};
+pub use launch::{Check, End, Launch, LogSign, Ready, Stop};
 pub use local::LocalNode;
 pub use outcome::{ExitStatus, Line, NodeError, Output};
 pub use ssh::{Bastions, ConnectOptions, SshNode};

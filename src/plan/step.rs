@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::load::Job;
-use crate::node::{Launch, Ready, Stop, Work};
+use crate::node::{End, Launch, Ready, Stop, Work};
 use crate::proxy::control;
 
 use super::Address;
@@ -50,6 +50,8 @@ pub enum Effect {
     Start(Box<Launch>),
     /// Ends a process of ours and everything it started.
     Stop(Stop),
+    /// Ends processes of somebody else, where the manifest says so.
+    End(End),
     /// Waits until what was started answers and is what was started.
     Await(Box<Ready>),
     /// Says something to a running process of ours through its control socket.

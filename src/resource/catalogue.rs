@@ -16,6 +16,7 @@ use super::program::{Binaries, Program};
 use super::proxy::{DEFAULT_REACH, Proxy};
 use crate::manifest::Topology;
 use crate::name::NodeName;
+use crate::node::Stale;
 
 /// The things of one topology, each after what it needs.
 pub struct Catalogue {
@@ -47,13 +48,14 @@ impl Catalogue {
                 let named = declared.backends.as_ref();
                 named.is_none_or(|named| named.contains(instance.name()))
             };
-            Arc::new(Proxy::new(
+            let proxy = Proxy::new(
                 &topology.name,
                 listens(topology, &declared.node, declared.host.as_ref()),
                 declared,
                 instances.iter().filter(is_behind).cloned().collect(),
                 Arc::clone(&programs[&declared.node]),
-            ))
+            );
+            Arc::new(proxy.beside(stale(topology, &declared.node)))
         });
         let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), paths);
         let mut others: Vec<Arc<dyn Resource>> = Vec::new();
@@ -131,7 +133,7 @@ fn instances(
     topology: &Topology,
     programs: &BTreeMap<NodeName, Arc<Program>>,
 ) -> Vec<Arc<Instance>> {
-    topology
+    let parts: Vec<Parts> = topology
         .instances
         .iter()
         .map(|(name, declared)| {
@@ -141,10 +143,11 @@ fn instances(
                 .cloned()
                 .unwrap_or_default();
             let simulates = engine.simulate.is_some();
-            Arc::new(Instance::new(Parts {
+            Parts {
                 topology: topology.name.clone(),
                 name: name.clone(),
                 listens: listens(topology, &declared.node, declared.host.as_ref()),
+                stale: stale(topology, &declared.node),
                 declared: declared.clone(),
                 model: topology
                     .models
@@ -153,9 +156,21 @@ fn instances(
                     .cloned(),
                 program: programs.get(&declared.node).filter(|_| simulates).cloned(),
                 engine,
-            }))
+            }
         })
-        .collect()
+        .collect();
+    let all: Vec<_> = parts
+        .iter()
+        .cloned()
+        .map(Instance::new)
+        .map(Arc::new)
+        .collect();
+    let among = |parts: Parts| {
+        let is_mate = |one: &&Arc<Instance>| *one.node() == parts.declared.node;
+        let mates = all.iter().filter(is_mate).cloned().collect();
+        Arc::new(Instance::among(parts, mates))
+    };
+    parts.into_iter().map(among).collect()
 }
 
 fn engines_and_models(topology: &Topology) -> Vec<Arc<dyn Resource>> {
@@ -202,6 +217,12 @@ fn benchmarks(
             ))
         })
         .collect()
+}
+
+/// Returns what becomes of the foreign servers of a node.
+fn stale(topology: &Topology, node: &NodeName) -> Stale {
+    let declared = topology.nodes.get(node);
+    declared.map_or_else(Stale::default, |node| node.stale)
 }
 
 /// Returns where something of a node listens: on the declared address, else on the one by which the

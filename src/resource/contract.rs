@@ -108,10 +108,10 @@ pub trait Resource: Send + Sync {
         Vec::new()
     }
 
-    /// Returns those of its needs by which it is made what it is: while they change, it cannot be
-    /// said what this becomes. Its change is decided anew once they are as declared, and only then
-    /// made.
-    fn rests_on(&self) -> Vec<Address> {
+    /// Returns that by which it is made what it is, its needs above all: while they change, it cannot
+    /// be said what this becomes. Its change is decided anew once they are as declared, and only
+    /// then made.
+    fn rests_on(&self, _seen: &Observation) -> Vec<Address> {
         Vec::new()
     }
 

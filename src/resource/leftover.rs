@@ -177,17 +177,3 @@ impl Resource for Leftover {
         stop.into_iter().chain(remove).collect()
     }
 }
-
-/// Returns what looks like vLLM on the nodes and is not ours, in words.
-pub fn foreign(seen: &Observation) -> Vec<String> {
-    let mut found = Vec::new();
-    for node in seen.nodes.keys() {
-        let Some(answers) = seen.of(node) else {
-            continue;
-        };
-        let table = ProcessTable::read(answers);
-        let words = |process| format!("{node}: {}", table.describe(process));
-        found.extend(table.strangers.iter().map(words));
-    }
-    found
-}

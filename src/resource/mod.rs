@@ -11,13 +11,16 @@ pub mod engine;
 pub mod environment;
 pub mod instance;
 mod leftover;
+pub mod machine;
 pub mod model;
 mod place;
 pub mod process;
 pub mod program;
 pub mod proxy;
+mod stranger;
 
 pub use catalogue::{Catalogue, Paths, binaries};
 pub use contract::{Answers, Observation, Question, Resource};
-pub use leftover::{Leftover, foreign};
+pub use leftover::Leftover;
 pub use place::{Folder, Listens, Place};
+pub use stranger::{Stranger, foreign};

@@ -1,6 +1,7 @@
 //! What every room wants to know of a node: its system, its home, and the files of ours on it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::contract::{Answers, Question};
 use crate::name::NodeName;
@@ -56,8 +57,9 @@ impl Folder {
         Question::new(
             self.id(),
             format!(
-                "echo \"system $(uname -sm)\"; echo \"home $HOME\"\n\
-                 cd {} 2>/dev/null && find bin log run -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\ntrue",
+                "echo \"system $(uname -sm)\"; echo \"home $HOME\"\ncd {} 2>/dev/null || exit 0\n\
+                 find bin log run -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\n\
+                 grep -Hs '^[0-9]' log/*.ready\ntrue",
                 quote_path(&self.path)
             ),
         )
@@ -77,6 +79,8 @@ pub struct Place {
     pub home: String,
     /// The files of ours, by their path in the folder, with their sizes in bytes.
     pub files: BTreeMap<String, u64>,
+    /// How many seconds a start took until it served, by its note's path in the folder.
+    took: BTreeMap<String, u64>,
 }
 
 impl Place {
@@ -94,10 +98,18 @@ impl Place {
                         place.files.insert(name.to_owned(), size);
                     }
                 }
-                _ => {}
+                _ => drop(place.take_note(line)),
             }
         }
         place
+    }
+
+    /// Reads `log/instance.a.2.ready:45`.
+    fn take_note(&mut self, line: &str) -> Option<()> {
+        let (name, seconds) = line.trim_end().rsplit_once(':')?;
+        read_name(name, ".ready")?;
+        self.took.insert(name.to_owned(), seconds.parse().ok()?);
+        Some(())
     }
 
     /// Returns the things that have left logs here, each with its newest generation.
@@ -129,6 +141,18 @@ impl Place {
             .any(|name| read_name(name, ".ready") == Some((&local, generation)))
     }
 
+    /// Returns how long the newest start of a thing took that was watched until it served.
+    pub fn last_took(&self, address: &Address) -> Option<Duration> {
+        let local = address.local();
+        let of_thing = self.took.iter().filter_map(|(name, seconds)| {
+            let (thing, generation) = read_name(name, ".ready")?;
+            (thing == local).then_some((generation, *seconds))
+        });
+        of_thing
+            .max()
+            .map(|(_, seconds)| Duration::from_secs(seconds))
+    }
+
     /// Returns the newest generation of a thing that has left a log here; 0 where none has.
     pub fn last_generation(&self, address: &Address) -> u64 {
         self.logged().get(&address.local()).copied().unwrap_or(0)
@@ -155,7 +179,8 @@ mod tests {
     fn the_newest_log_tells_the_last_generation() {
         let folder = Folder::of("t");
         let answer = "system Linux aarch64\nhome /home/nvidia\nfile 10 log/instance.a.2.log\n\
-                      file 10 log/instance.a.11.log\nfile 5 log/instance.a.b.1.log\nfile 0 log/instance.a.2.ready\nfile 7 bin/replica-0f\n";
+                      file 10 log/instance.a.11.log\nfile 5 log/instance.a.b.1.log\nfile 0 log/instance.a.2.ready\nfile 7 bin/replica-0f\n\
+                      log/instance.a.2.ready:45\nlog/instance.a.1.ready:90\nlog/instance.a.b.1.ready:7\nlog/instance.a.3.ready:x\n";
         let answers = [(folder.id(), answer.to_owned())].into_iter().collect();
         let place = Place::read(&folder, &answers);
         let node = "n".parse().unwrap();
@@ -167,5 +192,8 @@ mod tests {
         let a = Address::on(&node, "instance", Some("a"));
         assert!(place.has_served(&a, 2) && !place.has_served(&a, 11));
         assert_eq!(place.logs_of(&a).count(), 3);
+        assert_eq!(place.last_took(&a), Some(Duration::from_secs(45)));
+        let c = Address::on(&node, "instance", Some("c"));
+        assert_eq!(place.last_took(&c), None);
     }
 }

@@ -29,6 +29,46 @@ pub struct NodeStatus {
     /// Why it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its own memory, where it told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryStatus>,
+    /// Its GPUs, where it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Vec<GpuStatus>>,
+}
+
+/// The memory of a node, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemoryStatus {
+    /// What can be had.
+    pub available: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// How a GPU stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GpuStatus {
+    /// What it is called.
+    pub name: String,
+    /// Its memory.
+    pub memory: GpuMemoryStatus,
+}
+
+/// The memory of a GPU, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuMemoryStatus {
+    /// It is the node's own.
+    Unified,
+    /// It has one for itself.
+    #[serde(untagged)]
+    Own {
+        /// What is in use.
+        used: u64,
+        /// All of it.
+        total: u64,
+    },
 }
 
 /// How an instance stands.
@@ -79,6 +119,7 @@ pub fn render(report: &StatusReport, topology: &str, manifest: &str, look: Look)
     let things = things(report);
     let mut blocks = vec![table(report, &things, look), notes(&things)];
     blocks.push(report.proxy.iter().map(routing).collect());
+    blocks.push(gpus(report, look));
     blocks.push(silent_nodes(report, look));
     blocks.push(vec![verdict(report, topology, manifest, look)]);
     blocks.retain(|block| !block.is_empty());
@@ -175,6 +216,38 @@ fn routing(proxy: &ProxyStatus) -> String {
     }
 }
 
+fn gpus(report: &StatusReport, look: Look) -> Vec<String> {
+    let heading = ["NODE", "GPU", "MEMORY"].map(|title| (title, Align::Left));
+    let mut table = Table::new(look, &heading);
+    let mut is_empty = true;
+    for (name, node) in &report.nodes {
+        for gpu in node.gpus.iter().flatten() {
+            is_empty = false;
+            table.row(vec![
+                Cell::from(name.as_str()),
+                Cell::from(clean(&gpu.name)),
+                Cell::from(gpu_memory(gpu.memory, node.memory)),
+            ]);
+        }
+    }
+    if is_empty { Vec::new() } else { table.lines() }
+}
+
+fn gpu_memory(memory: GpuMemoryStatus, of_node: Option<MemoryStatus>) -> String {
+    let of = |part: u64, total: u64| format!("{} of {} GiB", gib(part), gib(total));
+    match (memory, of_node) {
+        (GpuMemoryStatus::Own { used, total }, _) => format!("{} used", of(used, total)),
+        (GpuMemoryStatus::Unified, Some(MemoryStatus { available, total })) => {
+            format!("unified, {} available", of(available, total))
+        }
+        (GpuMemoryStatus::Unified, None) => "unified".to_owned(),
+    }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / (1u64 << 30) as f64)
+}
+
 fn silent_nodes(report: &StatusReport, look: Look) -> Vec<String> {
     let silent = report.nodes.iter().filter(|(_, node)| !node.reachable);
     silent
@@ -212,15 +285,35 @@ mod tests {
     }
 
     fn report() -> StatusReport {
-        let reachable = NodeStatus {
-            reachable: true,
-            reason: None,
+        let gpu = |name: &str, memory| GpuStatus {
+            name: name.to_owned(),
+            memory,
         };
+        let own = GpuMemoryStatus::Own {
+            used: 1 << 30,
+            total: 96 << 30,
+        };
+        let reachable = |gpu| NodeStatus {
+            reachable: true,
+            memory: Some(MemoryStatus {
+                available: 98 << 30,
+                total: 120 << 30,
+            }),
+            gpus: Some(vec![gpu]),
+            ..NodeStatus::default()
+        };
+        let spark = reachable(gpu("NVIDIA GB10", GpuMemoryStatus::Unified));
         StatusReport {
             converged: true,
-            nodes: ["controller", "spark-01", "spark-02"]
-                .map(|name| (name.to_owned(), reachable.clone()))
-                .into(),
+            nodes: [
+                (
+                    "controller".to_owned(),
+                    reachable(gpu("NVIDIA RTX PRO 6000", own)),
+                ),
+                ("spark-01".to_owned(), spark.clone()),
+                ("spark-02".to_owned(), spark),
+            ]
+            .into(),
             instances: [
                 ("a".to_owned(), instance("spark-01", 8100, Some(963_810))),
                 ("b".to_owned(), instance("spark-02", 8200, Some(51_234))),
@@ -250,6 +343,11 @@ mod tests {
 
         proxy: round_robin to a and b, generation 4
 
+        NODE        GPU                  MEMORY
+        controller  NVIDIA RTX PRO 6000  1.0 of 96.0 GiB used
+        spark-01    NVIDIA GB10          unified, 98.0 of 120.0 GiB available
+        spark-02    NVIDIA GB10          unified, 98.0 of 120.0 GiB available
+
         replicated-serving: converged.
         ");
     }
@@ -263,6 +361,7 @@ mod tests {
             NodeStatus {
                 reachable: false,
                 reason: Some("no answer from 192.168.1.77:22 in 10 s".to_owned()),
+                ..NodeStatus::default()
             },
         );
         report
@@ -282,6 +381,10 @@ mod tests {
 
         proxy: round_robin to a and b, generation 4
 
+        NODE        GPU                  MEMORY
+        controller  NVIDIA RTX PRO 6000  1.0 of 96.0 GiB used
+        spark-01    NVIDIA GB10          unified, 98.0 of 120.0 GiB available
+
         spark-02: unreachable: no answer from 192.168.1.77:22 in 10 s
 
         replicated-serving: not converged. Run `replica plan r.yaml` to see what differs.
@@ -290,6 +393,6 @@ mod tests {
 
     #[test]
     fn the_document_is_the_contract() {
-        insta::assert_snapshot!(serde_json::to_string(&report()).unwrap(), @r#"{"converged":true,"nodes":{"controller":{"reachable":true},"spark-01":{"reachable":true},"spark-02":{"reachable":true}},"instances":{"a":{"node":"spark-01","port":8100,"pid":963810,"ready":true,"url":"http://192.168.1.76:8100"},"b":{"node":"spark-02","port":8200,"pid":51234,"ready":true,"url":"http://192.168.1.76:8200"}},"proxy":{"node":"controller","port":8192,"pid":4711,"ready":true,"url":"http://192.168.1.75:8192","policy":"round_robin","generation":4,"backends":["a","b"]}}"#);
+        insta::assert_snapshot!(serde_json::to_string(&report()).unwrap(), @r#"{"converged":true,"nodes":{"controller":{"reachable":true,"memory":{"available":105226698752,"total":128849018880},"gpus":[{"name":"NVIDIA RTX PRO 6000","memory":{"used":1073741824,"total":103079215104}}]},"spark-01":{"reachable":true,"memory":{"available":105226698752,"total":128849018880},"gpus":[{"name":"NVIDIA GB10","memory":"unified"}]},"spark-02":{"reachable":true,"memory":{"available":105226698752,"total":128849018880},"gpus":[{"name":"NVIDIA GB10","memory":"unified"}]}},"instances":{"a":{"node":"spark-01","port":8100,"pid":963810,"ready":true,"url":"http://192.168.1.76:8100"},"b":{"node":"spark-02","port":8200,"pid":51234,"ready":true,"url":"http://192.168.1.76:8200"}},"proxy":{"node":"controller","port":8192,"pid":4711,"ready":true,"url":"http://192.168.1.75:8192","policy":"round_robin","generation":4,"backends":["a","b"]}}"#);
     }
 }

@@ -24,6 +24,15 @@ fn has_one_of_each(lab: &Lab) {
     assert_eq!(lab.listeners("spark-02", 8200), 1);
 }
 
+/// Waits until the nodes have noticed that a run is gone: its lock goes with its connection.
+fn lock_is_free(lab: &Lab) {
+    for host in ["controller", "spark-01", "spark-02"] {
+        until("the lock is free", || {
+            !lab.files(host).iter().any(|name| name.ends_with(".lock"))
+        });
+    }
+}
+
 /// Killed while uploading, after a start, and when the proxy has come up: each time the next run
 /// goes on, with the processes that there are.
 #[test]
@@ -37,12 +46,14 @@ fn a_killed_apply_is_gone_on_from_at_every_moment() {
                 .any(|name| name.contains("/bin"))
         });
         apply.dies();
+        lock_is_free(lab);
 
         let apply = laptop.starts("apply -y");
         let a = eventually("a is started", || {
             lab.leaders("spark-01", "instance/a").pop()
         });
         apply.dies();
+        lock_is_free(lab);
 
         let apply = laptop.starts("apply -y");
         let b = eventually("b is started", || {
@@ -52,6 +63,7 @@ fn a_killed_apply_is_gone_on_from_at_every_moment() {
             !lab.leaders("controller", "proxy").is_empty()
         });
         apply.dies();
+        lock_is_free(lab);
 
         laptop.applies();
         has_one_of_each(lab);

@@ -1,15 +1,22 @@
 //! What is left of ours, and what was never ours: the first is put right, the second is named and
-//! never touched.
+//! not touched, unless the manifest says so of that node.
 
 use std::fs;
 
-use super::hosts::Lab;
+use super::hosts::{Lab, Process};
 use super::laptop::{DEMO, Laptop, change, pending, reasons};
-use super::stage::{scenario, until};
+use super::stage::{eventually, scenario, until};
+use super::starting::{REAL, stand_in};
 
-/// Listens as vLLM does, so that others may share its port, and answers nobody.
-const SHARER: &str = "\
-import socket, sys, time
+/// A vLLM server as processes go: it shares its port with whoever asks, has an engine with a title
+/// of its own, and answers nobody. `hangs`: it does not end by SIGTERM, as with a stream open.
+const STALE: &str = "\
+import os, signal, socket, sys, time
+ENGINE = 'open(\"/proc/self/comm\", \"w\").write(\"VLLM::EngineCore\"); import time; time.sleep(1000)'
+if os.fork() == 0:
+    os.execv('/usr/bin/python3', ['VLLM::EngineCore', '-c', ENGINE])
+if 'hangs' in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 s.bind((sys.argv[2], int(sys.argv[3])))
@@ -17,10 +24,42 @@ s.listen()
 time.sleep(1000)
 ";
 
-fn install_sharer(lab: &Lab, host: &str) {
-    let file = lab.folder().join("sharer.py");
-    fs::write(&file, SHARER).unwrap();
-    lab.install(host, &file, "/opt/lab/bin/vllm");
+/// A session in which somebody has left a server on port 8200, and looks at its log.
+const SESSION: &str = "\
+nohup python3 /opt/lab/bin/vllm serve 10.77.0.12 8200 >/tmp/vllm_node2.log 2>&1 &
+tail -f /tmp/vllm_node2.log &
+wait
+";
+
+fn install(lab: &Lab, host: &str, name: &str, text: &str) {
+    let file = lab.folder().join(name);
+    fs::write(&file, text).unwrap();
+    lab.install(host, &file, &format!("/opt/lab/bin/{name}"));
+}
+
+/// Starts a foreign server of the user that replica logs in as.
+fn start_stale(lab: &Lab, host: &str, words: &str) -> Process {
+    install(lab, host, "vllm", STALE);
+    let pid = lab.starts(host, &format!("python3 /opt/lab/bin/vllm serve {words}"));
+    let engine = |it: &Process| it.session == pid && it.name == "VLLM::EngineCor";
+    until("it has its engine", || {
+        lab.processes(host).iter().any(engine)
+    });
+    process(lab, host, pid)
+}
+
+fn process(lab: &Lab, host: &str, pid: u32) -> Process {
+    let all = lab.processes(host);
+    let found = all.iter().find(|it| it.pid == pid);
+    found
+        .unwrap_or_else(|| panic!("{pid} is not among {all:?}"))
+        .clone()
+}
+
+/// Returns the manifest of the demo that has the foreign servers of one node stopped.
+fn stopping(node: &str) -> String {
+    let node = format!("{node}: {{");
+    DEMO.replace(&node, &format!("{node}stale: stop, "))
 }
 
 /// An API server that was killed leaves its engine behind; it is reaped, and that alone repaired.
@@ -130,11 +169,7 @@ fn a_stale_server_that_shares_a_port_with_ours_is_found() {
         let laptop = Laptop::with(lab, DEMO);
         laptop.applies();
         let b = lab.leader("spark-02", "instance/b");
-        install_sharer(lab, "spark-02");
-        let stale = lab.starts(
-            "spark-02",
-            "python3 /opt/lab/bin/vllm serve 10.77.0.12 8200",
-        );
+        let stale = start_stale(lab, "spark-02", "10.77.0.12 8200").pid;
         until("both listen", || lab.listeners("spark-02", 8200) == 2);
         let plan = laptop
             .replica("plan --json --detailed-exitcode")
@@ -153,6 +188,8 @@ fn a_stale_server_that_shares_a_port_with_ours_is_found() {
                 .contains(&format!("pid {stale}")),
             "{plan:#}"
         );
+        let advice = "with `stale: stop` declared for spark-02, apply stops it";
+        assert!(plan["foreign"].to_string().contains(advice), "{plan:#}");
         laptop.replica("apply -y").exits(1);
         assert!(lab.lives("spark-02", &b));
         assert!(lab.processes("spark-02").iter().any(|it| it.pid == stale));
@@ -182,6 +219,148 @@ fn a_port_of_another_topology_is_a_conflict_that_names_its_owner() {
             lab.lives("spark-02", &b),
             "what is another's is not destroyed"
         );
+        laptop.is_converged();
+    });
+}
+
+/// Foreign servers are stopped where the manifest says so, each shown before, with their engines and
+/// what earlier ones left behind. Nothing else is: not the session that one was started from, nor
+/// what another user, a container, another topology or another node has.
+#[test]
+fn stale_servers_are_stopped_where_the_manifest_says_so_and_nothing_else_is() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(lab, &stopping("spark-02"));
+        let host = "spark-02";
+        install(lab, host, "vllm", STALE);
+        install(lab, host, "session", SESSION);
+        let shell = lab.starts(host, "sh /opt/lab/bin/session");
+        let in_session = |name: &str| {
+            let mut all = lab.processes(host);
+            all.retain(|it| it.session == shell && it.name == name);
+            all.pop()
+        };
+        let engine = eventually("its engine runs", || in_session("VLLM::EngineCor"));
+        let server = in_session("python3").expect("its engine has a server");
+        let tail = eventually("somebody looks at its log", || in_session("tail"));
+        let shell = process(lab, host, shell);
+        let orphan = {
+            let killed = start_stale(lab, host, "10.77.0.12 8300");
+            lab.exec(host, &format!("kill -9 {}", killed.pid));
+            until("it is gone", || !lab.lives(host, &killed));
+            let mut all = lab.processes(host);
+            all.retain(|it| it.session == killed.pid);
+            all.pop().expect("its engine lives on")
+        };
+        let serve = "python3 /opt/lab/bin/vllm serve 10.77.0.12";
+        let user = "setpriv --reuid=nvidia --regid=nvidia --clear-groups";
+        let quiet = ">/dev/null 2>&1 </dev/null &";
+        lab.exec(host, &format!("setsid {serve} 8400 {quiet}"));
+        lab.exec(
+            host,
+            &format!("setsid unshare --pid --fork {user} {serve} 8500 {quiet}"),
+        );
+        until("both listen", || {
+            lab.listeners(host, 8400) + lab.listeners(host, 8500) == 2
+        });
+        let elsewhere = start_stale(lab, "spark-01", "10.77.0.11 8300");
+        let other = DEMO.replace("topology: demo", "topology: other");
+        let other = other
+            .replace("8192", "8193")
+            .replace("8100", "8101")
+            .replace("8200", "8201");
+        Laptop::named("colleague", lab, &other).applies();
+        let colleagues = lab.marked(host, "v1:other:");
+
+        let plan = laptop.plan();
+        let stopped: Vec<_> = pending(&plan)
+            .into_iter()
+            .filter(|it| it.starts_with("destroy"))
+            .collect();
+        let expected = [server.pid, orphan.pid].map(|pid| format!("destroy {host}/stranger.{pid}"));
+        assert_eq!(stopped, expected, "{plan:#}");
+        let shown = change(&plan, &format!("{host}/stranger.{}", server.pid));
+        let words = shown["summary"].as_str().unwrap_or_default();
+        for part in [
+            format!("pid {} of user nvidia, up ", server.pid),
+            format!("{serve} 8200"),
+            format!("pid {} (VLLM::EngineCor)", engine.pid),
+        ] {
+            assert!(words.contains(&part), "{part}: {words}");
+        }
+        let foreign = plan["foreign"].to_string();
+        for part in ["8400 (only root can stop it)", "8500 (in a container"] {
+            assert!(foreign.contains(part), "{part}: {foreign}");
+        }
+        laptop.applies();
+        for gone in [&server, &engine, &orphan] {
+            assert!(!lab.lives(host, gone), "{gone:?}");
+        }
+        for left in [&shell, &tail].into_iter().chain(&colleagues) {
+            assert!(lab.lives(host, left), "{left:?}");
+        }
+        assert!(lab.lives("spark-01", &elsewhere));
+        let listeners = [8200, 8300, 8400, 8500].map(|port| lab.listeners(host, port));
+        assert_eq!(listeners, [1, 0, 1, 1]);
+        laptop.is_converged();
+
+        let next = start_stale(lab, host, "10.77.0.12 8300");
+        laptop.replica("destroy -y").exits(0);
+        assert!(
+            lab.lives(host, &next),
+            "who destroys leaves what is not ours"
+        );
+    });
+}
+
+/// Two stale servers share a wanted port, one of them with a stream open, so that it has to be
+/// killed. One that comes to share the port of ours is stopped, and ours never notices.
+#[test]
+fn stale_servers_that_share_a_port_are_all_stopped() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(lab, &stopping("spark-02"));
+        let stale = [
+            start_stale(lab, "spark-02", "10.77.0.12 8200 hangs"),
+            start_stale(lab, "spark-02", "10.77.0.12 8200"),
+        ];
+        until("both listen", || lab.listeners("spark-02", 8200) == 2);
+        laptop.applies().shows("killed");
+        for one in &stale {
+            assert!(!lab.lives("spark-02", one));
+        }
+        assert_eq!(lab.listeners("spark-02", 8200), 1);
+        laptop.is_converged();
+
+        let b = lab.leader("spark-02", "instance/b");
+        let beside = start_stale(lab, "spark-02", "10.77.0.12 8200");
+        until("both listen", || lab.listeners("spark-02", 8200) == 2);
+        let plan = laptop.plan();
+        let destroyed = format!("destroy spark-02/stranger.{}", beside.pid);
+        assert_eq!(pending(&plan), [destroyed]);
+        laptop.applies();
+        assert!(!lab.lives("spark-02", &beside) && lab.lives("spark-02", &b));
+        laptop.is_converged();
+    });
+}
+
+/// A real engine starts once the stale server that had its port and its memory is gone.
+#[test]
+fn a_real_engine_starts_when_the_stale_server_is_gone() {
+    scenario("1", |lab| {
+        stand_in(lab, "");
+        let stale = start_stale(lab, "spark-01", "10.77.0.11 8100");
+        until("it listens", || lab.listeners("spark-01", 8100) == 1);
+        let manifest = REAL.replace("spark-01: {", "spark-01: {stale: stop, ");
+        assert_ne!(manifest, REAL);
+        let laptop = Laptop::with(lab, &manifest);
+        let plan = laptop.plan();
+        let destroyed = format!("destroy spark-01/stranger.{}", stale.pid);
+        assert_eq!(
+            pending(&plan),
+            [destroyed.as_str(), "create spark-01/instance.a"]
+        );
+        laptop.applies();
+        assert!(!lab.lives("spark-01", &stale));
+        lab.leader("spark-01", "instance/a");
         laptop.is_converged();
     });
 }

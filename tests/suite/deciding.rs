@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use replica::manifest::Topology;
+use replica::node::Stale;
 use replica::plan::{Action, Address, Effect, Plan};
 use replica::proxy::control::Backend;
-use replica::resource::Resource;
 
 use super::model::{Model, catalogue, digest, is_of, topology};
 
@@ -42,6 +41,7 @@ fn told(plan: &Plan) -> String {
             Effect::Work(work) => work.doing.to_owned(),
             Effect::Start(_) => "start".to_owned(),
             Effect::Stop(_) => "stop".to_owned(),
+            Effect::End(_) => "end".to_owned(),
             Effect::Await(_) => "await".to_owned(),
             Effect::Tell { request, .. } => {
                 let request = serde_json::to_value(request).unwrap();
@@ -303,6 +303,38 @@ fn a_stranger_on_a_wanted_port_blocks_and_is_left_alone() {
 }
 
 #[test]
+fn a_stale_server_gives_its_port_up_first_where_the_manifest_says_so() {
+    let topology = topology(&TWO.replace("two: {", "two: {stale: stop, "));
+    let mut model = Model::new(&topology);
+    model.add_stale("one", 8100);
+    model.add_stale("two", 8200);
+    let plan = model.plan(&topology);
+    insta::assert_snapshot!(told(&plan), @r#"
+    - two/stranger.10 stale
+    + one/program absent
+    + two/program absent
+    ! one/instance.a port_taken
+    + two/instance.b absent
+    + one/proxy absent
+    [0] two/stranger.10 end after [] behind []
+    [1] one/program upload after [] behind []
+    [2] two/program upload after [] behind [0]
+    [3] two/instance.b start after [0, 2] behind []
+    [4] two/instance.b await after [3] behind []
+    [5] one/proxy start after [1] behind [4]
+    [6] one/proxy await after [5] behind []
+    [7] one/proxy tell configure after [6] behind []
+    "#);
+    model.perform(&plan);
+    assert!(
+        model.nodes[&"two".parse().unwrap()]
+            .groups
+            .values()
+            .all(|it| !it.stale)
+    );
+}
+
+#[test]
 fn an_unreachable_node_is_unknown_and_the_rest_goes_on() {
     let (topology, mut model) = converged(TWO);
     model
@@ -403,7 +435,7 @@ fn behind_a_failed_canary_the_old_servers_go_on_serving() {
 }
 
 /// Says what is wrong with a plan by itself, whatever the world.
-fn unlawful(plan: &Plan, resources: &[Arc<dyn Resource>]) -> Option<String> {
+fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
     let action = |address: &Address| {
         let change = plan.changes.iter().find(|c| c.address == *address)?;
         Some(change.action)
@@ -427,8 +459,17 @@ fn unlawful(plan: &Plan, resources: &[Arc<dyn Resource>]) -> Option<String> {
         {
             return Some(format!("{} is not ours", stop.mark_prefix));
         }
+        // That it is vLLM, the model sees when it suffers it.
+        let node = step
+            .address
+            .node
+            .as_ref()
+            .and_then(|it| topology.nodes.get(it));
+        if matches!(step.effect, Effect::End(_)) && node.is_none_or(|it| it.stale != Stale::Stop) {
+            return Some(format!("{} is nobody's to end", step.address));
+        }
     }
-    for resource in resources {
+    for resource in catalogue(topology).resources() {
         let of = |address: &Address| {
             let steps = plan.steps.iter().filter(|s| s.address == *address);
             steps.map(|step| step.id).collect::<Vec<_>>()
@@ -491,7 +532,7 @@ proptest! {
         let second = topology(&second);
         let plan = model.plan(&second);
         prop_assert_eq!(told(&plan), told(&model.plan(&second)), "deciding is deterministic");
-        prop_assert_eq!(unlawful(&plan, &catalogue(&second).resources()), None);
+        prop_assert_eq!(unlawful(&plan, &second), None);
         model.perform(&plan);
         let next = model.plan(&second);
         prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
@@ -537,13 +578,44 @@ proptest! {
         }
         for _ in 0..2 {
             let plan = model.plan(&second);
-            prop_assert_eq!(unlawful(&plan, &catalogue(&second).resources()), None);
+            prop_assert_eq!(unlawful(&plan, &second), None);
             model.perform(&plan);
         }
         let next = model.plan(&second);
         prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
         prop_assert!(model.nodes[&"one".parse().unwrap()].groups.contains_key(&stranger));
         prop_assert!(model.nodes[&"two".parse().unwrap()].groups.contains_key(&neighbour));
+    }
+
+    #[test]
+    fn stale_servers_are_ended_where_the_manifest_says_so_and_nowhere_else(
+        first in any_topology(), second in any_topology(), port in 8000_u16..8005
+    ) {
+        let stops = |text: &str| topology(&text.replace("two: {", "two: {stale: stop, "));
+        let first = topology(&first);
+        let mut model = Model::new(&first);
+        let plan = model.plan(&first);
+        model.perform(&plan);
+        let kept = [
+            ("one", model.add_stale("one", 9000)),
+            ("two", model.add_stranger("two", 22)),
+            ("two", model.add_neighbour("two", 23)),
+        ];
+        model.add_stale("two", port);
+        let second = stops(&second);
+        let plan = model.plan(&second);
+        prop_assert_eq!(unlawful(&plan, &second), None);
+        model.perform(&plan);
+        let next = model.plan(&second);
+        prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
+        let lives = |node: &str, pid: u32| model.nodes[&node.parse().unwrap()].groups.contains_key(&pid);
+        for (node, pid) in kept {
+            prop_assert!(lives(node, pid), "{} was ended on {}", pid, node);
+        }
+        let mut groups = model.nodes[&"two".parse().unwrap()].groups.values();
+        prop_assert!(!groups.any(|group| group.stale));
+        let end = model.plan_destruction(&second);
+        prop_assert!(!end.steps.iter().any(|step| matches!(step.effect, Effect::End(_))));
     }
 
     #[test]
@@ -555,7 +627,7 @@ proptest! {
         model.nodes.get_mut(&"two".parse().unwrap()).unwrap().unreachable = true;
         let other = topology(&other);
         let plan = model.plan(&other);
-        prop_assert_eq!(unlawful(&plan, &catalogue(&other).resources()), None);
+        prop_assert_eq!(unlawful(&plan, &other), None);
         model.perform(&plan);
     }
 }

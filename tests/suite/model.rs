@@ -14,7 +14,7 @@ use replica::proxy::control::{
 };
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
-use replica::resource::{Answers, Catalogue, Leftover, Observation, Paths, Resource};
+use replica::resource::{Answers, Catalogue, Leftover, Observation, Paths, Resource, Stranger};
 
 /// A process group as the model keeps it.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(super) struct Group {
     pub(super) listens: bool,
     pub(super) leads: bool,
     pub(super) orphan: bool,
+    /// Says that it is vLLM that nobody declares, of this user.
+    pub(super) stale: bool,
     pub(super) config: Option<Config>,
     /// The backends that were told to drain.
     pub(super) draining: BTreeSet<String>,
@@ -89,9 +91,18 @@ impl Model {
             listens: true,
             leads: true,
             orphan: false,
+            stale: false,
             config: None,
             draining: BTreeSet::new(),
         })
+    }
+
+    /// Puts a foreign vLLM server on a port.
+    pub(super) fn add_stale(&mut self, node: &str, port: u16) -> u32 {
+        let pid = self.add_stranger(node, port);
+        let node = self.nodes.get_mut(&node.parse().unwrap()).unwrap();
+        node.groups.get_mut(&pid).unwrap().stale = true;
+        pid
     }
 
     /// Puts a server of another topology on a port.
@@ -162,8 +173,12 @@ impl Model {
     fn plan_for(&self, topology: &Topology, declared: &[Arc<dyn Resource>]) -> Plan {
         let seen = self.observe(declared, topology);
         let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
+        let strangers = Stranger::find(&topology.nodes, &seen);
+        // Who destroys declares nothing, and what is not ours stays.
+        let strangers = strangers.into_iter().filter(|_| !declared.is_empty());
         let leftovers = Leftover::find(topology.name.as_str(), &seen, &addresses);
         let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+        resources.extend(strangers.map(|s| Arc::new(s) as Arc<dyn Resource>));
         resources.extend(
             leftovers
                 .into_iter()
@@ -257,6 +272,7 @@ impl ModelNode {
                     listens: true,
                     leads: true,
                     orphan: false,
+                    stale: false,
                     config: None,
                     draining: BTreeSet::new(),
                 });
@@ -276,6 +292,12 @@ impl ModelNode {
                     .collect();
                 self.groups.retain(|_, group| !ours(group));
                 return pids;
+            }
+            Effect::End(end) => {
+                for (pid, _) in &end.processes {
+                    let ended = self.groups.remove(pid).expect("ended what is not there");
+                    assert!(ended.stale, "ended what is not vLLM, or ours: {ended:?}");
+                }
             }
             Effect::Await(ready) => {
                 let mark = Some(ready.mark.clone());
@@ -351,6 +373,8 @@ impl ModelNode {
             }
             "served" => self.served(live),
             "venv" => self.venv(),
+            "machine" => "total 127600000\navailable 120000000\nhome 99999999\ntool gcc\n".to_owned(),
+            "toolchain" => "headers python3.12\n".to_owned(),
             "model" => "repo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 9 model.safetensors\n".to_owned(),
             other => panic!("the model does not know the question `{other}`"),
         }
@@ -370,6 +394,10 @@ impl ModelNode {
                     let _ = writeln!(answer, "process {child} 1 {pid} 500 marked VLLM::EngineCor");
                     let _ = writeln!(answer, "MARK {child} {mark}\nSPEC {child} {}", group.spec);
                 }
+            }
+            if group.stale {
+                let _ = writeln!(answer, "foreign {pid} 1 500 own orphan vllm");
+                let _ = writeln!(answer, "command {pid} nvidia vllm serve x");
             }
             if let (true, Some(port)) = (group.listens, group.port) {
                 let _ = writeln!(answer, "listener {port:04X} {inode} 1000");

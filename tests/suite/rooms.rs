@@ -2,8 +2,8 @@
 //!
 //! A case is a file, `tests/rooms/<kind>/<case>.yaml`; its first line says what it shows, and what
 //! follows stands under `expect` at its
-//! end, in words. `REPLICA_UPDATE=1` writes it anew. The folders `leftover` and `marks` are no
-//! kinds: there everything that follows is told.
+//! end, in words. `REPLICA_UPDATE=1` writes it anew. The folders `leftover`, `stranger`
+//! and `marks` are no kinds: there everything that follows is told.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,9 @@ use replica::manifest::Topology;
 use replica::name::NodeName;
 use replica::plan::{Action, Change, Effect, Plan};
 use replica::resource::program::Binaries;
-use replica::resource::{Catalogue, Leftover, Observation, Paths, Question, Resource};
+use replica::resource::{
+    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, foreign,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -144,12 +146,21 @@ impl Case {
         let declared = scene.catalogue(self).resources();
         let seen = self.seen(&declared);
         let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
+        let nodes = &self.declared.nodes;
+        let strangers = Stranger::find(nodes, &seen);
+        let foreign = foreign(nodes, &seen, &strangers);
         let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+        for stranger in strangers {
+            resources.push(Arc::new(stranger));
+        }
         for leftover in Leftover::find(topology, &seen, &addresses) {
             resources.push(Arc::new(leftover));
         }
         resources.extend(declared);
-        replica::converge::decide(&resources, &seen)
+        Plan {
+            foreign,
+            ..replica::converge::decide(&resources, &seen)
+        }
     }
 
     fn seen(&self, resources: &[Arc<dyn Resource>]) -> Observation {
@@ -220,6 +231,9 @@ fn expectation(plan: &Plan, told: impl Fn(&Change) -> bool) -> String {
             let _ = writeln!(text, "  {line}");
         }
     }
+    for line in &plan.foreign {
+        let _ = writeln!(text, "  not ours: {line}");
+    }
     text
 }
 
@@ -286,6 +300,11 @@ fn leftover() {
     hold("leftover", |_| true);
 }
 
+#[test]
+fn stranger() {
+    hold("stranger", |_| true);
+}
+
 /// What this version and every older one wrote is as declared: an upgrade plans nothing.
 #[test]
 fn marks() {
@@ -314,6 +333,7 @@ fn every_folder_of_cases_is_looked_at() {
         "model",
         "program",
         "proxy",
+        "stranger",
     ];
     let folders = cases("");
     let names: Vec<_> = folders

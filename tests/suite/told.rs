@@ -70,9 +70,12 @@ struct Runs {
     /// Says that it was never seen to serve, though it listens.
     #[serde(default)]
     unserved: bool,
-    /// Says that it looks like vLLM and is not ours.
+    /// Whose it is, where it looks like vLLM and is not ours.
     #[serde(default)]
-    stranger: bool,
+    foreign: Option<Whose>,
+    /// The process that started it, or took it over.
+    #[serde(default = "init")]
+    parent: u32,
     /// Says that whoever looks may not see that it holds its port.
     #[serde(default)]
     hidden: bool,
@@ -82,6 +85,19 @@ struct Runs {
     user: String,
     #[serde(default = "command")]
     command: String,
+}
+
+/// Whose a foreign process is.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Whose {
+    Own,
+    Other,
+    Container,
+}
+
+fn init() -> u32 {
+    1
 }
 
 fn name() -> String {
@@ -149,6 +165,8 @@ impl Told {
                 "processes" => self.processes(),
                 "place" => self.place(),
                 "served" => self.served(),
+                // What this machine has is no part of a case.
+                "machine" => String::new(),
                 _ if home.is_some() => asked(&question.script, home.as_ref().unwrap().path()),
                 _ => String::new(),
             };
@@ -178,8 +196,16 @@ impl Told {
                 p.pid, p.name
             );
         }
-        for p in self.processes.iter().filter(|p| p.stranger) {
-            let _ = writeln!(text, "stranger {} 500 {}", p.pid, p.name);
+        for p in &self.processes {
+            let whose = match p.foreign {
+                None => continue,
+                Some(Whose::Own) => "own",
+                Some(Whose::Other) => "other",
+                Some(Whose::Container) => "container",
+            };
+            let kin = if p.parent == 1 { "orphan" } else { "child" };
+            let (pid, parent, name) = (p.pid, p.parent, &p.name);
+            let _ = writeln!(text, "foreign {pid} {parent} 500 {whose} {kin} {name}");
         }
         for p in &self.processes {
             if let Some(mark) = &p.mark {
@@ -268,7 +294,10 @@ impl Told {
             let path = home.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             match entry {
-                Entry::Text(text) => fs::write(path, text).unwrap(),
+                Entry::Text(text) => {
+                    let text = text.replace("/home/n", home.path().to_str().unwrap());
+                    fs::write(path, text).unwrap();
+                }
                 Entry::Link(target) => symlink(target, path).unwrap(),
                 Entry::Links(library) => fs::write(path, library_that_links_to(library)).unwrap(),
                 Entry::Program => {

@@ -73,6 +73,9 @@ pub(super) fn effect(effect: &Effect) -> String {
         }
         Effect::Start(launch) => {
             let mut words = format!("start {} as `{}`", launch.mark, launch.argv.join(" "));
+            if !launch.path.is_empty() {
+                let _ = write!(words, " PATH={}:", launch.path.join(":"));
+            }
             for (name, value) in &launch.env {
                 let _ = write!(words, " {name}={value}");
             }
@@ -88,15 +91,33 @@ pub(super) fn effect(effect: &Effect) -> String {
                 stop.mark_prefix, stop.ports, stop.grace
             )
         }
+        Effect::End(end) => {
+            let processes: Vec<_> = end
+                .processes
+                .iter()
+                .map(|(pid, start)| format!("{pid}:{start}"))
+                .collect();
+            format!(
+                "end {} of boot {}, with the ports {:?}, in {:?}",
+                processes.join(" "),
+                end.boot_id,
+                end.ports,
+                end.grace
+            )
+        }
         Effect::Await(ready) => {
             let shows: Vec<_> = ready.checks.iter().map(|check| check.shows).collect();
-            format!(
+            let mut words = format!(
                 "await {} at {} port {}: {}",
                 ready.mark,
                 ready.host,
                 ready.port,
                 shows.join(", ")
-            )
+            );
+            if let Some(expected) = ready.expected {
+                let _ = write!(words, " (it took {} s)", expected.as_secs());
+            }
+            words
         }
         Effect::Tell { to, request, .. } => {
             format!("tell {to} {}", serde_json::to_string(request).unwrap())

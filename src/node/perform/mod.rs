@@ -1,9 +1,11 @@
-//! The verbs of a node for the plan: start, stop, wait until ready, tell, remove.
+//! The verbs of a node for the plan: start, stop, end, wait until ready, tell, remove.
 //!
 //! Each is one script in `script/`, run on the node, so that what must happen in one piece does not
 //! hang on a connection. All of them may be repeated: a start finds what runs already, a stop finds
 //! nothing left.
 
+mod account;
+mod end;
 mod log;
 mod ready;
 mod remove;
@@ -16,10 +18,12 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Ended, Stopped};
+pub use end::end;
 pub use ready::{ReadyIn, ready};
 pub use remove::remove;
 pub use start::{Started, start};
-pub use stop::{Ended, Stopped, stop};
+pub use stop::stop;
 pub use tell::tell;
 pub use work::work;
 

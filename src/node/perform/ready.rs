@@ -14,6 +14,9 @@ use super::log::Tail;
 use super::start::missing;
 use super::watch::{self, Seen, Sight};
 
+/// What takes less is over before anybody wonders.
+const WORTH_TELLING: Duration = Duration::from_secs(5);
+
 /// A process that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadyIn {
@@ -31,10 +34,8 @@ pub struct ReadyIn {
 /// At once when the process dies, with the cause that its log names; when anybody else listens on
 /// its port; and when its log has stood still for longer than the patience.
 pub async fn ready(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<ReadyIn, Failure> {
-    let believed = believe(node, ready, progress).await?;
-    // Who looks later sees that it listens, and could not tell that it never yielded a token.
-    let record = format!(": >{}", quote_path(&ready.record()));
-    let recorded = node.run(&Command::script(record)).await?;
+    let (believed, from_before) = believe(node, ready, progress).await?;
+    let recorded = node.run(&note(ready, believed.pid, from_before)).await?;
     if recorded.status.success() {
         return Ok(believed);
     }
@@ -44,7 +45,28 @@ pub async fn ready(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result
     )))
 }
 
-async fn believe(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<ReadyIn, Failure> {
+/// Returns the script that notes that it serves: who looks later sees that it listens, and could
+/// not tell that it never yielded a token. How old it is says how long loading takes, where it was
+/// seen before it listened.
+fn note(ready: &Ready, pid: u32, from_before: bool) -> Command {
+    let record = quote_path(&ready.record());
+    if !from_before {
+        return Command::script(format!(": >>{record}"));
+    }
+    let look = include_str!("../script/processes.sh");
+    // Starts are told in hundredths of a second since the boot.
+    Command::script(format!(
+        "{look}\nr_age=\nr_stat {pid} && read -r r_up r_idle </proc/uptime &&\n\
+         r_age=$((${{r_up%.*}} - r_started / 100))\nprintf '%s\\n' \"$r_age\" >{record}"
+    ))
+}
+
+/// Returns what serves, and whether it was seen before it listened.
+async fn believe(
+    node: &Node,
+    ready: &Ready,
+    progress: Progress<'_>,
+) -> Result<(ReadyIn, bool), Failure> {
     let began = Instant::now();
     let requests = requests(ready)?;
     let trouble = Mutex::new(format!("nothing listens on port {}", ready.port));
@@ -56,9 +78,14 @@ async fn believe(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<R
     let mut sight = Watched {
         seen: Seen::Quiet,
         pid: 0,
+        from_before: false,
         tail: Tail::new(ready.read_log),
         deadline: began + ready.patience,
+        phase: String::new(),
+        expected: ready.expected.filter(|it| *it >= WORTH_TELLING),
+        began,
     };
+    let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut watched = None;
     loop {
         tokio::select! {
@@ -70,8 +97,10 @@ async fn believe(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<R
             },
             ended = &mut watching, if watched.is_none() => watched = Some(ended),
             () = &mut asking, if sight.seen == Seen::Listening => {
-                return Ok(ReadyIn { pid: sight.pid, took: began.elapsed() });
+                let believed = ReadyIn { pid: sight.pid, took: began.elapsed() };
+                return Ok((believed, sight.from_before));
             }
+            _ = second.tick(), if sight.is_estimated() => progress("loading", &sight.detail()),
             () = sleep_until(sight.deadline) => {
                 let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 return Err(sight.tail.failure(format!(
@@ -87,8 +116,14 @@ async fn believe(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<R
 struct Watched {
     seen: Seen,
     pid: u32,
+    /// Whether nobody listened yet when it was looked at first.
+    from_before: bool,
     tail: Tail,
     deadline: Instant,
+    /// How far it is, by its log.
+    phase: String,
+    expected: Option<Duration>,
+    began: Instant,
 }
 
 impl Watched {
@@ -97,17 +132,43 @@ impl Watched {
             Line::Err(line) => {
                 self.deadline = Instant::now() + ready.patience;
                 if let Some(phase) = self.tail.take(&line) {
-                    progress("loading", &phase);
+                    self.phase = phase;
+                    progress("loading", &self.detail());
                 }
             }
             Line::Out(line) => match watch::read(&line, ready.port) {
                 Some(Sight::Leader(pid)) => self.pid = pid,
-                Some(Sight::Seen(seen)) => self.seen = seen,
+                Some(Sight::Seen(seen)) => {
+                    self.from_before |= seen == Seen::Quiet;
+                    self.seen = seen;
+                }
                 Some(Sight::Intruder(words)) => return Err(Failure::new(words)),
                 None => {}
             },
         }
         Ok(())
+    }
+
+    /// Says whether it loads and it is known how long that takes.
+    fn is_estimated(&self) -> bool {
+        self.expected.is_some() && self.seen == Seen::Quiet
+    }
+
+    /// Returns how far it is: `weights 3/4, 45 s of about 2 min`.
+    fn detail(&self) -> String {
+        let Some(expected) = self.expected else {
+            return self.phase.clone();
+        };
+        let time = format!(
+            "{} of about {}",
+            rough(self.began.elapsed()),
+            rough(expected)
+        );
+        if self.phase.is_empty() {
+            time
+        } else {
+            format!("{}, {time}", self.phase)
+        }
     }
 
     /// Returns why the watch is over.
@@ -179,6 +240,14 @@ async fn ask_once(
     }
 }
 
+/// Returns a time as one says it.
+fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", (seconds + 30) / 60),
+    }
+}
+
 /// Returns as much of a text as fits a line.
 fn beginning(text: &str) -> String {
     let line: String = text.trim().chars().take(200).collect();
@@ -200,5 +269,19 @@ fn request(check: &Check) -> Result<HttpRequest, Failure> {
             Ok(request.header("authorization", format!("Bearer {key}")))
         }
         None => Ok(request),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_roughly() {
+        let said = |seconds| rough(Duration::from_secs(seconds));
+        assert_eq!(
+            [said(0), said(119), said(120), said(215)],
+            ["0 s", "119 s", "2 min", "4 min"]
+        );
     }
 }

@@ -66,6 +66,14 @@ fn command(launch: &Launch) -> Result<Command, Failure> {
     let words: Vec<_> = launch.argv.iter().map(|word| quote_path(word)).collect();
     // The words come first: `~` is the node's home even where the environment says otherwise.
     let _ = writeln!(script, "r_begin() {{\nset -- {}", words.join(" "));
+    if !launch.path.is_empty() {
+        let folders: Vec<_> = launch
+            .path
+            .iter()
+            .map(|folder| quote_path(folder))
+            .collect();
+        let _ = writeln!(script, "export PATH={}:\"$PATH\"", folders.join(":"));
+    }
     let own = [
         ("REPLICA_MARK", launch.mark.as_str()),
         ("REPLICA_SPEC", launch.spec.as_str()),

@@ -1,12 +1,13 @@
 # Looks at processes by /proc alone: no tool for it is the same everywhere.
 
-# Reads what /proc says of a process: r_state, r_session, r_started. Fails when there is none.
+# Reads what /proc says of a process: r_state, r_parent, r_session, r_started. Fails when there is none.
 r_stat() {
   { IFS= read -r r_line <"/proc/$1/stat"; } 2>/dev/null || return 1
   # The name may hold blanks and brackets; what follows the last one does not.
   r_line=${r_line##*) }
   r_state=${r_line%% *}
   set -- $r_line
+  r_parent=$2
   r_session=$4
   r_started=${20}
 }
@@ -81,4 +82,9 @@ r_owner() {
   ls -lR "$@" 2>/dev/null | awk -v socket="socket:[$r_socket]" '
     /^\/proc\/[0-9]+\/fd:$/ { split($0, path, "/"); pid = path[3] }
     index($0, socket) { print pid; exit }'
+}
+
+# Sends signal $1 to process $2 if it still is the one that started at $3.
+r_signal() {
+  r_stat "$2" && [ "$r_started" = "$3" ] && kill "-$1" "$2" 2>/dev/null
 }

@@ -87,11 +87,6 @@ r_look() {
   r_sessions=$r_kept
 }
 
-# Sends signal $1 to process $2 if it still is the one that started at $3.
-r_signal() {
-  r_stat "$2" && [ "$r_started" = "$3" ] && kill "-$1" "$2" 2>/dev/null
-}
-
 # Asks the leaders to end, and those that have no leader any more; each once.
 r_ask() {
   for r_item in $r_living; do

@@ -1,6 +1,5 @@
 //! How an instance is started, believed, and stopped.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +7,7 @@ use serde_json::json;
 use super::{Instance, argv, log};
 use crate::node::{Check, Launch, Ready, Stop};
 use crate::resource::contract::Observation;
-use crate::resource::environment::EnvValue;
+use crate::resource::place::Place;
 use crate::resource::process::Mark;
 
 /// The variable by which vLLM takes its API key, so that the key is in no argument list.
@@ -21,7 +20,8 @@ impl Instance {
             mark: mark.to_string(),
             spec: self.spec(seen).to_string(),
             argv: self.argv(mark, seen),
-            env: self.plain_env(),
+            path: self.path(),
+            env: self.plain_env(seen),
             secret_env: self.secrets(),
             folder: self.seat.folder.file("run"),
             log: self.seat.log(mark),
@@ -69,26 +69,6 @@ impl Instance {
         vec![format!("{venv}/bin/vllm"), "serve".to_owned(), path]
     }
 
-    fn plain_env(&self) -> BTreeMap<String, String> {
-        let mut env = BTreeMap::new();
-        if self.model.is_some() {
-            // The model is in the cache: nothing may be fetched, and nothing told, while serving.
-            for name in [
-                "HF_HUB_OFFLINE",
-                "TRANSFORMERS_OFFLINE",
-                "VLLM_NO_USAGE_STATS",
-            ] {
-                env.insert(name.to_owned(), "1".to_owned());
-            }
-        }
-        for (name, value) in self.env() {
-            if let EnvValue::Plain(text) = value {
-                env.insert(name, text);
-            }
-        }
-        env
-    }
-
     /// Returns how it is stopped: what must be free is the port that it has, which is not the
     /// declared one where it moves.
     pub(super) fn stop(&self, seen: &Observation) -> Stop {
@@ -98,7 +78,7 @@ impl Instance {
 
     /// Returns what must be true of a server before it is believed: it listens alone, it is
     /// healthy, it has its name, and it has produced a token.
-    pub(super) fn ready(&self, mark: &Mark) -> Ready {
+    pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> Ready {
         let nonce = mark.nonce();
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
@@ -124,8 +104,15 @@ impl Instance {
                 ),
             ],
             patience: Duration::from_secs(self.declared.ready_timeout.into()),
+            expected,
             read_log: log::read,
         }
+    }
+
+    /// Returns how long its newest start took that is known to have served.
+    pub(super) fn last_took(&self, seen: &Observation) -> Option<Duration> {
+        let place = Place::read(&self.seat.folder, seen.of(&self.seat.node)?);
+        place.last_took(&self.seat.address)
     }
 
     fn check(

@@ -5,9 +5,14 @@
 
 mod argv;
 mod declared;
+mod defaults;
+mod known;
 mod launch;
 mod log;
+mod memory;
+mod preflight;
 mod spec;
+mod toolchain;
 
 use std::sync::Arc;
 
@@ -15,11 +20,14 @@ pub use declared::*;
 
 use super::contract::{Observation, Question, Resource};
 use super::engine::{self, EngineDeclaration};
+use super::machine;
 use super::model::{self, ModelDeclaration};
 use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
+use super::stranger;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
+use crate::node::Stale;
 use crate::plan::{Action, Address, Change, Effect, Field, Reason};
 
 /// What this kind is called.
@@ -36,9 +44,12 @@ pub struct Instance {
     model: Option<ModelDeclaration>,
     /// The program that simulates it, where the engine is a simulated one.
     program: Option<Arc<Program>>,
+    /// All servers that its node is to run, itself included, in the order in which they start.
+    mates: Vec<Arc<Instance>>,
 }
 
 /// What an instance is made of, all looked up in one topology.
+#[derive(Clone)]
 pub struct Parts {
     /// The topology.
     pub topology: TopologyName,
@@ -46,6 +57,8 @@ pub struct Parts {
     pub name: InstanceName,
     /// Where it listens.
     pub listens: Listens,
+    /// What becomes of the foreign servers of its node.
+    pub stale: Stale,
     /// As it is declared.
     pub declared: InstanceDeclaration,
     /// Its engine.
@@ -61,14 +74,29 @@ impl Instance {
     pub fn new(parts: Parts) -> Self {
         let name = Some(parts.name.as_str());
         Self {
-            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name),
+            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name).beside(parts.stale),
             name: parts.name,
             listens: parts.listens,
             declared: parts.declared,
             engine: parts.engine,
             model: parts.model,
             program: parts.program,
+            mates: Vec::new(),
         }
+    }
+
+    /// Returns it as one of several on its node, itself included, which share what the node has.
+    /// They are given in the order in which they start.
+    pub fn among(parts: Parts, mates: Vec<Arc<Self>>) -> Self {
+        Self {
+            mates,
+            ..Self::new(parts)
+        }
+    }
+
+    /// Says whether its engine is a real one.
+    fn is_real(&self) -> bool {
+        self.program.is_none()
     }
 
     /// Returns its name.
@@ -161,6 +189,33 @@ impl Instance {
 
     fn next_mark(&self, seen: &Observation) -> Mark {
         self.seat.next_mark(seen, fingerprint(&self.spec(seen)))
+    }
+
+    /// Compares what was seen with what is declared, whatever memory the others on its node need.
+    fn compare_by_itself(&self, seen: &Observation) -> Change {
+        let Some(answers) = seen.of(&self.seat.node) else {
+            return Change::blocked(&self.seat.address, Reason::unreachable("unknown"));
+        };
+        let table = ProcessTable::read(answers);
+        let change = self.compare_running(seen, &table, &Place::read(&self.seat.folder, answers));
+        // A stranger on the port of a server that runs shares its requests: that is no keep.
+        let port_taken = self.seat.port_taken(self.declared.port.get(), &table);
+        let mut obstacles: Vec<_> = port_taken.into_iter().collect();
+        if change.action.acts() {
+            obstacles.extend(self.missing_secrets());
+        }
+        if change.action.starts() {
+            obstacles.extend(self.would_fail(seen));
+        }
+        self.blocked_by(obstacles, change)
+    }
+
+    /// Returns the change, or that it cannot be.
+    fn blocked_by(&self, obstacles: Vec<Reason>, change: Change) -> Change {
+        if obstacles.is_empty() {
+            return change;
+        }
+        Change::new(&self.seat.address, Action::Blocked, obstacles).described(change.summary)
     }
 
     /// Compares what runs with what is to run, the port being free for it.
@@ -303,46 +358,53 @@ impl Resource for Instance {
         }
     }
 
-    fn rests_on(&self) -> Vec<Address> {
-        // Where its model is, and which packages it runs, is seen once they are there.
-        if self.program.is_some() {
-            Vec::new()
-        } else {
-            self.needs()
+    fn rests_on(&self, seen: &Observation) -> Vec<Address> {
+        if !self.is_real() {
+            return Vec::new();
         }
+        // Where its model is, and which packages it runs, is seen once they are there; and what
+        // memory there is, once nobody else has it.
+        let mut found = self.needs();
+        if let Some(answers) = seen.of(&self.seat.node) {
+            let ended = self.seat.ended_beside(&ProcessTable::read(answers));
+            found.extend(
+                ended
+                    .iter()
+                    .map(|it| stranger::address(&self.seat.node, it)),
+            );
+        }
+        found
     }
 
     fn questions(&self) -> Vec<Question> {
-        self.seat.questions()
+        let mut questions = self.seat.questions();
+        if self.is_real() {
+            questions.extend([machine::question(), self.toolchain_question()]);
+        }
+        questions
     }
 
     fn compare(&self, seen: &Observation) -> Change {
-        let Some(answers) = seen.of(&self.seat.node) else {
-            return Change::blocked(&self.seat.address, Reason::unreachable("unknown"));
-        };
-        let table = ProcessTable::read(answers);
-        let change = self.compare_running(seen, &table, &Place::read(&self.seat.folder, answers));
-        // A stranger on the port of a server that runs shares its requests: that is no keep.
-        let port_taken = self.seat.port_taken(self.declared.port.get(), &table);
-        let mut obstacles: Vec<_> = port_taken.into_iter().collect();
-        if change.action.acts() {
-            obstacles.extend(self.missing_secrets());
-        }
-        if obstacles.is_empty() {
+        let change = self.compare_by_itself(seen);
+        if !change.action.starts() {
             return change;
         }
-        Change::new(&self.seat.address, Action::Blocked, obstacles).described(change.summary)
+        self.blocked_by(self.memory_short(seen), change)
     }
 
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        let ready = |mark: &Mark| Effect::Await(Box::new(self.ready(mark)));
+        let ready = |mark: &Mark, expected| Effect::Await(Box::new(self.ready(mark, expected)));
         let stop = Effect::Stop(self.stop(seen));
         match change.action {
-            Action::Update => self.running_mark(seen).iter().map(ready).collect(),
+            // It loads already: nobody knows since when.
+            Action::Update => {
+                let mark = self.running_mark(seen);
+                mark.iter().map(|mark| ready(mark, None)).collect()
+            }
             Action::Create | Action::Replace => {
                 let mark = self.next_mark(seen);
                 let start = Effect::Start(Box::new(self.launch(&mark, seen)));
-                let mut effects = vec![start, ready(&mark)];
+                let mut effects = vec![start, ready(&mark, self.last_took(seen))];
                 if change.action == Action::Replace {
                     effects.insert(0, stop);
                 }
@@ -364,8 +426,7 @@ impl Resource for Instance {
 
     fn exclusive(&self) -> Option<String> {
         // Loading weights peaks; a simulated engine has none.
-        self.program
-            .is_none()
+        self.is_real()
             .then(|| format!("the memory of {}", self.seat.node))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::Instance;
+use super::{Instance, argv};
 use crate::resource::contract::Observation;
 use crate::resource::engine;
 use crate::resource::environment::EnvValue;
@@ -43,9 +43,8 @@ impl Instance {
 
     /// Returns the arguments: the engine's, and over them the instance's own.
     pub(super) fn args(&self) -> BTreeMap<String, Value> {
-        // `max-num-seqs` and `max_num_seqs` are one argument.
         let all = self.engine.args.iter().chain(&self.declared.args);
-        all.map(|(name, value)| (name.replace('-', "_"), value.clone()))
+        all.map(|(name, value)| (argv::normal(name), value.clone()))
             .collect()
     }
 

@@ -1,4 +1,4 @@
-# Prints what runs here that is ours, who listens, and which vLLM processes are strangers.
+# Prints what runs here that is ours, who listens, and which vLLM processes are foreign.
 # One fact a line, a word first; reads only. Each program that it starts costs a node more than what
 # the program does, so all processes are asked about at once.
 # Without one of these it would tell less, and less would look like nothing.
@@ -18,9 +18,15 @@ for pid in $(pids $(grep -las 'REPLICA_MARK=v' /proc/[0-9]*/environ)); do
 done
 # The brackets keep this very grep from finding itself.
 vllm=$(pids $(grep -las -i '[v]llm' /proc/[0-9]*/cmdline))
-cat /proc/[0-9]*/stat 2>/dev/null | awk -v marked="$marked" -v vllm="$vllm" '
+own= inside=
+for pid in $vllm; do
+  if here "$pid"; then own="$own $pid"
+  elif [ -O "/proc/$pid" ]; then inside="$inside $pid"
+  fi
+done
+cat /proc/[0-9]*/stat 2>/dev/null | awk -v marked="$marked" -v vllm="$vllm" -v own="$own" -v inside="$inside" '
   function words(text, set,   list, n, i) { n = split(text, list, /[ \n]+/); for (i = 1; i <= n; i++) set[list[i]] = 1 }
-  BEGIN { words(marked, mark); words(vllm, like) }
+  BEGIN { words(marked, mark); words(vllm, like); words(own, mine); words(inside, boxed) }
   { comm = $0; sub(/^[0-9]+ \(/, "", comm); rest = comm
     sub(/\) [A-Za-z] .*$/, "", comm); sub(/^.*\) /, "", rest); split(rest, f, " ")
     if (f[1] == "Z") next
@@ -28,7 +34,10 @@ cat /proc/[0-9]*/stat 2>/dev/null | awk -v marked="$marked" -v vllm="$vllm" '
     if (pid in mark) ours[f[4]] = 1 }
   END { for (p in sid)
           if (sid[p] in ours) print "process", p, ppid[p], sid[p], start[p], ((p in mark) ? "marked" : "unmarked"), name[p]
-          else if (p in like) print "stranger", p, start[p], name[p] }'
+          else if (p in like) {
+            # A child shares the session of whoever started it; who took over an orphan is elsewhere.
+            kin = (ppid[p] in sid) && sid[ppid[p]] == sid[p] ? "child" : "orphan"
+            print "foreign", p, ppid[p], start[p], ((p in mine) ? "own" : (p in boxed) ? "container" : "other"), kin, name[p] } }'
 # Their environments and command lines, a word of them a line, after the file that it is from.
 [ -z "$environs" ] || grep -Hzas '^REPLICA_\(MARK\|SPEC\)=' $environs | tr '\0\n' '\n ' |
   sed -n 's|^/proc/\([0-9]*\)/environ:REPLICA_\([A-Z]*\)=|\2 \1 |p'

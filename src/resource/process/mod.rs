@@ -1,11 +1,13 @@
 //! What rooms share that hold a process of ours: its mark, its specification, how it is
 //! found, and its seat on a node.
 
+mod foreign;
 mod mark;
 mod seat;
 mod spec;
 mod table;
 
+pub use foreign::{Foreign, StaleServer, Standing};
 pub use mark::{Mark, UnreadableMark, hex};
 pub use seat::Seat;
 pub use spec::{differences, fingerprint, secret_digest};

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Mark, Process, ProcessTable, Session};
+use super::{Mark, Process, ProcessTable, Session, StaleServer};
 use crate::name::{NodeName, TopologyName};
-use crate::node::Stop;
+use crate::node::{Stale, Stop};
 use crate::plan::{Address, Reason};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};
@@ -21,6 +21,8 @@ pub struct Seat {
     pub node: NodeName,
     /// The folder of its files.
     pub folder: Folder,
+    /// What becomes of the node's vLLM servers that are not ours.
+    pub stale: Stale,
 }
 
 impl Seat {
@@ -31,7 +33,15 @@ impl Seat {
             address: Address::on(node, kind, name),
             node: node.clone(),
             folder: Folder::of(topology.as_str()),
+            stale: Stale::default(),
         }
+    }
+
+    /// Says what becomes of the node's vLLM servers that are not ours.
+    #[must_use]
+    pub fn beside(mut self, stale: Stale) -> Self {
+        self.stale = stale;
+        self
     }
 
     /// Returns what to ask the node.
@@ -84,13 +94,22 @@ impl Seat {
         table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
     }
 
-    /// Returns why a port cannot be had, where something holds it that is not of this topology.
+    /// Returns why a port cannot be had, where something holds it that is not of this topology and
+    /// does not give it up.
     pub fn port_taken(&self, port: u16, table: &ProcessTable) -> Option<Reason> {
         let is_ours = |session: &&Session| session.mark.topology == self.topology.as_str();
         let ours: Vec<_> = table.sessions.iter().filter(is_ours).collect();
-        let holder = table.holder_of(port, &ours)?;
+        let holder = table.holder_of(port, &ours, &self.ended_beside(table))?;
         let text = format!("port {port} is held by {holder}");
         Some(Reason::new("port_taken", text))
+    }
+
+    /// Returns the foreign servers of its node that are to be ended.
+    pub fn ended_beside(&self, table: &ProcessTable) -> Vec<StaleServer> {
+        match self.stale {
+            Stale::Leave => Vec::new(),
+            Stale::Stop => table.stale_servers(),
+        }
     }
 
     /// Returns how what runs here is stopped.

@@ -1,10 +1,11 @@
-//! What runs on a node: ours by session, everybody's listeners, and strangers that look like vLLM.
+//! What runs on a node: ours by session, everybody's listeners, and vLLM that is not ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::foreign::{Foreign, StaleServer, Standing, is_vllm};
 use super::mark::Mark;
 use crate::plan::Address;
 use crate::resource::contract::{Answers, Question};
@@ -25,8 +26,8 @@ pub struct ProcessTable {
     pub sessions: Vec<Session>,
     /// Every listening TCP socket.
     pub listeners: Vec<Listener>,
-    /// Processes that look like vLLM and carry no mark.
-    pub strangers: Vec<Process>,
+    /// Processes of vLLM that carry no mark, in the order of pids.
+    pub foreign: Vec<Foreign>,
     /// Seconds since the boot.
     uptime: f64,
     /// Clock ticks in a second.
@@ -143,9 +144,37 @@ impl ProcessTable {
         self.listeners.iter().filter(move |l| l.port == port)
     }
 
-    /// Returns what holds a port that is not one of these sessions, in words, if anything does.
-    pub fn holder_of(&self, port: u16, except: &[&Session]) -> Option<String> {
-        let ours = |id: u32| except.iter().any(|session| session.id == id);
+    /// Returns the vLLM servers of this user that are not ours.
+    pub fn stale_servers(&self) -> Vec<StaleServer> {
+        StaleServer::gather(&self.foreign)
+    }
+
+    /// Returns the ports that a server listens on which is not ours.
+    pub fn ports_of_stale(&self, server: &StaleServer) -> Vec<u16> {
+        let is_its = |owner: &Owner| server.processes().any(|it| it.pid == owner.process.pid);
+        let listens = |listener: &&Listener| listener.owners.iter().any(is_its);
+        let ports: BTreeSet<_> = self
+            .listeners
+            .iter()
+            .filter(listens)
+            .map(|l| l.port)
+            .collect();
+        ports.into_iter().collect()
+    }
+
+    /// Returns what holds a port that is neither one of these sessions nor one of these servers, in
+    /// words, if anything does.
+    pub fn holder_of(
+        &self,
+        port: u16,
+        except: &[&Session],
+        ended: &[StaleServer],
+    ) -> Option<String> {
+        let is_excepted = |owner: &Owner| {
+            let mut ended = ended.iter().flat_map(StaleServer::processes);
+            except.iter().any(|session| session.id == owner.session)
+                || ended.any(|process| process.pid == owner.process.pid)
+        };
         for listener in self.listeners_on(port) {
             let Some(owner) = listener.owners.first() else {
                 return Some(format!(
@@ -153,7 +182,7 @@ impl ProcessTable {
                     listener.uid
                 ));
             };
-            if listener.owners.iter().any(|owner| ours(owner.session)) {
+            if listener.owners.iter().any(is_excepted) {
                 continue;
             }
             if let Some(session) = self.sessions.iter().find(|s| s.id == owner.session) {
@@ -216,19 +245,6 @@ fn shorten(text: &str, most: usize) -> String {
     }
 }
 
-/// Says whether a process is a vLLM server or a part of one, and not an editor or a `tail` with the
-/// word in its command line.
-fn is_vllm(process: &Process) -> bool {
-    let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut words = process.command.split(' ').filter(|word| !word.is_empty());
-    let program = words.next().map(base).unwrap_or_default();
-    let script = words.next().map(base).unwrap_or_default();
-    let is_python = program.starts_with("python");
-    process.name.starts_with("VLLM::")
-        || (program == "vllm" && script == "serve")
-        || (is_python && (script == "vllm" || process.command.contains(" -m vllm.")))
-}
-
 /// Gathers the lines of an answer.
 #[derive(Default)]
 struct Reader {
@@ -250,7 +266,7 @@ impl Reader {
             }
             "clock" => self.clock(rest),
             "process" => self.process(rest),
-            "stranger" => self.stranger(rest),
+            "foreign" => self.foreign(rest),
             "MARK" => self.mark(rest),
             "SPEC" => self.spec(rest),
             "command" => self.command(rest),
@@ -284,14 +300,30 @@ impl Reader {
         Some(())
     }
 
-    /// `pid start name…`
-    fn stranger(&mut self, rest: &str) -> Option<()> {
-        let mut f = rest.splitn(3, ' ');
-        self.table.strangers.push(Process {
-            pid: f.next()?.parse().ok()?,
-            start: f.next()?.parse().ok()?,
-            name: f.next()?.to_owned(),
+    /// `pid ppid start own|other|container child|orphan name…`
+    fn foreign(&mut self, rest: &str) -> Option<()> {
+        let mut f = rest.splitn(6, ' ');
+        let pid = f.next()?.parse().ok()?;
+        let parent = f.next()?.parse().ok()?;
+        let start = f.next()?.parse().ok()?;
+        let standing = match f.next()? {
+            "own" => Standing::Own,
+            "container" => Standing::Container,
+            _ => Standing::OtherUser,
+        };
+        let orphaned = f.next()? == "orphan";
+        let name = f.next()?.to_owned();
+        let process = Process {
+            pid,
+            start,
+            name,
             ..Process::default()
+        };
+        self.table.foreign.push(Foreign {
+            process,
+            parent,
+            orphaned,
+            standing,
         });
         Some(())
     }
@@ -355,15 +387,15 @@ impl Reader {
             .members
             .values_mut()
             .flatten()
-            .chain(self.table.strangers.iter_mut())
+            .chain(self.table.foreign.iter_mut().map(|it| &mut it.process))
         {
             if let Some((user, command)) = self.commands.remove(&process.pid) {
                 process.user = user;
                 process.command = command;
             }
         }
-        self.table.strangers.retain(is_vllm);
-        self.table.strangers.sort_by_key(|process| process.pid);
+        self.table.foreign.retain(|it| is_vllm(&it.process));
+        self.table.foreign.sort_by_key(|it| it.process.pid);
         for (id, mut processes) in self.members {
             processes.sort_by_key(|process| process.pid);
             // The leader's word comes first; an orphan's is as good when it is gone.
@@ -393,7 +425,7 @@ clock 1541.61 100
 process 200 1 200 152161 marked replica
 process 201 200 200 152170 unmarked VLLM::EngineCor
 process 301 1 300 100 marked VLLM::EngineCor
-stranger 400 1000 python3
+foreign 400 1 1000 other orphan python3
 SPEC 200 {\"listen\":{\"port\":8100}}
 MARK 200 v1:t:instance/a:2:ff
 MARK 301 v1:t:instance/b:1:ee
@@ -438,50 +470,20 @@ process x y
     fn whoever_holds_a_port_is_named() {
         let table = table();
         let own: Vec<_> = table.sessions.iter().filter(|s| s.id == 200).collect();
-        assert_eq!(table.holder_of(8100, &own), None);
-        insta::assert_snapshot!(table.holder_of(8100, &[]).unwrap(),
+        assert_eq!(table.holder_of(8100, &own, &[]), None);
+        insta::assert_snapshot!(table.holder_of(8100, &[], &[]).unwrap(),
             @"instance.a of topology `t` (pid 200)");
-        insta::assert_snapshot!(table.holder_of(9000, &own).unwrap(),
+        insta::assert_snapshot!(table.holder_of(9000, &own, &[]).unwrap(),
             @"pid 400 of user root: vllm serve x --port 9000");
-        insta::assert_snapshot!(table.holder_of(22, &own).unwrap(),
+        insta::assert_snapshot!(table.holder_of(22, &own, &[]).unwrap(),
             @"a process of another user (uid 0), which cannot be seen from here");
-        assert_eq!(table.holder_of(80, &own), None);
+        assert_eq!(table.holder_of(80, &own, &[]), None);
     }
 
     #[test]
-    fn a_word_in_a_command_line_makes_no_vllm() {
-        let is = |name: &str, command: &str| {
-            is_vllm(&Process {
-                name: name.to_owned(),
-                command: command.to_owned(),
-                ..Process::default()
-            })
-        };
-        assert!(is(
-            "vllm",
-            "/venv/bin/python /venv/bin/vllm serve llama --port 8100"
-        ));
-        assert!(is(
-            "python3",
-            "python3 -m vllm.entrypoints.openai.api_server"
-        ));
-        assert!(is("VLLM::EngineCor", "VLLM::EngineCore"));
-        assert!(is("vllm", "vllm serve x"));
-        for (name, command) in [
-            ("vim", "vim vllm_notes.md"),
-            ("tail", "tail -f /tmp/vllm_node1.log"),
-            ("grep", "grep -v VLLM::EngineCore"),
-            ("bash", "bash -c pgrep -f \"vllm\" | head -5"),
-            ("python3", "python3 train.py --out vllm"),
-        ] {
-            assert!(!is(name, command), "{command}");
-        }
-    }
-
-    #[test]
-    fn strangers_are_described_with_their_age() {
+    fn a_process_is_described_with_its_age() {
         let table = table();
-        insta::assert_snapshot!(table.describe(&table.strangers[0]),
+        insta::assert_snapshot!(table.describe(&table.foreign[0].process),
             @"pid 400 of user root, up 25m31s: vllm serve x --port 9000");
     }
 }

@@ -18,7 +18,7 @@ use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
-use crate::node::{Check, Launch, Ready, Stop};
+use crate::node::{Check, Launch, Ready, Stale, Stop};
 use crate::plan::{Action, Address, Change, Effect, Field, Reason};
 use crate::proxy::control::{Backend, BackendState, Config, Request, Status};
 
@@ -56,6 +56,13 @@ impl Proxy {
             backends,
             program,
         }
+    }
+
+    /// Says what becomes of the foreign servers of its node.
+    #[must_use]
+    pub fn beside(mut self, stale: Stale) -> Self {
+        self.seat = self.seat.beside(stale);
+        self
     }
 
     /// Returns its node.
@@ -275,6 +282,7 @@ impl Proxy {
             argv: std::iter::once(self.program.path(seen))
                 .chain(words.map(str::to_owned))
                 .collect(),
+            path: Vec::new(),
             env: [].into(),
             secret_env: self
                 .backends
@@ -303,6 +311,7 @@ impl Proxy {
                 contains: None,
             }],
             patience: ANSWER,
+            expected: None,
             read_log: |_| None,
         }
     }

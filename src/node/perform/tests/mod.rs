@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::node::tests::{gone, here, shells};
-use crate::node::{Check, Launch, LogSign, Node, Ready, Stop, quote};
+use crate::node::{Check, End, Launch, LogSign, Node, Ready, Stop, quote};
 use crate::plan::{Address, Failure};
 use crate::proxy::control::{Request, Status};
 
@@ -60,6 +60,7 @@ impl Thing {
             mark: self.mark(),
             spec: "{\"kind\": \"it's\"}".to_owned(),
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            path: Vec::new(),
             env: BTreeMap::new(),
             secret_env: BTreeMap::new(),
             folder: self.at("a folder"),
@@ -95,6 +96,7 @@ impl Thing {
                 check("its name among the models", "/v1/models", Some("nonce-1")),
             ],
             patience: MINUTE,
+            expected: None,
             read_log,
         }
     }
@@ -137,6 +139,8 @@ if 'deaf' in habits:
 if 'child' in habits:
     # As vLLM\'s engine: in the session, its environment gone.
     subprocess.Popen(['sleep', '1000'], env={})
+if 'late' in habits:
+    time.sleep(1.5)
 class Handler(http.server.BaseHTTPRequestHandler):
     asked = 0
     def do_GET(self):
@@ -207,6 +211,7 @@ impl Drop for Foreign {
     }
 }
 
+mod ending;
 mod serving;
 mod starting;
 mod stopping;

@@ -28,6 +28,32 @@ async fn ready_means_that_the_right_process_answers() {
 }
 
 #[tokio::test]
+async fn the_time_that_loading_takes_is_noted_and_told_the_next_time() {
+    for node in shells() {
+        let thing = Thing::new();
+        start(&node, &thing.server(&["late"])).await.unwrap();
+        let mut wanted = thing.ready();
+        wanted.expected = Some(Duration::from_secs(130));
+        let heard = Mutex::new(String::new());
+        let progress = |phase: &str, detail: &str| {
+            if phase == "loading" {
+                *heard.lock().unwrap() += detail;
+            }
+        };
+        ready(&node, &wanted, &progress).await.unwrap();
+        let heard = heard.into_inner().unwrap();
+        assert!(heard.contains("weights 1/4, "), "{heard}");
+        assert!(heard.contains(" s of about 2 min"), "{heard}");
+        let note = fs::read_to_string(thing.at("logs/a.ready")).unwrap();
+        assert!(note.trim_end().parse::<u64>().unwrap() >= 1, "{note}");
+        // Looked at again it listens already, which tells nothing new.
+        ready(&node, &thing.ready(), &silent).await.unwrap();
+        assert_eq!(fs::read_to_string(thing.at("logs/a.ready")).unwrap(), note);
+        stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_death_is_told_at_once_with_its_cause() {
     for node in shells() {
         let thing = Thing::new();

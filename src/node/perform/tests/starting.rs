@@ -8,6 +8,7 @@ async fn what_starts_is_marked_bare_and_alone() {
         let thing = Thing::new();
         let mut launch = thing.launch(&["sleep", "1000"]);
         launch.env = BTreeMap::from([("CUDA_HOME".to_owned(), "it's $HOME".to_owned())]);
+        launch.path = vec!["~/it's".to_owned(), "/opt/bin".to_owned()];
         launch.secret_env = BTreeMap::from([("TOKEN".to_owned(), "PATH".to_owned())]);
         let first = start(&node, &launch).await.unwrap();
         assert!(!first.already);
@@ -24,6 +25,9 @@ async fn what_starts_is_marked_bare_and_alone() {
         assert_eq!(values["REPLICA_SPEC"], launch.spec);
         assert_eq!(values["SPT_NOENV"], "1");
         assert_eq!(values["CUDA_HOME"], "it's $HOME");
+        let home = std::env::home_dir().unwrap();
+        let first_of_all = format!("{}/it's:/opt/bin:", home.display());
+        assert!(values["PATH"].starts_with(&first_of_all), "{values:?}");
         assert_eq!(values["TOKEN"], std::env::var("PATH").unwrap());
         // `cargo test` has plenty of its own; `PWD` and the like are the shell's.
         let inherited = names

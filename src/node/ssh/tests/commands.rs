@@ -276,6 +276,7 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         mark: format!("{mark}1:abc"),
         spec: String::new(),
         argv: vec!["sleep".to_owned(), "1000".to_owned()],
+        path: Vec::new(),
         env: BTreeMap::new(),
         secret_env: BTreeMap::new(),
         folder: "~/state/it's".to_owned(),

@@ -1,0 +1,66 @@
+//! The environment that vLLM is given where the manifest says nothing else.
+//!
+//! None of it is part of what is compared: a later version of replica may give another.
+
+use std::collections::BTreeMap;
+
+use super::Instance;
+use crate::resource::contract::Observation;
+use crate::resource::environment::EnvValue;
+use crate::resource::machine::Machine;
+
+const DEFAULTS: &[(&str, &str)] = &[
+    // The model is in the cache: nothing may be fetched, and nothing told, while it serves.
+    ("HF_HUB_OFFLINE", "1"),
+    ("TRANSFORMERS_OFFLINE", "1"),
+    ("VLLM_NO_USAGE_STATS", "1"),
+    ("DO_NOT_TRACK", "1"),
+    // Its log is read while it is written.
+    ("PYTHONUNBUFFERED", "1"),
+    ("NO_COLOR", "1"),
+];
+
+/// By which Triton is told of an assembler; newer ones want the second for Blackwell.
+const ASSEMBLERS: [&str; 2] = ["TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"];
+
+/// The GPU that is younger than the assembler that Triton brings: `sm_121a` is unknown to it.
+const YOUNG: &str = "GB10";
+
+impl Instance {
+    /// Returns the environment, secrets left out: the defaults, and over them what is declared.
+    pub(super) fn plain_env(&self, seen: &Observation) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        if self.is_real() {
+            let defaults = DEFAULTS
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            env.extend(defaults);
+            if let Some(ptxas) = self.assembler(seen) {
+                env.extend(ASSEMBLERS.map(|name| (name.to_owned(), ptxas.clone())));
+            }
+        }
+        for (name, value) in self.env() {
+            match value {
+                EnvValue::Plain(text) => env.insert(name, text),
+                EnvValue::FromEnv(_) => env.remove(&name),
+            };
+        }
+        env
+    }
+
+    /// Returns the assembler of the node's CUDA toolkit, where Triton's own may be too old.
+    fn assembler(&self, seen: &Observation) -> Option<String> {
+        let answers = seen.of(&self.seat.node)?;
+        let machine = Machine::read(answers);
+        // A machine that does not tell of its GPUs may have one.
+        let may_need = machine.gpus.iter().all(|gpu| gpu.name.contains(YOUNG));
+        self.toolchain(answers).ptxas.filter(|_| may_need)
+    }
+
+    /// Returns the folders that come first where it looks for programs: Triton, ninja and
+    /// FlashInfer start compilers and each other by name.
+    pub(super) fn path(&self) -> Vec<String> {
+        let venv = self.engine.venv.iter().filter(|_| self.is_real());
+        venv.map(|venv| format!("{venv}/bin")).collect()
+    }
+}

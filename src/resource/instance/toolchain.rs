@@ -1,0 +1,73 @@
+//! What a server finds on its node beside the model: the files of its virtual environment and of a
+//! CUDA toolkit. No Python is started for it.
+
+use std::fmt::Write as _;
+
+use super::Instance;
+use super::known::Known;
+use crate::node::quote_path;
+use crate::resource::contract::{Answers, Question};
+use crate::resource::environment::EnvValue;
+
+/// Where a CUDA toolkit is when nobody says otherwise.
+const CUDA: &str = "/usr/local/cuda";
+
+/// What there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Toolchain {
+    /// The toolkit's assembler.
+    pub(super) ptxas: Option<String>,
+    /// The Python of the virtual environment, and whether its headers are there: `python3.12`.
+    pub(super) python: Option<(String, bool)>,
+    /// The version of the vLLM that is installed, without its build variant.
+    pub(super) vllm: Option<String>,
+    /// The arguments that this vLLM knows, where its files could be made sense of.
+    pub(super) known: Option<Known>,
+}
+
+impl Toolchain {
+    fn take(&mut self, line: &str) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "ptxas" => self.ptxas = Some(rest.to_owned()),
+            "headers" | "headerless" => self.python = Some((rest.to_owned(), word == "headers")),
+            "vllm" => self.vllm = Some(rest.to_owned()),
+            "flags" => self.known = Known::read(rest),
+            _ => {}
+        }
+    }
+}
+
+impl Instance {
+    pub(super) fn toolchain_question(&self) -> Question {
+        let mut script = String::new();
+        let venv = self.engine.venv.as_deref().unwrap_or_default();
+        for (name, path) in [("venv", venv), ("cuda", &self.cuda())] {
+            let _ = writeln!(script, "{name}={}", quote_path(path));
+        }
+        script.push_str(include_str!("toolchain.sh"));
+        Question::new(self.toolchain_id(), script)
+    }
+
+    /// Reads the answer to the question.
+    pub(super) fn toolchain(&self, answers: &Answers) -> Toolchain {
+        let mut toolchain = Toolchain::default();
+        for line in answers.to(&self.toolchain_id()).lines() {
+            toolchain.take(line.trim_end());
+        }
+        toolchain
+    }
+
+    fn toolchain_id(&self) -> String {
+        let venv = self.engine.venv.as_deref().unwrap_or_default();
+        format!("toolchain {venv} {}", self.cuda())
+    }
+
+    /// Returns the folder of the toolkit: the one that its environment names.
+    fn cuda(&self) -> String {
+        match self.env().remove("CUDA_HOME") {
+            Some(EnvValue::Plain(path)) if !path.is_empty() => path,
+            _ => CUDA.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What a machine has that a server needs: memory, disk, tools, GPUs.
+//!
+//! It costs a node several programs, and `nvidia-smi` may be slow: rooms ask it only of nodes that
+//! are to run a real engine.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use super::contract::{Answers, Question};
+
+const ID: &str = "machine";
+
+/// Returns the question that a [`Machine`] is read from.
+pub fn question() -> Question {
+    Question::new(ID, include_str!("machine.sh"))
+}
+
+/// One machine. What it could not tell is nothing here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The memory that the kernel has.
+    pub memory_total: Option<Bytes>,
+    /// The memory that can be had without swapping, caches that can be dropped included.
+    pub memory_available: Option<Bytes>,
+    /// What is free on the disk of the home.
+    pub home_free: Option<Bytes>,
+    /// The compilers that it has, by their names.
+    pub tools: BTreeSet<String>,
+    /// Its GPUs, in the order of their numbers: none where `nvidia-smi` does not tell of any.
+    pub gpus: Vec<Gpu>,
+    /// The processes that hold most of its memory, where little is left; the largest first.
+    pub holders: Vec<Holder>,
+}
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// What it is called: `NVIDIA GB10`.
+    pub name: String,
+    /// Its own memory; nothing where it shares the machine's, as a GB10 does.
+    pub memory: Option<GpuMemory>,
+}
+
+/// The memory of a GPU that has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuMemory {
+    /// All of it.
+    pub total: Bytes,
+    /// What is in use.
+    pub used: Bytes,
+    /// What can be had.
+    pub free: Bytes,
+}
+
+/// A process that holds much memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its short name.
+    pub name: String,
+    /// What it holds.
+    pub memory: Bytes,
+}
+
+/// An amount of memory or disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// Returns so many times 1024 bytes.
+    pub fn kib(count: u64) -> Self {
+        Self(count.saturating_mul(1 << 10))
+    }
+
+    /// Returns so many times 1024 x 1024 bytes.
+    pub fn mib(count: u64) -> Self {
+        Self(count.saturating_mul(1 << 20))
+    }
+
+    /// Returns so many times 1024 x 1024 x 1024 bytes.
+    pub fn gib(count: u64) -> Self {
+        Self(count.saturating_mul(1 << 30))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} GiB", self.0 as f64 / (1u64 << 30) as f64)
+    }
+}
+
+impl Machine {
+    /// Reads the answer. What cannot be read is left out.
+    pub fn read(answers: &Answers) -> Arc<Self> {
+        answers.once(|answers| {
+            let mut machine = Self::default();
+            for line in answers.to(ID).lines() {
+                let _ = machine.take(line.trim_end());
+            }
+            machine
+        })
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        let (word, rest) = line.split_once(' ')?;
+        let kib = || rest.parse().ok().map(Bytes::kib);
+        match word {
+            "total" => self.memory_total = kib(),
+            "available" => self.memory_available = kib(),
+            "home" => self.home_free = kib(),
+            "tool" => drop(self.tools.insert(rest.to_owned())),
+            "gpu" => self.gpus.push(gpu(rest)?),
+            "holder" => self.holders.push(holder(rest)?),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Returns whether its GPUs share its memory with it.
+    pub fn is_unified(&self) -> bool {
+        !self.gpus.is_empty() && self.gpus.iter().all(|gpu| gpu.memory.is_none())
+    }
+}
+
+/// Reads `name, total, used, free` in MiB; a GPU without memory of its own says `[N/A]`.
+fn gpu(line: &str) -> Option<Gpu> {
+    // The name may have commas in it.
+    let mut fields = line.rsplitn(4, ',').map(str::trim);
+    let mut next = || {
+        let field = fields.next()?;
+        match field.parse() {
+            Ok(mib) => Some(Some(Bytes::mib(mib))),
+            // Anything else is what `nvidia-smi` says when it fails.
+            Err(_) => field.starts_with('[').then_some(None),
+        }
+    };
+    let (free, used, total) = (next()?, next()?, next()?);
+    let memory = match (total, used, free) {
+        (Some(total), Some(used), Some(free)) => Some(GpuMemory { total, used, free }),
+        _ => None,
+    };
+    let name = fields.next()?.to_owned();
+    Some(Gpu { name, memory })
+}
+
+/// Reads `pid KiB name…`.
+fn holder(line: &str) -> Option<Holder> {
+    let mut fields = line.splitn(3, ' ');
+    Some(Holder {
+        pid: fields.next()?.parse().ok()?,
+        memory: Bytes::kib(fields.next()?.parse().ok()?),
+        name: fields.next()?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn read(answer: &str) -> Arc<Machine> {
+        Machine::read(&[(ID.to_owned(), answer.to_owned())].into_iter().collect())
+    }
+
+    #[test]
+    fn a_spark_shares_its_memory_with_its_gpu() {
+        let spark = read(
+            "total 127600000\navailable 104857600\nhome 734003200\ntool gcc\ntool g++\n\
+             gpu NVIDIA GB10, [N/A], [N/A], [N/A]\n",
+        );
+        assert!(spark.is_unified());
+        assert_eq!(spark.gpus[0].name, "NVIDIA GB10");
+        assert_eq!(spark.memory_available, Some(Bytes::gib(100)));
+        assert_eq!(spark.home_free.unwrap().to_string(), "700.0 GiB");
+        assert!(spark.tools.contains("gcc") && !spark.tools.contains("clang"));
+    }
+
+    #[test]
+    fn a_card_has_memory_of_its_own() {
+        let machine =
+            read("gpu NVIDIA RTX PRO 6000, Blackwell, 97887, 14, 97241\nholder 7 1048576 a b\n");
+        let memory = machine.gpus[0].memory.unwrap();
+        assert_eq!(machine.gpus[0].name, "NVIDIA RTX PRO 6000, Blackwell");
+        assert_eq!(memory.free, Bytes::mib(97_241));
+        assert!(!machine.is_unified());
+        assert_eq!(
+            (machine.holders[0].name.as_str(), machine.holders[0].memory),
+            ("a b", Bytes::gib(1))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown() {
+        for answer in [
+            "",
+            "total\navailable x\nhome \ngpu No devices were found\ngpu a, b, c, d\ngpu\nholder 1\n",
+        ] {
+            assert_eq!(*read(answer), Machine::default(), "{answer}");
+        }
+        assert!(!read("").is_unified());
+    }
+
+    #[test]
+    fn this_machine_can_be_asked() {
+        let output = Command::new("sh").arg("-c").arg(question().script).output();
+        let output = output.unwrap();
+        assert!(output.status.success());
+        let machine = read(&String::from_utf8_lossy(&output.stdout));
+        assert!(machine.memory_available.unwrap() <= machine.memory_total.unwrap());
+        assert!(machine.home_free.is_some());
+    }
+}

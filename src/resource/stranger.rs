@@ -1,0 +1,140 @@
+//! vLLM servers that somebody else started, on nodes that say `stale: stop`; elsewhere they are only
+//! shown.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::contract::{Observation, Question, Resource};
+use super::place::port_of;
+use super::process::{Foreign, ProcessTable, StaleServer, Standing};
+use crate::name::NodeName;
+use crate::node::{End, NodeDeclaration, Stale};
+use crate::plan::{Action, Address, Change, Effect, Reason};
+
+/// What this kind is called.
+const KIND: &str = "stranger";
+
+/// How long a server may take to end by itself. One with a request under way never does.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// The nodes of a topology.
+type Nodes = BTreeMap<NodeName, NodeDeclaration>;
+
+/// A server that is not ours and is to be stopped.
+pub struct Stranger {
+    address: Address,
+    node: NodeName,
+    boot_id: String,
+    server: StaleServer,
+    ports: Vec<u16>,
+    found: String,
+}
+
+impl Stranger {
+    /// Finds every foreign server on the nodes that say that these are stopped.
+    pub fn find(nodes: &Nodes, seen: &Observation) -> Vec<Self> {
+        let stopped = nodes.iter().filter(|(_, it)| it.stale == Stale::Stop);
+        let read = stopped.filter_map(|(node, _)| Some((node, ProcessTable::read(seen.of(node)?))));
+        read.flat_map(|(node, table)| {
+            let servers = table.stale_servers().into_iter();
+            let found: Vec<_> = servers.map(|it| Self::of(node, &table, it)).collect();
+            found
+        })
+        .collect()
+    }
+
+    fn of(node: &NodeName, table: &ProcessTable, server: StaleServer) -> Self {
+        let mut found = table.describe(&server.root);
+        let parts = server.parts.iter();
+        let parts: Vec<_> = parts
+            .map(|it| format!("pid {} ({})", it.pid, it.name))
+            .collect();
+        if !parts.is_empty() {
+            found = format!("{found}; with {}", parts.join(", "));
+        }
+        Self {
+            address: address(node, &server),
+            node: node.clone(),
+            boot_id: table.boot_id.clone(),
+            ports: table.ports_of_stale(&server),
+            server,
+            found,
+        }
+    }
+}
+
+/// Returns where a server stands that is to be stopped.
+pub(super) fn address(node: &NodeName, server: &StaleServer) -> Address {
+    Address::on(node, KIND, Some(&server.root.pid.to_string()))
+}
+
+impl Resource for Stranger {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        vec![super::process::question()]
+    }
+
+    fn holds(&self, _: &Observation) -> Vec<String> {
+        let ports = self.ports.iter();
+        ports.map(|port| port_of(&self.node, *port)).collect()
+    }
+
+    fn compare(&self, _: &Observation) -> Change {
+        let reason = Reason::new("stale", "a vLLM server that replica did not start");
+        Change::new(&self.address, Action::Destroy, vec![reason]).described(self.found.clone())
+    }
+
+    fn effects(&self, _: &Change, _: &Observation) -> Vec<Effect> {
+        let processes = self.server.processes();
+        vec![Effect::End(End {
+            address: self.address.clone(),
+            boot_id: self.boot_id.clone(),
+            processes: processes.map(|it| (it.pid, it.start)).collect(),
+            ports: self.ports.clone(),
+            grace: GRACE,
+        })]
+    }
+}
+
+/// Returns the vLLM on the nodes that is not ours and is left alone, in words, each with who may
+/// end it. What `ended` names is none of it.
+pub fn foreign(nodes: &Nodes, seen: &Observation, ended: &[Stranger]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (node, answers) in &seen.nodes {
+        let Ok(answers) = answers else {
+            continue;
+        };
+        let table = ProcessTable::read(answers);
+        let servers = table.stale_servers();
+        for it in &table.foreign {
+            let is_its = |server: &StaleServer| server.processes().any(|p| p.pid == it.process.pid);
+            if ended
+                .iter()
+                .any(|one| one.node == *node && is_its(&one.server))
+            {
+                continue;
+            }
+            let leaves = nodes.get(node).is_some_and(|it| it.stale == Stale::Leave);
+            let is_server = servers.iter().any(is_its);
+            let advice = advice(node, it, is_server && leaves);
+            found.push(format!("{node}: {}{advice}", table.describe(&it.process)));
+        }
+    }
+    found
+}
+
+/// Says how a process would come to its end, were it to.
+fn advice(node: &NodeName, it: &Foreign, could_be_stopped: bool) -> String {
+    match it.standing {
+        Standing::OtherUser if it.process.user == "root" => " (only root can stop it)".to_owned(),
+        Standing::OtherUser => format!(" (only {} or root can stop it)", it.process.user),
+        Standing::Container => " (in a container: it is stopped with that)".to_owned(),
+        Standing::Own if could_be_stopped => {
+            format!(" (with `stale: stop` declared for {node}, apply stops it)")
+        }
+        Standing::Own => String::new(),
+    }
+}
