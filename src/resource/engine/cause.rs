@@ -79,6 +79,10 @@ fn cause(line: &str) -> Option<LogSign> {
         .or_else(|| of_the_resolver(line))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "each reader of a line ends with what it read, or with nothing"
+)]
 fn helped(message: impl Into<String>, hint: &str) -> Option<LogSign> {
     Some(LogSign::Cause {
         message: message.into(),
@@ -86,6 +90,10 @@ fn helped(message: impl Into<String>, hint: &str) -> Option<LogSign> {
     })
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "each reader of a line ends with what it read, or with nothing"
+)]
 fn plain(message: impl Into<String>) -> Option<LogSign> {
     Some(LogSign::Cause {
         message: message.into(),
