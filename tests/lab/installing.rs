@@ -101,7 +101,7 @@ impl Scene<'_> {
         );
         let build = self.by_hand("cat ~/vllm/lib/python3*/site-packages/torch/version.py");
         assert!(build.contains("13.0"), "{build}");
-        let traces = self.by_hand("grep -rl replica.tmp ~/vllm; ls -A ~/vllm | grep tmp || true");
+        let traces = self.by_hand("grep -rl replica.tmp ~/vllm || true; ls -A ~/vllm | grep tmp || true");
         assert_eq!(traces, "");
     }
 }
@@ -346,7 +346,7 @@ fn refused(lab: &Lab, uv: Option<&Path>) {
 
 #[test]
 fn what_cannot_be_installed_is_told_and_changes_nothing() {
-    scenario("1 --disk 256m", |lab| refused(lab, None));
+    scenario("1 --disk 640m", |lab| refused(lab, None));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn what_cannot_be_installed_is_told_and_changes_nothing_with_uv() {
             NO_UV,
         );
     };
-    scenario("1 --disk 256m", |lab| refused(lab, Some(uv)));
+    scenario("1 --disk 640m", |lab| refused(lab, Some(uv)));
 }
 
 /// Two topologies share an environment: the second waits, and finds it done.
