@@ -81,7 +81,7 @@ class Layer:
 def build(top, *, names, pam, authorized_key):
     """Make the layers `base` and `gpu` under `top`. `names`: address -> host name."""
     base = Layer(os.path.join(top, "base"))
-    for name in ("dev", "mnt", "proc", "run", "sys", "usr", "opt/lab", "var/log", "root"):
+    for name in ("dev", "mnt", "proc", "run", "srv", "sys", "usr", "opt/lab", "var/log", "root"):
         base.directory(name)
     base.directory("tmp", 0o1777)
     base.directory("var/tmp", 0o1777)

@@ -33,6 +33,9 @@ mkdir -p "$root" "$DISK/upper" "$DISK/work"
 mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$DISK/upper,workdir=$DISK/work" "$root"
 mount --bind /usr "$root/usr"
 mount -o remount,bind,ro "$root/usr" 2>/dev/null || [ "$ROOTLESS" ] # there, file modes protect it
+# What a test installed for all hosts is lent likewise.
+mount --bind /srv "$root/srv"
+mount -o remount,bind,ro "$root/srv" 2>/dev/null || [ "$ROOTLESS" ]
 mount --bind "$root/opt/local" "$root/usr/local"
 mount -t proc proc "$root/proc"
 printf '%s\n' "$BOOT_ID" >"$root/etc/boot_id"

@@ -101,7 +101,8 @@ impl Scene<'_> {
         );
         let build = self.by_hand("cat ~/vllm/lib/python3*/site-packages/torch/version.py");
         assert!(build.contains("13.0"), "{build}");
-        let traces = self.by_hand("grep -rl replica.tmp ~/vllm || true; ls -A ~/vllm | grep tmp || true");
+        let traces =
+            self.by_hand("grep -rl replica.tmp ~/vllm || true; ls -A ~/vllm | grep tmp || true");
         assert_eq!(traces, "");
     }
 }

@@ -41,7 +41,8 @@ pub(super) fn scenario<F: FnOnce(&Lab)>(words: &str, play: F) {
 /// Returns `group::scenario`, from the name of the scenario's own closure.
 fn name_of<F>() -> &'static str {
     let path = type_name::<F>();
-    let path = path.strip_prefix("lab::").unwrap_or(path);
+    // The name of the test program comes first.
+    let path = path.split_once("::").map_or(path, |(_, path)| path);
     path.split("::{{").next().unwrap_or(path)
 }
 

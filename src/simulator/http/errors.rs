@@ -92,6 +92,13 @@ impl Failure {
         Self::error(StatusCode::BAD_REQUEST, "Bad Request", &message)
     }
 
+    /// Returns the answer to a body of another type, which FastAPI does not even read.
+    pub(super) fn unsupported_media_type() -> Self {
+        let detail = "Unsupported Media Type: Only 'application/json' is allowed";
+        let message = format!("1 validation error:\n  {detail} [\"{detail}\"]");
+        Self::error(StatusCode::BAD_REQUEST, "Bad Request", &message)
+    }
+
     /// Returns the answer to a body that is not JSON.
     pub(super) fn invalid_json(path: &str, error: &serde_json::Error) -> Self {
         let at = error.column().saturating_sub(1);

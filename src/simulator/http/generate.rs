@@ -38,10 +38,7 @@ impl Sent<'_> {
             .next()
             .unwrap_or_default();
         if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(Failure::invalid(
-                self.path,
-                "Unsupported Media Type: Only 'application/json' is allowed",
-            ));
+            return Err(Failure::unsupported_media_type());
         }
         let value: serde_json::Value = serde_json::from_slice(self.body)
             .map_err(|error| Failure::invalid_json(self.path, &error))?;

@@ -1,0 +1,24 @@
+//! Real vLLM 0.13.0 on CPUs: on the lab's hosts, and beside the simulator that imitates it.
+//!
+//! `bash tests/real/install.sh && cargo test --test real` runs them. Where real vLLM is not there,
+//! a scenario says `SKIPPED` and why.
+
+#[path = "lab"]
+#[expect(dead_code, reason = "the lab has more than these scenarios use")]
+mod scenarios {
+    mod hosts;
+    mod laptop;
+    mod stage;
+    mod traffic;
+
+    #[path = "../real/claims.rs"]
+    mod claims;
+    #[path = "../real/http.rs"]
+    mod http;
+    #[path = "../real/installed.rs"]
+    mod installed;
+    #[path = "../real/server.rs"]
+    mod server;
+    #[path = "../real/serving.rs"]
+    mod serving;
+}
