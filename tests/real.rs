@@ -13,6 +13,8 @@ mod scenarios {
 
     #[path = "../real/claims.rs"]
     mod claims;
+    #[path = "../real/fetching.rs"]
+    mod fetching;
     #[path = "../real/http.rs"]
     mod http;
     #[path = "../real/installed.rs"]

@@ -10,7 +10,7 @@ use super::benchmark::{self, Benchmark};
 use super::contract::Resource;
 use super::engine::Engine;
 use super::instance::{Instance, Parts};
-use super::model::Model;
+use super::model::{Fetcher, Model};
 use super::place::Listens;
 use super::program::{Binaries, Program};
 use super::proxy::{DEFAULT_REACH, Proxy};
@@ -183,10 +183,15 @@ fn engines_and_models(topology: &Topology) -> Vec<Arc<dyn Resource>> {
         else {
             continue;
         };
+        let venv = engine.venv.clone().unwrap_or_default();
         let engine = Engine::new(&instance.node, &instance.engine, engine);
+        let fetcher = Fetcher {
+            engine: engine.address().clone(),
+            venv,
+        };
         found.insert(engine.address().to_string(), Arc::new(engine));
         if let Some(model) = topology.models.get(&instance.model) {
-            let model = Model::new(&instance.node, &instance.model, model);
+            let model = Model::new(&instance.node, &instance.model, model, fetcher);
             found.insert(model.address().to_string(), Arc::new(model));
         }
     }

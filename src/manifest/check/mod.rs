@@ -34,6 +34,7 @@ const RULES: &[Rule] = &[
     engines::versions_are_exact,
     engines::paths_and_indexes_are_whole,
     models::are_pinned_to_a_commit,
+    models::are_fetched_from_somewhere,
     arguments::are_spelled_as_vllm_does,
     arguments::leave_to_replica_what_is_its,
     environment::names_are_names,

@@ -3,6 +3,7 @@
 use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
+use crate::resource::environment::EnvValue;
 
 /// A model is a repository at a commit: a branch would be another model tomorrow.
 pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
@@ -15,6 +16,38 @@ pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
         }
     }
     out
+}
+
+/// A token is a secret, and a hub has a URL.
+pub(super) fn are_fetched_from_somewhere(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, model) in &seen.topology.models {
+        let name = name.as_str();
+        if let Some(EnvValue::Plain(_)) = &model.token {
+            let path = ["models", name, "token"];
+            let secret = seen.place(&path);
+            let problem = seen.report_key(&path, "a token is not written into a manifest");
+            out.extend(problem.map(|problem| {
+                problem
+                    .help("name the variable that holds it here: `token: {from_env: HF_TOKEN}`")
+                    .hide(secret)
+            }));
+        }
+        let endpoint = model.endpoint.as_deref();
+        out.extend(endpoint.filter(|url| !is_hub(url)).and_then(|url| {
+            let title = format!("`{}` is not the URL of a hub", shown(url));
+            let problem = seen.report(&["models", name, "endpoint"], title)?;
+            Some(problem.help("write it with its scheme and without a path: `https://hub.example`"))
+        }));
+    }
+    out
+}
+
+fn is_hub(url: &str) -> bool {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains([' ', '@', '?', '#']))
 }
 
 fn bad_repo(seen: &Checker<'_>, path: &[&str], repo: &str) -> Option<Problem> {

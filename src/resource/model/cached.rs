@@ -1,6 +1,8 @@
-//! What a Hugging Face cache holds of a model.
+//! What a Hugging Face cache holds of a model, and whether that is all of it.
 
 use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 use super::ModelDeclaration;
 use crate::node::{quote, quote_path};
@@ -13,10 +15,29 @@ pub struct Cached {
     pub revision: String,
     /// The folder of the snapshot on the node, absolute.
     pub path: String,
+    /// The folder of all models on the node, absolute.
+    pub(super) cache: String,
+    /// Bytes that are free on the disk of the cache, where the node told.
+    pub(super) free: Option<u64>,
+    /// Says that the cache, or the folder that it would come into, can be written.
+    pub(super) is_writable: bool,
     files: BTreeMap<String, u64>,
+    /// The files of the commit with their sizes, where the hub's tools noted them.
+    tree: BTreeMap<String, u64>,
+    /// What each safetensors file says that it is long.
+    headers: BTreeMap<String, u64>,
     dangling: Vec<String>,
     shards: Vec<String>,
     has_repo: bool,
+}
+
+/// One way in which a model is not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shortfall {
+    /// The file, if it is one file that is there and wrong: it must go before it is fetched.
+    pub(super) damaged: Option<String>,
+    /// It in words.
+    pub(super) text: String,
 }
 
 /// Returns the question that [`Cached`] is read from.
@@ -31,23 +52,29 @@ pub(super) fn question(declared: &ModelDeclaration) -> Question {
         },
         quote_path,
     );
-    let repo = quote(&format!("models--{}", declared.repo.replace('/', "--")));
-    let revision = quote(declared.revision.as_deref().unwrap_or_default());
     let script = format!(
-        "cd {cache}/{repo} 2>/dev/null || exit 0\necho repo\nrevision={revision}\n\
-         [ -n \"$revision\" ] || revision=$(cat refs/main 2>/dev/null)\necho \"revision $revision\"\n\
-         [ -n \"$revision\" ] && cd \"snapshots/$revision\" 2>/dev/null || exit 0\n\
-         echo \"path $(pwd -P)\"\n\
-         find . -path ./original -prune -o -type l ! -exec test -e {{}} \\; -print | sed 's|^./|dangling |'\n\
-         find -L . -path ./original -prune -o -type f -exec stat -L -c 'file %s %n' {{}} + | sed 's| \\./| |'\n\
-         [ -f model.safetensors.index.json ] && tr ',{{' '\\n\\n' < model.safetensors.index.json |\n\
-         \x20 sed -n 's/.*: *\"\\([^\"]*\\.safetensors\\)\".*/shard \\1/p' | sort -u\ntrue\n"
+        "r_cache={cache}\nr_repo={}\nr_revision={}\n{}",
+        quote(&folder(declared)),
+        quote(declared.revision.as_deref().unwrap_or_default()),
+        include_str!("look.sh")
     );
     Question::new(id(declared), script)
 }
 
+/// Returns the name of a repository's folder in a cache.
+pub(super) fn folder(declared: &ModelDeclaration) -> String {
+    format!("models--{}", declared.repo.replace('/', "--"))
+}
+
+/// Where it comes from is no part of what is asked: what is there is there.
 fn id(declared: &ModelDeclaration) -> String {
-    format!("model {declared:?}")
+    let ModelDeclaration {
+        repo,
+        revision,
+        cache,
+        ..
+    } = declared;
+    format!("model {repo} {revision:?} {cache:?}")
 }
 
 impl Cached {
@@ -55,56 +82,150 @@ impl Cached {
     pub fn read(declared: &ModelDeclaration, answers: &Answers) -> Self {
         let mut cached = Self::default();
         for line in answers.to(&id(declared)).lines() {
-            match line.split_once(' ').unwrap_or((line, "")) {
-                ("repo", _) => cached.has_repo = true,
-                ("revision", revision) => revision.clone_into(&mut cached.revision),
-                ("path", path) => path.clone_into(&mut cached.path),
-                ("dangling", name) => cached.dangling.push(name.to_owned()),
-                ("shard", name) => cached.shards.push(name.to_owned()),
-                ("file", rest) => {
-                    if let Some((size, name)) = rest.split_once(' ')
-                        && let Ok(size) = size.parse()
-                    {
-                        cached.files.insert(name.to_owned(), size);
-                    }
-                }
-                _ => {}
-            }
+            let line = line.trim_end_matches('\r');
+            cached.line(line.split_once(' ').unwrap_or((line, "")));
         }
         cached
     }
 
-    /// Returns everything by which this falls short of a model that can be loaded, in words.
-    pub(super) fn shortfalls(&self, declared: &ModelDeclaration) -> Vec<String> {
+    fn line(&mut self, line: (&str, &str)) {
+        match line {
+            ("repo", _) => self.has_repo = true,
+            ("writable", _) => self.is_writable = true,
+            ("cache", path) => path.clone_into(&mut self.cache),
+            ("free", kib) => self.free = kib.parse().ok().map(|kib: u64| kib * 1024),
+            ("revision", revision) => revision.clone_into(&mut self.revision),
+            ("path", path) => path.clone_into(&mut self.path),
+            ("dangling", name) => self.dangling.push(name.to_owned()),
+            ("shard", name) => self.shards.push(name.to_owned()),
+            ("tree", text) => self.tree = tree(text),
+            ("file", rest) => self.files.extend(sized(rest)),
+            ("header", rest) => self.headers.extend(header(rest)),
+            _ => {}
+        }
+    }
+
+    /// Says whether the cache knows the repository.
+    pub(super) fn has_repo(&self) -> bool {
+        self.has_repo
+    }
+
+    /// Says whether nothing falls short.
+    pub(super) fn is_whole(&self, declared: &ModelDeclaration) -> bool {
+        self.shortfalls(declared).is_empty()
+    }
+
+    /// Returns everything by which this falls short of a model that can be loaded.
+    pub(super) fn shortfalls(&self, declared: &ModelDeclaration) -> Vec<Shortfall> {
+        let whole = |text: String| {
+            vec![Shortfall {
+                damaged: None,
+                text,
+            }]
+        };
         if !self.has_repo {
-            return vec![format!("{} is not in the cache", declared.repo)];
+            return whole(format!("{} is not in the cache", declared.repo));
         }
         if self.path.is_empty() {
-            return vec![match (&declared.revision, self.revision.as_str()) {
+            return whole(match (&declared.revision, self.revision.as_str()) {
                 (Some(revision), _) => format!("revision {revision} is not in the cache"),
                 (None, "") => "the cache has no refs/main for it".to_owned(),
                 (None, main) => {
                     format!("revision {main}, which refs/main names, is not in the cache")
                 }
-            }];
+            });
         }
-        let mut shortfalls: Vec<_> = self
-            .dangling
-            .iter()
-            .map(|name| format!("{name} points to a file that is not there"))
-            .collect();
-        let is_there = |name: &str| self.files.get(name).is_some_and(|&size| size > 0);
-        let mut names = self.files.keys().chain(&self.dangling);
-        if self.shards.is_empty() && !names.any(|name| name.ends_with(".safetensors")) {
-            shortfalls.push("it has no .safetensors file".to_owned());
-        }
-        for name in std::iter::once("config.json").chain(self.shards.iter().map(String::as_str)) {
-            if !is_there(name) && !self.dangling.iter().any(|dangling| dangling == name) {
-                shortfalls.push(format!("{name} is missing"));
-            }
-        }
+        let mut shortfalls: Vec<_> = self.dangling.iter().map(|name| dangling(name)).collect();
+        shortfalls.extend(self.missing());
+        shortfalls.extend(self.damaged());
         shortfalls
     }
+
+    /// Returns what is not there at all, though the index or the hub's note names it.
+    fn missing(&self) -> impl Iterator<Item = Shortfall> {
+        let mut names = self.files.keys().chain(&self.dangling);
+        let has_weights = names.any(|name| name.ends_with(".safetensors"));
+        let none = (self.shards.is_empty() && !has_weights)
+            .then(|| "it has no .safetensors file".to_owned());
+        let mut wanted = vec!["config.json"];
+        wanted.extend(self.shards.iter().map(String::as_str));
+        wanted.extend(self.tree.keys().map(String::as_str));
+        wanted.sort_unstable();
+        wanted.dedup();
+        let is_there = |name: &str| {
+            self.files
+                .get(name)
+                .is_some_and(|&size| size > 0 || self.tree.get(name) == Some(&0))
+        };
+        wanted.retain(|name| !is_there(name) && !self.dangling.iter().any(|it| it == name));
+        let missing = wanted.into_iter().map(|name| Shortfall {
+            // An empty one is in the way of a whole one.
+            damaged: self.files.contains_key(name).then(|| name.to_owned()),
+            text: format!("{name} is missing"),
+        });
+        let none = none.map(|text| Shortfall {
+            damaged: None,
+            text,
+        });
+        let all: Vec<_> = none.into_iter().chain(missing).collect();
+        all.into_iter()
+    }
+
+    /// Returns what is there and has another size than it should.
+    fn damaged(&self) -> impl Iterator<Item = Shortfall> {
+        self.files.iter().filter_map(|(name, &size)| {
+            let noted = self.tree.get(name).copied();
+            let should = noted.or_else(|| self.headers.get(name).copied())?;
+            // What is empty is told as missing.
+            if size == should || size == 0 {
+                return None;
+            }
+            let text = if should == 0 {
+                format!("{name} is no safetensors file")
+            } else {
+                format!("{name} has {size} of {should} bytes")
+            };
+            Some(Shortfall {
+                damaged: Some(name.clone()),
+                text,
+            })
+        })
+    }
+}
+
+fn dangling(name: &str) -> Shortfall {
+    Shortfall {
+        damaged: Some(name.to_owned()),
+        text: format!("{name} points to a file that is not there"),
+    }
+}
+
+/// Reads `SIZE NAME`.
+fn sized(rest: &str) -> Option<(String, u64)> {
+    let (size, name) = rest.split_once(' ')?;
+    Some((name.to_owned(), size.parse().ok()?))
+}
+
+/// Reads `LENGTH END NAME`: a whole file has eight bytes, the header, and the tensors. One whose
+/// header says nothing is not long in any way.
+fn header(rest: &str) -> Option<(String, u64)> {
+    let mut words = rest.splitn(3, ' ');
+    let length: u64 = words.next()?.parse().ok()?;
+    let end: u64 = words.next()?.parse().ok()?;
+    let size = if length == 0 { 0 } else { 8 + length + end };
+    Some((words.next()?.to_owned(), size))
+}
+
+/// Reads what `huggingface_hub` notes of a commit, from 1.22 on: `{"files": {path: {"size": …}}}`.
+fn tree(text: &str) -> BTreeMap<String, u64> {
+    let Ok(tree) = serde_json::from_str::<Value>(text) else {
+        return BTreeMap::new();
+    };
+    let files = tree["files"].as_object().into_iter().flatten();
+    files
+        .filter(|(path, _)| !path.starts_with("original/"))
+        .filter_map(|(path, file)| Some((path.clone(), file["size"].as_u64()?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -114,37 +235,59 @@ mod tests {
     fn shortfalls(answer: &str) -> Vec<String> {
         let declared = ModelDeclaration {
             repo: "o/m".into(),
-            revision: None,
-            cache: None,
+            ..ModelDeclaration::default()
         };
         let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
-        Cached::read(&declared, &answers).shortfalls(&declared)
+        let found = Cached::read(&declared, &answers).shortfalls(&declared);
+        found.into_iter().map(|shortfall| shortfall.text).collect()
     }
+
+    const WHOLE: &str = "repo\nrevision abc\npath /c/snapshots/abc\nfile 10 config.json\n";
 
     #[test]
     fn every_shard_that_the_index_names_must_be_there() {
-        let whole = "repo\nrevision abc\npath /c/snapshots/abc\nfile 10 config.json\n";
+        let with = |more: &str| shortfalls(&format!("{WHOLE}{more}"));
+        assert_eq!(with("file 9 model.safetensors\n"), [""; 0]);
         assert_eq!(
-            shortfalls(&format!("{whole}file 9 model.safetensors\n")),
-            [""; 0]
-        );
-        assert_eq!(
-            shortfalls(&format!(
-                "{whole}shard m-1.safetensors\nshard m-2.safetensors\nfile 9 m-1.safetensors\n"
-            )),
+            with("shard m-1.safetensors\nshard m-2.safetensors\nfile 9 m-1.safetensors\n"),
             ["m-2.safetensors is missing"]
         );
         assert_eq!(
-            shortfalls(&format!(
-                "{whole}dangling m-1.safetensors\nshard m-1.safetensors\n"
-            )),
+            with("dangling m-1.safetensors\nshard m-1.safetensors\n"),
             ["m-1.safetensors points to a file that is not there"]
         );
-        assert_eq!(shortfalls(whole), ["it has no .safetensors file"]);
+        assert_eq!(with(""), ["it has no .safetensors file"]);
         assert_eq!(shortfalls(""), ["o/m is not in the cache"]);
         assert_eq!(
             shortfalls("repo\nrevision \n"),
             ["the cache has no refs/main for it"]
+        );
+    }
+
+    #[test]
+    fn a_file_must_be_as_long_as_it_says() {
+        let with = |more: &str| shortfalls(&format!("{WHOLE}file 172 m.safetensors\n{more}"));
+        assert_eq!(with("header 100 64 m.safetensors\n"), [""; 0]);
+        assert_eq!(
+            with("header 100 128 m.safetensors\n"),
+            ["m.safetensors has 172 of 236 bytes"]
+        );
+        assert_eq!(
+            with("header 0 0 m.safetensors\n"),
+            ["m.safetensors is no safetensors file"]
+        );
+    }
+
+    #[test]
+    fn what_the_hub_noted_of_the_commit_must_be_there() {
+        let tree = r#"tree {"format_version": 1, "files": {"config.json": {"size": 10}, "a.bin": {"size": 5},
+            "m.safetensors": {"size": 200}, "original/x.pth": {"size": 9}}}"#
+            .replace('\n', " ");
+        assert_eq!(
+            shortfalls(&format!(
+                "{WHOLE}file 172 m.safetensors\nheader 100 64 m.safetensors\n{tree}\n"
+            )),
+            ["a.bin is missing", "m.safetensors has 172 of 200 bytes"]
         );
     }
 }

@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::resource::environment::EnvValue;
+
 /// A revision of a model in the Hugging Face cache of the nodes that serve it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelDeclaration {
     /// The repository: `meta-llama/Llama-3.1-8B-Instruct`.
@@ -17,4 +19,10 @@ pub struct ModelDeclaration {
     /// The cache on the node, where it is not the one that the Hugging Face tools would use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
+    /// What opens a repository that asks who comes: `{from_env: HF_TOKEN}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<EnvValue>,
+    /// Another hub, such as a mirror: `https://hub.example`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }

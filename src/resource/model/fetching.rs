@@ -1,0 +1,174 @@
+//! Fetching a model from the hub: by the tool that comes with vLLM, on the node that lacks it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::ModelDeclaration;
+use super::cached::{Cached, Shortfall, folder};
+use crate::node::{LogSign, Work, quote, quote_path};
+use crate::resource::environment::EnvValue;
+
+/// How long nothing may come before it counts as stalled.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Returns the work that fetches what a cache lacks of a model.
+pub(super) fn work(
+    declared: &ModelDeclaration,
+    found: &Cached,
+    shortfalls: &[Shortfall],
+    venv: &str,
+) -> Work {
+    let damaged: Vec<_> = shortfalls
+        .iter()
+        .filter_map(|s| s.damaged.as_deref())
+        .collect();
+    let mut script = format!("r_venv={}\n", quote_path(venv));
+    for (name, value) in [
+        ("r_cache", found.cache.as_str()),
+        ("r_repo", &folder(declared)),
+        ("r_name", &declared.repo),
+        (
+            "r_revision",
+            declared.revision.as_deref().unwrap_or_default(),
+        ),
+        (
+            "r_endpoint",
+            declared.endpoint.as_deref().unwrap_or_default(),
+        ),
+        ("r_damaged", &damaged.join("\n")),
+    ] {
+        let _ = writeln!(script, "{name}={}", quote(value));
+    }
+    script.push('\n');
+    script.push_str(include_str!("fetch.sh"));
+    let secret = match &declared.token {
+        Some(EnvValue::FromEnv(source)) => Some(("HF_TOKEN".to_owned(), source.clone())),
+        _ => None,
+    };
+    Work {
+        doing: "fetching",
+        script,
+        secrets: secret.into_iter().collect::<BTreeMap<_, _>>(),
+        lock: format!("{}/.locks/{}/replica.lock", found.cache, folder(declared)),
+        patience: PATIENCE,
+        attempts: 2,
+        read,
+    }
+}
+
+/// Reads a line of the tool, or of the script.
+fn read(line: &str) -> Option<LogSign> {
+    if let Some(come) = line.strip_prefix("fetched ") {
+        return Some(LogSign::Phase(format!("{come} are there")));
+    }
+    if line.starts_with("waiting for ") {
+        return Some(LogSign::Phase(line.to_owned()));
+    }
+    cause(line)
+}
+
+/// The words of `huggingface_hub` 0.36 and of 2.4, which say the same differently.
+fn cause(line: &str) -> Option<LogSign> {
+    const LICENCE: &str = "accept the licence on the model's page at the hub, and declare `token: {from_env: HF_TOKEN}`";
+    const THERE: &str = "see the model's `repo`; a private one needs `token: {from_env: HF_TOKEN}`";
+    const REACH: &str = "the hub cannot be reached from the node: see its network, and `endpoint`";
+    let signs = [
+        (
+            "cause: ",
+            "install huggingface_hub into the environment of the engine",
+        ),
+        ("GatedRepo", LICENCE),
+        ("Access denied", LICENCE),
+        ("requires approval", LICENCE),
+        ("401 Client Error", LICENCE),
+        ("Invalid user token", LICENCE),
+        (
+            "RevisionNotFound",
+            "see the model's `revision`: the repository has no such commit",
+        ),
+        (
+            "Revision Not Found",
+            "see the model's `revision`: the repository has no such commit",
+        ),
+        (
+            "Revision not found",
+            "see the model's `revision`: the repository has no such commit",
+        ),
+        (
+            "Invalid rev id",
+            "see the model's `revision`: the repository has no such commit",
+        ),
+        ("RepositoryNotFound", THERE),
+        ("Repository Not Found", THERE),
+        ("not found.", THERE),
+        (
+            "No space left on device",
+            "free space on the disk of the node's cache, and apply again",
+        ),
+        (
+            "Not enough free disk space",
+            "free space on the disk of the node's cache, and apply again",
+        ),
+        ("Connection refused", REACH),
+        ("Name or service not known", REACH),
+        ("Failed to resolve", REACH),
+        ("LocalEntryNotFoundError", REACH),
+        (
+            "Consistency check failed",
+            "apply again: what was fetched had another size",
+        ),
+    ];
+    if line.starts_with("If you are trying") {
+        // Advice that it gives with every sort of refusal.
+        return None;
+    }
+    let (_, hint) = signs.iter().find(|(sign, _)| line.contains(sign))?;
+    let message = line.trim().trim_start_matches("cause: ");
+    Some(LogSign::Cause {
+        message: message.to_owned(),
+        hint: Some((*hint).to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_tool_says_tells_what_to_do() {
+        for (line, want) in [
+            (
+                "huggingface_hub.errors.GatedRepoError: 403 Client Error.",
+                "licence",
+            ),
+            (
+                "Error: Access denied. Model 'o/m' requires approval.",
+                "licence",
+            ),
+            (
+                "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error.",
+                "revision",
+            ),
+            (
+                "Repository Not Found for url: http://h/api/models/o/m.",
+                "`repo`",
+            ),
+            ("OSError: [Errno 28] No space left on device", "free space"),
+        ] {
+            match read(line) {
+                Some(LogSign::Cause {
+                    hint: Some(hint), ..
+                }) => {
+                    assert!(hint.contains(want), "{line}: {hint}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert_eq!(
+            read("fetched 12 MB"),
+            Some(LogSign::Phase("12 MB are there".to_owned()))
+        );
+        assert_eq!(read("/home/n/.cache/huggingface/hub/x"), None);
+    }
+}
