@@ -14,6 +14,7 @@
 //! - [`converge`]: the corridor: observe (ask), decide (pure), execute (walk). It names no kind.
 //! - [`node`]: where effects happen: a command as a value, the local machine, SSH.
 //! - [`proxy`]: the data plane. [`load`]: the load generator and its verdicts.
+//! - [`transfer`]: what moves a model from node to node.
 //! - [`simulator`]: a vLLM look-alike for machines without a GPU.
 //! - [`view`]: the only place that prints. [`cli`]: one file a command.
 //!
@@ -38,4 +39,5 @@ pub mod plan;
 pub mod proxy;
 pub mod resource;
 pub mod simulator;
+pub mod transfer;
 pub mod view;

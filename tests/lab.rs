@@ -14,6 +14,7 @@ mod scenarios {
 
     mod away;
     mod changing;
+    mod copying;
     mod failing;
     mod installing;
     mod interrupted;

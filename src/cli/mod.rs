@@ -14,6 +14,7 @@ mod plan;
 mod proxy;
 mod schema;
 mod status;
+mod transfer;
 mod validate;
 mod workspace;
 
@@ -104,6 +105,12 @@ enum Command {
     Simulate(simulator::Args),
     #[command(hide = true)]
     SimulateEngineCore,
+    /// Offer the files of a model to another node
+    #[command(hide = true)]
+    CopyOffer,
+    /// Fetch the files of a model from another node
+    #[command(hide = true)]
+    CopyFetch,
 }
 
 /// Runs the command line and returns its exit code.
@@ -146,6 +153,8 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::ProxyControl(args) => proxy::control(args).await,
         Command::Simulate(args) => return simulator::run(args.clone()).await,
         Command::SimulateEngineCore => return simulator::engine_core(),
+        Command::CopyOffer => transfer::offer().await,
+        Command::CopyFetch => transfer::fetch().await,
     };
     match done {
         Ok(exit) => exit.into(),

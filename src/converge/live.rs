@@ -89,6 +89,10 @@ impl World for Live {
                 perform::work(node, work, tell).await?;
                 Ok(String::new())
             }
+            Effect::Copy(copy) => {
+                let from = self.fleet.node(&copy.from).map_err(Failure::new)?;
+                perform::copy(from, node, copy, tell).await
+            }
             Effect::Start(launch) => {
                 say.phase("starting", "");
                 let started = perform::start(node, launch).await?;

@@ -6,6 +6,7 @@
 //! [`perform`] has the verbs that a plan is made of.
 
 mod command;
+mod copy;
 mod declared;
 mod fleet;
 mod frame;
@@ -27,6 +28,7 @@ mod work;
 mod tests;
 
 pub use command::{Command, quote, quote_path};
+pub use copy::{Brought, Copy};
 pub use declared::{InvalidReach, NodeDeclaration, Reach, Stale};
 pub use fleet::Fleet;
 pub use held::Held;

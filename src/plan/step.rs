@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::load::Job;
-use crate::node::{End, Launch, Ready, Stop, Work};
+use crate::node::{Copy, End, Launch, Ready, Stop, Work};
 use crate::proxy::control;
 
 use super::Address;
@@ -46,6 +46,8 @@ pub enum Effect {
     },
     /// Does something that takes minutes, while somebody watches.
     Work(Box<Work>),
+    /// Copies a model from another node.
+    Copy(Box<Copy>),
     /// Starts a process of ours, marked.
     Start(Box<Launch>),
     /// Ends a process of ours and everything it started.

@@ -10,12 +10,12 @@ use super::benchmark::{self, Benchmark};
 use super::contract::Resource;
 use super::engine::Engine;
 use super::instance::{Instance, Parts};
-use super::model::{Fetcher, Model};
-use super::place::Listens;
+use super::model::{Fetcher, Model, Sharing};
+use super::place::{Folder, Listens};
 use super::program::{Binaries, Program};
 use super::proxy::{DEFAULT_REACH, Proxy};
 use crate::manifest::Topology;
-use crate::name::NodeName;
+use crate::name::{ModelName, NodeName};
 use crate::node::Stale;
 
 /// The things of one topology, each after what it needs.
@@ -60,7 +60,7 @@ impl Catalogue {
         let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), paths);
         let mut others: Vec<Arc<dyn Resource>> = Vec::new();
         others.extend(programs.into_values().map(|p| p as Arc<dyn Resource>));
-        others.extend(engines_and_models(topology));
+        others.extend(engines_and_models(topology, binaries));
         Self {
             instances,
             proxy,
@@ -101,7 +101,8 @@ pub fn binaries(topology: &Topology, folder: Option<&Path>) -> io::Result<Arc<Bi
         .engines
         .values()
         .any(|engine| engine.simulate.is_some());
-    if topology.proxy.is_none() && !simulates {
+    // With several nodes, a model may be copied from one to another.
+    if topology.proxy.is_none() && !simulates && topology.nodes.len() < 2 {
         return Ok(Arc::default());
     }
     Binaries::find(folder).map(Arc::new)
@@ -173,7 +174,7 @@ fn instances(
     parts.into_iter().map(among).collect()
 }
 
-fn engines_and_models(topology: &Topology) -> Vec<Arc<dyn Resource>> {
+fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<dyn Resource>> {
     let mut found: BTreeMap<String, Arc<dyn Resource>> = BTreeMap::new();
     for instance in topology.instances.values() {
         let Some(engine) = topology
@@ -191,11 +192,37 @@ fn engines_and_models(topology: &Topology) -> Vec<Arc<dyn Resource>> {
         };
         found.insert(engine.address().to_string(), Arc::new(engine));
         if let Some(model) = topology.models.get(&instance.model) {
-            let model = Model::new(&instance.node, &instance.model, model, fetcher);
+            let model = Model::new(
+                &instance.node,
+                &instance.model,
+                model,
+                fetcher,
+                sharing(topology, &instance.model, binaries),
+            );
             found.insert(model.address().to_string(), Arc::new(model));
         }
     }
     found.into_values().collect()
+}
+
+/// Returns what the nodes of one model need to copy it from each other.
+fn sharing(topology: &Topology, model: &ModelName, binaries: &Arc<Binaries>) -> Sharing {
+    let serves = |node: &NodeName| {
+        let mut instances = topology.instances.values();
+        instances.any(|instance| {
+            let engine = topology.engines.get(&instance.engine);
+            let is_real = engine.is_some_and(|engine| engine.simulate.is_none());
+            is_real && instance.node == *node && instance.model == *model
+        })
+    };
+    let nodes = topology.nodes.iter().filter(|(node, _)| serves(node));
+    Sharing {
+        nodes: nodes
+            .map(|(name, node)| (name.clone(), node.clone()))
+            .collect(),
+        binaries: Arc::clone(binaries),
+        folder: Folder::of(topology.name.as_str()),
+    }
 }
 
 fn benchmarks(

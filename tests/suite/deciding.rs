@@ -39,6 +39,7 @@ fn told(plan: &Plan) -> String {
             Effect::Upload { .. } => "upload".to_owned(),
             Effect::Remove { .. } => "remove".to_owned(),
             Effect::Work(work) => work.doing.to_owned(),
+            Effect::Copy(_) => "copy".to_owned(),
             Effect::Start(_) => "start".to_owned(),
             Effect::Stop(_) => "stop".to_owned(),
             Effect::End(_) => "end".to_owned(),

@@ -47,12 +47,13 @@ const PRINTS: [&str; 8] = [
 ];
 
 /// Who prints beside the view: the programs of a node, each in its own log, and what speaks to one.
-const PRINTERS: [&str; 5] = [
+const PRINTERS: [&str; 6] = [
     "src/view/",
     "src/simulator/log.rs",
     "src/simulator/mod.rs",
     "src/proxy/log.rs",
     "src/cli/proxy.rs",
+    "src/cli/transfer.rs",
 ];
 
 /// Who may name the SSH library: its room, and the filter of the trace.

@@ -307,7 +307,7 @@ impl ModelNode {
             }
             Effect::Tell { request, .. } => self.tell(request),
             Effect::Work(work) => self.install(&work.script),
-            Effect::Measure(_) => {}
+            Effect::Copy(_) | Effect::Measure(_) => {}
         }
         Vec::new()
     }

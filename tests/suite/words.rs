@@ -71,6 +71,18 @@ pub(super) fn effect(effect: &Effect) -> String {
             }
             words
         }
+        Effect::Copy(copy) => format!(
+            "copy {} of {} from {} at {} through {} to {} under {}, with {} and {}",
+            copy.revision.as_deref().unwrap_or("refs/main"),
+            copy.source,
+            copy.from,
+            copy.listen,
+            copy.dial,
+            copy.target,
+            copy.lock,
+            copy.sender.path,
+            copy.receiver.path
+        ),
         Effect::Start(launch) => {
             let mut words = format!("start {} as `{}`", launch.mark, launch.argv.join(" "));
             if !launch.path.is_empty() {

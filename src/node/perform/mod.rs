@@ -5,6 +5,7 @@
 //! nothing left.
 
 mod account;
+mod copy;
 mod end;
 mod log;
 mod ready;
@@ -13,12 +14,14 @@ mod start;
 mod stop;
 mod tell;
 mod watch;
+mod watched;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
 pub use account::{Ended, Stopped};
+pub use copy::copy;
 pub use end::end;
 pub use ready::{ReadyIn, ready};
 pub use remove::remove;

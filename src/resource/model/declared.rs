@@ -22,6 +22,10 @@ pub struct ModelDeclaration {
     /// What opens a repository that asks who comes: `{from_env: HF_TOKEN}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<EnvValue>,
+    /// The network over which a node that lacks it copies it from one that has it; by default
+    /// `fabric`, where both have such an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<String>,
     /// Another hub, such as a mirror: `https://hub.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,

@@ -50,11 +50,16 @@ pub(super) fn work(
         doing: "fetching",
         script,
         secrets: secret.into_iter().collect::<BTreeMap<_, _>>(),
-        lock: format!("{}/.locks/{}/replica.lock", found.cache, folder(declared)),
+        lock: lock(declared, found),
         patience: PATIENCE,
         attempts: 2,
         read,
     }
+}
+
+/// Returns the file whose lock keeps those apart that change one model in one cache.
+pub(super) fn lock(declared: &ModelDeclaration, found: &Cached) -> String {
+    format!("{}/.locks/{}/replica.lock", found.cache, folder(declared))
 }
 
 /// Reads a line of the tool, or of the script.

@@ -1,14 +1,18 @@
 //! The room of the model: a revision in the Hugging Face cache of a node.
 //!
-//! It is recognised from files alone, whole or not; what falls short is fetched from the hub by the
-//! tool in the environment of the engine that serves it.
+//! It is recognised from files alone, whole or not. What falls short is copied from a node that has
+//! it, else fetched from the hub by the tool in the environment of the engine that serves it.
 
 mod cached;
 mod declared;
 mod fetching;
+mod source;
 
 pub use cached::Cached;
 pub use declared::*;
+pub use source::Sharing;
+
+use source::Source;
 
 use super::contract::{Observation, Question, Resource};
 use crate::name::{ModelName, NodeName};
@@ -23,6 +27,7 @@ pub struct Model {
     node: NodeName,
     declared: ModelDeclaration,
     fetcher: Fetcher,
+    sharing: Sharing,
 }
 
 /// The engine of the same node, whose environment holds the hub's tool.
@@ -41,12 +46,14 @@ impl Model {
         name: &ModelName,
         declared: &ModelDeclaration,
         fetcher: Fetcher,
+        sharing: Sharing,
     ) -> Self {
         Self {
             address: Address::on(node, KIND, Some(name.as_str())),
             node: node.clone(),
             declared: declared.clone(),
             fetcher,
+            sharing,
         }
     }
 
@@ -81,12 +88,17 @@ impl Resource for Model {
         vec![cached::question(&self.declared)]
     }
 
-    /// The tool that fetches comes with the engine.
+    /// The tool that fetches comes with the engine; what is copied has to be there first.
     fn relies_on(&self, seen: &Observation) -> Vec<Address> {
         if self.cached(seen).is_whole(&self.declared) {
             return Vec::new();
         }
-        vec![self.fetcher.engine.clone()]
+        match self.source(seen) {
+            Source::Hub => vec![self.fetcher.engine.clone()],
+            Source::Peer { node, .. } => {
+                vec![Address::on(&node, KIND, self.address.name.as_deref())]
+            }
+        }
     }
 
     fn compare(&self, seen: &Observation) -> Change {
@@ -111,14 +123,33 @@ impl Resource for Model {
                 reasons.chain([obstacle]).collect(),
             );
         }
-        let hub = self.declared.endpoint.as_deref().unwrap_or("the hub");
+        let from = match self.source(seen) {
+            Source::Hub => self
+                .declared
+                .endpoint
+                .clone()
+                .unwrap_or_else(|| "the hub".to_owned()),
+            Source::Peer {
+                node,
+                network,
+                lacks_it,
+                ..
+            } => {
+                let once = if lacks_it { ", once it is there" } else { "" };
+                format!("{node} over {network}{once}")
+            }
+        };
         Change::new(&self.address, action, reasons.collect())
-            .described(format!("{} from {hub}", self.declared.repo))
+            .described(format!("{} from {from}", self.declared.repo))
     }
 
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
         if !matches!(change.action, Action::Create | Action::Update) {
             return Vec::new();
+        }
+        if let Source::Peer { node, address, .. } = self.source(seen) {
+            let copy = self.copy(&node, &address, seen);
+            return copy.map(Box::new).map(Effect::Copy).into_iter().collect();
         }
         let cached = self.cached(seen);
         let shortfalls = cached.shortfalls(&self.declared);

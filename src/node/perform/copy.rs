@@ -1,0 +1,207 @@
+//! Copying a model from one node to another: a program at both ends, which are gone afterwards.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::node::{Brought, Command, Copy, Line, LogSign, Node, quote_path};
+use crate::plan::Failure;
+use crate::transfer::{Fetch, Listing, Moved, Offer, Said, hex};
+
+use super::Progress;
+use super::remove::remove;
+use super::watched::{Ended, Watched};
+use super::work::locked;
+
+/// How long neither end may be heard of.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DOING: &str = "copying";
+
+/// Copies a model. What one copy brought is there for the next one, where it ended too early.
+///
+/// # Errors
+///
+/// When either end cannot run the program, when the one that has the model goes away, when there is
+/// no room, and when what arrives is not what it is called.
+pub async fn copy(
+    from: &Node,
+    to: &Node,
+    copy: &Copy,
+    progress: Progress<'_>,
+) -> Result<String, Failure> {
+    progress(DOING, "bringing the program to both nodes");
+    let (sender, receiver) = (&copy.sender, &copy.receiver);
+    let brought = tokio::try_join!(bring(from, sender), bring(to, receiver));
+    let copied = match brought {
+        Ok(_) => between(from, to, copy, progress).await,
+        Err(failure) => Err(failure),
+    };
+    let (sender, receiver) = ([sender.path.clone()], [receiver.path.clone()]);
+    let removed = tokio::try_join!(remove(from, &sender), remove(to, &receiver));
+    let copied = copied?;
+    removed?;
+    Ok(copied)
+}
+
+async fn bring(node: &Node, brought: &Brought) -> Result<(), Failure> {
+    let Brought {
+        source,
+        sha256,
+        path,
+    } = brought;
+    Ok(node.upload(source, path, sha256).await?)
+}
+
+async fn between(
+    from: &Node,
+    to: &Node,
+    copy: &Copy,
+    progress: Progress<'_>,
+) -> Result<String, Failure> {
+    let token = token()?;
+    let offer = Offer {
+        repo: copy.source.clone(),
+        revision: copy.revision.clone(),
+        listen: copy.listen.clone(),
+        token: token.clone(),
+    };
+    let command = told("copy-offer", &copy.sender, &offer, |script| script)?;
+    let (lines, mut said) = mpsc::channel(16);
+    // Dropped, it ends the other end.
+    let mut sending = JoinSet::new();
+    let sender = from.clone();
+    sending.spawn(async move { sender.stream(&command, lines).await });
+    let offered = timeout(PATIENCE, offered(&mut said)).await;
+    let (port, listing) = offered.unwrap_or_else(|_| {
+        Err(Failure::new(format!(
+            "nothing was heard of what `{}` offers",
+            copy.from
+        )))
+    })?;
+    let size = listing.files.iter().map(|file| file.size).sum();
+    let fetch = Fetch {
+        repo: copy.target.clone(),
+        host: copy.dial.clone(),
+        port,
+        token,
+        names_main: copy.revision.is_none(),
+        listing,
+    };
+    let command = told("copy-fetch", &copy.receiver, &fetch, |script| {
+        locked(&copy.lock, &script)
+    })?;
+    let watched = Watched {
+        doing: DOING,
+        patience: PATIENCE,
+        read,
+    };
+    match watched.run(to, &command, progress).await? {
+        Ended::Done => Ok(format!("{} from {}", bytes(size), copy.from)),
+        Ended::Failed(mut failure) | Ended::Stalled(mut failure) => {
+            failure.log.retain(|line| Said::read(line).is_none());
+            Err(failure)
+        }
+    }
+}
+
+/// Waits for what is offered, and where.
+async fn offered(lines: &mut mpsc::Receiver<Line>) -> Result<(u16, Listing), Failure> {
+    let mut port = None;
+    let mut log = Vec::new();
+    while let Some(Line::Out(line) | Line::Err(line)) = lines.recv().await {
+        match (Said::read(&line), port) {
+            (Some(Said::Port(told)), _) => port = Some(told),
+            (Some(Said::Listing(listing)), Some(port)) => return Ok((port, listing)),
+            (Some(Said::Failed(error)), _) => {
+                let failure = Failure::new(error.message);
+                return Err(match error.hint {
+                    Some(hint) => failure.hinted(hint),
+                    None => failure,
+                });
+            }
+            (Some(_), _) => {}
+            (None, _) => log.push(line),
+        }
+    }
+    Err(Failure::new("the node that has the model cannot offer it").logged(log))
+}
+
+/// Returns the command that runs a program and tells it something on its standard input: in no
+/// process list, as a token is in it.
+fn told(
+    word: &str,
+    program: &Brought,
+    what: &impl Serialize,
+    wrapped: impl FnOnce(String) -> String,
+) -> Result<Command, Failure> {
+    let text = serde_json::to_string(what).map_err(|error| Failure::new(error.to_string()))?;
+    let script = format!(
+        "printf '%s\\n' \"$r_told\" | {} {word}",
+        quote_path(&program.path)
+    );
+    Ok(Command::script(wrapped(script)).with_secret("r_told", &text))
+}
+
+/// Returns what nobody can guess.
+fn token() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|error| Failure::new(format!("there is no randomness here: {error}")))?;
+    Ok(hex(&bytes))
+}
+
+fn read(line: &str) -> Option<LogSign> {
+    if line.starts_with("waiting for ") {
+        return Some(LogSign::Phase(line.to_owned()));
+    }
+    match Said::read(line)? {
+        Said::Moved(moved) => Some(LogSign::Phase(far(moved))),
+        Said::Failed(error) => Some(LogSign::Cause {
+            message: error.message,
+            hint: error.hint,
+        }),
+        Said::Port(_) | Said::Listing(_) => None,
+    }
+}
+
+fn far(moved: Moved) -> String {
+    let Moved {
+        done,
+        of,
+        per_second,
+    } = moved;
+    format!("{} of {}, {}/s", bytes(done), bytes(of), bytes(per_second))
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes / 1000),
+        1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_it_is_comes_in_words() {
+        let moved = Said::Moved(Moved {
+            done: 1_200_000_000,
+            of: 16_060_000_000,
+            per_second: 830_000_000,
+        });
+        assert_eq!(
+            read(&moved.to_string()),
+            Some(LogSign::Phase("1.2 GB of 16.1 GB, 830 MB/s".to_owned()))
+        );
+        assert_eq!(read("talk"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! A command that runs for long, watched for signs of life.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::node::{Command, Line, LogSign, Node};
+use crate::plan::Failure;
+
+use super::Progress;
+use super::log::Tail;
+
+/// What is watched for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watched {
+    /// What is being done, in one word.
+    pub(super) doing: &'static str,
+    /// How long it may write nothing before it counts as stalled.
+    pub(super) patience: Duration,
+    /// Reads one line: a phase to show, or the cause, should it fail.
+    pub(super) read: fn(&str) -> Option<LogSign>,
+}
+
+/// How it ended.
+pub(super) enum Ended {
+    Done,
+    Failed(Failure),
+    Stalled(Failure),
+}
+
+impl Watched {
+    /// Runs a command to its end, or until it is silent for too long: then it is ended, with all
+    /// that it started.
+    pub(super) async fn run(
+        self,
+        node: &Node,
+        command: &Command,
+        progress: Progress<'_>,
+    ) -> Result<Ended, Failure> {
+        let (sender, mut lines) = mpsc::channel(256);
+        let mut tail = Tail::new(self.read);
+        let mut deadline = Instant::now() + self.patience;
+        let running = node.stream(command, sender);
+        tokio::pin!(running);
+        let mut status = None;
+        loop {
+            tokio::select! {
+                line = lines.recv() => match line {
+                    Some(Line::Out(line) | Line::Err(line)) => {
+                        deadline = Instant::now() + self.patience;
+                        if let Some(phase) = tail.take(&line) {
+                            progress(self.doing, &phase);
+                        }
+                    }
+                    None => break,
+                },
+                ended = &mut running, if status.is_none() => status = Some(ended?),
+                // To leave is to end it: nobody takes its lines any more.
+                () = sleep_until(deadline) => {
+                    return Ok(Ended::Stalled(tail.failure(format!(
+                        "{} stalled: nothing was heard of it for {:.0} s",
+                        self.doing,
+                        self.patience.as_secs_f64()
+                    ))));
+                }
+            }
+        }
+        let status = match status {
+            Some(status) => status,
+            None => running.await?,
+        };
+        Ok(if status.success() {
+            Ended::Done
+        } else {
+            Ended::Failed(tail.failure(format!("{} failed: {status}", self.doing)))
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! Where a model comes from: a node of the topology that has it whole, else the hub.
+//!
+//! Of several nodes that lack it, the first one fetches it, and the others copy it from that one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::cached::{Cached, folder};
+use super::fetching::lock;
+use super::{Model, ModelDeclaration};
+use crate::name::NodeName;
+use crate::node::{Brought, Copy, NodeDeclaration};
+use crate::resource::contract::Observation;
+use crate::resource::place::{Folder, Place};
+use crate::resource::program::{Binaries, Binary};
+
+/// The network that is fast, where nodes have one.
+const FABRIC: &str = "fabric";
+
+/// The network that nodes share in any case.
+const LAN: &str = "lan";
+
+/// All nodes that are to have one model, and what copies it between them.
+#[derive(Debug, Clone)]
+pub struct Sharing {
+    /// The nodes, with their addresses.
+    pub nodes: Vec<(NodeName, NodeDeclaration)>,
+    /// The programs at hand.
+    pub binaries: Arc<Binaries>,
+    /// The folder of the topology on every node.
+    pub folder: Folder,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Another node, at its address on a network.
+    Peer {
+        node: NodeName,
+        network: String,
+        address: String,
+        /// Says that it has to fetch it first.
+        lacks_it: bool,
+    },
+    /// The hub.
+    Hub,
+}
+
+impl Model {
+    /// Returns where this node's model is to come from.
+    pub(super) fn source(&self, seen: &Observation) -> Source {
+        let others = || {
+            self.sharing
+                .nodes
+                .iter()
+                .filter(|(node, _)| *node != self.node)
+        };
+        let whole = others().find_map(|(node, declared)| {
+            let cached = self.cached_on(node, seen)?;
+            let source = self.peer(node, declared, false)?;
+            (cached.is_whole(&self.declared) && self.can_copy(node, seen)).then_some(source)
+        });
+        let before_this = others().filter(|(node, _)| *node < self.node);
+        let first = || {
+            let mut first = before_this.filter_map(|(node, declared)| {
+                let cached = self.cached_on(node, seen)?;
+                let source = self.peer(node, declared, true)?;
+                let comes_to_have_it = Self::obstacle(&cached).is_none();
+                (comes_to_have_it && self.can_copy(node, seen)).then_some(source)
+            });
+            first.next()
+        };
+        whole.or_else(first).unwrap_or(Source::Hub)
+    }
+
+    fn peer(&self, node: &NodeName, declared: &NodeDeclaration, lacks_it: bool) -> Option<Source> {
+        let own = self
+            .sharing
+            .nodes
+            .iter()
+            .find(|(node, _)| *node == self.node);
+        let own = &own?.1;
+        let network = network(&self.declared, own, declared)?;
+        Some(Source::Peer {
+            node: node.clone(),
+            address: declared.address(network)?.to_owned(),
+            network: network.to_owned(),
+            lacks_it,
+        })
+    }
+
+    fn cached_on(&self, node: &NodeName, seen: &Observation) -> Option<Cached> {
+        Some(Cached::read(&self.declared, seen.of(node)?))
+    }
+
+    /// Says whether a program is at hand for both ends.
+    fn can_copy(&self, other: &NodeName, seen: &Observation) -> bool {
+        self.binary(other, seen).is_some() && self.binary(&self.node, seen).is_some()
+    }
+
+    fn binary(&self, node: &NodeName, seen: &Observation) -> Option<&Binary> {
+        let place = Place::read(&self.sharing.folder, seen.of(node)?);
+        self.sharing.binaries.fitting(&place.system)
+    }
+
+    /// Returns the program that one end of this node's copy runs.
+    fn brought(&self, node: &NodeName, seen: &Observation) -> Option<Brought> {
+        let binary = self.binary(node, seen)?;
+        // Each copy brings its own: another one that ends removes nothing of it.
+        let name = format!("bin/copy.{}.{}", self.node, self.address.local());
+        Some(Brought {
+            source: binary.path.clone(),
+            sha256: binary.sha256().to_owned(),
+            path: self.sharing.folder.file(&name),
+        })
+    }
+
+    /// Returns the copy from another node.
+    pub(super) fn copy(&self, from: &NodeName, address: &str, seen: &Observation) -> Option<Copy> {
+        let own = self.cached(seen);
+        let other = self.cached_on(from, seen)?;
+        let repo = folder(&self.declared);
+        // A name may lead to an address that the node itself does not have.
+        let is_address = address.parse::<IpAddr>().is_ok();
+        Some(Copy {
+            from: from.clone(),
+            listen: if is_address { address } else { "0.0.0.0" }.to_owned(),
+            dial: address.to_owned(),
+            source: format!("{}/{repo}", other.cache),
+            target: format!("{}/{repo}", own.cache),
+            revision: self.declared.revision.clone(),
+            lock: lock(&self.declared, &own),
+            sender: self.brought(from, seen)?,
+            receiver: self.brought(&self.node, seen)?,
+        })
+    }
+}
+
+/// Returns the network that both nodes are on: the declared one, else the fast one, else the one
+/// that all share.
+fn network<'a>(
+    declared: &'a ModelDeclaration,
+    one: &NodeDeclaration,
+    other: &NodeDeclaration,
+) -> Option<&'a str> {
+    let both = |network: &&str| {
+        let on = |node: &NodeDeclaration| node.addresses.contains_key(*network);
+        on(one) && on(other)
+    };
+    match declared.over.as_deref() {
+        Some(network) => both(&network).then_some(network),
+        None => [FABRIC, LAN].into_iter().find(both),
+    }
+}

@@ -1,0 +1,139 @@
+//! Models that go from one host to another.
+
+use std::fs;
+
+use super::hosts::Lab;
+use super::laptop::{Laptop, change, program, reasons};
+use super::stage::scenario;
+
+const MODEL: &str = "spark-02/model.llama";
+const CACHE: &str = "/home/nvidia/.cache/huggingface/hub";
+const REPO: &str = "models--meta-llama--Llama-3.1-8B-Instruct";
+
+const TWO: &str = "\
+topology: demo
+nodes:
+  spark-01: {ssh: spark-01, addresses: {lan: 10.77.0.11}}
+  spark-02: {ssh: spark-02, addresses: {lan: 10.77.0.12}}
+engines:
+  cu130: {venv: ~/src/github.com/elizabetht/spark/.venv, vllm: 0.13.0+cu130, packages: {torch: 2.9.1}}
+models:
+  llama: {repo: meta-llama/Llama-3.1-8B-Instruct, revision: 0e9e39f249a16976918f6564b8830bc894c89659}
+instances:
+  a: {node: spark-01, port: 8100, engine: cu130, model: llama}
+  b: {node: spark-02, port: 8200, engine: cu130, model: llama}
+";
+
+/// Puts what would be vLLM on both hosts.
+fn set(lab: &Lab, manifest: &str) -> Laptop {
+    let stand_in = lab.folder().join("vllm");
+    let script = "#!/bin/sh\nexec /opt/lab/replica simulate \"$@\"\n";
+    fs::write(&stand_in, script).unwrap();
+    for host in ["spark-01", "spark-02"] {
+        lab.install(host, program(), "/opt/lab/replica");
+        lab.install(host, &stand_in, "/opt/lab/vllm");
+    }
+    Laptop::with(lab, manifest)
+}
+
+/// Returns every file and link of the model on a host, with its digest or where it leads.
+fn content(lab: &Lab, host: &str) -> String {
+    let script = format!(
+        "cd {CACHE}/{REPO} && {{ find . -type f -exec sha256sum {{}} +; \
+         find . -type l -printf '%p -> %l\\n'; }} | sort"
+    );
+    lab.exec(host, &script)
+}
+
+/// Says whether the program of a copy is gone from a host.
+fn is_tidy(lab: &Lab, host: &str) -> bool {
+    !lab.files(host).iter().any(|name| name.contains("copy."))
+}
+
+/// What one host lacks it copies from the other: bytes, names and links are the same, and nothing
+/// that the copy needed is left.
+#[test]
+fn a_missing_model_is_copied_from_the_host_that_has_it() {
+    scenario("3", |lab| {
+        for manifest in [
+            TWO.to_owned(),
+            // Without a commit, `refs/main` is copied too.
+            TWO.replace(", revision: 0e9e39f249a16976918f6564b8830bc894c89659", ""),
+        ] {
+            let laptop = set(lab, &manifest);
+            lab.exec("spark-02", &format!("rm -rf {CACHE}"));
+            let plan = laptop.replica("plan");
+            plan.shows("spark-01 over lan");
+            laptop.applies().shows("from spark-01");
+            laptop.is_converged();
+            let (one, two) = (content(lab, "spark-01"), content(lab, "spark-02"));
+            let lines = |text: &str| {
+                let lines = text.lines().filter(|line| !line.ends_with("refs/main"));
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(lines(&one), lines(&two));
+            assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
+        }
+    });
+}
+
+/// A file that is not whole is copied anew, and the server that loaded it serves on.
+#[test]
+fn a_damaged_file_is_copied_anew() {
+    scenario("3", |lab| {
+        let laptop = set(lab, TWO);
+        laptop.applies();
+        let before = content(lab, "spark-02");
+        let server = lab.leader("spark-02", "instance/b");
+        let shard = "\"$(readlink -f snapshots/*/model-00002-of-00004.safetensors)\"";
+        for (damage, says) in [
+            (format!("truncate -s -10 {shard}"), " bytes"),
+            (
+                format!(
+                    "printf '\\177\\177\\177\\177\\177\\177\\177\\177' | dd of={shard} conv=notrunc status=none"
+                ),
+                "no safetensors file",
+            ),
+            (format!("rm {shard}"), "points to a file that is not there"),
+        ] {
+            lab.exec("spark-02", &format!("cd {CACHE}/{REPO} && {damage}"));
+            let plan = laptop.plan();
+            assert_eq!(change(&plan, MODEL)["action"], "update", "{plan:#}");
+            let said = reasons(change(&plan, MODEL));
+            assert!(said.contains(says), "{said}");
+            laptop.applies();
+            assert_eq!(content(lab, "spark-02"), before, "{damage}");
+        }
+        assert!(lab.lives("spark-02", &server));
+    });
+}
+
+/// What has another digest than its name is refused, and nothing of it looks whole.
+#[test]
+fn a_file_of_another_digest_is_refused() {
+    scenario("3", |lab| {
+        let laptop = set(lab, TWO);
+        lab.exec("spark-02", &format!("rm -rf {CACHE}"));
+        let spoil = "f=$(readlink -f snapshots/*/model-00002-of-00004.safetensors); \
+                     printf X | dd of=\"$f\" bs=1 seek=$(($(stat -c %s \"$f\") - 1)) conv=notrunc status=none";
+        lab.exec("spark-01", &format!("cd {CACHE}/{REPO} && {spoil}"));
+        laptop.replica("apply -y").exits(6).shows("digest");
+        assert_eq!(change(&laptop.plan(), MODEL)["action"], "update");
+        assert_eq!(lab.marked("spark-02", "v1:"), []);
+        assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
+    });
+}
+
+/// Without room nothing is begun, or what is begun says so and looks like nothing whole.
+#[test]
+fn a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room() {
+    scenario("3", |lab| {
+        let laptop = set(lab, TWO);
+        lab.exec("spark-02", &format!("rm -rf {CACHE}"));
+        lab.does("fill spark-02");
+        laptop.replica("plan").shows("is full");
+        lab.does("unfill spark-02");
+        laptop.applies();
+        laptop.is_converged();
+    });
+}
