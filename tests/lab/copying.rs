@@ -4,7 +4,7 @@ use std::fs;
 
 use super::hosts::Lab;
 use super::laptop::{Laptop, change, program, reasons};
-use super::stage::scenario;
+use super::stage::{scenario, until};
 
 const MODEL: &str = "spark-02/model.llama";
 const CACHE: &str = "/home/nvidia/.cache/huggingface/hub";
@@ -16,7 +16,7 @@ nodes:
   spark-01: {ssh: spark-01, addresses: {lan: 10.77.0.11}}
   spark-02: {ssh: spark-02, addresses: {lan: 10.77.0.12}}
 engines:
-  cu130: {venv: ~/src/github.com/elizabetht/spark/.venv, vllm: 0.13.0+cu130, packages: {torch: 2.9.1}}
+  cu130: {venv: ~/src/github.com/elizabetht/spark/.venv, vllm: 0.13.0+cu130, packages: {torch: 2.9.1}, args: {gpu_memory_utilization: 0.3}}
 models:
   llama: {repo: meta-llama/Llama-3.1-8B-Instruct, revision: 0e9e39f249a16976918f6564b8830bc894c89659}
 instances:
@@ -36,10 +36,11 @@ fn set(lab: &Lab, manifest: &str) -> Laptop {
     Laptop::with(lab, manifest)
 }
 
-/// Returns every file and link of the model on a host, with its digest or where it leads.
+/// Returns every file and link of the model on a host, with its digest or where it leads. What
+/// `refs/main` says is no part of a commit.
 fn content(lab: &Lab, host: &str) -> String {
     let script = format!(
-        "cd {CACHE}/{REPO} && {{ find . -type f -exec sha256sum {{}} +; \
+        "cd {CACHE}/{REPO} && {{ find . -type f ! -path ./refs/main -exec sha256sum {{}} +; \
          find . -type l -printf '%p -> %l\\n'; }} | sort"
     );
     lab.exec(host, &script)
@@ -66,12 +67,7 @@ fn a_missing_model_is_copied_from_the_host_that_has_it() {
             plan.shows("spark-01 over lan");
             laptop.applies().shows("from spark-01");
             laptop.is_converged();
-            let (one, two) = (content(lab, "spark-01"), content(lab, "spark-02"));
-            let lines = |text: &str| {
-                let lines = text.lines().filter(|line| !line.ends_with("refs/main"));
-                lines.map(str::to_owned).collect::<Vec<_>>()
-            };
-            assert_eq!(lines(&one), lines(&two));
+            assert_eq!(content(lab, "spark-01"), content(lab, "spark-02"));
             assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
         }
     });
@@ -135,5 +131,75 @@ fn a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room() {
         lab.does("unfill spark-02");
         laptop.applies();
         laptop.is_converged();
+    });
+}
+
+/// Adds a file to the model that takes a while to copy.
+const LARGE: &str = "
+import glob, hashlib, json, os, struct
+size = 300 << 20
+header = json.dumps({'big': {'dtype': 'U8', 'shape': [size], 'data_offsets': [0, size]}}).encode()
+data = struct.pack('<Q', len(header)) + header + os.urandom(1 << 20) * 300
+name = hashlib.sha256(data).hexdigest()
+open(f'blobs/{name}', 'wb').write(data)
+os.symlink(f'../../blobs/{name}', glob.glob('snapshots/*')[0] + '/big.safetensors')
+os.system('chown -R nvidia: .')
+";
+
+/// Returns the bytes that lie on the disk of the large file that is being copied.
+fn under_way(lab: &Lab) -> u64 {
+    let script = format!("du -k {CACHE}/{REPO}/blobs/*.replica.incomplete 2>/dev/null | cut -f1");
+    let sizes = lab.exec("spark-02", &format!("{script} || true"));
+    sizes
+        .lines()
+        .filter_map(|size| size.parse::<u64>().ok())
+        .sum()
+}
+
+/// Returns the processes that copy, by their names.
+fn ends_of_copies(lab: &Lab, host: &str) -> Vec<u32> {
+    let mut processes = lab.processes(host);
+    processes.retain(|it| it.name.starts_with("copy."));
+    processes.iter().map(|it| it.pid).collect()
+}
+
+/// Cut off half-way, at either end, nothing looks whole; the next apply goes on, and what is there
+/// in the end is what the other host has.
+#[test]
+fn a_copy_that_was_cut_off_is_gone_on_from() {
+    scenario("3 --disk 1g", |lab| {
+        let laptop = set(lab, TWO);
+        lab.exec("spark-02", &format!("rm -rf {CACHE}"));
+        let large = lab.folder().join("large.py");
+        fs::write(&large, LARGE).unwrap();
+        lab.install("spark-01", &large, "/opt/lab/large.py");
+        lab.exec(
+            "spark-01",
+            &format!("cd {CACHE}/{REPO} && python3 /opt/lab/large.py"),
+        );
+
+        let apply = laptop.starts("apply -y");
+        until("some of it is there", || under_way(lab) > 0);
+        apply.dies();
+        let ends = |host| !lab.exec(host, "ps ax").contains("copy-");
+        until("both ends are gone", || {
+            ends("spark-01") && ends("spark-02")
+        });
+        assert_ne!(change(&laptop.plan(), MODEL)["action"], "keep");
+
+        let apply = laptop.starts("apply -y");
+        until("it is fetched", || {
+            !ends_of_copies(lab, "spark-02").is_empty()
+        });
+        for end in ends_of_copies(lab, "spark-01") {
+            lab.exec("spark-01", &format!("kill -KILL {end}"));
+        }
+        let done = apply.ends();
+        assert_ne!(change(&laptop.plan(), MODEL)["action"], "keep", "{done}");
+
+        laptop.applies();
+        laptop.is_converged();
+        assert_eq!(content(lab, "spark-01"), content(lab, "spark-02"));
+        assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
     });
 }

@@ -23,6 +23,7 @@ engines:
     vllm: 0.13.0+cu130
     packages: {torch: 2.9.1, torchvision: 0.24.1}
     extra_indexes: [http://10.77.0.1:8800/cu130, http://10.77.0.1:8800/pytorch]
+    args: {gpu_memory_utilization: 0.3}
 models:
   llama: {repo: meta-llama/Llama-3.1-8B-Instruct}
 instances:

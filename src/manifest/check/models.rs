@@ -1,7 +1,7 @@
 //! The models.
 
 use super::super::problem::Problem;
-use super::super::suggest::shown;
+use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
 use crate::resource::environment::EnvValue;
 
@@ -33,6 +33,22 @@ pub(super) fn are_fetched_from_somewhere(seen: &Checker<'_>) -> Vec<Problem> {
                     .hide(secret)
             }));
         }
+        out.extend(model.over.as_deref().and_then(|network| {
+            let nodes = seen.topology.nodes.values();
+            let mut known: Vec<_> = nodes.flat_map(|node| node.addresses.keys()).collect();
+            known.sort();
+            known.dedup();
+            if known.iter().any(|known| *known == network) {
+                return None;
+            }
+            let title = format!("no node has a `{}` address", shown(network));
+            let problem = seen.report(&["models", name, "over"], title)?;
+            let known = known.into_iter().map(String::as_str);
+            Some(match nearest(network, known.clone()) {
+                Some(near) => problem.help(format!("did you mean `over: {near}`?")),
+                None => problem.help(format!("the networks of these nodes: {}", listed(known))),
+            })
+        }));
         let endpoint = model.endpoint.as_deref();
         out.extend(endpoint.filter(|url| !is_hub(url)).and_then(|url| {
             let title = format!("`{}` is not the URL of a hub", shown(url));
