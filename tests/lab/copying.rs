@@ -120,17 +120,63 @@ fn a_file_of_another_digest_is_refused() {
     });
 }
 
-/// Without room nothing is begun, or what is begun says so and looks like nothing whole.
+/// Without room nothing is begun, and with room again it is made so.
 #[test]
-fn a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room() {
-    scenario("3", |lab| {
+fn a_full_disk_is_told_before_anything_is_copied() {
+    scenario("3 --disk 1g", |lab| {
         let laptop = set(lab, TWO);
         lab.exec("spark-02", &format!("rm -rf {CACHE}"));
         lab.does("fill spark-02");
         laptop.replica("plan").shows("is full");
         lab.does("unfill spark-02");
+        grows(lab);
+        lab.exec(
+            "spark-02",
+            "room=$(df --output=avail -k /home/nvidia | tail -n 1); \
+             head -c $((room - 100000))K /dev/zero >/home/nvidia/filler",
+        );
+        laptop
+            .replica("plan")
+            .shows("315 MB of it are lacking")
+            .shows("has 103 MB left");
+        assert_eq!(change(&laptop.plan(), MODEL)["action"], "blocked");
+        lab.exec("spark-02", "rm /home/nvidia/filler");
         laptop.applies();
         laptop.is_converged();
+    });
+}
+
+/// A folder of the host comes before the hub: its files become a snapshot as the hub's tools make
+/// one, and the folder stays as it is.
+#[test]
+fn a_model_is_taken_from_a_folder_of_the_host() {
+    scenario("3", |lab| {
+        let manifest = TWO.replace("llama: {", "llama: {directory: ~/usb/llama, ");
+        let laptop = set(lab, &manifest);
+        for host in ["spark-01", "spark-02"] {
+            lab.exec(
+                host,
+                &format!(
+                    "cd /home/nvidia && mkdir -p usb/llama/original usb/llama/.cache && \
+                     cp -L {CACHE}/{REPO}/snapshots/*/* usb/llama/ && rm -rf {CACHE} && \
+                     echo x >usb/llama/original/consolidated.pth && echo x >usb/llama/.cache/x && \
+                     chown -R nvidia: usb"
+                ),
+            );
+        }
+        let before = lab.exec("spark-01", "cd /home/nvidia/usb && ls -lR --full-time");
+        laptop.replica("plan").shows("from ~/usb/llama");
+        laptop.applies();
+        laptop.is_converged();
+        let snapshot = format!("{CACHE}/{REPO}/snapshots/0e9e39f249a16976918f6564b8830bc894c89659");
+        let differs = format!("diff -r -x original -x .cache {snapshot} /home/nvidia/usb/llama");
+        assert_eq!(lab.exec("spark-01", &differs), "");
+        assert_eq!(
+            lab.exec("spark-01", &format!("find {snapshot} -type f")),
+            ""
+        );
+        let after = lab.exec("spark-01", "cd /home/nvidia/usb && ls -lR --full-time");
+        assert_eq!(after, before);
     });
 }
 
@@ -145,6 +191,14 @@ open(f'blobs/{name}', 'wb').write(data)
 os.symlink(f'../../blobs/{name}', glob.glob('snapshots/*')[0] + '/big.safetensors')
 os.system('chown -R nvidia: .')
 ";
+
+fn grows(lab: &Lab) {
+    let large = lab.folder().join("large.py");
+    fs::write(&large, LARGE).unwrap();
+    lab.install("spark-01", &large, "/opt/lab/large.py");
+    let script = format!("cd {CACHE}/{REPO} && python3 /opt/lab/large.py");
+    lab.exec("spark-01", &script);
+}
 
 /// Returns the bytes that lie on the disk of the large file that is being copied.
 fn under_way(lab: &Lab) -> u64 {
@@ -170,13 +224,7 @@ fn a_copy_that_was_cut_off_is_gone_on_from() {
     scenario("3 --disk 1g", |lab| {
         let laptop = set(lab, TWO);
         lab.exec("spark-02", &format!("rm -rf {CACHE}"));
-        let large = lab.folder().join("large.py");
-        fs::write(&large, LARGE).unwrap();
-        lab.install("spark-01", &large, "/opt/lab/large.py");
-        lab.exec(
-            "spark-01",
-            &format!("cd {CACHE}/{REPO} && python3 /opt/lab/large.py"),
-        );
+        grows(lab);
 
         let apply = laptop.starts("apply -y");
         until("some of it is there", || under_way(lab) > 0);

@@ -160,6 +160,11 @@ pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
             &["models", name.as_str(), "cache"],
             model.cache.as_deref(),
         ));
+        out.extend(no_place(
+            seen,
+            &["models", name.as_str(), "directory"],
+            model.directory.as_deref(),
+        ));
     }
     out
 }

@@ -49,6 +49,15 @@ pub(super) fn are_fetched_from_somewhere(seen: &Checker<'_>) -> Vec<Problem> {
                 None => problem.help(format!("the networks of these nodes: {}", listed(known))),
             })
         }));
+        if model.directory.is_some() && model.revision.is_none() {
+            let title = "a model that comes from a folder has no `revision`";
+            let problem = seen.report_key(&["models", name, "directory"], title);
+            out.extend(problem.map(|problem| {
+                problem.help(
+                    "add `revision:`, 40 hex digits: nothing in the folder says which commit it is",
+                )
+            }));
+        }
         let endpoint = model.endpoint.as_deref();
         out.extend(endpoint.filter(|url| !is_hub(url)).and_then(|url| {
             let title = format!("`{}` is not the URL of a hub", shown(url));

@@ -21,6 +21,10 @@ pub struct Cached {
     pub(super) free: Option<u64>,
     /// Says that the cache, or the folder that it would come into, can be written.
     pub(super) is_writable: bool,
+    /// Says that something of it was once begun to be fetched, and not ended.
+    has_incomplete: bool,
+    /// Says that the declared folder holds a model.
+    pub(super) has_directory: bool,
     files: BTreeMap<String, u64>,
     /// The files of the commit with their sizes, where the hub's tools noted them.
     tree: BTreeMap<String, u64>,
@@ -53,7 +57,8 @@ pub(super) fn question(declared: &ModelDeclaration) -> Question {
         quote_path,
     );
     let script = format!(
-        "r_cache={cache}\nr_repo={}\nr_revision={}\n{}",
+        "r_cache={cache}\nr_from={}\nr_repo={}\nr_revision={}\n{}",
+        quote_path(declared.directory.as_deref().unwrap_or_default()),
         quote(&folder(declared)),
         quote(declared.revision.as_deref().unwrap_or_default()),
         include_str!("look.sh")
@@ -66,15 +71,15 @@ pub(super) fn folder(declared: &ModelDeclaration) -> String {
     format!("models--{}", declared.repo.replace('/', "--"))
 }
 
-/// Where it comes from is no part of what is asked: what is there is there.
 fn id(declared: &ModelDeclaration) -> String {
     let ModelDeclaration {
         repo,
         revision,
         cache,
+        directory,
         ..
     } = declared;
-    format!("model {repo} {revision:?} {cache:?}")
+    format!("model {repo} {revision:?} {cache:?} {directory:?}")
 }
 
 impl Cached {
@@ -92,6 +97,8 @@ impl Cached {
         match line {
             ("repo", _) => self.has_repo = true,
             ("writable", _) => self.is_writable = true,
+            ("incomplete", _) => self.has_incomplete = true,
+            ("directory", _) => self.has_directory = true,
             ("cache", path) => path.clone_into(&mut self.cache),
             ("free", kib) => self.free = kib.parse().ok().map(|kib: u64| kib * 1024),
             ("revision", revision) => revision.clone_into(&mut self.revision),
@@ -115,8 +122,29 @@ impl Cached {
         self.shortfalls(declared).is_empty()
     }
 
+    /// Returns the bytes that another cache has of it and this one has not.
+    pub(super) fn lacks(&self, other: &Self) -> u64 {
+        let lacking = other
+            .files
+            .iter()
+            .filter(|(name, size)| self.files.get(*name) != Some(*size));
+        lacking.map(|(_, size)| size).sum()
+    }
+
     /// Returns everything by which this falls short of a model that can be loaded.
     pub(super) fn shortfalls(&self, declared: &ModelDeclaration) -> Vec<Shortfall> {
+        let mut shortfalls = self.lacking(declared);
+        // A whole model may have such a rest beside it.
+        if self.has_incomplete && !shortfalls.is_empty() {
+            shortfalls.push(Shortfall {
+                damaged: None,
+                text: "it was once begun to be fetched, and not ended".to_owned(),
+            });
+        }
+        shortfalls
+    }
+
+    fn lacking(&self, declared: &ModelDeclaration) -> Vec<Shortfall> {
         let whole = |text: String| {
             vec![Shortfall {
                 damaged: None,
@@ -258,6 +286,15 @@ mod tests {
         );
         assert_eq!(with(""), ["it has no .safetensors file"]);
         assert_eq!(shortfalls(""), ["o/m is not in the cache"]);
+        let begun = "incomplete blobs/0f.incomplete\n";
+        assert_eq!(
+            with(begun),
+            [
+                "it has no .safetensors file",
+                "it was once begun to be fetched, and not ended"
+            ]
+        );
+        assert_eq!(with(&format!("file 9 model.safetensors\n{begun}")), [""; 0]);
         assert_eq!(
             shortfalls("repo\nrevision \n"),
             ["the cache has no refs/main for it"]

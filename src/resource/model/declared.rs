@@ -19,6 +19,10 @@ pub struct ModelDeclaration {
     /// The cache on the node, where it is not the one that the Hugging Face tools would use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
+    /// A folder of the node that holds its files, such as a mounted disk: taken before the hub is
+    /// asked. It wants a `revision`, which says what is in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// What opens a repository that asks who comes: `{from_env: HF_TOKEN}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<EnvValue>,

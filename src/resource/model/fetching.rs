@@ -57,6 +57,33 @@ pub(super) fn work(
     }
 }
 
+/// Returns the work that takes a model from a folder of the node.
+pub(super) fn import(declared: &ModelDeclaration, found: &Cached, folder_with_it: &str) -> Work {
+    let mut script = format!("r_from={}\n", quote_path(folder_with_it));
+    for (name, value) in [
+        ("r_cache", found.cache.as_str()),
+        ("r_repo", &folder(declared)),
+        (
+            "r_revision",
+            declared.revision.as_deref().unwrap_or_default(),
+        ),
+    ] {
+        let _ = writeln!(script, "{name}={}", quote(value));
+    }
+    script.push('\n');
+    script.push_str(include_str!("import.sh"));
+    Work {
+        doing: "copying",
+        script,
+        secrets: BTreeMap::new(),
+        lock: lock(declared, found),
+        // A file is read three times, and one may be large.
+        patience: 5 * PATIENCE,
+        attempts: 1,
+        read,
+    }
+}
+
 /// Returns the file whose lock keeps those apart that change one model in one cache.
 pub(super) fn lock(declared: &ModelDeclaration, found: &Cached) -> String {
     format!("{}/.locks/{}/replica.lock", found.cache, folder(declared))
@@ -66,6 +93,9 @@ pub(super) fn lock(declared: &ModelDeclaration, found: &Cached) -> String {
 fn read(line: &str) -> Option<LogSign> {
     if let Some(come) = line.strip_prefix("fetched ") {
         return Some(LogSign::Phase(format!("{come} are there")));
+    }
+    if let Some(taken) = line.strip_prefix("taking ") {
+        return Some(LogSign::Phase(taken.to_owned()));
     }
     if line.starts_with("waiting for ") {
         return Some(LogSign::Phase(line.to_owned()));
@@ -80,9 +110,10 @@ fn cause(line: &str) -> Option<LogSign> {
     const REACH: &str = "the hub cannot be reached from the node: see its network, and `endpoint`";
     let signs = [
         (
-            "cause: ",
+            "neither hf nor",
             "install huggingface_hub into the environment of the engine",
         ),
+        ("cause: ", "see the model's `directory` on the node"),
         ("GatedRepo", LICENCE),
         ("Access denied", LICENCE),
         ("requires approval", LICENCE),

@@ -1,12 +1,14 @@
 # In: r_cache, the folder of all models; r_repo, this one's folder in it; r_revision, or nothing for
-# what refs/main says. Prints one fact a line, a word first; reads only.
+# what refs/main says; r_from, a folder that may hold its files, or nothing. Prints one fact a line, a word first; reads only.
 r_near=$r_cache
 while ! [ -e "$r_near" ] && [ "$r_near" != / ]; do r_near=$(dirname -- "$r_near"); done
 echo "cache $r_cache"
 df -Pk "$r_near" | awk 'NR == 2 { print "free", $4 }'
 [ -w "$r_near" ] && echo writable
+[ -n "$r_from" ] && [ -f "$r_from/config.json" ] && echo directory
 cd "$r_cache/$r_repo" 2>/dev/null || exit 0
 echo repo
+find blobs -name '*.incomplete' 2>/dev/null | sed 's|^|incomplete |'
 [ -n "$r_revision" ] || r_revision=$(cat refs/main 2>/dev/null)
 echo "revision $r_revision"
 # What the hub's own tools noted of the commit.

@@ -1,7 +1,8 @@
 //! The room of the model: a revision in the Hugging Face cache of a node.
 //!
 //! It is recognised from files alone, whole or not. What falls short is copied from a node that has
-//! it, else fetched from the hub by the tool in the environment of the engine that serves it.
+//! it, else taken from a folder of its own node, else fetched from the hub by the tool in the
+//! environment of the engine that serves it.
 
 mod cached;
 mod declared;
@@ -77,6 +78,24 @@ impl Model {
         (cached.free == Some(0))
             .then(|| Reason::new("disk_full", format!("the disk of {} is full", cached.cache)))
     }
+    /// Returns that the disk has no room for it, where its size is known before.
+    fn no_room(&self, cached: &Cached, source: &Source, seen: &Observation) -> Option<Reason> {
+        let Source::Peer { node, .. } = source else {
+            return None;
+        };
+        let other = Cached::read(&self.declared, seen.of(node)?);
+        let (lacks, free) = (cached.lacks(&other), cached.free?);
+        let mb = |bytes: u64| bytes.div_ceil(1_000_000);
+        (lacks > free).then(|| {
+            let text = format!(
+                "{} MB of it are lacking, and the disk of {} has {} MB left",
+                mb(lacks),
+                cached.cache,
+                mb(free)
+            );
+            Reason::new("disk_full", text)
+        })
+    }
 }
 
 impl Resource for Model {
@@ -94,6 +113,7 @@ impl Resource for Model {
             return Vec::new();
         }
         match self.source(seen) {
+            Source::Directory(_) => Vec::new(),
             Source::Hub => vec![self.fetcher.engine.clone()],
             Source::Peer { node, .. } => {
                 vec![Address::on(&node, KIND, self.address.name.as_deref())]
@@ -116,19 +136,22 @@ impl Resource for Model {
         let reasons = shortfalls
             .into_iter()
             .map(|shortfall| Reason::new("not_cached", shortfall.text));
-        if let Some(obstacle) = Self::obstacle(&cached) {
+        let source = self.source(seen);
+        let obstacle = Self::obstacle(&cached).or_else(|| self.no_room(&cached, &source, seen));
+        if let Some(obstacle) = obstacle {
             return Change::new(
                 &self.address,
                 Action::Blocked,
                 reasons.chain([obstacle]).collect(),
             );
         }
-        let from = match self.source(seen) {
+        let from = match source {
             Source::Hub => self
                 .declared
                 .endpoint
                 .clone()
                 .unwrap_or_else(|| "the hub".to_owned()),
+            Source::Directory(directory) => directory,
             Source::Peer {
                 node,
                 network,
@@ -147,13 +170,18 @@ impl Resource for Model {
         if !matches!(change.action, Action::Create | Action::Update) {
             return Vec::new();
         }
-        if let Source::Peer { node, address, .. } = self.source(seen) {
-            let copy = self.copy(&node, &address, seen);
-            return copy.map(Box::new).map(Effect::Copy).into_iter().collect();
-        }
         let cached = self.cached(seen);
-        let shortfalls = cached.shortfalls(&self.declared);
-        let work = fetching::work(&self.declared, &cached, &shortfalls, &self.fetcher.venv);
+        let work = match self.source(seen) {
+            Source::Peer { node, address, .. } => {
+                let copy = self.copy(&node, &address, seen);
+                return copy.map(Box::new).map(Effect::Copy).into_iter().collect();
+            }
+            Source::Directory(directory) => fetching::import(&self.declared, &cached, &directory),
+            Source::Hub => {
+                let shortfalls = cached.shortfalls(&self.declared);
+                fetching::work(&self.declared, &cached, &shortfalls, &self.fetcher.venv)
+            }
+        };
         vec![Effect::Work(Box::new(work))]
     }
 }

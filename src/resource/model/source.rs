@@ -1,4 +1,5 @@
-//! Where a model comes from: a node of the topology that has it whole, else the hub.
+//! Where a model comes from: a node of the topology that has it whole, else a folder of its own node,
+//! else the hub.
 //!
 //! Of several nodes that lack it, the first one fetches it, and the others copy it from that one.
 
@@ -42,6 +43,8 @@ pub(super) enum Source {
         /// Says that it has to fetch it first.
         lacks_it: bool,
     },
+    /// The declared folder of this node.
+    Directory(String),
     /// The hub.
     Hub,
 }
@@ -70,7 +73,16 @@ impl Model {
             });
             first.next()
         };
-        whole.or_else(first).unwrap_or(Source::Hub)
+        whole
+            .or_else(|| self.directory(seen))
+            .or_else(first)
+            .unwrap_or(Source::Hub)
+    }
+
+    fn directory(&self, seen: &Observation) -> Option<Source> {
+        let directory = self.declared.directory.clone()?;
+        let has_it = self.cached(seen).has_directory;
+        has_it.then_some(Source::Directory(directory))
     }
 
     fn peer(&self, node: &NodeName, declared: &NodeDeclaration, lacks_it: bool) -> Option<Source> {
