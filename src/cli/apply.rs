@@ -32,7 +32,17 @@ const ROUNDS: usize = 3;
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let locks = workspace.lock().await?;
+    let work = converged(global, args, &workspace, &screen);
+    workspace.locked(work).await
+}
+
+/// Shows what is to be done, asks, does it, and shows what came of it.
+async fn converged(
+    global: &Global,
+    args: &Args,
+    workspace: &Workspace,
+    screen: &Screen,
+) -> Result<Exit, Error> {
     let catalogue = workspace.catalogue();
     let resources = wanted(&catalogue, args);
     let before = workspace.look(&resources).await;
@@ -41,12 +51,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
     if plan.has_work() {
-        confirm(global, &screen, Question::Apply)?;
+        confirm(global, screen, Question::Apply)?;
     }
-    let applied = converge(&workspace, &screen, args, &plan).await?;
-    locks.release().await;
+    let applied = converge(workspace, screen, args, &plan).await?;
     let requests = requests(&catalogue, &before, &applied.seen);
-    show(&screen, &workspace, &plan, &applied, requests)?;
+    show(screen, workspace, &plan, &applied, requests)?;
     Ok(exit(&plan, &applied))
 }
 

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::plan::{Action, Address, Change, Effect, Reason};
 use crate::resource::{Observation, Question, Resource};
+use crate::view::Screen;
 use crate::view::words::list;
 
 /// Run the benchmarks now, all of them or the one named
@@ -24,7 +25,17 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let (file, wanted) = file_and_name(&args.what);
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
-    let locks = workspace.lock().await?;
+    workspace
+        .locked(measured(&workspace, &screen, wanted))
+        .await
+}
+
+/// Measures what was asked for, of what is as it was declared.
+async fn measured(
+    workspace: &Workspace,
+    screen: &Screen,
+    wanted: Option<&str>,
+) -> Result<Exit, Error> {
     let catalogue = workspace.catalogue();
     let all = catalogue.resources();
     let seen = workspace.look(&all).await;
@@ -59,12 +70,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         };
         return Err(Error::refused("there is no such benchmark", hint));
     }
-    let carry = Carry::begin(&workspace, &screen);
+    let carry = Carry::begin(workspace, screen);
     let undone = carry
         .out(&crate::converge::decide(&asked, &seen), |_| true)
         .await;
     let carried = carry.end().await;
-    locks.release().await;
     if screen.is_json() {
         screen.document(&carried.documents())?;
     } else {

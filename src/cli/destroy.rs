@@ -12,7 +12,7 @@ use crate::proxy::control::Requests;
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
 use crate::view::words::{count, list};
-use crate::view::{Question, apply, json::ApplyDocument, plan};
+use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
 
 /// Stop and remove everything of the topology; results, environments and models stay
 #[derive(Debug, clap::Args)]
@@ -24,21 +24,25 @@ pub(super) struct Args {
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let locks = workspace.lock().await?;
+    let work = destroyed(global, &workspace, &screen);
+    workspace.locked(work).await
+}
+
+/// Shows what is to go, asks, removes it, and looks whether it is gone.
+async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> Result<Exit, Error> {
     let seen = workspace.look(&[]).await;
     let plan = workspace.decide_destruction(&seen);
     if !screen.is_json() {
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
     if plan.has_work() {
-        confirm(global, &screen, Question::Destroy)?;
+        confirm(global, screen, Question::Destroy)?;
     }
-    let carry = Carry::begin(&workspace, &screen);
+    let carry = Carry::begin(workspace, screen);
     carry.out(&plan, |_| true).await;
     let seen = workspace.look(&[]).await;
     let left = workspace.decide_destruction(&seen);
     let carried = carry.end().await;
-    locks.release().await;
     let tally = &carried.tally;
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
@@ -50,7 +54,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
             screen.result(&format!("\n{told}"))?;
         }
         if left.is_converged() {
-            screen.result(&proof(&workspace, &seen))?;
+            screen.result(&proof(workspace, &seen))?;
         }
     }
     Ok(if carried.interrupted {

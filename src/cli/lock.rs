@@ -5,14 +5,27 @@ use tokio::task::JoinSet;
 use super::error::Error;
 use crate::node::{Command, Fleet, Held, Node};
 
+/// Does the work while this topology is locked on every node that was reached. However the work
+/// ends, the locks are seen to be gone before this returns: whoever starts the next run finds none.
+pub(super) async fn locked<T>(
+    fleet: &Fleet,
+    topology: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let locks = take(fleet, topology).await?;
+    let done = work.await;
+    locks.release().await;
+    done
+}
+
 /// Locks that are held until this is dropped, or this process or its connections end.
-pub(super) struct Locks {
+struct Locks {
     held: Vec<Held>,
 }
 
 impl Locks {
     /// Lets go of all locks.
-    pub(super) async fn release(self) {
+    async fn release(self) {
         for held in self.held {
             // The connection is on its way out; with it goes the lock in any case.
             let _ = held.release().await;
@@ -21,7 +34,7 @@ impl Locks {
 }
 
 /// Takes the lock on every node that was reached, or says who holds it.
-pub(super) async fn take(fleet: &Fleet, topology: &str) -> Result<Locks, Error> {
+async fn take(fleet: &Fleet, topology: &str) -> Result<Locks, Error> {
     let mut taking = JoinSet::new();
     for node in fleet.reached() {
         let (node, topology) = (node.clone(), topology.to_owned());

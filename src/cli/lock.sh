@@ -8,7 +8,9 @@ mkdir -p "$folder" || exit 1
 lock="$folder/$topology.lock"
 while :; do
   exec 9<>"$lock" || exit 1
-  if ! flock -n 9; then
+  # A run that was killed a moment ago holds it for as long as this node needs to notice.
+  if ! flock -n 9 && { sleep 1; ! flock -n 9; }; then
+    [ -e "$lock" ] || continue
     echo "$(cat "$lock")"
     exit 0
   fi

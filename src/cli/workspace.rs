@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Global;
 use super::error::Error;
-use super::lock::{self, Locks};
+use super::lock;
 use crate::converge::{decide, observe};
 use crate::manifest::{self, Manifest, Topology};
 use crate::node::{ConnectOptions, Fleet};
@@ -75,9 +75,12 @@ impl Workspace {
         Catalogue::new(self.topology(), &self.binaries, &self.paths)
     }
 
-    /// Takes the lock of this topology on every node that was reached.
-    pub(super) async fn lock(&self) -> Result<Locks, Error> {
-        lock::take(&self.fleet, self.topology().name.as_str()).await
+    /// Does the work while this topology is locked on every node that was reached.
+    pub(super) async fn locked<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        lock::locked(&self.fleet, self.topology().name.as_str(), work).await
     }
 
     /// Looks at every node.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process;
 
 use super::{PAIR, SMALL};
@@ -84,4 +85,23 @@ fn of_two_applies_at_once_the_second_is_told_who_holds_the_lock() {
     let _ = first.end().exits(0);
     assert!(!lock.exists(), "the lock remains");
     assert!(place.plan().is_empty());
+}
+
+/// Whoever starts the next command must not meet the lock of the one that has ended, however slowly
+/// a node lets it go.
+#[test]
+fn a_command_that_changes_nothing_has_let_its_lock_go_before_it_ends() {
+    let place = Place::with(SMALL);
+    let slow = place.work().join("slow");
+    fs::create_dir(&slow).unwrap();
+    let script = "#!/bin/sh\nsleep 0.5\nexec /bin/rm \"$@\"\n";
+    fs::write(slow.join("rm"), script).unwrap();
+    fs::set_permissions(slow.join("rm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let place = place.env("PATH", &format!("{}:{path}", slow.display()));
+    for command in ["apply", "bench"] {
+        let _ = place.replica(&[command]).exits(1);
+        let lock = place.state().with_extension("lock");
+        assert!(!lock.exists(), "the lock of `{command}` remains");
+    }
 }
