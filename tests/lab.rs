@@ -10,6 +10,7 @@ mod scenarios {
     mod index;
     mod laptop;
     mod stage;
+    mod stand_in;
     mod traffic;
 
     mod away;

@@ -85,10 +85,7 @@ impl World for Live {
                 perform::remove(node, paths).await?;
                 Ok(String::new())
             }
-            Effect::Work(work) => {
-                perform::work(node, work, tell).await?;
-                Ok(String::new())
-            }
+            Effect::Work(work) => perform::work(node, work, tell).await,
             Effect::Copy(copy) => {
                 let from = self.fleet.node(&copy.from).map_err(Failure::new)?;
                 perform::copy(from, node, copy, tell).await

@@ -94,6 +94,8 @@ impl Ready {
 pub enum LogSign {
     /// It got so far: `weights 3/4`.
     Phase(String),
+    /// This is what it came to, once it is done: `12 MB fetched`.
+    Outcome(String),
     /// This line is the cause, should the process die: with what to do about it.
     Cause {
         /// The cause in one line.

@@ -23,6 +23,6 @@ pub struct Work {
     pub patience: Duration,
     /// How often it is begun before a stall counts as a failure.
     pub attempts: u32,
-    /// Reads one line: a phase to show, or the cause, should it fail.
+    /// Reads one line: a phase to show, what it came to, or the cause, should it fail.
     pub read: fn(&str) -> Option<LogSign>,
 }

@@ -3,8 +3,9 @@
 use std::fs;
 
 use super::hosts::Lab;
-use super::laptop::{Laptop, change, program, reasons};
+use super::laptop::{Laptop, change, reasons};
 use super::stage::{scenario, until};
+use super::stand_in::{SIMULATES, stand_in};
 
 const MODEL: &str = "spark-02/model.llama";
 const CACHE: &str = "/home/nvidia/.cache/huggingface/hub";
@@ -24,15 +25,8 @@ instances:
   b: {node: spark-02, port: 8200, engine: cu130, model: llama}
 ";
 
-/// Puts what would be vLLM on both hosts.
 fn set(lab: &Lab, manifest: &str) -> Laptop {
-    let stand_in = lab.folder().join("vllm");
-    let script = "#!/bin/sh\nexec /opt/lab/replica simulate \"$@\"\n";
-    fs::write(&stand_in, script).unwrap();
-    for host in ["spark-01", "spark-02"] {
-        lab.install(host, program(), "/opt/lab/replica");
-        lab.install(host, &stand_in, "/opt/lab/vllm");
-    }
+    stand_in(lab, &["spark-01", "spark-02"], SIMULATES);
     Laptop::with(lab, manifest)
 }
 
@@ -198,6 +192,43 @@ fn grows(lab: &Lab) {
     lab.install("spark-01", &large, "/opt/lab/large.py");
     let script = format!("cd {CACHE}/{REPO} && python3 /opt/lab/large.py");
     lab.exec("spark-01", &script);
+}
+
+/// The disk was large enough when it was looked at, and fills up before the large file is there.
+#[test]
+fn a_disk_that_fills_up_on_the_way_is_told() {
+    scenario("3 --disk 1g", |lab| {
+        let laptop = set(lab, TWO);
+        lab.exec("spark-02", &format!("rm -rf {CACHE}"));
+        grows(lab);
+        let locks = format!("{CACHE}/.locks/{REPO}");
+        lab.exec(
+            "spark-02",
+            &format!("mkdir -p {locks} && chown -R nvidia: {CACHE}"),
+        );
+        let other = lab.starts("spark-02", &format!("flock {locks}/replica.lock sleep 600"));
+        let apply = laptop.starts("apply -y");
+        until("the other host offers it", || {
+            !ends_of_copies(lab, "spark-01").is_empty()
+        });
+        let fill = "room=$(df --output=avail -k /home/nvidia | tail -n 1); \
+                    head -c $((room - 100000))K /dev/zero >/home/nvidia/filler";
+        lab.exec("spark-02", fill);
+        lab.exec(
+            "spark-02",
+            &format!("pkill -P {other}; kill {other} || true"),
+        );
+        let done = apply.ends().exits(6);
+        done.shows("big.safetensors")
+            .shows("make room on that disk");
+        assert_ne!(change(&laptop.plan(), MODEL)["action"], "keep");
+        assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
+
+        lab.exec("spark-02", "rm /home/nvidia/filler");
+        laptop.applies();
+        laptop.is_converged();
+        assert_eq!(content(lab, "spark-01"), content(lab, "spark-02"));
+    });
 }
 
 /// Returns the bytes that lie on the disk of the large file that is being copied.

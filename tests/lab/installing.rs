@@ -1,12 +1,12 @@
 //! Engines that fall short are installed, by real pip and real uv, from an index on this machine.
 
-use std::fs;
 use std::path::Path;
 
 use super::hosts::Lab;
 use super::index::{Index, uv};
-use super::laptop::{Laptop, change, pending, program, reasons};
+use super::laptop::{Laptop, change, pending, reasons};
 use super::stage::{eventually, scenario, skip, until};
+use super::stand_in::{SIMULATES, stand_in};
 
 const HOST: &str = "spark-01";
 const ENGINE: &str = "spark-01/engine.vllm";
@@ -50,11 +50,7 @@ fn set<'a>(lab: &'a Lab, uv: Option<&Path>) -> Scene<'a> {
     if let Some(uv) = uv {
         lab.install(HOST, uv, "/home/nvidia/.local/bin/uv");
     }
-    let stand_in = lab.folder().join("vllm");
-    let script = "#!/bin/sh\nexec /opt/lab/replica simulate \"$@\"\n";
-    fs::write(&stand_in, script).unwrap();
-    lab.install(HOST, program(), "/opt/lab/replica");
-    lab.install(HOST, &stand_in, "/opt/lab/vllm");
+    stand_in(lab, &[HOST], SIMULATES);
     Scene {
         lab,
         index: Index::beside(lab, &[HOST]),
@@ -117,6 +113,7 @@ fn from_nothing(lab: &Lab, uv: Option<&Path>) {
     // Long enough to be told of.
     scene.index.takes(8.0);
     let done = scene.laptop.applies().shows("(fetching torch");
+    let done = done.shows("vllm 0.13.0+cu130, torch 2.9.1+cu130");
     if uv.is_none() {
         done.shows("MB written");
     }

@@ -28,7 +28,7 @@ fn has_one_of_each(lab: &Lab) {
 fn lock_is_free(lab: &Lab) {
     for host in ["controller", "spark-01", "spark-02"] {
         until("the lock is free", || {
-            !lab.files(host).iter().any(|name| name.ends_with(".lock"))
+            !lab.files(host).iter().any(|name| name.contains(".lock"))
         });
     }
 }

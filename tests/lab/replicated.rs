@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::laptop::{Laptop, change, pending, program};
+use super::laptop::{Laptop, change, pending};
 use super::stage::{is_bare, scenario};
+use super::stand_in::{SIMULATES, stand_in};
 
 const HOSTS: [&str; 3] = ["controller", "spark-01", "spark-02"];
 
@@ -15,17 +16,7 @@ const HOSTS: [&str; 3] = ["controller", "spark-01", "spark-02"];
 #[test]
 fn the_seeds_topology_is_applied_measured_compared_and_removed() {
     scenario("3 --seed", |lab| {
-        // Where the venv's `vllm` leads: a stand-in with vLLM's own command line.
-        let stand_in = lab.folder().join("vllm");
-        fs::write(
-            &stand_in,
-            "#!/bin/sh\nexec /opt/lab/replica simulate \"$@\"\n",
-        )
-        .unwrap();
-        for host in ["spark-01", "spark-02"] {
-            lab.install(host, program(), "/opt/lab/replica");
-            lab.install(host, &stand_in, "/opt/lab/vllm");
-        }
+        stand_in(lab, &HOSTS[1..], SIMULATES);
         let untouched =
             "cd /home/nvidia && find src .cache -exec stat -c '%n %Y %s' {} + | sort | sha256sum";
         let before = HOSTS.map(|host| {
@@ -137,16 +128,7 @@ fn the_seeds_topology_is_applied_measured_compared_and_removed() {
 #[test]
 fn the_single_replica_is_another_state_of_the_same_topology() {
     scenario("3 --seed", |lab| {
-        let stand_in = lab.folder().join("vllm");
-        fs::write(
-            &stand_in,
-            "#!/bin/sh\nexec /opt/lab/replica simulate \"$@\"\n",
-        )
-        .unwrap();
-        for host in ["spark-01", "spark-02"] {
-            lab.install(host, program(), "/opt/lab/replica");
-            lab.install(host, &stand_in, "/opt/lab/vllm");
-        }
+        stand_in(lab, &HOSTS[1..], SIMULATES);
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
         let read = |name: &str| fs::read_to_string(samples.join(name)).unwrap();
         let laptop = Laptop::with(lab, &read("replicated.yaml"));

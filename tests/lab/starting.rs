@@ -1,11 +1,10 @@
 //! Starts of a real engine: what would make one fail is said before it is tried, and how long one
 //! takes is known once one was seen. A stand-in takes the place of vLLM.
 
-use std::fs;
-
 use super::hosts::Lab;
-use super::laptop::{Laptop, change, program, reasons};
+use super::laptop::{Laptop, change, reasons};
 use super::stage::scenario;
+use super::stand_in::{SIMULATES, stand_in};
 
 pub(super) const REAL: &str = "\
 topology: demo
@@ -20,21 +19,16 @@ instances:
 
 const A: &str = "spark-01/instance.a";
 
-/// Puts a stand-in for vLLM on the node that notes its environment.
-pub(super) fn stand_in(lab: &Lab, more: &str) {
-    let vllm = lab.folder().join("vllm");
-    let script = format!(
-        "#!/bin/sh\nenv >/home/nvidia/environment\nexec /opt/lab/replica simulate \"$@\" {more}\n"
-    );
-    fs::write(&vllm, script).unwrap();
-    lab.install("spark-01", program(), "/opt/lab/replica");
-    lab.install("spark-01", &vllm, "/opt/lab/vllm");
+/// What takes the place of vLLM notes its environment.
+fn set(lab: &Lab, more: &str) {
+    let script = format!("env >/home/nvidia/environment\n{SIMULATES} {more}");
+    stand_in(lab, &["spark-01"], &script);
 }
 
 #[test]
 fn what_would_make_a_start_fail_is_said_before() {
     scenario("1", |lab| {
-        stand_in(lab, "");
+        set(lab, "");
         let laptop = Laptop::with(lab, REAL);
         let blocked = |manifest: &str, words: &[&str]| {
             laptop.declares(manifest);
@@ -71,7 +65,7 @@ fn what_would_make_a_start_fail_is_said_before() {
 #[test]
 fn a_start_has_the_environment_that_a_spark_needs() {
     scenario("1", |lab| {
-        stand_in(lab, "");
+        set(lab, "");
         lab.exec(
             "spark-01",
             "mkdir -p /home/nvidia/cuda/bin && cp /bin/true /home/nvidia/cuda/bin/ptxas",
@@ -104,7 +98,7 @@ fn a_start_has_the_environment_that_a_spark_needs() {
 #[test]
 fn how_long_a_start_takes_is_told_once_one_was_seen() {
     scenario("1", |lab| {
-        stand_in(lab, "--sim-load-seconds 6");
+        set(lab, "--sim-load-seconds 6");
         let laptop = Laptop::with(lab, REAL);
         laptop.replica("apply -y").exits(0).hides(" of about ");
         laptop.is_converged();

@@ -6,7 +6,8 @@ use std::fs;
 use super::hosts::{Lab, Process};
 use super::laptop::{DEMO, Laptop, change, pending, reasons};
 use super::stage::{eventually, scenario, until};
-use super::starting::{REAL, stand_in};
+use super::stand_in::{SIMULATES, stand_in};
+use super::starting::REAL;
 
 /// A vLLM server as processes go: it shares its port with whoever asks, has an engine with a title
 /// of its own, and answers nobody. `hangs`: it does not end by SIGTERM, as with a stream open.
@@ -346,7 +347,7 @@ fn stale_servers_that_share_a_port_are_all_stopped() {
 #[test]
 fn a_real_engine_starts_when_the_stale_server_is_gone() {
     scenario("1", |lab| {
-        stand_in(lab, "");
+        stand_in(lab, &["spark-01"], SIMULATES);
         let stale = start_stale(lab, "spark-01", "10.77.0.11 8100");
         until("it listens", || lab.listeners("spark-01", 8100) == 1);
         let manifest = REAL.replace("spark-01: {", "spark-01: {stale: stop, ");

@@ -65,25 +65,28 @@ const SURFACE: &[Claim] = &[
         format!("{} {}", answer.json()["id"], answer.header("x-request-id"))
     }),
     ("an unknown model is a 404", |s| {
-        refused(s, json!({"model": "nope", "prompt": "a"}))
+        refused(s, &json!({"model": "nope", "prompt": "a"}))
     }),
     ("an unknown model is a 404 of a stream too", |s| {
-        refused(s, json!({"model": "nope", "prompt": "a", "stream": true}))
+        refused(s, &json!({"model": "nope", "prompt": "a", "stream": true}))
     }),
     ("a negative length is refused", |s| {
-        refused(s, json!({"model": "tiny", "prompt": "a", "max_tokens": -1}))
+        refused(
+            s,
+            &json!({"model": "tiny", "prompt": "a", "max_tokens": -1}),
+        )
     }),
     ("a prompt that is too long is refused", |s| {
         let prompt = vec![7; 3000];
         refused(
             s,
-            json!({"model": "tiny", "prompt": prompt, "max_tokens": 4}),
+            &json!({"model": "tiny", "prompt": prompt, "max_tokens": 4}),
         )
     }),
     ("several greedy answers are refused", |s| {
         refused(
             s,
-            json!({"model": "tiny", "prompt": "a", "n": 8, "temperature": 0}),
+            &json!({"model": "tiny", "prompt": "a", "n": 8, "temperature": 0}),
         )
     }),
     ("a missing prompt is refused", |s| {
@@ -144,8 +147,8 @@ fn answer(server: &Server, line: &str) -> String {
     )
 }
 
-fn refused(server: &Server, body: Value) -> String {
-    let answer = post(server.port, "/v1/completions", &body);
+fn refused(server: &Server, body: &Value) -> String {
+    let answer = post(server.port, "/v1/completions", body);
     format!(
         "{} {} {}",
         answer.status,
@@ -291,7 +294,7 @@ fn a_key_guards_the_same_paths() {
         told.extend(open.map(|path| format!("{path} {}", get(server.port, path).status)));
         // Its engine dies: it says so, and goes.
         let engine = server.engine().expect("it has an engine");
-        server.signals(engine, Signal::KILL);
+        Server::signals(engine, Signal::KILL);
         until("it is ill or gone", || {
             send(server.port, "GET /health", &[], "").map_or(true, |it| it.status == 503)
         });
@@ -308,7 +311,7 @@ fn a_killed_server_leaves_its_engine_behind() {
     };
     both(&installed, None, |server| {
         let engine = server.engine().expect("it has an engine");
-        server.signals(server.pid(), Signal::KILL);
+        Server::signals(server.pid(), Signal::KILL);
         server.ends();
         until("it was adopted", || {
             let status = Server::proc_file(engine, "status");
@@ -316,7 +319,7 @@ fn a_killed_server_leaves_its_engine_behind() {
         });
         let left = server.engine() == Some(engine);
         // SIGTERM ends what was left.
-        server.signals(engine, Signal::TERM);
+        Server::signals(engine, Signal::TERM);
         until("nothing is left", || server.members().is_empty());
         vec![left.to_string()]
     });
@@ -329,7 +332,7 @@ fn sigterm_ends_it_when_idle_and_hangs_it_with_a_stream() {
         return;
     };
     both(&installed, None, |server| {
-        server.signals(server.pid(), Signal::TERM);
+        Server::signals(server.pid(), Signal::TERM);
         server.ends();
         until("nothing is left", || server.members().is_empty());
         Vec::new()
@@ -338,7 +341,7 @@ fn sigterm_ends_it_when_idle_and_hangs_it_with_a_stream() {
         let body = json!({"model": "tiny", "prompt": "hello", "max_tokens": 900, "temperature": 0,
                           "ignore_eos": true, "stream": true});
         let streams = [0; 3].map(|_| begin(server.port, "/v1/completions", &body));
-        server.signals(server.pid(), Signal::TERM);
+        Server::signals(server.pid(), Signal::TERM);
         until("its engine is gone", || server.engine().is_none());
         until("it listens no longer", || {
             send(server.port, "GET /health", &[], "").is_err()

@@ -10,6 +10,7 @@ use super::laptop::{Laptop, change, reasons};
 use super::stage::{scenario, until};
 
 const HOST: &str = "spark-01";
+const HOSTS: [&str; 2] = [HOST, "spark-02"];
 const MODEL: &str = "spark-01/model.tiny";
 const REPO: &str = "replica-test/tiny-llama";
 const TOKEN: &str = "hf_only_for_this_test";
@@ -185,5 +186,47 @@ fn a_model_is_fetched_served_mended_and_never_half_believed() {
         laptop.replica("destroy -y").exits(0);
         let kept = in_the_cache(lab, "ls");
         assert!(kept.contains("snapshots"), "a cache stays: {kept}");
+    });
+}
+
+/// Of two hosts that lack it the first one fetches it, and the second one copies it from there.
+#[test]
+fn what_two_hosts_lack_is_fetched_once_and_then_copied() {
+    let Some(installed) = Installed::find("what_two_hosts_lack_is_fetched_once_and_then_copied")
+    else {
+        return;
+    };
+    scenario("3", |lab| {
+        let hub = Hub::starts(lab, &installed);
+        for host in HOSTS {
+            lab.exec(host, "rm -rf /home/nvidia/.cache/huggingface");
+        }
+        let second = "nodes: {spark-02: {ssh: spark-02, addresses: {lan: 10.77.0.12}}, ";
+        let both = manifest(&installed, ", token: {from_env: MY_TOKEN}")
+            .replace("nodes: {", second)
+            + "  b: {node: spark-02, port: 8200, engine: cpu, model: tiny}\n";
+        let mut laptop = Laptop::with(lab, &both);
+        laptop.exports("MY_TOKEN", TOKEN);
+        let plan = laptop.replica("plan");
+        plan.shows("spark-01 over lan, once it is there");
+
+        let done = laptop.applies().hides(TOKEN);
+        done.shows("MB in the cache").shows("from spark-01");
+        laptop.is_converged();
+        let mut fetched = hub.fetched();
+        fetched.sort();
+        let mut once = fetched.clone();
+        once.dedup();
+        assert!(once.contains(&"model.safetensors".to_owned()));
+        assert_eq!(fetched, once);
+        let content = HOSTS.map(|host| {
+            lab.exec(
+                host,
+                "cd /home/nvidia/.cache/huggingface/hub/models--replica-test--tiny-llama && \
+                 find -L snapshots refs -type f -exec sha256sum {} + | sort",
+            )
+        });
+        assert_eq!(content[0], content[1]);
+        assert_ne!(content[0], "");
     });
 }

@@ -1,5 +1,6 @@
 //! One request, and its answer byte for byte.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -60,10 +61,10 @@ pub(super) fn send(
     socket.set_read_timeout(Some(PATIENCE)).map_err(words)?;
     let mut text = format!("{line} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n");
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     if !body.is_empty() {
-        text += &format!("content-length: {}\r\n", body.len());
+        let _ = write!(text, "content-length: {}\r\n", body.len());
     }
     text += "\r\n";
     text += body;

@@ -148,8 +148,8 @@ impl Server {
         self.members().into_iter().find(engine).map(|(pid, _)| pid)
     }
 
-    /// Sends a signal to one of its processes.
-    pub(super) fn signals(&self, pid: u32, signal: Signal) {
+    /// Sends a signal to a process of a server.
+    pub(super) fn signals(pid: u32, signal: Signal) {
         let raw = Pid::from_raw(pid.cast_signed()).expect("a pid is not 0");
         kill_process(raw, signal).expect("it runs");
     }

@@ -102,7 +102,7 @@ async fn between(
         read,
     };
     match watched.run(to, &command, progress).await? {
-        Ended::Done => Ok(format!("{} from {}", bytes(size), copy.from)),
+        Ended::Done(_) => Ok(format!("{} from {}", bytes(size), copy.from)),
         Ended::Failed(mut failure) | Ended::Stalled(mut failure) => {
             failure.log.retain(|line| Said::read(line).is_none());
             Err(failure)

@@ -13,6 +13,7 @@ const SHOWN: usize = 20;
 pub(super) struct Tail {
     lines: VecDeque<String>,
     cause: Option<(String, Option<String>)>,
+    outcome: String,
     read: fn(&str) -> Option<LogSign>,
 }
 
@@ -21,6 +22,7 @@ impl Tail {
         Self {
             lines: VecDeque::new(),
             cause: None,
+            outcome: String::new(),
             read,
         }
     }
@@ -38,6 +40,7 @@ impl Tail {
         self.lines.push_back(line);
         match sign {
             Some(LogSign::Phase(phase)) => return Some(phase),
+            Some(LogSign::Outcome(outcome)) => self.outcome = outcome,
             Some(LogSign::Cause { message, hint }) => self.note(message, hint),
             None => {}
         }
@@ -50,6 +53,11 @@ impl Tail {
         if better {
             self.cause = Some((message, hint));
         }
+    }
+
+    /// Returns what it says that it came to.
+    pub(super) fn outcome(self) -> String {
+        self.outcome
     }
 
     /// Returns a failure with the cause that the log names, or else with this one.

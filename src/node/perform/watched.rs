@@ -18,13 +18,14 @@ pub(super) struct Watched {
     pub(super) doing: &'static str,
     /// How long it may write nothing before it counts as stalled.
     pub(super) patience: Duration,
-    /// Reads one line: a phase to show, or the cause, should it fail.
+    /// Reads one line: a phase to show, what it came to, or the cause, should it fail.
     pub(super) read: fn(&str) -> Option<LogSign>,
 }
 
 /// How it ended.
 pub(super) enum Ended {
-    Done,
+    /// With what it says that it came to; it may say nothing.
+    Done(String),
     Failed(Failure),
     Stalled(Failure),
 }
@@ -71,7 +72,7 @@ impl Watched {
             None => running.await?,
         };
         Ok(if status.success() {
-            Ended::Done
+            Ended::Done(tail.outcome())
         } else {
             Ended::Failed(tail.failure(format!("{} failed: {status}", self.doing)))
         })

@@ -7,24 +7,25 @@ use super::Progress;
 use super::start::missing;
 use super::watched::{Ended, Watched};
 
-/// Does a piece of work to its end. One that stalls is ended, with all that it started, and begun
+/// Does a piece of work to its end, and returns what it says that it came to. One that stalls is ended, with all that it started, and begun
 /// anew as often as it may be.
 ///
 /// # Errors
 ///
 /// When a secret is missing here, when the work fails, with the cause that its output names, or
 /// when it has stalled too often.
-pub async fn work(node: &Node, work: &Work, progress: Progress<'_>) -> Result<(), Failure> {
+pub async fn work(node: &Node, work: &Work, progress: Progress<'_>) -> Result<String, Failure> {
     progress(work.doing, "");
-    for attempt in 1..=work.attempts.max(1) {
+    let mut attempt = 1;
+    loop {
         match try_once(node, work, attempt, progress).await? {
-            Ended::Done => return Ok(()),
+            Ended::Done(outcome) => return Ok(outcome),
             Ended::Failed(failure) => return Err(failure),
             Ended::Stalled(failure) if attempt >= work.attempts => return Err(failure),
             Ended::Stalled(_) => progress(work.doing, "it stalled: once more"),
         }
+        attempt += 1;
     }
-    Ok(())
 }
 
 async fn try_once(

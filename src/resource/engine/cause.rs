@@ -10,6 +10,9 @@ const MAKE_ROOM: &str = "make room on the node's disk, and apply again";
 
 /// Reads one line of an installation.
 pub(super) fn read(line: &str) -> Option<LogSign> {
+    if let Some(outcome) = line.strip_prefix("outcome: ") {
+        return Some(LogSign::Outcome(outcome.to_owned()));
+    }
     phase(line).map(LogSign::Phase).or_else(|| cause(line))
 }
 
@@ -232,6 +235,7 @@ mod tests {
                 message + if hint.is_some() { " (helped)" } else { "" }
             }
             Some(LogSign::Phase(phase)) => format!("~ {phase}"),
+            Some(LogSign::Outcome(outcome)) => format!("= {outcome}"),
             None => String::new(),
         }
     }
@@ -240,6 +244,7 @@ mod tests {
     fn progress_names_packages_and_sizes() {
         let cases = [
             ("step making ~/v with uv", "~ making ~/v with uv"),
+            ("outcome: vllm 0.13.0", "= vllm 0.13.0"),
             ("written 2 MB, ", "~ 2 MB written"),
             (
                 "written 312 MB, Downloading torch (858.3MiB)",

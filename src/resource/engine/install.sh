@@ -169,7 +169,7 @@ name, wanted = sys.argv[1:]
 cuda = str(getattr(torch.version, "cuda", None))
 if wanted and cuda.split(".")[0] != wanted:
     sys.exit(f"cause: torch {torch.__version__} is built for CUDA {cuda}, and vLLM needs CUDA {wanted}")
-print(f"step imported {name} {importlib.metadata.version(name)} and torch {torch.__version__}")
+print(f"outcome: {name} {importlib.metadata.version(name)}, torch {torch.__version__}")
 PYTHON
   )
 }

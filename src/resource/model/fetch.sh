@@ -20,11 +20,12 @@ cd "$r_cache/$r_repo" 2>/dev/null && {
     rm -rf -- "$r_snapshot.replica" && mv -- "$r_snapshot" "$r_snapshot.replica" || exit
   fi
 }
+r_size() { du -sk "$r_cache/$r_repo" 2>/dev/null | awk '{ print int($1 * 1.024 / 1000) }'; }
 # It is silent while it fetches: what has come is seen on the disk.
 (
   r_told=0
   while sleep 1; do
-    r_come=$(du -sk "$r_cache/$r_repo" 2>/dev/null | awk '{ print int($1 / 1000) }')
+    r_come=$(r_size)
     [ "${r_come:-0}" -gt "$r_told" ] || continue
     r_told=$r_come
     echo "fetched $r_come MB"
@@ -47,4 +48,5 @@ if [ -n "$r_snapshot" ] && [ -d "$r_snapshot.replica" ]; then
   # It may have fetched another commit: the old one stays as it was.
   if [ -d "$r_snapshot" ]; then rm -rf -- "$r_snapshot.replica"; else mv -- "$r_snapshot.replica" "$r_snapshot"; fi
 fi
+[ "$r_status" != 0 ] || echo "outcome: $(r_size) MB in the cache"
 exit "$r_status"

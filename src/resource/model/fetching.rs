@@ -97,6 +97,9 @@ fn read(line: &str) -> Option<LogSign> {
     if let Some(taken) = line.strip_prefix("taking ") {
         return Some(LogSign::Phase(taken.to_owned()));
     }
+    if let Some(outcome) = line.strip_prefix("outcome: ") {
+        return Some(LogSign::Outcome(outcome.to_owned()));
+    }
     if line.starts_with("waiting for ") {
         return Some(LogSign::Phase(line.to_owned()));
     }
@@ -204,6 +207,10 @@ mod tests {
         assert_eq!(
             read("fetched 12 MB"),
             Some(LogSign::Phase("12 MB are there".to_owned()))
+        );
+        assert_eq!(
+            read("outcome: 12 MB in the cache"),
+            Some(LogSign::Outcome("12 MB in the cache".to_owned()))
         );
         assert_eq!(read("/home/n/.cache/huggingface/hub/x"), None);
     }

@@ -29,4 +29,5 @@ while IFS= read -r r_file; do
   case $r_file in */*) mkdir -p -- "$r_stage/${r_file%/*}" || exit ;; esac
   ln -s "../../${r_up}blobs/$r_sum" "$r_stage/$r_file" || exit
 done <"$r_stage.files"
-rm -rf -- "$r_to/snapshots/$r_revision" && mv -- "$r_stage" "$r_to/snapshots/$r_revision"
+rm -rf -- "$r_to/snapshots/$r_revision" && mv -- "$r_stage" "$r_to/snapshots/$r_revision" || exit
+echo "outcome: $r_count files"

@@ -78,6 +78,7 @@ impl Model {
         (cached.free == Some(0))
             .then(|| Reason::new("disk_full", format!("the disk of {} is full", cached.cache)))
     }
+
     /// Returns that the disk has no room for it, where its size is known before.
     fn no_room(&self, cached: &Cached, source: &Source, seen: &Observation) -> Option<Reason> {
         let Source::Peer { node, .. } = source else {

@@ -176,6 +176,7 @@ fn read_log(line: &str) -> Option<LogSign> {
     let (word, rest) = line.split_once(' ')?;
     match word {
         "phase" => Some(LogSign::Phase(rest.to_owned())),
+        "outcome" => Some(LogSign::Outcome(rest.to_owned())),
         "cause" => rest.split_once('!').map(|(message, hint)| LogSign::Cause {
             message: message.to_owned(),
             hint: Some(hint.to_owned()),

@@ -17,7 +17,7 @@ fn piece(thing: &Thing, script: &str) -> Work {
 }
 
 /// Does it, and returns what was told of it.
-async fn told(node: &Node, piece: &Work) -> (Result<(), Failure>, Vec<String>) {
+async fn told(node: &Node, piece: &Work) -> (Result<String, Failure>, Vec<String>) {
     let said = Mutex::new(Vec::new());
     let tell = |doing: &str, detail: &str| said.lock().unwrap().push(format!("{doing}: {detail}"));
     let done = work(node, piece, &tell).await;
@@ -33,13 +33,13 @@ async fn its_phases_are_told_and_its_secret_is_in_no_environment() {
             &thing,
             &format!(
                 "echo 'phase one' >&2; env | grep -c TOKEN_OF_A_TEST\n\
-                 [ -n \"$TOKEN_OF_A_TEST\" ] && echo \"$r_attempt\" >{}",
+                 [ -n \"$TOKEN_OF_A_TEST\" ] && echo \"$r_attempt\" >{}; echo outcome 2 packages",
                 quote(&out)
             ),
         );
         piece.secrets = [("TOKEN_OF_A_TEST".to_owned(), "PATH".to_owned())].into();
         let (done, said) = told(&node, &piece).await;
-        done.unwrap();
+        assert_eq!(done.unwrap(), "2 packages");
         assert_eq!(said, ["installing: ", "installing: one"]);
         assert_eq!(fs::read_to_string(&out).unwrap(), "1\n");
     }
