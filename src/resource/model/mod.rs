@@ -163,6 +163,7 @@ impl Resource for Model {
                 format!("{node} over {network}{once}")
             }
         };
+        let reasons = reasons.chain(self.wanting(seen));
         Change::new(&self.address, action, reasons.collect())
             .described(format!("{} from {from}", self.declared.repo))
     }

@@ -11,6 +11,7 @@ use super::fetching::lock;
 use super::{Model, ModelDeclaration};
 use crate::name::NodeName;
 use crate::node::{Brought, Copy, NodeDeclaration};
+use crate::plan::Reason;
 use crate::resource::contract::Observation;
 use crate::resource::place::{Folder, Place};
 use crate::resource::program::{Binaries, Binary};
@@ -77,6 +78,27 @@ impl Model {
             .or_else(|| self.directory(seen))
             .or_else(first)
             .unwrap_or(Source::Hub)
+    }
+
+    /// Returns what would have to be at hand, where a node has it and for want of that alone it is
+    /// not copied from there.
+    pub(super) fn wanting(&self, seen: &Observation) -> Option<Reason> {
+        if matches!(self.source(seen), Source::Peer { .. }) {
+            return None;
+        }
+        let mut others = self.sharing.nodes.iter();
+        let (node, lacking) = others.find_map(|(node, declared)| {
+            let has_it = *node != self.node
+                && self.peer(node, declared, false).is_some()
+                && self.cached_on(node, seen)?.is_whole(&self.declared);
+            let mut ends = [node, &self.node].into_iter();
+            let lacking = ends.find(|end| self.binary(end, seen).is_none())?;
+            has_it.then_some((node, lacking))
+        })?;
+        let place = Place::read(&self.sharing.folder, seen.of(lacking)?);
+        let advice = self.sharing.binaries.advice(&place.system);
+        let text = format!("{node} has it, and could give it, but {advice}");
+        Some(Reason::new("no_binary", text))
     }
 
     fn directory(&self, seen: &Observation) -> Option<Source> {
