@@ -362,39 +362,53 @@ fn bring(
     for is_last in [is_first, true] {
         let asked = match peer.take() {
             Some(stream) => Ok(stream),
-            None => connect(fetch),
+            None => connect(fetch).map_err(Broken::Way),
         };
-        let broke = match asked {
-            Ok(mut stream) => match ask(&mut stream, open, piece, buffer) {
-                Ok(()) => {
-                    *peer = Some(stream);
-                    return Ok(());
-                }
-                Err(Broken::Here(error)) => {
-                    let path = &fetch.listing.files[open.number].path;
-                    return Err(Error::of_file(format!("`{path}`"), &error));
-                }
-                Err(Broken::There(error)) => error,
-            },
-            Err(error) => error,
-        };
-        if is_last {
-            return Err(Error::new(format!(
-                "the connection to {} port {} broke: {broke}",
-                fetch.host, fetch.port
-            ))
-            .hinted(
-                "apply again once it is there: what was copied is kept, and not copied twice",
-            ));
+        let brought = asked.and_then(|mut stream| {
+            ask(&mut stream, open, piece, buffer)?;
+            Ok(stream)
+        });
+        match brought {
+            Ok(stream) => {
+                *peer = Some(stream);
+                return Ok(());
+            }
+            Err(Broken::Here(error)) => {
+                let path = &fetch.listing.files[open.number].path;
+                return Err(Error::of_file(format!("`{path}`"), &error));
+            }
+            Err(Broken::Way(error)) if is_first => return Err(unreachable(fetch, &error)),
+            Err(Broken::Way(error) | Broken::There(error)) if is_last => {
+                return Err(broke(fetch, &error));
+            }
+            Err(_) => {}
         }
     }
     Ok(())
 }
 
-/// Which end of a piece's way broke.
+/// What broke while a piece was on its way.
 enum Broken {
-    Here(io::Error),
+    /// There is no way to the other end.
+    Way(io::Error),
     There(io::Error),
+    Here(io::Error),
+}
+
+fn unreachable(fetch: &Fetch, error: &io::Error) -> Error {
+    let Fetch { host, port, .. } = fetch;
+    Error::new(format!("{host} port {port} cannot be reached: {error}")).hinted(
+        "the node that lacks the model dials the one that has it: see their `addresses` and what \
+         stands between them, or name another network with `over`; what was copied is kept",
+    )
+}
+
+fn broke(fetch: &Fetch, error: &io::Error) -> Error {
+    let Fetch { host, port, .. } = fetch;
+    Error::new(format!(
+        "the connection to {host} port {port} broke: {error}"
+    ))
+    .hinted("apply again once it is there: what was copied is kept, and not copied twice")
 }
 
 fn ask(stream: &mut TcpStream, open: &Open, piece: u64, buffer: &mut [u8]) -> Result<(), Broken> {

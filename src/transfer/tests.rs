@@ -206,12 +206,24 @@ fn a_file_that_is_not_what_it_is_called_is_refused_and_removed() {
 }
 
 #[test]
-fn a_sender_that_is_gone_is_told() {
+fn a_sender_that_cannot_be_reached_is_told() {
     let two = Two::new();
     let (mut fetch, _sender) = two.offered();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     fetch.port = free.local_addr().unwrap().port();
     drop(free);
+    let error = super::fetch(&fetch, &|_| ()).unwrap_err();
+    assert!(error.message.contains("cannot be reached"), "{error}");
+    assert!(error.hint.unwrap().contains("`over`"));
+}
+
+#[test]
+fn a_sender_that_goes_away_is_told() {
+    let two = Two::new();
+    let (mut fetch, _sender) = two.offered();
+    let leaves = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    fetch.port = leaves.local_addr().unwrap().port();
+    std::thread::spawn(move || leaves.incoming().for_each(drop));
     let error = super::fetch(&fetch, &|_| ()).unwrap_err();
     assert!(error.message.contains("broke"), "{error}");
     assert!(error.hint.unwrap().contains("apply again"));

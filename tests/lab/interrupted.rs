@@ -91,6 +91,7 @@ fn a_killed_replacement_is_gone_on_from() {
         let apply = laptop.starts("apply -y");
         until("the old one is stopped", || !lab.lives("spark-02", &b));
         apply.dies();
+        lock_is_free(lab);
         laptop.applies();
         has_one_of_each(lab);
         let status = laptop.replica("status --json --exit-code").exits(0).json();
