@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::plan::Address;
 
 /// A process to start, as a value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Launch {
     /// What it is.
     pub address: Address,
@@ -26,6 +26,8 @@ pub struct Launch {
     pub folder: String,
     /// Where its output goes: absolute, or `~/…`. Always a new file.
     pub log: String,
+    /// Reads one line of the log, should it end at once.
+    pub read_log: fn(&str) -> Option<LogSign>,
 }
 
 /// A process to stop, with everything that belongs to its session.

@@ -435,6 +435,27 @@ fn behind_a_failed_canary_the_old_servers_go_on_serving() {
     assert!(next.is_converged(), "{}", told(&next));
 }
 
+/// The old one could not be drained and the new one does not start: what still serves is kept.
+#[test]
+fn a_server_that_moves_is_not_forgotten_before_the_new_one_serves() {
+    let (_, mut model) = converged(TWO);
+    let moved = TWO.replace("b: {node: two", "b: {node: one");
+    let moved = topology(&moved.replace("port: 8192", "port: 8192, policy: random"));
+    let plan = model.plan(&moved);
+    let is_b = |address: &Address| address.name.as_deref() == Some("b");
+    model.perform_but(&plan, |step| {
+        is_b(&step.address) && matches!(&step.effect, Effect::Tell { .. } | Effect::Start(_))
+    });
+    let (_, _, config) = model.proxy().unwrap();
+    let b = config.backends.iter().find(|b| b.name == "b").unwrap();
+    assert_eq!(b.authority, "10.0.0.2:8200", "{}", told(&plan));
+    assert!(model.nonces().contains(&b.nonce));
+    let plan = model.plan(&moved);
+    model.perform(&plan);
+    let next = model.plan(&moved);
+    assert!(next.is_converged(), "{}", told(&next));
+}
+
 /// Says what is wrong with a plan by itself, whatever the world.
 fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
     let action = |address: &Address| {
@@ -518,7 +539,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn from_any_state_to_any_other_the_next_plan_is_all_keep(

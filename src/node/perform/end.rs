@@ -28,6 +28,7 @@ fn command(end: &End) -> Command {
     let ports: Vec<_> = end.ports.iter().map(u16::to_string).collect();
     let script = concat!(
         include_str!("../script/processes.sh"),
+        include_str!("../script/ending.sh"),
         include_str!("../script/end.sh")
     );
     Command::script(script)

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use crate::node::{Command, Launch, Node, quote, quote_path};
 use crate::plan::Failure;
 
+use super::log::Tail;
+
 /// A process that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
@@ -40,11 +42,12 @@ pub async fn start(node: &Node, launch: &Launch) -> Result<Started, Failure> {
             launch.address
         ))
         .hinted("apply again: it is ended first")),
-        (Some("failed"), Some(status), _) => Err(Failure::new(format!(
-            "`{}` ended at once with status {status}",
-            launch.argv.first().map_or("", String::as_str)
-        ))
-        .logged(lines.map(str::to_owned).collect())),
+        (Some("failed"), Some(status), _) => {
+            let mut tail = Tail::new(launch.read_log);
+            lines.for_each(|line| drop(tail.take(line)));
+            let program = launch.argv.first().map_or("", String::as_str);
+            Err(tail.failure(format!("`{program}` ended at once with status {status}")))
+        }
         _ => Err(Failure::new(format!(
             "`{}` was not started: {}",
             launch.address,

@@ -1,16 +1,11 @@
-# In: r_boot; r_processes, `PID:START` each; r_ports, those that they listen on; r_ticks, the grace
-# in fifths of a second.
-# Out, tab-separated: `spared PID NAME` for one that is not to be ended; else as of stop.sh.
+# In: r_boot; r_processes, `PID:START` each; r_ports, those that they listen on; r_ticks.
+# Out, tab-separated: `ours PID NAME`, `spared PID NAME` for one that is not to be ended, what ending.sh
+# tells, and at last `done`.
 #
 # These carry no mark: each is known by its pid, its start and the boot, and those that it started
-# by it. Their session may be somebody's shell, so it says nothing. A process is only ever signalled
-# after its start time was looked at once more.
+# by it. Their session may be somebody's shell, so it says nothing.
 
-r_tab=$(printf '\t')
-r_known=' '  # all that belong to it: PID:START
-r_living=' ' # those that live: PID:START:PARENT
-r_asked=' '
-r_killed=' '
+r_known=' ' # all that belong to it: PID:START
 
 # After another boot nothing of it lives.
 IFS= read -r r_line </proc/sys/kernel/random/boot_id
@@ -44,7 +39,7 @@ r_is_parent() {
   (r_stat "$1" && [ "$r_started" = "$r_birth" ])
 }
 
-# Lists what lives of it, and takes what that has started, until there is no more.
+# Lists what lives of it, PID:START:PARENT, and takes what that has started, until there is no more.
 r_look() {
   r_grew=yes
   while [ -n "$r_grew" ]; do
@@ -85,21 +80,6 @@ r_ask() {
   done
 }
 
-r_kill() {
-  for r_item in $r_living; do
-    r_id=${r_item%:*}
-    r_name=$(r_comm "${r_id%:*}")
-    r_signal KILL "${r_id%:*}" "${r_id#*:}"
-    case $r_killed in
-      *" $r_id "*) ;;
-      *)
-        r_killed="$r_killed$r_id "
-        echo "killed$r_tab${r_id%:*}$r_tab$r_name"
-        ;;
-    esac
-  done
-}
-
 # Prints the sockets on these ports that belong to it: PORT:INODE.
 r_sockets() {
   for r_port in $r_ports; do
@@ -128,40 +108,7 @@ done
 r_look
 r_open=$(r_sockets)
 
-r_tick=0
-while [ "$r_living" != ' ' ] && [ "$r_tick" -le "$r_ticks" ]; do
-  r_ask
-  if [ $((r_tick % 5)) = 4 ]; then
-    set -- $r_living
-    echo "waiting$r_tab$#"
-  fi
-  r_tick=$((r_tick + 1))
-  sleep 0.2
-  r_look
-done
-
-r_tick=0
-while [ "$r_living" != ' ' ] && [ "$r_tick" -lt 50 ]; do
-  r_kill
-  sleep 0.2
-  r_look
-  r_tick=$((r_tick + 1))
-done
-for r_item in $r_living; do
-  r_stat "${r_item%%:*}" || continue
-  echo "stuck$r_tab${r_item%%:*}$r_tab$r_state$r_tab$(r_comm "${r_item%%:*}")"
-done
-
+r_end
 # Others may listen on the same port, so each socket is looked for, and not the port.
-for r_item in $r_open; do
-  r_tick=0
-  while [ "$r_tick" -lt 10 ] && r_still "${r_item%:*}" "${r_item#*:}" >/dev/null; do
-    r_tick=$((r_tick + 1))
-    sleep 0.2
-  done
-  r_still "${r_item%:*}" "${r_item#*:}" | while read -r r_inode r_uid; do
-    r_pid=$(r_owner "$r_inode" "$(cd /proc && echo [0-9]*)")
-    echo "taken$r_tab${r_item%:*}$r_tab${r_pid:--}$r_tab$r_uid$r_tab$(r_comm "${r_pid:--}")"
-  done
-done
+for r_item in $r_open; do r_free "${r_item%:*}" r_still "${r_item%:*}" "${r_item#*:}"; done
 echo done

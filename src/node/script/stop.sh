@@ -1,19 +1,14 @@
-# In: r_prefix, the beginning of a mark; r_ports; r_ticks, the grace in fifths of a second.
-# Out, tab-separated: `ours PID NAME`, `waiting COUNT`, `killed PID NAME`, `stuck PID STATE NAME`,
-# `taken PORT PID UID NAME` (PID may be `-`), and at last `done`.
+# In: r_prefix, the beginning of a mark; r_ports; r_ticks.
+# Out, tab-separated: `ours PID NAME`, what ending.sh tells, and at last `done`.
 #
 # A process is found by its mark, or by its session: the leader of ours carries the mark, and a
-# child that overwrote its environment is in its session still. A process is only ever signalled
-# after its start time was looked at once more.
+# child that overwrote its environment is in its session still.
 
-r_tab=$(printf '\t')
 r_newline='
 '
 r_sessions=' ' # ours, all of them
 r_single=' '   # marked processes in sessions of others: PID:START
 r_shown=' '
-r_asked=' '
-r_killed=' '
 r_stat $$ && r_own=$r_session
 
 # Tells whether everything in session $1 is ours: its leader is marked, or gone, or has overwritten
@@ -50,10 +45,11 @@ r_learn() {
   done
 }
 
-# Lists what lives of ours in r_living: PID:START:SESSION. A session that is empty is forgotten:
-# its number may be given to another.
+# Lists what lives of ours: PID:START:SESSION. A session that is empty is forgotten: its number may
+# be given to another.
 r_look() {
-  r_living=
+  r_learn
+  r_living=' '
   r_kept=' '
   for r_dir in /proc/[0-9]*; do
     r_pid=${r_dir#/proc/}
@@ -75,7 +71,7 @@ r_look() {
         esac
         ;;
     esac
-    r_living="$r_living $r_pid:$r_started:$r_session"
+    r_living="$r_living$r_pid:$r_started:$r_session "
     case $r_shown in
       *" $r_pid:$r_started "*) ;;
       *)
@@ -108,55 +104,6 @@ r_ask() {
   done
 }
 
-r_kill() {
-  for r_item in $r_living; do
-    r_pid=${r_item%%:*}
-    r_rest=${r_item#*:}
-    r_name=$(r_comm "$r_pid")
-    r_signal KILL "$r_pid" "${r_rest%:*}"
-    case $r_killed in
-      *" $r_item "*) ;;
-      *)
-        r_killed="$r_killed$r_item "
-        echo "killed$r_tab$r_pid$r_tab$r_name"
-        ;;
-    esac
-  done
-}
-
-r_tick=0
-while r_learn && r_look && [ -n "$r_living" ] && [ "$r_tick" -le "$r_ticks" ]; do
-  r_ask
-  if [ $((r_tick % 5)) = 4 ]; then
-    set -- $r_living
-    echo "waiting$r_tab$#"
-  fi
-  r_tick=$((r_tick + 1))
-  sleep 0.2
-done
-
-r_tick=0
-while [ -n "$r_living" ] && [ "$r_tick" -lt 50 ]; do
-  r_kill
-  sleep 0.2
-  r_learn
-  r_look
-  r_tick=$((r_tick + 1))
-done
-for r_item in $r_living; do
-  r_stat "${r_item%%:*}" || continue
-  echo "stuck$r_tab${r_item%%:*}$r_tab$r_state$r_tab$(r_comm "${r_item%%:*}")"
-done
-
-for r_port in $r_ports; do
-  r_tick=0
-  while [ "$r_tick" -lt 10 ] && [ -n "$(r_listeners "$r_port")" ]; do
-    r_tick=$((r_tick + 1))
-    sleep 0.2
-  done
-  r_listeners "$r_port" | while read -r r_inode r_uid; do
-    r_pid=$(r_owner "$r_inode" "$(cd /proc && echo [0-9]*)")
-    echo "taken$r_tab$r_port$r_tab${r_pid:--}$r_tab$r_uid$r_tab$(r_comm "${r_pid:--}")"
-  done
-done
+r_end
+for r_port in $r_ports; do r_free "$r_port" r_listeners "$r_port"; done
 echo done

@@ -110,6 +110,14 @@ pub struct Status {
     pub fd_limit: u64,
 }
 
+impl Status {
+    /// Says whether requests go to the backend of this name.
+    pub fn is_serving(&self, name: &str) -> bool {
+        let backend = self.backends.get(name);
+        backend.is_some_and(|backend| backend.state == BackendState::Ready)
+    }
+}
+
 /// One backend as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackendStatus {

@@ -25,6 +25,7 @@ impl Instance {
             secret_env: self.secrets(),
             folder: self.seat.folder.file("run"),
             log: self.seat.log(mark),
+            read_log: log::read,
         }
     }
 

@@ -20,7 +20,7 @@ use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
 use crate::node::{Check, Launch, Ready, Stale, Stop};
 use crate::plan::{Action, Address, Change, Effect, Field, Reason};
-use crate::proxy::control::{Backend, BackendState, Config, Request, Status};
+use crate::proxy::control::{Backend, Config, Request, Status};
 
 /// What this kind is called.
 pub const KIND: &str = "proxy";
@@ -237,11 +237,9 @@ impl Proxy {
     /// Returns the backends that run as declared and that the proxy knows but does not serve from.
     fn waiting_backends(&self, seen: &Observation, status: &Status) -> Vec<String> {
         let waits = |instance: &&Arc<Instance>| {
-            let state = status
-                .backends
-                .get(instance.name().as_str())
-                .map(|b| b.state);
-            state.is_some_and(|state| state != BackendState::Ready)
+            let name = instance.name().as_str();
+            status.backends.contains_key(name)
+                && !status.is_serving(name)
                 && instance.compare(seen).action == Action::Keep
         };
         let waiting = self.backends.iter().filter(waits);
@@ -293,6 +291,7 @@ impl Proxy {
                 .collect(),
             folder: self.seat.folder.file("run"),
             log: self.seat.log(mark),
+            read_log: |_| None,
         }
     }
 
@@ -379,22 +378,26 @@ impl Resource for Proxy {
             .collect()
     }
 
-    /// A server that is replaced has a new name afterwards, and this is told it. Were it told and
-    /// the old server stayed, because the new one is blocked or never comes to run, it would serve
-    /// from neither.
+    /// A server that is replaced has a new name afterwards, one that moves has another address too,
+    /// and this is told it. Were it told and the old server stayed, because the new one is blocked or
+    /// never comes to run, it would serve from neither.
     fn relies_on(&self, seen: &Observation) -> Vec<Address> {
-        let Some(config) = self.status(seen).and_then(|status| status.config) else {
+        let Some(status) = self.status(seen) else {
             return Vec::new();
         };
-        let is_served = |instance: &Instance| {
-            let name = instance.name().as_str();
-            config.backends.iter().any(|backend| backend.name == name)
-        };
-        let is_renamed = |instance: &&Arc<Instance>| {
+        let is_replaced = |instance: &Instance| {
             let running = instance.running_mark(seen);
-            is_served(instance) && running.is_some_and(|mark| mark != instance.planned_mark(seen))
+            running.is_some_and(|mark| mark != instance.planned_mark(seen))
         };
-        let renamed = self.backends.iter().filter(is_renamed);
+        let changes_name = |instance: &&Arc<Instance>| {
+            let name = instance.name().as_str();
+            let served = self.served_backend(name, seen);
+            served.is_some_and(|backend| {
+                let is_moved = backend.authority != instance.authority();
+                is_moved && status.is_serving(name) || is_replaced(instance)
+            })
+        };
+        let renamed = self.backends.iter().filter(changes_name);
         renamed.map(|instance| instance.address().clone()).collect()
     }
 

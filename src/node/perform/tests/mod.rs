@@ -65,6 +65,7 @@ impl Thing {
             secret_env: BTreeMap::new(),
             folder: self.at("a folder"),
             log: self.at("logs/a.log"),
+            read_log,
         }
     }
 

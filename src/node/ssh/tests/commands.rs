@@ -281,6 +281,7 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         secret_env: BTreeMap::new(),
         folder: "~/state/it's".to_owned(),
         log: "~/state/a.log".to_owned(),
+        read_log: |_| None,
     };
     let started = perform::start(&lab.connect().await, &launch).await.unwrap();
     let again = perform::start(&lab.connect().await, &launch).await.unwrap();
