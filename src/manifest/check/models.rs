@@ -1,9 +1,12 @@
 //! The models.
 
+use std::collections::BTreeSet;
+
 use super::super::problem::Problem;
 use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
 use crate::resource::environment::EnvValue;
+use crate::resource::model::ModelDeclaration;
 
 /// A model is a repository at a commit: a branch would be another model tomorrow.
 pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
@@ -18,54 +21,71 @@ pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
     out
 }
 
-/// A token is a secret, and a hub has a URL.
+/// A token is a secret, a network and a hub are to be found, and a folder does not say what is in it.
 pub(super) fn are_fetched_from_somewhere(seen: &Checker<'_>) -> Vec<Problem> {
-    let mut out = Vec::new();
-    for (name, model) in &seen.topology.models {
+    let models = seen.topology.models.iter();
+    let problems = models.flat_map(|(name, model)| {
         let name = name.as_str();
-        if let Some(EnvValue::Plain(_)) = &model.token {
-            let path = ["models", name, "token"];
-            let secret = seen.place(&path);
-            let problem = seen.report_key(&path, "a token is not written into a manifest");
-            out.extend(problem.map(|problem| {
-                problem
-                    .help("name the variable that holds it here: `token: {from_env: HF_TOKEN}`")
-                    .hide(secret)
-            }));
-        }
-        out.extend(model.over.as_deref().and_then(|network| {
-            let nodes = seen.topology.nodes.values();
-            let mut known: Vec<_> = nodes.flat_map(|node| node.addresses.keys()).collect();
-            known.sort();
-            known.dedup();
-            if known.iter().any(|known| *known == network) {
-                return None;
-            }
-            let title = format!("no node has a `{}` address", shown(network));
-            let problem = seen.report(&["models", name, "over"], title)?;
-            let known = known.into_iter().map(String::as_str);
-            Some(match nearest(network, known.clone()) {
-                Some(near) => problem.help(format!("did you mean `over: {near}`?")),
-                None => problem.help(format!("the networks of these nodes: {}", listed(known))),
-            })
-        }));
-        if model.directory.is_some() && model.revision.is_none() {
-            let title = "a model that comes from a folder has no `revision`";
-            let problem = seen.report_key(&["models", name, "directory"], title);
-            out.extend(problem.map(|problem| {
-                problem.help(
-                    "add `revision:`, 40 hex digits: nothing in the folder says which commit it is",
-                )
-            }));
-        }
-        let endpoint = model.endpoint.as_deref();
-        out.extend(endpoint.filter(|url| !is_hub(url)).and_then(|url| {
-            let title = format!("`{}` is not the URL of a hub", shown(url));
-            let problem = seen.report(&["models", name, "endpoint"], title)?;
-            Some(problem.help("write it with its scheme and without a path: `https://hub.example`"))
-        }));
+        [
+            written_token(seen, name, model),
+            unknown_network(seen, name, model),
+            folder_of_no_commit(seen, name, model),
+            no_hub(seen, name, model),
+        ]
+    });
+    problems.flatten().collect()
+}
+
+fn written_token(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {
+    let Some(EnvValue::Plain(_)) = &model.token else {
+        return None;
+    };
+    let path = ["models", name, "token"];
+    let secret = seen.place(&path);
+    let problem = seen.report_key(&path, "a token is not written into a manifest")?;
+    let problem =
+        problem.help("name the variable that holds it here: `token: {from_env: HF_TOKEN}`");
+    Some(problem.hide(secret))
+}
+
+fn unknown_network(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {
+    let network = model.over.as_deref()?;
+    let nodes = seen.topology.nodes.values();
+    let known: BTreeSet<_> = nodes
+        .flat_map(|node| node.addresses.keys())
+        .map(String::as_str)
+        .collect();
+    if known.contains(network) {
+        return None;
     }
-    out
+    let title = format!("no node has a `{}` address", shown(network));
+    let problem = seen.report(&["models", name, "over"], title)?;
+    let known = known.iter().copied();
+    Some(match nearest(network, known.clone()) {
+        Some(near) => problem.help(format!("did you mean `over: {near}`?")),
+        None => problem.help(format!("the networks of these nodes: {}", listed(known))),
+    })
+}
+
+fn folder_of_no_commit(
+    seen: &Checker<'_>,
+    name: &str,
+    model: &ModelDeclaration,
+) -> Option<Problem> {
+    if model.directory.is_none() || model.revision.is_some() {
+        return None;
+    }
+    let title = "a model that comes from a folder has no `revision`";
+    let problem = seen.report_key(&["models", name, "directory"], title)?;
+    let advice = "add `revision:`, 40 hex digits: nothing in the folder says which commit it is";
+    Some(problem.help(advice))
+}
+
+fn no_hub(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {
+    let url = model.endpoint.as_deref().filter(|url| !is_hub(url))?;
+    let title = format!("`{}` is not the URL of a hub", shown(url));
+    let problem = seen.report(&["models", name, "endpoint"], title)?;
+    Some(problem.help("write it with its scheme and without a path: `https://hub.example`"))
 }
 
 fn is_hub(url: &str) -> bool {

@@ -82,6 +82,22 @@ fn id(declared: &ModelDeclaration) -> String {
     format!("model {repo} {revision:?} {cache:?} {directory:?}")
 }
 
+impl Shortfall {
+    fn of_all(text: impl Into<String>) -> Self {
+        Self {
+            damaged: None,
+            text: text.into(),
+        }
+    }
+
+    fn of_file(name: &str, text: String) -> Self {
+        Self {
+            damaged: Some(name.to_owned()),
+            text,
+        }
+    }
+}
+
 impl Cached {
     /// Reads the answer to the question.
     pub fn read(declared: &ModelDeclaration, answers: &Answers) -> Self {
@@ -136,21 +152,14 @@ impl Cached {
         let mut shortfalls = self.lacking(declared);
         // A whole model may have such a rest beside it.
         if self.has_incomplete && !shortfalls.is_empty() {
-            shortfalls.push(Shortfall {
-                damaged: None,
-                text: "it was once begun to be fetched, and not ended".to_owned(),
-            });
+            let text = "it was once begun to be fetched, and not ended";
+            shortfalls.push(Shortfall::of_all(text));
         }
         shortfalls
     }
 
     fn lacking(&self, declared: &ModelDeclaration) -> Vec<Shortfall> {
-        let whole = |text: String| {
-            vec![Shortfall {
-                damaged: None,
-                text,
-            }]
-        };
+        let whole = |text: String| vec![Shortfall::of_all(text)];
         if !self.has_repo {
             return whole(format!("{} is not in the cache", declared.repo));
         }
@@ -174,7 +183,7 @@ impl Cached {
         let mut names = self.files.keys().chain(&self.dangling);
         let has_weights = names.any(|name| name.ends_with(".safetensors"));
         let none = (self.shards.is_empty() && !has_weights)
-            .then(|| "it has no .safetensors file".to_owned());
+            .then(|| Shortfall::of_all("it has no .safetensors file"));
         let mut wanted = vec!["config.json"];
         wanted.extend(self.shards.iter().map(String::as_str));
         wanted.extend(self.tree.keys().map(String::as_str));
@@ -190,10 +199,6 @@ impl Cached {
             // An empty one is in the way of a whole one.
             damaged: self.files.contains_key(name).then(|| name.to_owned()),
             text: format!("{name} is missing"),
-        });
-        let none = none.map(|text| Shortfall {
-            damaged: None,
-            text,
         });
         let all: Vec<_> = none.into_iter().chain(missing).collect();
         all.into_iter()
@@ -213,19 +218,13 @@ impl Cached {
             } else {
                 format!("{name} has {size} of {should} bytes")
             };
-            Some(Shortfall {
-                damaged: Some(name.clone()),
-                text,
-            })
+            Some(Shortfall::of_file(name, text))
         })
     }
 }
 
 fn dangling(name: &str) -> Shortfall {
-    Shortfall {
-        damaged: Some(name.to_owned()),
-        text: format!("{name} points to a file that is not there"),
-    }
+    Shortfall::of_file(name, format!("{name} points to a file that is not there"))
 }
 
 /// Reads `SIZE NAME`.

@@ -1,5 +1,6 @@
 # In: r_cache, the folder of all models; r_repo, this one's folder in it; r_revision, or nothing for
-# what refs/main says; r_from, a folder that may hold its files, or nothing. Prints one fact a line, a word first; reads only.
+# what refs/main says; r_from, a folder that may hold its files, or nothing. Prints one fact a line, a
+# word first; reads only.
 r_near=$r_cache
 while ! [ -e "$r_near" ] && [ "$r_near" != / ]; do r_near=$(dirname -- "$r_near"); done
 echo "cache $r_cache"
