@@ -8,9 +8,10 @@ use super::Global;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
-use crate::node::{Command, Line, quote_path};
+use crate::node::{Command, Line, Node, quote_path};
 use crate::plan::Address;
-use crate::resource::{Folder, Place};
+use crate::resource::{Folder, Observation, Place};
+use crate::view::Screen;
 use crate::view::words::list;
 
 /// Show the log of an instance or of the proxy
@@ -30,54 +31,14 @@ pub(super) struct Args {
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
-    let (file, wanted) = match args.what.as_slice() {
-        [file, wanted] => (Some(PathBuf::from(file)), wanted),
-        [wanted] => (None, wanted),
-        _ => {
-            return Err(Error::Usage(
-                "say what to show: `replica logs instance.a`".to_owned(),
-            ));
-        }
-    };
+    let (file, wanted) = file_and_thing(&args.what)?;
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
-    let catalogue = workspace.catalogue();
-    let resources = catalogue.resources();
-    let seen = workspace.look(&resources).await;
+    let seen = workspace.look(&workspace.catalogue().resources()).await;
     let folder = Folder::of(workspace.topology().name.as_str());
-    let mut logged: Vec<(Address, u64)> = Vec::new();
-    for node in seen.nodes.keys() {
-        let Some(answers) = seen.of(node) else {
-            continue;
-        };
-        for (thing, generation) in Place::read(&folder, answers).logged() {
-            let address = format!("{node}/{thing}").parse();
-            logged.extend(address.ok().map(|address: Address| (address, generation)));
-        }
-    }
-    let matches = |address: &Address| {
-        [address.to_string(), address.local()].contains(wanted)
-            || address.name.as_ref() == Some(wanted)
-    };
-    let Some((address, generation)) = logged.iter().find(|(address, _)| matches(address)) else {
-        let known: Vec<_> = logged
-            .iter()
-            .map(|(address, _)| address.to_string())
-            .collect();
-        let hint = if known.is_empty() {
-            "nothing of this topology has a log yet".to_owned()
-        } else {
-            format!("there are logs of {}", list(&known))
-        };
-        return Err(Error::refused(
-            format!("there is no log of `{wanted}`"),
-            hint,
-        ));
-    };
-    let node = address
-        .node
-        .as_ref()
-        .and_then(|node| workspace.fleet.node(node).ok());
-    let Some(node) = node else {
+    let logs = logs(&folder, &seen);
+    let (address, generation) = log_of(wanted, &logs)?;
+    let name = address.node.as_ref();
+    let Some(node) = name.and_then(|name| workspace.fleet.node(name).ok()) else {
         return Err(Error::refused(
             format!("{address} cannot be reached"),
             "try again later",
@@ -86,9 +47,62 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let follow = if args.follow { "-F" } else { "" };
     let log = quote_path(&folder.log(address, *generation));
     let script = format!("exec tail -n {} {follow} {log} 2>/dev/null", args.lines);
+    show(node, &Command::script(script), &screen).await?;
+    Ok(Exit::Done)
+}
+
+/// Takes `[FILE] ADDRESS` apart.
+fn file_and_thing(what: &[String]) -> Result<(Option<PathBuf>, &str), Error> {
+    match what {
+        [file, thing] => Ok((Some(PathBuf::from(file)), thing)),
+        [thing] => Ok((None, thing)),
+        _ => Err(Error::Usage(
+            "say what to show: `replica logs instance.a`".to_owned(),
+        )),
+    }
+}
+
+/// The newest log of each thing of a topology, on every node that answered.
+fn logs(folder: &Folder, seen: &Observation) -> Vec<(Address, u64)> {
+    let mut logs = Vec::new();
+    for node in seen.nodes.keys() {
+        let Some(answers) = seen.of(node) else {
+            continue;
+        };
+        for (thing, generation) in Place::read(folder, answers).logged() {
+            let address = format!("{node}/{thing}").parse();
+            logs.extend(address.ok().map(|address| (address, generation)));
+        }
+    }
+    logs
+}
+
+/// Finds the log of a thing by its address, with or without the node, or by its bare name.
+fn log_of<'a>(wanted: &str, logs: &'a [(Address, u64)]) -> Result<&'a (Address, u64), Error> {
+    let is_wanted = |address: &Address| {
+        address.to_string() == wanted
+            || address.local() == wanted
+            || address.name.as_deref() == Some(wanted)
+    };
+    logs.iter()
+        .find(|(address, _)| is_wanted(address))
+        .ok_or_else(|| {
+            let known: Vec<_> = logs
+                .iter()
+                .map(|(address, _)| address.to_string())
+                .collect();
+            let hint = match known.as_slice() {
+                [] => "nothing of this topology has a log yet".to_owned(),
+                known => format!("there are logs of {}", list(known)),
+            };
+            Error::refused(format!("there is no log of `{wanted}`"), hint)
+        })
+}
+
+/// Shows what a command prints on a node, line by line, until it ends.
+async fn show(node: &Node, command: &Command, screen: &Screen) -> Result<(), Error> {
     let (sender, mut lines) = mpsc::channel(64);
-    let command = Command::script(script);
-    let reading = node.stream(&command, sender);
+    let reading = node.stream(command, sender);
     let printing = async {
         while let Some(line) = lines.recv().await {
             let (Line::Out(text) | Line::Err(text)) = line;
@@ -99,5 +113,5 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let (read, printed) = tokio::join!(reading, printing);
     printed?;
     read.map_err(|error| Error::refused(error.to_string(), "try again"))?;
-    Ok(Exit::Done)
+    Ok(())
 }

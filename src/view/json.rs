@@ -155,6 +155,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "the document is read whole")]
     fn a_plan_is_one_document() {
         let plan = plan();
         let document = PlanDocument::new("demo", &plan);
@@ -220,6 +221,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "the document is read whole")]
     fn an_apply_adds_what_came_of_the_plan() {
         let mut tally = Tally::default();
         let change = plan().changes[0].clone();

@@ -14,6 +14,7 @@ const HOSTS: [&str; 3] = ["controller", "spark-01", "spark-02"];
 /// `manifests/replicated.yaml` as it stands: engine and model are recognised, both benchmarks run,
 /// and nothing of it is left in the end but what was there before.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a story from beginning to end")]
 fn the_seeds_topology_is_applied_measured_compared_and_removed() {
     scenario("3 --seed", |lab| {
         stand_in(lab, &HOSTS[1..], SIMULATES);

@@ -19,6 +19,7 @@ done
 
 /// A secret shows in no process list, plan, log, mark or result, and a changed one is noticed.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a story from beginning to end")]
 fn a_secret_reaches_its_process_and_shows_nowhere() {
     scenario("3", |lab| {
         let manifest = DEMO.replace(

@@ -228,6 +228,7 @@ fn a_port_of_another_topology_is_a_conflict_that_names_its_owner() {
 /// what earlier ones left behind. Nothing else is: not the session that one was started from, nor
 /// what another user, a container, another topology or another node has.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a story from beginning to end")]
 fn stale_servers_are_stopped_where_the_manifest_says_so_and_nothing_else_is() {
     scenario("3", |lab| {
         let laptop = Laptop::with(lab, &stopping("spark-02"));

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use replica::manifest::Topology;
 use replica::name::NodeName;
+use replica::node::{Launch, Stop};
 use replica::plan::{Address, Effect, Plan, Step};
 use replica::proxy::control::{
     Backend, BackendState, BackendStatus, Config, Reply, Request, Requests, Status,
@@ -255,44 +256,8 @@ impl ModelNode {
                     self.files.retain(|name, _| !name.starts_with(&prefix));
                 }
             }
-            Effect::Start(launch) => {
-                let port = launch
-                    .argv
-                    .iter()
-                    .skip_while(|word| *word != "--port")
-                    .nth(1);
-                let port = port.and_then(|port| port.parse().ok());
-                let taken = self.groups.values().any(|g| g.listens && g.port == port);
-                assert!(!taken, "started on a port that is taken: {}", launch.mark);
-                self.files.insert(inside(&launch.log), 1);
-                self.add(Group {
-                    mark: Some(launch.mark.clone()),
-                    spec: launch.spec.clone(),
-                    port,
-                    listens: true,
-                    leads: true,
-                    orphan: false,
-                    stale: false,
-                    config: None,
-                    draining: BTreeSet::new(),
-                });
-            }
-            Effect::Stop(stop) => {
-                let ours = |group: &Group| {
-                    group
-                        .mark
-                        .as_ref()
-                        .is_some_and(|mark| mark.starts_with(&stop.mark_prefix))
-                };
-                let pids: Vec<_> = self
-                    .groups
-                    .iter()
-                    .filter(|(_, g)| ours(g))
-                    .map(|(pid, _)| *pid)
-                    .collect();
-                self.groups.retain(|_, group| !ours(group));
-                return pids;
-            }
+            Effect::Start(launch) => self.start(launch),
+            Effect::Stop(stop) => return self.stop(stop),
             Effect::End(end) => {
                 for (pid, _) in &end.processes {
                     let ended = self.groups.remove(pid).expect("ended what is not there");
@@ -310,6 +275,41 @@ impl ModelNode {
             Effect::Copy(_) | Effect::Measure(_) => {}
         }
         Vec::new()
+    }
+
+    fn start(&mut self, launch: &Launch) {
+        let port = launch
+            .argv
+            .iter()
+            .skip_while(|word| *word != "--port")
+            .nth(1);
+        let port = port.and_then(|port| port.parse().ok());
+        let taken = self.groups.values().any(|g| g.listens && g.port == port);
+        assert!(!taken, "started on a port that is taken: {}", launch.mark);
+        self.files.insert(inside(&launch.log), 1);
+        self.add(Group {
+            mark: Some(launch.mark.clone()),
+            spec: launch.spec.clone(),
+            port,
+            listens: true,
+            leads: true,
+            orphan: false,
+            stale: false,
+            config: None,
+            draining: BTreeSet::new(),
+        });
+    }
+
+    /// Stops what carries such a mark; returns the pids.
+    fn stop(&mut self, stop: &Stop) -> Vec<u32> {
+        let ours = |group: &Group| {
+            let mark = group.mark.as_ref();
+            mark.is_some_and(|mark| mark.starts_with(&stop.mark_prefix))
+        };
+        let stopped = self.groups.iter().filter(|(_, group)| ours(group));
+        let pids = stopped.map(|(pid, _)| *pid).collect();
+        self.groups.retain(|_, group| !ours(group));
+        pids
     }
 
     /// Installs the vLLM that a script asks for.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use replica::load::Job;
+use replica::node::{Copy, End, Launch, Ready, Work};
 use replica::plan::{Change, Effect, Field, Plan, Planned};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
@@ -59,92 +61,104 @@ pub(super) fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Upload { target, sha256, .. } => format!("upload {target} {}", &sha256[..12]),
         Effect::Remove { paths } => format!("remove {}", paths.join(" ")),
-        Effect::Work(work) => {
-            let mut words = format!("{} under {}:", work.doing, work.lock);
-            for (name, source) in &work.secrets {
-                let _ = write!(words, " {name}=<{source}>");
-            }
-            // Its parameters; what follows an empty line is the same for all of its kind.
-            let parameters = work.script.split("\n\n").next().unwrap_or_default();
-            for line in parameters.lines() {
-                let _ = write!(words, "\n      {line}");
-            }
-            words
-        }
-        Effect::Copy(copy) => format!(
-            "copy {} of {} from {} at {} through {} to {} under {}, with {} and {}",
-            copy.revision.as_deref().unwrap_or("refs/main"),
-            copy.source,
-            copy.from,
-            copy.listen,
-            copy.dial,
-            copy.target,
-            copy.lock,
-            copy.sender.path,
-            copy.receiver.path
+        Effect::Work(work) => self::work(work),
+        Effect::Copy(copy) => self::copy(copy),
+        Effect::Start(launch) => start(launch),
+        Effect::Stop(stop) => format!(
+            "stop {}* until {:?} are free, in {:?}",
+            stop.mark_prefix, stop.ports, stop.grace
         ),
-        Effect::Start(launch) => {
-            let mut words = format!("start {} as `{}`", launch.mark, launch.argv.join(" "));
-            if !launch.path.is_empty() {
-                let _ = write!(words, " PATH={}:", launch.path.join(":"));
-            }
-            for (name, value) in &launch.env {
-                let _ = write!(words, " {name}={value}");
-            }
-            for (name, source) in &launch.secret_env {
-                let _ = write!(words, " {name}=<{source}>");
-            }
-            let _ = write!(words, " into {}", launch.log);
-            words
-        }
-        Effect::Stop(stop) => {
-            format!(
-                "stop {}* until {:?} are free, in {:?}",
-                stop.mark_prefix, stop.ports, stop.grace
-            )
-        }
-        Effect::End(end) => {
-            let processes: Vec<_> = end
-                .processes
-                .iter()
-                .map(|(pid, start)| format!("{pid}:{start}"))
-                .collect();
-            format!(
-                "end {} of boot {}, with the ports {:?}, in {:?}",
-                processes.join(" "),
-                end.boot_id,
-                end.ports,
-                end.grace
-            )
-        }
-        Effect::Await(ready) => {
-            let shows: Vec<_> = ready.checks.iter().map(|check| check.shows).collect();
-            let mut words = format!(
-                "await {} at {} port {}: {}",
-                ready.mark,
-                ready.host,
-                ready.port,
-                shows.join(", ")
-            );
-            if let Some(expected) = ready.expected {
-                let _ = write!(words, " (it took {} s)", expected.as_secs());
-            }
-            words
-        }
+        Effect::End(end) => self::end(end),
+        Effect::Await(ready) => wait(ready),
         Effect::Tell { to, request, .. } => {
             format!("tell {to} {}", serde_json::to_string(request).unwrap())
         }
-        Effect::Measure(job) => {
-            let targets: Vec<_> = job
-                .instances
-                .iter()
-                .map(|target| format!("{} {} {}", target.name, target.authority, target.nonce))
-                .collect();
-            format!(
-                "measure {} through {}",
-                targets.join(", "),
-                job.endpoint.authority
-            )
-        }
+        Effect::Measure(job) => measure(job),
     }
+}
+
+fn work(work: &Work) -> String {
+    let mut words = format!("{} under {}:", work.doing, work.lock);
+    for (name, source) in &work.secrets {
+        let _ = write!(words, " {name}=<{source}>");
+    }
+    // Its parameters; what follows an empty line is the same for all of its kind.
+    let parameters = work.script.split("\n\n").next().unwrap_or_default();
+    for line in parameters.lines() {
+        let _ = write!(words, "\n      {line}");
+    }
+    words
+}
+
+fn copy(copy: &Copy) -> String {
+    format!(
+        "copy {} of {} from {} at {} through {} to {} under {}, with {} and {}",
+        copy.revision.as_deref().unwrap_or("refs/main"),
+        copy.source,
+        copy.from,
+        copy.listen,
+        copy.dial,
+        copy.target,
+        copy.lock,
+        copy.sender.path,
+        copy.receiver.path
+    )
+}
+
+fn start(launch: &Launch) -> String {
+    let mut words = format!("start {} as `{}`", launch.mark, launch.argv.join(" "));
+    if !launch.path.is_empty() {
+        let _ = write!(words, " PATH={}:", launch.path.join(":"));
+    }
+    for (name, value) in &launch.env {
+        let _ = write!(words, " {name}={value}");
+    }
+    for (name, source) in &launch.secret_env {
+        let _ = write!(words, " {name}=<{source}>");
+    }
+    let _ = write!(words, " into {}", launch.log);
+    words
+}
+
+fn end(end: &End) -> String {
+    let processes: Vec<_> = end
+        .processes
+        .iter()
+        .map(|(pid, start)| format!("{pid}:{start}"))
+        .collect();
+    format!(
+        "end {} of boot {}, with the ports {:?}, in {:?}",
+        processes.join(" "),
+        end.boot_id,
+        end.ports,
+        end.grace
+    )
+}
+
+fn wait(ready: &Ready) -> String {
+    let shows: Vec<_> = ready.checks.iter().map(|check| check.shows).collect();
+    let mut words = format!(
+        "await {} at {} port {}: {}",
+        ready.mark,
+        ready.host,
+        ready.port,
+        shows.join(", ")
+    );
+    if let Some(expected) = ready.expected {
+        let _ = write!(words, " (it took {} s)", expected.as_secs());
+    }
+    words
+}
+
+fn measure(job: &Job) -> String {
+    let targets: Vec<_> = job
+        .instances
+        .iter()
+        .map(|target| format!("{} {} {}", target.name, target.authority, target.nonce))
+        .collect();
+    format!(
+        "measure {} through {}",
+        targets.join(", "),
+        job.endpoint.authority
+    )
 }

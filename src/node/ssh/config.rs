@@ -51,6 +51,17 @@ pub(super) enum Strictness {
     AcceptAny,
 }
 
+impl Strictness {
+    /// Reads the value of `StrictHostKeyChecking`.
+    fn of(value: Option<&str>) -> Self {
+        match value {
+            Some("accept-new") => Self::AcceptNew,
+            Some("no" | "off" | "false") => Self::AcceptAny,
+            _ => Self::Refuse,
+        }
+    }
+}
+
 /// Everything that a connection to one host needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -172,11 +183,7 @@ pub(super) fn read(text: &str, target: &Target) -> Result<Settings, String> {
         user_known_hosts: files("userknownhostsfile"),
         global_known_hosts: files("globalknownhostsfile"),
         hash_known_hosts: one("hashknownhosts") == Some("yes"),
-        strictness: match one("stricthostkeychecking") {
-            Some("accept-new") => Strictness::AcceptNew,
-            Some("no" | "off" | "false") => Strictness::AcceptAny,
-            _ => Strictness::Refuse,
-        },
+        strictness: Strictness::of(one("stricthostkeychecking")),
         connect_timeout: one("connecttimeout")
             .and_then(|seconds| seconds.parse().ok())
             .map(Duration::from_secs),

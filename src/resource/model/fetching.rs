@@ -106,63 +106,52 @@ fn read(line: &str) -> Option<LogSign> {
     cause(line)
 }
 
-/// The words of `huggingface_hub` 0.36 and of 2.4, which say the same differently.
+const LICENCE: &str =
+    "accept the licence on the model's page at the hub, and declare `token: {from_env: HF_TOKEN}`";
+const REVISION: &str = "see the model's `revision`: the repository has no such commit";
+const THERE: &str = "see the model's `repo`; a private one needs `token: {from_env: HF_TOKEN}`";
+const SPACE: &str = "free space on the disk of the node's cache, and apply again";
+const REACH: &str = "the hub cannot be reached from the node: see its network, and `endpoint`";
+
+/// What stands in a line that tells a cause, and what to do about it: the words of
+/// `huggingface_hub` 0.36 and of 2.4, which say the same differently. The first that fits counts.
+const SIGNS: &[(&str, &str)] = &[
+    (
+        "neither hf nor",
+        "install huggingface_hub into the environment of the engine",
+    ),
+    ("cause: ", "see the model's `directory` on the node"),
+    ("GatedRepo", LICENCE),
+    ("Access denied", LICENCE),
+    ("requires approval", LICENCE),
+    ("401 Client Error", LICENCE),
+    ("Invalid user token", LICENCE),
+    ("RevisionNotFound", REVISION),
+    ("Revision Not Found", REVISION),
+    ("Revision not found", REVISION),
+    ("Invalid rev id", REVISION),
+    ("RepositoryNotFound", THERE),
+    ("Repository Not Found", THERE),
+    ("not found.", THERE),
+    ("No space left on device", SPACE),
+    ("Not enough free disk space", SPACE),
+    ("Connection refused", REACH),
+    ("Name or service not known", REACH),
+    ("Failed to resolve", REACH),
+    ("LocalEntryNotFoundError", REACH),
+    (
+        "Consistency check failed",
+        "apply again: what was fetched had another size",
+    ),
+];
+
+/// Reads the cause of a failure, where a line tells one.
 fn cause(line: &str) -> Option<LogSign> {
-    const LICENCE: &str = "accept the licence on the model's page at the hub, and declare `token: {from_env: HF_TOKEN}`";
-    const THERE: &str = "see the model's `repo`; a private one needs `token: {from_env: HF_TOKEN}`";
-    const REACH: &str = "the hub cannot be reached from the node: see its network, and `endpoint`";
-    let signs = [
-        (
-            "neither hf nor",
-            "install huggingface_hub into the environment of the engine",
-        ),
-        ("cause: ", "see the model's `directory` on the node"),
-        ("GatedRepo", LICENCE),
-        ("Access denied", LICENCE),
-        ("requires approval", LICENCE),
-        ("401 Client Error", LICENCE),
-        ("Invalid user token", LICENCE),
-        (
-            "RevisionNotFound",
-            "see the model's `revision`: the repository has no such commit",
-        ),
-        (
-            "Revision Not Found",
-            "see the model's `revision`: the repository has no such commit",
-        ),
-        (
-            "Revision not found",
-            "see the model's `revision`: the repository has no such commit",
-        ),
-        (
-            "Invalid rev id",
-            "see the model's `revision`: the repository has no such commit",
-        ),
-        ("RepositoryNotFound", THERE),
-        ("Repository Not Found", THERE),
-        ("not found.", THERE),
-        (
-            "No space left on device",
-            "free space on the disk of the node's cache, and apply again",
-        ),
-        (
-            "Not enough free disk space",
-            "free space on the disk of the node's cache, and apply again",
-        ),
-        ("Connection refused", REACH),
-        ("Name or service not known", REACH),
-        ("Failed to resolve", REACH),
-        ("LocalEntryNotFoundError", REACH),
-        (
-            "Consistency check failed",
-            "apply again: what was fetched had another size",
-        ),
-    ];
     if line.starts_with("If you are trying") {
         // Advice that it gives with every sort of refusal.
         return None;
     }
-    let (_, hint) = signs.iter().find(|(sign, _)| line.contains(sign))?;
+    let (_, hint) = SIGNS.iter().find(|(sign, _)| line.contains(sign))?;
     let message = line.trim().trim_start_matches("cause: ");
     Some(LogSign::Cause {
         message: message.to_owned(),

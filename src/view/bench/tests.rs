@@ -39,32 +39,7 @@ fn seed_batch() -> BenchView {
                 ..Share::default()
             },
         ],
-        baseline: Some(Baseline {
-            name: "baseline_metrics.json".to_owned(),
-            rows: vec![
-                Versus {
-                    metric: "tok/s".to_owned(),
-                    baseline: Some(104.2),
-                    now: Some(26.5),
-                    flag: Some("worse".to_owned()),
-                    incomparable: None,
-                },
-                Versus {
-                    metric: "latency ms".to_owned(),
-                    baseline: Some(816.0),
-                    now: Some(18_630.0),
-                    flag: None,
-                    incomparable: Some("wall / batch, not a latency".to_owned()),
-                },
-                Versus {
-                    metric: "TTFT ms".to_owned(),
-                    baseline: None,
-                    now: Some(171.3),
-                    flag: None,
-                    incomparable: None,
-                },
-            ],
-        }),
+        baseline: Some(seed_baseline()),
         anomalies: vec![Anomaly {
             id: "A6".to_owned(),
             severity: Severity::Error,
@@ -77,6 +52,30 @@ fn seed_batch() -> BenchView {
         }],
         valid: false,
         file: Some("results/replicated-serving/batch/2026-02-07T10-12-04Z.json".into()),
+    }
+}
+
+fn seed_baseline() -> Baseline {
+    let versus = |metric: &str, baseline, now| Versus {
+        metric: metric.to_owned(),
+        baseline,
+        now: Some(now),
+        flag: None,
+        incomparable: None,
+    };
+    Baseline {
+        name: "baseline_metrics.json".to_owned(),
+        rows: vec![
+            Versus {
+                flag: Some("worse".to_owned()),
+                ..versus("tok/s", Some(104.2), 26.5)
+            },
+            Versus {
+                incomparable: Some("wall / batch, not a latency".to_owned()),
+                ..versus("latency ms", Some(816.0), 18_630.0)
+            },
+            versus("TTFT ms", None, 171.3),
+        ],
     }
 }
 
