@@ -13,7 +13,10 @@
 //! - [`plan`]: plain data that everyone shares: addresses, changes, steps, events.
 //! - [`converge`]: the corridor: observe (ask), decide (pure), execute (walk). It names no kind.
 //! - [`node`]: where effects happen: a command as a value, the local machine, SSH.
-//! - [`proxy`]: the data plane. [`load`]: the load generator and its verdicts.
+//! - [`proxy`]: the data plane.
+//! - [`shape`]: when requests are sent, one file a load shape. [`load`]: what sends them.
+//! - [`results`]: what came of it, kept and compared. [`verdict`]: what may be concluded, one rule a
+//!   file.
 //! - [`transfer`]: what moves a model from node to node.
 //! - [`simulator`]: a vLLM look-alike for machines without a GPU.
 //! - [`view`]: the only place that prints. [`cli`]: one file a command.
@@ -38,6 +41,9 @@ pub mod node;
 pub mod plan;
 pub mod proxy;
 pub mod resource;
+pub mod results;
+pub mod shape;
 pub mod simulator;
 pub mod transfer;
+pub mod verdict;
 pub mod view;

@@ -1,7 +1,8 @@
 //! A measurement's outcome, as machines read it and as the view shows it.
 
-use crate::load::shape::LoadShape;
-use crate::load::{self, Outcome};
+use crate::load::Outcome;
+use crate::results;
+use crate::shape::LoadShape;
 use crate::view::Look;
 use crate::view::bench::{self, Anomaly, Baseline, BenchView, Row, Severity, Share, Versus};
 
@@ -40,9 +41,9 @@ fn conditions(outcome: &Outcome) -> Vec<String> {
     policy.into_iter().chain([tokens, warm]).collect()
 }
 
-fn row(point: &load::Point) -> Row {
+fn row(point: &results::Point) -> Row {
     let metrics = &point.summary.metrics;
-    let p50 = |d: &Option<load::quantile::Distribution>| d.as_ref().map(|d| d.p50.value);
+    let p50 = |d: &Option<results::quantile::Distribution>| d.as_ref().map(|d| d.p50.value);
     let p95 = metrics
         .ttft
         .as_ref()
@@ -73,7 +74,7 @@ fn shares(outcome: &Outcome) -> Vec<Share> {
     let Some(summary) = outcome.result.summary() else {
         return Vec::new();
     };
-    let share = |(name, share): (&String, &load::Share)| Share {
+    let share = |(name, share): (&String, &results::Share)| Share {
         name: name.clone(),
         ok: share.ok as u64,
         failed: (share.n - share.ok) as u64,
@@ -85,8 +86,8 @@ fn shares(outcome: &Outcome) -> Vec<Share> {
     summary.by_instance.iter().map(share).collect()
 }
 
-fn baseline(comparison: &load::Comparison) -> Baseline {
-    let row = |row: &load::Row| Versus {
+fn baseline(comparison: &results::Comparison) -> Baseline {
+    let row = |row: &results::Row| Versus {
         metric: format!("{} {}", row.what, row.unit),
         baseline: Some(row.theirs),
         now: Some(row.ours),
@@ -100,11 +101,11 @@ fn baseline(comparison: &load::Comparison) -> Baseline {
 }
 
 /// What is only worth knowing is in the document, not in the table.
-fn anomaly(anomaly: &load::Anomaly) -> Option<Anomaly> {
+fn anomaly(anomaly: &results::Anomaly) -> Option<Anomaly> {
     let severity = match anomaly.severity {
-        load::Severity::Error => Severity::Error,
-        load::Severity::Warning => Severity::Warning,
-        load::Severity::Info => return None,
+        results::Severity::Error => Severity::Error,
+        results::Severity::Warning => Severity::Warning,
+        results::Severity::Info => return None,
     };
     Some(Anomaly {
         id: format!("{} {}", anomaly.id, anomaly.name),

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use super::execute::{Say, World};
 use crate::load::{self, Outcome};
 use crate::node::{Fleet, Node, perform};
-use crate::plan::{Effect, Failure, Step};
+use crate::plan::{Effect, Failure, Job, Step};
+use crate::results::Headline;
 
 /// The nodes of a topology, and what was measured of them.
 #[derive(Debug)]
@@ -42,16 +43,13 @@ impl Live {
         self.fleet.node(name).map_err(Failure::new)
     }
 
-    async fn measure(&self, job: &load::Job, say: &Say) -> Result<String, Failure> {
+    async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
         let outcome = load::measure(job, |progress| {
             let (phase, detail) = in_words(progress);
             say.phase(phase, detail);
         })
         .await?;
-        let said = match (
-            outcome.valid,
-            load::Headline::of(&outcome.result).output_tps,
-        ) {
+        let said = match (outcome.valid, Headline::of(&outcome.result).output_tps) {
             (true, Some(tps)) => format!("{tps:.1} tok/s"),
             (true, None) => "measured".to_owned(),
             (false, _) => "the result cannot be believed".to_owned(),

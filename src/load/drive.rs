@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::shape::Course;
+use crate::shape::Course;
 
 /// What carries a request, as the loop sees it.
 pub(super) trait Transport: Send + Sync + 'static {
@@ -55,7 +55,7 @@ pub(super) async fn drive<T: Transport>(course: Course, transport: Arc<T>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::shape::{LoadShape, Pacing, Stop};
+    use crate::shape::{LoadShape, Pacing, Stop};
 
     /// Counts what is in flight; a request ends when `together` of them have met.
     struct Counting {

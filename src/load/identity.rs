@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::client::Client;
-use super::job::Target;
-use crate::plan::Failure;
+use crate::plan::{Failure, Target};
 
 /// Checks that each target's `/v1/models` names its nonce.
 pub(super) async fn verify(client: &Client, targets: &[Target]) -> Result<(), Failure> {

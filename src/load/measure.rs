@@ -6,22 +6,21 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::baseline::{self, Baseline};
 use super::client::{Client, Link};
-use super::comparison::Comparison;
 use super::drive::{Transport, drive};
-use super::job::Job;
 use super::key::ApiKey;
 use super::request::Requests;
-use super::result::{BenchResult, ClientFacts, Files, JobFacts, Point, Run, SCHEMA, Tool};
-use super::sample::{Ending, Raw, Record};
-use super::summary::Summary;
-use super::verdict::{Anomaly, Case, judge};
-use super::warmup::{Warmer, Warmup};
+use super::sample::{Ending, Raw};
+use super::warmup::Warmer;
 use super::watch::{Phase, Progress, Watch};
 use super::wire::Clock;
-use super::{identity, limits, notebook, store};
-use crate::plan::Failure;
+use super::{identity, limits, sample};
+use crate::plan::{Failure, Job};
+use crate::results::{
+    self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Place, Point,
+    Record, Run, SCHEMA, Summary, Tool, Warmup,
+};
+use crate::verdict::{Case, judge};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
@@ -56,7 +55,11 @@ pub struct Outcome {
 pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result<Outcome, Failure> {
     check(job)?;
     limits::make_room(job.load.course().in_flight())?;
-    let baseline = job.baseline.as_deref().map(baseline::read).transpose()?;
+    let baseline = job
+        .baseline
+        .as_deref()
+        .map(results::read_baseline)
+        .transpose()?;
     let run = Run {
         id: format!("{:016x}", fastrand::u64(..)),
         started: jiff::Timestamp::now(),
@@ -140,12 +143,21 @@ impl Bench {
 
     fn read(&self, mut raw: Raw) -> Record {
         if raw.served_by.is_none() && raw.http_status.is_some() {
-            raw.served_by = self.job.direct().map(str::to_owned);
+            raw.served_by = served_directly(&self.job).map(str::to_owned);
         }
-        let mut record = Record::read(raw, self.job.max_tokens);
+        let mut record = sample::read(raw, self.job.max_tokens);
         record.error = record.error.map(|error| self.client.strike(&error));
         record
     }
+}
+
+/// Who serves a request of which no header says it: the instance that is the endpoint.
+fn served_directly(job: &Job) -> Option<&str> {
+    let mut instances = job.instances.iter();
+    let direct = instances.find(|target| target.authority == job.endpoint.authority);
+    direct
+        .filter(|_| !job.endpoint.is_proxy)
+        .map(|target| target.name.as_str())
 }
 
 impl Transport for Bench {
@@ -219,7 +231,7 @@ fn conclude(
     let Seen { warmup, records } = seen;
     let facts = JobFacts::from(job);
     let (point, comparison) = judged(job, &facts, &records, &warmup, baseline);
-    let place = store::Place::of(job, &run);
+    let place = Place::of(job, &run);
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
@@ -239,7 +251,7 @@ fn conclude(
     Ok(Outcome {
         path: place.result(),
         requests: place.requests(),
-        saved: notebook::save(job, &result)?,
+        saved: results::save_for_the_notebook(job, &result)?,
         valid: result.valid,
         anomalies: result.anomalies().cloned().collect(),
         result,
@@ -254,7 +266,7 @@ fn judged(
     baseline: Option<&Baseline>,
 ) -> (Point, Option<Comparison>) {
     let summary = Summary::of(records);
-    let single = store::single_throughput(&job.results, &job.topology, &facts.targets);
+    let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
     let anomalies = judge(&Case {
         job: facts,
         records,

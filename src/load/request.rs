@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::client::Message;
-use super::job::Job;
+use crate::plan::Job;
 
 /// The requests of one run.
 #[derive(Debug, Clone)]

@@ -3,59 +3,14 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::client::{Client, Message};
-use super::job::{Job, Target};
 use super::request::Requests;
-use super::sample::{Record, Status};
+use super::sample;
 use super::watch::Watch;
-use crate::plan::Failure;
-
-/// What was done to warm a topology.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Warmup {
-    /// Requests asked of every instance.
-    pub asked: u32,
-    /// What each instance did, in the order of the manifest.
-    pub instances: Vec<WarmedInstance>,
-    /// The one request through the endpoint, after the instances.
-    pub endpoint: Option<WarmupRequest>,
-}
-
-/// The warm-up of one instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WarmedInstance {
-    /// The instance.
-    pub instance: String,
-    /// Its requests, in order.
-    pub requests: Vec<WarmupRequest>,
-}
-
-/// One request of a warm-up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WarmupRequest {
-    /// What became of it.
-    pub status: Status,
-    /// `t_first − t_sent`, in ms.
-    pub ttft_ms: Option<f64>,
-    /// `t_last − t_sent`, in ms.
-    pub e2el_ms: Option<f64>,
-    /// The reason of a failure.
-    pub error: Option<String>,
-}
-
-impl Warmup {
-    /// Says whether an instance answered at least one request before it was measured.
-    pub fn warmed(&self, instance: &str) -> bool {
-        self.instances
-            .iter()
-            .filter(|warmed| warmed.instance == instance)
-            .flat_map(|warmed| &warmed.requests)
-            .any(|request| request.status == Status::Ok)
-    }
-}
+use crate::plan::{Failure, Job, Target};
+use crate::results::{Status, WarmedInstance, Warmup, WarmupRequest};
 
 /// What a warm-up needs of a run.
 #[derive(Clone)]
@@ -80,7 +35,7 @@ impl Warmer {
         }
         warmup.instances = self.instances(job).await;
         for instance in &warmup.instances {
-            instance.must_have_answered()?;
+            must_have_answered(instance)?;
         }
         let through = self.requests.warm_up("endpoint", 0);
         warmup.endpoint = Some(self.ask(&job.endpoint.authority, through).await);
@@ -113,35 +68,28 @@ impl Warmer {
     async fn ask(&self, authority: &str, message: Message) -> WarmupRequest {
         let link = self.client.open(authority).await;
         let raw = self.client.complete(link, message).await;
-        let record = Record::read(raw, self.requests.max_tokens());
+        let record = sample::read(raw, self.requests.max_tokens());
         self.watch.count(record.is_ok());
-        WarmupRequest::of(&record, &self.client)
-    }
-}
-
-impl WarmedInstance {
-    fn must_have_answered(&self) -> Result<(), Failure> {
-        if self.requests.iter().any(|r| r.status == Status::Ok) {
-            return Ok(());
-        }
-        let why = self.requests.iter().find_map(|r| r.error.as_deref());
-        Err(Failure::new(format!(
-            "instance `{}` answered none of {} warm-up requests: {}",
-            self.instance,
-            self.requests.len(),
-            why.unwrap_or("no reason was given").trim()
-        ))
-        .hinted(format!("look at `replica logs {}`", self.instance)))
-    }
-}
-
-impl WarmupRequest {
-    fn of(record: &Record, client: &Client) -> Self {
-        Self {
+        WarmupRequest {
             status: record.status,
             ttft_ms: record.ttft_ms(),
             e2el_ms: record.e2el_ms(),
-            error: record.error.as_deref().map(|error| client.strike(error)),
+            error: record.error.map(|error| self.client.strike(&error)),
         }
     }
+}
+
+/// An instance that answered no warm-up request cannot be measured.
+fn must_have_answered(warmed: &WarmedInstance) -> Result<(), Failure> {
+    if warmed.requests.iter().any(|r| r.status == Status::Ok) {
+        return Ok(());
+    }
+    let why = warmed.requests.iter().find_map(|r| r.error.as_deref());
+    Err(Failure::new(format!(
+        "instance `{}` answered none of {} warm-up requests: {}",
+        warmed.instance,
+        warmed.requests.len(),
+        why.unwrap_or("no reason was given").trim()
+    ))
+    .hinted(format!("look at `replica logs {}`", warmed.instance)))
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod change;
+mod effect;
 mod event;
 mod step;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 pub use address::{Address, InvalidAddress};
 pub use change::{Action, Change, Field, Planned, Reason};
+pub use effect::{Endpoint, Job, Target};
 pub use event::{Event, Failure};
 pub use step::{Effect, Step, StepId};
 

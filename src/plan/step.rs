@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::load::Job;
 use crate::node::{Copy, End, Launch, Ready, Stop, Work};
 use crate::proxy::control;
 
-use super::Address;
+use super::{Address, Job};
 
 /// The number of a step in its plan.
 pub type StepId = usize;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use replica::load::Job;
 use replica::node::{Copy, End, Launch, Ready, Work};
-use replica::plan::{Change, Effect, Field, Plan, Planned};
+use replica::plan::{Change, Effect, Field, Job, Plan, Planned};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
 pub(super) fn told(plan: &Plan, change: &Change) -> String {

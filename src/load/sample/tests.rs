@@ -53,7 +53,7 @@ fn exact_timings() {
         .map(|i| (100 + 20 * i, token("x", Some(i + 1))))
         .collect();
     pieces.push((1400, finish(64)));
-    let record = Record::read(raw(pieces), 64);
+    let record = read(raw(pieces), 64);
     assert_eq!(record.status, Status::Ok);
     assert_eq!(record.ttft_ms(), Some(100.0));
     assert_eq!(record.tpot_ms(), Some(20.0));
@@ -84,7 +84,7 @@ fn a_stream_as_vllm_sends_it() {
         (20, chunk("", "null")),
         (40, last),
     ];
-    let record = Record::read(raw(pieces), 4);
+    let record = read(raw(pieces), 4);
     assert_eq!((record.status, record.error.as_deref()), (Status::Ok, None));
     assert_eq!((record.n_in, record.n_out), (Some(3), Some(4)));
     assert_eq!(record.tokens, [(10_000, 1), (40_000, 1)]);
@@ -101,7 +101,7 @@ fn a_role_chunk_is_not_a_token() {
             r#"{{"choices":[{{"index":0,"delta":{{"content":"{t}"}}}}]}}"#
         ))
     };
-    let record = Record::read(
+    let record = read(
         raw(vec![
             (5, role),
             (100, text("a")),
@@ -124,14 +124,14 @@ fn an_empty_text_is_a_token_only_if_the_server_counted_one() {
         (70, token("ab", Some(2))),
         (80, finish(2)),
     ];
-    let record = Record::read(raw(with), 2);
+    let record = read(raw(with), 2);
     assert_eq!(record.ttft_ms(), Some(50.0));
     let without = vec![
         (50, token("", None)),
         (70, token("ab", None)),
         (80, finish(2)),
     ];
-    let record = Record::read(raw(without), 2);
+    let record = read(raw(without), 2);
     assert_eq!(record.ttft_ms(), Some(70.0));
     assert_eq!((record.n_out, record.tokens.len()), (Some(2), 1));
 }
@@ -142,7 +142,7 @@ fn several_tokens_a_chunk_share_their_gap() {
         .map(|i| (100 + 60 * i, token("xyz", Some(3 * (i + 1)))))
         .collect();
     pieces.push((300, finish(12)));
-    let record = Record::read(raw(pieces), 12);
+    let record = read(raw(pieces), 12);
     assert_eq!(record.n_out, Some(12));
     assert_eq!(record.first_chunk_tokens(), 3);
     assert_eq!(record.icl_ms(), [60.0; 3]);
@@ -154,7 +154,7 @@ fn several_tokens_a_chunk_share_their_gap() {
 #[test]
 fn events_of_one_read_share_a_stamp_and_are_counted() {
     let both = [token("a", Some(1)), token("b", Some(2))].concat();
-    let record = Record::read(raw(vec![(10, both), (30, finish(2))]), 2);
+    let record = read(raw(vec![(10, both), (30, finish(2))]), 2);
     assert_eq!(record.tokens, [(10_000, 1), (10_000, 1)]);
     assert_eq!(record.coalesced_events, 3); // the second token, and two of the three last events
     assert_eq!(record.tpot_ms(), Some(0.0));
@@ -167,7 +167,7 @@ fn without_usage_the_tokens_are_unknown() {
         data("[DONE]"),
     ]
     .concat();
-    let record = Record::read(raw(vec![(10, token("a", None)), (20, end)]), 1);
+    let record = read(raw(vec![(10, token("a", None)), (20, end)]), 1);
     assert_eq!((record.status, record.n_out), (Status::Ok, None));
     assert_eq!(record.tpot_ms(), None);
 }
@@ -180,7 +180,7 @@ fn a_stream_with_an_error_failed_though_it_began_with_200() {
         b"event: error\ndata: {\"message\":\"EngineCore died\"}\n\n".to_vec(),
         data("EngineCore died"),
     ] {
-        let record = Record::read(raw(vec![(10, token("a", Some(1))), (20, error)]), 4);
+        let record = read(raw(vec![(10, token("a", Some(1))), (20, error)]), 4);
         assert_eq!(record.status, Status::SseError);
         assert!(record.error.unwrap().contains("EngineCore died"));
     }
@@ -196,11 +196,11 @@ fn a_stream_that_is_cut_failed() {
         ),
     )];
     for pieces in [no_finish, no_done, Vec::new()] {
-        assert_eq!(Record::read(raw(pieces), 1).status, Status::Truncated);
+        assert_eq!(read(raw(pieces), 1).status, Status::Truncated);
     }
     let mut broken = raw(vec![(10, token("a", Some(1)))]);
     broken.ending = Ending::Broken("connection reset".to_owned());
-    let record = Record::read(broken, 1);
+    let record = read(broken, 1);
     assert_eq!(record.status, Status::Truncated);
     assert!(record.error.unwrap().ends_with("connection reset"));
     assert_eq!(record.stamps.eof, None);
@@ -209,7 +209,7 @@ fn a_stream_that_is_cut_failed() {
 #[test]
 fn an_answer_of_another_length_failed() {
     let pieces = vec![(10, token("a", Some(1))), (20, finish(1))];
-    let record = Record::read(raw(pieces), 100);
+    let record = read(raw(pieces), 100);
     assert_eq!(record.status, Status::LengthMismatch);
     assert_eq!(record.error.as_deref(), Some("1 tokens instead of 100"));
 }
@@ -218,7 +218,7 @@ fn an_answer_of_another_length_failed() {
 fn a_refusal_keeps_its_body_up_to_a_limit() {
     let mut refused = raw(vec![(1, "ö".repeat(2000).into_bytes())]);
     refused.http_status = Some(429);
-    let record = Record::read(refused, 1);
+    let record = read(refused, 1);
     assert_eq!(record.status, Status::HttpError);
     assert_eq!(record.error.unwrap().len(), 2048);
 }
@@ -227,16 +227,16 @@ fn a_refusal_keeps_its_body_up_to_a_limit() {
 fn silence_and_refusal_have_their_own_names() {
     let mut late = raw(vec![(10, token("a", Some(1)))]);
     late.ending = Ending::TimedOut;
-    assert_eq!(Record::read(late, 1).status, Status::Timeout);
+    assert_eq!(read(late, 1).status, Status::Timeout);
     let mut refused = raw(Vec::new());
     refused.ending = Ending::NoConnection("refused".to_owned());
-    assert_eq!(Record::read(refused, 1).status, Status::Connect);
+    assert_eq!(read(refused, 1).status, Status::Connect);
 }
 
 #[test]
 fn a_record_reads_back_as_itself() {
     let pieces = vec![(10, token("a", Some(1))), (20, finish(1))];
-    let record = Record::read(raw(pieces), 1);
+    let record = read(raw(pieces), 1);
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
 }

@@ -39,7 +39,7 @@ async fn the_notebooks_file_has_both_halves_and_contradicts_itself_in_none() {
         .mean;
     assert_eq!(whole["batch_processing"]["avg_latency_ms"], mean);
     assert_eq!(whole["batch_processing"]["total_tokens"], 4 * TOKENS);
-    let read = baseline::read(&path).unwrap();
+    let read = read_baseline(&path).unwrap();
     assert!(!read.figures.single.unwrap().contradicts_itself());
     assert!(!read.figures.batch.unwrap().latency_is_impossible());
 }

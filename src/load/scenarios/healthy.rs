@@ -123,7 +123,7 @@ async fn stamps_are_never_before_what_they_saw() {
     let written = lab.a.written();
     assert!(raw.sent.unwrap() <= written[0]);
     assert!(raw.head.unwrap() >= written[0]);
-    let record = sample::Record::read(raw, TOKENS as u32);
+    let record = sample::read(raw, TOKENS as u32);
     assert_eq!(record.status, Status::Ok);
     for ((at, _), wrote) in record.tokens.iter().zip(&written[1..]) {
         assert!(*at >= wrote / 1000);

@@ -15,8 +15,10 @@ use tempfile::TempDir;
 use tokio::sync::Barrier;
 
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
-use super::shape::LoadShape;
 use super::*;
+use crate::plan::{Endpoint, Job, Target};
+use crate::results::{BenchResult, Record, Severity, Status, latest, read_baseline};
+use crate::shape::LoadShape;
 
 const TOKENS: u64 = 4;
 

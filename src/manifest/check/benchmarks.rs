@@ -6,8 +6,8 @@ use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
 use super::proxy::no_time;
-use crate::load::shape::LoadShape;
 use crate::resource::benchmark::{BenchmarkDeclaration, Prompts};
+use crate::shape::LoadShape;
 
 /// A benchmark has one thing to ask: the proxy, or the only instance.
 pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {

@@ -16,9 +16,9 @@ use super::contract::{Observation, Question, Resource};
 use super::instance::Instance;
 use super::process::fingerprint;
 use super::proxy::Proxy;
-use crate::load::{Endpoint, Job, Latest, Target};
 use crate::name::{BenchmarkName, TopologyName};
-use crate::plan::{Action, Address, Change, Effect, Reason};
+use crate::plan::{Action, Address, Change, Effect, Endpoint, Job, Reason, Target};
+use crate::results::{self, Latest};
 
 /// What this kind is called.
 pub const KIND: &str = "benchmark";
@@ -54,7 +54,7 @@ impl Benchmark {
         proxy: Option<Arc<Proxy>>,
         files: Files,
     ) -> Self {
-        let latest = crate::load::latest(&files.results, topology.as_str(), name.as_str());
+        let latest = results::latest(&files.results, topology.as_str(), name.as_str());
         Self {
             address: Address::nowhere(KIND, name.as_str()),
             topology: topology.clone(),

@@ -66,7 +66,7 @@ impl Distribution {
 
 /// Returns a number to six decimals: finer than any stamp, and few enough digits that a result reads
 /// back from JSON as the very same.
-pub(super) fn tidy(value: f64) -> f64 {
+pub(crate) fn tidy(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 

@@ -1,14 +1,10 @@
 //! A measurement to make, as a value.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::sample::hex;
-use super::shape::LoadShape;
+use crate::shape::LoadShape;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,34 +43,6 @@ pub struct Job {
     /// What is known of the conditions: engine versions, arguments, revisions, pids, boot ids.
     /// Written into the result as it stands, under `topology`.
     pub provenance: serde_json::Value,
-}
-
-impl Job {
-    /// Returns the digest of what is measured, whatever is asked of it: the model, the way in and
-    /// its policy, and the very processes. Results with the same one may be held together.
-    pub fn targets(&self) -> String {
-        let processes: BTreeMap<&str, &str> = self
-            .instances
-            .iter()
-            .map(|target| (target.name.as_str(), target.nonce.as_str()))
-            .collect();
-        let what = json!({
-            "model": self.model,
-            "is_proxy": self.endpoint.is_proxy,
-            "policy": self.endpoint.policy,
-            "instances": processes,
-        });
-        hex(&Sha256::digest(what.to_string()))
-    }
-
-    /// Returns who serves a request of which no header says it: the instance that is the endpoint.
-    pub(super) fn direct(&self) -> Option<&str> {
-        let at_endpoint = |t: &&Target| t.authority == self.endpoint.authority;
-        let direct = self.instances.iter().find(at_endpoint);
-        direct
-            .filter(|_| !self.endpoint.is_proxy)
-            .map(|target| target.name.as_str())
-    }
 }
 
 /// Where requests go.

@@ -2,15 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use super::comparison::Comparison;
-use super::job::Job;
-use super::sample::hex;
-use super::shape::LoadShape;
-use super::summary::{DEFINITIONS, Summary};
-use super::verdict::{Anomaly, invalidates};
+use super::anomaly::{Anomaly, invalidates};
+use super::facts::{ClientFacts, JobFacts, Run, Tool};
+use super::summary::Summary;
 use super::warmup::Warmup;
+use crate::shape::LoadShape;
 
 /// The name of this form.
 pub const SCHEMA: &str = "replica.bench/1";
@@ -43,79 +40,6 @@ pub struct BenchResult {
     pub files: Files,
 }
 
-/// What measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tool {
-    /// `replica`.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-}
-
-/// One run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// Its name: a part of every request's id and cache salt.
-    pub id: String,
-    /// When it began, by the wall clock; nothing is computed from it.
-    pub started: jiff::Timestamp,
-}
-
-/// Where the load came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientFacts {
-    /// The host's name.
-    pub host: String,
-    /// Its operating system and architecture: `linux/aarch64`.
-    pub platform: String,
-    /// Its kernel's release.
-    pub kernel: String,
-    /// How many cores it lets this process use.
-    pub cores: usize,
-    /// The clock of every stamp.
-    pub clock: String,
-}
-
-/// What was asked, without the prompts themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobFacts {
-    /// The benchmark's name.
-    pub name: String,
-    /// The topology's name.
-    pub topology: String,
-    /// The digest of all that the result depends on.
-    pub fingerprint: String,
-    /// The digest of what was measured, without the job: results of one are comparable.
-    pub targets: String,
-    /// The model's name.
-    pub model: String,
-    /// Where requests went.
-    pub endpoint: super::job::Endpoint,
-    /// The instances behind it.
-    pub instances: Vec<super::job::Target>,
-    /// When requests were sent.
-    pub load: LoadShape,
-    /// The prompts' facts.
-    pub prompts: PromptFacts,
-    /// Tokens asked of each request.
-    pub max_tokens: u32,
-    /// Requests sent to every instance before measuring.
-    pub warmup: u32,
-    /// Seconds that a request may take.
-    pub timeout_s: f64,
-    /// The name of the definitions of every metric.
-    pub definitions: String,
-}
-
-/// What is told of prompts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PromptFacts {
-    /// How many there are.
-    pub count: usize,
-    /// The digest of all of them, in order.
-    pub sha256: String,
-}
-
 /// One load, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -128,6 +52,36 @@ pub struct Point {
     pub anomalies: Vec<Anomaly>,
     /// Says that no anomaly is an error.
     pub valid: bool,
+}
+
+/// A result beside its baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The baseline's file.
+    pub baseline: String,
+    /// Says that like is compared with like.
+    pub comparable: bool,
+    /// The numbers.
+    pub rows: Vec<Row>,
+    /// What to know before reading them, a sentence each.
+    pub remarks: Vec<String>,
+}
+
+/// One number, ours and theirs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What it is: `throughput`.
+    pub what: String,
+    /// Its unit: `tok/s`.
+    pub unit: String,
+    /// Ours.
+    pub ours: f64,
+    /// Theirs.
+    pub theirs: f64,
+    /// Ours over theirs; nothing where theirs is not the thing that its name says.
+    pub ratio: Option<f64>,
+    /// Says that a remark bears on it.
+    pub flagged: bool,
 }
 
 /// What lies beside a result.
@@ -151,7 +105,7 @@ impl BenchResult {
 
 impl Point {
     /// Joins what came of a load and what is to be thought of it.
-    pub(super) fn new(load: LoadShape, summary: Summary, anomalies: Vec<Anomaly>) -> Self {
+    pub(crate) fn new(load: LoadShape, summary: Summary, anomalies: Vec<Anomaly>) -> Self {
         Self {
             load,
             summary,
@@ -161,63 +115,10 @@ impl Point {
     }
 }
 
-impl Tool {
-    pub(super) fn this() -> Self {
-        Self {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-}
-
-impl ClientFacts {
-    pub(super) fn here() -> Self {
-        let system = rustix::system::uname();
-        Self {
-            host: system.nodename().to_string_lossy().into_owned(),
-            platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-            kernel: system.release().to_string_lossy().into_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            clock: "monotonic".to_owned(),
-        }
-    }
-}
-
-impl From<&Job> for JobFacts {
-    fn from(job: &Job) -> Self {
-        Self {
-            name: job.name.clone(),
-            topology: job.topology.clone(),
-            fingerprint: job.fingerprint.clone(),
-            targets: job.targets(),
-            model: job.model.clone(),
-            endpoint: job.endpoint.clone(),
-            instances: job.instances.clone(),
-            load: job.load.clone(),
-            prompts: PromptFacts::of(&job.prompts),
-            max_tokens: job.max_tokens,
-            warmup: job.warmup,
-            timeout_s: job.timeout_s,
-            definitions: DEFINITIONS.to_owned(),
-        }
-    }
-}
-
-impl PromptFacts {
-    fn of(prompts: &[String]) -> Self {
-        let text = serde_json::to_string(prompts).expect("texts are JSON");
-        Self {
-            count: prompts.len(),
-            sha256: hex(&Sha256::digest(text)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::comparison::Comparison;
-    use crate::load::verdict::scene::{cold_b, seed};
+    use crate::verdict::scene::{cold_b, seed};
 
     /// The notebook's run, as a result of ours.
     fn notebook_run() -> BenchResult {

@@ -7,8 +7,8 @@
 
 use serde_json::json;
 
-use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, round};
-use crate::load::sample::Record;
+use super::{Case, MATTERS_MS, round};
+use crate::results::{Anomaly, Record, Severity, Subject};
 
 const FEWEST: usize = 3;
 const TOLERANCE: f64 = 0.15;

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Anomaly, Case, Severity, Subject, round};
+use super::{Case, round};
+use crate::results::{Anomaly, Severity, Subject};
 
 const TOLERATED: f64 = 0.01;
 

@@ -3,10 +3,8 @@
 
 use serde_json::json;
 
-use super::{Anomaly, Case, Severity, Subject, round};
-use crate::load::baseline::{Figures, differ};
-use crate::load::quantile::tidy;
-use crate::load::sample::Record;
+use super::{Case, round};
+use crate::results::{Anomaly, Figures, Record, Severity, Subject, differ, tidy};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let theirs = case.baseline.and_then(|b| of_baseline(&b.figures));

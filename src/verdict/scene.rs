@@ -5,22 +5,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::load::baseline;
-use crate::load::job::Endpoint;
-use crate::load::result::PromptFacts;
-use crate::load::sample::{Stamps, Status};
-use crate::load::shape::LoadShape;
-use crate::load::summary::DEFINITIONS;
-use crate::load::warmup::{WarmedInstance, WarmupRequest};
+use crate::plan::Endpoint;
+use crate::results::{
+    DEFINITIONS, PromptFacts, Stamps, Status, WarmedInstance, WarmupRequest, invalidates,
+    read_baseline,
+};
+use crate::shape::LoadShape;
 
 /// A request of 100 tokens, ok, by its moments in milliseconds.
-pub(in crate::load) fn request(
-    index: u32,
-    instance: &str,
-    sent: f64,
-    first: f64,
-    last: f64,
-) -> Record {
+pub(crate) fn request(index: u32, instance: &str, sent: f64, first: f64, last: f64) -> Record {
     let us = |ms: f64| (ms * 1000.0).round() as u64;
     Record {
         index,
@@ -50,7 +43,7 @@ pub(in crate::load) fn request(
 }
 
 /// Eight requests at once, four a replica, by the time that each of them took.
-pub(in crate::load) fn batch(a: [f64; 4], b: [f64; 4]) -> Vec<Record> {
+pub(crate) fn batch(a: [f64; 4], b: [f64; 4]) -> Vec<Record> {
     let of = |name: &'static str, times: [f64; 4], from: u32| {
         times
             .into_iter()
@@ -60,7 +53,7 @@ pub(in crate::load) fn batch(a: [f64; 4], b: [f64; 4]) -> Vec<Record> {
     of("a", a, 0).chain(of("b", b, 4)).collect()
 }
 
-pub(in crate::load) fn facts(load: LoadShape, max_num_seqs: Option<u32>) -> JobFacts {
+pub(crate) fn facts(load: LoadShape, max_num_seqs: Option<u32>) -> JobFacts {
     let target = |name: &str| Target {
         name: name.to_owned(),
         authority: String::new(),
@@ -91,7 +84,7 @@ pub(in crate::load) fn facts(load: LoadShape, max_num_seqs: Option<u32>) -> JobF
     }
 }
 
-pub(in crate::load) fn warmed(names: &[&str]) -> Warmup {
+pub(crate) fn warmed(names: &[&str]) -> Warmup {
     let request = WarmupRequest {
         status: Status::Ok,
         ttft_ms: Some(1.0),
@@ -111,16 +104,16 @@ pub(in crate::load) fn warmed(names: &[&str]) -> Warmup {
     }
 }
 
-pub(in crate::load) struct Scene {
-    pub(in crate::load) job: JobFacts,
-    pub(in crate::load) records: Vec<Record>,
-    pub(in crate::load) warmup: Warmup,
-    pub(in crate::load) single: Option<Single>,
-    pub(in crate::load) baseline: Option<Baseline>,
-    pub(in crate::load) provenance: Value,
+pub(crate) struct Scene {
+    pub(crate) job: JobFacts,
+    pub(crate) records: Vec<Record>,
+    pub(crate) warmup: Warmup,
+    pub(crate) single: Option<Single>,
+    pub(crate) baseline: Option<Baseline>,
+    pub(crate) provenance: Value,
 }
 
-pub(in crate::load) fn scene(records: Vec<Record>) -> Scene {
+pub(crate) fn scene(records: Vec<Record>) -> Scene {
     let n = u32::try_from(records.len()).unwrap();
     Scene {
         job: facts(LoadShape::Batch(n), Some(256)),
@@ -132,7 +125,7 @@ pub(in crate::load) fn scene(records: Vec<Record>) -> Scene {
     }
 }
 
-pub(in crate::load) fn single(tokens_per_s: f64) -> Single {
+pub(crate) fn single(tokens_per_s: f64) -> Single {
     Single {
         tokens_per_s,
         latency_ms: 100.0 / tokens_per_s * 1000.0,
@@ -141,13 +134,13 @@ pub(in crate::load) fn single(tokens_per_s: f64) -> Single {
     }
 }
 
-pub(in crate::load) fn seed(name: &str) -> Baseline {
+pub(crate) fn seed(name: &str) -> Baseline {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seed");
-    baseline::read(&folder.join(name)).unwrap()
+    read_baseline(&folder.join(name)).unwrap()
 }
 
 impl Scene {
-    pub(in crate::load) fn judge(&self) -> Vec<Anomaly> {
+    pub(crate) fn judge(&self) -> Vec<Anomaly> {
         judge(&Case {
             job: &self.job,
             records: &self.records,
@@ -160,7 +153,7 @@ impl Scene {
     }
 
     /// The rules that make the result invalid.
-    pub(super) fn errors(&self) -> Vec<String> {
+    pub(crate) fn errors(&self) -> Vec<String> {
         let anomalies = self.judge();
         let errors = anomalies.iter().filter(|a| invalidates(a));
         errors.map(|a| a.id.clone()).collect()
@@ -168,7 +161,7 @@ impl Scene {
 }
 
 /// NB03, the likelier reading: A's four together at 7.055 s, B's four at 30.21 s.
-pub(in crate::load) fn cold_b() -> Scene {
+pub(crate) fn cold_b() -> Scene {
     let mut scene = scene(batch([7055.0; 4], [30210.0; 4]));
     scene.warmup = warmed(&["a"]);
     scene

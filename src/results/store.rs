@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Job;
-use super::result::{BenchResult, Run, SCHEMA};
-use super::sample::Record;
-use super::shape::LoadShape;
-use crate::plan::Failure;
+use super::facts::Run;
+use super::headline::{Headline, Single};
+use super::record::Record;
+use super::result::{BenchResult, SCHEMA};
+use crate::plan::{Failure, Job};
+use crate::shape::LoadShape;
 
 const POINTER: &str = "latest.json";
 
@@ -28,54 +29,6 @@ pub struct Latest {
     pub started: jiff::Timestamp,
     /// What it says, in a few numbers.
     pub headline: Headline,
-}
-
-/// A result in a few numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Headline {
-    /// Requests that are ok.
-    pub ok: usize,
-    /// Requests that failed.
-    pub failed: usize,
-    /// Tokens for each second, all streams together.
-    pub output_tps: Option<f64>,
-    /// The median time to the first token, in ms.
-    pub ttft_p50_ms: Option<f64>,
-    /// The median time of each further token, in ms.
-    pub tpot_p50_ms: Option<f64>,
-    /// The mean time to the last token, in ms.
-    pub e2el_mean_ms: Option<f64>,
-}
-
-impl Headline {
-    /// Returns the headline of a result.
-    pub fn of(result: &BenchResult) -> Self {
-        let Some(summary) = result.summary() else {
-            return Self::default();
-        };
-        let metrics = &summary.metrics;
-        Self {
-            ok: summary.counts.ok,
-            failed: summary.counts.failed,
-            output_tps: metrics.output_tps,
-            ttft_p50_ms: metrics.ttft.as_ref().map(|d| d.p50.value),
-            tpot_p50_ms: metrics.tpot.as_ref().map(|d| d.p50.value),
-            e2el_mean_ms: metrics.e2el.as_ref().map(|d| d.mean),
-        }
-    }
-}
-
-/// What one request alone achieves.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Single {
-    /// `n / (t_last − t_sent)`, from the mean latency, in tokens/s.
-    pub tokens_per_s: f64,
-    /// The mean of `t_last − t_sent`, in ms.
-    pub latency_ms: f64,
-    /// Tokens of each request.
-    pub tokens: u32,
-    /// The result that says so.
-    pub path: PathBuf,
 }
 
 /// The pointer file.
@@ -101,7 +54,7 @@ pub fn latest(results: &Path, topology: &str, benchmark: &str) -> Option<Latest>
 }
 
 /// Returns what one request alone achieves on these very targets: the newest valid result of a
-/// sequential benchmark of the topology. `targets` is [`Job::targets`](super::Job::targets).
+/// sequential benchmark of the topology. `targets` is [`JobFacts::targets`](super::JobFacts::targets).
 pub fn single_throughput(results: &Path, topology: &str, targets: &str) -> Option<Single> {
     let (path, result) = newest_like(results, topology, targets, |load| {
         matches!(load, LoadShape::Sequential(_))
@@ -117,7 +70,7 @@ pub fn single_throughput(results: &Path, topology: &str, targets: &str) -> Optio
 }
 
 /// Returns the newest valid result on these targets whose load is as wanted, of any benchmark.
-pub(super) fn newest_like(
+pub(crate) fn newest_like(
     results: &Path,
     topology: &str,
     targets: &str,
@@ -145,13 +98,13 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
 
 /// Where the files of one run go.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     folder: PathBuf,
     stem: String,
 }
 
 impl Place {
-    pub(super) fn of(job: &Job, run: &Run) -> Self {
+    pub(crate) fn of(job: &Job, run: &Run) -> Self {
         let time = run.started.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
         Self {
             folder: job.results.join(&job.topology).join(&job.name),
@@ -159,21 +112,21 @@ impl Place {
         }
     }
 
-    pub(super) fn result(&self) -> PathBuf {
+    pub(crate) fn result(&self) -> PathBuf {
         self.folder.join(format!("{}.json", self.stem))
     }
 
-    pub(super) fn requests(&self) -> PathBuf {
+    pub(crate) fn requests(&self) -> PathBuf {
         self.folder.join(self.requests_name())
     }
 
-    pub(super) fn requests_name(&self) -> String {
+    pub(crate) fn requests_name(&self) -> String {
         format!("{}.requests.jsonl", self.stem)
     }
 
     /// Writes the requests, the result, and then the pointer, so that the pointer never names what
     /// is not there.
-    pub(super) fn write(&self, result: &BenchResult, records: &[Record]) -> Result<(), Failure> {
+    pub(crate) fn write(&self, result: &BenchResult, records: &[Record]) -> Result<(), Failure> {
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.folder)?;
             replace(&self.requests(), &lines(records)?)?;
@@ -223,14 +176,14 @@ fn lines(records: &[Record]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-pub(super) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
+pub(crate) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     Ok(text)
 }
 
 /// Puts a file in its place whole: a reader sees the old one or the new one.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = fs::File::create(&draft).and_then(|mut file| {

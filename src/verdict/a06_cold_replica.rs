@@ -6,9 +6,9 @@
 
 use serde_json::json;
 
-use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, latencies, round};
-use crate::load::quantile::quantile;
-use crate::load::sample::Record;
+use super::{Case, MATTERS_MS, latencies, round};
+use crate::results::quantile::quantile;
+use crate::results::{Anomaly, Record, Severity, Subject};
 
 /// How much slower than the others an unwarmed replica is before it is called cold.
 const THAN_OTHERS: f64 = 1.5;

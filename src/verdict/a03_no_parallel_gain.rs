@@ -15,11 +15,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, round};
-use crate::load::baseline::Figures;
-use crate::load::quantile::tidy;
-use crate::load::sample::Record;
-use crate::load::shape::LoadShape;
+use super::{Case, MATTERS_MS, round};
+use crate::results::{Anomaly, Figures, Record, Severity, Subject, tidy};
+use crate::shape::LoadShape;
 
 /// The share of a perfect gain below which there is none to speak of.
 const GAIN: f64 = 0.5;

@@ -7,8 +7,9 @@
 
 use serde_json::json;
 
-use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, latencies, round};
-use crate::load::quantile::quantile;
+use super::{Case, MATTERS_MS, latencies, round};
+use crate::results::quantile::quantile;
+use crate::results::{Anomaly, Severity, Subject};
 
 const RATIO: f64 = 1.3;
 const INVALID_RATIO: f64 = 2.0;

@@ -6,31 +6,30 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::facts::JobFacts;
+use super::figures::{BatchFigures, Figures, SingleFigures};
+use super::headline::Headline;
 use super::notebook::Notebook;
-use super::result::{BenchResult, JobFacts, SCHEMA};
-use super::shape::LoadShape;
-use super::store::Headline;
+use super::result::{BenchResult, SCHEMA};
 use crate::plan::Failure;
-
-/// A share by which two numbers may differ and still tell the same.
-const SAME: f64 = 0.02;
+use crate::shape::LoadShape;
 
 /// A result to compare with.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Baseline {
+pub(crate) struct Baseline {
     /// Where it was read.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Who wrote it.
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
     /// The model that it names.
-    pub(super) model: Option<String>,
+    pub(crate) model: Option<String>,
     /// What it claims.
-    pub(super) figures: Figures,
+    pub(crate) figures: Figures,
 }
 
 /// Who wrote a baseline.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// A notebook, which tells nothing of its definitions.
     Notebook {
         /// Says that it measured over HTTP, through a router, and not within the process.
@@ -47,70 +46,8 @@ pub(super) enum Origin {
     },
 }
 
-/// What a baseline claims.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Figures {
-    /// Of one request alone.
-    pub(super) single: Option<SingleFigures>,
-    /// Of requests sent together.
-    pub(super) batch: Option<BatchFigures>,
-}
-
-/// What is claimed of one request alone.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct SingleFigures {
-    pub(super) latency_ms: f64,
-    pub(super) tokens: f64,
-    pub(super) tokens_per_s: f64,
-}
-
-/// What is claimed of requests sent together.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct BatchFigures {
-    pub(super) size: f64,
-    pub(super) tokens: f64,
-    pub(super) tokens_per_s: f64,
-    pub(super) mean_latency_ms: f64,
-}
-
-impl SingleFigures {
-    /// Returns the tokens that its speed and its time make: `tok/s · s`.
-    pub(super) fn tokens_by_speed(self) -> f64 {
-        self.tokens_per_s * self.latency_ms / 1000.0
-    }
-
-    /// Says that its tokens are not what its speed and its time make.
-    pub(super) fn contradicts_itself(self) -> bool {
-        differ(self.tokens, self.tokens_by_speed())
-    }
-}
-
-impl BatchFigures {
-    /// Returns the time of the whole batch: `tokens / tok/s`, in ms. Requests that are sent together
-    /// take about as long each.
-    pub(super) fn wall_ms(self) -> f64 {
-        self.tokens / self.tokens_per_s * 1000.0
-    }
-
-    /// Says that what is called a latency is the time of the batch divided by its size. It cannot be
-    /// a mean of latencies: one of them is the whole time, and the others are more than nothing.
-    pub(super) fn latency_is_a_share(self) -> bool {
-        self.size > 1.0 && !differ(self.mean_latency_ms * self.size, self.wall_ms())
-    }
-
-    /// Says that the mean latency is below what any batch of this duration can have.
-    pub(super) fn latency_is_impossible(self) -> bool {
-        self.size > 1.0 && self.mean_latency_ms * self.size < self.wall_ms() * (1.0 + SAME)
-    }
-}
-
-/// Says that two numbers do not tell the same.
-pub(super) fn differ(a: f64, b: f64) -> bool {
-    (a - b).abs() > SAME * a.abs().max(b.abs())
-}
-
 /// Reads a baseline.
-pub(super) fn read(path: &Path) -> Result<Baseline, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
     let unreadable = |why: &dyn std::fmt::Display| {
         Failure::new(format!(
             "cannot read the baseline {}: {why}",

@@ -3,8 +3,8 @@
 
 use super::scene::{Scene, batch, cold_b, facts, request, scene, seed, single};
 use super::*;
-use crate::load::sample::Status;
-use crate::load::shape::LoadShape;
+use crate::results::{Comparison, Severity, Status, Subject};
+use crate::shape::LoadShape;
 
 fn said<'a>(anomalies: &'a [Anomaly], id: &str, subject: Subject) -> Option<&'a Anomaly> {
     anomalies
@@ -163,7 +163,7 @@ fn what_contradicts_itself_is_set_beside_what_is_true() {
     let baseline = seed("baseline_metrics.json");
     scene.baseline = Some(baseline.clone());
     let summary = Summary::of(&scene.records);
-    let beside = crate::load::Comparison::of(&scene.job, &summary, &baseline, &scene.judge());
+    let beside = Comparison::of(&scene.job, &summary, &baseline, &scene.judge());
     assert!(!beside.comparable && beside.rows.iter().all(|row| row.flagged));
     assert_eq!(beside.remarks.len(), 3);
     let row = |what: &str| beside.rows.iter().find(|row| row.what == what).unwrap();

@@ -5,11 +5,9 @@
 
 use serde_json::json;
 
-use super::{Anomaly, Case, MATTERS_MS, Severity, Subject, round};
-use crate::load::baseline::{BatchFigures, Figures};
-use crate::load::quantile::tidy;
-use crate::load::shape::LoadShape;
-use crate::load::store::Single;
+use super::{Case, MATTERS_MS, round};
+use crate::results::{Anomaly, BatchFigures, Figures, Severity, Single, Subject, tidy};
+use crate::shape::LoadShape;
 
 /// A batch may be this much faster than the recorded single request before that one is doubted.
 const SLACK: f64 = 0.8;

@@ -9,39 +9,38 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::job::Job;
 use super::result::BenchResult;
-use super::shape::LoadShape;
 use super::store;
-use crate::plan::Failure;
+use crate::plan::{Failure, Job};
+use crate::shape::LoadShape;
 
 /// A metrics file of the notebooks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Notebook {
-    pub(super) timestamp: Option<String>,
-    pub(super) model: Option<String>,
+pub(crate) struct Notebook {
+    pub(crate) timestamp: Option<String>,
+    pub(crate) model: Option<String>,
     #[serde(default)]
-    pub(super) config: Map<String, Value>,
-    pub(super) single_request: Option<SingleRequest>,
-    pub(super) batch_processing: Option<BatchProcessing>,
+    pub(crate) config: Map<String, Value>,
+    pub(crate) single_request: Option<SingleRequest>,
+    pub(crate) batch_processing: Option<BatchProcessing>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct SingleRequest {
-    pub(super) latency_ms: f64,
+pub(crate) struct SingleRequest {
+    pub(crate) latency_ms: f64,
     #[serde(serialize_with = "whole")]
-    pub(super) tokens: f64,
-    pub(super) throughput_tokens_per_sec: f64,
+    pub(crate) tokens: f64,
+    pub(crate) throughput_tokens_per_sec: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct BatchProcessing {
+pub(crate) struct BatchProcessing {
     #[serde(serialize_with = "whole")]
-    pub(super) batch_size: f64,
+    pub(crate) batch_size: f64,
     #[serde(serialize_with = "whole")]
-    pub(super) total_tokens: f64,
-    pub(super) throughput_tokens_per_sec: f64,
-    pub(super) avg_latency_ms: f64,
+    pub(crate) total_tokens: f64,
+    pub(crate) throughput_tokens_per_sec: f64,
+    pub(crate) avg_latency_ms: f64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -50,7 +49,7 @@ fn whole<S: serde::Serializer>(count: &f64, out: S) -> Result<S::Ok, S::Error> {
 }
 
 /// Writes the job's `save:` file, if it asks for one and the result may be believed.
-pub(super) fn save(job: &Job, result: &BenchResult) -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn save(job: &Job, result: &BenchResult) -> Result<Option<PathBuf>, Failure> {
     let Some(path) = job.save.as_deref().filter(|_| result.valid) else {
         return Ok(None);
     };

@@ -14,18 +14,12 @@ mod a15_not_comparable;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
-pub(in crate::load) mod scene;
+pub(crate) mod scene;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::baseline::Baseline;
-use super::job::Target;
-use super::result::JobFacts;
-use super::sample::Record;
-use super::store::Single;
-use super::summary::Summary;
-use super::warmup::Warmup;
+use crate::plan::Target;
+use crate::results::{Anomaly, Baseline, JobFacts, Record, Single, Summary, Warmup};
 
 /// The rules, in the order in which they speak: what names a cause before what shows an effect.
 const RULES: &[Rule] = &[
@@ -45,71 +39,21 @@ type Rule = fn(&Case<'_>) -> Vec<Anomaly>;
 /// machine makes them, and no conclusion about serving hangs on them.
 const MATTERS_MS: f64 = 100.0;
 
-/// Something that speaks against a number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Anomaly {
-    /// The rule: `A6`.
-    pub id: String,
-    /// The rule's name: `cold replica`.
-    pub name: String,
-    /// What follows from it.
-    pub severity: Severity,
-    /// What it speaks of.
-    pub subject: Subject,
-    /// The replica that it speaks of, where it is one.
-    pub replica: Option<String>,
-    /// What is wrong, one line.
-    pub message: String,
-    /// The numbers that show it, by name; units are in the names.
-    pub evidence: Value,
-    /// What most likely brought it about.
-    pub cause: String,
-    /// What to do about it.
-    pub next: String,
-}
-
-/// What follows from an anomaly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// The result is invalid.
-    Error,
-    /// The result stands, and whoever reads it must know this.
-    Warning,
-    /// Worth knowing.
-    Info,
-}
-
-/// What an anomaly speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// This result.
-    Result,
-    /// The baseline that it is compared with; our own result stands in any case.
-    Baseline,
-}
-
-/// Says whether an anomaly makes the result invalid.
-pub(super) fn invalidates(anomaly: &Anomaly) -> bool {
-    anomaly.severity == Severity::Error && anomaly.subject == Subject::Result
-}
-
 /// Everything that a rule may look at.
-pub(super) struct Case<'a> {
-    pub(super) job: &'a JobFacts,
-    pub(super) records: &'a [Record],
-    pub(super) summary: &'a Summary,
-    pub(super) warmup: &'a Warmup,
-    pub(super) provenance: &'a Value,
+pub(crate) struct Case<'a> {
+    pub(crate) job: &'a JobFacts,
+    pub(crate) records: &'a [Record],
+    pub(crate) summary: &'a Summary,
+    pub(crate) warmup: &'a Warmup,
+    pub(crate) provenance: &'a Value,
     /// What one request alone achieves on these targets, where it was measured.
-    pub(super) single: Option<&'a Single>,
-    pub(super) baseline: Option<&'a Baseline>,
+    pub(crate) single: Option<&'a Single>,
+    pub(crate) baseline: Option<&'a Baseline>,
 }
 
 /// Lets every rule speak. What makes the result invalid comes first, what is said of the baseline
 /// last.
-pub(super) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
+pub(crate) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
     let mut anomalies: Vec<Anomaly> = RULES.iter().flat_map(|rule| rule(case)).collect();
     anomalies.sort_by_key(|anomaly| (anomaly.subject, anomaly.severity));
     anomalies

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::quantile::{Distribution, tidy};
-use super::sample::{Record, Status};
+use super::record::{Record, Status};
 
 /// The name of these definitions, in every result.
 pub const DEFINITIONS: &str = "replica.metrics/1";
@@ -312,7 +312,7 @@ impl InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::verdict::scene::{batch, request};
+    use crate::verdict::scene::{batch, request};
 
     #[test]
     fn a_batch_is_summed_over_its_window() {

@@ -1,0 +1,41 @@
+//! What came of a measurement: its records and what they come to, kept whole, found again, and set
+//! beside other results.
+//!
+//! A [`Record`] is one request; a [`Summary`] is what the records of a load come to; a
+//! [`BenchResult`] is both with their conditions, and with what speaks against them ([`Anomaly`]).
+//! All of it is data and pure functions of it but the store, which writes and reads files.
+//!
+//! Left to others: sending (`load`), and judging (`verdict`).
+
+mod anomaly;
+mod baseline;
+mod comparison;
+mod facts;
+mod figures;
+mod headline;
+mod notebook;
+pub mod quantile;
+mod record;
+mod result;
+mod store;
+mod summary;
+mod warmup;
+
+#[cfg(test)]
+pub(crate) use anomaly::invalidates;
+pub use anomaly::{Anomaly, Severity, Subject};
+pub(crate) use baseline::{Baseline, Origin, read as read_baseline};
+pub(crate) use facts::hex;
+pub use facts::{ClientFacts, JobFacts, PromptFacts, Run, Tool};
+pub(crate) use figures::{BatchFigures, Figures, differ};
+pub use headline::{Headline, Single};
+pub(crate) use notebook::save as save_for_the_notebook;
+pub(crate) use quantile::tidy;
+pub use record::{Record, Stamps, Status};
+pub use result::{BenchResult, Comparison, Files, Point, Row, SCHEMA};
+pub(crate) use store::Place;
+pub use store::{Latest, latest, single_throughput};
+pub use summary::{
+    Counts, DEFINITIONS, ErrorGroup, FORMULAS, InFlight, Metrics, Share, Summary, Window,
+};
+pub use warmup::{WarmedInstance, Warmup, WarmupRequest};

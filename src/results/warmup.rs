@@ -1,0 +1,49 @@
+//! What was sent before a measurement; it is in no statistic.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Status;
+
+/// What was done to warm a topology.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// Requests asked of every instance.
+    pub asked: u32,
+    /// What each instance did, in the order of the manifest.
+    pub instances: Vec<WarmedInstance>,
+    /// The one request through the endpoint, after the instances.
+    pub endpoint: Option<WarmupRequest>,
+}
+
+/// The warm-up of one instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WarmedInstance {
+    /// The instance.
+    pub instance: String,
+    /// Its requests, in order.
+    pub requests: Vec<WarmupRequest>,
+}
+
+/// One request of a warm-up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WarmupRequest {
+    /// What became of it.
+    pub status: Status,
+    /// `t_first − t_sent`, in ms.
+    pub ttft_ms: Option<f64>,
+    /// `t_last − t_sent`, in ms.
+    pub e2el_ms: Option<f64>,
+    /// The reason of a failure.
+    pub error: Option<String>,
+}
+
+impl Warmup {
+    /// Says whether an instance answered at least one request before it was measured.
+    pub fn warmed(&self, instance: &str) -> bool {
+        self.instances
+            .iter()
+            .filter(|warmed| warmed.instance == instance)
+            .flat_map(|warmed| &warmed.requests)
+            .any(|request| request.status == Status::Ok)
+    }
+}
