@@ -7,7 +7,7 @@
 //! # The map of rooms
 //!
 //! - [`name`]: the newtypes that a manifest speaks in.
-//! - [`manifest`]: text becomes a [`manifest::Topology`], or an explanation that points at the line.
+//! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
 //!   its questions to a node, its comparison, its effects.
 //! - [`plan`]: plain data that everyone shares: addresses, changes, steps, events.

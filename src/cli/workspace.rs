@@ -7,12 +7,12 @@ use super::Global;
 use super::error::Error;
 use super::lock;
 use crate::converge::{decide, observe};
-use crate::manifest::{self, Manifest, Topology};
+use crate::manifest::{self, Manifest};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::Plan;
 use crate::resource::program::Binaries;
 use crate::resource::{
-    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, foreign,
+    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, Topology, foreign,
 };
 use crate::view::Screen;
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::check::check;
+use super::document::Document;
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem, Source};
-use super::topology::Topology;
 use super::{parse, typed};
+use crate::resource::Topology;
 
 /// The manifest of the current folder.
 const DEFAULT: &str = "topology.yaml";
@@ -20,7 +21,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// A manifest that is good.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// What it declares.
+    /// What it means.
     pub topology: Topology,
     /// The file, as it was named.
     pub path: PathBuf,
@@ -80,6 +81,15 @@ pub fn load(path: &Path) -> Result<Manifest, ManifestError> {
     })
 }
 
+/// Reads a manifest that is no file.
+///
+/// # Errors
+///
+/// Fails with every mistake that the manifest has, not only the first.
+pub fn read(text: &str) -> Result<Topology, ManifestError> {
+    understand("the manifest", text.as_bytes())
+}
+
 /// Reads what a file holds; `name` is what its reader calls it.
 pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestError> {
     let source = decode(name, bytes)?;
@@ -89,10 +99,8 @@ pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestE
     match parse::parse(&source.text, &mut marks, &mut problems) {
         Some(root) if root.is_nothing() => problems.push(empty()),
         Some(root) => {
-            topology = typed::read::<Topology>(&root, &mut marks, &mut problems);
-            if let Some(topology) = &topology {
-                check(topology, &root, &marks, &mut problems);
-            }
+            let document = typed::read::<Document>(&root, &mut marks, &mut problems);
+            topology = document.and_then(|document| check(&document, &root, &marks, &mut problems));
         }
         None if problems.is_empty() => problems.push(empty()),
         None => {}

@@ -2,15 +2,17 @@
 //!
 //! [`load`] reads a file in three steps, each of which goes on to the end and adds to one list of
 //! mistakes: the text becomes a tree in which everything knows where it stands (`tree`), the tree
-//! becomes the types that the rooms declare (`typed`), and the rules that no single room can know
-//! are checked on those (`check`). Whatever was reported once is replaced by a stand-in and not
-//! reported again.
+//! becomes a [`Document`](document::Document) of the types that the rooms declare (`typed`), and
+//! the rules that no single room can know are checked on that (`check`), which makes of it what it
+//! means: a [`Topology`](crate::resource::Topology). Whatever was reported once is replaced by a
+//! stand-in and not reported again.
 //!
 //! What a kind's declaration looks like is left to its room.
 
 mod access;
 mod check;
 mod describe;
+mod document;
 mod fault;
 mod file;
 mod marks;
@@ -21,14 +23,12 @@ mod schema;
 mod stand_in;
 mod suggest;
 mod syntax;
-mod topology;
 mod tree;
 mod typed;
 
 #[cfg(test)]
 mod tests;
 
-pub use file::{Manifest, find, load};
+pub use file::{Manifest, find, load, read};
 pub use problem::{ManifestError, Problem};
 pub use schema::{schema, schema_text};
-pub use topology::Topology;

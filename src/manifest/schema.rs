@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::Topology;
+use super::document::Document;
 
 /// Returns the schema that stands in `schemas/topology.json`.
 ///
 /// It is generated from the very types that a manifest is read into. What a schema cannot say
 /// (references, ports that clash) only [`super::load`] finds.
 pub fn schema() -> Value {
-    schemars::schema_for!(Topology).to_value()
+    schemars::schema_for!(Document).to_value()
 }
 
 /// Returns the schema as `replica schema` prints it and `schemas/topology.json` keeps it.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::benchmark::{self, Benchmark};
 use super::contract::Resource;
-use super::engine::Engine;
-use super::instance::{Instance, Parts};
+use super::engine::Installation;
+use super::instance::{Instance, Parts, Runtime, Server};
 use super::model::{Fetcher, Model, Sharing};
 use super::place::{Folder, Listens};
 use super::program::{Binaries, Program};
 use super::proxy::{DEFAULT_REACH, Proxy};
-use crate::manifest::Topology;
+use super::topology::Topology;
 use crate::name::{ModelName, NodeName};
 use crate::node::Stale;
 
@@ -42,7 +42,7 @@ impl Catalogue {
     /// Returns the things of a topology.
     pub fn new(topology: &Topology, binaries: &Arc<Binaries>, paths: &Paths) -> Self {
         let programs = programs(topology, binaries);
-        let instances = instances(topology, &programs);
+        let instances = instances(topology, binaries);
         let proxy = topology.proxy.as_ref().map(|declared| {
             let is_behind = |instance: &&Arc<Instance>| {
                 let named = declared.backends.as_ref();
@@ -97,69 +97,44 @@ impl Catalogue {
 ///
 /// When a binary cannot be read.
 pub fn binaries(topology: &Topology, folder: Option<&Path>) -> io::Result<Arc<Binaries>> {
-    let simulates = topology
-        .engines
-        .values()
-        .any(|engine| engine.simulate.is_some());
     // With several nodes, a model may be copied from one to another.
-    if topology.proxy.is_none() && !simulates && topology.nodes.len() < 2 {
+    if nodes_with_program(topology).next().is_none() && topology.nodes.len() < 2 {
         return Ok(Arc::default());
     }
     Binaries::find(folder).map(Arc::new)
 }
 
+/// The nodes that run `replica` itself: the simulator, or the proxy.
+fn nodes_with_program(topology: &Topology) -> impl Iterator<Item = &NodeName> {
+    let servers = topology.instances.values();
+    let simulated = servers.filter(|server| match server.runtime {
+        Runtime::Simulated(_) => true,
+        Runtime::Vllm(_) => false,
+    });
+    let simulated = simulated.flat_map(Server::nodes);
+    simulated.chain(topology.proxy.iter().map(|proxy| &proxy.node))
+}
+
 fn programs(topology: &Topology, binaries: &Arc<Binaries>) -> BTreeMap<NodeName, Arc<Program>> {
-    let simulated = topology
-        .instances
-        .values()
-        .filter(|instance| {
-            topology
-                .engines
-                .get(&instance.engine)
-                .is_some_and(|e| e.simulate.is_some())
-        })
-        .map(|instance| &instance.node);
-    let nodes = simulated.chain(topology.proxy.iter().map(|proxy| &proxy.node));
-    nodes
-        .map(|node| {
-            (
-                node.clone(),
-                Arc::new(Program::new(&topology.name, node, binaries)),
-            )
-        })
+    nodes_with_program(topology)
+        .map(|node| (node.clone(), program(topology, node, binaries)))
         .collect()
 }
 
-fn instances(
-    topology: &Topology,
-    programs: &BTreeMap<NodeName, Arc<Program>>,
-) -> Vec<Arc<Instance>> {
-    let parts: Vec<Parts> = topology
-        .instances
-        .iter()
-        .map(|(name, declared)| {
-            let engine = topology
-                .engines
-                .get(&declared.engine)
-                .cloned()
-                .unwrap_or_default();
-            let simulates = engine.simulate.is_some();
-            Parts {
-                topology: topology.name.clone(),
-                name: name.clone(),
-                listens: listens(topology, &declared.node, declared.host.as_ref()),
-                stale: stale(topology, &declared.node),
-                declared: declared.clone(),
-                model: topology
-                    .models
-                    .get(&declared.model)
-                    .filter(|_| !simulates)
-                    .cloned(),
-                program: programs.get(&declared.node).filter(|_| simulates).cloned(),
-                engine,
-            }
-        })
-        .collect();
+fn program(topology: &Topology, node: &NodeName, binaries: &Arc<Binaries>) -> Arc<Program> {
+    Arc::new(Program::new(&topology.name, node, binaries))
+}
+
+fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>> {
+    let parts = topology.instances.iter().map(|(name, server)| Parts {
+        topology: topology.name.clone(),
+        name: name.clone(),
+        listens: listens(topology, &server.node, server.host.as_ref()),
+        stale: stale(topology, &server.node),
+        server: server.clone(),
+        program: program(topology, &server.node, binaries),
+    });
+    let parts: Vec<Parts> = parts.collect();
     let all: Vec<_> = parts
         .iter()
         .cloned()
@@ -167,7 +142,7 @@ fn instances(
         .map(Arc::new)
         .collect();
     let among = |parts: Parts| {
-        let is_mate = |one: &&Arc<Instance>| *one.node() == parts.declared.node;
+        let is_mate = |one: &&Arc<Instance>| *one.node() == parts.server.node;
         let mates = all.iter().filter(is_mate).cloned().collect();
         Arc::new(Instance::among(parts, mates))
     };
@@ -176,29 +151,23 @@ fn instances(
 
 fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<dyn Resource>> {
     let mut found: BTreeMap<String, Arc<dyn Resource>> = BTreeMap::new();
-    for instance in topology.instances.values() {
-        let Some(engine) = topology
-            .engines
-            .get(&instance.engine)
-            .filter(|e| e.simulate.is_none())
-        else {
+    for server in topology.instances.values() {
+        let Runtime::Vllm(vllm) = &server.runtime else {
             continue;
         };
-        let venv = engine.venv.clone().unwrap_or_default();
-        let engine = Engine::new(&instance.node, &instance.engine, engine);
-        let fetcher = Fetcher {
-            engine: engine.address().clone(),
-            venv,
-        };
-        found.insert(engine.address().to_string(), Arc::new(engine));
-        if let Some(model) = topology.models.get(&instance.model) {
+        for node in server.nodes() {
+            let engine = Installation::new(node, &vllm.engine);
             let model = Model::new(
-                &instance.node,
-                &instance.model,
-                model,
-                fetcher,
-                sharing(topology, &instance.model, binaries),
+                node,
+                &server.model,
+                &vllm.model,
+                Fetcher {
+                    engine: engine.address().clone(),
+                    venv: vllm.engine.venv.clone(),
+                },
+                sharing(topology, &server.model, binaries),
             );
+            found.insert(engine.address().to_string(), Arc::new(engine));
             found.insert(model.address().to_string(), Arc::new(model));
         }
     }
@@ -208,11 +177,10 @@ fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<
 /// Returns what the nodes of one model need to copy it from each other.
 fn sharing(topology: &Topology, model: &ModelName, binaries: &Arc<Binaries>) -> Sharing {
     let serves = |node: &NodeName| {
-        let mut instances = topology.instances.values();
-        instances.any(|instance| {
-            let engine = topology.engines.get(&instance.engine);
-            let is_real = engine.is_some_and(|engine| engine.simulate.is_none());
-            is_real && instance.node == *node && instance.model == *model
+        let mut servers = topology.instances.values();
+        servers.any(|server| match server.runtime {
+            Runtime::Vllm(_) => server.model == *model && server.nodes().any(|it| it == node),
+            Runtime::Simulated(_) => false,
         })
     };
     let nodes = topology.nodes.iter().filter(|(node, _)| serves(node));

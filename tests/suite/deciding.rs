@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use replica::manifest::Topology;
 use replica::node::Stale;
 use replica::plan::{Action, Address, Effect, Plan};
 use replica::proxy::control::Backend;
+use replica::resource::Topology;
 
 use super::model::{Model, catalogue, digest, is_of, topology};
 

@@ -181,6 +181,18 @@ fn names_the_ssh_library(source: &Source) -> Vec<String> {
     source.lines_with(&["russh"])
 }
 
+/// Text becomes things, and never the other way: no room knows how a manifest is written.
+fn knows_of_text(source: &Source) -> Vec<String> {
+    let lines = source.code().filter(|line| {
+        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+        let mut paths = words.filter(|word| !word.is_empty());
+        paths.any(|path| path.starts_with("crate::manifest") || path.starts_with("manifest::"))
+    });
+    lines
+        .map(|line| format!("{}: {}", source.path, line.trim()))
+        .collect()
+}
+
 fn unfinished(source: &Source) -> Vec<String> {
     source.lines_with(&["todo!", "unimplemented!"])
 }
@@ -247,6 +259,19 @@ fn the_ssh_library_stays_in_its_room() {
     let found = |path, text| names_the_ssh_library(&control(path, text)).len();
     assert_eq!(found("src/node/fleet.rs", "use russh::client;\n"), 1);
     assert_eq!(found("src/node/ssh/link.rs", "use russh::client;\n"), 0);
+}
+
+#[test]
+fn from_text_to_things_is_one_way() {
+    hold("src/resource", knows_of_text);
+    let found = |text| knows_of_text(&control("src/resource/catalogue.rs", text)).len();
+    assert_eq!(found("use crate::manifest::Manifest;\n"), 1);
+    assert_eq!(found("use crate::{manifest::Manifest, name};\n"), 1);
+    assert_eq!(
+        found("/// Made by [`crate::manifest`].\npub struct A;\n"),
+        0
+    );
+    assert_eq!(found("let manifest = files.manifest.join(path);\n"), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
-use replica::manifest::Topology;
+use replica::manifest;
 use replica::name::NodeName;
 use replica::node::{Launch, Stop};
 use replica::plan::{Address, Effect, Plan, Step};
@@ -15,7 +15,9 @@ use replica::proxy::control::{
 };
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
-use replica::resource::{Answers, Catalogue, Leftover, Observation, Paths, Resource, Stranger};
+use replica::resource::{
+    Answers, Catalogue, Leftover, Observation, Paths, Resource, Stranger, Topology,
+};
 
 /// A process group as the model keeps it.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ pub(super) struct Model {
 
 /// Reads a topology from YAML.
 pub(super) fn topology(text: &str) -> Topology {
-    serde_yaml::from_str(text).expect("the manifest of a test is valid")
+    manifest::read(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns the things of a topology; results are looked for where there are none.

@@ -11,24 +11,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use replica::manifest::Topology;
+use replica::manifest;
 use replica::name::NodeName;
 use replica::plan::{Action, Change, Effect, Plan};
 use replica::resource::program::Binaries;
 use replica::resource::{
-    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, foreign,
+    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, Topology, foreign,
 };
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::told::Told;
 use super::words;
 
 /// One case.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 struct Case {
     declared: Topology,
+    world: World,
+}
+
+/// What a case says beside what is declared.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct World {
+    /// It is a manifest, and read as one.
+    #[serde(rename = "declared")]
+    _declared: IgnoredAny,
     /// The architectures of which a binary is at hand.
     #[serde(default = "architectures")]
     binaries: Vec<String>,
@@ -66,11 +76,11 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let programs = folder.path().join("programs");
         fs::create_dir(&programs).unwrap();
-        for architecture in &case.binaries {
+        for architecture in &case.world.binaries {
             let name = format!("replica-{architecture}-unknown-linux-musl");
             fs::write(programs.join(name), format!("replica for {architecture}\n")).unwrap();
         }
-        let binaries = if case.binaries.is_empty() {
+        let binaries = if case.world.binaries.is_empty() {
             Binaries::default()
         } else {
             Binaries::find(Some(&programs)).unwrap()
@@ -91,7 +101,7 @@ impl Scene {
 
     /// Puts the results of a case where they are looked for.
     fn keep_results(&self, case: &Case, plan: &Plan) {
-        for (name, found) in &case.results {
+        for (name, found) in &case.world.results {
             let fingerprint = plan.steps.iter().find_map(|step| match &step.effect {
                 Effect::Measure(job) if &job.name == name => Some(job.fingerprint.clone()),
                 _ => None,
@@ -134,7 +144,7 @@ impl Case {
     fn plan(&self) -> Plan {
         let scene = Scene::new(self);
         let first = self.decide(&scene);
-        if self.results.is_empty() {
+        if self.world.results.is_empty() {
             return first;
         }
         scene.keep_results(self, &first);
@@ -174,7 +184,7 @@ impl Case {
             for question in own.flat_map(|r| r.questions()).chain(standing) {
                 questions.insert(question.id.clone(), question);
             }
-            let told = self.nodes.get(node).cloned().unwrap_or_default();
+            let told = self.world.nodes.get(node).cloned().unwrap_or_default();
             let answers = told.answers(questions.into_values());
             seen.nodes.insert(node.clone(), answers);
         }
@@ -209,10 +219,20 @@ fn shows(text: &str) -> String {
     head.collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the manifest in a case.
+fn declared(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| *line != "declared:").skip(1);
+    let inside = lines.map_while(|line| line.strip_prefix("  "));
+    inside.fold(String::new(), |manifest, line| manifest + line + "\n")
+}
+
 fn read(path: &Path) -> (String, Case) {
     let text = fs::read_to_string(path).unwrap();
-    let case = serde_yaml::from_str(&text);
-    let case: Case = case.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let world = serde_yaml::from_str(&text);
+    let world: World = world.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let declared = manifest::read(&declared(&text));
+    let declared = declared.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let case = Case { declared, world };
     assert!(
         text.starts_with("# "),
         "{} does not say what it shows",

@@ -46,8 +46,8 @@ type Arguments = BTreeMap<String, Value>;
 
 /// Returns every map of arguments with the path that leads to it.
 fn all<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 3], &'a Arguments)> {
-    let engines = seen.topology.engines.iter();
-    let instances = seen.topology.instances.iter();
+    let engines = seen.document.engines.iter();
+    let instances = seen.document.instances.iter();
     engines
         .map(|(name, engine)| (["engines", name.as_str(), "args"], &engine.args))
         .chain(

@@ -11,7 +11,7 @@ use crate::shape::LoadShape;
 
 /// A benchmark has one thing to ask: the proxy, or the only instance.
 pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
-    if seen.topology.benchmarks.is_empty() || seen.is_given(&["proxy"]) {
+    if seen.document.benchmarks.is_empty() || seen.is_given(&["proxy"]) {
         return Vec::new();
     }
     let (title, help) = match seen.names("instances").len() {
@@ -35,7 +35,7 @@ pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
 /// A benchmark sends requests that ask for tokens.
 pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, benchmark) in &seen.topology.benchmarks {
+    for (name, benchmark) in &seen.document.benchmarks {
         let name = name.as_str();
         out.extend(no_prompts(seen, name, benchmark));
         out.extend(no_load(seen, name, &benchmark.load));
@@ -96,7 +96,7 @@ fn no_load(seen: &Checker<'_>, name: &str, load: &LoadShape) -> Option<Problem> 
 /// Files are named relative to the manifest, so that it means the same on every machine.
 pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, benchmark) in &seen.topology.benchmarks {
+    for (name, benchmark) in &seen.document.benchmarks {
         let at = |key| ["benchmarks", name.as_str(), key];
         for (key, file) in [("baseline", &benchmark.baseline), ("save", &benchmark.save)] {
             out.extend(

@@ -5,67 +5,57 @@ use pep440_rs::{Version, VersionSpecifiers};
 use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
-use crate::resource::engine::EngineDeclaration;
+use crate::resource::engine::InvalidEngine;
 
-/// An engine is real or simulated, and has what its sort needs.
-pub(super) fn are_real_or_simulated(seen: &Checker<'_>) -> Vec<Problem> {
+/// An engine is vLLM or simulated, and has what its sort needs.
+pub(super) fn are_of_one_sort(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, engine) in &seen.topology.engines {
+    for (name, engine) in &seen.engines {
         let name = name.as_str();
-        if engine.simulate.is_some() {
-            out.extend(only_for_real(seen, name, engine));
-        } else if engine.venv.is_none() {
-            let title = format!("engine `{name}` has neither `venv` nor `simulate`");
-            out.extend(seen.report(&["engines", name], title).map(|problem| {
-                problem.help(
-                    "for vLLM: `venv: ~/vllm` and `vllm: 0.13.0`; without a GPU: `simulate: {profile: fast}`",
-                )
-            }));
-        } else if engine.vllm.is_none() {
-            let title = format!("engine `{name}` does not say which version of vLLM it is");
-            out.extend(
-                seen.report(&["engines", name, "vllm"], title)
-                    .map(|problem| {
-                        problem
-                            .help("add `vllm:` with its build variant, as in `vllm: 0.13.0+cu130`")
-                    }),
-            );
+        match engine {
+            Ok(_) => {}
+            Err(InvalidEngine::OfNoSort) => out.extend(of_no_sort(seen, name)),
+            Err(InvalidEngine::OfNoVersion) => out.extend(of_no_version(seen, name)),
+            Err(InvalidEngine::SimulatedWith(keys)) => {
+                out.extend(keys.iter().filter_map(|key| only_of_vllm(seen, name, key)));
+            }
         }
     }
     out
 }
 
+fn of_no_sort(seen: &Checker<'_>, name: &str) -> Option<Problem> {
+    let title = format!("engine `{name}` has neither `venv` nor `simulate`");
+    let problem = seen.report(&["engines", name], title)?;
+    Some(problem.help(
+        "for vLLM: `venv: ~/vllm` and `vllm: 0.13.0`; without a GPU: `simulate: {profile: fast}`",
+    ))
+}
+
+fn of_no_version(seen: &Checker<'_>, name: &str) -> Option<Problem> {
+    let title = format!("engine `{name}` does not say which version of vLLM it is");
+    let problem = seen.report(&["engines", name, "vllm"], title)?;
+    Some(problem.help("add `vllm:` with its build variant, as in `vllm: 0.13.0+cu130`"))
+}
+
 /// A simulated engine installs nothing.
-fn only_for_real(seen: &Checker<'_>, name: &str, engine: &EngineDeclaration) -> Vec<Problem> {
-    let given = [
-        ("venv", engine.venv.is_some()),
-        ("vllm", engine.vllm.is_some()),
-        ("distribution", engine.distribution.is_some()),
-        ("packages", !engine.packages.is_empty()),
-        ("extra_indexes", !engine.extra_indexes.is_empty()),
-        ("installer", engine.installer.is_some()),
-    ];
-    let wrong = given.into_iter().filter(|(_, is_given)| *is_given);
-    wrong
-        .filter_map(|(key, _)| {
-            let simulate = seen.key(&["engines", name, "simulate"])?;
-            let title = format!("a simulated engine has no `{key}`");
-            let problem = seen.report_key(&["engines", name, key], title)?;
-            Some(
-                problem
-                    .also(simulate, "simulated, so nothing is installed")
-                    .help(format!(
-                        "remove `{key}`, or `simulate` if this is to be vLLM itself"
-                    )),
-            )
-        })
-        .collect()
+fn only_of_vllm(seen: &Checker<'_>, name: &str, key: &str) -> Option<Problem> {
+    let simulate = seen.key(&["engines", name, "simulate"])?;
+    let title = format!("a simulated engine has no `{key}`");
+    let problem = seen.report_key(&["engines", name, key], title)?;
+    Some(
+        problem
+            .also(simulate, "simulated, so nothing is installed")
+            .help(format!(
+                "remove `{key}`, or `simulate` if this is to be vLLM itself"
+            )),
+    )
 }
 
 /// Versions are exact: what is installed either is the version or is not.
 pub(super) fn versions_are_exact(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, engine) in &seen.topology.engines {
+    for (name, engine) in &seen.document.engines {
         let name = name.as_str();
         if let Some(vllm) = &engine.vllm {
             out.extend(inexact(
@@ -142,7 +132,7 @@ fn is_package(name: &str) -> bool {
 /// A virtual environment has one place on a node, and an index is a URL.
 pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, engine) in &seen.topology.engines {
+    for (name, engine) in &seen.document.engines {
         let name = name.as_str();
         out.extend(no_place(
             seen,
@@ -154,7 +144,7 @@ pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
             out.extend(no_index(seen, &path, url));
         }
     }
-    for (name, model) in &seen.topology.models {
+    for (name, model) in &seen.document.models {
         out.extend(no_place(
             seen,
             &["models", name.as_str(), "cache"],

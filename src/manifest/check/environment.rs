@@ -6,8 +6,8 @@ use super::Checker;
 use crate::resource::environment::EnvValue;
 
 fn each<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 4], &'a str, &'a EnvValue)> {
-    let engines = seen.topology.engines.iter();
-    let instances = seen.topology.instances.iter();
+    let engines = seen.document.engines.iter();
+    let instances = seen.document.instances.iter();
     let maps = engines
         .map(|(name, engine)| ("engines", name.as_str(), &engine.env))
         .chain(instances.map(|(name, instance)| ("instances", name.as_str(), &instance.env)));

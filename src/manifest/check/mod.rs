@@ -1,6 +1,6 @@
 //! The rules that no type can hold: each a function, all of them run.
 //!
-//! A rule speaks of a topology in paths (`instances`, `a`, `port`); where they stand in the text
+//! A rule speaks of a document in paths (`instances`, `a`, `port`); where they stand in the text
 //! the [`Checker`] knows, and it keeps silent about what was reported before.
 
 mod arguments;
@@ -12,15 +12,18 @@ mod nodes;
 mod ports;
 mod proxy;
 mod references;
+mod resolve;
 
 use std::ops::Range;
 
-use super::Topology;
+use super::document::Document;
 use super::marks::{Found, Marks, find};
 use super::problem::Problem;
 use super::tree::Node;
+use crate::resource::Topology;
+use resolve::Engines;
 
-/// A rule: what a topology breaks of it.
+/// A rule: what a document breaks of it.
 type Rule = fn(&Checker<'_>) -> Vec<Problem>;
 
 const RULES: &[Rule] = &[
@@ -30,7 +33,7 @@ const RULES: &[Rule] = &[
     nodes::reached_by_the_network_of_the_proxy,
     references::names_are_declared,
     ports::nobody_shares_one,
-    engines::are_real_or_simulated,
+    engines::are_of_one_sort,
     engines::versions_are_exact,
     engines::paths_and_indexes_are_whole,
     models::are_pinned_to_a_commit,
@@ -48,19 +51,29 @@ const RULES: &[Rule] = &[
     benchmarks::files_are_beside_the_manifest,
 ];
 
-/// Checks a topology against every rule, and adds what is broken to `problems`.
-pub(super) fn check(topology: &Topology, root: &Node, marks: &Marks, problems: &mut Vec<Problem>) {
+/// Checks a document against every rule, and adds what is broken to `problems`. What it means is
+/// returned where everything that it names was found; it is to be believed when nothing is broken.
+pub(super) fn check(
+    document: &Document,
+    root: &Node,
+    marks: &Marks,
+    problems: &mut Vec<Problem>,
+) -> Option<Topology> {
     let seen = Checker {
-        topology,
+        engines: resolve::engines(document),
+        document,
         root,
         marks,
     };
     problems.extend(RULES.iter().flat_map(|rule| rule(&seen)));
+    resolve::topology(&seen)
 }
 
-/// A topology and the text that it was read from.
+/// A document and the text that it was read from.
 struct Checker<'a> {
-    topology: &'a Topology,
+    document: &'a Document,
+    /// What each of its engines means, or why it means nothing.
+    engines: Engines<'a>,
     root: &'a Node,
     marks: &'a Marks,
 }

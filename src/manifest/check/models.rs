@@ -11,7 +11,7 @@ use crate::resource::model::ModelDeclaration;
 /// A model is a repository at a commit: a branch would be another model tomorrow.
 pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, model) in &seen.topology.models {
+    for (name, model) in &seen.document.models {
         let name = name.as_str();
         out.extend(bad_repo(seen, &["models", name, "repo"], &model.repo));
         if let Some(revision) = &model.revision {
@@ -23,7 +23,7 @@ pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
 
 /// A token is a secret, a network and a hub are to be found, and a folder does not say what is in it.
 pub(super) fn are_fetched_from_somewhere(seen: &Checker<'_>) -> Vec<Problem> {
-    let models = seen.topology.models.iter();
+    let models = seen.document.models.iter();
     let problems = models.flat_map(|(name, model)| {
         let name = name.as_str();
         [
@@ -50,7 +50,7 @@ fn written_token(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Op
 
 fn unknown_network(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {
     let network = model.over.as_deref()?;
-    let nodes = seen.topology.nodes.values();
+    let nodes = seen.document.nodes.values();
     let known: BTreeSet<_> = nodes
         .flat_map(|node| node.addresses.keys())
         .map(String::as_str)

@@ -32,7 +32,7 @@ pub(super) fn some_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
 pub(super) fn each_is_another_machine(seen: &Checker<'_>) -> Vec<Problem> {
     let mut known = HashMap::new();
     let mut out = Vec::new();
-    for (name, node) in &seen.topology.nodes {
+    for (name, node) in &seen.document.nodes {
         let path = ["nodes", name.as_str(), "ssh"];
         let Some(place) = seen.place(&path) else {
             continue;
@@ -66,7 +66,7 @@ fn machine(reach: &Reach) -> (String, u16) {
 /// An address is a host alone: the port is the instance's.
 pub(super) fn addresses_are_addresses(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, node) in &seen.topology.nodes {
+    for (name, node) in &seen.document.nodes {
         for (network, address) in &node.addresses {
             let path = ["nodes", name.as_str(), "addresses", network];
             out.extend(not_an_address(address).and_then(|help| {
@@ -75,14 +75,14 @@ pub(super) fn addresses_are_addresses(seen: &Checker<'_>) -> Vec<Problem> {
             }));
         }
     }
-    for (name, instance) in &seen.topology.instances {
+    for (name, instance) in &seen.document.instances {
         out.extend(bad_host(
             seen,
             &["instances", name.as_str(), "host"],
             instance.host.as_deref(),
         ));
     }
-    if let Some(proxy) = &seen.topology.proxy {
+    if let Some(proxy) = &seen.document.proxy {
         out.extend(bad_host(seen, &["proxy", "host"], proxy.host.as_deref()));
     }
     out
@@ -112,12 +112,12 @@ fn not_an_address(text: &str) -> Option<&'static str> {
 
 /// Every node that serves has an address on the network by which the proxy reaches it.
 pub(super) fn reached_by_the_network_of_the_proxy(seen: &Checker<'_>) -> Vec<Problem> {
-    let Some(proxy) = &seen.topology.proxy else {
+    let Some(proxy) = &seen.document.proxy else {
         return Vec::new();
     };
     let network = proxy.reach.as_deref();
     let serving = seen
-        .topology
+        .document
         .nodes
         .iter()
         .filter(|(name, _)| *name == &proxy.node || hosts_an_instance(seen, name));
@@ -128,7 +128,7 @@ pub(super) fn reached_by_the_network_of_the_proxy(seen: &Checker<'_>) -> Vec<Pro
 }
 
 fn hosts_an_instance(seen: &Checker<'_>, node: &NodeName) -> bool {
-    let mut instances = seen.topology.instances.values();
+    let mut instances = seen.document.instances.values();
     instances.any(|instance| instance.node == *node && instance.host.is_none())
 }
 

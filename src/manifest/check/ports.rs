@@ -31,9 +31,9 @@ type Listener<'a> = (std::ops::Range<usize>, &'a str, u16, String);
 
 /// Returns everything that listens, in the order of the text.
 fn listeners<'a>(seen: &Checker<'a>) -> Vec<Listener<'a>> {
-    let topology = seen.topology;
+    let document = seen.document;
     let mut all = Vec::new();
-    for (name, instance) in &topology.instances {
+    for (name, instance) in &document.instances {
         let path = ["instances", name.as_str()];
         all.extend(listener(
             seen,
@@ -42,7 +42,7 @@ fn listeners<'a>(seen: &Checker<'a>) -> Vec<Listener<'a>> {
             instance.port.get(),
         ));
     }
-    if let Some(proxy) = &topology.proxy {
+    if let Some(proxy) = &document.proxy {
         all.extend(listener(
             seen,
             &["proxy"],

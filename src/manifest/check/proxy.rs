@@ -10,7 +10,7 @@ use crate::resource::proxy::{DEFAULT_REACH, ProxyDeclaration};
 
 /// A proxy has a backend, and each only once.
 pub(super) fn has_backends(seen: &Checker<'_>) -> Vec<Problem> {
-    let Some(proxy) = &seen.topology.proxy else {
+    let Some(proxy) = &seen.document.proxy else {
         return Vec::new();
     };
     let declared = seen.names("instances");
@@ -65,13 +65,13 @@ fn backends<'a>(
         Some(backends) => backends.contains(name),
         None => true,
     };
-    let instances = seen.topology.instances.iter();
+    let instances = seen.document.instances.iter();
     instances.filter(|(name, _)| named(name)).collect()
 }
 
 /// The backends of one proxy serve one model: any of them may get any request.
 pub(super) fn serves_one_model(seen: &Checker<'_>) -> Vec<Problem> {
-    let Some(proxy) = &seen.topology.proxy else {
+    let Some(proxy) = &seen.document.proxy else {
         return Vec::new();
     };
     let backends = backends(seen, proxy);
@@ -105,7 +105,7 @@ pub(super) fn serves_one_model(seen: &Checker<'_>) -> Vec<Problem> {
 
 /// A backend listens where the proxy can dial it.
 pub(super) fn dials_what_listens(seen: &Checker<'_>) -> Vec<Problem> {
-    let Some(proxy) = &seen.topology.proxy else {
+    let Some(proxy) = &seen.document.proxy else {
         return Vec::new();
     };
     let elsewhere = backends(seen, proxy)
@@ -122,7 +122,7 @@ fn undialled(
     name: &InstanceName,
     instance: &InstanceDeclaration,
 ) -> Option<Problem> {
-    let node = seen.topology.nodes.get(&instance.node)?;
+    let node = seen.document.nodes.get(&instance.node)?;
     let proxy_at = seen.place(&["proxy", "node"])?;
     let from = format!("the proxy is on `{}`", proxy.node);
     let name = name.as_str();
@@ -163,7 +163,7 @@ fn undialled(
 /// Bounds on waiting are times.
 pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    let proxy = seen.topology.proxy.iter();
+    let proxy = seen.document.proxy.iter();
     for (key, seconds) in proxy.flat_map(|proxy| {
         [
             ("connect", proxy.timeouts.connect),
@@ -172,7 +172,7 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
     }) {
         out.extend(no_time(seen, &["proxy", "timeouts", key], seconds));
     }
-    for (name, instance) in &seen.topology.instances {
+    for (name, instance) in &seen.document.instances {
         let seconds = f64::from(instance.ready_timeout);
         out.extend(no_time(
             seen,

@@ -3,11 +3,12 @@
 use super::super::problem::Problem;
 use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
+use crate::resource::engine::{Engine, InvalidEngine};
 
 /// Every node, engine, model and backend that is named is declared.
 pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
-    for (name, instance) in &seen.topology.instances {
+    for (name, instance) in &seen.document.instances {
         let at = |key| ["instances", name.as_str(), key];
         out.extend(refers(seen, &at("node"), instance.node.as_str(), "node"));
         out.extend(refers(
@@ -16,13 +17,15 @@ pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
             instance.engine.as_str(),
             "engine",
         ));
-        let engine = seen.topology.engines.get(&instance.engine);
-        // A simulated engine serves any name; what an unknown one takes is unknown.
-        if engine.is_some_and(|engine| engine.simulate.is_none()) {
-            out.extend(refers(seen, &at("model"), instance.model.as_str(), "model"));
+        match seen.engines.get(&instance.engine) {
+            // A simulated engine serves any name; what an unknown one takes is unknown.
+            Some(Ok(Engine::Simulated(_)) | Err(InvalidEngine::SimulatedWith(_))) | None => {}
+            Some(Ok(Engine::Vllm(_)) | Err(_)) => {
+                out.extend(refers(seen, &at("model"), instance.model.as_str(), "model"));
+            }
         }
     }
-    if let Some(proxy) = &seen.topology.proxy {
+    if let Some(proxy) = &seen.document.proxy {
         out.extend(refers(
             seen,
             &["proxy", "node"],

@@ -41,6 +41,22 @@ pub struct EngineDeclaration {
     pub args: BTreeMap<String, Value>,
 }
 
+impl EngineDeclaration {
+    /// The keys given that only vLLM itself has.
+    pub(super) fn keys_of_vllm(&self) -> Vec<&'static str> {
+        let given = [
+            ("venv", self.venv.is_some()),
+            ("vllm", self.vllm.is_some()),
+            ("distribution", self.distribution.is_some()),
+            ("packages", !self.packages.is_empty()),
+            ("extra_indexes", !self.extra_indexes.is_empty()),
+            ("installer", self.installer.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(key, _)| key).collect()
+    }
+}
+
 /// What makes a virtual environment and installs packages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -85,4 +101,26 @@ pub enum Profile {
     /// Llama-3.1-8B in bf16 on one NVIDIA GB10, as measured.
     #[serde(rename = "gb10-llama-3.1-8b")]
     Gb10Llama8b,
+}
+
+impl Profile {
+    /// Its name, as a manifest and the simulator say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Gb10Llama8b => "gb10-llama-3.1-8b",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_has_one_name() {
+        for profile in [Profile::Fast, Profile::Gb10Llama8b] {
+            assert_eq!(serde_json::json!(profile), profile.name());
+        }
+    }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::EngineDeclaration;
+use super::VllmEngine;
 use super::cause;
-use super::installed::{Distribution, Installed, Stands, TORCH, provider, venv, wanted};
+use super::installed::{Distribution, Installed, Stands, TORCH};
 use super::shortfall::{Fault, Shortfall};
 use super::version::{is_same_release, is_version, labelled, pin};
 use crate::node::{Work, quote, quote_path};
@@ -31,12 +31,12 @@ struct Order {
 }
 
 /// Returns the work that makes an environment what is declared.
-pub(super) fn work(declared: &EngineDeclaration, found: &Installed) -> Work {
+pub(super) fn work(engine: &VllmEngine, found: &Installed) -> Work {
     Work {
         doing: "installing",
-        script: script(declared, found),
+        script: script(engine, found),
         secrets: BTreeMap::new(),
-        lock: format!("{}/.replica.lock", venv(declared).trim_end_matches('/')),
+        lock: format!("{}/.replica.lock", engine.venv.trim_end_matches('/')),
         patience: PATIENCE,
         attempts: 2,
         read: cause::read,
@@ -44,32 +44,32 @@ pub(super) fn work(declared: &EngineDeclaration, found: &Installed) -> Work {
 }
 
 /// Returns what is asked for where there is no environment yet.
-fn all(declared: &EngineDeclaration) -> Vec<Shortfall> {
+fn all(engine: &VllmEngine) -> Vec<Shortfall> {
     let missing = |(name, wanted)| Shortfall {
         name,
         found: None,
         wanted,
         fault: Fault::Missing,
     };
-    wanted(declared).into_iter().map(missing).collect()
+    engine.wanted().into_iter().map(missing).collect()
 }
 
 impl Order {
-    fn of(declared: &EngineDeclaration, found: &Installed) -> Self {
-        let main = provider(declared);
+    fn of(engine: &VllmEngine, found: &Installed) -> Self {
+        let main = engine.distribution.clone();
         let shortfalls = match found.stands {
-            Stands::Venv => found.shortfalls(declared),
-            Stands::Nothing | Stands::Folder => all(declared),
+            Stands::Venv => found.shortfalls(engine),
+            Stands::Nothing | Stands::Folder => all(engine),
         };
         let mut order = Self::default();
         for shortfall in &shortfalls {
             order.add(shortfall, &main, found);
         }
-        let is_main_new = order.needed.contains(&declared_pin(declared, &main));
+        let is_main_new = order.needed.contains(&engine_pin(engine));
         if is_main_new {
             // It may bring another torch than the declared one.
             let torch = TORCH.iter().filter_map(|name| {
-                let version = wanted(declared).remove(*name)?;
+                let version = engine.wanted().remove(*name)?;
                 Some(pin(name, &version))
             });
             order.after = torch.collect();
@@ -122,27 +122,26 @@ fn is_other_build(shortfall: &Shortfall) -> bool {
     found.is_some_and(|found| is_same_release(found, &shortfall.wanted))
 }
 
-fn declared_pin(declared: &EngineDeclaration, name: &str) -> String {
-    pin(name, wanted(declared).get(name).map_or("", String::as_str))
+/// What an installer is asked for where vLLM itself is new.
+fn engine_pin(engine: &VllmEngine) -> String {
+    pin(&engine.distribution, &engine.version)
 }
 
-fn script(declared: &EngineDeclaration, found: &Installed) -> String {
-    let order = Order::of(declared, found);
-    let main = provider(declared);
-    let packages = wanted(declared)
+fn script(engine: &VllmEngine, found: &Installed) -> String {
+    let order = Order::of(engine, found);
+    let main = engine.distribution.clone();
+    let packages = engine
+        .wanted()
         .into_iter()
         .filter(|(name, _)| *name != main);
     let packages: Vec<_> = packages
         .map(|(name, version)| pin(&name, &version))
         .collect();
-    let cuda = labelled(declared.vllm.as_deref().unwrap_or_default());
+    let cuda = labelled(&engine.version);
     let parameters = [
-        (
-            "r_installer",
-            declared.installer.unwrap_or_default().name().to_owned(),
-        ),
+        ("r_installer", engine.installer.name().to_owned()),
         ("r_seen", found.records.clone()),
-        ("r_indexes", declared.extra_indexes.join(" ")),
+        ("r_indexes", engine.extra_indexes.join(" ")),
         ("r_needed", order.needed.join(" ")),
         ("r_forced", order.forced.join(" ")),
         ("r_after", order.after.join(" ")),
@@ -154,10 +153,7 @@ fn script(declared: &EngineDeclaration, found: &Installed) -> String {
             cuda.map(|major| major.to_string()).unwrap_or_default(),
         ),
     ];
-    let mut script = format!(
-        "r_venv={}\n",
-        quote_path(venv(declared).trim_end_matches('/'))
-    );
+    let mut script = format!("r_venv={}\n", quote_path(engine.venv.trim_end_matches('/')));
     for (name, value) in parameters {
         let _ = writeln!(script, "{name}={}", quote(&value));
     }
@@ -167,7 +163,7 @@ fn script(declared: &EngineDeclaration, found: &Installed) -> String {
         broken => format!("rm -rf -- {}", broken.join(" ")),
     };
     let _ = writeln!(script, "r_mend() {{ {mend}; }}");
-    script.push_str(&environment(declared));
+    script.push_str(&environment(engine));
     script.push('\n');
     script.push_str(include_str!("site.sh"));
     script.push_str(include_str!("install.sh"));
@@ -176,8 +172,8 @@ fn script(declared: &EngineDeclaration, found: &Installed) -> String {
 
 /// Returns what exports the environment that servers have, as far as it is no secret: libraries may
 /// be found by it.
-fn environment(declared: &EngineDeclaration) -> String {
-    let plain = declared.env.iter().filter_map(|(name, value)| match value {
+fn environment(engine: &VllmEngine) -> String {
+    let plain = engine.env.iter().filter_map(|(name, value)| match value {
         EnvValue::Plain(value) => Some(format!("export {name}={}; ", quote(value))),
         EnvValue::FromEnv(_) => None,
     });

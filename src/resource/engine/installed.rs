@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::EngineDeclaration;
+use super::VllmEngine;
 use crate::node::quote_path;
 use crate::resource::contract::{Answers, Question};
 
@@ -60,14 +60,14 @@ pub(super) struct Build {
 }
 
 /// Returns the question that [`Installed`] is read from.
-pub(super) fn question(declared: &EngineDeclaration) -> Question {
+pub(super) fn question(engine: &VllmEngine) -> Question {
     let script = format!(
         "r_venv={}\n{}{}",
-        quote_path(venv(declared)),
+        quote_path(&engine.venv),
         include_str!("site.sh"),
         include_str!("look.sh")
     );
-    Question::new(id(declared), script)
+    Question::new(id(engine), script)
 }
 
 /// Returns a name as PEP 503 compares it: lower case, and one dash for dots, dashes and underlines.
@@ -78,37 +78,16 @@ pub(super) fn normal(name: &str) -> String {
     words.join("-").to_ascii_lowercase()
 }
 
-fn id(declared: &EngineDeclaration) -> String {
-    format!("venv {}", venv(declared))
-}
-
-pub(super) fn venv(declared: &EngineDeclaration) -> &str {
-    declared.venv.as_deref().unwrap_or_default()
-}
-
-/// Returns the name of the distribution that provides vLLM.
-pub(super) fn provider(declared: &EngineDeclaration) -> String {
-    normal(declared.distribution.as_deref().unwrap_or("vllm"))
-}
-
-/// Returns the distributions that must be there, with their versions.
-pub(super) fn wanted(declared: &EngineDeclaration) -> BTreeMap<String, String> {
-    let packages = declared.packages.iter();
-    let mut wanted: BTreeMap<_, _> = packages
-        .map(|(name, version)| (normal(name), version.clone()))
-        .collect();
-    if let Some(version) = &declared.vllm {
-        wanted.insert(provider(declared), version.clone());
-    }
-    wanted
+fn id(engine: &VllmEngine) -> String {
+    format!("venv {}", engine.venv)
 }
 
 impl Installed {
     /// Reads the answer to the question.
-    pub fn read(declared: &EngineDeclaration, answers: &Answers) -> Self {
+    pub fn read(engine: &VllmEngine, answers: &Answers) -> Self {
         let mut installed = Self::default();
         let mut partial = BTreeSet::new();
-        for line in answers.to(&id(declared)).lines() {
+        for line in answers.to(&id(engine)).lines() {
             let words: Vec<_> = line.split(' ').collect();
             match words.as_slice() {
                 ["venv"] => installed.stands = Stands::Venv,
@@ -182,27 +161,33 @@ impl Installed {
     }
 
     /// Returns the version of vLLM that was found, its build variant included.
-    pub fn version(&self, declared: &EngineDeclaration) -> &str {
-        self.one(&provider(declared)).unwrap_or("?")
+    pub fn version(&self, engine: &VllmEngine) -> &str {
+        self.one(&engine.distribution).unwrap_or("?")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Engine, EngineDeclaration};
     use super::*;
+
+    fn engine(text: &str) -> VllmEngine {
+        let declared: EngineDeclaration = serde_yaml::from_str(text).unwrap();
+        match Engine::new(&"e".parse().unwrap(), &declared) {
+            Ok(Engine::Vllm(engine)) => (*engine).clone(),
+            other => panic!("no vLLM: {other:?}"),
+        }
+    }
 
     #[test]
     fn records_are_read_with_what_they_lack() {
-        let declared = EngineDeclaration {
-            venv: Some("~/v".into()),
-            ..EngineDeclaration::default()
-        };
+        let engine = engine("{venv: ~/v, vllm: 0.13.0}");
         let answer = "venv\nrecords 12 34\npartial torch-2.9.1.dist-info\n\
                       partial foo_bar-1.dist-info\ndist vllm-0.0.0.dist-info vllm 0.13.0+cpu\n\
                       dist torch-2.9.1.dist-info torch 2.9.1\ndist torchaudio-2.9.1.dist-info torchaudio 2.9.1\n\
                       build torchaudio 2.9.1+cu128\nbuild torch 2.9.1+cu128\ncuda torch 12.8\nlinked 13\n";
-        let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
-        let found = Installed::read(&declared, &answers);
+        let answers = [(id(&engine), answer.to_owned())].into_iter().collect();
+        let found = Installed::read(&engine, &answers);
         assert_eq!(found.stands, Stands::Venv);
         assert_eq!(found.records, "12 34");
         assert_eq!(found.one("vllm"), Some("0.13.0+cpu"));

@@ -8,50 +8,53 @@ mod cause;
 mod declared;
 mod install;
 mod installed;
+mod meant;
 mod shortfall;
 mod version;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use declared::*;
 pub use installed::Installed;
-use installed::{Stands, TORCH, provider, venv, wanted};
+use installed::{Stands, TORCH};
+pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
 
 use super::contract::{Answers, Observation, Question, Resource};
-use crate::name::{EngineName, NodeName};
+use crate::name::NodeName;
 use crate::plan::{Action, Address, Change, Effect, Field, Planned, Reason};
 
 /// What this kind is called.
 pub const KIND: &str = "engine";
 
 /// A vLLM build that a node is to have.
-pub struct Engine {
+pub struct Installation {
     address: Address,
     node: NodeName,
-    declared: EngineDeclaration,
+    engine: Arc<VllmEngine>,
 }
 
-impl Engine {
-    /// Returns the engine, as one node is to have it.
-    pub fn new(node: &NodeName, name: &EngineName, declared: &EngineDeclaration) -> Self {
+impl Installation {
+    /// The build, as one node is to have it.
+    pub fn new(node: &NodeName, engine: &Arc<VllmEngine>) -> Self {
         Self {
-            address: Address::on(node, KIND, Some(name.as_str())),
+            address: address(node, engine),
             node: node.clone(),
-            declared: declared.clone(),
+            engine: Arc::clone(engine),
         }
     }
 
     fn installed(&self, seen: &Observation) -> Installed {
         seen.of(&self.node)
-            .map(|answers| Installed::read(&self.declared, answers))
+            .map(|answers| Installed::read(&self.engine, answers))
             .unwrap_or_default()
     }
 
     fn create(&self) -> Change {
-        let venv = venv(&self.declared);
+        let venv = &self.engine.venv;
         let text = format!("there is no virtual environment at {venv}");
-        let fields = wanted(&self.declared).into_iter();
+        let fields = self.engine.wanted().into_iter();
         let fields = fields.map(|(path, version)| Field {
             path,
             old: None,
@@ -68,8 +71,7 @@ impl Engine {
     }
 
     fn title(&self) -> String {
-        let version = self.declared.vllm.as_deref().unwrap_or("?");
-        format!("vLLM {version} in {}", venv(&self.declared))
+        format!("vLLM {} in {}", self.engine.version, self.engine.venv)
     }
 
     fn mend(&self, shortfalls: &[Shortfall], no_python: Option<Reason>) -> Change {
@@ -86,7 +88,7 @@ impl Engine {
     fn no_python(&self) -> Reason {
         let text = format!(
             "the interpreter that {}/bin/python stands for is gone",
-            venv(&self.declared)
+            self.engine.venv
         );
         Reason::new("no_interpreter", text)
     }
@@ -97,13 +99,13 @@ impl Engine {
     }
 }
 
-impl Resource for Engine {
+impl Resource for Installation {
     fn address(&self) -> &Address {
         &self.address
     }
 
     fn questions(&self) -> Vec<Question> {
-        vec![installed::question(&self.declared)]
+        vec![installed::question(&self.engine)]
     }
 
     fn compare(&self, seen: &Observation) -> Change {
@@ -111,7 +113,7 @@ impl Resource for Engine {
         match found.stands {
             Stands::Nothing => return self.create(),
             Stands::Folder => {
-                let venv = venv(&self.declared);
+                let venv = &self.engine.venv;
                 let text = format!("{venv} is a folder and no virtual environment");
                 let reason = Reason::new("other_folder", text);
                 return self.blocked(reason, "declare another `venv`, or empty the folder");
@@ -125,9 +127,9 @@ impl Resource for Engine {
             );
         }
         let no_python = found.lacks_python.then(|| self.no_python());
-        let shortfalls = found.shortfalls(&self.declared);
+        let shortfalls = found.shortfalls(&self.engine);
         if shortfalls.is_empty() && no_python.is_none() {
-            let version = found.version(&self.declared);
+            let version = found.version(&self.engine);
             return Change::keep(&self.address, format!("vLLM {version}, as declared"));
         }
         self.mend(&shortfalls, no_python)
@@ -135,7 +137,7 @@ impl Resource for Engine {
 
     fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
         if change.action.acts() {
-            let work = install::work(&self.declared, &self.installed(seen));
+            let work = install::work(&self.engine, &self.installed(seen));
             vec![Effect::Work(Box::new(work))]
         } else {
             Vec::new()
@@ -144,25 +146,27 @@ impl Resource for Engine {
 
     fn exclusive(&self) -> Option<String> {
         // Two engines may stand in one environment.
-        Some(format!("{} of {}", venv(&self.declared), self.node))
+        Some(format!("{} of {}", self.engine.venv, self.node))
     }
+}
+
+/// The address of a build on one of the nodes that have it.
+pub fn address(node: &NodeName, engine: &VllmEngine) -> Address {
+    Address::on(node, KIND, Some(engine.name.as_str()))
 }
 
 /// Returns the versions that a server of this engine runs, or will once what falls short is
 /// installed: of vLLM, of torch and those of one build with it, and of the declared packages.
-pub fn versions(
-    declared: &EngineDeclaration,
-    answers: Option<&Answers>,
-) -> BTreeMap<String, String> {
-    let found = answers.map(|answers| Installed::read(declared, answers));
+pub fn versions(engine: &VllmEngine, answers: Option<&Answers>) -> BTreeMap<String, String> {
+    let found = answers.map(|answers| Installed::read(engine, answers));
     let found = found.unwrap_or_default();
-    let wanted = wanted(declared);
+    let wanted = engine.wanted();
     let names = wanted.keys().map(String::as_str).chain(TORCH);
     let mut versions: BTreeMap<_, _> = names
-        .chain([provider(declared).as_str()])
+        .chain([engine.distribution.as_str()])
         .filter_map(|name| Some((name.to_owned(), found.told(name)?.to_owned())))
         .collect();
-    let changing = found.shortfalls(declared).into_iter();
+    let changing = found.shortfalls(engine).into_iter();
     for shortfall in changing.filter(Shortfall::changes_version) {
         versions.insert(shortfall.name, shortfall.wanted);
     }

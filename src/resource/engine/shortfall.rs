@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::EngineDeclaration;
-use super::installed::{Installed, Stands, TORCH, normal, provider, venv, wanted};
+use super::VllmEngine;
+use super::installed::{Installed, Stands, TORCH, normal};
 use super::version::{cuda_of_vllm, labelled, pin, satisfies};
 use crate::plan::{Field, Planned, Reason};
 
@@ -39,28 +39,27 @@ pub(super) enum Fault {
 
 impl Installed {
     /// Returns every package that is not as it must be, in the order of their names.
-    pub(super) fn shortfalls(&self, declared: &EngineDeclaration) -> Vec<Shortfall> {
+    pub(super) fn shortfalls(&self, engine: &VllmEngine) -> Vec<Shortfall> {
         if self.stands != Stands::Venv {
             return Vec::new();
         }
-        let wanted = wanted(declared);
+        let wanted = engine.wanted();
         let mut found: Vec<_> = wanted
             .iter()
             .filter_map(|(name, version)| self.shortfall(name, version))
             .collect();
-        for name in of_one_build(declared) {
+        for name in of_one_build(engine) {
             let is_known = found.iter().any(|shortfall| shortfall.name == name);
             let version = wanted.get(&name).map(String::as_str);
             found.extend(
-                self.wrong_cuda(declared, &name, version)
+                self.wrong_cuda(engine, &name, version)
                     .filter(|_| !is_known),
             );
         }
-        let main = provider(declared);
-        if !self.has_command && !found.iter().any(|shortfall| shortfall.name == main) {
-            let command = format!("{}/bin/vllm", venv(declared));
-            let version = declared.vllm.clone().unwrap_or_default();
-            found.push(self.of(&main, &version, Fault::NoCommand(command)));
+        let main = &engine.distribution;
+        if !self.has_command && !found.iter().any(|shortfall| shortfall.name == *main) {
+            let command = format!("{}/bin/vllm", engine.venv);
+            found.push(self.of(main, &engine.version, Fault::NoCommand(command)));
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
@@ -98,11 +97,11 @@ impl Installed {
 
     fn wrong_cuda(
         &self,
-        declared: &EngineDeclaration,
+        engine: &VllmEngine,
         name: &str,
         version: Option<&str>,
     ) -> Option<Shortfall> {
-        let needs = self.cuda_needed(declared)?;
+        let needs = self.cuda_needed(engine)?;
         let found = self.one(name)?;
         let is_for = if name == "vllm" {
             self.linked?.to_string()
@@ -118,21 +117,20 @@ impl Installed {
 
     /// Returns the major version of CUDA that all of one build must be for: the declared one, else
     /// the one that vLLM itself links to.
-    pub(super) fn cuda_needed(&self, declared: &EngineDeclaration) -> Option<u32> {
-        if provider(declared) != "vllm" {
+    pub(super) fn cuda_needed(&self, engine: &VllmEngine) -> Option<u32> {
+        if engine.distribution != "vllm" {
             return None;
         }
-        let version = declared.vllm.as_deref().unwrap_or_default();
-        labelled(version)
+        labelled(&engine.version)
             .or(self.linked)
-            .or_else(|| cuda_of_vllm(self.one("vllm").unwrap_or(version)))
+            .or_else(|| cuda_of_vllm(self.one("vllm").unwrap_or(&engine.version)))
     }
 }
 
 /// Returns those that must be of one build.
-fn of_one_build(declared: &EngineDeclaration) -> Vec<String> {
+fn of_one_build(engine: &VllmEngine) -> Vec<String> {
     let mut names: Vec<_> = TORCH.iter().map(|name| (*name).to_owned()).collect();
-    names.push(provider(declared));
+    names.push(engine.distribution.clone());
     names
 }
 

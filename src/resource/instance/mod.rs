@@ -11,17 +11,19 @@ mod launch;
 mod log;
 mod memory;
 mod preflight;
+mod server;
 mod spec;
 mod toolchain;
 
 use std::sync::Arc;
 
 pub use declared::*;
+pub use server::{Runtime, Server, VllmRuntime};
 
 use super::contract::{Observation, Question, Resource};
-use super::engine::{self, EngineDeclaration};
+use super::engine;
 use super::machine;
-use super::model::{self, ModelDeclaration};
+use super::model;
 use super::place::{Listens, Place, port_of};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
@@ -38,12 +40,9 @@ pub struct Instance {
     seat: Seat,
     name: InstanceName,
     listens: Listens,
-    declared: InstanceDeclaration,
-    engine: EngineDeclaration,
-    /// The model, where the engine is a real one.
-    model: Option<ModelDeclaration>,
-    /// The program that simulates it, where the engine is a simulated one.
-    program: Option<Arc<Program>>,
+    server: Server,
+    /// `replica` itself as its node has it, where something of the node needs it: the simulator.
+    program: Arc<Program>,
     /// All servers that its node is to run, itself included, in the order in which they start.
     mates: Vec<Arc<Instance>>,
 }
@@ -59,14 +58,10 @@ pub struct Parts {
     pub listens: Listens,
     /// What becomes of the foreign servers of its node.
     pub stale: Stale,
-    /// As it is declared.
-    pub declared: InstanceDeclaration,
-    /// Its engine.
-    pub engine: EngineDeclaration,
-    /// Its model, where the engine is a real one.
-    pub model: Option<ModelDeclaration>,
-    /// The program on its node, where the engine is a simulated one.
-    pub program: Option<Arc<Program>>,
+    /// As it is meant.
+    pub server: Server,
+    /// `replica` itself as its node has it, where something of the node needs it.
+    pub program: Arc<Program>,
 }
 
 impl Instance {
@@ -74,12 +69,10 @@ impl Instance {
     pub fn new(parts: Parts) -> Self {
         let name = Some(parts.name.as_str());
         Self {
-            seat: Seat::new(&parts.topology, &parts.declared.node, KIND, name).beside(parts.stale),
+            seat: Seat::new(&parts.topology, &parts.server.node, KIND, name).beside(parts.stale),
             name: parts.name,
             listens: parts.listens,
-            declared: parts.declared,
-            engine: parts.engine,
-            model: parts.model,
+            server: parts.server,
             program: parts.program,
             mates: Vec::new(),
         }
@@ -92,11 +85,6 @@ impl Instance {
             mates,
             ..Self::new(parts)
         }
-    }
-
-    /// Says whether its engine is a real one.
-    fn is_real(&self) -> bool {
-        self.program.is_none()
     }
 
     /// Returns its name.
@@ -116,7 +104,7 @@ impl Instance {
 
     /// Returns the port that it listens on.
     pub fn port(&self) -> Port {
-        self.declared.port
+        self.server.port
     }
 
     /// Returns the process that leads its session, where it runs.
@@ -126,18 +114,17 @@ impl Instance {
 
     /// Returns `host:port`, by which others reach it.
     pub fn authority(&self) -> String {
-        authority(&self.listens.reached_at, self.declared.port.get())
+        authority(&self.listens.reached_at, self.server.port.get())
     }
 
     /// Returns the model's name, as clients say it.
     pub fn served_model(&self) -> &str {
-        self.declared.model.as_str()
+        self.server.model.as_str()
     }
 
     /// Returns how many requests its engine runs at once, where the manifest says so.
     pub fn max_num_seqs(&self) -> Option<u32> {
-        let args = self.args();
-        let value = args.get("max_num_seqs")?.as_u64()?;
+        let value = self.server.args.get("max_num_seqs")?.as_u64()?;
         u32::try_from(value).ok()
     }
 
@@ -170,9 +157,9 @@ impl Instance {
             "spec": self.spec(seen),
             "mark": self.planned_mark(seen).to_string(),
         });
-        if let Some(model) = &self.model {
+        if let Runtime::Vllm(vllm) = &self.server.runtime {
             // What the manifest calls it says nothing to whoever compares.
-            found["repo"] = model.repo.clone().into();
+            found["repo"] = vllm.model.repo.clone().into();
         }
         let Some(answers) = seen.of(&self.seat.node) else {
             return found;
@@ -199,7 +186,7 @@ impl Instance {
         let table = ProcessTable::read(answers);
         let change = self.compare_running(seen, &table, &Place::read(&self.seat.folder, answers));
         // A stranger on the port of a server that runs shares its requests: that is no keep.
-        let port_taken = self.seat.port_taken(self.declared.port.get(), &table);
+        let port_taken = self.seat.port_taken(self.server.port.get(), &table);
         let mut obstacles: Vec<_> = port_taken.into_iter().collect();
         if change.action.acts() {
             obstacles.extend(self.missing_secrets());
@@ -244,7 +231,7 @@ impl Instance {
         // A secret that is not at hand cannot be compared: its server runs on.
         fields.retain(|field| !self.is_unknown_secret(&field.path) && !is_unknown_version(field));
         let pid = session.leader().map_or(0, |leader| leader.pid);
-        let summary = format!("pid {pid}, port {}", self.declared.port);
+        let summary = format!("pid {pid}, port {}", self.server.port);
         if !fields.is_empty() {
             let reason = Reason::new("differs", "its specification changed");
             return self
@@ -252,14 +239,12 @@ impl Instance {
                 .with_fields(fields)
                 .described(summary);
         }
-        let listens = table
-            .listeners_on(self.declared.port.get())
-            .any(|listener| {
-                listener
-                    .owners
-                    .iter()
-                    .any(|owner| owner.session == session.id)
-            });
+        let listens = table.listeners_on(self.server.port.get()).any(|listener| {
+            listener
+                .owners
+                .iter()
+                .any(|owner| owner.session == session.id)
+        });
         if listens && place.has_served(&self.seat.address, session.mark.generation) {
             return Change::keep(&self.seat.address, summary);
         }
@@ -288,7 +273,7 @@ impl Instance {
             ),
         };
         Change::new(&self.seat.address, Action::Create, vec![reason])
-            .described(format!("port {}", self.declared.port))
+            .described(format!("port {}", self.server.port))
     }
 
     fn replace_orphans(&self, sessions: &[&Session]) -> Change {
@@ -302,7 +287,7 @@ impl Instance {
             .collect();
         let text = format!("its server is gone and left behind {}", names.join(", "));
         self.replace(vec![Reason::new("orphaned", text)])
-            .described(format!("port {}", self.declared.port))
+            .described(format!("port {}", self.server.port))
     }
 
     fn replace(&self, reasons: Vec<Reason>) -> Change {
@@ -341,25 +326,18 @@ impl Resource for Instance {
     }
 
     fn needs(&self) -> Vec<Address> {
-        match &self.program {
-            Some(program) => vec![program.address().clone()],
-            None => vec![
-                Address::on(
-                    &self.seat.node,
-                    engine::KIND,
-                    Some(self.declared.engine.as_str()),
-                ),
-                Address::on(
-                    &self.seat.node,
-                    model::KIND,
-                    Some(self.declared.model.as_str()),
-                ),
+        let node = &self.seat.node;
+        match &self.server.runtime {
+            Runtime::Simulated(_) => vec![self.program.address().clone()],
+            Runtime::Vllm(vllm) => vec![
+                engine::address(node, &vllm.engine),
+                Address::on(node, model::KIND, Some(self.served_model())),
             ],
         }
     }
 
     fn rests_on(&self, seen: &Observation) -> Vec<Address> {
-        if !self.is_real() {
+        if let Runtime::Simulated(_) = &self.server.runtime {
             return Vec::new();
         }
         // Where its model is, and which packages it runs, is seen once they are there; and what
@@ -378,8 +356,8 @@ impl Resource for Instance {
 
     fn questions(&self) -> Vec<Question> {
         let mut questions = self.seat.questions();
-        if self.is_real() {
-            questions.extend([machine::question(), self.toolchain_question()]);
+        if let Runtime::Vllm(vllm) = &self.server.runtime {
+            questions.extend([machine::question(), self.toolchain_question(&vllm.engine)]);
         }
         questions
     }
@@ -416,7 +394,7 @@ impl Resource for Instance {
     }
 
     fn claims(&self) -> Option<String> {
-        Some(port_of(&self.seat.node, self.declared.port.get()))
+        Some(port_of(&self.seat.node, self.server.port.get()))
     }
 
     fn holds(&self, seen: &Observation) -> Vec<String> {
@@ -425,9 +403,11 @@ impl Resource for Instance {
     }
 
     fn exclusive(&self) -> Option<String> {
-        // Loading weights peaks; a simulated engine has none.
-        self.is_real()
-            .then(|| format!("the memory of {}", self.seat.node))
+        match &self.server.runtime {
+            // Loading weights peaks.
+            Runtime::Vllm(_) => Some(format!("the memory of {}", self.seat.node)),
+            Runtime::Simulated(_) => None,
+        }
     }
 
     fn rolls_with(&self) -> Option<String> {

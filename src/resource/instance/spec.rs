@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Instance, argv};
+use super::{Instance, Runtime, VllmRuntime};
 use crate::resource::contract::Observation;
 use crate::resource::engine;
 use crate::resource::environment::EnvValue;
@@ -16,10 +16,10 @@ impl Instance {
     /// only a keyed digest is.
     pub(super) fn spec(&self, seen: &Observation) -> Value {
         let mut spec = json!({
-            "model": self.declared.model,
-            "listen": {"host": self.listens.on, "port": self.declared.port},
+            "model": self.server.model,
+            "listen": {"host": self.listens.on, "port": self.server.port},
             "engine": self.engine_spec(seen),
-            "args": self.args(),
+            "args": self.server.args,
             "env": self.env_spec(),
         });
         if let Some((revision, _)) = self.snapshot(seen) {
@@ -30,51 +30,37 @@ impl Instance {
 
     /// Returns what its engine is: as declared, and with the versions that are there, or will be.
     fn engine_spec(&self, seen: &Observation) -> Value {
-        match &self.engine.simulate {
-            Some(simulate) => json!({"simulate": simulate}),
-            None => json!({
-                "vllm": self.engine.vllm,
-                "venv": self.engine.venv,
-                "packages": self.engine.packages,
-                "installed": engine::versions(&self.engine, seen.of(&self.seat.node)),
+        match &self.server.runtime {
+            Runtime::Simulated(engine) => json!({"simulate": {"profile": engine.profile}}),
+            Runtime::Vllm(VllmRuntime { engine, .. }) => json!({
+                "vllm": engine.version,
+                "venv": engine.venv,
+                "packages": engine.packages,
+                "installed": engine::versions(engine, seen.of(&self.seat.node)),
             }),
         }
     }
 
-    /// Returns the arguments: the engine's, and over them the instance's own.
-    pub(super) fn args(&self) -> BTreeMap<String, Value> {
-        let all = self.engine.args.iter().chain(&self.declared.args);
-        all.map(|(name, value)| (argv::normal(name), value.clone()))
-            .collect()
-    }
-
-    /// Returns the environment: the engine's, and over it the instance's own.
-    pub(super) fn env(&self) -> BTreeMap<String, EnvValue> {
-        let mut env = self.engine.env.clone();
-        env.extend(self.declared.env.clone());
-        env
-    }
-
     /// Returns the variables whose values are secret, each with the variable here that holds it.
     pub(super) fn secrets(&self) -> BTreeMap<String, String> {
-        let secret = |(name, value)| match value {
-            EnvValue::FromEnv(source) => Some((name, source)),
+        let secret = |(name, value): (&String, &EnvValue)| match value {
+            EnvValue::FromEnv(source) => Some((name.clone(), source.clone())),
             EnvValue::Plain(_) => None,
         };
-        self.env().into_iter().filter_map(secret).collect()
+        self.server.env.iter().filter_map(secret).collect()
     }
 
     fn env_spec(&self) -> Value {
         let mut spec = Map::new();
-        for (name, value) in self.env() {
+        for (name, value) in &self.server.env {
             let shown = match value {
-                EnvValue::Plain(text) => text,
+                EnvValue::Plain(text) => text.clone(),
                 EnvValue::FromEnv(source) => {
-                    let value = std::env::var(&source).unwrap_or_default();
-                    secret_digest(self.seat.topology.as_str(), &name, &value)
+                    let value = std::env::var(source).unwrap_or_default();
+                    secret_digest(self.seat.topology.as_str(), name, &value)
                 }
             };
-            spec.insert(name, shown.into());
+            spec.insert(name.clone(), shown.into());
         }
         Value::Object(spec)
     }
@@ -82,7 +68,7 @@ impl Instance {
     /// Returns the revision and the path of the model on the node, where the engine is a real one
     /// and the node has it.
     pub(super) fn snapshot(&self, seen: &Observation) -> Option<(String, String)> {
-        let model = self.model.as_ref()?;
+        let model = &self.server.runtime.vllm()?.model;
         let cached = Cached::read(model, seen.of(&self.seat.node)?);
         let revision = model.revision.clone().unwrap_or(cached.revision);
         (!revision.is_empty()).then_some((revision, cached.path))

@@ -7,6 +7,7 @@ use super::Instance;
 use super::known::Known;
 use crate::node::quote_path;
 use crate::resource::contract::{Answers, Question};
+use crate::resource::engine::VllmEngine;
 use crate::resource::environment::EnvValue;
 
 /// Where a CUDA toolkit is when nobody says otherwise.
@@ -39,35 +40,33 @@ impl Toolchain {
 }
 
 impl Instance {
-    pub(super) fn toolchain_question(&self) -> Question {
+    pub(super) fn toolchain_question(&self, engine: &VllmEngine) -> Question {
         let mut script = String::new();
-        let venv = self.engine.venv.as_deref().unwrap_or_default();
-        for (name, path) in [("venv", venv), ("cuda", &self.cuda())] {
+        for (name, path) in [("venv", engine.venv.as_str()), ("cuda", self.cuda())] {
             let _ = writeln!(script, "{name}={}", quote_path(path));
         }
         script.push_str(include_str!("toolchain.sh"));
-        Question::new(self.toolchain_id(), script)
+        Question::new(self.toolchain_id(engine), script)
     }
 
     /// Reads the answer to the question.
-    pub(super) fn toolchain(&self, answers: &Answers) -> Toolchain {
+    pub(super) fn toolchain(&self, engine: &VllmEngine, answers: &Answers) -> Toolchain {
         let mut toolchain = Toolchain::default();
-        for line in answers.to(&self.toolchain_id()).lines() {
+        for line in answers.to(&self.toolchain_id(engine)).lines() {
             toolchain.take(line.trim_end());
         }
         toolchain
     }
 
-    fn toolchain_id(&self) -> String {
-        let venv = self.engine.venv.as_deref().unwrap_or_default();
-        format!("toolchain {venv} {}", self.cuda())
+    fn toolchain_id(&self, engine: &VllmEngine) -> String {
+        format!("toolchain {} {}", engine.venv, self.cuda())
     }
 
     /// Returns the folder of the toolkit: the one that its environment names.
-    fn cuda(&self) -> String {
-        match self.env().remove("CUDA_HOME") {
+    fn cuda(&self) -> &str {
+        match self.server.env.get("CUDA_HOME") {
             Some(EnvValue::Plain(path)) if !path.is_empty() => path,
-            _ => CUDA.to_owned(),
+            _ => CUDA,
         }
     }
 }

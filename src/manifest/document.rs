@@ -1,10 +1,10 @@
-//! A manifest as it is meant: every value parsed, every reference good.
+//! A manifest as it is written: every value parsed, and nothing looked up.
 
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::name::{BenchmarkName, EngineName, InstanceName, ModelName, NodeName, TopologyName};
 use crate::node::NodeDeclaration;
@@ -15,29 +15,28 @@ use crate::resource::model::ModelDeclaration;
 use crate::resource::proxy::ProxyDeclaration;
 
 /// A serving topology: what runs where, and what is measured of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "replica topology")]
-pub struct Topology {
+pub(super) struct Document {
     /// The name of what runs. Two manifests of one name are two states of the same thing: applying
     /// one after the other changes only what differs.
     #[serde(rename = "topology")]
-    pub name: TopologyName,
+    pub(super) name: TopologyName,
     /// The machines, each by a name of your own.
-    pub nodes: BTreeMap<NodeName, NodeDeclaration>,
+    pub(super) nodes: BTreeMap<NodeName, NodeDeclaration>,
     /// The vLLM builds that serve, or simulated ones, each by a name of your own.
     #[serde(default)]
-    pub engines: BTreeMap<EngineName, EngineDeclaration>,
+    pub(super) engines: BTreeMap<EngineName, EngineDeclaration>,
     /// The models, each by the name that clients ask for.
     #[serde(default)]
-    pub models: BTreeMap<ModelName, ModelDeclaration>,
+    pub(super) models: BTreeMap<ModelName, ModelDeclaration>,
     /// The servers: each an engine that serves a model on a node.
     #[serde(default)]
-    pub instances: BTreeMap<InstanceName, InstanceDeclaration>,
+    pub(super) instances: BTreeMap<InstanceName, InstanceDeclaration>,
     /// The proxy before the instances: the one address that clients talk to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<ProxyDeclaration>,
+    pub(super) proxy: Option<ProxyDeclaration>,
     /// The measurements to make once everything is ready, in this order.
     #[serde(default)]
-    pub benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
+    pub(super) benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
 }

@@ -1,0 +1,61 @@
+//! From what is written to what is meant: what one thing names of another is looked up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::document::Document;
+use super::Checker;
+use crate::name::{EngineName, ModelName};
+use crate::resource::Topology;
+use crate::resource::engine::{Engine, InvalidEngine};
+use crate::resource::instance::{InstanceDeclaration, Runtime, Server, VllmRuntime};
+use crate::resource::model::ModelDeclaration;
+
+/// The engines of a document by their names.
+pub(super) type Engines<'a> = BTreeMap<&'a EngineName, Result<Engine, InvalidEngine>>;
+
+/// Each model, shared by the servers that have it.
+type Models<'a> = BTreeMap<&'a ModelName, Arc<ModelDeclaration>>;
+
+/// What each engine means.
+pub(super) fn engines(document: &Document) -> Engines<'_> {
+    let engines = document.engines.iter();
+    engines
+        .map(|(name, declared)| (name, Engine::new(name, declared)))
+        .collect()
+}
+
+/// What a document means, where everything is found that it names. Rules report what is not.
+pub(super) fn topology(seen: &Checker<'_>) -> Option<Topology> {
+    let document = seen.document;
+    let models = document.models.iter();
+    let models: Models<'_> = models
+        .map(|(name, declared)| (name, Arc::new(declared.clone())))
+        .collect();
+    let instances = document.instances.iter().map(|(name, declared)| {
+        let runtime = runtime(&seen.engines, &models, declared)?;
+        Some((name.clone(), Server::new(declared, runtime)))
+    });
+    Some(Topology {
+        name: document.name.clone(),
+        nodes: document.nodes.clone(),
+        instances: instances.collect::<Option<_>>()?,
+        proxy: document.proxy.clone(),
+        benchmarks: document.benchmarks.clone(),
+    })
+}
+
+fn runtime(
+    engines: &Engines<'_>,
+    models: &Models<'_>,
+    declared: &InstanceDeclaration,
+) -> Option<Runtime> {
+    let engine = engines.get(&declared.engine)?.as_ref().ok()?;
+    Some(match engine {
+        Engine::Vllm(engine) => Runtime::Vllm(VllmRuntime {
+            engine: Arc::clone(engine),
+            model: Arc::clone(models.get(&declared.model)?),
+        }),
+        Engine::Simulated(engine) => Runtime::Simulated(Arc::clone(engine)),
+    })
+}

@@ -1,0 +1,108 @@
+//! A server as it is meant: everything that its declaration names is looked up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{InstanceDeclaration, argv};
+use crate::name::{ModelName, NodeName, Port};
+use crate::resource::engine::{SimulatedEngine, VllmEngine};
+use crate::resource::environment::EnvValue;
+use crate::resource::model::ModelDeclaration;
+
+/// One running server.
+///
+/// What it is in a group of servers (a role: prefill, decode) will be a field here. One that spans
+/// several nodes will have them in the place of `node`; who asks on which nodes something of it is,
+/// asks [`Server::nodes`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// The node that it runs on.
+    pub node: NodeName,
+    /// The port that it listens on.
+    pub port: Port,
+    /// The address that it listens on, where it is not the one by which the proxy reaches the node.
+    pub host: Option<String>,
+    /// The name by which clients ask for its model.
+    pub model: ModelName,
+    /// What it runs.
+    pub runtime: Runtime,
+    /// Its arguments, by their normalised names: the engine's, and over them its own.
+    pub args: BTreeMap<String, Value>,
+    /// Its environment: the engine's, and over it its own.
+    pub env: BTreeMap<String, EnvValue>,
+    /// How long its log may stand still while it loads.
+    pub ready_timeout: Duration,
+    /// How long it may take to end, before its whole session is killed.
+    pub stop_timeout: Duration,
+}
+
+/// What a server runs: an engine, and what such an engine needs beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Runtime {
+    /// vLLM with the weights of a model.
+    Vllm(VllmRuntime),
+    /// The simulator, which serves any name and has no weights.
+    Simulated(Arc<SimulatedEngine>),
+}
+
+/// vLLM with the weights of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VllmRuntime {
+    /// The build.
+    pub engine: Arc<VllmEngine>,
+    /// The model.
+    pub model: Arc<ModelDeclaration>,
+}
+
+impl Server {
+    /// What a declaration means, together with what it names.
+    pub fn new(declared: &InstanceDeclaration, runtime: Runtime) -> Self {
+        let args = runtime.args().iter().chain(&declared.args);
+        let args = args.map(|(name, value)| (argv::normal(name), value.clone()));
+        let env = runtime.env().iter().chain(&declared.env);
+        let env = env.map(|(name, value)| (name.clone(), value.clone()));
+        Self {
+            node: declared.node.clone(),
+            port: declared.port,
+            host: declared.host.clone(),
+            model: declared.model.clone(),
+            args: args.collect(),
+            env: env.collect(),
+            ready_timeout: Duration::from_secs(declared.ready_timeout.into()),
+            stop_timeout: Duration::from_secs(declared.stop_timeout.into()),
+            runtime,
+        }
+    }
+
+    /// The nodes that hold something of it.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeName> {
+        std::iter::once(&self.node)
+    }
+}
+
+impl Runtime {
+    /// vLLM and its model, where it runs that.
+    pub fn vllm(&self) -> Option<&VllmRuntime> {
+        match self {
+            Self::Vllm(vllm) => Some(vllm),
+            Self::Simulated(_) => None,
+        }
+    }
+
+    fn args(&self) -> &BTreeMap<String, Value> {
+        match self {
+            Self::Vllm(vllm) => &vllm.engine.args,
+            Self::Simulated(engine) => &engine.args,
+        }
+    }
+
+    fn env(&self) -> &BTreeMap<String, EnvValue> {
+        match self {
+            Self::Vllm(vllm) => &vllm.engine.env,
+            Self::Simulated(engine) => &engine.env,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A topology as it is meant: what runs where, everything looked up that one thing names of another.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use super::benchmark::BenchmarkDeclaration;
+use super::instance::Server;
+use super::proxy::ProxyDeclaration;
+use crate::name::{BenchmarkName, InstanceName, NodeName, TopologyName};
+use crate::node::NodeDeclaration;
+
+/// What runs where, and what is measured of it. It is made of a text by [`crate::manifest`], whose
+/// rules it keeps: every reference is good, and every engine is of one sort.
+///
+/// Engines and models stand in the servers that have them: one that nobody runs is nowhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    /// The name of what runs.
+    pub name: TopologyName,
+    /// The machines.
+    pub nodes: BTreeMap<NodeName, NodeDeclaration>,
+    /// The servers.
+    pub instances: BTreeMap<InstanceName, Server>,
+    /// The proxy before them.
+    pub proxy: Option<ProxyDeclaration>,
+    /// The measurements, in the order in which they are made.
+    pub benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
+}
