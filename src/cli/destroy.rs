@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use super::Global;
 use super::apply::confirm;
-use super::carry::Carry;
 use super::error::Error;
 use super::exit::Exit;
+use super::run::WatchedRun;
 use super::workspace::Workspace;
+use crate::converge::Converged;
 use crate::proxy::control::Requests;
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
@@ -30,34 +31,32 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
 
 /// Shows what is to go, asks, removes it, and looks whether it is gone.
 async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> Result<Exit, Error> {
-    let seen = workspace.look(&[]).await;
-    let plan = workspace.decide_destruction(&seen);
+    let wish = workspace.destroyed();
+    let (_, plan) = workspace.plan(&wish).await;
     if !screen.is_json() {
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
     if plan.has_work() {
         confirm(global, screen, Question::Destroy)?;
     }
-    let carry = Carry::begin(workspace, screen);
-    carry.out(&plan, |_| true).await;
-    let seen = workspace.look(&[]).await;
-    let left = workspace.decide_destruction(&seen);
-    let carried = carry.end().await;
-    let tally = &carried.tally;
+    let run = WatchedRun::begin(workspace, screen);
+    let Converged { observed, left } = run.converge(&wish, plan.clone()).await;
+    let run = run.end().await;
+    let tally = &run.tally;
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
         let document = ApplyDocument::new(name, &plan, tally).converged(left.is_converged());
         screen.document(&document.requests(Requests::default()))?;
     } else {
         if plan.has_work() {
-            let told = apply::render(tally, None, carried.took, screen.out());
+            let told = apply::render(tally, None, run.took, screen.out());
             screen.result(&format!("\n{told}"))?;
         }
         if left.is_converged() {
-            screen.result(&proof(workspace, &seen))?;
+            screen.result(&proof(workspace, &observed))?;
         }
     }
-    Ok(if carried.interrupted {
+    Ok(if run.interrupted {
         Exit::Interrupted
     } else if !tally.failed.is_empty() || left.has_work() {
         if tally.applied.is_empty() {
@@ -85,7 +84,7 @@ fn proof(workspace: &Workspace, seen: &Observation) -> String {
         })
         .map(|(node, port)| format!("{node}:{port}"))
         .collect();
-    let nodes = count(seen.nodes.len(), "node");
+    let nodes = count(seen.nodes().len(), "node");
     let ports = match free.len() {
         0 => String::new(),
         1 => format!("; port {} is free", free[0]),

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let (file, wanted) = file_and_thing(&args.what)?;
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
-    let seen = workspace.look(&workspace.catalogue().resources()).await;
+    let (seen, _) = workspace.plan(&workspace.as_declared()).await;
     let folder = Folder::of(workspace.topology().name.as_str());
     let logs = logs(&folder, &seen);
     let (address, generation) = log_of(wanted, &logs)?;
@@ -65,10 +65,7 @@ fn file_and_thing(what: &[String]) -> Result<(Option<PathBuf>, &str), Error> {
 /// The newest log of each thing of a topology, on every node that answered.
 fn logs(folder: &Folder, seen: &Observation) -> Vec<(Address, u64)> {
     let mut logs = Vec::new();
-    for node in seen.nodes.keys() {
-        let Some(answers) = seen.of(node) else {
-            continue;
-        };
+    for (node, answers) in seen.answered() {
         for (thing, generation) in Place::read(folder, answers).logged() {
             let address = format!("{node}/{thing}").parse();
             logs.extend(address.ok().map(|address| (address, generation)));

@@ -2,7 +2,6 @@
 
 mod apply;
 mod bench;
-mod carry;
 mod completions;
 mod destroy;
 mod error;
@@ -12,6 +11,7 @@ mod logs;
 mod measured;
 mod plan;
 mod proxy;
+mod run;
 mod schema;
 mod status;
 mod transfer;

@@ -25,17 +25,12 @@ pub(super) struct Args {
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let declared = if args.destroy {
-        Vec::new()
+    let wish = if args.destroy {
+        workspace.destroyed()
     } else {
-        workspace.catalogue().resources()
+        workspace.as_declared()
     };
-    let seen = workspace.look(&declared).await;
-    let plan = if args.destroy {
-        workspace.decide_destruction(&seen)
-    } else {
-        workspace.decide(&declared, &seen)
-    };
+    let (_, plan) = workspace.plan(&wish).await;
     if screen.is_json() {
         screen.document(&PlanDocument::new(
             workspace.topology().name.as_str(),

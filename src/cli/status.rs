@@ -40,10 +40,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
     let catalogue = workspace.catalogue();
-    let resources = catalogue.resources();
-    let machines = [machine::question()];
-    let seen = workspace.look_further(&resources, &machines).await;
-    let plan = workspace.decide(&resources, &seen);
+    let wish = workspace.as_declared().asking([machine::question()]);
+    let (seen, plan) = workspace.plan(&wish).await;
     let mut report = StatusReport {
         converged: false,
         nodes: nodes(&seen),
@@ -87,7 +85,7 @@ fn nodes(seen: &Observation) -> BTreeMap<String, NodeStatus> {
             ..NodeStatus::default()
         },
     };
-    seen.nodes
+    seen.nodes()
         .iter()
         .map(|(node, answers)| (node.to_string(), status(answers)))
         .collect()

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use super::Global;
 use super::error::Error;
 use super::lock;
-use crate::converge::{decide, observe};
+use crate::converge::{self, Desired, Live, assess, decide};
 use crate::manifest::{self, Manifest};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::Plan;
 use crate::resource::program::Binaries;
-use crate::resource::{
-    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, Topology, foreign,
-};
+use crate::resource::{Catalogue, Observation, Paths, Question, Resource, Topology, Undeclared};
 use crate::view::Screen;
 
 /// A manifest and its nodes, connected.
@@ -83,54 +81,86 @@ impl Workspace {
         lock::locked(&self.fleet, self.topology().name.as_str(), work).await
     }
 
-    /// Looks at every node.
-    pub(super) async fn look(&self, resources: &[Arc<dyn Resource>]) -> Observation {
-        self.look_further(resources, &[]).await
+    /// What the manifest declares, and nothing else of ours.
+    pub(super) fn as_declared(&self) -> Wish<'_> {
+        self.wish(Wanted::Everything)
     }
 
-    /// Looks at every node, and asks each a little more.
-    pub(super) async fn look_further(
-        &self,
-        resources: &[Arc<dyn Resource>],
-        more: &[Question],
-    ) -> Observation {
-        let mut standing = Leftover::questions(self.topology().name.as_str());
-        standing.extend_from_slice(more);
-        observe(&self.fleet, resources, &standing).await
+    /// The same without its measurements.
+    pub(super) fn without_benchmarks(&self) -> Wish<'_> {
+        self.wish(Wanted::NoBenchmarks)
     }
 
-    /// Decides what to do so that these things are there and nothing else of ours is, nor what the
-    /// manifest wants stopped.
-    pub(super) fn decide(&self, declared: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
-        let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
-        let topology = self.topology();
-        let strangers = Stranger::find(&topology.nodes, seen);
-        let foreign = foreign(&topology.nodes, seen, &strangers);
-        let mut resources = shared(strangers);
-        resources.extend(shared(Leftover::find(
-            topology.name.as_str(),
-            seen,
-            &addresses,
-        )));
-        resources.extend(declared.iter().cloned());
-        Plan {
-            foreign,
-            ..decide(&resources, seen)
+    /// Nothing of ours. What is not ours stays.
+    pub(super) fn destroyed(&self) -> Wish<'_> {
+        self.wish(Wanted::Nothing)
+    }
+
+    fn wish(&self, wanted: Wanted) -> Wish<'_> {
+        Wish {
+            workspace: self,
+            wanted,
+            more: Vec::new(),
         }
     }
 
-    /// Decides what to do so that nothing of ours is there. What is not ours stays.
-    pub(super) fn decide_destruction(&self, seen: &Observation) -> Plan {
-        let topology = self.topology();
-        let leftovers = shared(Leftover::all(topology.name.as_str(), seen));
-        Plan {
-            foreign: foreign(&topology.nodes, seen, &[]),
-            ..decide(&leftovers, seen)
-        }
+    /// Looks at every node and plans what is to be done.
+    pub(super) async fn plan(&self, wish: &Wish<'_>) -> (Observation, Plan) {
+        converge::plan(&Live::new(self.fleet.clone()), wish).await
     }
 }
 
-fn shared<R: Resource + 'static>(things: Vec<R>) -> Vec<Arc<dyn Resource>> {
-    let things = things.into_iter();
-    things.map(|it| Arc::new(it) as Arc<dyn Resource>).collect()
+/// What a command wants of the nodes of a workspace.
+pub(super) struct Wish<'a> {
+    workspace: &'a Workspace,
+    wanted: Wanted,
+    more: Vec<Question>,
+}
+
+enum Wanted {
+    Everything,
+    NoBenchmarks,
+    Nothing,
+}
+
+impl Wish<'_> {
+    /// The same, for which every node is asked a little more.
+    pub(super) fn asking(mut self, more: impl IntoIterator<Item = Question>) -> Self {
+        self.more.extend(more);
+        self
+    }
+}
+
+impl Desired for Wish<'_> {
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        let mut resources = match self.wanted {
+            Wanted::Nothing => Vec::new(),
+            Wanted::Everything | Wanted::NoBenchmarks => self.workspace.catalogue().resources(),
+        };
+        if matches!(self.wanted, Wanted::NoBenchmarks) {
+            resources.retain(|resource| resource.address().node.is_some());
+        }
+        resources
+    }
+
+    fn standing(&self) -> Vec<Question> {
+        let mut standing = Undeclared::questions(self.workspace.topology());
+        standing.extend_from_slice(&self.more);
+        standing
+    }
+
+    fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {
+        let topology = self.workspace.topology();
+        let undeclared = match self.wanted {
+            Wanted::Nothing => Undeclared::all(topology, observed),
+            Wanted::Everything | Wanted::NoBenchmarks => {
+                Undeclared::beside(topology, resources, observed)
+            }
+        };
+        let all = [&undeclared.resources[..], resources].concat();
+        Plan {
+            unmanaged: undeclared.unmanaged,
+            ..decide(assess(&all, observed), observed)
+        }
+    }
 }

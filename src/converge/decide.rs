@@ -1,359 +1,283 @@
-//! From what is declared and what was seen to a plan: pure, and the same for the same input.
+//! From how things stand to a plan: pure, and the same for the same input.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use super::compare::{Holders, compare_all, holders};
-use crate::plan::{Action, Address, Change, Effect, Plan, Step, StepId};
-use crate::resource::{Observation, Resource};
+use super::assess::{Occupants, block, occupants};
+use crate::name::NodeName;
+use crate::plan::{Action, Address, Hook, Operation, Plan, Stand, Step, StepId};
+use crate::resource::Observation;
 
 /// Decides what is to become of each thing, and in which order.
 ///
-/// The things are given each after what it needs. No node is asked, no clock is read, nothing is
+/// The things are given each after what it requires. No node is asked, no clock is read, nothing is
 /// printed: the answer rests on the arguments alone.
 ///
-/// What rests on something that changes has a change and no steps: they are decided once that is
-/// done and was seen.
-pub fn decide(resources: &[Arc<dyn Resource>], seen: &Observation) -> Plan {
-    let changes = compare_all(resources, seen);
-    let steps = Draft::new(resources, &changes, seen).steps();
-    let unreachable = seen.nodes.iter().filter_map(|(node, answers)| {
-        let reason = answers.as_ref().err()?;
-        Some((node.clone(), reason.clone()))
-    });
+/// What is made of something that changes has a change and no steps: it is planned anew once that
+/// is done and was seen.
+pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
+    block(&mut stands);
+    let steps = Draft::new(&stands).steps();
     Plan {
-        unreachable: unreachable.collect(),
-        changes,
+        unreachable: observed.unreachable(),
+        changes: stands.into_iter().map(|stand| stand.change).collect(),
         steps,
-        foreign: Vec::new(),
+        unmanaged: Vec::new(),
     }
 }
 
 /// The steps as they come to be: one chain for each change that acts.
+///
+/// A replace of `a`, which the proxy serves from, and whose new port `b` has until it is replaced
+/// too, becomes one chain of steps of `a`, each after the one before:
+///
+/// ```text
+/// proxy: drain a     hooks of others on the stop of a
+/// a: stop
+/// proxy: drain b     b is in the way: it is stopped here, and only started in its own chain
+/// b: stop
+/// a: start, wait     its own operations
+/// proxy: admit a     hooks of others on the start of a
+/// ```
 struct Draft<'a> {
-    resources: &'a [Arc<dyn Resource>],
-    changes: &'a [Change],
-    seen: &'a Observation,
+    stands: &'a [Stand],
     steps: Vec<Step>,
     /// The last step of each thing's chain.
     last: BTreeMap<&'a Address, StepId>,
-    /// The last step that uses what only one may use at a time.
-    users: BTreeMap<String, StepId>,
-    /// The last step of the newest replacement in each group.
-    rolled: BTreeMap<String, StepId>,
+    /// The last step of each concurrency group.
+    groups: BTreeMap<&'a str, StepId>,
+    /// The last step of the newest replacement in each rolling group.
+    rolled: BTreeMap<&'a str, StepId>,
     /// The last steps that remove something from each node.
-    removed: BTreeMap<String, Vec<StepId>>,
-    /// What only one can have, and who has it now.
-    holders: Holders,
+    removed: BTreeMap<&'a NodeName, Vec<StepId>>,
     /// What is stopped in the chain of another thing, with the last step of that chain.
     stopped: BTreeMap<&'a Address, StepId>,
-    /// What is decided anew when this plan was carried out.
+    /// What is planned anew once this plan was carried out.
     deferred: BTreeSet<&'a Address>,
+    occupants: Occupants<'a>,
+    hooks: Hooks<'a>,
+}
+
+/// The hooks of the things that go on serving, by the thing that they are about.
+struct Hooks<'a> {
+    drain: BTreeMap<&'a Address, Vec<&'a Hook>>,
+    admit: BTreeMap<&'a Address, Vec<&'a Hook>>,
+}
+
+impl<'a> Hooks<'a> {
+    fn new(stands: &'a [Stand]) -> Self {
+        let mut hooks = Self {
+            drain: BTreeMap::new(),
+            admit: BTreeMap::new(),
+        };
+        // What stops itself, or is not there yet, has no clients to keep from noticing; what is
+        // blocked may not be told anything.
+        let serves = |stand: &&Stand| matches!(stand.change.action, Action::Keep | Action::Update);
+        for stand in stands.iter().filter(serves) {
+            for hook in &stand.relations.drain {
+                hooks.drain.entry(&hook.of).or_default().push(hook);
+            }
+            for hook in &stand.relations.admit {
+                hooks.admit.entry(&hook.of).or_default().push(hook);
+            }
+        }
+        hooks
+    }
+}
+
+/// Copies the operations of the hooks that are about a thing.
+fn told(hooks: &BTreeMap<&Address, Vec<&Hook>>, of: &Address) -> Vec<Operation> {
+    let hooks = hooks.get(&of.anywhere()).into_iter().flatten();
+    hooks
+        .flat_map(|hook| hook.operations.iter().cloned())
+        .collect()
 }
 
 /// What the first step of a chain waits for.
 #[derive(Default)]
 struct Waits {
+    requires: Vec<StepId>,
     after: Vec<StepId>,
-    behind: Vec<StepId>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(
-        resources: &'a [Arc<dyn Resource>],
-        changes: &'a [Change],
-        seen: &'a Observation,
-    ) -> Self {
+    fn new(stands: &'a [Stand]) -> Self {
         Self {
-            resources,
-            changes,
-            seen,
+            stands,
             steps: Vec::new(),
             last: BTreeMap::new(),
-            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
             rolled: BTreeMap::new(),
             removed: BTreeMap::new(),
-            holders: holders(resources, seen),
             stopped: BTreeMap::new(),
             deferred: BTreeSet::new(),
+            occupants: occupants(stands),
+            hooks: Hooks::new(stands),
         }
     }
 
     fn steps(mut self) -> Vec<Step> {
-        for (resource, change) in self.resources.iter().zip(self.changes) {
-            if !change.action.acts() {
+        for stand in self.stands {
+            if !stand.change.action.acts() {
                 continue;
             }
-            if self.is_deferred(resource.as_ref()) {
-                self.deferred.insert(&change.address);
-            } else {
-                let waits = self.waits(resource.as_ref(), change);
-                let in_the_way = self.in_the_way(resource.as_ref(), change);
-                let effects = self.effects(resource.as_ref(), change, &in_the_way);
-                if let Some(last) = self.chain(&change.address, effects, waits) {
-                    self.remember(resource.as_ref(), change, last);
-                    let stopped = in_the_way.iter().map(|place| &self.changes[*place].address);
-                    self.stopped.extend(stopped.map(|address| (address, last)));
-                }
+            if self.is_deferred(stand) {
+                // It has no chain, so what requires it finds no step to wait for and would go
+                // ahead: that is why it is remembered here and deferred in its turn.
+                self.deferred.insert(stand.address());
+                continue;
+            }
+            // Both are told from what was planned before this: they come before its own chain.
+            let waits = self.waits(stand);
+            let in_the_way = self.in_the_way(stand);
+            let operations = self.operations(stand, &in_the_way);
+            if let Some(last) = self.chain(stand.address(), operations, waits) {
+                self.remember(stand, last);
+                let stopped = in_the_way.iter().map(|other| (other.address(), last));
+                self.stopped.extend(stopped);
             }
         }
         self.steps
     }
 
-    /// Says whether what this is made of changes first, or whether it needs what waits for that.
-    fn is_deferred(&self, resource: &dyn Resource) -> bool {
+    /// Whether what this is made of changes first, or what it requires is deferred itself.
+    fn is_deferred(&self, stand: &Stand) -> bool {
+        let relations = &stand.relations;
         let changes = |one: &Address| self.last.contains_key(one);
-        let waits = |one: &Address| self.deferred.contains(one);
-        resource.rests_on(self.seen).iter().any(changes)
-            || resource.needs().iter().any(waits)
-            || resource.relies_on(self.seen).iter().any(waits)
+        let mut tied = relations.requires.iter().chain(&relations.waits_for);
+        relations.replan_after.iter().any(changes) || tied.any(|one| self.deferred.contains(one))
     }
 
-    /// Returns everything that is done for one change: it is stopped, and what is in its way with
-    /// it; then its own other effects, and what others must be told when it runs again.
-    fn effects(
-        &self,
-        resource: &dyn Resource,
-        change: &Change,
-        in_the_way: &[usize],
-    ) -> Vec<Effect> {
-        let is_stop = |effect: &Effect| matches!(effect, Effect::Stop(_));
-        let mut effects = self.stop(resource, change);
-        for place in in_the_way {
-            let (other, change) = (&self.resources[*place], &self.changes[*place]);
-            effects.extend(self.stop(other.as_ref(), change));
+    /// Everything that is done for one change: it is stopped, and what is in its way with it; then
+    /// its own other operations, and what others are told when it runs again.
+    fn operations(&self, stand: &Stand, in_the_way: &[&Stand]) -> Vec<Operation> {
+        let mut operations = self.stop(stand);
+        for other in in_the_way {
+            operations.extend(self.stop(other));
         }
-        let own = resource.effects(change, self.seen);
-        effects.extend(own.into_iter().filter(|effect| !is_stop(effect)));
-        if change.action != Action::Destroy {
-            for other in self.others_that_serve(resource) {
-                effects.extend(other.regain(&change.address, self.seen));
-            }
+        let action = stand.change.action;
+        operations.extend_from_slice(stand.operations.of(action));
+        if action != Action::Destroy {
+            operations.extend(told(&self.hooks.admit, stand.address()));
         }
-        effects
+        operations
     }
 
-    /// Returns how a thing comes to its end: others are told first. Nothing where it is stopped
-    /// already, or goes on.
-    fn stop(&self, resource: &dyn Resource, change: &Change) -> Vec<Effect> {
-        if !change.action.stops() || self.stopped.contains_key(&change.address) {
+    /// How a thing comes to its end: others are told first. Nothing where it is stopped already, or
+    /// goes on.
+    fn stop(&self, stand: &Stand) -> Vec<Operation> {
+        if !stand.change.action.stops() || self.stopped.contains_key(stand.address()) {
             return Vec::new();
         }
-        let told = self
-            .others_that_serve(resource)
-            .flat_map(|other| other.release(&change.address, self.seen));
-        let own = resource.effects(change, self.seen).into_iter();
-        told.chain(own.filter(|effect| matches!(effect, Effect::Stop(_))))
-            .collect()
+        let mut operations = told(&self.hooks.drain, stand.address());
+        operations.extend_from_slice(&stand.operations.stop);
+        operations
     }
 
-    /// Returns those that have what this is to have and whose own turn comes later: two that swap
+    /// Those that listen where this is to listen and whose own turn comes later: two that swap
     /// their ports are both stopped before either is started.
-    fn in_the_way(&self, resource: &dyn Resource, change: &Change) -> Vec<usize> {
-        let holders = self.holders_before(resource, change);
-        let is_later = |place: &usize| {
-            let address = &self.changes[*place].address;
+    fn in_the_way(&self, stand: &Stand) -> Vec<&'a Stand> {
+        let is_later = |other: &&Stand| {
+            let address = other.address();
             !self.last.contains_key(address) && !self.stopped.contains_key(address)
         };
-        holders.filter(is_later).collect()
+        self.leaving(stand).filter(is_later).collect()
     }
 
-    /// Returns the others that are to stop and have what this is to have.
-    fn holders_before(
-        &self,
-        resource: &dyn Resource,
-        change: &Change,
-    ) -> impl Iterator<Item = usize> {
-        let claimed = change.action.starts().then(|| resource.claims()).flatten();
-        let holders = claimed.and_then(|claimed| self.holders.get(&claimed));
-        let stops = |place: &usize| {
-            let holder = &self.changes[*place];
-            holder.address != change.address && holder.action.stops()
-        };
-        holders.into_iter().flatten().copied().filter(stops)
+    /// The others that are to stop and listen where this is to listen.
+    fn leaving(&self, stand: &Stand) -> impl Iterator<Item = &'a Stand> {
+        let starts = stand.change.action.starts();
+        let ports = stand.relations.wants_ports.iter().filter(move |_| starts);
+        let address = stand.address().clone();
+        let occupants = ports.filter_map(|port| self.occupants.get(port)).flatten();
+        let others = occupants.map(|place| &self.stands[*place]);
+        others.filter(move |other| *other.address() != address && other.change.action.stops())
     }
 
-    fn others_that_serve(&self, one: &dyn Resource) -> impl Iterator<Item = &'a Arc<dyn Resource>> {
-        let address = one.address().clone();
-        self.resources
-            .iter()
-            .zip(self.changes)
-            .filter(move |(other, change)| {
-                *other.address() != address
-                    && matches!(change.action, Action::Keep | Action::Update)
-            })
-            .map(|(other, _)| other)
-    }
-
-    fn waits(&self, resource: &dyn Resource, change: &Change) -> Waits {
-        let mut waits = Waits::default();
+    fn waits(&self, stand: &Stand) -> Waits {
+        let (change, relations) = (&stand.change, &stand.relations);
         let last = |address: &Address| self.last.get(address).copied();
-        waits.after.extend(resource.needs().iter().filter_map(last));
-        let relied_on = resource.relies_on(self.seen);
-        waits.after.extend(relied_on.iter().filter_map(last));
-        waits.after.extend(self.stopped.get(&change.address));
-        let holders = self.holders_before(resource, change);
-        let holders = holders.map(|place| &self.changes[place].address);
-        waits.after.extend(holders.filter_map(last));
+        let mut waits = Waits::default();
+        let tied = relations.requires.iter().chain(&relations.waits_for);
+        waits.requires.extend(tied.filter_map(last));
+        waits.requires.extend(self.stopped.get(&change.address));
+        let leaving = self.leaving(stand);
         waits
-            .behind
-            .extend(resource.follows().iter().filter_map(last));
+            .requires
+            .extend(leaving.filter_map(|other| last(other.address())));
+        waits.after.extend(relations.after.iter().filter_map(last));
+        // What is removed may hold memory or disk that this needs, whatever it was.
         if change.action != Action::Destroy
-            && let Some(node) = &change.node
-            && let Some(removed) = self.removed.get(node.as_str())
+            && let Some(removed) = change.node.as_ref().and_then(|node| self.removed.get(node))
         {
-            waits.behind.extend(removed);
+            waits.after.extend(removed);
         }
-        let user = resource.exclusive().and_then(|what| self.users.get(&what));
-        waits.behind.extend(user);
+        let group = relations.concurrency_group.as_deref();
+        let user = group.and_then(|group| self.groups.get(group));
+        waits.after.extend(user);
         if change.action == Action::Replace {
-            let canary = resource
-                .rolls_with()
-                .and_then(|group| self.rolled.get(&group));
-            waits.after.extend(canary);
+            let group = relations.rolling_group.as_deref();
+            let canary = group.and_then(|group| self.rolled.get(group));
+            waits.requires.extend(canary);
         }
-        for ids in [&mut waits.after, &mut waits.behind] {
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        waits.behind.retain(|id| !waits.after.contains(id));
-        waits
+        waits.tidied()
     }
 
     /// Appends a chain of steps, each after the one before; returns the last.
-    fn chain(&mut self, address: &Address, effects: Vec<Effect>, waits: Waits) -> Option<StepId> {
+    fn chain(
+        &mut self,
+        address: &Address,
+        operations: Vec<Operation>,
+        waits: Waits,
+    ) -> Option<StepId> {
         let mut waits = Some(waits);
         let mut last = None;
-        for effect in effects {
-            let Waits { after, behind } = waits.take().unwrap_or_else(|| Waits {
-                after: last.into_iter().collect(),
-                behind: Vec::new(),
+        for Operation { node, effect } in operations {
+            let Waits { requires, after } = waits.take().unwrap_or_else(|| Waits {
+                requires: last.into_iter().collect(),
+                after: Vec::new(),
             });
             let id = self.steps.len();
             self.steps.push(Step {
                 id,
                 address: address.clone(),
+                node,
                 effect,
+                requires,
                 after,
-                behind,
             });
             last = Some(id);
         }
         last
     }
 
-    fn remember(&mut self, resource: &dyn Resource, change: &'a Change, last: StepId) {
+    fn remember(&mut self, stand: &'a Stand, last: StepId) {
+        let change = &stand.change;
         self.last.insert(&change.address, last);
-        if let Some(what) = resource.exclusive() {
-            self.users.insert(what, last);
+        if let Some(group) = &stand.relations.concurrency_group {
+            self.groups.insert(group, last);
         }
-        match change.action {
-            Action::Replace => {
-                if let Some(group) = resource.rolls_with() {
-                    self.rolled.insert(group, last);
-                }
+        match (change.action, &stand.relations.rolling_group, &change.node) {
+            (Action::Replace, Some(group), _) => {
+                self.rolled.insert(group, last);
             }
-            Action::Destroy => {
-                if let Some(node) = &change.node {
-                    self.removed.entry(node.to_string()).or_default().push(last);
-                }
-            }
+            (Action::Destroy, _, Some(node)) => self.removed.entry(node).or_default().push(last),
             _ => {}
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Reason;
-    use crate::resource::Question;
-
-    /// A thing of a test: it is created, or is there.
-    struct Toy {
-        address: Address,
-        is_there: bool,
-        needs: Vec<&'static str>,
-        rests_on: Vec<&'static str>,
-    }
-
-    fn at(name: &str) -> Address {
-        name.parse().unwrap()
-    }
-
-    fn toy(name: &str, needs: &[&'static str], rests_on: &[&'static str]) -> Toy {
-        Toy {
-            address: at(name),
-            is_there: false,
-            needs: needs.to_vec(),
-            rests_on: rests_on.to_vec(),
+impl Waits {
+    /// The same without repetition; what must have succeeded must have ended too.
+    fn tidied(mut self) -> Self {
+        for ids in [&mut self.requires, &mut self.after] {
+            ids.sort_unstable();
+            ids.dedup();
         }
-    }
-
-    impl Resource for Toy {
-        fn address(&self) -> &Address {
-            &self.address
-        }
-
-        fn needs(&self) -> Vec<Address> {
-            self.needs.iter().map(|name| at(name)).collect()
-        }
-
-        fn rests_on(&self, _: &Observation) -> Vec<Address> {
-            self.rests_on.iter().map(|name| at(name)).collect()
-        }
-
-        fn questions(&self) -> Vec<Question> {
-            Vec::new()
-        }
-
-        fn compare(&self, _: &Observation) -> Change {
-            if self.is_there {
-                return Change::keep(&self.address, "");
-            }
-            let reason = Reason::new("absent", "it is not there");
-            Change::new(&self.address, Action::Create, vec![reason])
-        }
-
-        fn effects(&self, _: &Change, _: &Observation) -> Vec<Effect> {
-            vec![Effect::Remove { paths: Vec::new() }]
-        }
-    }
-
-    /// Returns what a plan changes, and what of it has steps.
-    fn planned(toys: Vec<Toy>) -> (usize, Vec<String>) {
-        let toys: Vec<_> = toys
-            .into_iter()
-            .map(|toy| Arc::new(toy) as Arc<dyn Resource>)
-            .collect();
-        let mut seen = Observation::default();
-        let node = "n".parse().unwrap();
-        seen.nodes
-            .insert(node, Ok(crate::resource::Answers::default()));
-        let plan = decide(&toys, &seen);
-        let steps = plan.steps.iter().map(|step| step.address.to_string());
-        (plan.summary().create, steps.collect())
-    }
-
-    #[test]
-    fn what_rests_on_something_that_changes_is_decided_anew() {
-        let engine = |is_there| Toy {
-            is_there,
-            ..toy("n/engine.e", &[], &[])
-        };
-        let all = |is_there| {
-            vec![
-                engine(is_there),
-                toy("n/instance.a", &["n/engine.e"], &["n/engine.e"]),
-                toy("n/client.c", &["n/instance.a"], &[]),
-                toy("n/other.o", &["n/engine.e"], &[]),
-            ]
-        };
-        let (changes, steps) = planned(all(false));
-        assert_eq!(changes, 4);
-        assert_eq!(steps, ["n/engine.e", "n/other.o"]);
-        let (changes, steps) = planned(all(true));
-        assert_eq!(changes, 3);
-        assert_eq!(steps, ["n/instance.a", "n/client.c", "n/other.o"]);
+        let requires = &self.requires;
+        self.after.retain(|id| requires.binary_search(id).is_err());
+        self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::plan::{Address, Change, Event, Failure, Plan, Step, StepId};
+use crate::resource::{Observation, Question, Resource};
 
-/// Something that can perform steps: the nodes, or in tests a model of them.
+/// What is observed and changed: the nodes, or in tests a model of them.
 pub trait World: Send + Sync + 'static {
+    /// Asks every node what these things ask of it, and what is asked of all.
+    fn observe(
+        &self,
+        resources: &[Arc<dyn Resource>],
+        standing: &[Question],
+    ) -> impl Future<Output = Observation> + Send;
+
     /// Performs one step. What it says while it works goes to `say`; what it returns says what was
     /// seen at its end.
     fn perform(
@@ -59,6 +67,15 @@ pub struct Report {
     pub skipped: Vec<(Address, String)>,
 }
 
+impl Report {
+    /// What failed or was not tried.
+    pub fn undone(self) -> impl Iterator<Item = Address> {
+        let failed = self.failed.into_iter().map(|(address, _)| address);
+        let skipped = self.skipped.into_iter().map(|(address, _)| address);
+        failed.chain(skipped)
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Outcome {
     Pending,
@@ -71,8 +88,8 @@ enum Outcome {
 struct Chain {
     change: Change,
     steps: Vec<Step>,
+    requires: Vec<Link>,
     after: Vec<Link>,
-    behind: Vec<Link>,
     say: Say,
     interrupt: Interrupt,
 }
@@ -86,7 +103,7 @@ struct Link {
 
 /// Performs the changes of a plan for which `wanted` says so. What nothing ties runs side by side;
 /// a failure stops what depends on it and nothing else.
-pub async fn execute<W: World>(
+pub(super) async fn execute<W: World>(
     plan: &Plan,
     wanted: impl Fn(&Change) -> bool,
     world: &Arc<W>,
@@ -108,8 +125,8 @@ pub async fn execute<W: World>(
         let of = |ids: &[StepId]| ids.iter().filter_map(|id| links.get(id).cloned()).collect();
         let chain = Chain {
             change: change.clone(),
+            requires: of(&first.requires),
             after: of(&first.after),
-            behind: of(&first.behind),
             say: Say {
                 address: change.address.clone(),
                 events: events.clone(),
@@ -154,12 +171,12 @@ impl Chain {
     /// Waits for what comes first. Returns what was needed and was not done.
     async fn wait(&mut self) -> Option<Address> {
         let mut failed = None;
-        for link in &mut self.after {
+        for link in &mut self.requires {
             if !matches!(link.end().await, Outcome::Done) {
                 failed.get_or_insert_with(|| link.address.clone());
             }
         }
-        for link in &mut self.behind {
+        for link in &mut self.after {
             link.end().await;
         }
         failed

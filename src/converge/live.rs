@@ -1,11 +1,13 @@
 //! The world as it is: steps performed on the nodes, measurements made from this machine.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::execute::{Say, World};
+use super::observe::observe;
 use crate::load::{self, Outcome};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Job, Step};
+use crate::resource::{Observation, Question, Resource};
 use crate::results::Headline;
 
 /// The nodes of a topology, and what was measured of them.
@@ -31,11 +33,7 @@ impl Live {
 
     /// Returns the node on which a step is performed.
     fn node(&self, step: &Step) -> Result<&Node, Failure> {
-        let address = match &step.effect {
-            Effect::Tell { to, .. } => to,
-            _ => &step.address,
-        };
-        let Some(name) = &address.node else {
+        let Some(name) = &step.node else {
             return Err(Failure::new(
                 "this is a bug in replica: the step has no node",
             ));
@@ -63,6 +61,10 @@ impl Live {
 }
 
 impl World for Live {
+    async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Question]) -> Observation {
+        observe(&self.fleet, resources, standing).await
+    }
+
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
         if let Effect::Measure(job) = &step.effect {
             return self.measure(job, say).await;

@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! observe(fleet, resources)          -> Observation      one round trip a node
-//! decide(resources, &observation)    -> Plan             pure and deterministic
+//! assess(resources, &observation)    -> [Stand]          how each thing stands, as values
+//! decide(stands, &observation)       -> Plan             pure and deterministic
 //! execute(&plan, world, events)      -> Report           steps out to nodes, events back
-//! observe, decide again              -> all keep         the last word is what was seen
+//! Run::converge(desired, plan)       -> Converged        rounds of these, until all is keep
 //! ```
 
-mod compare;
+mod assess;
 mod decide;
 mod execute;
 mod live;
 mod observe;
+mod rounds;
 
+pub use assess::assess;
 pub use decide::decide;
-pub use execute::{Interrupt, Report, Say, World, execute};
+pub use execute::{Interrupt, Report, Say, World};
 pub use live::Live;
-pub use observe::observe;
+pub use rounds::{Converged, Desired, Run, plan};

@@ -14,7 +14,7 @@ use crate::resource::{Answers, Observation, Question, Resource};
 ///
 /// `standing` is asked of every node, whatever is declared for it. A node that does not answer is
 /// in the observation with the reason, and stands for nothing else.
-pub async fn observe(
+pub(super) async fn observe(
     fleet: &Fleet,
     resources: &[Arc<dyn Resource>],
     standing: &[Question],
@@ -25,10 +25,10 @@ pub async fn observe(
         questions.insert(node.clone(), asked.collect());
     }
     for resource in resources {
-        if let Some(node) = &resource.address().node
-            && let Some(asked) = questions.get_mut(node)
-        {
-            asked.extend(resource.questions().into_iter().map(|q| (q.id, q.script)));
+        for (node, question) in resource.questions() {
+            if let Some(asked) = questions.get_mut(&node) {
+                asked.insert(question.id, question.script);
+            }
         }
     }
     let mut asking = JoinSet::new();
@@ -41,7 +41,7 @@ pub async fn observe(
     }
     let mut observation = Observation::default();
     while let Some(Ok((name, answers))) = asking.join_next().await {
-        observation.nodes.insert(name, answers);
+        observation.insert(name, answers);
     }
     observation
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::plan::Address;
 
 /// A process to start, as a value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[allow(unpredictable_function_pointer_comparisons)]
 pub struct Launch {
     /// What it is.
     pub address: Address,
@@ -60,7 +61,8 @@ pub struct End {
 }
 
 /// What must be true of a process before it is believed to serve.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[allow(unpredictable_function_pointer_comparisons)]
 pub struct Ready {
     /// What it is.
     pub address: Address,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::LogSign;
 
 /// Work that takes minutes and can be begun again at any time: what is done already is found done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[allow(unpredictable_function_pointer_comparisons)]
 pub struct Work {
     /// What is being done, in one word, for whoever watches: `installing`, `fetching`.
     pub doing: &'static str,

@@ -37,6 +37,15 @@ impl Address {
         }
     }
 
+    /// The address of the same thing wherever it runs, for whoever knows it by its name alone.
+    #[must_use]
+    pub fn anywhere(&self) -> Self {
+        Self {
+            node: None,
+            ..self.clone()
+        }
+    }
+
     /// Returns the part after the node: `instance.a`, `proxy`.
     pub fn local(&self) -> String {
         match &self.name {

@@ -4,6 +4,7 @@ mod address;
 mod change;
 mod effect;
 mod event;
+mod stand;
 mod step;
 
 use serde::Serialize;
@@ -12,7 +13,8 @@ pub use address::{Address, InvalidAddress};
 pub use change::{Action, Change, Field, Planned, Reason};
 pub use effect::{Endpoint, Job, Target};
 pub use event::{Event, Failure};
-pub use step::{Effect, Step, StepId};
+pub use stand::{Hook, NodePort, Operations, Relations, Stand};
+pub use step::{Effect, Operation, Step, StepId};
 
 /// Everything that is to be done, in an order in which it can be done.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +26,7 @@ pub struct Plan {
     /// The nodes that did not answer, each with the reason in one line.
     pub unreachable: Vec<(crate::name::NodeName, String)>,
     /// What runs on the nodes that is not ours and that a reader should know of.
-    pub foreign: Vec<String>,
+    pub unmanaged: Vec<String>,
 }
 
 /// How many things each action touches.

@@ -7,27 +7,55 @@ use crate::node::{Copy, End, Launch, Ready, Stop, Work};
 use crate::proxy::control;
 
 use super::{Address, Job};
+use crate::name::NodeName;
 
 /// The number of a step in its plan.
 pub type StepId = usize;
 
-/// One effect, to be performed when everything in `after` is done.
-#[derive(Debug, Clone)]
+/// One operation of a plan, performed when all that it waits for has ended.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// Its number: its place in [`super::Plan::steps`].
     pub id: StepId,
-    /// The thing that it is done for; its node is where it is performed.
+    /// The thing that it is done for.
     pub address: Address,
+    /// The node that performs it; nothing where this machine does.
+    pub node: Option<NodeName>,
     /// What is done.
     pub effect: Effect,
-    /// The steps that must have succeeded first.
+    /// The steps that must have succeeded first, as systemd's `Requires`.
+    pub requires: Vec<StepId>,
+    /// The steps that must have ended first, however they ended, as systemd's `After`.
     pub after: Vec<StepId>,
-    /// The steps that must have ended first, however they ended.
-    pub behind: Vec<StepId>,
+}
+
+/// An effect and the node that performs it: a thing may span several nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    /// The node; nothing where this machine performs it.
+    pub node: Option<NodeName>,
+    /// What is done.
+    pub effect: Effect,
+}
+
+impl Operation {
+    /// An effect on a node.
+    pub fn on(node: &NodeName, effect: Effect) -> Self {
+        Self {
+            node: Some(node.clone()),
+            effect,
+        }
+    }
+
+    /// An effect of this machine itself.
+    pub fn here(effect: Effect) -> Self {
+        Self { node: None, effect }
+    }
 }
 
 /// The verbs of a node. A new kind of thing is made of these; it adds none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[allow(unpredictable_function_pointer_comparisons)]
 pub enum Effect {
     /// Puts a file of this machine on the node.
     Upload {

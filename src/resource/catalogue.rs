@@ -7,18 +7,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::benchmark::{self, Benchmark};
-use super::contract::Resource;
-use super::engine::Installation;
-use super::instance::{Instance, Parts, Runtime, Server};
-use super::model::{Fetcher, Model, Sharing};
+use super::contract::{Kind, Resource};
+use super::engine::{self, Installation};
+use super::instance::{self, Instance, Parts, Runtime, Server};
+use super::model::{self, Fetcher, Model, Sharing};
 use super::place::{Folder, Listens};
-use super::program::{Binaries, Program};
-use super::proxy::{DEFAULT_REACH, Proxy};
+use super::program::{self, Binaries, Program};
+use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{ModelName, NodeName};
 use crate::node::Stale;
 
-/// The things of one topology, each after what it needs.
+/// Every kind, in the order in which things are made; they are destroyed the other way round.
+pub static KINDS: [&dyn Kind; 6] = [
+    &program::Kind,
+    &engine::Kind,
+    &model::Kind,
+    &instance::Kind,
+    &proxy::Kind,
+    &benchmark::Kind,
+];
+
+/// The things of one topology, each after what it requires.
 pub struct Catalogue {
     /// The servers.
     pub instances: Vec<Arc<Instance>>,

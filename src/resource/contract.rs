@@ -4,8 +4,10 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::place::Folder;
 use crate::name::NodeName;
-use crate::plan::{Address, Change, Effect};
+use crate::node::Stop;
+use crate::plan::{Address, Stand};
 
 /// Something to ask a node: a POSIX shell fragment that reads and never writes.
 ///
@@ -35,7 +37,7 @@ pub struct Answers {
     readings: Readings,
 }
 
-/// What was made of the answers so far, by its type.
+/// What was parsed of the answers so far, by its type.
 type Readings = Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>;
 
 impl Answers {
@@ -44,9 +46,9 @@ impl Answers {
         self.texts.get(id).map_or("", String::as_str)
     }
 
-    /// Returns what `read` makes of these answers, and makes it once for each type: every thing of
-    /// a node reads the same table, some of them many times.
-    pub fn once<T: Any + Send + Sync>(&self, read: impl FnOnce(&Self) -> T) -> Arc<T> {
+    /// What `read` makes of these answers, made once for each type: every thing of a node reads the
+    /// same table, some of them many times.
+    pub fn parsed<T: Any + Send + Sync>(&self, read: impl FnOnce(&Self) -> T) -> Arc<T> {
         let readings = || self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let known = readings().get(&TypeId::of::<T>()).cloned();
         if let Some(Ok(reading)) = known.map(Arc::downcast) {
@@ -81,91 +83,121 @@ impl PartialEq for Answers {
 
 impl Eq for Answers {}
 
-/// Everything that was seen, at one moment, of every node.
+/// Everything that was observed, at one moment, of every node.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
-    /// What each node answered, or why it could not be asked, in one line.
-    pub nodes: BTreeMap<NodeName, Result<Answers, String>>,
+    nodes: BTreeMap<NodeName, Result<Answers, String>>,
+    /// Tells this observation from every other, for [`Memo`]: what is added to it makes it another.
+    identity: Arc<()>,
 }
 
 impl Observation {
-    /// Returns what a node answered, or nothing where it could not be asked.
+    /// What a node answered; nothing where it could not be asked.
     pub fn of(&self, node: &NodeName) -> Option<&Answers> {
         self.nodes.get(node)?.as_ref().ok()
     }
+
+    /// Records what a node answered, or why it could not be asked, in one line.
+    pub fn insert(&mut self, node: NodeName, answers: Result<Answers, String>) {
+        self.nodes.insert(node, answers);
+        self.identity = Arc::default();
+    }
+
+    /// Every node that was to be asked, with what it answered, or why it could not be asked.
+    pub fn nodes(&self) -> &BTreeMap<NodeName, Result<Answers, String>> {
+        &self.nodes
+    }
+
+    /// The nodes that answered.
+    pub fn answered(&self) -> impl Iterator<Item = (&NodeName, &Answers)> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|(node, answers)| Some((node, answers.as_ref().ok()?)))
+    }
+
+    /// The nodes that could not be asked, each with the reason in one line.
+    pub fn unreachable(&self) -> Vec<(NodeName, String)> {
+        let nodes = self.nodes.iter();
+        nodes
+            .filter_map(|(node, answers)| Some((node.clone(), answers.as_ref().err()?.clone())))
+            .collect()
+    }
 }
 
-/// One thing that a manifest declares, or that was left on a node by an earlier one.
+/// What a thing makes of an observation, made once: others ask it again and again.
+#[derive(Debug)]
+pub(super) struct Memo<T> {
+    last: Mutex<Option<(Arc<()>, Arc<T>)>>,
+}
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self {
+            last: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Memo<T> {
+    /// What `make` makes of this observation.
+    pub(super) fn of(&self, observed: &Observation, make: impl FnOnce() -> T) -> Arc<T> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((identity, made)) = &*last()
+            // The memo holds the identity, so that no other observation can come to have it.
+            && Arc::ptr_eq(identity, &observed.identity)
+        {
+            return Arc::clone(made);
+        }
+        // Made without the lock: it may ask for what it waits on.
+        let made = Arc::new(make());
+        *last() = Some((Arc::clone(&observed.identity), Arc::clone(&made)));
+        made
+    }
+}
+
+/// The static side of a kind: what is known of it before anything is declared. The kinds are one
+/// list, [`KINDS`](super::KINDS), in the order in which things are made.
+pub trait Kind: Sync {
+    /// What it is called in addresses and marks.
+    fn name(&self) -> &'static str;
+
+    /// What every node is asked, so that things of this kind are found that nobody declares.
+    fn questions(&self, folder: &Folder) -> Vec<Question>;
+
+    /// The things of this kind that a topology has on a node, declared or not. Of a kind that stays
+    /// when its topology is destroyed there is none.
+    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found>;
+}
+
+/// A thing of ours on a node, found without a manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it is.
+    pub address: Address,
+    /// What there is of it, for the line in the plan: `pid 4711`.
+    pub summary: String,
+    /// The ports that it listens on.
+    pub occupies: Vec<u16>,
+    /// How it is stopped; nothing where it does not run.
+    pub stop: Option<Stop>,
+    /// The files of it that are removed with it: absolute, or `~/…`.
+    pub paths: Vec<String>,
+}
+
+/// One thing that a manifest declares, or that an earlier one left on a node.
 ///
-/// A room opens no connection: it asks questions, compares the answers, and says what would make
-/// the thing so. All of it is pure.
+/// A room opens no connection: it asks questions, compares the answers with what is declared, and
+/// says how the thing stands. All of it is pure. What else a command wants of a thing is a changed
+/// copy of its [`Stand`], never another implementation of this.
 pub trait Resource: Send + Sync {
-    /// Returns where it stands.
+    /// Its address.
     fn address(&self) -> &Address;
 
-    /// Returns what must be as declared before this can be. What cannot be brought about blocks it.
-    fn needs(&self) -> Vec<Address> {
-        Vec::new()
-    }
+    /// What to ask which node: a thing may span several.
+    fn questions(&self) -> Vec<(NodeName, Question)>;
 
-    /// Returns that by which it is made what it is, its needs above all: while they change, it cannot
-    /// be said what this becomes. Its change is decided anew once they are as declared, and only
-    /// then made.
-    fn rests_on(&self, _seen: &Observation) -> Vec<Address> {
-        Vec::new()
-    }
-
-    /// Returns what this should come after, but can do without.
-    fn follows(&self) -> Vec<Address> {
-        Vec::new()
-    }
-
-    /// Returns what to ask its node.
-    fn questions(&self) -> Vec<Question>;
-
-    /// Compares what was seen with what is declared. Only called when its node answered.
-    fn compare(&self, seen: &Observation) -> Change;
-
-    /// Returns what would make it so, in this order.
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect>;
-
-    /// Returns what must have become as declared before this is changed, though it could be without:
-    /// what this would name otherwise than it is, were it to stay.
-    fn relies_on(&self, _seen: &Observation) -> Vec<Address> {
-        Vec::new()
-    }
-
-    /// Returns what this is to have of which there is only one, such as a port of its node.
-    fn claims(&self) -> Option<String> {
-        None
-    }
-
-    /// Returns what it has of that now.
-    fn holds(&self, _seen: &Observation) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Returns what this must be told before another thing is stopped, so that nobody notices.
-    fn release(&self, _other: &Address, _seen: &Observation) -> Vec<Effect> {
-        Vec::new()
-    }
-
-    /// Returns what this must be told once another thing runs again.
-    fn regain(&self, _other: &Address, _seen: &Observation) -> Vec<Effect> {
-        Vec::new()
-    }
-
-    /// Returns what only one thing may use at a time while it changes, such as a node's memory
-    /// while a model loads.
-    fn exclusive(&self) -> Option<String> {
-        None
-    }
-
-    /// Returns the group of which only one member at a time is replaced while it serves. The first
-    /// is the canary: when it fails, the others stay as they are.
-    fn rolls_with(&self) -> Option<String> {
-        None
-    }
+    /// How it stands: what is to become of it, by which operations, and what ties it to others.
+    /// Of a node that did not answer nothing is to be concluded; the corridor blocks the change.
+    fn stand(&self, observed: &Observation) -> Stand;
 }
 
 #[cfg(test)]
@@ -173,11 +205,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_memo_is_of_one_observation() {
+        let node: NodeName = "n".parse().unwrap();
+        let (memo, mut observed) = (Memo::default(), Observation::default());
+        let made = |observed: &Observation, text: &'static str| *memo.of(observed, || text);
+        assert_eq!(made(&observed, "one"), "one");
+        assert_eq!(made(&observed.clone(), "two"), "one", "a copy is the same");
+        observed.insert(node, Err("gone".to_owned()));
+        assert_eq!(made(&observed, "three"), "three");
+        assert_eq!(made(&Observation::default(), "four"), "four");
+    }
+
+    #[test]
     fn answers_are_read_once_until_there_are_more() {
         let mut answers = Answers::default();
         answers.insert("a", "one two");
         let count = |answers: &Answers| {
-            answers.once(|answers| {
+            answers.parsed(|answers| {
                 answers
                     .to("a")
                     .split(' ')

@@ -94,7 +94,7 @@ impl fmt::Display for Bytes {
 impl Machine {
     /// Reads the answer. What cannot be read is left out.
     pub fn read(answers: &Answers) -> Arc<Self> {
-        answers.once(|answers| {
+        answers.parsed(|answers| {
             let mut machine = Self::default();
             for line in answers.to(ID).lines() {
                 let _ = machine.take(line.trim_end());

@@ -4,14 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::contract::{Answers, Question};
-use crate::name::NodeName;
 use crate::node::quote_path;
 use crate::plan::Address;
-
-/// Returns what a port of a node is called where only one can have it.
-pub(super) fn port_of(node: &NodeName, port: u16) -> String {
-    format!("port {port} of {node}")
-}
 
 /// Where a server listens, and where others find it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -41,6 +41,8 @@ struct PlanBody<'a> {
     changes: &'a [Change],
     summary: Summary,
     unreachable: Vec<Unreachable<'a>>,
+    unmanaged: &'a [String],
+    /// What `unmanaged` was called before; goes with the next version of the format.
     foreign: &'a [String],
 }
 
@@ -59,7 +61,8 @@ impl<'a> PlanBody<'a> {
             unreachable: unreachable
                 .map(|(node, reason)| Unreachable { node, reason })
                 .collect(),
-            foreign: &plan.foreign,
+            unmanaged: &plan.unmanaged,
+            foreign: &plan.unmanaged,
         }
     }
 }
@@ -149,7 +152,7 @@ mod tests {
                 Change::keep(&at("benchmark.batch"), "measured"),
             ],
             unreachable: vec![("spark-02".parse().unwrap(), "no answer in 10 s".to_owned())],
-            foreign: vec!["here: pid 7".to_owned()],
+            unmanaged: vec!["here: pid 7".to_owned()],
             ..Plan::default()
         }
     }
@@ -213,6 +216,9 @@ mod tests {
               "reason": "no answer in 10 s"
             }
           ],
+          "unmanaged": [
+            "here: pid 7"
+          ],
           "foreign": [
             "here: pid 7"
           ]
@@ -264,6 +270,7 @@ mod tests {
             "blocked": 0
           },
           "unreachable": [],
+          "unmanaged": [],
           "foreign": [],
           "applied": [
             {

@@ -178,11 +178,11 @@ fn blocked(plan: &Plan, look: Look) -> Vec<String> {
 }
 
 fn foreign(plan: &Plan, look: Look) -> Vec<String> {
-    if plan.foreign.is_empty() {
+    if plan.unmanaged.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![look.paint(Role::Title, "Not ours, and left alone:")];
-    for text in &plan.foreign {
+    for text in &plan.unmanaged {
         lines.extend(marked(&clean(text), look));
     }
     lines

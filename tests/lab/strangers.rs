@@ -278,9 +278,10 @@ fn stale_servers_are_stopped_where_the_manifest_says_so_and_nothing_else_is() {
             .into_iter()
             .filter(|it| it.starts_with("destroy"))
             .collect();
-        let expected = [server.pid, orphan.pid].map(|pid| format!("destroy {host}/stranger.{pid}"));
+        let expected =
+            [server.pid, orphan.pid].map(|pid| format!("destroy {host}/unmanaged.{pid}"));
         assert_eq!(stopped, expected, "{plan:#}");
-        let shown = change(&plan, &format!("{host}/stranger.{}", server.pid));
+        let shown = change(&plan, &format!("{host}/unmanaged.{}", server.pid));
         let words = shown["summary"].as_str().unwrap_or_default();
         for part in [
             format!("pid {} of user nvidia, up ", server.pid),
@@ -336,7 +337,7 @@ fn stale_servers_that_share_a_port_are_all_stopped() {
         let beside = start_stale(lab, "spark-02", "10.77.0.12 8200");
         until("both listen", || lab.listeners("spark-02", 8200) == 2);
         let plan = laptop.plan();
-        let destroyed = format!("destroy spark-02/stranger.{}", beside.pid);
+        let destroyed = format!("destroy spark-02/unmanaged.{}", beside.pid);
         assert_eq!(pending(&plan), [destroyed]);
         laptop.applies();
         assert!(!lab.lives("spark-02", &beside) && lab.lives("spark-02", &b));
@@ -355,7 +356,7 @@ fn a_real_engine_starts_when_the_stale_server_is_gone() {
         assert_ne!(manifest, REAL);
         let laptop = Laptop::with(lab, &manifest);
         let plan = laptop.plan();
-        let destroyed = format!("destroy spark-01/stranger.{}", stale.pid);
+        let destroyed = format!("destroy spark-01/unmanaged.{}", stale.pid);
         assert_eq!(
             pending(&plan),
             [destroyed.as_str(), "create spark-01/instance.a"]

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
+use replica::converge::assess;
 use replica::node::Stale;
 use replica::plan::{Action, Address, Effect, Plan};
 use replica::proxy::control::Backend;
-use replica::resource::Topology;
+use replica::resource::{Observation, Topology};
 
 use super::model::{Model, catalogue, digest, is_of, topology};
 
@@ -55,8 +56,8 @@ fn told(plan: &Plan) -> String {
         };
         let _ = writeln!(
             text,
-            "[{}] {} {verb} after {:?} behind {:?}",
-            step.id, step.address, step.after, step.behind
+            "[{}] {} {verb} requires {:?} after {:?}",
+            step.id, step.address, step.requires, step.after
         );
     }
     text
@@ -79,15 +80,15 @@ fn from_nothing_everything_is_made_in_the_order_of_its_needs() {
     + one/instance.a absent
     + two/instance.b absent
     + one/proxy absent
-    [0] one/program upload after [] behind []
-    [1] two/program upload after [] behind []
-    [2] one/instance.a start after [0] behind []
-    [3] one/instance.a await after [2] behind []
-    [4] two/instance.b start after [1] behind []
-    [5] two/instance.b await after [4] behind []
-    [6] one/proxy start after [0] behind [3, 5]
-    [7] one/proxy await after [6] behind []
-    [8] one/proxy tell configure after [7] behind []
+    [0] one/program upload requires [] after []
+    [1] two/program upload requires [] after []
+    [2] one/instance.a start requires [0] after []
+    [3] one/instance.a await requires [2] after []
+    [4] two/instance.b start requires [1] after []
+    [5] two/instance.b await requires [4] after []
+    [6] one/proxy start requires [0] after [3, 5]
+    [7] one/proxy await requires [6] after []
+    [8] one/proxy tell configure requires [7] after []
     "#);
 }
 
@@ -109,11 +110,11 @@ fn a_changed_argument_replaces_that_instance_alone_and_drains_it_first() {
     = one/instance.a 
     -/+ two/instance.b differs
     = one/proxy 
-    [0] two/instance.b tell drain after [] behind []
-    [1] two/instance.b stop after [0] behind []
-    [2] two/instance.b start after [1] behind []
-    [3] two/instance.b await after [2] behind []
-    [4] two/instance.b tell admit after [3] behind []
+    [0] two/instance.b tell drain requires [] after []
+    [1] two/instance.b stop requires [0] after []
+    [2] two/instance.b start requires [1] after []
+    [3] two/instance.b await requires [2] after []
+    [4] two/instance.b tell admit requires [3] after []
     "#);
 }
 
@@ -135,15 +136,15 @@ fn a_server_is_started_when_its_engine_was_seen_to_be_installed() {
     + one/engine.vllm absent
     = one/model.m 
     + one/instance.a absent
-    [0] one/engine.vllm installing after [] behind []
+    [0] one/engine.vllm installing requires [] after []
     "#);
     model.perform(&plan);
     insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
     = one/engine.vllm 
     = one/model.m 
     + one/instance.a absent
-    [0] one/instance.a start after [] behind []
-    [1] one/instance.a await after [0] behind []
+    [0] one/instance.a start requires [] after []
+    [1] one/instance.a await requires [0] after []
     "#);
     let plan = model.plan(&topology);
     model.perform(&plan);
@@ -162,16 +163,16 @@ fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
     ~ one/engine.vllm other_version
     = one/model.m 
     -/+ one/instance.a differs
-    [0] one/engine.vllm installing after [] behind []
+    [0] one/engine.vllm installing requires [] after []
     "#);
     model.perform(&plan);
     insta::assert_snapshot!(told(&model.plan(&changed)), @r#"
     = one/engine.vllm 
     = one/model.m 
     -/+ one/instance.a differs
-    [0] one/instance.a stop after [] behind []
-    [1] one/instance.a start after [0] behind []
-    [2] one/instance.a await after [1] behind []
+    [0] one/instance.a stop requires [] after []
+    [1] one/instance.a start requires [0] after []
+    [2] one/instance.a await requires [1] after []
     "#);
     // Somebody else does the same by hand: what is declared is content with any build.
     for node in model.nodes.values_mut() {
@@ -193,16 +194,16 @@ fn two_replacements_that_serve_together_go_one_after_another() {
     -/+ one/instance.a differs
     -/+ two/instance.b differs
     = one/proxy 
-    [0] one/instance.a tell drain after [] behind []
-    [1] one/instance.a stop after [0] behind []
-    [2] one/instance.a start after [1] behind []
-    [3] one/instance.a await after [2] behind []
-    [4] one/instance.a tell admit after [3] behind []
-    [5] two/instance.b tell drain after [4] behind []
-    [6] two/instance.b stop after [5] behind []
-    [7] two/instance.b start after [6] behind []
-    [8] two/instance.b await after [7] behind []
-    [9] two/instance.b tell admit after [8] behind []
+    [0] one/instance.a tell drain requires [] after []
+    [1] one/instance.a stop requires [0] after []
+    [2] one/instance.a start requires [1] after []
+    [3] one/instance.a await requires [2] after []
+    [4] one/instance.a tell admit requires [3] after []
+    [5] two/instance.b tell drain requires [4] after []
+    [6] two/instance.b stop requires [5] after []
+    [7] two/instance.b start requires [6] after []
+    [8] two/instance.b await requires [7] after []
+    [9] two/instance.b tell admit requires [8] after []
     "#);
 }
 
@@ -217,7 +218,7 @@ fn a_changed_policy_is_told_without_a_restart() {
     = one/instance.a 
     = two/instance.b 
     ~ one/proxy differs
-    [0] one/proxy tell configure after [] behind []
+    [0] one/proxy tell configure requires [] after []
     "#);
     model.perform(&plan);
     assert!(model.plan(&changed).is_converged());
@@ -234,11 +235,11 @@ fn an_orphaned_engine_is_reaped_before_the_new_start() {
     = one/instance.a 
     -/+ two/instance.b orphaned
     = one/proxy 
-    [0] two/instance.b tell drain after [] behind []
-    [1] two/instance.b stop after [0] behind []
-    [2] two/instance.b start after [1] behind []
-    [3] two/instance.b await after [2] behind []
-    [4] two/instance.b tell admit after [3] behind []
+    [0] two/instance.b tell drain requires [] after []
+    [1] two/instance.b stop requires [0] after []
+    [2] two/instance.b start requires [1] after []
+    [3] two/instance.b await requires [2] after []
+    [4] two/instance.b tell admit requires [3] after []
     "#);
 }
 
@@ -253,9 +254,9 @@ fn a_killed_server_is_all_that_is_repaired() {
     + one/instance.a gone
     = two/instance.b 
     = one/proxy 
-    [0] one/instance.a start after [] behind []
-    [1] one/instance.a await after [0] behind []
-    [2] one/instance.a tell admit after [1] behind []
+    [0] one/instance.a start requires [] after []
+    [1] one/instance.a await requires [0] after []
+    [2] one/instance.a tell admit requires [1] after []
     "#);
     model.perform(&plan);
     assert!(model.plan(&topology).is_converged());
@@ -275,11 +276,11 @@ fn what_left_the_manifest_is_drained_and_destroyed() {
     = one/program 
     = one/instance.a 
     ~ one/proxy differs
-    [0] two/instance.b tell drain after [] behind []
-    [1] two/instance.b stop after [0] behind []
-    [2] two/instance.b remove after [1] behind []
-    [3] two/program remove after [] behind [2]
-    [4] one/proxy tell configure after [] behind []
+    [0] two/instance.b tell drain requires [] after []
+    [1] two/instance.b stop requires [0] after []
+    [2] two/instance.b remove requires [1] after []
+    [3] two/program remove requires [] after [2]
+    [4] one/proxy tell configure requires [] after []
     "#);
     model.perform(&plan);
     let plan = model.plan(&fewer);
@@ -311,20 +312,20 @@ fn a_stale_server_gives_its_port_up_first_where_the_manifest_says_so() {
     model.add_stale("two", 8200);
     let plan = model.plan(&topology);
     insta::assert_snapshot!(told(&plan), @r#"
-    - two/stranger.10 stale
+    - two/unmanaged.10 stale
     + one/program absent
     + two/program absent
     ! one/instance.a port_taken
     + two/instance.b absent
     + one/proxy absent
-    [0] two/stranger.10 end after [] behind []
-    [1] one/program upload after [] behind []
-    [2] two/program upload after [] behind [0]
-    [3] two/instance.b start after [0, 2] behind []
-    [4] two/instance.b await after [3] behind []
-    [5] one/proxy start after [1] behind [4]
-    [6] one/proxy await after [5] behind []
-    [7] one/proxy tell configure after [6] behind []
+    [0] two/unmanaged.10 end requires [] after []
+    [1] one/program upload requires [] after []
+    [2] two/program upload requires [] after [0]
+    [3] two/instance.b start requires [0, 2] after []
+    [4] two/instance.b await requires [3] after []
+    [5] one/proxy start requires [1] after [4]
+    [6] one/proxy await requires [5] after []
+    [7] one/proxy tell configure requires [6] after []
     "#);
     model.perform(&plan);
     assert!(
@@ -350,9 +351,9 @@ fn an_unreachable_node_is_unknown_and_the_rest_goes_on() {
     + one/instance.a gone
     ! two/instance.b unreachable
     = one/proxy 
-    [0] one/instance.a start after [] behind []
-    [1] one/instance.a await after [0] behind []
-    [2] one/instance.a tell admit after [1] behind []
+    [0] one/instance.a start requires [] after []
+    [1] one/instance.a await requires [0] after []
+    [2] one/instance.a tell admit requires [1] after []
     "#);
 }
 
@@ -362,19 +363,19 @@ fn destroy_stops_the_front_first_and_leaves_nothing() {
     let stranger = model.add_stranger("two", 9000);
     let plan = model.plan_destruction(&topology);
     insta::assert_snapshot!(told(&plan), @r#"
-    - one/proxy undeclared
-    - one/instance.a undeclared
-    - two/instance.b undeclared
-    - one/program undeclared
-    - two/program undeclared
-    [0] one/proxy stop after [] behind []
-    [1] one/proxy remove after [0] behind []
-    [2] one/instance.a stop after [] behind [1]
-    [3] one/instance.a remove after [2] behind []
-    [4] two/instance.b stop after [] behind [1]
-    [5] two/instance.b remove after [4] behind []
-    [6] one/program remove after [] behind [1, 3, 5]
-    [7] two/program remove after [] behind [1, 3, 5]
+    - one/proxy asked
+    - one/instance.a asked
+    - two/instance.b asked
+    - one/program asked
+    - two/program asked
+    [0] one/proxy stop requires [] after []
+    [1] one/proxy remove requires [0] after []
+    [2] one/instance.a stop requires [] after [1]
+    [3] one/instance.a remove requires [2] after []
+    [4] two/instance.b stop requires [] after [1]
+    [5] two/instance.b remove requires [4] after []
+    [6] one/program remove requires [] after [1, 3, 5]
+    [7] two/program remove requires [] after [1, 3, 5]
     "#);
     model.perform(&plan);
     assert!(model.plan_destruction(&topology).changes.is_empty());
@@ -399,17 +400,17 @@ fn two_that_swap_ports_are_both_stopped_before_either_starts() {
     -/+ one/instance.a differs
     -/+ one/instance.b differs
     ~ two/proxy differs
-    [0] one/instance.a tell drain after [] behind []
-    [1] one/instance.a stop after [0] behind []
-    [2] one/instance.a tell drain after [1] behind []
-    [3] one/instance.a stop after [2] behind []
-    [4] one/instance.a start after [3] behind []
-    [5] one/instance.a await after [4] behind []
-    [6] one/instance.a tell admit after [5] behind []
-    [7] one/instance.b start after [6] behind []
-    [8] one/instance.b await after [7] behind []
-    [9] one/instance.b tell admit after [8] behind []
-    [10] two/proxy tell configure after [6, 9] behind []
+    [0] one/instance.a tell drain requires [] after []
+    [1] one/instance.a stop requires [0] after []
+    [2] one/instance.a tell drain requires [1] after []
+    [3] one/instance.a stop requires [2] after []
+    [4] one/instance.a start requires [3] after []
+    [5] one/instance.a await requires [4] after []
+    [6] one/instance.a tell admit requires [5] after []
+    [7] one/instance.b start requires [6] after []
+    [8] one/instance.b await requires [7] after []
+    [9] one/instance.b tell admit requires [8] after []
+    [10] two/proxy tell configure requires [6, 9] after []
     "#);
     model.perform(&plan);
     let next = model.plan(&swapped);
@@ -464,12 +465,12 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
     };
     let mut reached: Vec<BTreeSet<usize>> = Vec::new();
     for step in &plan.steps {
-        let before = step.after.iter().chain(&step.behind);
+        let before = step.requires.iter().chain(&step.after);
         if before.clone().any(|id| *id >= step.id) {
             return Some(format!("step {} waits for a later one", step.id));
         }
-        let mut all: BTreeSet<usize> = step.after.iter().copied().collect();
-        for id in &step.after {
+        let mut all: BTreeSet<usize> = step.requires.iter().copied().collect();
+        for id in &step.requires {
             all.extend(&reached[*id]);
         }
         reached.push(all);
@@ -491,17 +492,18 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
             return Some(format!("{} is nobody's to end", step.address));
         }
     }
-    for resource in catalogue(topology).resources() {
+    let unseen = Observation::default();
+    for stand in assess(&catalogue(topology).resources(), &unseen) {
         let of = |address: &Address| {
             let steps = plan.steps.iter().filter(|s| s.address == *address);
             steps.map(|step| step.id).collect::<Vec<_>>()
         };
-        for need in resource.needs() {
-            let first = of(resource.address()).first().copied();
-            if let (Some(first), Some(last)) = (first, of(&need).last())
+        for required in &stand.relations.requires {
+            let first = of(stand.address()).first().copied();
+            if let (Some(first), Some(last)) = (first, of(required).last())
                 && !reached[first].contains(last)
             {
-                return Some(format!("{} does not wait for {need}", resource.address()));
+                return Some(format!("{} does not wait for {required}", stand.address()));
             }
         }
     }
@@ -530,7 +532,7 @@ fn drawn(ports: &[u16], moved: bool, policy: usize, args: u8, proxy: bool) -> St
 }
 
 prop_compose! {
-    fn any_topology()(
+    pub(super) fn any_topology()(
         n in 2_usize..5, ports in Just(vec![8000_u16, 8001, 8002, 8003, 8004]).prop_shuffle(),
         moved: bool, policy in 0_usize..3, args in 0_u8..2, proxy: bool
     ) -> String {

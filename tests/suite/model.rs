@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
+use replica::converge::{assess, decide};
 use replica::manifest;
 use replica::name::NodeName;
 use replica::node::{Launch, Stop};
@@ -16,7 +17,7 @@ use replica::proxy::control::{
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
 use replica::resource::{
-    Answers, Catalogue, Leftover, Observation, Paths, Resource, Stranger, Topology,
+    Answers, Catalogue, Observation, Paths, Question, Resource, Topology, Undeclared,
 };
 
 /// A process group as the model keeps it.
@@ -138,27 +139,23 @@ impl Model {
     pub(super) fn observe(
         &self,
         resources: &[Arc<dyn Resource>],
-        topology: &Topology,
+        standing: &[Question],
     ) -> Observation {
         let mut seen = Observation::default();
         let live = self.nonces();
         for (name, node) in &self.nodes {
             if node.unreachable {
-                seen.nodes
-                    .insert(name.clone(), Err("connection refused".to_owned()));
+                seen.insert(name.clone(), Err("connection refused".to_owned()));
                 continue;
             }
             let mut answers = Answers::default();
-            let standing = Leftover::questions(topology.name.as_str());
-            let own = resources
-                .iter()
-                .filter(|resource| resource.address().node.as_ref() == Some(name))
-                .flat_map(|resource| resource.questions());
-            for question in standing.into_iter().chain(own) {
+            let asked = resources.iter().flat_map(|resource| resource.questions());
+            let own = asked.filter_map(|(node, question)| (node == *name).then_some(question));
+            for question in standing.iter().cloned().chain(own) {
                 let answer = node.answer(&question.id, &live);
                 answers.insert(question.id, answer);
             }
-            seen.nodes.insert(name.clone(), Ok(answers));
+            seen.insert(name.clone(), Ok(answers));
         }
         seen
     }
@@ -174,21 +171,8 @@ impl Model {
     }
 
     fn plan_for(&self, topology: &Topology, declared: &[Arc<dyn Resource>]) -> Plan {
-        let seen = self.observe(declared, topology);
-        let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
-        let strangers = Stranger::find(&topology.nodes, &seen);
-        // Who destroys declares nothing, and what is not ours stays.
-        let strangers = strangers.into_iter().filter(|_| !declared.is_empty());
-        let leftovers = Leftover::find(topology.name.as_str(), &seen, &addresses);
-        let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
-        resources.extend(strangers.map(|s| Arc::new(s) as Arc<dyn Resource>));
-        resources.extend(
-            leftovers
-                .into_iter()
-                .map(|l| Arc::new(l) as Arc<dyn Resource>),
-        );
-        resources.extend(declared.iter().cloned());
-        replica::converge::decide(&resources, &seen)
+        let observed = self.observe(declared, &Undeclared::questions(topology));
+        plan(topology, declared, &observed)
     }
 
     /// Returns the names that only one server has, of all that answer.
@@ -217,25 +201,43 @@ impl Model {
     pub(super) fn perform_but(&mut self, plan: &Plan, fails: impl Fn(&Step) -> bool) {
         let mut undone: BTreeSet<&Address> = BTreeSet::new();
         for step in &plan.steps {
-            let waits = step.after.iter().map(|id| &plan.steps[*id].address);
+            let waits = step.requires.iter().map(|id| &plan.steps[*id].address);
             let is_undone =
                 undone.contains(&step.address) || waits.clone().any(|a| undone.contains(a));
             if is_undone || fails(step) {
                 undone.insert(&step.address);
                 continue;
             }
-            let node = match &step.effect {
-                Effect::Tell { to, .. } => to.node.clone(),
-                _ => step.address.node.clone(),
-            };
-            let Some(name) = node else { continue };
-            let node = self.nodes.get_mut(&name).unwrap();
-            assert!(!node.unreachable, "a step on an unreachable node: {step:?}");
-            for pid in node.suffer(&step.effect) {
-                self.stopped.insert((name.clone(), pid));
-            }
+            self.suffer(step);
         }
     }
+
+    /// Performs one step; a measurement is none of the nodes'.
+    pub(super) fn suffer(&mut self, step: &Step) {
+        let Some(name) = step.node.clone() else {
+            return;
+        };
+        let node = self.nodes.get_mut(&name).unwrap();
+        assert!(!node.unreachable, "a step on an unreachable node: {step:?}");
+        for pid in node.suffer(&step.effect) {
+            self.stopped.insert((name.clone(), pid));
+        }
+    }
+}
+
+/// Plans as `apply` does, or as `destroy` does where nothing is declared.
+pub(super) fn plan(
+    topology: &Topology,
+    declared: &[Arc<dyn Resource>],
+    observed: &Observation,
+) -> Plan {
+    let undeclared = if declared.is_empty() {
+        Undeclared::all(topology, observed)
+    } else {
+        Undeclared::beside(topology, declared, observed)
+    };
+    let all = [&undeclared.resources[..], declared].concat();
+    decide(assess(&all, observed), observed)
 }
 
 impl ModelNode {

@@ -2,7 +2,7 @@
 //!
 //! A case is a file, `tests/rooms/<kind>/<case>.yaml`; its first line says what it shows, and what
 //! follows stands under `expect` at its
-//! end, in words. `REPLICA_UPDATE=1` writes it anew. The folders `leftover`, `stranger`
+//! end, in words. `REPLICA_UPDATE=1` writes it anew. The folders `orphan`, `unmanaged`
 //! and `marks` are no kinds: there everything that follows is told.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use replica::converge::{assess, decide};
 use replica::manifest;
 use replica::name::NodeName;
 use replica::plan::{Action, Change, Effect, Plan};
 use replica::resource::program::Binaries;
-use replica::resource::{
-    Catalogue, Leftover, Observation, Paths, Question, Resource, Stranger, Topology, foreign,
-};
+use replica::resource::{Catalogue, Observation, Paths, Question, Resource, Topology, Undeclared};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -152,24 +151,13 @@ impl Case {
     }
 
     fn decide(&self, scene: &Scene) -> Plan {
-        let topology = self.declared.name.as_str();
         let declared = scene.catalogue(self).resources();
         let seen = self.seen(&declared);
-        let addresses: Vec<_> = declared.iter().map(|r| r.address().clone()).collect();
-        let nodes = &self.declared.nodes;
-        let strangers = Stranger::find(nodes, &seen);
-        let foreign = foreign(nodes, &seen, &strangers);
-        let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
-        for stranger in strangers {
-            resources.push(Arc::new(stranger));
-        }
-        for leftover in Leftover::find(topology, &seen, &addresses) {
-            resources.push(Arc::new(leftover));
-        }
-        resources.extend(declared);
+        let undeclared = Undeclared::beside(&self.declared, &declared, &seen);
+        let all = [&undeclared.resources[..], &declared].concat();
         Plan {
-            foreign,
-            ..replica::converge::decide(&resources, &seen)
+            unmanaged: undeclared.unmanaged,
+            ..decide(assess(&all, &seen), &seen)
         }
     }
 
@@ -177,16 +165,15 @@ impl Case {
         let mut seen = Observation::default();
         for node in self.declared.nodes.keys() {
             let mut questions: BTreeMap<String, Question> = BTreeMap::new();
-            let own = resources
-                .iter()
-                .filter(|r| r.address().node.as_ref() == Some(node));
-            let standing = Leftover::questions(self.declared.name.as_str());
-            for question in own.flat_map(|r| r.questions()).chain(standing) {
+            let asked = resources.iter().flat_map(|resource| resource.questions());
+            let own = asked.filter_map(|(of, question)| (of == *node).then_some(question));
+            let standing = Undeclared::questions(&self.declared);
+            for question in own.chain(standing) {
                 questions.insert(question.id.clone(), question);
             }
             let told = self.world.nodes.get(node).cloned().unwrap_or_default();
             let answers = told.answers(questions.into_values());
-            seen.nodes.insert(node.clone(), answers);
+            seen.insert(node.clone(), answers);
         }
         seen
     }
@@ -251,7 +238,7 @@ fn expectation(plan: &Plan, told: impl Fn(&Change) -> bool) -> String {
             let _ = writeln!(text, "  {line}");
         }
     }
-    for line in &plan.foreign {
+    for line in &plan.unmanaged {
         let _ = writeln!(text, "  not ours: {line}");
     }
     text
@@ -316,13 +303,13 @@ macro_rules! kinds {
 kinds!(program, engine, model, instance, proxy, benchmark);
 
 #[test]
-fn leftover() {
-    hold("leftover", |_| true);
+fn orphan() {
+    hold("orphan", |_| true);
 }
 
 #[test]
-fn stranger() {
-    hold("stranger", |_| true);
+fn unmanaged() {
+    hold("unmanaged", |_| true);
 }
 
 /// What this version and every older one wrote is as declared: an upgrade plans nothing.
@@ -348,12 +335,12 @@ fn every_folder_of_cases_is_looked_at() {
         "benchmark",
         "engine",
         "instance",
-        "leftover",
         "marks",
         "model",
+        "orphan",
         "program",
         "proxy",
-        "stranger",
+        "unmanaged",
     ];
     let folders = cases("");
     let names: Vec<_> = folders

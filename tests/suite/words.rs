@@ -25,7 +25,7 @@ pub(super) fn told(plan: &Plan, change: &Change) -> String {
         .filter(|step| step.address == change.address)
         .collect();
     if let Some(first) = steps.first() {
-        for (word, ids) in [("after", &first.after), ("behind", &first.behind)] {
+        for (word, ids) in [("requires", &first.requires), ("after", &first.after)] {
             let others: BTreeSet<_> = ids
                 .iter()
                 .map(|id| plan.steps[*id].address.to_string())

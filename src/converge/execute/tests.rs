@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::name::NodeName;
 use crate::plan::{Action, Effect};
+use crate::resource::{Observation, Question, Resource};
 
 /// What becomes of the steps of one thing.
 #[derive(Clone, Copy, PartialEq)]
@@ -59,6 +60,10 @@ impl Gates {
 }
 
 impl World for Gates {
+    async fn observe(&self, _: &[Arc<dyn Resource>], _: &[Question]) -> Observation {
+        Observation::default()
+    }
+
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
         let name = step.address.local();
         self.note(format!("{name} begins {}", step.id));
@@ -88,7 +93,7 @@ fn address(name: &str) -> Address {
 /// Returns a plan: for each thing its name, how many steps it has, what its first waits for.
 fn plan(things: &[(&str, usize, &[StepId], &[StepId])]) -> Plan {
     let mut plan = Plan::default();
-    for (name, count, after, behind) in things {
+    for (name, count, requires, after) in things {
         let change = Change::new(&address(name), Action::Create, Vec::new());
         plan.changes.push(change);
         for place in 0..*count {
@@ -96,14 +101,15 @@ fn plan(things: &[(&str, usize, &[StepId], &[StepId])]) -> Plan {
             plan.steps.push(Step {
                 id,
                 address: address(name),
+                node: None,
                 effect: Effect::Remove { paths: Vec::new() },
-                after: if place == 0 {
-                    after.to_vec()
+                requires: if place == 0 {
+                    requires.to_vec()
                 } else {
                     vec![id - 1]
                 },
-                behind: if place == 0 {
-                    behind.to_vec()
+                after: if place == 0 {
+                    after.to_vec()
                 } else {
                     Vec::new()
                 },
@@ -240,7 +246,7 @@ async fn a_failure_skips_what_depends_on_it_and_nothing_else() {
     let walk = Walk::begin(plan(&things), world);
     let world = Arc::clone(&walk.world);
     let (report, told) = walk.end().await;
-    assert_eq!(names(&report.applied), ["d", "e"], "behind is not after");
+    assert_eq!(names(&report.applied), ["d", "e"], "after does not require");
     assert_eq!(report.failed.len(), 1);
     assert_eq!(report.failed[0].1.message, "it failed");
     let skipped: Vec<_> = report
@@ -263,7 +269,7 @@ async fn a_failure_skips_what_depends_on_it_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_behind_waits_for_the_end_however_it_ends() {
+async fn what_comes_after_waits_for_the_end_however_it_ends() {
     let world = Gates {
         fates: [("thing.a".to_owned(), Fate::Fails)].into(),
         ..Gates::default()

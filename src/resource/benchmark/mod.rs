@@ -12,16 +12,37 @@ use std::sync::Arc;
 pub use declared::*;
 use serde_json::json;
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::instance::Instance;
+use super::place::Folder;
 use super::process::fingerprint;
 use super::proxy::Proxy;
-use crate::name::{BenchmarkName, TopologyName};
-use crate::plan::{Action, Address, Change, Effect, Endpoint, Job, Reason, Target};
+use crate::name::{BenchmarkName, NodeName, TopologyName};
+use crate::plan::{
+    Action, Address, Change, Effect, Endpoint, Job, Operation, Operations, Reason, Relations,
+    Stand, Target,
+};
 use crate::results::{self, Latest};
 
 /// What this kind is called.
 pub const KIND: &str = "benchmark";
+
+/// The kind: it is a result of this machine, and stays.
+pub(super) struct Kind;
+
+impl contract::Kind for Kind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn questions(&self, _: &Folder) -> Vec<Question> {
+        Vec::new()
+    }
+
+    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
+        Vec::new()
+    }
+}
 
 /// A measurement to have of a topology.
 pub struct Benchmark {
@@ -156,21 +177,7 @@ fn headline(latest: &Latest) -> String {
     }
 }
 
-impl Resource for Benchmark {
-    fn address(&self) -> &Address {
-        &self.address
-    }
-
-    fn needs(&self) -> Vec<Address> {
-        let instances = self.instances.iter().map(|i| i.address().clone());
-        let proxy = self.proxy.iter().map(|p| p.address().clone());
-        instances.chain(proxy).collect()
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        Vec::new()
-    }
-
+impl Benchmark {
     fn compare(&self, seen: &Observation) -> Change {
         let run = |reason| Change::new(&self.address, Action::Create, vec![reason]);
         match &self.latest {
@@ -187,16 +194,36 @@ impl Resource for Benchmark {
         }
     }
 
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        if change.action.acts() {
-            vec![Effect::Measure(Box::new(self.job(seen)))]
-        } else {
-            Vec::new()
-        }
+    fn targets(&self) -> Vec<Address> {
+        let instances = self.instances.iter().map(|i| i.address().clone());
+        let proxy = self.proxy.iter().map(|p| p.address().clone());
+        instances.chain(proxy).collect()
+    }
+}
+
+impl Resource for Benchmark {
+    fn address(&self) -> &Address {
+        &self.address
     }
 
-    fn exclusive(&self) -> Option<String> {
-        // Two measurements at once would measure each other.
-        Some("measuring".to_owned())
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        Vec::new()
+    }
+
+    fn stand(&self, observed: &Observation) -> Stand {
+        let measure = Effect::Measure(Box::new(self.job(observed)));
+        Stand {
+            change: self.compare(observed),
+            operations: Operations {
+                start: vec![Operation::here(measure)],
+                ..Operations::default()
+            },
+            relations: Relations {
+                requires: self.targets(),
+                // Two measurements at once would measure each other.
+                concurrency_group: Some("measuring".to_owned()),
+                ..Relations::default()
+            },
+        }
     }
 }

@@ -21,12 +21,33 @@ use installed::{Stands, TORCH};
 pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
 
-use super::contract::{Answers, Observation, Question, Resource};
+use super::contract::{self, Answers, Found, Observation, Question, Resource};
+use super::place::Folder;
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Change, Effect, Field, Planned, Reason};
+use crate::plan::{
+    Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, Relations,
+    Stand,
+};
 
 /// What this kind is called.
 pub const KIND: &str = "engine";
+
+/// The kind: it stays when its topology is destroyed: others may use it.
+pub(super) struct Kind;
+
+impl contract::Kind for Kind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn questions(&self, _: &Folder) -> Vec<Question> {
+        Vec::new()
+    }
+
+    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
+        Vec::new()
+    }
+}
 
 /// A vLLM build that a node is to have.
 pub struct Installation {
@@ -99,17 +120,8 @@ impl Installation {
     }
 }
 
-impl Resource for Installation {
-    fn address(&self) -> &Address {
-        &self.address
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        vec![installed::question(&self.engine)]
-    }
-
-    fn compare(&self, seen: &Observation) -> Change {
-        let found = self.installed(seen);
+impl Installation {
+    fn compare(&self, found: &Installed) -> Change {
         match found.stands {
             Stands::Nothing => return self.create(),
             Stands::Folder => {
@@ -134,19 +146,35 @@ impl Resource for Installation {
         }
         self.mend(&shortfalls, no_python)
     }
+}
 
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        if change.action.acts() {
-            let work = install::work(&self.engine, &self.installed(seen));
-            vec![Effect::Work(Box::new(work))]
-        } else {
-            Vec::new()
-        }
+impl Resource for Installation {
+    fn address(&self) -> &Address {
+        &self.address
     }
 
-    fn exclusive(&self) -> Option<String> {
-        // Two engines may stand in one environment.
-        Some(format!("{} of {}", self.engine.venv, self.node))
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        vec![(self.node.clone(), installed::question(&self.engine))]
+    }
+
+    fn stand(&self, observed: &Observation) -> Stand {
+        let found = self.installed(observed);
+        let work = install::work(&self.engine, &found);
+        let install = vec![Operation::on(&self.node, Effect::Work(Box::new(work)))];
+        Stand {
+            change: self.compare(&found),
+            operations: Operations {
+                // What is there already is found there: both are the same work.
+                start: install.clone(),
+                update: install,
+                ..Operations::default()
+            },
+            relations: Relations {
+                // Two engines may stand in one environment.
+                concurrency_group: Some(format!("{} of {}", self.engine.venv, self.node)),
+                ..Relations::default()
+            },
+        }
     }
 }
 

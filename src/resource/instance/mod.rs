@@ -20,20 +20,40 @@ use std::sync::Arc;
 pub use declared::*;
 pub use server::{Runtime, Server, VllmRuntime};
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::engine;
 use super::machine;
 use super::model;
-use super::place::{Listens, Place, port_of};
+use super::place::{Folder, Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
-use super::stranger;
+use super::unmanaged;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
 use crate::node::Stale;
-use crate::plan::{Action, Address, Change, Effect, Field, Reason};
+use crate::plan::{
+    Action, Address, Change, Effect, Field, NodePort, Operation, Operations, Reason, Relations,
+    Stand,
+};
 
 /// What this kind is called.
 pub const KIND: &str = "instance";
+
+/// The kind: it is found by its marks and its logs.
+pub(super) struct Kind;
+
+impl contract::Kind for Kind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn questions(&self, folder: &Folder) -> Vec<Question> {
+        process::found::questions(folder)
+    }
+
+    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
+        process::found::found(|kind| kind == KIND, topology, node, answers)
+    }
+}
 
 /// A server that a node is to run.
 pub struct Instance {
@@ -320,12 +340,18 @@ pub fn authority(host: &str, port: u16) -> String {
     }
 }
 
-impl Resource for Instance {
-    fn address(&self) -> &Address {
-        &self.seat.address
+impl Instance {
+    /// What is to become of it, given what runs and what is free.
+    pub fn compare(&self, seen: &Observation) -> Change {
+        let change = self.compare_by_itself(seen);
+        if !change.action.starts() {
+            return change;
+        }
+        self.blocked_by(self.memory_short(seen), change)
     }
 
-    fn needs(&self) -> Vec<Address> {
+    /// What it is made of: the program that simulates it, or its engine and its model.
+    fn requires(&self) -> Vec<Address> {
         let node = &self.seat.node;
         match &self.server.runtime {
             Runtime::Simulated(_) => vec![self.program.address().clone()],
@@ -336,81 +362,76 @@ impl Resource for Instance {
         }
     }
 
-    fn rests_on(&self, seen: &Observation) -> Vec<Address> {
+    fn replan_after(&self, seen: &Observation) -> Vec<Address> {
         if let Runtime::Simulated(_) = &self.server.runtime {
             return Vec::new();
         }
         // Where its model is, and which packages it runs, is seen once they are there; and what
         // memory there is, once nobody else has it.
-        let mut found = self.needs();
+        let mut found = self.requires();
         if let Some(answers) = seen.of(&self.seat.node) {
             let ended = self.seat.ended_beside(&ProcessTable::read(answers));
             found.extend(
                 ended
                     .iter()
-                    .map(|it| stranger::address(&self.seat.node, it)),
+                    .map(|it| unmanaged::address(&self.seat.node, it)),
             );
         }
         found
     }
 
-    fn questions(&self) -> Vec<Question> {
+    fn operations(&self, seen: &Observation) -> Operations {
+        let on = |effect| Operation::on(&self.seat.node, effect);
+        let ready = |mark: &Mark, expected| on(Effect::Await(Box::new(self.ready(mark, expected))));
+        let next = self.next_mark(seen);
+        let start = Effect::Start(Box::new(self.launch(&next, seen)));
+        let running = self.running_mark(seen);
+        Operations {
+            start: vec![on(start), ready(&next, self.last_took(seen))],
+            // It loads already: nobody knows since when.
+            update: running.iter().map(|mark| ready(mark, None)).collect(),
+            stop: vec![on(Effect::Stop(self.stop(seen)))],
+            ..Operations::default()
+        }
+    }
+
+    fn relations(&self, seen: &Observation) -> Relations {
+        let node = &self.seat.node;
+        Relations {
+            requires: self.requires(),
+            replan_after: self.replan_after(seen),
+            wants_ports: vec![NodePort::new(node, self.server.port.get())],
+            occupies: self.seat.occupies(seen),
+            concurrency_group: match &self.server.runtime {
+                // Loading weights peaks.
+                Runtime::Vllm(_) => Some(format!("the memory of {node}")),
+                Runtime::Simulated(_) => None,
+            },
+            rolling_group: Some(self.seat.topology.to_string()),
+            ..Relations::default()
+        }
+    }
+}
+
+impl Resource for Instance {
+    fn address(&self) -> &Address {
+        &self.seat.address
+    }
+
+    fn questions(&self) -> Vec<(NodeName, Question)> {
         let mut questions = self.seat.questions();
         if let Runtime::Vllm(vllm) = &self.server.runtime {
-            questions.extend([machine::question(), self.toolchain_question(&vllm.engine)]);
+            let more = [machine::question(), self.toolchain_question(&vllm.engine)];
+            questions.extend(more.map(|one| (self.seat.node.clone(), one)));
         }
         questions
     }
 
-    fn compare(&self, seen: &Observation) -> Change {
-        let change = self.compare_by_itself(seen);
-        if !change.action.starts() {
-            return change;
+    fn stand(&self, observed: &Observation) -> Stand {
+        Stand {
+            change: self.compare(observed),
+            operations: self.operations(observed),
+            relations: self.relations(observed),
         }
-        self.blocked_by(self.memory_short(seen), change)
-    }
-
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        let ready = |mark: &Mark, expected| Effect::Await(Box::new(self.ready(mark, expected)));
-        let stop = Effect::Stop(self.stop(seen));
-        match change.action {
-            // It loads already: nobody knows since when.
-            Action::Update => {
-                let mark = self.running_mark(seen);
-                mark.iter().map(|mark| ready(mark, None)).collect()
-            }
-            Action::Create | Action::Replace => {
-                let mark = self.next_mark(seen);
-                let start = Effect::Start(Box::new(self.launch(&mark, seen)));
-                let mut effects = vec![start, ready(&mark, self.last_took(seen))];
-                if change.action == Action::Replace {
-                    effects.insert(0, stop);
-                }
-                effects
-            }
-            Action::Destroy => vec![stop],
-            Action::Keep | Action::Blocked => Vec::new(),
-        }
-    }
-
-    fn claims(&self) -> Option<String> {
-        Some(port_of(&self.seat.node, self.server.port.get()))
-    }
-
-    fn holds(&self, seen: &Observation) -> Vec<String> {
-        let ports = self.seat.ports_held(seen).into_iter();
-        ports.map(|port| port_of(&self.seat.node, port)).collect()
-    }
-
-    fn exclusive(&self) -> Option<String> {
-        match &self.server.runtime {
-            // Loading weights peaks.
-            Runtime::Vllm(_) => Some(format!("the memory of {}", self.seat.node)),
-            Runtime::Simulated(_) => None,
-        }
-    }
-
-    fn rolls_with(&self) -> Option<String> {
-        Some(self.seat.topology.to_string())
     }
 }

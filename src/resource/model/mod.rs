@@ -15,12 +15,32 @@ pub use source::Sharing;
 
 use source::Source;
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{self, Answers, Found, Observation, Question, Resource};
+use super::place::Folder;
 use crate::name::{ModelName, NodeName};
-use crate::plan::{Action, Address, Change, Effect, Reason};
+use crate::plan::{
+    Action, Address, Change, Effect, Operation, Operations, Reason, Relations, Stand,
+};
 
 /// What this kind is called.
 pub const KIND: &str = "model";
+
+/// The kind: it stays when its topology is destroyed: others may use it.
+pub(super) struct Kind;
+
+impl contract::Kind for Kind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn questions(&self, _: &Folder) -> Vec<Question> {
+        Vec::new()
+    }
+
+    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
+        Vec::new()
+    }
+}
 
 /// A model that a node is to have.
 pub struct Model {
@@ -99,20 +119,9 @@ impl Model {
     }
 }
 
-impl Resource for Model {
-    fn address(&self) -> &Address {
-        &self.address
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        vec![cached::question(&self.declared)]
-    }
-
+impl Model {
     /// The tool that fetches comes with the engine; what is copied has to be there first.
-    fn relies_on(&self, seen: &Observation) -> Vec<Address> {
-        if self.cached(seen).is_whole(&self.declared) {
-            return Vec::new();
-        }
+    fn waits_for(&self, seen: &Observation) -> Vec<Address> {
         match self.source(seen) {
             Source::Directory(_) => Vec::new(),
             Source::Hub => vec![self.fetcher.engine.clone()],
@@ -168,15 +177,16 @@ impl Resource for Model {
             .described(format!("{} from {from}", self.declared.repo))
     }
 
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        if !matches!(change.action, Action::Create | Action::Update) {
-            return Vec::new();
-        }
+    fn fetch(&self, seen: &Observation) -> Vec<Operation> {
         let cached = self.cached(seen);
         let work = match self.source(seen) {
             Source::Peer { node, address, .. } => {
                 let copy = self.copy(&node, &address, seen);
-                return copy.map(Box::new).map(Effect::Copy).into_iter().collect();
+                let copy = copy.map(Box::new).map(Effect::Copy);
+                return copy
+                    .map(|copy| Operation::on(&self.node, copy))
+                    .into_iter()
+                    .collect();
             }
             Source::Directory(directory) => fetching::import(&self.declared, &cached, &directory),
             Source::Hub => {
@@ -184,6 +194,37 @@ impl Resource for Model {
                 fetching::work(&self.declared, &cached, &shortfalls, &self.fetcher.venv)
             }
         };
-        vec![Effect::Work(Box::new(work))]
+        vec![Operation::on(&self.node, Effect::Work(Box::new(work)))]
+    }
+}
+
+impl Resource for Model {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        vec![(self.node.clone(), cached::question(&self.declared))]
+    }
+
+    fn stand(&self, observed: &Observation) -> Stand {
+        let change = self.compare(observed);
+        // One that is whole has no source: looking for one would read the caches of all nodes.
+        if change.action == Action::Keep {
+            return Stand::new(change);
+        }
+        let fetch = self.fetch(observed);
+        Stand {
+            change,
+            operations: Operations {
+                start: fetch.clone(),
+                update: fetch,
+                ..Operations::default()
+            },
+            relations: Relations {
+                waits_for: self.waits_for(observed),
+                ..Relations::default()
+            },
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! found, and its seat on a node.
 
 mod foreign;
+pub(super) mod found;
 mod mark;
 mod seat;
 mod spec;

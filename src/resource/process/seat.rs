@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Mark, Process, ProcessTable, Session, StaleServer};
 use crate::name::{NodeName, TopologyName};
 use crate::node::{Stale, Stop};
-use crate::plan::{Address, Reason};
+use crate::plan::{Address, NodePort, Reason};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};
 
@@ -45,8 +45,9 @@ impl Seat {
     }
 
     /// Returns what to ask the node.
-    pub fn questions(&self) -> Vec<Question> {
-        vec![super::question(), self.folder.question()]
+    pub fn questions(&self) -> Vec<(NodeName, Question)> {
+        let questions = [super::question(), self.folder.question()];
+        questions.map(|one| (self.node.clone(), one)).into()
     }
 
     /// Returns what was started here, newest first.
@@ -92,6 +93,12 @@ impl Seat {
         let table = seen.of(&self.node).map(ProcessTable::read);
         let topology = self.topology.as_str();
         table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
+    }
+
+    /// The same, as the ports of its node.
+    pub fn occupies(&self, seen: &Observation) -> Vec<NodePort> {
+        let ports = self.ports_held(seen).into_iter();
+        ports.map(|port| NodePort::new(&self.node, port)).collect()
     }
 
     /// Returns why a port cannot be had, where something holds it that is not of this topology and

@@ -100,7 +100,7 @@ pub struct Owner {
 impl ProcessTable {
     /// Reads the answer. What cannot be read is left out: a half-written line is nobody's.
     pub fn read(answers: &Answers) -> Arc<Self> {
-        answers.once(Self::read_anew)
+        answers.parsed(Self::read_anew)
     }
 
     fn read_anew(answers: &Answers) -> Self {

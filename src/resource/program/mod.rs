@@ -7,13 +7,40 @@ use std::sync::Arc;
 
 pub use binaries::{Binaries, Binary};
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::place::{Folder, Place};
 use crate::name::{NodeName, TopologyName};
-use crate::plan::{Action, Address, Change, Effect, Reason};
+use crate::plan::{Action, Address, Change, Effect, Operation, Operations, Reason, Stand};
 
 /// What this kind is called.
 pub const KIND: &str = "program";
+
+/// The kind: it is found by its files.
+pub(super) struct Kind;
+
+impl contract::Kind for Kind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn questions(&self, folder: &Folder) -> Vec<Question> {
+        vec![folder.question()]
+    }
+
+    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
+        let folder = Folder::of(topology);
+        let place = Place::read(&folder, answers);
+        let is_there = place.files.keys().any(|name| name.starts_with("bin/"));
+        let found = Found {
+            address: Address::on(node, KIND, None),
+            summary: "replica itself".to_owned(),
+            occupies: Vec::new(),
+            stop: None,
+            paths: vec![folder.file("bin"), folder.file("run")],
+        };
+        is_there.then_some(found).into_iter().collect()
+    }
+}
 
 /// `replica` itself, as one node is to have it.
 pub struct Program {
@@ -49,15 +76,7 @@ impl Program {
     }
 }
 
-impl Resource for Program {
-    fn address(&self) -> &Address {
-        &self.address
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        vec![self.folder.question()]
-    }
-
+impl Program {
     fn compare(&self, seen: &Observation) -> Change {
         let place = seen
             .of(&self.node)
@@ -86,15 +105,33 @@ impl Resource for Program {
         Change::new(&self.address, action, vec![reason]).described(summary)
     }
 
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        let upload = |binary: &Binary| Effect::Upload {
+    fn upload(&self, binary: &Binary) -> Operation {
+        let effect = Effect::Upload {
             source: binary.path.clone(),
             target: self.folder.file(&binary.place()),
             sha256: binary.sha256().to_owned(),
         };
-        match change.action {
-            Action::Create | Action::Replace => self.binary(seen).map(upload).into_iter().collect(),
-            _ => Vec::new(),
+        Operation::on(&self.node, effect)
+    }
+}
+
+impl Resource for Program {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        vec![(self.node.clone(), self.folder.question())]
+    }
+
+    fn stand(&self, observed: &Observation) -> Stand {
+        let binary = self.binary(observed);
+        Stand {
+            operations: Operations {
+                start: binary.iter().map(|binary| self.upload(binary)).collect(),
+                ..Operations::default()
+            },
+            ..Stand::new(self.compare(observed))
         }
     }
 }

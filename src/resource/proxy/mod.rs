@@ -12,18 +12,38 @@ use std::time::Duration;
 pub use declared::*;
 use serde_json::{Value, json};
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{self, Answers, Found, Memo, Observation, Question, Resource};
 use super::instance::{self, Instance, authority};
-use super::place::{Listens, Place, port_of};
+use super::place::{Folder, Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
 use crate::node::{Check, Launch, Ready, Stale, Stop};
-use crate::plan::{Action, Address, Change, Effect, Field, Reason};
+use crate::plan::{
+    Action, Address, Change, Effect, Field, Hook, NodePort, Operation, Operations, Reason,
+    Relations, Stand,
+};
 use crate::proxy::control::{Backend, Config, Request, Status};
 
 /// What this kind is called.
 pub const KIND: &str = "proxy";
+
+/// The kind: it is found by its marks and its logs.
+pub(super) struct Kind;
+
+impl contract::Kind for Kind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn questions(&self, folder: &Folder) -> Vec<Question> {
+        process::found::questions(folder)
+    }
+
+    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
+        process::found::found(|kind| kind == KIND, topology, node, answers)
+    }
+}
 
 /// How long an instance that is ready may take to be seen by the proxy.
 const ADMISSION: Duration = Duration::from_secs(60);
@@ -38,6 +58,8 @@ pub struct Proxy {
     declared: ProxyDeclaration,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
+    /// What it says of itself.
+    told: Memo<Option<Status>>,
 }
 
 impl Proxy {
@@ -55,6 +77,7 @@ impl Proxy {
             declared: declared.clone(),
             backends,
             program,
+            told: Memo::default(),
         }
     }
 
@@ -96,7 +119,8 @@ impl Proxy {
 
     /// Returns what it says of itself, where it runs and answers.
     pub fn status(&self, seen: &Observation) -> Option<Status> {
-        served::read(&self.seat.folder, seen.of(&self.seat.node)?)
+        let read = || served::read(&self.seat.folder, seen.of(&self.seat.node)?);
+        self.told.of(seen, read).as_ref().clone()
     }
 
     /// Returns the process that leads its session, where it runs.
@@ -248,14 +272,15 @@ impl Proxy {
             .collect()
     }
 
-    fn tell(&self, request: Request, timeout: Option<Duration>, seen: &Observation) -> Effect {
-        Effect::Tell {
+    fn tell(&self, request: Request, timeout: Option<Duration>, seen: &Observation) -> Operation {
+        let tell = Effect::Tell {
             to: self.seat.address.clone(),
             program: self.program.path(seen),
             folder: self.seat.folder.file("run"),
             request: Box::new(request),
             timeout,
-        }
+        };
+        Operation::on(&self.seat.node, tell)
     }
 
     fn launch(&self, mark: &Mark, seen: &Observation) -> Launch {
@@ -319,24 +344,24 @@ impl Proxy {
         self.seat.stop(seen, Duration::from_secs(30))
     }
 
-    fn start(&self, seen: &Observation) -> Vec<Effect> {
-        let mark = self.next_mark(seen);
+    fn start(&self, seen: &Observation) -> Vec<Operation> {
+        let (mark, on) = (self.next_mark(seen), &self.seat.node);
         vec![
-            Effect::Start(Box::new(self.launch(&mark, seen))),
-            Effect::Await(Box::new(self.ready(&mark))),
+            Operation::on(on, Effect::Start(Box::new(self.launch(&mark, seen)))),
+            Operation::on(on, Effect::Await(Box::new(self.ready(&mark)))),
             self.tell(Request::Configure(self.config(1, seen)), Some(ANSWER), seen),
         ]
     }
 
-    fn update(&self, seen: &Observation) -> Vec<Effect> {
+    fn update(&self, seen: &Observation) -> Vec<Operation> {
         let Some(status) = self.status(seen) else {
             return Vec::new();
         };
-        let mut effects = Vec::new();
+        let mut operations = Vec::new();
         if !self.served_differences(seen, &status).is_empty() {
             let generation = status.config.as_ref().map_or(0, |config| config.generation) + 1;
             // What leaves is drained first, however long its last request takes.
-            effects.push(self.tell(
+            operations.push(self.tell(
                 Request::Configure(self.config(generation, seen)),
                 None,
                 seen,
@@ -346,42 +371,16 @@ impl Proxy {
         for instance in &self.backends {
             if waiting.iter().any(|name| name == instance.name().as_str()) {
                 let admit = Request::Admit(self.backend(instance, seen));
-                effects.push(self.tell(admit, Some(ADMISSION), seen));
+                operations.push(self.tell(admit, Some(ADMISSION), seen));
             }
         }
-        effects
-    }
-
-    /// Returns the instance at an address, if the proxy serves from it now.
-    fn served_instance(&self, other: &Address, seen: &Observation) -> Option<String> {
-        if other.kind != instance::KIND {
-            return None;
-        }
-        let backend = self.served_backend(other.name.as_ref()?, seen)?;
-        Some(backend.name)
-    }
-}
-
-impl Resource for Proxy {
-    fn address(&self) -> &Address {
-        &self.seat.address
-    }
-
-    fn needs(&self) -> Vec<Address> {
-        vec![self.program.address().clone()]
-    }
-
-    fn follows(&self) -> Vec<Address> {
-        self.backends
-            .iter()
-            .map(|instance| instance.address().clone())
-            .collect()
+        operations
     }
 
     /// A server that is replaced has a new name afterwards, one that moves has another address too,
     /// and this is told it. Were it told and the old server stayed, because the new one is blocked or
     /// never comes to run, it would serve from neither.
-    fn relies_on(&self, seen: &Observation) -> Vec<Address> {
+    fn waits_for(&self, seen: &Observation) -> Vec<Address> {
         let Some(status) = self.status(seen) else {
             return Vec::new();
         };
@@ -399,23 +398,6 @@ impl Resource for Proxy {
         };
         let renamed = self.backends.iter().filter(changes_name);
         renamed.map(|instance| instance.address().clone()).collect()
-    }
-
-    fn claims(&self) -> Option<String> {
-        Some(port_of(&self.seat.node, self.declared.port.get()))
-    }
-
-    fn holds(&self, seen: &Observation) -> Vec<String> {
-        let ports = self.seat.ports_held(seen).into_iter();
-        ports.map(|port| port_of(&self.seat.node, port)).collect()
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        vec![
-            process::question(),
-            self.seat.folder.question(),
-            served::question(&self.seat.folder),
-        ]
     }
 
     fn compare(&self, seen: &Observation) -> Change {
@@ -447,34 +429,78 @@ impl Resource for Proxy {
         }
     }
 
-    fn effects(&self, change: &Change, seen: &Observation) -> Vec<Effect> {
-        match change.action {
-            Action::Create => self.start(seen),
-            Action::Replace => {
-                let mut effects = vec![Effect::Stop(self.stop(seen))];
-                effects.extend(self.start(seen));
-                effects
-            }
-            Action::Update => self.update(seen),
-            Action::Destroy => vec![Effect::Stop(self.stop(seen))],
-            Action::Keep | Action::Blocked => Vec::new(),
-        }
+    /// What it is told before a backend stops. No bound: a request that runs is never cut off.
+    fn drain(&self, seen: &Observation) -> Vec<Hook> {
+        let hook = |backend: Backend| Hook {
+            of: Address::nowhere(instance::KIND, &backend.name),
+            operations: vec![self.tell(
+                Request::Drain {
+                    backend: backend.name,
+                },
+                None,
+                seen,
+            )],
+        };
+        let config = self.status(seen).and_then(|status| status.config);
+        let served = config.into_iter().flat_map(|config| config.backends);
+        served.map(hook).collect()
     }
 
-    fn release(&self, other: &Address, seen: &Observation) -> Vec<Effect> {
-        let backend = self.served_instance(other, seen);
-        // No bound: a request that runs is never cut off.
-        let drain = backend.map(|backend| self.tell(Request::Drain { backend }, None, seen));
-        drain.into_iter().collect()
+    /// What it is told once a backend that it serves from runs again.
+    fn admit(&self, seen: &Observation) -> Vec<Hook> {
+        let is_served = |instance: &&Arc<Instance>| {
+            let name = instance.name().as_str();
+            self.served_backend(name, seen).is_some()
+        };
+        let hook = |instance: &Arc<Instance>| Hook {
+            of: instance.address().anywhere(),
+            operations: vec![self.tell(
+                Request::Admit(self.backend(instance, seen)),
+                Some(ADMISSION),
+                seen,
+            )],
+        };
+        self.backends.iter().filter(is_served).map(hook).collect()
     }
 
-    fn regain(&self, other: &Address, seen: &Observation) -> Vec<Effect> {
-        if self.served_instance(other, seen).is_none() {
-            return Vec::new();
+    fn relations(&self, seen: &Observation) -> Relations {
+        let backends = self.backends.iter();
+        Relations {
+            requires: vec![self.program.address().clone()],
+            after: backends.map(|it| it.address().clone()).collect(),
+            waits_for: self.waits_for(seen),
+            wants_ports: vec![NodePort::new(&self.seat.node, self.declared.port.get())],
+            occupies: self.seat.occupies(seen),
+            drain: self.drain(seen),
+            admit: self.admit(seen),
+            ..Relations::default()
         }
-        let instance = self.backends.iter().find(|b| b.address() == other);
-        let admit = |b: &Arc<Instance>| Request::Admit(self.backend(b, seen));
-        let tell = instance.map(|b| self.tell(admit(b), Some(ADMISSION), seen));
-        tell.into_iter().collect()
+    }
+}
+
+impl Resource for Proxy {
+    fn address(&self) -> &Address {
+        &self.seat.address
+    }
+
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        let mut questions = self.seat.questions();
+        let served = served::question(&self.seat.folder);
+        questions.push((self.seat.node.clone(), served));
+        questions
+    }
+
+    fn stand(&self, observed: &Observation) -> Stand {
+        let stop = Effect::Stop(self.stop(observed));
+        Stand {
+            change: self.compare(observed),
+            operations: Operations {
+                start: self.start(observed),
+                update: self.update(observed),
+                stop: vec![Operation::on(&self.seat.node, stop)],
+                ..Operations::default()
+            },
+            relations: self.relations(observed),
+        }
     }
 }

@@ -201,7 +201,7 @@ fn a_foreign_process_blocks_what_it_stands_in_the_way_of() {
             &["needs spark-01/instance.a"],
         ),
     ]);
-    plan.foreign.push(
+    plan.unmanaged.push(
         "spark-01: pid 51234, nvidia, since 09:58: vllm serve meta-llama/Llama-3.1-8B-Instruct --port 8100 \
          --gpu-memory-utilization 0.9\x1b[2J"
             .to_owned(),
@@ -328,7 +328,7 @@ fn colour_changes_nothing_but_colour() {
             .described("pid 1")
             .with_fields(vec![field("args.x", json!(1), json!(2), true)]),
     ]);
-    plan.foreign.push("a: pid 7".to_owned());
+    plan.unmanaged.push("a: pid 7".to_owned());
     let coloured = Look {
         colour: true,
         ..Look::plain()

@@ -61,7 +61,7 @@ impl Stale {
 
     fn end(&self, processes: &[(u32, u64)], grace: Duration) -> End {
         End {
-            address: "here/stranger.1".parse().unwrap(),
+            address: "here/unmanaged.1".parse().unwrap(),
             boot_id: boot_id(),
             processes: processes.to_vec(),
             ports: vec![self.thing.port],

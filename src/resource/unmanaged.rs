@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::contract::{Observation, Question, Resource};
-use super::place::port_of;
 use super::process::{Foreign, ProcessTable, StaleServer, Standing};
 use crate::name::NodeName;
 use crate::node::{End, NodeDeclaration, Stale};
-use crate::plan::{Action, Address, Change, Effect, Reason};
+use crate::plan::{
+    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, Relations, Stand,
+};
 
 /// What this kind is called.
-const KIND: &str = "stranger";
+const KIND: &str = "unmanaged";
 
 /// How long a server may take to end by itself. One with a request under way never does.
 const GRACE: Duration = Duration::from_secs(15);
@@ -21,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(15);
 type Nodes = BTreeMap<NodeName, NodeDeclaration>;
 
 /// A server that is not ours and is to be stopped.
-pub struct Stranger {
+pub(super) struct Unmanaged {
     address: Address,
     node: NodeName,
     boot_id: String,
@@ -30,9 +31,9 @@ pub struct Stranger {
     found: String,
 }
 
-impl Stranger {
+impl Unmanaged {
     /// Finds every foreign server on the nodes that say that these are stopped.
-    pub fn find(nodes: &Nodes, seen: &Observation) -> Vec<Self> {
+    pub(super) fn find(nodes: &Nodes, seen: &Observation) -> Vec<Self> {
         let stopped = nodes.iter().filter(|(_, it)| it.stale == Stale::Stop);
         let read = stopped.filter_map(|(node, _)| Some((node, ProcessTable::read(seen.of(node)?))));
         read.flat_map(|(node, table)| {
@@ -68,45 +69,46 @@ pub(super) fn address(node: &NodeName, server: &StaleServer) -> Address {
     Address::on(node, KIND, Some(&server.root.pid.to_string()))
 }
 
-impl Resource for Stranger {
+impl Resource for Unmanaged {
     fn address(&self) -> &Address {
         &self.address
     }
 
-    fn questions(&self) -> Vec<Question> {
-        vec![super::process::question()]
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        vec![(self.node.clone(), super::process::question())]
     }
 
-    fn holds(&self, _: &Observation) -> Vec<String> {
-        let ports = self.ports.iter();
-        ports.map(|port| port_of(&self.node, *port)).collect()
-    }
-
-    fn compare(&self, _: &Observation) -> Change {
+    fn stand(&self, _: &Observation) -> Stand {
         let reason = Reason::new("stale", "a vLLM server that replica did not start");
-        Change::new(&self.address, Action::Destroy, vec![reason]).described(self.found.clone())
-    }
-
-    fn effects(&self, _: &Change, _: &Observation) -> Vec<Effect> {
+        let change = Change::new(&self.address, Action::Destroy, vec![reason]);
         let processes = self.server.processes();
-        vec![Effect::End(End {
+        let end = Effect::End(End {
             address: self.address.clone(),
             boot_id: self.boot_id.clone(),
             processes: processes.map(|it| (it.pid, it.start)).collect(),
             ports: self.ports.clone(),
             grace: GRACE,
-        })]
+        });
+        let ports = self.ports.iter();
+        Stand {
+            change: change.described(self.found.clone()),
+            operations: Operations {
+                stop: vec![Operation::on(&self.node, end)],
+                ..Operations::default()
+            },
+            relations: Relations {
+                occupies: ports.map(|port| NodePort::new(&self.node, *port)).collect(),
+                ..Relations::default()
+            },
+        }
     }
 }
 
 /// Returns the vLLM on the nodes that is not ours and is left alone, in words, each with who may
 /// end it. What `ended` names is none of it.
-pub fn foreign(nodes: &Nodes, seen: &Observation, ended: &[Stranger]) -> Vec<String> {
+pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged]) -> Vec<String> {
     let mut found = Vec::new();
-    for (node, answers) in &seen.nodes {
-        let Ok(answers) = answers else {
-            continue;
-        };
+    for (node, answers) in seen.answered() {
         let table = ProcessTable::read(answers);
         let servers = table.stale_servers();
         for it in &table.foreign {

@@ -1,4 +1,4 @@
-//! Carrying out plans while people watch, and may interrupt.
+//! Runs that people watch and may interrupt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,81 +10,89 @@ use tokio::task::JoinHandle;
 use super::exit::Exit;
 use super::measured;
 use super::workspace::Workspace;
-use crate::converge::{Interrupt, Live, execute};
+use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
 use crate::load::Outcome;
-use crate::plan::{Address, Change, Event, Plan};
+use crate::plan::Plan;
 use crate::view::{Screen, Tally};
 
-/// A run that is under way.
-pub(super) struct Carry {
-    world: Arc<Live>,
-    events: mpsc::UnboundedSender<Event>,
+/// A run that is under way: people watch it, and may interrupt.
+pub(super) struct WatchedRun {
+    run: Run<Live>,
     follower: JoinHandle<Tally>,
-    interrupt: Interrupt,
     watcher: JoinHandle<()>,
     screen: Screen,
     began: Instant,
 }
 
 /// A run that has ended.
-pub(super) struct Carried {
+pub(super) struct RunOutcome {
     pub(super) tally: Tally,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) measured: Vec<Outcome>,
     pub(super) interrupted: bool,
     pub(super) took: Duration,
     screen: Screen,
 }
 
-impl Carry {
+impl WatchedRun {
     pub(super) fn begin(workspace: &Workspace, screen: &Screen) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
         let interrupt = Interrupt::new(AtomicBool::new(false));
         Self {
-            world: Arc::new(Live::new(workspace.fleet.clone())),
-            events,
             follower: tokio::spawn(screen.progress().follow(receiver)),
             watcher: tokio::spawn(watch(Arc::clone(&interrupt), screen.clone())),
-            interrupt,
+            run: Run {
+                world: Arc::new(Live::new(workspace.fleet.clone())),
+                events,
+                interrupt,
+            },
             screen: screen.clone(),
             began: Instant::now(),
         }
     }
 
-    /// Carries out the part of a plan that is wanted. Returns what of it failed or was not tried.
-    pub(super) async fn out(&self, plan: &Plan, wanted: impl Fn(&Change) -> bool) -> Vec<Address> {
-        let report = execute(plan, wanted, &self.world, &self.events, &self.interrupt).await;
-        let failed = report.failed.into_iter().map(|(address, _)| address);
-        let skipped = report.skipped.into_iter().map(|(address, _)| address);
-        failed.chain(skipped).collect()
+    /// Carries out a whole plan, once.
+    pub(super) async fn execute(&self, plan: &Plan) -> Report {
+        self.run.execute(plan, |_| true).await
     }
 
-    pub(super) async fn end(self) -> Carried {
-        drop(self.events);
+    /// Makes the nodes as desired, beginning with a plan that somebody has seen.
+    pub(super) async fn converge(&self, desired: &impl Desired, plan: Plan) -> Converged {
+        self.run.converge(desired, plan).await
+    }
+
+    /// Ends it, and returns what came of it.
+    pub(super) async fn end(self) -> RunOutcome {
+        let Run {
+            world,
+            events,
+            interrupt,
+        } = self.run;
+        drop(events);
         self.watcher.abort();
-        Carried {
+        RunOutcome {
             tally: self.follower.await.unwrap_or_default(),
-            outcomes: self.world.take_measured(),
-            interrupted: self.interrupt.load(Ordering::SeqCst),
+            measured: world.take_measured(),
+            interrupted: interrupt.load(Ordering::SeqCst),
             took: self.began.elapsed(),
             screen: self.screen,
         }
     }
 }
 
-impl Carried {
+impl RunOutcome {
     /// Says whether every measurement that was made can be believed.
     pub(super) fn is_valid(&self) -> bool {
-        self.outcomes.iter().all(|outcome| outcome.valid)
+        self.measured.iter().all(|outcome| outcome.valid)
     }
 
     /// Returns each result as its own document.
     pub(super) fn documents(&self) -> Vec<serde_json::Value> {
-        self.outcomes.iter().map(measured::document).collect()
+        self.measured.iter().map(measured::document).collect()
     }
 
     /// Returns each result as a table.
     pub(super) fn tables(&self) -> impl Iterator<Item = String> {
-        self.outcomes
+        self.measured
             .iter()
             .map(|outcome| measured::table(outcome, self.screen.out()))
     }

@@ -1,0 +1,121 @@
+//! Converging: a plan is carried out, everything is observed again, and what is left is planned
+//! anew, until what is observed is what is desired. The last word is what was seen, never the path
+//! that was taken.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::execute::{Interrupt, Report, World, execute};
+use crate::plan::{Action, Address, Change, Event, Plan, Step};
+use crate::resource::{Observation, Question, Resource};
+
+/// How often a plan is carried out before what is left is called a failure. The first round
+/// installs and fetches, the second starts what is made of that, the third routes to what the
+/// proxy had not yet seen; a fourth would find nothing new.
+const ROUNDS: usize = 3;
+
+/// What a command wants to be.
+pub trait Desired: Sync {
+    /// The things that are to be, made anew for each round: a measurement finds the result that
+    /// was written in the one before.
+    fn resources(&self) -> Vec<Arc<dyn Resource>>;
+
+    /// What every node is asked, whatever is to be on it.
+    fn standing(&self) -> Vec<Question>;
+
+    /// What is to be done, given what was observed, so that these things are and nothing else of
+    /// ours is.
+    fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan;
+}
+
+/// A run: the world that it changes, who hears of it, and whether it is to come to its end.
+#[derive(Debug)]
+pub struct Run<W> {
+    /// The nodes, or in tests a model of them.
+    pub world: Arc<W>,
+    /// Who hears what happens.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// Set when nothing more is to be begun.
+    pub interrupt: Interrupt,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Converged {
+    /// What was observed at its end.
+    pub observed: Observation,
+    /// What was left to do by then.
+    pub left: Plan,
+}
+
+/// Observes everything that is desired and plans what is to be done.
+pub async fn plan<W: World>(world: &W, desired: &impl Desired) -> (Observation, Plan) {
+    let resources = desired.resources();
+    let observed = world.observe(&resources, &desired.standing()).await;
+    let plan = desired.plan(&resources, &observed);
+    (observed, plan)
+}
+
+impl<W: World> Run<W> {
+    /// Carries out the changes of a plan for which `wanted` says so.
+    pub async fn execute(&self, plan: &Plan, wanted: impl Fn(&Change) -> bool) -> Report {
+        execute(plan, wanted, &self.world, &self.events, &self.interrupt).await
+    }
+
+    /// Makes the nodes as desired, beginning with this plan, and then measures: only what is as
+    /// declared is worth measuring.
+    pub async fn converge(&self, desired: &impl Desired, plan: Plan) -> Converged {
+        let mut left = plan;
+        let mut undone = BTreeSet::new();
+        let mut round = 0;
+        loop {
+            let wanted =
+                |change: &Change| !change.is_measurement() && !undone.contains(&change.address);
+            let report = self.execute(&left, wanted).await;
+            undone.extend(report.undone());
+            let observed;
+            (observed, left) = self::plan(self.world.as_ref(), desired).await;
+            // What failed is not tried again within a run, nor what would only come after it: the
+            // cause is told once, and whoever mends it applies again.
+            undone = with_dependents(undone, &left);
+            round += 1;
+            if round == ROUNDS || !is_worth_another_round(&left, &undone) {
+                return self.measure(desired, Converged { observed, left }).await;
+            }
+        }
+    }
+
+    /// Measures where all else is as desired.
+    async fn measure(&self, desired: &impl Desired, made: Converged) -> Converged {
+        let is_made = |change: &Change| change.is_measurement() || change.action == Action::Keep;
+        if !made.left.changes.iter().all(is_made) || !made.left.has_work() {
+            return made;
+        }
+        self.execute(&made.left, Change::is_measurement).await;
+        let (observed, left) = self::plan(self.world.as_ref(), desired).await;
+        Converged { observed, left }
+    }
+}
+
+/// Whether anything is left to do on a node that was not tried in vain.
+fn is_worth_another_round(left: &Plan, undone: &BTreeSet<Address>) -> bool {
+    let is_new = |step: &Step| step.address.node.is_some() && !undone.contains(&step.address);
+    left.steps.iter().any(is_new)
+}
+
+/// Adds to what was not done all that a plan would do only after it. Steps are in the order in
+/// which they can be done, so one walk finds the dependents of dependents too.
+fn with_dependents(mut undone: BTreeSet<Address>, plan: &Plan) -> BTreeSet<Address> {
+    for step in &plan.steps {
+        let mut required = step.requires.iter().map(|id| &plan.steps[*id].address);
+        if required.any(|address| undone.contains(address)) {
+            undone.insert(step.address.clone());
+        }
+    }
+    undone
+}
+
+#[cfg(test)]
+mod tests;

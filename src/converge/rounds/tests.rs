@@ -1,0 +1,221 @@
+//! Rounds over a small world: things that are there or not, and steps that fail.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use super::*;
+use crate::converge::execute::Say;
+use crate::converge::{assess, decide};
+use crate::name::NodeName;
+use crate::plan::{Effect, Failure, Operation, Operations, Reason, Relations, Stand};
+use crate::resource::Answers;
+
+const ID: &str = "things";
+
+fn node() -> NodeName {
+    "n".parse().unwrap()
+}
+
+fn at(name: &str) -> Address {
+    name.parse().unwrap()
+}
+
+/// A thing of a test; it is there once its step was performed.
+#[derive(Clone)]
+struct Thing {
+    address: Address,
+    relations: Relations,
+}
+
+impl Thing {
+    fn new(address: &str) -> Self {
+        Self {
+            address: at(address),
+            relations: Relations::default(),
+        }
+    }
+
+    fn requiring(mut self, others: &[&str]) -> Self {
+        self.relations.requires = others.iter().map(|other| at(other)).collect();
+        self
+    }
+
+    fn made_of(mut self, other: &str) -> Self {
+        self.relations.replan_after = vec![at(other)];
+        self
+    }
+}
+
+impl Resource for Thing {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn questions(&self) -> Vec<(NodeName, Question)> {
+        vec![(node(), Question::new(ID, ""))]
+    }
+
+    fn stand(&self, observed: &Observation) -> Stand {
+        let answers = observed.of(&node()).unwrap();
+        let address = self.address.to_string();
+        let change = if answers.to(ID).lines().any(|line| line == address) {
+            Change::keep(&self.address, "")
+        } else {
+            let reason = Reason::new("absent", "it is not there");
+            Change::new(&self.address, Action::Create, vec![reason])
+        };
+        Stand {
+            change,
+            operations: Operations {
+                start: vec![Operation::on(&node(), Effect::Remove { paths: Vec::new() })],
+                ..Operations::default()
+            },
+            relations: self.relations.clone(),
+        }
+    }
+}
+
+/// How often each thing was tried, which are there, and which never come to be.
+#[derive(Default)]
+struct Nodes {
+    tried: Mutex<BTreeMap<String, usize>>,
+    there: Mutex<BTreeSet<String>>,
+    fails: BTreeSet<&'static str>,
+    /// What does nothing, and says that it did.
+    lies: BTreeSet<&'static str>,
+}
+
+impl World for Nodes {
+    async fn observe(&self, _: &[Arc<dyn Resource>], _: &[Question]) -> Observation {
+        let there: Vec<_> = self.there.lock().unwrap().iter().cloned().collect();
+        let mut observed = Observation::default();
+        let mut answers = Answers::default();
+        answers.insert(ID, there.join("\n"));
+        observed.insert(node(), Ok(answers));
+        observed
+    }
+
+    async fn perform(&self, step: &Step, _: &Say) -> Result<String, Failure> {
+        let name = step.address.to_string();
+        *self.tried.lock().unwrap().entry(name.clone()).or_default() += 1;
+        if self.fails.contains(name.as_str()) {
+            return Err(Failure::new("it failed"));
+        }
+        if !self.lies.contains(name.as_str()) {
+            self.there.lock().unwrap().insert(name);
+        }
+        Ok(String::new())
+    }
+}
+
+struct Things(Vec<Thing>);
+
+impl Desired for Things {
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        let things = self.0.iter().cloned();
+        things.map(|thing| Arc::new(thing) as _).collect()
+    }
+
+    fn standing(&self) -> Vec<Question> {
+        Vec::new()
+    }
+
+    fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {
+        decide(assess(resources, observed), observed)
+    }
+}
+
+/// Converges these things in a world; returns how often each was tried, and what is left.
+async fn converge(things: Vec<Thing>, world: Nodes, interrupted: bool) -> (Vec<String>, Plan) {
+    let desired = Things(things);
+    let (events, _receiver) = mpsc::unbounded_channel();
+    let run = Run {
+        world: Arc::new(world),
+        events,
+        interrupt: Interrupt::new(interrupted.into()),
+    };
+    let (_, plan) = plan(run.world.as_ref(), &desired).await;
+    let converged = run.converge(&desired, plan).await;
+    let tried = run.world.tried.lock().unwrap();
+    let tried = tried.iter().map(|(name, n)| format!("{name} x{n}"));
+    (tried.collect(), converged.left)
+}
+
+fn things() -> Vec<Thing> {
+    vec![
+        Thing::new("n/engine.e"),
+        Thing::new("n/instance.a")
+            .requiring(&["n/engine.e"])
+            .made_of("n/engine.e"),
+        Thing::new("n/instance.b"),
+        Thing::new("benchmark.one").requiring(&["n/instance.a", "n/instance.b"]),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_made_of_another_comes_in_the_round_after_and_measurements_come_last() {
+    let (tried, left) = converge(things(), Nodes::default(), false).await;
+    assert_eq!(
+        tried,
+        [
+            "benchmark.one x1",
+            "n/engine.e x1",
+            "n/instance.a x1",
+            "n/instance.b x1"
+        ]
+    );
+    assert!(left.is_converged());
+}
+
+#[tokio::test]
+async fn what_failed_is_not_tried_again_nor_what_hangs_on_it_and_nothing_is_measured() {
+    let world = Nodes {
+        fails: ["n/engine.e"].into(),
+        ..Nodes::default()
+    };
+    let (tried, left) = converge(things(), world, false).await;
+    assert_eq!(tried, ["n/engine.e x1", "n/instance.b x1"]);
+    assert_eq!(left.summary().create, 3);
+}
+
+#[tokio::test]
+async fn the_last_word_is_what_was_seen_and_rounds_come_to_an_end() {
+    let world = Nodes {
+        lies: ["n/instance.b"].into(),
+        ..Nodes::default()
+    };
+    let (tried, left) = converge(things(), world, false).await;
+    let rounds = format!("n/instance.b x{ROUNDS}");
+    assert_eq!(tried, ["n/engine.e x1", "n/instance.a x1", rounds.as_str()]);
+    assert!(!left.is_converged());
+}
+
+#[tokio::test]
+async fn an_interrupted_run_begins_nothing() {
+    let (tried, left) = converge(things(), Nodes::default(), true).await;
+    assert!(tried.is_empty(), "{tried:?}");
+    assert_eq!(left.summary().create, 4);
+}
+
+#[test]
+fn dependents_of_dependents_are_not_tried_either() {
+    let step = |id, address: &str, requires: &[usize]| Step {
+        id,
+        address: at(address),
+        node: None,
+        effect: Effect::Remove { paths: Vec::new() },
+        requires: requires.to_vec(),
+        after: Vec::new(),
+    };
+    let plan = Plan {
+        steps: vec![
+            step(0, "n/a", &[]),
+            step(1, "n/b", &[0]),
+            step(2, "n/c", &[1]),
+            step(3, "n/d", &[]),
+        ],
+        ..Plan::default()
+    };
+    let undone = with_dependents(BTreeSet::from([at("n/a")]), &plan);
+    assert_eq!(undone, BTreeSet::from([at("n/a"), at("n/b"), at("n/c")]));
+}

@@ -1,0 +1,160 @@
+//! How one thing stands and what ties it to others: the values that deciding works on.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Action, Address, Change, Operation, Reason};
+use crate::name::NodeName;
+
+/// How one thing stands: what is to become of it, by which operations, and what ties it to others.
+///
+/// It is plain data, so that a command which wants something else than the manifest (`bench`: to
+/// measure once more) changes a copy and keeps everything that it does not name:
+///
+/// ```
+/// use replica::plan::{Action, Change, Relations, Stand};
+///
+/// let address = "benchmark.batch".parse().unwrap();
+/// let measured = Stand {
+///     relations: Relations {
+///         concurrency_group: Some("measuring".to_owned()),
+///         ..Relations::default()
+///     },
+///     ..Stand::new(Change::keep(&address, "118.6 tok/s"))
+/// };
+/// let again = Stand {
+///     change: Change::new(&address, Action::Create, Vec::new()),
+///     ..measured.clone()
+/// };
+/// assert_eq!(again.relations, measured.relations);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stand {
+    /// What is to become of it, and why.
+    pub change: Change,
+    /// What would start, change and end it, whatever of this the change asks for.
+    pub operations: Operations,
+    /// What ties it to other things.
+    pub relations: Relations,
+}
+
+impl Stand {
+    /// A thing that nothing is done for and that stands alone.
+    pub fn new(change: Change) -> Self {
+        Self {
+            change,
+            operations: Operations::default(),
+            relations: Relations::default(),
+        }
+    }
+
+    /// The thing.
+    pub fn address(&self) -> &Address {
+        &self.change.address
+    }
+
+    /// The same thing, for which something else is done because somebody asked for it. What cannot
+    /// be done stays so.
+    #[must_use]
+    pub fn forced(self, action: Action, reason: Reason) -> Self {
+        if self.change.action == Action::Blocked {
+            return self;
+        }
+        let change = Change {
+            action,
+            reasons: vec![reason],
+            ..self.change
+        };
+        Self { change, ..self }
+    }
+}
+
+/// What would start, change and end a thing. Its [`Action`] picks among them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Operations {
+    /// Brings it about: all of a create, and of a replace what comes after the stop.
+    pub start: Vec<Operation>,
+    /// Changes it while it goes on serving.
+    pub update: Vec<Operation>,
+    /// Ends what runs of it, so that others can have what it occupies.
+    pub stop: Vec<Operation>,
+    /// Removes what is left of it once it is stopped.
+    pub remove: Vec<Operation>,
+}
+
+impl Operations {
+    /// What is done for an action, apart from the stop that comes before it.
+    pub fn of(&self, action: Action) -> &[Operation] {
+        match action {
+            Action::Create | Action::Replace => &self.start,
+            Action::Update => &self.update,
+            Action::Destroy => &self.remove,
+            Action::Keep | Action::Blocked => &[],
+        }
+    }
+}
+
+/// What ties a thing to others. A thing that says nothing is tied to nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Relations {
+    /// What must have succeeded before this is done, as systemd's `Requires` with `After`. What
+    /// cannot be brought about blocks it.
+    pub requires: Vec<Address>,
+    /// What this comes after, however that ended, as systemd's `After` alone.
+    pub after: Vec<Address>,
+    /// What this is made of: while that changes, what becomes of this is known after apply only
+    /// (terraform's word), and is planned anew then.
+    pub replan_after: Vec<Address>,
+    /// What must have converged before this is changed, though this could be without it: what it
+    /// would be told of otherwise than that is, were that to stay as it is.
+    pub waits_for: Vec<Address>,
+    /// The ports that it is to listen on.
+    pub wants_ports: Vec<NodePort>,
+    /// The ports that it listens on now.
+    pub occupies: Vec<NodePort>,
+    /// Of the things that name one group, only one changes at a time, such as those that load
+    /// weights into the memory of one node.
+    pub concurrency_group: Option<String>,
+    /// Of the things that name one group, only one at a time is replaced while it serves. The first
+    /// is the canary: when it fails, the others stay as they are.
+    pub rolling_group: Option<String>,
+    /// What this is told before another thing stops, so that no client notices.
+    pub drain: Vec<Hook>,
+    /// What this is told once another thing runs again.
+    pub admit: Vec<Hook>,
+}
+
+/// What is done at one thing when another one stops or starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hook {
+    /// The other thing, without its node: one that moves is the same to whoever serves from it.
+    pub of: Address,
+    /// What is done: each at the node that it names.
+    pub operations: Vec<Operation>,
+}
+
+/// A port of a node, which one thing at a time can listen on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct NodePort {
+    /// The node.
+    pub node: NodeName,
+    /// The port.
+    pub port: u16,
+}
+
+impl NodePort {
+    /// A port of a node.
+    pub fn new(node: &NodeName, port: u16) -> Self {
+        Self {
+            node: node.clone(),
+            port,
+        }
+    }
+}
+
+impl fmt::Display for NodePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "port {} of {}", self.port, self.node)
+    }
+}

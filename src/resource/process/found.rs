@@ -1,0 +1,70 @@
+//! What the processes of a topology have left on a node: sessions that run, and logs.
+
+use std::time::Duration;
+
+use super::{Mark, ProcessTable};
+use crate::name::NodeName;
+use crate::node::Stop;
+use crate::plan::Address;
+use crate::resource::contract::{Answers, Found, Question};
+use crate::resource::place::{Folder, Place};
+
+/// How long a process may take to end by itself that no manifest says more of.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What a node is asked, so that [`found`] finds them.
+pub(in crate::resource) fn questions(folder: &Folder) -> Vec<Question> {
+    vec![super::question(), folder.question()]
+}
+
+/// Every thing of a topology that runs on a node, or has left a log there, of the kinds that are
+/// wanted.
+pub(in crate::resource) fn found(
+    is_wanted: impl Fn(&str) -> bool,
+    topology: &str,
+    node: &NodeName,
+    answers: &Answers,
+) -> Vec<Found> {
+    let folder = Folder::of(topology);
+    let (table, place) = (ProcessTable::read(answers), Place::read(&folder, answers));
+    let ours = table.sessions.iter().map(|session| &session.mark);
+    let ours = ours.filter(|mark| mark.topology == topology);
+    let logged = place.logged();
+    let logged = logged.keys();
+    let mut addresses: Vec<Address> = ours
+        .map(|mark| mark.address(node))
+        .chain(logged.filter_map(|thing| format!("{node}/{thing}").parse().ok()))
+        .filter(|address| is_wanted(&address.kind))
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    let found = |address| of(topology, address, &table, &place);
+    addresses.into_iter().map(found).collect()
+}
+
+fn of(topology: &str, address: Address, table: &ProcessTable, place: &Place) -> Found {
+    let folder = Folder::of(topology);
+    let sessions = table.of(topology, &address);
+    let processes = sessions.iter().flat_map(|session| &session.processes);
+    let pids: Vec<_> = processes.map(|process| process.pid.to_string()).collect();
+    let ports = table.ports_of(topology, &address);
+    let stop = Stop {
+        address: address.clone(),
+        mark_prefix: Mark::prefix(topology, &address),
+        ports: ports.clone(),
+        grace: GRACE,
+    };
+    Found {
+        summary: match pids.as_slice() {
+            [] => "its process is gone, its log remains".to_owned(),
+            pids => format!("pid {}", pids.join(", ")),
+        },
+        occupies: ports,
+        stop: (!pids.is_empty()).then_some(stop),
+        paths: place
+            .logs_of(&address)
+            .map(|log| folder.file(log))
+            .collect(),
+        address,
+    }
+}

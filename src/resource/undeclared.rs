@@ -1,0 +1,57 @@
+//! What is on the nodes and not in the manifest: ours, which goes; and vLLM that is not ours, which
+//! is shown, and stopped only where the manifest says so.
+
+use std::sync::Arc;
+
+use super::contract::{Observation, Question, Resource};
+use super::orphan::Orphan;
+use super::topology::Topology;
+use super::unmanaged::{Unmanaged, left_alone};
+use crate::plan::Address;
+
+/// What nobody declares.
+#[derive(Default)]
+pub struct Undeclared {
+    /// What is to go, each after what it serves.
+    pub resources: Vec<Arc<dyn Resource>>,
+    /// What is not ours and is left alone, in words.
+    pub unmanaged: Vec<String>,
+}
+
+impl Undeclared {
+    /// What every node is asked so that it is found.
+    pub fn questions(topology: &Topology) -> Vec<Question> {
+        Orphan::questions(topology.name.as_str())
+    }
+
+    /// What nobody declares beside these things.
+    pub fn beside(
+        topology: &Topology,
+        declared: &[Arc<dyn Resource>],
+        observed: &Observation,
+    ) -> Self {
+        let declared: Vec<Address> = declared.iter().map(|it| it.address().clone()).collect();
+        let unmanaged = Unmanaged::find(&topology.nodes, observed);
+        let orphans = Orphan::undeclared(topology.name.as_str(), observed, &declared);
+        Self {
+            unmanaged: left_alone(&topology.nodes, observed, &unmanaged),
+            // They may hold what every thing of ours waits for.
+            resources: shared(unmanaged).chain(shared(orphans)).collect(),
+        }
+    }
+
+    /// Everything of a topology, for whoever declares nothing. What is not ours stays.
+    pub fn all(topology: &Topology, observed: &Observation) -> Self {
+        let orphans = Orphan::all(topology.name.as_str(), observed);
+        Self {
+            unmanaged: left_alone(&topology.nodes, observed, &[]),
+            resources: shared(orphans).collect(),
+        }
+    }
+}
+
+fn shared<R: Resource + 'static>(things: Vec<R>) -> impl Iterator<Item = Arc<dyn Resource>> {
+    things
+        .into_iter()
+        .map(|it| Arc::new(it) as Arc<dyn Resource>)
+}

@@ -1,0 +1,122 @@
+//! Laws of converging: the rounds of the real corridor, over the model of the nodes.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use replica::converge::{Converged, Desired, Interrupt, Run, Say, World};
+use replica::plan::{Action, Failure, Plan, Step};
+use replica::resource::{Observation, Question, Resource, Topology, Undeclared};
+use tokio::sync::mpsc;
+
+use super::deciding::any_topology;
+use super::model::{Model, catalogue, plan, topology};
+
+/// The model as a world: the steps with these numbers, counted as they are tried, fail.
+struct Modelled {
+    model: Mutex<(Model, usize)>,
+    fails: BTreeSet<usize>,
+}
+
+impl World for Modelled {
+    async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Question]) -> Observation {
+        self.model.lock().unwrap().0.observe(resources, standing)
+    }
+
+    async fn perform(&self, step: &Step, _: &Say) -> Result<String, Failure> {
+        let mut locked = self.model.lock().unwrap();
+        let (model, tried) = &mut *locked;
+        *tried += 1;
+        if self.fails.contains(tried) {
+            return Err(Failure::new("it failed, on purpose"));
+        }
+        model.suffer(step);
+        Ok(String::new())
+    }
+}
+
+/// What a manifest declares, or nothing of it.
+struct Wish<'a> {
+    topology: &'a Topology,
+    is_declared: bool,
+}
+
+impl Desired for Wish<'_> {
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        if self.is_declared {
+            catalogue(self.topology).resources()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn standing(&self) -> Vec<Question> {
+        Undeclared::questions(self.topology)
+    }
+
+    fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {
+        plan(self.topology, resources, observed)
+    }
+}
+
+/// Converges a model on a wish, as the commands do; returns what it came to.
+fn converge(model: Model, wish: &Wish<'_>, fails: &BTreeSet<usize>) -> (Model, Converged) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().unwrap();
+    runtime.block_on(async {
+        let (events, _receiver) = mpsc::unbounded_channel();
+        let run = Run {
+            world: Arc::new(Modelled {
+                model: Mutex::new((model, 0)),
+                fails: fails.clone(),
+            }),
+            events,
+            interrupt: Interrupt::default(),
+        };
+        let (_, plan) = replica::converge::plan(run.world.as_ref(), wish).await;
+        let converged = run.converge(wish, plan).await;
+        let model = run.world.model.lock().unwrap().0.clone();
+        (model, converged)
+    })
+}
+
+fn declared(topology: &Topology) -> Wish<'_> {
+    Wish {
+        topology,
+        is_declared: true,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_run_converges_and_one_more_destroys(
+        first in any_topology(), second in any_topology(), dead in 0_usize..4, orphan: bool
+    ) {
+        let (first, second) = (topology(&first), topology(&second));
+        let never = BTreeSet::new();
+        let (mut model, made) = converge(Model::new(&first), &declared(&first), &never);
+        prop_assert!(made.left.is_converged());
+        model.kill("one", &format!("instance/i{dead}"), orphan);
+        let (model, made) = converge(model, &declared(&second), &never);
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+        let nothing = Wish { topology: &second, is_declared: false };
+        let (model, gone) = converge(model, &nothing, &never);
+        prop_assert!(gone.left.changes.is_empty());
+        prop_assert!(model.nodes.values().all(|node| node.files.is_empty()));
+    }
+
+    #[test]
+    fn what_failed_is_left_to_do_and_the_next_run_does_it(
+        first in any_topology(), second in any_topology(), fails in proptest::collection::btree_set(1_usize..24, 1..4)
+    ) {
+        let (first, second) = (topology(&first), topology(&second));
+        let (model, _) = converge(Model::new(&first), &declared(&first), &fails);
+        let (model, made) = converge(model, &declared(&second), &fails);
+        let is_made = |plan: &Plan| plan.changes.iter().all(|it| it.action == Action::Keep);
+        prop_assert_eq!(made.left.is_converged(), is_made(&made.left));
+        let (_, made) = converge(model, &declared(&second), &BTreeSet::new());
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+    }
+}
