@@ -11,4 +11,5 @@ mod suite {
     mod support;
     mod told;
     mod words;
+    mod written;
 }

@@ -1,5 +1,7 @@
 //! What a scalar means: the core schema of YAML 1.2, in which `no` is a text and `012` is twelve.
 
+use std::borrow::Cow;
+
 /// A scalar as it is written, and as it is meant.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scalar {
@@ -35,6 +37,19 @@ impl Scalar {
     pub(super) fn text(text: String) -> Self {
         let meaning = Meaning::Text;
         Self { text, meaning }
+    }
+
+    /// The text of a number, as far as others than YAML read it so: `0x1F` is 31.
+    pub(super) fn decimal(&self) -> Option<Cow<'_, str>> {
+        let is_based = self.text.starts_with("0x") || self.text.starts_with("0o");
+        match self.meaning {
+            Meaning::Int(number) if is_based => Some(number.to_string().into()),
+            Meaning::Large(number) if is_based => Some(number.to_string().into()),
+            Meaning::Int(_) | Meaning::Large(_) | Meaning::Float(_) => {
+                Some(self.text.as_str().into())
+            }
+            Meaning::Empty | Meaning::Null | Meaning::Bool(_) | Meaning::Text => None,
+        }
     }
 }
 
@@ -99,6 +114,27 @@ fn float(text: &str, unsigned: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_told_as_it_is_written_unless_its_base_is_not_ten() {
+        let decimal = |text: &str| {
+            let scalar = Scalar::plain(text.to_owned());
+            scalar.decimal().map(Cow::into_owned)
+        };
+        for text in ["0.30", "1e-3", "012", "+7", "-.5", "18446744073709551616"] {
+            assert_eq!(decimal(text).as_deref(), Some(text));
+        }
+        assert_eq!(decimal("0x1F").as_deref(), Some("31"));
+        assert_eq!(
+            decimal("0xFFFFFFFFFFFFFFFF").as_deref(),
+            Some("18446744073709551615")
+        );
+        assert_eq!(decimal("0o17").as_deref(), Some("15"));
+        for text in ["1_000", "true", "~", ""] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
+        assert_eq!(Scalar::text("0.30".to_owned()).decimal(), None);
+    }
 
     #[test]
     fn scalars_mean_what_yaml_1_2_says() {

@@ -18,6 +18,7 @@ use super::scalar::{Meaning, Scalar};
 use super::stand_in::StandIn;
 use super::suggest::listed;
 use super::tree::{Node, Value};
+use crate::resource::argument::NUMBER_AS_WRITTEN;
 use crate::resource::environment::AS_WRITTEN;
 
 /// Reads a tree as a type. Every mistake is added to `problems` and marked; the value has stand-ins
@@ -183,6 +184,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Some(scalar) if name == AS_WRITTEN && scalar.is_word() => {
                 visitor.visit_str(&scalar.text)
             }
+            Some(scalar) if name == NUMBER_AS_WRITTEN => match scalar.decimal() {
+                Some(text) => visitor.visit_bytes(text.as_bytes()),
+                None => visitor.visit_newtype_struct(self),
+            },
             _ => visitor.visit_newtype_struct(self),
         }
     }

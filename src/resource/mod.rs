@@ -4,6 +4,7 @@
 //! add a kind: write its room, add its field to [`Topology`] and to the document of the manifest,
 //! and its line to [`Catalogue`].
 
+pub mod argument;
 pub mod benchmark;
 mod catalogue;
 mod contract;

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
-
 use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
+use crate::resource::argument::Argument;
 
 /// The arguments that replica gives itself, and where a manifest says them.
 const OWNED: &[(&str, &str)] = &[
@@ -42,7 +41,7 @@ const OWNED: &[(&str, &str)] = &[
     ),
 ];
 
-type Arguments = BTreeMap<String, Value>;
+type Arguments = BTreeMap<String, Argument>;
 
 /// Returns every map of arguments with the path that leads to it.
 fn all<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 3], &'a Arguments)> {
@@ -57,7 +56,7 @@ fn all<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 3], &'a Arguments)> {
         .collect()
 }
 
-fn each<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 4], &'a str, &'a Value)> {
+fn each<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 4], &'a str, &'a Argument)> {
     let one = |([kind, name, args], map): ([&'a str; 3], &'a Arguments)| {
         map.iter()
             .map(move |(argument, value)| ([kind, name, args, argument], argument.as_str(), value))
@@ -71,7 +70,7 @@ pub(super) fn are_spelled_as_vllm_does(seen: &Checker<'_>) -> Vec<Problem> {
     for (path, name, value) in each(seen) {
         if !is_spelled(name) {
             out.extend(misspelt(seen, &path, name));
-        } else if value.is_null() {
+        } else if *value == Argument::Null {
             let title = format!("`{}` has no value", shown(name));
             out.extend(seen.report_key(&path, title).map(|problem| {
                 problem.help(format!(
@@ -111,11 +110,11 @@ fn misspelt(seen: &Checker<'_>, path: &[&str], name: &str) -> Option<Problem> {
 }
 
 /// `gpu_memory_utilization: 30` is a share of one, not of a hundred.
-fn percentage(seen: &Checker<'_>, path: &[&str], name: &str, value: &Value) -> Option<Problem> {
+fn percentage(seen: &Checker<'_>, path: &[&str], name: &str, value: &Argument) -> Option<Problem> {
     if name.replace('-', "_") != "gpu_memory_utilization" {
         return None;
     }
-    let share = value.as_f64();
+    let share = value.meaning().as_f64();
     if share.is_some_and(|share| share > 0.0 && share <= 1.0) {
         return None;
     }

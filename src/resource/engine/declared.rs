@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
 
 /// A vLLM build in a virtual environment, or a simulated one. Either `venv` or `simulate` is given.
@@ -38,7 +38,7 @@ pub struct EngineDeclaration {
     pub env: BTreeMap<String, EnvValue>,
     /// vLLM arguments by name, for every instance of this engine: `gpu_memory_utilization: 0.3`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub args: BTreeMap<String, Value>,
+    pub args: BTreeMap<String, Argument>,
 }
 
 impl EngineDeclaration {

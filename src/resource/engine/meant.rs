@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::declared::{EngineDeclaration, Installer, Profile};
 use super::installed::normal;
 use crate::name::EngineName;
+use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
 
 /// What serves. Another sort of engine is another variant, and the compiler then asks everybody who
@@ -40,7 +39,7 @@ pub struct VllmEngine {
     /// Environment of every instance.
     pub env: BTreeMap<String, EnvValue>,
     /// Arguments of every instance.
-    pub args: BTreeMap<String, Value>,
+    pub args: BTreeMap<String, Argument>,
 }
 
 /// A simulated engine.
@@ -51,7 +50,7 @@ pub struct SimulatedEngine {
     /// Environment of every instance.
     pub env: BTreeMap<String, EnvValue>,
     /// Arguments of every instance.
-    pub args: BTreeMap<String, Value>,
+    pub args: BTreeMap<String, Argument>,
 }
 
 /// Why a declaration is no engine.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::Serialize;
+
+use crate::resource::argument::Argument;
 
 /// Lists that vLLM takes as one word of JSON.
 const AS_JSON: &[&str] = &["allowed_headers", "allowed_methods", "allowed_origins"];
@@ -13,48 +15,72 @@ const REPEATED: &[&str] = &["middleware"];
 /// Switches that have no `--no-…`: without them they are off.
 const ONE_SIDED: &[&str] = &["aggregate_engine_logging", "disable_log_stats", "headless"];
 
-/// Returns the name by which arguments are compared: `max-num-seqs` is `max_num_seqs`. What comes
-/// after a dot is the key of a map, which is taken as it is.
-pub(super) fn normal(name: &str) -> String {
+/// The arguments of a server, each by the name by which arguments are compared: `max-num-seqs` is
+/// `max_num_seqs`. What comes after a dot is the key of a map, which is taken as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Arguments(BTreeMap<String, Argument>);
+
+impl Arguments {
+    /// The arguments of an engine, and over them a server's own.
+    pub(super) fn new(
+        engine: &BTreeMap<String, Argument>,
+        own: &BTreeMap<String, Argument>,
+    ) -> Self {
+        let all = engine.iter().chain(own);
+        let normal = all.map(|(name, value)| (normal(name), value.clone()));
+        Self(normal.collect())
+    }
+
+    /// Their names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// The whole number that an argument is, where it is given and is one.
+    pub(super) fn whole(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.meaning().as_u64()
+    }
+
+    /// The words by which vLLM's command line takes them, in the order of their names: `true` is
+    /// `--flag`, `false` is `--no-flag`, a list is several words, a map is one word of JSON, null is
+    /// left out. A part of a map, `--flag.key`, takes one word of JSON. Numbers stay as written.
+    pub(super) fn words(&self) -> Vec<String> {
+        let all = self.0.iter();
+        all.flat_map(|(name, value)| one(name, value)).collect()
+    }
+}
+
+fn normal(name: &str) -> String {
     match name.split_once('.') {
         Some((flag, key)) => format!("{}.{key}", flag.replace('-', "_")),
         None => name.replace('-', "_"),
     }
 }
 
-/// Renders arguments as vLLM's command line takes them, in the order of their names: `true` is
-/// `--flag`, `false` is `--no-flag`, a list is several words, a map is one word of JSON, null is
-/// left out. A part of a map, `--flag.key`, takes one word of JSON.
-pub(super) fn render(args: &BTreeMap<String, Value>) -> Vec<String> {
-    args.iter()
-        .flat_map(|(name, value)| one(&normal(name), value))
-        .collect()
-}
-
-fn one(name: &str, value: &Value) -> Vec<String> {
+fn one(name: &str, value: &Argument) -> Vec<String> {
     if let Some((flag, key)) = name.split_once('.') {
         let flag = format!("--{}.{key}", flag.replace('_', "-"));
-        return if value.is_null() {
-            Vec::new()
-        } else {
-            given(flag, part(value))
+        return match value {
+            Argument::Null => Vec::new(),
+            value => given(flag, part(value)),
         };
     }
     let flag = format!("--{}", name.replace('_', "-"));
     match value {
-        Value::Null => Vec::new(),
-        Value::Bool(false) if ONE_SIDED.contains(&name) => Vec::new(),
-        Value::Bool(true) => vec![flag],
-        Value::Bool(false) => vec![flag.replacen("--", "--no-", 1)],
-        Value::Array(items) if REPEATED.contains(&name) => {
-            let each = items.iter().map(|item| given(flag.clone(), word(item)));
+        Argument::Null => Vec::new(),
+        Argument::Bool(false) if ONE_SIDED.contains(&name) => Vec::new(),
+        Argument::Bool(true) => vec![flag],
+        Argument::Bool(false) => vec![flag.replacen("--", "--no-", 1)],
+        Argument::List(items) if REPEATED.contains(&name) => {
+            let each = items.iter().map(|item| given(flag.clone(), item.word()));
             each.flatten().collect()
         }
-        Value::Array(items) if !AS_JSON.contains(&name) => {
-            let words = items.iter().map(word);
+        Argument::List(items) if !AS_JSON.contains(&name) => {
+            let words = items.iter().map(Argument::word);
             std::iter::once(flag).chain(words).collect()
         }
-        other => given(flag, word(other)),
+        other => given(flag, other.word()),
     }
 }
 
@@ -68,29 +94,29 @@ fn given(flag: String, value: String) -> Vec<String> {
 }
 
 /// Returns a part of a map: vLLM reads it as JSON where it is some, and as a text elsewhere.
-fn part(value: &Value) -> String {
+fn part(value: &Argument) -> String {
     match value {
-        Value::String(text) if serde_json::from_str::<Value>(text).is_err() => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Argument::Text(text) if serde_json::from_str::<serde_json::Value>(text).is_err() => {
+            text.clone()
+        }
+        other => other.json(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    fn words(args: Value) -> Vec<String> {
+        let args: BTreeMap<_, _> = serde_json::from_value(args).unwrap();
+        Arguments::new(&BTreeMap::new(), &args).words()
+    }
+
     #[test]
     fn every_sort_of_value_becomes_what_vllm_takes() {
-        let args: BTreeMap<String, Value> = serde_json::from_value(json!({
+        let words = words(json!({
             "gpu_memory_utilization": 0.3,
             "tensor_parallel_size": 1,
             "enforce_eager": true,
@@ -101,10 +127,9 @@ mod tests {
             "cudagraph_capture_sizes": [1, 2],
             "middleware": ["x.y", "z"],
             "kv_transfer_config": {"kv_connector": "NixlConnector", "kv_role": "kv_both"},
-        }))
-        .unwrap();
+        }));
         assert_eq!(
-            render(&args).join(" "),
+            words.join(" "),
             "--allowed-origins [\"a\",\"b\"] --cudagraph-capture-sizes 1 2 --dtype bfloat16 --no-enable-prefix-caching --enforce-eager \
              --gpu-memory-utilization 0.3 \
              --kv-transfer-config {\"kv_connector\":\"NixlConnector\",\"kv_role\":\"kv_both\"} \
@@ -114,32 +139,40 @@ mod tests {
 
     #[test]
     fn a_part_of_a_map_is_json_under_its_own_key() {
-        let args: BTreeMap<String, Value> = serde_json::from_value(json!({
+        let words = words(json!({
             "compilation-config.pass_config.fuse_norm-quant": false,
             "compilation_config.backend": "inductor",
             "compilation_config.cudagraph_capture_sizes": [1, 2],
             "hf_overrides.revision": "12",
             "hf_overrides.none": null,
-        }))
-        .unwrap();
+        }));
         assert_eq!(
-            render(&args).join(" "),
-            "--compilation-config.pass_config.fuse_norm-quant false \
-             --compilation-config.backend inductor \
+            words.join(" "),
+            "--compilation-config.backend inductor \
              --compilation-config.cudagraph_capture_sizes [1,2] \
+             --compilation-config.pass_config.fuse_norm-quant false \
              --hf-overrides.revision \"12\""
         );
     }
 
     #[test]
     fn a_value_is_never_taken_for_a_flag() {
-        let args: BTreeMap<String, Value> = serde_json::from_value(json!({
+        let words = words(json!({
             "disable_log_stats": false, "headless": true, "response_role": "-x", "seed": -1.5,
-        }))
-        .unwrap();
+        }));
+        assert_eq!(words, ["--headless", "--response-role=-x", "--seed=-1.5"]);
+    }
+
+    #[test]
+    fn a_server_has_its_own_over_those_of_its_engine() {
+        let map = |value| serde_json::from_value(value).unwrap();
+        let engine = map(json!({"max-num-seqs": 8, "seed": 1, "a-b.c-d": 1}));
+        let own = map(json!({"max_num_seqs": 16, "a_b.c_d": 2}));
+        let args = Arguments::new(&engine, &own);
+        assert_eq!(args.whole("max_num_seqs"), Some(16));
         assert_eq!(
-            render(&args),
-            ["--headless", "--response-role=-x", "--seed=-1.5"]
+            json!(args).to_string(),
+            r#"{"a_b.c-d":1,"a_b.c_d":2,"max_num_seqs":16,"seed":1}"#
         );
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::name::{EngineName, ModelName, NodeName, Port};
+use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
 
 /// One running server: an engine that serves a model on a node.
@@ -26,7 +26,7 @@ pub struct InstanceDeclaration {
     pub host: Option<String>,
     /// vLLM arguments beyond, or instead of, the engine's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub args: BTreeMap<String, Value>,
+    pub args: BTreeMap<String, Argument>,
     /// Environment beyond, or instead of, the engine's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, EnvValue>,

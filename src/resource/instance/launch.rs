@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Instance, Runtime, argv, log};
+use super::{Instance, Runtime, log};
 use crate::node::{Check, Launch, Ready, Stop};
 use crate::resource::contract::Observation;
 use crate::resource::place::Place;
@@ -43,7 +43,7 @@ impl Instance {
         }
         words.push(self.served_model().to_owned());
         words.push(mark.nonce());
-        words.extend(argv::render(&self.server.args));
+        words.extend(self.server.args.words());
         words
     }
 

@@ -17,6 +17,7 @@ mod toolchain;
 
 use std::sync::Arc;
 
+pub use argv::Arguments;
 pub use declared::*;
 pub use server::{Runtime, Server, VllmRuntime};
 
@@ -144,8 +145,7 @@ impl Instance {
 
     /// Returns how many requests its engine runs at once, where the manifest says so.
     pub fn max_num_seqs(&self) -> Option<u32> {
-        let value = self.server.args.get("max_num_seqs")?.as_u64()?;
-        u32::try_from(value).ok()
+        u32::try_from(self.server.args.whole("max_num_seqs")?).ok()
     }
 
     /// Returns the mark of the server that runs now, if one leads its session.

@@ -48,7 +48,7 @@ impl Instance {
         let Some(known) = own.or_else(|| Known::listed(declared)) else {
             return Vec::new();
         };
-        let unknown = self.server.args.keys().filter(|name| !known.has(name));
+        let unknown = self.server.args.names().filter(|name| !known.has(name));
         let reason = |name: &String| {
             let version = release(declared);
             let nearest = known.nearest(name);

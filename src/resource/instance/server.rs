@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{InstanceDeclaration, argv};
+use super::InstanceDeclaration;
+use super::argv::Arguments;
 use crate::name::{ModelName, NodeName, Port};
+use crate::resource::argument::Argument;
 use crate::resource::engine::{SimulatedEngine, VllmEngine};
 use crate::resource::environment::EnvValue;
 use crate::resource::model::ModelDeclaration;
@@ -29,8 +29,8 @@ pub struct Server {
     pub model: ModelName,
     /// What it runs.
     pub runtime: Runtime,
-    /// Its arguments, by their normalised names: the engine's, and over them its own.
-    pub args: BTreeMap<String, Value>,
+    /// Its arguments: the engine's, and over them its own.
+    pub args: Arguments,
     /// Its environment: the engine's, and over it its own.
     pub env: BTreeMap<String, EnvValue>,
     /// How long its log may stand still while it loads.
@@ -60,8 +60,6 @@ pub struct VllmRuntime {
 impl Server {
     /// What a declaration means, together with what it names.
     pub fn new(declared: &InstanceDeclaration, runtime: Runtime) -> Self {
-        let args = runtime.args().iter().chain(&declared.args);
-        let args = args.map(|(name, value)| (argv::normal(name), value.clone()));
         let env = runtime.env().iter().chain(&declared.env);
         let env = env.map(|(name, value)| (name.clone(), value.clone()));
         Self {
@@ -69,7 +67,7 @@ impl Server {
             port: declared.port,
             host: declared.host.clone(),
             model: declared.model.clone(),
-            args: args.collect(),
+            args: Arguments::new(runtime.args(), &declared.args),
             env: env.collect(),
             ready_timeout: Duration::from_secs(declared.ready_timeout.into()),
             stop_timeout: Duration::from_secs(declared.stop_timeout.into()),
@@ -92,7 +90,7 @@ impl Runtime {
         }
     }
 
-    fn args(&self) -> &BTreeMap<String, Value> {
+    fn args(&self) -> &BTreeMap<String, Argument> {
         match self {
             Self::Vllm(vllm) => &vllm.engine.args,
             Self::Simulated(engine) => &engine.args,
