@@ -6,7 +6,7 @@
 //!
 //! # The map of rooms
 //!
-//! - [`name`]: the newtypes that a manifest speaks in.
+//! - [`name`], [`quantity`]: the newtypes that a manifest speaks in.
 //! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
 //!   its questions to a node, its comparison, its effects.
@@ -40,6 +40,7 @@ pub mod name;
 pub mod node;
 pub mod plan;
 pub mod proxy;
+pub mod quantity;
 pub mod resource;
 pub mod results;
 pub mod shape;
@@ -47,3 +48,4 @@ pub mod simulator;
 pub mod transfer;
 pub mod verdict;
 pub mod view;
+mod written;

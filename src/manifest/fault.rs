@@ -212,7 +212,9 @@ fn custom(at: &At, message: &str) -> Problem {
     let problem = Problem::new(shown_whole(message));
     match text.filter(|_| named).and_then(slug) {
         Some(slug) => problem.help(format!("did you mean `{slug}`?")),
-        None => problem,
+        // Some say themselves what to write.
+        None if message.contains(": write ") => problem,
+        None => described(problem, at),
     }
 }
 

@@ -18,8 +18,7 @@ use super::scalar::{Meaning, Scalar};
 use super::stand_in::StandIn;
 use super::suggest::listed;
 use super::tree::{Node, Value};
-use crate::resource::argument::NUMBER_AS_WRITTEN;
-use crate::resource::environment::AS_WRITTEN;
+use crate::written::{AS_WRITTEN, NUMBER_AS_WRITTEN};
 
 /// Reads a tree as a type. Every mistake is added to `problems` and marked; the value has stand-ins
 /// in the marked places. Nothing is returned where not even that helps.

@@ -13,10 +13,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value};
 
-/// The name by which [`Argument`] asks its reader for a number as it was written: the reader then
-/// hands over its text as bytes, by which it is told from a text. A reader that does not know the
-/// name passes it by.
-pub(crate) const NUMBER_AS_WRITTEN: &str = "replica::NumberAsWritten";
+use crate::written::NUMBER_AS_WRITTEN;
 
 /// The value of an argument. It is serialised as what it means.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,9 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name by which [`EnvValue`] asks its reader for a number as it was written, so that `12.0`
-/// does not become `12`. A reader that does not know the name passes it by.
-pub(crate) const AS_WRITTEN: &str = "replica::AsWritten";
+use crate::written::AS_WRITTEN;
 
 /// The value of an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! command line, and what it means is what a server carries and is known by.
 
 use replica::node::Launch;
-use replica::plan::Effect;
+use replica::plan::{Effect, Step};
 use replica::resource::Topology;
 
 use super::model::{Model, topology};
@@ -76,4 +76,54 @@ fn another_way_to_write_a_number_plans_nothing() {
     }
     let changed = topology(&WRITTEN.replace("0.30", "0.31"));
     assert!(!model.plan(&changed).is_converged());
+}
+
+/// Durations with units.
+const TIMED: &str = "
+topology: timed
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}}}
+instances:
+  a: {node: here, port: 28512, engine: demo, model: demo, ready_timeout: 1h30m}
+proxy: {node: here, port: 28513, timeouts: {connect: 2500ms, idle: 10m}}
+benchmarks:
+  one: {prompts: {inline: [hello]}, load: {sequential: 1}, timeout: 2m}
+";
+
+#[test]
+fn others_are_told_durations_in_seconds() {
+    let timed = topology(TIMED);
+    let plan = Model::new(&timed).plan(&timed);
+    let told: Vec<_> = plan.steps.iter().filter_map(seconds).collect();
+    let expected = [
+        "loading may stand still for 5400s",
+        r#"{"connect":2.5,"idle":600.0}"#,
+        "a request may take 120.0",
+    ];
+    assert_eq!(told, expected);
+    let plain = TIMED.replace("2500ms", "2.5").replace("10m", "600");
+    let mut model = Model::new(&timed);
+    model.perform(&plan);
+    model.perform(&model.plan(&timed));
+    let left = model.plan(&topology(&plain));
+    let changed = left.changes.iter().find(|change| change.action.acts());
+    assert_eq!(
+        changed.map(|change| change.address.kind.as_str()),
+        Some("benchmark")
+    );
+}
+
+/// What a step says of the durations that were declared.
+fn seconds(step: &Step) -> Option<String> {
+    match &step.effect {
+        Effect::Await(ready) if ready.patience.as_secs() > 60 => {
+            Some(format!("loading may stand still for {:?}", ready.patience))
+        }
+        Effect::Tell { request, .. } => {
+            let request = serde_json::to_value(request).unwrap();
+            Some(request.pointer("/configure/timeouts")?.to_string())
+        }
+        Effect::Measure(job) => Some(format!("a request may take {:?}", job.timeout_s)),
+        _ => None,
+    }
 }

@@ -5,6 +5,7 @@ use super::super::suggest::listed;
 use super::Checker;
 use crate::name::InstanceName;
 use crate::node::Reach;
+use crate::quantity::Seconds;
 use crate::resource::instance::InstanceDeclaration;
 use crate::resource::proxy::{DEFAULT_REACH, ProxyDeclaration};
 
@@ -160,7 +161,7 @@ fn undialled(
     Some(problem.also(proxy_at, from).help(help))
 }
 
-/// Bounds on waiting are times.
+/// Bounds on waiting leave time for something.
 pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
     let proxy = seen.document.proxy.iter();
@@ -173,19 +174,18 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
         out.extend(no_time(seen, &["proxy", "timeouts", key], seconds));
     }
     for (name, instance) in &seen.document.instances {
-        let seconds = f64::from(instance.ready_timeout);
         out.extend(no_time(
             seen,
             &["instances", name.as_str(), "ready_timeout"],
-            seconds,
+            instance.ready_timeout,
         ));
     }
     out
 }
 
-/// Reports a number of seconds in which nothing can happen.
-pub(super) fn no_time(seen: &Checker<'_>, path: &[&str], seconds: f64) -> Option<Problem> {
-    if seconds > 0.0 && seconds.is_finite() {
+/// Reports a time in which nothing can happen.
+pub(super) fn no_time(seen: &Checker<'_>, path: &[&str], time: Seconds) -> Option<Problem> {
+    if !time.duration().is_zero() {
         return None;
     }
     let key = path.last()?;

@@ -39,7 +39,7 @@ pub struct Backend {
 }
 
 /// How long the proxy waits, in seconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// For a connection to an instance.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::quantity::Seconds;
 use crate::shape::LoadShape;
 
 /// A measurement to have of the topology.
@@ -22,10 +23,10 @@ pub struct BenchmarkDeclaration {
     /// Requests that every instance answers before anything is measured.
     #[serde(default = "warmup")]
     pub warmup: u32,
-    /// Seconds that one request may take.
+    /// How long one request may take: `120`, `120s`, `2m`.
     #[serde(default = "timeout")]
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub timeout: f64,
+    pub timeout: Seconds,
     /// A file to compare with, relative to the manifest: `baseline_metrics.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<PathBuf>,
@@ -52,6 +53,6 @@ fn warmup() -> u32 {
     2
 }
 
-fn timeout() -> f64 {
-    120.0
+fn timeout() -> Seconds {
+    Seconds::whole(120)
 }

@@ -143,7 +143,7 @@ impl Benchmark {
             load: self.declared.load.clone(),
             max_tokens: self.declared.max_tokens,
             warmup: self.declared.warmup,
-            timeout_s: self.declared.timeout,
+            timeout_s: self.declared.timeout.get(),
             api_key_env: first.and_then(|i| i.api_key_env()),
             baseline: self.declared.baseline.as_ref().map(relative),
             save: self.declared.save.as_ref().map(relative),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{EngineName, ModelName, NodeName, Port};
+use crate::quantity::Seconds;
 use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
 
@@ -30,19 +31,19 @@ pub struct InstanceDeclaration {
     /// Environment beyond, or instead of, the engine's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, EnvValue>,
-    /// Seconds that loading may take while its log stands still.
+    /// How long its log may stand still while it loads: `900`, `15m`.
     #[serde(default = "ready_timeout")]
-    #[schemars(range(min = 1))]
-    pub ready_timeout: u32,
-    /// Seconds that it may take to end after SIGTERM, before its whole session is killed.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub ready_timeout: Seconds,
+    /// How long it may take to end after SIGTERM, before its whole session is killed: `15`, `15s`.
     #[serde(default = "stop_timeout")]
-    pub stop_timeout: u32,
+    pub stop_timeout: Seconds,
 }
 
-fn ready_timeout() -> u32 {
-    900
+fn ready_timeout() -> Seconds {
+    Seconds::whole(900)
 }
 
-fn stop_timeout() -> u32 {
-    15
+fn stop_timeout() -> Seconds {
+    Seconds::whole(15)
 }

@@ -69,8 +69,8 @@ impl Server {
             model: declared.model.clone(),
             args: Arguments::new(runtime.args(), &declared.args),
             env: env.collect(),
-            ready_timeout: Duration::from_secs(declared.ready_timeout.into()),
-            stop_timeout: Duration::from_secs(declared.stop_timeout.into()),
+            ready_timeout: declared.ready_timeout.duration(),
+            stop_timeout: declared.stop_timeout.duration(),
             runtime,
         }
     }

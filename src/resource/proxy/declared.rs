@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{InstanceName, NodeName, Port};
 use crate::proxy::control::Timeouts;
 use crate::proxy::policy::PolicySpec;
+use crate::quantity::Seconds;
 
 /// The network by which the proxy dials nodes, where the manifest names none.
 pub const DEFAULT_REACH: &str = "lan";
@@ -31,7 +32,59 @@ pub struct ProxyDeclaration {
     /// The instances behind it; all of them where none are named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<Vec<InstanceName>>,
-    /// Bounds on waiting, in seconds.
+    /// Bounds on waiting.
     #[serde(default)]
-    pub timeouts: Timeouts,
+    pub timeouts: TimeoutsDeclaration,
+}
+
+/// How long the proxy waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeoutsDeclaration {
+    /// For a connection to an instance: `5`, `500ms`.
+    #[serde(default = "connect")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub connect: Seconds,
+    /// For the next byte of an answer, its first included: `600`, `10m`. vLLM 0.13 can hold a stream
+    /// open for ever after a SIGTERM, so this is never unbounded.
+    #[serde(default = "idle")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub idle: Seconds,
+}
+
+impl Default for TimeoutsDeclaration {
+    fn default() -> Self {
+        Self {
+            connect: connect(),
+            idle: idle(),
+        }
+    }
+}
+
+impl From<&TimeoutsDeclaration> for Timeouts {
+    fn from(declared: &TimeoutsDeclaration) -> Self {
+        Self {
+            connect: declared.connect.get(),
+            idle: declared.idle.get(),
+        }
+    }
+}
+
+fn connect() -> Seconds {
+    Seconds::whole(5)
+}
+
+fn idle() -> Seconds {
+    Seconds::whole(600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_declared_is_what_the_proxy_does_by_itself() {
+        let declared = TimeoutsDeclaration::default();
+        assert_eq!(Timeouts::from(&declared), Timeouts::default());
+    }
 }

@@ -23,7 +23,7 @@ use crate::plan::{
     Action, Address, Change, Effect, Field, Hook, NodePort, Operation, Operations, Reason,
     Relations, Stand,
 };
-use crate::proxy::control::{Backend, Config, Request, Status};
+use crate::proxy::control::{Backend, Config, Request, Status, Timeouts};
 
 /// What this kind is called.
 pub const KIND: &str = "proxy";
@@ -56,6 +56,7 @@ pub struct Proxy {
     seat: Seat,
     listens: Listens,
     declared: ProxyDeclaration,
+    timeouts: Timeouts,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
     /// What it says of itself.
@@ -75,6 +76,7 @@ impl Proxy {
             seat: Seat::new(topology, &declared.node, KIND, None),
             listens,
             declared: declared.clone(),
+            timeouts: Timeouts::from(&declared.timeouts),
             backends,
             program,
             told: Memo::default(),
@@ -133,7 +135,7 @@ impl Proxy {
         fingerprint(&json!({
             "listen": {"host": self.listens.on, "port": self.declared.port},
             "policy": self.declared.policy,
-            "timeouts": self.declared.timeouts,
+            "timeouts": self.timeouts,
             "backends": self.backends.iter().map(|b| b.name()).collect::<Vec<_>>(),
         }))
     }
@@ -178,7 +180,7 @@ impl Proxy {
                 .map(|b| self.backend(b, seen))
                 .collect(),
             policy: self.declared.policy.clone(),
-            timeouts: self.declared.timeouts.clone(),
+            timeouts: self.timeouts.clone(),
         }
     }
 
