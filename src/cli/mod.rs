@@ -8,7 +8,6 @@ mod error;
 mod exit;
 mod lock;
 mod logs;
-mod measured;
 mod plan;
 mod proxy;
 mod run;

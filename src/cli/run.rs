@@ -8,12 +8,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::exit::Exit;
-use super::measured;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
 use crate::load::Outcome;
 use crate::plan::Plan;
-use crate::view::{Screen, Tally};
+use crate::view::{Screen, Tally, bench};
 
 /// A run that is under way: people watch it, and may interrupt.
 pub(super) struct WatchedRun {
@@ -87,14 +86,17 @@ impl RunOutcome {
 
     /// Returns each result as its own document.
     pub(super) fn documents(&self) -> Vec<serde_json::Value> {
-        self.measured.iter().map(measured::document).collect()
+        let results = self.measured.iter().map(|outcome| &outcome.result);
+        results
+            .map(|result| serde_json::to_value(result).unwrap_or_default())
+            .collect()
     }
 
     /// Returns each result as a table.
     pub(super) fn tables(&self) -> impl Iterator<Item = String> {
         self.measured
             .iter()
-            .map(|outcome| measured::table(outcome, self.screen.out()))
+            .map(|outcome| bench::render(&outcome.result, Some(&outcome.path), self.screen.out()))
     }
 }
 

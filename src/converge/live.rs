@@ -8,7 +8,7 @@ use crate::load::{self, Outcome};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Job, Step};
 use crate::resource::{Observation, Question, Resource};
-use crate::results::Headline;
+use crate::results::throughput;
 
 /// The nodes of a topology, and what was measured of them.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Live {
             say.phase(phase, detail);
         })
         .await?;
-        let said = match (outcome.valid, Headline::of(&outcome.result).output_tps) {
-            (true, Some(tps)) => format!("{tps:.1} tok/s"),
+        let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
+            (true, Some(throughput)) => throughput,
             (true, None) => "measured".to_owned(),
             (false, _) => "the result cannot be believed".to_owned(),
         };

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::key::ApiKey;
 use super::sample::{Ending, Raw};
-use super::wire::{Clock, Marks, Wire};
+use super::wire::{Clock, Marks, Wire, nanoseconds};
 
 /// The longest that a connection may take, where a request may take longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub(super) struct Message {
 }
 
 /// A connection that is ready, or the reason why there is none.
-pub(super) struct Link {
+pub(super) struct Connection {
     authority: String,
     begun: u64,
     made: Result<Made, String>,
@@ -54,13 +54,13 @@ struct Made {
 
 impl Client {
     /// Opens a connection; a failure is kept for the request that would have used it.
-    pub(super) async fn open(&self, authority: &str) -> Link {
+    pub(super) async fn open(&self, authority: &str) -> Connection {
         let begun = self.clock.now();
         let made = match timeout(self.limit.min(CONNECT_LIMIT), self.make(authority)).await {
             Ok(made) => made.map_err(|error| format!("cannot connect to {authority}: {error}")),
             Err(_) => Err(format!("cannot connect to {authority}: the time ran out")),
         };
-        Link {
+        Connection {
             authority: authority.to_owned(),
             begun,
             made,
@@ -84,13 +84,19 @@ impl Client {
     }
 
     /// Sends a completion and keeps what comes back, byte for byte, until it ends or the time is up.
-    pub(super) async fn complete(&self, link: Link, message: Message) -> Raw {
-        let planned = self.clock.now();
+    /// What was planned for no moment was meant to be sent now.
+    pub(super) async fn complete(
+        &self,
+        over: Connection,
+        message: Message,
+        planned: Option<Duration>,
+    ) -> Raw {
+        let planned = planned.map_or_else(|| self.clock.now(), nanoseconds);
         let mut raw = Raw {
             index: message.index,
             id: message.id.clone(),
             planned,
-            connect: Some((link.begun, None)),
+            connect: Some((over.begun, None)),
             sent: None,
             head: None,
             http_status: None,
@@ -99,11 +105,11 @@ impl Client {
             ending: Ending::TimedOut,
             ended: planned,
         };
-        match link.made {
+        match over.made {
             Err(why) => raw.ending = Ending::NoConnection(why),
             Ok(made) => {
-                raw.connect = Some((link.begun, Some(made.ready)));
-                let request = self.completion(&link.authority, message);
+                raw.connect = Some((over.begun, Some(made.ready)));
+                let request = self.completion(&over.authority, message);
                 self.exchange(made, request, &mut raw).await;
             }
         }

@@ -1,130 +1,157 @@
-//! The loop: pacing, stopping and transport meet here, and nowhere else.
+//! The loop: pacing and transport meet here, and nowhere else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::sync::Barrier;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use crate::shape::Course;
+use crate::shape::{Next, Schedule};
 
 /// What carries a request, as the loop sees it.
 pub(super) trait Transport: Send + Sync + 'static {
-    /// What a request needs before its moment comes: a connection.
-    type Link: Send;
-    /// What is seen of a request.
-    type Seen: Send + 'static;
+    /// What a request needs before its moment comes.
+    type Connection: Send;
+    /// What became of a request.
+    type Answer: Send + 'static;
+
+    /// The time, on the clock of all stamps.
+    fn now(&self) -> Duration;
 
     /// Makes ready for one request.
-    fn open(&self) -> impl Future<Output = Self::Link> + Send;
+    fn open(&self) -> impl Future<Output = Self::Connection> + Send;
 
-    /// Sends request `index`, and sees it through.
-    fn send(&self, link: Self::Link, index: u32) -> impl Future<Output = Self::Seen> + Send;
+    /// Sends request `index`, and sees it through. What has a moment to be sent at was planned then,
+    /// however late it is.
+    fn send(
+        &self,
+        over: Self::Connection,
+        index: u32,
+        planned: Option<Duration>,
+    ) -> impl Future<Output = Self::Answer> + Send;
 }
 
-/// Drives a course to its end, and returns what was seen, in the order of sending.
+/// Drives a schedule to its end, and returns the answers in the order of sending.
 ///
-/// There is one lane for each request that may be in flight. Every lane makes its first link ready
-/// before any lane sends, so that no connection is made while the first requests are measured.
-pub(super) async fn drive<T: Transport>(course: Course, transport: Arc<T>) -> Vec<T::Seen> {
-    let width = course.in_flight();
-    let next = Arc::new(AtomicU32::new(0));
-    let ready = Arc::new(Barrier::new(width as usize));
-    let mut lanes = JoinSet::new();
-    for _ in 0..width {
-        let (transport, next, ready) = (transport.clone(), next.clone(), ready.clone());
-        lanes.spawn(async move {
-            let claim = || Some(next.fetch_add(1, Relaxed)).filter(|i| *i < course.requests());
-            let mut gate = Some(ready);
-            let mut seen = Vec::new();
-            while let Some(index) = claim() {
-                let link = transport.open().await;
-                if let Some(gate) = gate.take() {
-                    gate.wait().await; // no lane claims twice before every lane claimed once
-                }
-                seen.push((index, transport.send(link, index).await));
+/// What is sent at the very beginning is sent over connections that were all made before, so that
+/// none is made while the first requests are measured. A request that has its moment makes its own
+/// connection while it waits for it.
+pub(super) async fn drive<T: Transport>(
+    mut schedule: Schedule,
+    transport: Arc<T>,
+) -> Vec<T::Answer> {
+    let mut lanes = Lanes::over(transport);
+    let mut next = schedule.pacing.next(Duration::ZERO, 0);
+    let mut first = 0;
+    while next == Next::Now {
+        first += 1;
+        next = schedule.pacing.next(Duration::ZERO, first);
+    }
+    let begun = lanes.begin(first).await;
+    loop {
+        match next {
+            Next::Now => lanes.send(None),
+            Next::At(moment) => lanes.send_at(begun + moment).await,
+            // A pacing that waits for nothing has nothing more to say.
+            Next::Wait if lanes.are_empty() => break,
+            Next::Wait => lanes.wait().await,
+            Next::Done => break,
+        }
+        let since = lanes.transport.now().saturating_sub(begun);
+        next = schedule.pacing.next(since, lanes.in_flight());
+    }
+    lanes.end().await
+}
+
+/// The requests of a drive: a task for each that is in flight, and the answers of the others.
+struct Lanes<T: Transport> {
+    transport: Arc<T>,
+    sent: u32,
+    flying: JoinSet<(u32, T::Answer)>,
+    landed: Vec<(u32, T::Answer)>,
+}
+
+impl<T: Transport> Lanes<T> {
+    fn over(transport: Arc<T>) -> Self {
+        Self {
+            transport,
+            sent: 0,
+            flying: JoinSet::new(),
+            landed: Vec::new(),
+        }
+    }
+
+    /// Sends the first requests together, once each has its connection. Returns when that was.
+    async fn begin(&mut self, first: u32) -> Duration {
+        let ready = Arc::new(Barrier::new(first as usize + 1));
+        for index in 0..first {
+            let (transport, ready) = (Arc::clone(&self.transport), Arc::clone(&ready));
+            self.flying.spawn(async move {
+                let connection = transport.open().await;
+                ready.wait().await;
+                (index, transport.send(connection, index, None).await)
+            });
+        }
+        self.sent = first;
+        ready.wait().await;
+        self.transport.now()
+    }
+
+    fn send(&mut self, planned: Option<Duration>) {
+        let (transport, index) = (Arc::clone(&self.transport), self.sent);
+        self.sent += 1;
+        self.flying.spawn(async move {
+            let connection = transport.open().await;
+            if let Some(moment) = planned {
+                until(moment, &*transport).await;
             }
-            seen
+            (index, transport.send(connection, index, planned).await)
         });
     }
-    let mut seen: Vec<_> = lanes.join_all().await.into_iter().flatten().collect();
-    seen.sort_by_key(|(index, _)| *index);
-    seen.into_iter().map(|(_, seen)| seen).collect()
+
+    /// Sends a request at a moment, and returns then.
+    async fn send_at(&mut self, moment: Duration) {
+        self.send(Some(moment));
+        until(moment, &*self.transport).await;
+    }
+
+    /// Waits until a request has ended.
+    async fn wait(&mut self) {
+        let ended = self.flying.join_next().await;
+        self.land(ended);
+    }
+
+    fn land(&mut self, ended: Option<Result<(u32, T::Answer), JoinError>>) {
+        match ended {
+            Some(Ok(answer)) => self.landed.push(answer),
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => {}
+        }
+    }
+
+    fn are_empty(&self) -> bool {
+        self.flying.is_empty()
+    }
+
+    fn in_flight(&mut self) -> u32 {
+        while let Some(ended) = self.flying.try_join_next() {
+            self.land(Some(ended));
+        }
+        u32::try_from(self.flying.len()).unwrap_or(u32::MAX)
+    }
+
+    async fn end(mut self) -> Vec<T::Answer> {
+        while !self.are_empty() {
+            self.wait().await;
+        }
+        self.landed.sort_by_key(|(index, _)| *index);
+        self.landed.into_iter().map(|(_, answer)| answer).collect()
+    }
+}
+
+async fn until<T: Transport>(moment: Duration, transport: &T) {
+    tokio::time::sleep(moment.saturating_sub(transport.now())).await;
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shape::{LoadShape, Pacing, Stop};
-
-    /// Counts what is in flight; a request ends when `together` of them have met.
-    struct Counting {
-        now: AtomicU32,
-        peak: AtomicU32,
-        opened: AtomicU32,
-        opened_at_first: AtomicU32,
-        together: Barrier,
-    }
-
-    impl Counting {
-        fn meeting(together: usize) -> Arc<Self> {
-            Arc::new(Self {
-                now: AtomicU32::new(0),
-                peak: AtomicU32::new(0),
-                opened: AtomicU32::new(0),
-                opened_at_first: AtomicU32::new(0),
-                together: Barrier::new(together),
-            })
-        }
-    }
-
-    impl Transport for Counting {
-        type Link = ();
-        type Seen = u32;
-
-        async fn open(&self) {
-            self.opened.fetch_add(1, Relaxed);
-        }
-
-        async fn send(&self, (): (), index: u32) -> u32 {
-            if index == 0 {
-                self.opened_at_first
-                    .store(self.opened.load(Relaxed), Relaxed);
-            }
-            let now = self.now.fetch_add(1, Relaxed) + 1;
-            self.peak.fetch_max(now, Relaxed);
-            self.together.wait().await;
-            self.now.fetch_sub(1, Relaxed);
-            index
-        }
-    }
-
-    #[tokio::test]
-    async fn a_batch_is_all_in_flight_over_links_made_before() {
-        let transport = Counting::meeting(8);
-        let seen = drive(LoadShape::Batch(8).course(), transport.clone()).await;
-        assert_eq!(seen, (0..8).collect::<Vec<_>>());
-        assert_eq!(transport.peak.load(Relaxed), 8);
-        assert_eq!(transport.opened_at_first.load(Relaxed), 8);
-    }
-
-    #[tokio::test]
-    async fn a_sequence_has_one_in_flight() {
-        let transport = Counting::meeting(1);
-        let seen = drive(LoadShape::Sequential(5).course(), transport.clone()).await;
-        assert_eq!(seen, [0, 1, 2, 3, 4]);
-        assert_eq!(transport.peak.load(Relaxed), 1);
-        assert_eq!(transport.opened.load(Relaxed), 5);
-    }
-
-    #[tokio::test]
-    async fn a_closed_course_never_has_more_in_flight_than_it_says() {
-        let transport = Counting::meeting(3);
-        let course = Course {
-            pacing: Pacing::Closed { in_flight: 3 },
-            stop: Stop::After(9),
-        };
-        assert_eq!(drive(course, transport.clone()).await.len(), 9);
-        assert_eq!(transport.peak.load(Relaxed), 3);
-    }
-}
+mod tests;

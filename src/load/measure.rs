@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::client::{Client, Link};
+use super::client::{Client, Connection};
 use super::drive::{Transport, drive};
 use super::key::ApiKey;
 use super::request::Requests;
@@ -18,8 +18,9 @@ use super::{identity, limits, sample};
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Place, Point,
-    Record, Run, SCHEMA, Summary, Tool, Warmup,
+    Record, Run, SCHEMA, Tool, Warmup,
 };
+use crate::shape::Shape;
 use crate::verdict::{Case, judge};
 
 /// How often progress is told.
@@ -54,7 +55,7 @@ pub struct Outcome {
 /// was measured and cannot be believed is an [`Outcome`] that is not `valid`.
 pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result<Outcome, Failure> {
     check(job)?;
-    limits::make_room(job.load.course().in_flight())?;
+    limits::make_room(job.load.schedule().in_flight)?;
     let baseline = job
         .baseline
         .as_deref()
@@ -66,17 +67,16 @@ pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result
     };
     let watch = Arc::new(Watch::new());
     let bench = Bench::new(job, &run, &watch)?;
-    let seen = watched(on_own_thread(bench.perform())?, &watch, &mut tell).await?;
+    let measured = watched(on_own_thread(bench.perform())?, &watch, &mut tell).await?;
     watch.enter(Phase::Summarising, 0);
     tell(watch.progress());
-    conclude(job, run, seen, baseline.as_ref())
+    conclude(job, run, measured, baseline.as_ref())
 }
 
 fn check(job: &Job) -> Result<(), Failure> {
     let lacks = |what: &str| Err(Failure::new(format!("benchmark `{}` {what}", job.name)));
     match job {
         _ if job.prompts.is_empty() => lacks("has no prompts"),
-        _ if job.load.course().requests() == 0 => lacks("asks for no requests"),
         _ if job.max_tokens == 0 => lacks("asks for no tokens"),
         _ if Duration::try_from_secs_f64(job.timeout_s).map_or(true, |t| t.is_zero()) => {
             lacks("has a timeout that is no time")
@@ -93,9 +93,15 @@ struct Bench {
     watch: Arc<Watch>,
 }
 
-/// What the sending thread saw.
-struct Seen {
+/// What the sending thread brings home.
+struct Measured {
     warmup: Warmup,
+    loads: Vec<Driven>,
+}
+
+/// A load that was driven to its end.
+struct Driven {
+    load: Shape,
     records: Vec<Record>,
 }
 
@@ -114,15 +120,22 @@ impl Bench {
         })
     }
 
-    async fn perform(self) -> Result<Seen, Failure> {
+    async fn perform(self) -> Result<Measured, Failure> {
         identity::verify(&self.client, &self.job.instances).await?;
         let warmup = self.warm().await?;
-        let course = self.job.load.course();
-        self.watch.enter(Phase::Measuring, course.requests());
         let bench = Arc::new(self);
-        let raws = drive(course, Arc::clone(&bench)).await;
-        let records = raws.into_iter().map(|raw| bench.read(raw)).collect();
-        Ok(Seen { warmup, records })
+        let loads = vec![bench.drive(&bench.job.load).await];
+        Ok(Measured { warmup, loads })
+    }
+
+    async fn drive(self: &Arc<Self>, load: &Shape) -> Driven {
+        let schedule = load.schedule();
+        self.watch.enter(Phase::Measuring, schedule.requests);
+        let raws = drive(schedule, Arc::clone(self)).await;
+        Driven {
+            load: load.clone(),
+            records: raws.into_iter().map(|raw| self.read(raw)).collect(),
+        }
     }
 
     async fn warm(&self) -> Result<Warmup, Failure> {
@@ -161,16 +174,20 @@ fn served_directly(job: &Job) -> Option<&str> {
 }
 
 impl Transport for Bench {
-    type Link = Link;
-    type Seen = Raw;
+    type Connection = Connection;
+    type Answer = Raw;
 
-    async fn open(&self) -> Link {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.client.clock.now())
+    }
+
+    async fn open(&self) -> Connection {
         self.client.open(&self.job.endpoint.authority).await
     }
 
-    async fn send(&self, link: Link, index: u32) -> Raw {
+    async fn send(&self, over: Connection, index: u32, planned: Option<Duration>) -> Raw {
         let message = self.requests.measured(index);
-        let raw = self.client.complete(link, message).await;
+        let raw = self.client.complete(over, message, planned).await;
         // Whether it is ok is judged later; for the eye, a whole answer is enough.
         self.watch
             .count(raw.ending == Ending::Complete && raw.http_status == Some(200));
@@ -225,12 +242,13 @@ async fn watched<T>(
 fn conclude(
     job: &Job,
     run: Run,
-    seen: Seen,
+    measured: Measured,
     baseline: Option<&Baseline>,
 ) -> Result<Outcome, Failure> {
-    let Seen { warmup, records } = seen;
+    let Measured { warmup, loads } = measured;
     let facts = JobFacts::from(job);
-    let (point, comparison) = judged(job, &facts, &records, &warmup, baseline);
+    let judged = |driven: &Driven| judged(job, &facts, driven, &warmup, baseline);
+    let points: Vec<Point> = loads.iter().map(judged).collect();
     let place = Place::of(job, &run);
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
@@ -238,16 +256,16 @@ fn conclude(
         run,
         client: ClientFacts::here(),
         topology: job.provenance.clone(),
+        comparison: baseline.map(|baseline| Comparison::of(&facts, &points, baseline)),
         job: facts,
         warmup,
-        valid: point.valid,
-        points: vec![point],
-        comparison,
+        valid: points.iter().all(|point| point.valid),
+        points,
         files: Files {
             requests: place.requests_name(),
         },
     };
-    place.write(&result, &records)?;
+    place.write(&result, loads.iter().flat_map(|driven| &driven.records))?;
     Ok(Outcome {
         path: place.result(),
         requests: place.requests(),
@@ -261,21 +279,20 @@ fn conclude(
 fn judged(
     job: &Job,
     facts: &JobFacts,
-    records: &[Record],
+    driven: &Driven,
     warmup: &Warmup,
     baseline: Option<&Baseline>,
-) -> (Point, Option<Comparison>) {
-    let summary = Summary::of(records);
+) -> Point {
+    let point = Point::of(&driven.load, &driven.records);
     let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
     let anomalies = judge(&Case {
         job: facts,
-        records,
-        summary: &summary,
+        point: &point,
+        records: &driven.records,
         warmup,
         provenance: &job.provenance,
         single: single.as_ref(),
         baseline,
     });
-    let comparison = baseline.map(|b| Comparison::of(facts, &summary, b, &anomalies));
-    (Point::new(job.load.clone(), summary, anomalies), comparison)
+    point.judged(anomalies)
 }

@@ -66,8 +66,8 @@ impl Warmer {
     }
 
     async fn ask(&self, authority: &str, message: Message) -> WarmupRequest {
-        let link = self.client.open(authority).await;
-        let raw = self.client.complete(link, message).await;
+        let connection = self.client.open(authority).await;
+        let raw = self.client.complete(connection, message, None).await;
         let record = sample::read(raw, self.requests.max_tokens());
         self.watch.count(record.is_ok());
         WarmupRequest {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,10 +26,13 @@ impl Clock {
     }
 
     pub(super) fn now(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1)
+        nanoseconds(self.0.elapsed()).max(1)
     }
+}
+
+/// A time since the run began, as stamps have it.
+pub(super) fn nanoseconds(since: Duration) -> u64 {
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// When a stream was used; 0 stands for never.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use super::benchmark::BenchmarkDeclaration;
+use super::benchmark::Measurement;
 use super::instance::Server;
 use super::proxy::ProxyDeclaration;
 use crate::name::{BenchmarkName, InstanceName, NodeName, TopologyName};
@@ -25,5 +25,5 @@ pub struct Topology {
     /// The proxy before them.
     pub proxy: Option<ProxyDeclaration>,
     /// The measurements, in the order in which they are made.
-    pub benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
+    pub benchmarks: IndexMap<BenchmarkName, Measurement>,
 }

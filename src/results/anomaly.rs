@@ -23,7 +23,8 @@ pub struct Anomaly {
     /// What most likely brought it about.
     pub cause: String,
     /// What to do about it.
-    pub next: String,
+    #[serde(flatten, with = "hint")]
+    pub hint: String,
 }
 
 /// What follows from an anomaly.
@@ -48,7 +49,40 @@ pub enum Subject {
     Baseline,
 }
 
-/// Says whether an anomaly makes the result invalid.
-pub(crate) fn invalidates(anomaly: &Anomaly) -> bool {
-    anomaly.severity == Severity::Error && anomaly.subject == Subject::Result
+impl Anomaly {
+    /// Whether it makes the result invalid.
+    pub fn invalidates(&self) -> bool {
+        self.severity == Severity::Error && self.subject == Subject::Result
+    }
+
+    /// The same, said of one replica.
+    pub(crate) fn of_replica(self, name: &str) -> Self {
+        Self {
+            replica: Some(name.to_owned()),
+            ..self
+        }
+    }
+}
+
+/// The advice in a file: `hint`, and beside it `next`, which readers of the version before know it
+/// by. Either is read.
+mod hint {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Advice<'a> {
+        hint: Option<std::borrow::Cow<'a, str>>,
+        next: Option<std::borrow::Cow<'a, str>>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(hint: &str, out: S) -> Result<S::Ok, S::Error> {
+        let hint = Some(hint.into());
+        let next = hint.clone();
+        Advice { hint, next }.serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+        let Advice { hint, next } = Advice::deserialize(input)?;
+        Ok(hint.or(next).unwrap_or_default().into_owned())
+    }
 }

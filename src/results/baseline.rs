@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::facts::JobFacts;
-use super::figures::{BatchFigures, Figures, SingleFigures};
+use super::figures::Figures;
 use super::headline::Headline;
 use super::notebook::Notebook;
-use super::result::{BenchResult, SCHEMA};
+use super::result::{BenchResult, Point, SCHEMA};
 use crate::plan::Failure;
-use crate::shape::LoadShape;
+use crate::shape::Shape;
 
 /// A result to compare with.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +23,8 @@ pub(crate) struct Baseline {
     pub(crate) origin: Origin,
     /// The model that it names.
     pub(crate) model: Option<String>,
-    /// What it claims.
-    pub(crate) figures: Figures,
+    /// What it claims, load by load.
+    claims: Vec<Claim>,
 }
 
 /// Who wrote a baseline.
@@ -39,11 +39,20 @@ pub(crate) enum Origin {
     Ours {
         /// What was asked.
         job: Box<JobFacts>,
-        /// Its numbers.
-        headline: Headline,
         /// Whether it could be believed.
         valid: bool,
     },
+}
+
+/// What a baseline claims of one load.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Claim {
+    /// The load, where the baseline tells it.
+    pub(crate) load: Option<Shape>,
+    /// What it claims.
+    pub(crate) figures: Figures,
+    /// Its numbers beyond the figures.
+    pub(crate) headline: Headline,
 }
 
 /// Reads a baseline.
@@ -63,7 +72,7 @@ pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
     }
     let notebook: Notebook = serde_json::from_value(value).map_err(|error| unreadable(&error))?;
     let baseline = Baseline::notebook(path, &notebook);
-    if baseline.figures == Figures::default() {
+    if baseline.claims.iter().all(Claim::is_empty) {
         let why = "it has neither `single_request` nor `batch_processing`";
         return Err(unreadable(&why)
             .hinted("a baseline is the notebook's metrics file, or a result of `replica bench`"));
@@ -71,7 +80,20 @@ pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
     Ok(baseline)
 }
 
+impl Claim {
+    fn is_empty(&self) -> bool {
+        self.figures == Figures::default()
+    }
+}
+
 impl Baseline {
+    /// What it claims of a load: of the very same, or of the only one that it has.
+    pub(crate) fn claim(&self, load: &Shape) -> Option<&Claim> {
+        let same = |claim: &&Claim| claim.load.as_ref() == Some(load);
+        let only = || self.claims.first().filter(|_| self.claims.len() == 1);
+        self.claims.iter().find(same).or_else(only)
+    }
+
     fn notebook(path: &Path, notebook: &Notebook) -> Self {
         let config = &notebook.config;
         Self {
@@ -80,57 +102,28 @@ impl Baseline {
                 served: config.contains_key("routing") || config.contains_key("num_instances"),
             },
             model: notebook.model.clone(),
-            figures: Figures {
-                single: notebook.single_request.map(|single| SingleFigures {
-                    latency_ms: single.latency_ms,
-                    tokens: single.tokens,
-                    tokens_per_s: single.throughput_tokens_per_sec,
-                }),
-                batch: notebook.batch_processing.map(|batch| BatchFigures {
-                    size: batch.batch_size,
-                    tokens: batch.total_tokens,
-                    tokens_per_s: batch.throughput_tokens_per_sec,
-                    mean_latency_ms: batch.avg_latency_ms,
-                }),
-            },
+            claims: vec![Claim {
+                load: None,
+                figures: notebook.figures(),
+                headline: Headline::default(),
+            }],
         }
     }
 
     fn ours(path: &Path, result: BenchResult) -> Self {
+        let claim = |point: &Point| Claim {
+            load: Some(point.load.clone()),
+            figures: Figures::of(point, result.job.max_tokens).unwrap_or_default(),
+            headline: Headline::of(point),
+        };
         Self {
             path: path.to_owned(),
             model: Some(result.job.model.clone()),
-            figures: figures(&result).unwrap_or_default(),
+            claims: result.points.iter().map(claim).collect(),
             origin: Origin::Ours {
-                headline: Headline::of(&result),
                 valid: result.valid,
                 job: Box::new(result.job),
             },
         }
     }
-}
-
-fn figures(result: &BenchResult) -> Option<Figures> {
-    let summary = result.summary()?;
-    let latency_ms = summary.metrics.e2el.as_ref()?.mean;
-    let per_request = f64::from(result.job.max_tokens);
-    Some(match result.job.load {
-        LoadShape::Sequential(_) => Figures {
-            single: Some(SingleFigures {
-                latency_ms,
-                tokens: per_request,
-                tokens_per_s: per_request / latency_ms * 1000.0,
-            }),
-            batch: None,
-        },
-        LoadShape::Batch(_) => Figures {
-            single: None,
-            batch: Some(BatchFigures {
-                size: summary.counts.ok as f64,
-                tokens: summary.metrics.output_tokens as f64,
-                tokens_per_s: summary.metrics.output_tps?,
-                mean_latency_ms: latency_ms,
-            }),
-        },
-    })
 }

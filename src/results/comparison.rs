@@ -1,58 +1,64 @@
 //! Our numbers beside a baseline's.
 
 use super::anomaly::{Anomaly, Subject};
-use super::baseline::{Baseline, Origin};
+use super::baseline::Baseline;
 use super::facts::JobFacts;
-use super::figures::{BatchFigures, SingleFigures};
+use super::figures::{BatchFigures, SingleFigures, SteadyFigures};
+use super::headline::Headline;
 use super::quantile::tidy;
-use super::result::{Comparison, Row};
+use super::result::{Comparison, Point, Row};
 use super::summary::Summary;
-use crate::shape::LoadShape;
+use crate::shape::Class;
 
 impl Comparison {
-    /// Compares. The anomalies are the verdict's, of which those about the baseline become remarks.
-    pub(crate) fn of(
-        job: &JobFacts,
-        summary: &Summary,
-        baseline: &Baseline,
-        anomalies: &[Anomaly],
-    ) -> Self {
+    /// Sets judged loads beside a baseline. What was found about the baseline becomes remarks.
+    pub(crate) fn of(job: &JobFacts, points: &[Point], baseline: &Baseline) -> Self {
+        let anomalies = points.iter().flat_map(|point| &point.anomalies);
         let about: Vec<&Anomaly> = anomalies
-            .iter()
             .filter(|anomaly| anomaly.subject == Subject::Baseline)
             .collect();
         let comparable = !about.iter().any(|anomaly| anomaly.id == "A15");
-        let mut rows = rows(job, summary, baseline);
-        for row in &mut rows {
-            row.flagged |= !comparable;
+        let mut rows = Vec::new();
+        for point in points {
+            let load = (points.len() > 1).then(|| point.load.label());
+            rows.extend(beside(job, point, baseline).into_iter().map(|row| Row {
+                load: load.clone(),
+                flagged: row.flagged || !comparable,
+                ..row
+            }));
+        }
+        let mut remarks: Vec<String> = Vec::new();
+        for anomaly in about {
+            if !remarks.contains(&anomaly.message) {
+                remarks.push(anomaly.message.clone());
+            }
         }
         Self {
             baseline: baseline.path.display().to_string(),
             comparable,
             rows,
-            remarks: about
-                .iter()
-                .map(|anomaly| anomaly.message.clone())
-                .collect(),
+            remarks,
         }
     }
 }
 
-fn rows(job: &JobFacts, summary: &Summary, baseline: &Baseline) -> Vec<Row> {
-    let mut rows = match job.load {
-        LoadShape::Sequential(_) => beside_single(job, summary, baseline.figures.single),
-        LoadShape::Batch(_) => beside_batch(summary, baseline.figures.batch),
+fn beside(job: &JobFacts, point: &Point, baseline: &Baseline) -> Vec<Row> {
+    let (summary, Some(claim)) = (&point.summary, baseline.claim(&point.load)) else {
+        return Vec::new();
+    };
+    let figures = claim.figures;
+    let mut rows = match point.load.class() {
+        Class::Alone => beside_single(job, summary, figures.single),
+        Class::Together { .. } => beside_batch(summary, figures.batch),
+        Class::Closed { .. } | Class::Open { .. } => beside_steady(summary, figures.steady),
     }
     .unwrap_or_default();
-    if let Origin::Ours { headline, .. } = &baseline.origin {
-        let ttft = summary.metrics.ttft.as_ref().map(|d| d.p50.value);
-        let tpot = summary.metrics.tpot.as_ref().map(|d| d.p50.value);
-        for (what, ours, theirs) in [
-            ("median TTFT", ttft, headline.ttft_p50_ms),
-            ("median TPOT", tpot, headline.tpot_p50_ms),
-        ] {
-            rows.extend(ours.zip(theirs).map(|(o, t)| Row::new(what, "ms", o, t)));
-        }
+    let (ours, theirs) = (Headline::of(point), claim.headline);
+    for (what, ours, theirs) in [
+        ("median TTFT", ours.ttft_p50_ms, theirs.ttft_p50_ms),
+        ("median TPOT", ours.tpot_p50_ms, theirs.tpot_p50_ms),
+    ] {
+        rows.extend(ours.zip(theirs).map(|(o, t)| Row::new(what, "ms", o, t)));
     }
     rows
 }
@@ -62,7 +68,7 @@ fn beside_single(
     summary: &Summary,
     theirs: Option<SingleFigures>,
 ) -> Option<Vec<Row>> {
-    let (theirs, latency_ms) = (theirs?, summary.metrics.e2el.as_ref()?.mean);
+    let (theirs, latency_ms) = (theirs?, summary.mean_latency_ms()?);
     let tokens = f64::from(job.max_tokens);
     let speed = tokens / latency_ms * 1000.0;
     let mut rows = vec![
@@ -87,7 +93,7 @@ fn beside_single(
 
 fn beside_batch(summary: &Summary, theirs: Option<BatchFigures>) -> Option<Vec<Row>> {
     let (theirs, metrics) = (theirs?, &summary.metrics);
-    let mean = metrics.e2el.as_ref()?.mean;
+    let mean = summary.mean_latency_ms()?;
     let mut rows = vec![Row::new(
         "throughput",
         "tok/s",
@@ -112,9 +118,21 @@ fn beside_batch(summary: &Summary, theirs: Option<BatchFigures>) -> Option<Vec<R
     Some(rows)
 }
 
+fn beside_steady(summary: &Summary, theirs: Option<SteadyFigures>) -> Option<Vec<Row>> {
+    let (theirs, metrics) = (theirs?, &summary.metrics);
+    let (speed, mean) = (metrics.output_tps?, summary.mean_latency_ms()?);
+    let tokens = metrics.output_tokens as f64;
+    Some(vec![
+        Row::new("throughput", "tok/s", speed, theirs.tokens_per_s),
+        Row::new("mean latency", "ms", mean, theirs.mean_latency_ms),
+        Row::new("tokens in all", "tokens", tokens, theirs.tokens),
+    ])
+}
+
 impl Row {
     fn new(what: &str, unit: &str, ours: f64, theirs: f64) -> Self {
         Self {
+            load: None,
             what: what.to_owned(),
             unit: unit.to_owned(),
             ours: tidy(ours),

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::summary::DEFINITIONS;
 use crate::plan::{Endpoint, Job, Target};
-use crate::shape::LoadShape;
+use crate::shape::Shape;
 
 /// What measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct JobFacts {
     /// The instances behind it.
     pub instances: Vec<Target>,
     /// When requests were sent.
-    pub load: LoadShape,
+    pub load: Shape,
     /// The prompts' facts.
     pub prompts: PromptFacts,
     /// Tokens asked of each request.

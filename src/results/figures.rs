@@ -1,4 +1,7 @@
-//! What a result claims, in the few numbers that the notebooks keep.
+//! What a result claims of its load, in the few numbers that are held against others.
+
+use super::result::Point;
+use crate::shape::Class;
 
 /// A share by which two numbers may differ and still tell the same.
 const SAME: f64 = 0.02;
@@ -10,6 +13,8 @@ pub(crate) struct Figures {
     pub(crate) single: Option<SingleFigures>,
     /// Of requests sent together.
     pub(crate) batch: Option<BatchFigures>,
+    /// Of a load that goes on, many in flight.
+    pub(crate) steady: Option<SteadyFigures>,
 }
 
 /// What is claimed of one request alone.
@@ -27,6 +32,51 @@ pub(crate) struct BatchFigures {
     pub(crate) tokens: f64,
     pub(crate) tokens_per_s: f64,
     pub(crate) mean_latency_ms: f64,
+}
+
+/// What is claimed of a load that goes on. It has no size: what counts is how fast it went.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SteadyFigures {
+    pub(crate) tokens: f64,
+    pub(crate) tokens_per_s: f64,
+    pub(crate) mean_latency_ms: f64,
+}
+
+impl Figures {
+    /// What one of our loads claims, of answers with so many tokens each.
+    pub(crate) fn of(point: &Point, tokens_each: u32) -> Option<Self> {
+        let summary = &point.summary;
+        let mean_latency_ms = summary.mean_latency_ms()?;
+        let tokens = summary.metrics.output_tokens as f64;
+        let each = f64::from(tokens_each);
+        Some(match point.load.class() {
+            Class::Alone => Self {
+                single: Some(SingleFigures {
+                    latency_ms: mean_latency_ms,
+                    tokens: each,
+                    tokens_per_s: each / mean_latency_ms * 1000.0,
+                }),
+                ..Self::default()
+            },
+            Class::Together { .. } => Self {
+                batch: Some(BatchFigures {
+                    size: summary.counts.ok as f64,
+                    tokens,
+                    tokens_per_s: summary.metrics.output_tps?,
+                    mean_latency_ms,
+                }),
+                ..Self::default()
+            },
+            Class::Closed { .. } | Class::Open { .. } => Self {
+                steady: Some(SteadyFigures {
+                    tokens,
+                    tokens_per_s: summary.metrics.output_tps?,
+                    mean_latency_ms,
+                }),
+                ..Self::default()
+            },
+        })
+    }
 }
 
 impl SingleFigures {

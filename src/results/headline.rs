@@ -1,10 +1,10 @@
-//! A result in a few numbers, for whoever plans or compares.
+//! A load in a few numbers, for whoever plans or compares.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::result::BenchResult;
+use super::result::Point;
 
-/// A result in a few numbers.
+/// A load in a few numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Headline {
     /// Requests that are ok.
@@ -22,11 +22,9 @@ pub struct Headline {
 }
 
 impl Headline {
-    /// Returns the headline of a result.
-    pub fn of(result: &BenchResult) -> Self {
-        let Some(summary) = result.summary() else {
-            return Self::default();
-        };
+    /// The headline of one load.
+    pub fn of(point: &Point) -> Self {
+        let Point { summary, .. } = point;
         let metrics = &summary.metrics;
         Self {
             ok: summary.counts.ok,
@@ -34,9 +32,23 @@ impl Headline {
             output_tps: metrics.output_tps,
             ttft_p50_ms: metrics.ttft.as_ref().map(|d| d.p50.value),
             tpot_p50_ms: metrics.tpot.as_ref().map(|d| d.p50.value),
-            e2el_mean_ms: metrics.e2el.as_ref().map(|d| d.mean),
+            e2el_mean_ms: summary.mean_latency_ms(),
         }
     }
+}
+
+/// The throughput that headlines tell of, in words: that of the one, or from the least to the most.
+pub fn throughput(headlines: &[Headline]) -> Option<String> {
+    let mut all = headlines.iter().filter_map(|headline| headline.output_tps);
+    let first = all.next()?;
+    let (least, most) = all.fold((first, first), |(least, most), tps| {
+        (least.min(tps), most.max(tps))
+    });
+    Some(if least < most {
+        format!("{least:.1} to {most:.1} tok/s")
+    } else {
+        format!("{most:.1} tok/s")
+    })
 }
 
 /// What one request alone achieves.
@@ -50,4 +62,43 @@ pub struct Single {
     pub tokens: u32,
     /// The result that says so.
     pub path: PathBuf,
+}
+
+impl Single {
+    /// What a load tells of one request alone, where each of its requests was.
+    pub(crate) fn of(point: &Point, tokens: u32, path: &Path) -> Option<Self> {
+        let latency_ms = point.summary.mean_latency_ms()?;
+        point.load.class().is_alone().then(|| Self {
+            tokens_per_s: f64::from(tokens) / latency_ms * 1000.0,
+            latency_ms,
+            tokens,
+            path: path.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_points_are_told_from_the_least_to_the_most() {
+        let tps = |output_tps| Headline {
+            output_tps,
+            ..Headline::default()
+        };
+        let told = |all: &[Headline]| throughput(all);
+        assert_eq!(told(&[tps(Some(14.81))]).as_deref(), Some("14.8 tok/s"));
+        assert_eq!(
+            told(&[
+                tps(Some(14.2)),
+                tps(None),
+                tps(Some(278.0)),
+                tps(Some(54.0))
+            ])
+            .as_deref(),
+            Some("14.2 to 278.0 tok/s")
+        );
+        assert_eq!(told(&[tps(None)]), None);
+    }
 }

@@ -13,6 +13,8 @@ mod comparison;
 mod facts;
 mod figures;
 mod headline;
+#[cfg(test)]
+pub(crate) mod known;
 mod notebook;
 pub mod quantile;
 mod record;
@@ -21,16 +23,16 @@ mod store;
 mod summary;
 mod warmup;
 
-#[cfg(test)]
-pub(crate) use anomaly::invalidates;
 pub use anomaly::{Anomaly, Severity, Subject};
-pub(crate) use baseline::{Baseline, Origin, read as read_baseline};
+pub(crate) use baseline::{Baseline, Claim, Origin, read as read_baseline};
 pub(crate) use facts::hex;
 pub use facts::{ClientFacts, JobFacts, PromptFacts, Run, Tool};
 pub(crate) use figures::{BatchFigures, Figures, differ};
-pub use headline::{Headline, Single};
+pub use headline::{Headline, Single, throughput};
+pub use notebook::can_be_saved;
 pub(crate) use notebook::save as save_for_the_notebook;
 pub(crate) use quantile::tidy;
+pub(crate) use record::by_instance;
 pub use record::{Record, Stamps, Status};
 pub use result::{BenchResult, Comparison, Files, Point, Row, SCHEMA};
 pub(crate) use store::Place;

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::result::BenchResult;
+use super::figures::{BatchFigures, Figures, SingleFigures};
+use super::result::{BenchResult, Point};
 use super::store;
 use crate::plan::{Failure, Job};
-use crate::shape::LoadShape;
+use crate::shape::Class;
 
 /// A metrics file of the notebooks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,9 +49,12 @@ fn whole<S: serde::Serializer>(count: &f64, out: S) -> Result<S::Ok, S::Error> {
     out.serialize_u64(count.round() as u64)
 }
 
-/// Writes the job's `save:` file, if it asks for one and the result may be believed.
+/// Writes the job's `save:` file, if it asks for one, the result may be believed, and the file has a
+/// place for its load.
 pub(crate) fn save(job: &Job, result: &BenchResult) -> Result<Option<PathBuf>, Failure> {
-    let Some(path) = job.save.as_deref().filter(|_| result.valid) else {
+    let has_place = [single(result).is_some(), batch(result).is_some()].contains(&true);
+    let wanted = job.save.as_deref().filter(|_| result.valid && has_place);
+    let Some(path) = wanted else {
         return Ok(None);
     };
     let write = || {
@@ -64,47 +68,75 @@ pub(crate) fn save(job: &Job, result: &BenchResult) -> Result<Option<PathBuf>, F
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
+/// Whether the notebook's file has a place for such a load: a request alone, or a batch.
+pub fn can_be_saved(class: Class) -> bool {
+    class.is_alone() || is_batch(class)
+}
+
+fn is_batch(class: Class) -> bool {
+    matches!(class, Class::Together { .. })
+}
+
 impl Notebook {
-    /// One half is this result; the other is the newest result of the other shape on the very same
-    /// targets, or nothing.
+    /// A half that this result has not is that of the newest result on the very same targets, or
+    /// nothing.
     fn of(job: &Job, result: &BenchResult) -> Self {
-        let other = store::newest_like(&job.results, &job.topology, &result.job.targets, |load| {
-            is_batch(load) != is_batch(&job.load)
-        });
-        let all = [Some(result), other.as_ref().map(|(_, result)| result)];
+        let newest = |wanted: fn(Class) -> bool| {
+            let found =
+                store::newest_like(&job.results, &job.topology, &result.job.targets, wanted)?;
+            Some(found.1)
+        };
         let local = result.run.started.to_zoned(jiff::tz::TimeZone::system());
         Self {
             timestamp: Some(local.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()),
             model: Some(weights(job)),
             config: config(job),
-            single_request: all.into_iter().flatten().find_map(single),
-            batch_processing: all.into_iter().flatten().find_map(batch),
+            single_request: single(result).or_else(|| single(&newest(Class::is_alone)?)),
+            batch_processing: batch(result).or_else(|| batch(&newest(is_batch)?)),
+        }
+    }
+
+    /// What it claims.
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            single: self.single_request.map(|single| SingleFigures {
+                latency_ms: single.latency_ms,
+                tokens: single.tokens,
+                tokens_per_s: single.throughput_tokens_per_sec,
+            }),
+            batch: self.batch_processing.map(|batch| BatchFigures {
+                size: batch.batch_size,
+                tokens: batch.total_tokens,
+                tokens_per_s: batch.throughput_tokens_per_sec,
+                mean_latency_ms: batch.avg_latency_ms,
+            }),
+            steady: None,
         }
     }
 }
 
-fn is_batch(load: &LoadShape) -> bool {
-    matches!(load, LoadShape::Batch(_))
-}
-
+/// The half of one request: of the first load whose requests were alone.
 fn single(result: &BenchResult) -> Option<SingleRequest> {
-    let latency_ms = result.summary()?.metrics.e2el.as_ref()?.mean;
+    let alone = |point: &&Point| point.load.class().is_alone();
+    let point = result.points.iter().find(alone)?;
+    let latency_ms = point.summary.mean_latency_ms()?;
     let tokens = f64::from(result.job.max_tokens);
-    (!is_batch(&result.job.load)).then(|| SingleRequest {
+    Some(SingleRequest {
         latency_ms,
         tokens,
         throughput_tokens_per_sec: tokens / latency_ms * 1000.0,
     })
 }
 
+/// The half of the batch: of the first load whose requests were sent together.
 fn batch(result: &BenchResult) -> Option<BatchProcessing> {
-    let summary = result.summary()?;
-    let wanted = is_batch(&result.job.load).then_some(&summary.metrics)?;
+    let together = |point: &&Point| is_batch(point.load.class());
+    let Point { summary, .. } = result.points.iter().find(together)?;
     Some(BatchProcessing {
         batch_size: summary.counts.total as f64,
-        total_tokens: wanted.output_tokens as f64,
-        throughput_tokens_per_sec: wanted.output_tps?,
-        avg_latency_ms: wanted.e2el.as_ref()?.mean,
+        total_tokens: summary.metrics.output_tokens as f64,
+        throughput_tokens_per_sec: summary.metrics.output_tps?,
+        avg_latency_ms: summary.mean_latency_ms()?,
     })
 }
 

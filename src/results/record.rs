@@ -1,5 +1,7 @@
 //! One request, as it is kept: a line of the `.requests.jsonl`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What became of a request. All but `ok` are failures: they never enter a latency.
@@ -166,4 +168,18 @@ impl Record {
 
 fn span_ms(from: Option<u64>, to: Option<u64>) -> Option<f64> {
     Some((to? as f64 - from? as f64) / 1000.0)
+}
+
+/// Requests by the instance that served them, in the order of their names; those of which nobody
+/// says it are left out.
+pub(crate) fn by_instance<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+) -> BTreeMap<&'a str, Vec<&'a Record>> {
+    let mut served: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        if let Some(instance) = &record.instance {
+            served.entry(instance).or_default().push(record);
+        }
+    }
+    served
 }

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::anomaly::{Anomaly, invalidates};
+use super::anomaly::Anomaly;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
+use super::headline::Headline;
+use super::record::Record;
 use super::summary::Summary;
 use super::warmup::Warmup;
-use crate::shape::LoadShape;
+use crate::shape::Shape;
 
 /// The name of this form.
 pub const SCHEMA: &str = "replica.bench/1";
@@ -30,7 +32,7 @@ pub struct BenchResult {
     pub job: JobFacts,
     /// What was sent before, and is in no statistic.
     pub warmup: Warmup,
-    /// What came of it; these shapes have one point.
+    /// What came of it, load by load.
     pub points: Vec<Point>,
     /// How it stands beside the baseline.
     pub comparison: Option<Comparison>,
@@ -44,7 +46,7 @@ pub struct BenchResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The load.
-    pub load: LoadShape,
+    pub load: Shape,
     /// Window, counts, errors, metrics, instances.
     #[serde(flatten)]
     pub summary: Summary,
@@ -70,6 +72,9 @@ pub struct Comparison {
 /// One number, ours and theirs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
+    /// The load that it is of, where the result has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<String>,
     /// What it is: `throughput`.
     pub what: String,
     /// Its unit: `tok/s`.
@@ -92,74 +97,42 @@ pub struct Files {
 }
 
 impl BenchResult {
-    /// Returns all anomalies, point by point.
+    /// All anomalies, point by point.
     pub fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {
         self.points.iter().flat_map(|point| &point.anomalies)
     }
 
-    /// Returns the summary of the only point of a sequential or batch load.
-    pub fn summary(&self) -> Option<&Summary> {
-        self.points.first().map(|point| &point.summary)
+    /// What it says in a few numbers, point by point.
+    pub fn headlines(&self) -> Vec<Headline> {
+        self.points.iter().map(Headline::of).collect()
     }
 }
 
 impl Point {
-    /// Joins what came of a load and what is to be thought of it.
-    pub(crate) fn new(load: LoadShape, summary: Summary, anomalies: Vec<Anomaly>) -> Self {
+    /// What came of a load, before anybody has judged it.
+    pub(crate) fn of(load: &Shape, records: &[Record]) -> Self {
         Self {
-            load,
-            summary,
-            valid: !anomalies.iter().any(invalidates),
+            load: load.clone(),
+            summary: Summary::of(records),
+            anomalies: Vec::new(),
+            valid: true,
+        }
+    }
+
+    /// The same with what is to be thought of it.
+    pub(crate) fn judged(self, anomalies: Vec<Anomaly>) -> Self {
+        Self {
+            valid: !anomalies.iter().any(Anomaly::invalidates),
             anomalies,
+            ..self
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::known::notebook_run;
     use super::*;
-    use crate::verdict::scene::{cold_b, seed};
-
-    /// The notebook's run, as a result of ours.
-    fn notebook_run() -> BenchResult {
-        let mut scene = cold_b();
-        let baseline = seed("baseline_metrics.json");
-        scene.baseline = Some(baseline.clone());
-        let summary = Summary::of(&scene.records);
-        let anomalies = scene.judge();
-        let comparison = Comparison::of(&scene.job, &summary, &baseline, &anomalies);
-        let point = Point::new(scene.job.load.clone(), summary, anomalies);
-        BenchResult {
-            schema: SCHEMA.to_owned(),
-            tool: Tool {
-                name: "replica".to_owned(),
-                version: "0.0.0".to_owned(),
-            },
-            run: Run {
-                id: "00000000deadbeef".to_owned(),
-                started: "2026-02-06T08:39:45.112Z".parse().unwrap(),
-            },
-            client: ClientFacts {
-                host: "controller".to_owned(),
-                platform: "linux/aarch64".to_owned(),
-                kernel: "6.11.0".to_owned(),
-                cores: 4,
-                clock: "monotonic".to_owned(),
-            },
-            topology: scene.provenance,
-            job: scene.job,
-            warmup: scene.warmup,
-            valid: point.valid,
-            points: vec![point],
-            comparison: Some(Comparison {
-                baseline: "baseline_metrics.json".to_owned(),
-                ..comparison
-            }),
-            files: Files {
-                requests: "2026-02-06T08-39-45.112Z.requests.jsonl".to_owned(),
-            },
-        }
-    }
 
     #[test]
     fn the_notebooks_run_as_a_result() {
@@ -173,6 +146,23 @@ mod tests {
         let mut value = serde_json::to_value(&result).unwrap();
         value["added_later"] = "x".into();
         value["points"][0]["metrics"]["added_later"] = 1.into();
+        assert_eq!(
+            serde_json::from_value::<BenchResult>(value).unwrap(),
+            result
+        );
+    }
+
+    /// What the version before this one wrote: the advice of an anomaly under its old name.
+    #[test]
+    fn a_result_of_the_version_before_is_read() {
+        let result = notebook_run();
+        let mut value = serde_json::to_value(&result).unwrap();
+        for anomaly in value["points"][0]["anomalies"].as_array_mut().unwrap() {
+            let anomaly = anomaly.as_object_mut().unwrap();
+            assert_eq!(anomaly["next"], anomaly["hint"]);
+            anomaly.remove("hint");
+        }
+        assert_eq!(value["job"]["load"], serde_json::json!({"batch": 8}));
         assert_eq!(
             serde_json::from_value::<BenchResult>(value).unwrap(),
             result

@@ -12,7 +12,7 @@ use super::headline::{Headline, Single};
 use super::record::Record;
 use super::result::{BenchResult, SCHEMA};
 use crate::plan::{Failure, Job};
-use crate::shape::LoadShape;
+use crate::shape::Class;
 
 const POINTER: &str = "latest.json";
 
@@ -27,8 +27,8 @@ pub struct Latest {
     pub path: PathBuf,
     /// When it was measured.
     pub started: jiff::Timestamp,
-    /// What it says, in a few numbers.
-    pub headline: Headline,
+    /// What it says in a few numbers, load by load.
+    pub headlines: Vec<Headline>,
 }
 
 /// The pointer file.
@@ -45,7 +45,7 @@ struct Pointer {
 pub fn latest(results: &Path, topology: &str, benchmark: &str) -> Option<Latest> {
     let (path, result) = newest(&results.join(topology).join(benchmark))?;
     Some(Latest {
-        headline: Headline::of(&result),
+        headlines: result.headlines(),
         fingerprint: result.job.fingerprint,
         valid: result.valid,
         started: result.run.started,
@@ -53,35 +53,30 @@ pub fn latest(results: &Path, topology: &str, benchmark: &str) -> Option<Latest>
     })
 }
 
-/// Returns what one request alone achieves on these very targets: the newest valid result of a
-/// sequential benchmark of the topology. `targets` is [`JobFacts::targets`](super::JobFacts::targets).
+/// What one request alone achieves on these very targets: the newest valid result of the topology
+/// whose requests were alone. `targets` is [`JobFacts::targets`](super::JobFacts::targets).
 pub fn single_throughput(results: &Path, topology: &str, targets: &str) -> Option<Single> {
-    let (path, result) = newest_like(results, topology, targets, |load| {
-        matches!(load, LoadShape::Sequential(_))
-    })?;
-    let latency_ms = result.summary()?.metrics.e2el.as_ref()?.mean;
-    let tokens = result.job.max_tokens;
-    Some(Single {
-        tokens_per_s: f64::from(tokens) / latency_ms * 1000.0,
-        latency_ms,
-        tokens,
-        path,
-    })
+    let (path, result) = newest_like(results, topology, targets, Class::is_alone)?;
+    let mut points = result.points.iter();
+    points.find_map(|point| Single::of(point, result.job.max_tokens, &path))
 }
 
-/// Returns the newest valid result on these targets whose load is as wanted, of any benchmark.
+/// The newest valid result on these targets with a load of the class that is wanted, of any
+/// benchmark.
 pub(crate) fn newest_like(
     results: &Path,
     topology: &str,
     targets: &str,
-    wanted: impl Fn(&LoadShape) -> bool,
+    wanted: impl Fn(Class) -> bool,
 ) -> Option<(PathBuf, BenchResult)> {
+    let has_wanted = |result: &BenchResult| {
+        let mut points = result.points.iter();
+        points.any(|point| wanted(point.load.class()))
+    };
     fs::read_dir(results.join(topology))
         .ok()?
         .filter_map(|entry| newest(&entry.ok()?.path()))
-        .filter(|(_, result)| {
-            result.valid && result.job.targets == targets && wanted(&result.job.load)
-        })
+        .filter(|(_, result)| result.valid && result.job.targets == targets && has_wanted(result))
         .max_by_key(|(_, result)| result.run.started)
 }
 
@@ -126,10 +121,15 @@ impl Place {
 
     /// Writes the requests, the result, and then the pointer, so that the pointer never names what
     /// is not there.
-    pub(crate) fn write(&self, result: &BenchResult, records: &[Record]) -> Result<(), Failure> {
+    pub(crate) fn write<'a>(
+        &self,
+        result: &BenchResult,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(), Failure> {
+        let lines = lines(records);
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.folder)?;
-            replace(&self.requests(), &lines(records)?)?;
+            replace(&self.requests(), &lines?)?;
             replace(&self.result(), &pretty(result)?)?;
             let pointer = Pointer {
                 schema: "replica.latest/1".to_owned(),
@@ -160,7 +160,7 @@ struct Line<'a> {
     e2el_ms: Option<f64>,
 }
 
-fn lines(records: &[Record]) -> io::Result<Vec<u8>> {
+fn lines<'a>(records: impl IntoIterator<Item = &'a Record>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for record in records {
         let line = Line {

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::quantile::{Distribution, tidy};
-use super::record::{Record, Status};
+use super::record::{Record, Status, by_instance};
 
 /// The name of these definitions, in every result.
 pub const DEFINITIONS: &str = "replica.metrics/1";
@@ -155,8 +155,16 @@ impl Summary {
             counts: count(records, ok.len()),
             errors: group(records),
             metrics: Metrics::of(records, &ok, window),
-            by_instance: share(records),
+            by_instance: by_instance(records)
+                .into_iter()
+                .map(|(instance, records)| (instance.to_owned(), Share::of(&records)))
+                .collect(),
         }
+    }
+
+    /// The mean of `t_last − t_sent`, in ms.
+    pub fn mean_latency_ms(&self) -> Option<f64> {
+        Some(self.metrics.e2el.as_ref()?.mean)
     }
 }
 
@@ -212,19 +220,6 @@ fn label(record: &Record) -> String {
         (Status::HttpError, Some(status)) => format!("{word} {status}"),
         _ => word.to_owned(),
     }
-}
-
-fn share(records: &[Record]) -> IndexMap<String, Share> {
-    let mut served: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
-    for record in records {
-        if let Some(instance) = &record.instance {
-            served.entry(instance).or_default().push(record);
-        }
-    }
-    served
-        .into_iter()
-        .map(|(instance, records)| (instance.to_owned(), Share::of(&records)))
-        .collect()
 }
 
 impl Share {

@@ -5,33 +5,25 @@
 
 use serde_json::json;
 
-use super::{Case, MATTERS_MS, round};
-use crate::results::{Anomaly, BatchFigures, Figures, Severity, Single, Subject, tidy};
-use crate::shape::LoadShape;
+use super::{Case, Finding, MATTERS_MS, Rule, round};
+use crate::results::{Anomaly, BatchFigures, Figures, Severity, tidy};
+use crate::shape::Class;
 
 /// A batch may be this much faster than the recorded single request before that one is doubted.
 const SLACK: f64 = 0.8;
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    let theirs = case.baseline.and_then(|b| of_baseline(&b.figures));
+pub(super) const RULE: Rule = Rule {
+    id: "A1",
+    name: "latency definition",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let theirs = case.claim().and_then(|claim| of_baseline(&claim.figures));
     theirs.into_iter().chain(of_ours(case)).collect()
 }
 
-fn anomaly(subject: Subject) -> Anomaly {
-    Anomaly {
-        id: "A1".to_owned(),
-        name: "latency definition".to_owned(),
-        severity: Severity::Warning,
-        subject,
-        replica: None,
-        message: String::new(),
-        evidence: json!(null),
-        cause: String::new(),
-        next: String::new(),
-    }
-}
-
-pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
+fn of_baseline(figures: &Figures) -> Option<Anomaly> {
     let batch = figures.batch?;
     let below_single = figures
         .single
@@ -45,7 +37,7 @@ pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
         Some(single) => format!("one request alone takes {}", round_ms(single.latency_ms)),
         None => format!("the whole batch takes {}", round_ms(wall)),
     };
-    Some(Anomaly {
+    Some(RULE.speak_of_baseline(Finding {
         message: format!(
             "the baseline's mean latency of {claim} is not a latency: {why}; {}",
             true_latency(batch)
@@ -65,10 +57,9 @@ pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
         } else {
             "another quantity was written under the name of a latency".to_owned()
         },
-        next: "compare throughput, or measure the baseline again with one stamp a request"
-            .to_owned(),
-        ..anomaly(Subject::Baseline)
-    })
+        hint:
+            "compare throughput, or measure the baseline again with one stamp a request".to_owned(),
+    }))
 }
 
 fn true_latency(batch: BatchFigures) -> String {
@@ -92,15 +83,17 @@ fn round_ms(ms: f64) -> String {
 }
 
 fn of_ours(case: &Case<'_>) -> Option<Anomaly> {
-    let LoadShape::Batch(_) = case.job.load else {
-        return None;
+    let whose = match case.point.load.class() {
+        Class::Alone => return None,
+        Class::Together { .. } => "the batch's mean latency",
+        Class::Closed { .. } | Class::Open { .. } => "the mean latency of this load",
     };
-    let single: &Single = case.single.filter(|s| s.tokens == case.job.max_tokens)?;
-    let mean = case.summary.metrics.e2el.as_ref()?.mean;
+    let single = case.single_alike()?;
+    let mean = case.point.summary.mean_latency_ms()?;
     let faster = mean < SLACK * single.latency_ms && single.latency_ms - mean > MATTERS_MS;
-    faster.then(|| Anomaly {
+    let finding = || Finding {
         message: format!(
-            "the batch's mean latency of {} is below the {} of one request alone",
+            "{whose} of {} is below the {} of one request alone",
             round_ms(mean),
             round_ms(single.latency_ms)
         ),
@@ -110,7 +103,7 @@ fn of_ours(case: &Case<'_>) -> Option<Anomaly> {
             "single": single.path,
         }),
         cause: "the requests that were measured alone met a cold or busy engine".to_owned(),
-        next: "measure the sequential benchmark again".to_owned(),
-        ..anomaly(Subject::Result)
-    })
+        hint: "measure the sequential benchmark again".to_owned(),
+    };
+    faster.then(|| RULE.speak(Severity::Warning, finding()))
 }

@@ -3,11 +3,17 @@
 
 use serde_json::json;
 
-use super::{Case, round};
-use crate::results::{Anomaly, Figures, Record, Severity, Subject, differ, tidy};
+use super::{Case, Finding, Rule, round};
+use crate::results::{Anomaly, Figures, Record, Severity, differ, tidy};
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    let theirs = case.baseline.and_then(|b| of_baseline(&b.figures));
+pub(super) const RULE: Rule = Rule {
+    id: "A2",
+    name: "self-consistency",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let theirs = case.claim().and_then(|claim| of_baseline(&claim.figures));
     let ok: Vec<&Record> = case.records.iter().filter(|r| r.is_ok()).collect();
     theirs
         .into_iter()
@@ -18,24 +24,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
         .collect()
 }
 
-fn anomaly(severity: Severity, subject: Subject) -> Anomaly {
-    Anomaly {
-        id: "A2".to_owned(),
-        name: "self-consistency".to_owned(),
-        severity,
-        subject,
-        replica: None,
-        message: String::new(),
-        evidence: json!(null),
-        cause: String::new(),
-        next: String::new(),
-    }
-}
-
-pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
+fn of_baseline(figures: &Figures) -> Option<Anomaly> {
     let single = figures.single.filter(|s| s.contradicts_itself())?;
     let by_speed = single.tokens_by_speed();
-    Some(Anomaly {
+    Some(RULE.speak_of_baseline(Finding {
         message: format!(
             "the baseline's {} tokens contradict its own {:.2} tok/s x {:.3} s = {by_speed:.0}",
             single.tokens,
@@ -49,23 +41,27 @@ pub(super) fn of_baseline(figures: &Figures) -> Option<Anomaly> {
             "tokens_by_speed": round(by_speed),
         }),
         cause: "the count was taken from another variable than the speed".to_owned(),
-        next: "trust its speed and its time, not its count".to_owned(),
-        ..anomaly(Severity::Warning, Subject::Baseline)
-    })
+        hint: "trust its speed and its time, not its count".to_owned(),
+    }))
 }
 
 /// Without the server's count nothing is known of tokens: chunks are not tokens.
 fn uncounted(ok: &[&Record]) -> Option<Anomaly> {
     let without = ok.iter().filter(|r| r.n_out.is_none()).count();
-    (without > 0).then(|| Anomaly {
-        message: format!(
-            "{without} of {} answers have no `usage`: their tokens are unknown",
-            ok.len()
-        ),
-        evidence: json!({"answers": ok.len(), "without_usage": without}),
-        cause: "the server or something before it drops `stream_options.include_usage`".to_owned(),
-        next: "let the usage through; chunks cannot stand for tokens".to_owned(),
-        ..anomaly(Severity::Error, Subject::Result)
+    (without > 0).then(|| {
+        RULE.speak(
+            Severity::Error,
+            Finding {
+                message: format!(
+                    "{without} of {} answers have no `usage`: their tokens are unknown",
+                    ok.len()
+                ),
+                evidence: json!({"answers": ok.len(), "without_usage": without}),
+                cause: "the server or something before it drops `stream_options.include_usage`"
+                    .to_owned(),
+                hint: "let the usage through; chunks cannot stand for tokens".to_owned(),
+            },
+        )
     })
 }
 
@@ -75,44 +71,54 @@ fn miscounted(ok: &[&Record]) -> Option<Anomaly> {
     let counted: Vec<_> = ok.iter().filter(certain).collect();
     let seen: u64 = counted.iter().flat_map(|r| &r.tokens).map(|(_, n)| n).sum();
     let told: u64 = counted.iter().filter_map(|r| r.n_out).sum();
-    differ(seen as f64, told as f64).then(|| Anomaly {
-        message: format!("the streams brought {seen} tokens, and say that they brought {told}"),
-        evidence: json!({"tokens_in_events": seen, "tokens_in_usage": told}),
-        cause: "the running `usage` of the stream disagrees with its last one".to_owned(),
-        next: "look at one stream with `curl -N`, past the proxy and through it".to_owned(),
-        ..anomaly(Severity::Error, Subject::Result)
+    differ(seen as f64, told as f64).then(|| {
+        RULE.speak(
+            Severity::Error,
+            Finding {
+                message: format!(
+                    "the streams brought {seen} tokens, and say that they brought {told}"
+                ),
+                evidence: json!({"tokens_in_events": seen, "tokens_in_usage": told}),
+                cause: "the running `usage` of the stream disagrees with its last one".to_owned(),
+                hint: "look at one stream with `curl -N`, past the proxy and through it".to_owned(),
+            },
+        )
     })
 }
 
 /// What says that it served us is one of the instances, or the measurement is of something else.
 fn foreign(case: &Case<'_>) -> Option<Anomaly> {
     let known = |name: &str| case.target(name).is_some();
-    let served = case.summary.by_instance.keys();
+    let served = case.point.summary.by_instance.keys();
     let name = served.into_iter().find(|name| !known(name))?;
-    Some(Anomaly {
-        replica: Some(name.clone()),
+    let finding = Finding {
         message: format!("`{name}` served requests, and is not an instance of this topology"),
         evidence: json!({
-            "served": case.summary.by_instance.keys().collect::<Vec<_>>(),
+            "served": case.point.summary.by_instance.keys().collect::<Vec<_>>(),
             "instances": case.job.instances.iter().map(|i| &i.name).collect::<Vec<_>>(),
         }),
         cause: "the proxy has another configuration than the one that was applied".to_owned(),
-        next: "`replica status` shows its backends; `replica apply` mends them".to_owned(),
-        ..anomaly(Severity::Error, Subject::Result)
-    })
+        hint: "`replica status` shows its backends; `replica apply` mends them".to_owned(),
+    };
+    Some(RULE.speak(Severity::Error, finding).of_replica(name))
 }
 
 /// The rules about replicas are blind where nobody says who served.
 fn unattributed(case: &Case<'_>, ok: &[&Record]) -> Option<Anomaly> {
     let without = ok.iter().filter(|r| r.instance.is_none()).count();
-    (without > 0 && case.job.instances.len() > 1).then(|| Anomaly {
-        message: format!(
-            "{without} of {} answers do not say which replica served them",
-            ok.len()
-        ),
-        evidence: json!({"answers": ok.len(), "unattributed": without}),
-        cause: "the endpoint is not our proxy, or something drops `x-replica-instance`".to_owned(),
-        next: "measure through the proxy that `replica` runs".to_owned(),
-        ..anomaly(Severity::Warning, Subject::Result)
+    (without > 0 && case.job.instances.len() > 1).then(|| {
+        RULE.speak(
+            Severity::Warning,
+            Finding {
+                message: format!(
+                    "{without} of {} answers do not say which replica served them",
+                    ok.len()
+                ),
+                evidence: json!({"answers": ok.len(), "unattributed": without}),
+                cause: "the endpoint is not our proxy, or something drops `x-replica-instance`"
+                    .to_owned(),
+                hint: "measure through the proxy that `replica` runs".to_owned(),
+            },
+        )
     })
 }

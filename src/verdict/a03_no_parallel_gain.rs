@@ -10,41 +10,35 @@
 //! here, and makes the result invalid. Second, where a sequential result of the same targets and
 //! length is at hand, it is compared too; that alone is a warning, since it may be the hardware.
 //! Prompts longer than the answers make it a warning as well: prefill fills the hardware by itself.
+//!
+//! Of a closed loop, `N` is how many are in flight, and less where the last ones are fewer.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::{Case, MATTERS_MS, round};
-use crate::results::{Anomaly, Figures, Record, Severity, Subject, tidy};
-use crate::shape::LoadShape;
+use super::{Case, Finding, MATTERS_MS, Rule, round};
+use crate::results::{Anomaly, Figures, Point, Record, Severity, tidy};
+use crate::shape::Class;
 
 /// The share of a perfect gain below which there is none to speak of.
 const GAIN: f64 = 0.5;
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    let theirs = case.baseline.and_then(|b| of_baseline(&b.figures));
-    theirs.into_iter().chain(of_ours(case)).collect()
-}
+pub(super) const RULE: Rule = Rule {
+    id: "A3",
+    name: "no parallel gain",
+    check,
+};
 
-fn anomaly(severity: Severity, subject: Subject) -> Anomaly {
-    Anomaly {
-        id: "A3".to_owned(),
-        name: "no parallel gain".to_owned(),
-        severity,
-        subject,
-        replica: None,
-        message: String::new(),
-        evidence: json!(null),
-        cause: String::new(),
-        next: String::new(),
-    }
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let theirs = case.claim().and_then(|claim| of_baseline(&claim.figures));
+    theirs.into_iter().chain(of_ours(case)).collect()
 }
 
 fn of_baseline(figures: &Figures) -> Option<Anomaly> {
     let (single, batch) = (figures.single?, figures.batch?);
     let parallelism = batch.tokens_per_s / single.tokens_per_s;
-    (batch.size > 1.0 && parallelism < GAIN * batch.size).then(|| Anomaly {
+    let finding = || Finding {
         message: format!(
             "the baseline's batch of {} ran at {:.1} tok/s, {parallelism:.2} times one request's {:.1}",
             batch.size, batch.tokens_per_s, single.tokens_per_s
@@ -56,9 +50,10 @@ fn of_baseline(figures: &Figures) -> Option<Anomaly> {
             "requests": batch.size,
         }),
         cause: "requests waited for each other, or for a replica that was not ready".to_owned(),
-        next: "measure it again, warm, with every request kept".to_owned(),
-        ..anomaly(Severity::Warning, Subject::Baseline)
-    })
+        hint: "measure it again, warm, with every request kept".to_owned(),
+    };
+    let lost = batch.size > 1.0 && parallelism < GAIN * batch.size;
+    lost.then(|| RULE.speak_of_baseline(finding()))
 }
 
 /// What one request alone would achieve, and how that is known.
@@ -67,39 +62,66 @@ struct Alone<'a> {
     measured: Option<&'a Path>,
 }
 
+/// What was sent at once, and what there is to gain from it.
+struct Wanted {
+    /// How many were in flight.
+    width: u32,
+    /// How many times one request's throughput a perfect gain is. What comes in waves has a last
+    /// one that may not be full: 17 requests, 16 at once, take as long as 32.
+    gain: f64,
+}
+
+impl Wanted {
+    fn of(point: &Point) -> Option<Self> {
+        let width = match point.load.class() {
+            Class::Together { requests } => requests,
+            Class::Closed { width } => width,
+            // Nothing is gained by one alone; and what comes by the clock is as fast as the clock.
+            Class::Alone | Class::Open { .. } => return None,
+        };
+        let ok = point.summary.counts.ok as f64;
+        let waves = (ok / f64::from(width)).ceil();
+        (ok >= 2.0).then(|| Self {
+            width,
+            gain: ok / waves,
+        })
+    }
+}
+
 fn of_ours(case: &Case<'_>) -> Option<Anomaly> {
-    let LoadShape::Batch(sent) = case.job.load else {
-        return None;
-    };
-    let n = case.summary.counts.ok;
-    if n < 2 || capacity(case).is_some_and(|capacity| sent > capacity) {
+    let wanted = Wanted::of(case.point)?;
+    if capacity(case).is_some_and(|capacity| wanted.width > capacity) {
         return None;
     }
-    let recorded = case.single.filter(|s| s.tokens == case.job.max_tokens);
     let ways = [
-        fastest(case.records).map(|tokens_per_s| Alone {
+        fastest(case).map(|tokens_per_s| Alone {
             tokens_per_s,
             measured: None,
         }),
-        recorded.map(|single| Alone {
+        case.single_alike().map(|single| Alone {
             tokens_per_s: single.tokens_per_s,
             measured: Some(&single.path),
         }),
     ];
     ways.into_iter()
         .flatten()
-        .find_map(|alone| lost(case, &alone))
+        .find_map(|alone| lost(case, &wanted, &alone))
 }
 
-fn fastest(records: &[Record]) -> Option<f64> {
-    records
-        .iter()
-        .filter(|r| r.is_ok())
-        .filter_map(Record::tokens_per_s)
-        .max_by(f64::total_cmp)
+/// The speed of the fastest request. Of a closed loop, it is one of those that ended while others
+/// were still sent: the last ones run among fewer, and would blame the hardware for being faster.
+fn fastest(case: &Case<'_>) -> Option<f64> {
+    let ok = || case.records.iter().filter(|r| r.is_ok());
+    let last_sent = case.records.iter().filter_map(|r| r.stamps.sent).max();
+    let speed = |among: Vec<&Record>| {
+        let speeds = among.into_iter().filter_map(Record::tokens_per_s);
+        speeds.max_by(f64::total_cmp)
+    };
+    let in_full_company = ok().filter(|r| r.stamps.last <= last_sent).collect();
+    speed(in_full_company).or_else(|| speed(ok().collect()))
 }
 
-/// Returns how many requests the instances that served run at once, where all of them say it.
+/// How many requests the instances that served run at once, where all of them say it.
 fn capacity(case: &Case<'_>) -> Option<u32> {
     case.by_replica()
         .iter()
@@ -109,51 +131,68 @@ fn capacity(case: &Case<'_>) -> Option<u32> {
 }
 
 fn is_prefill_bound(case: &Case<'_>) -> bool {
-    let metrics = &case.summary.metrics;
+    let metrics = &case.point.summary.metrics;
     metrics
         .input_tokens
         .is_some_and(|n| n > metrics.output_tokens)
 }
 
-fn lost(case: &Case<'_>, alone: &Alone<'_>) -> Option<Anomaly> {
-    let n = case.summary.counts.ok as f64;
-    let throughput = case.summary.metrics.output_tps?;
+fn lost(case: &Case<'_>, wanted: &Wanted, alone: &Alone<'_>) -> Option<Anomaly> {
+    let summary = &case.point.summary;
+    let n = summary.counts.ok as f64;
+    let throughput = summary.metrics.output_tps?;
     let parallelism = throughput / alone.tokens_per_s;
-    // What the batch took beyond what half of a perfect gain would have taken.
-    let tolerated_s = f64::from(case.job.max_tokens) / (GAIN * alone.tokens_per_s);
-    let lost_ms = (case.summary.window.seconds() - tolerated_s) * 1000.0;
-    (parallelism < GAIN * n && lost_ms > MATTERS_MS).then(|| {
-        let who = match alone.measured {
-            None => "the fastest of them",
-            Some(_) => "one request alone",
-        };
-        let severity = match alone.measured {
-            None if !is_prefill_bound(case) => Severity::Error,
-            _ => Severity::Warning,
-        };
-        Anomaly {
-            message: format!(
-                "{n} requests at once ran at {throughput:.1} tok/s where {who} ran at {:.1}: \
-                 a parallelism of {parallelism:.2} of {n}",
-                alone.tokens_per_s
-            ),
-            evidence: json!({
-                "throughput_tps": round(throughput),
-                "single_tps": round(alone.tokens_per_s),
-                "single": alone.measured,
-                "parallelism": round(parallelism),
-                "requests": n,
-            }),
-            cause: match severity {
-                Severity::Error => {
-                    "requests waited: for each other, or for a replica that was not ready"
-                }
-                _ => "the hardware is at its limit, or something serialises requests",
-            }
-            .to_owned(),
-            next: "look at the latencies by replica; warm every replica and measure again"
-                .to_owned(),
-            ..anomaly(severity, Subject::Result)
+    // What it took beyond what half of a perfect gain would have taken.
+    let tokens = n * f64::from(case.job.max_tokens);
+    let tolerated_s = tokens / (GAIN * wanted.gain * alone.tokens_per_s);
+    let lost_ms = (summary.window.seconds() - tolerated_s) * 1000.0;
+    let severity = match alone.measured {
+        None if !is_prefill_bound(case) => Severity::Error,
+        _ => Severity::Warning,
+    };
+    let speaks = parallelism < GAIN * wanted.gain && lost_ms > MATTERS_MS;
+    speaks.then(|| RULE.speak(severity, explained(case, wanted, alone, severity)))
+}
+
+fn explained(case: &Case<'_>, wanted: &Wanted, alone: &Alone<'_>, severity: Severity) -> Finding {
+    let summary = &case.point.summary;
+    let (n, width) = (summary.counts.ok, wanted.width);
+    let throughput = summary.metrics.output_tps.unwrap_or_default();
+    let parallelism = throughput / alone.tokens_per_s;
+    let sent = match case.point.load.class() {
+        Class::Closed { .. } => format!("{n} requests, {width} at once,"),
+        Class::Alone | Class::Together { .. } | Class::Open { .. } => {
+            format!("{n} requests at once")
         }
-    })
+    };
+    let who = match alone.measured {
+        None => "the fastest of them",
+        Some(_) => "one request alone",
+    };
+    Finding {
+        message: format!(
+            "{sent} ran at {throughput:.1} tok/s where {who} ran at {:.1}: \
+             a parallelism of {parallelism:.2} of {}",
+            alone.tokens_per_s,
+            round(wanted.gain)
+        ),
+        evidence: json!({
+            "throughput_tps": round(throughput),
+            "single_tps": round(alone.tokens_per_s),
+            "single": alone.measured,
+            "parallelism": round(parallelism),
+            "requests": n as f64,
+            "in_flight": width,
+        }),
+        cause: match severity {
+            Severity::Error => {
+                "requests waited: for each other, or for a replica that was not ready"
+            }
+            Severity::Warning | Severity::Info => {
+                "the hardware is at its limit, or something serialises requests"
+            }
+        }
+        .to_owned(),
+        hint: "look at the latencies by replica; warm every replica and measure again".to_owned(),
+    }
 }

@@ -7,9 +7,9 @@
 
 use serde_json::json;
 
-use super::{Case, MATTERS_MS, latencies, round};
+use super::{Case, Finding, MATTERS_MS, Rule, latencies, round};
 use crate::results::quantile::quantile;
-use crate::results::{Anomaly, Severity, Subject};
+use crate::results::{Anomaly, Severity};
 
 const RATIO: f64 = 1.3;
 const INVALID_RATIO: f64 = 2.0;
@@ -26,7 +26,13 @@ struct Mode<'a> {
     spread: f64,
 }
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
+pub(super) const RULE: Rule = Rule {
+    id: "A4",
+    name: "bimodal by replica",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let mut modes: Vec<Mode<'_>> = case
         .by_replica()
         .into_iter()
@@ -60,16 +66,20 @@ fn apart(fast: &Mode<'_>, slow: &Mode<'_>) -> Option<Anomaly> {
         && gap > MATTERS_MS
         && gap > SPREADS * fast.spread.max(slow.spread)
         && slow.p10 > fast.p90;
-    clear.then(|| Anomaly {
-        id: "A4".to_owned(),
-        name: "bimodal by replica".to_owned(),
-        severity: if ratio > INVALID_RATIO {
-            Severity::Error
-        } else {
-            Severity::Warning
-        },
-        subject: Subject::Result,
-        replica: Some(slow.replica.to_owned()),
+    let severity = if ratio > INVALID_RATIO {
+        Severity::Error
+    } else {
+        Severity::Warning
+    };
+    clear.then(|| {
+        let anomaly = RULE.speak(severity, explained(fast, slow));
+        anomaly.of_replica(slow.replica)
+    })
+}
+
+fn explained(fast: &Mode<'_>, slow: &Mode<'_>) -> Finding {
+    let ratio = slow.median / fast.median;
+    Finding {
         message: format!(
             "`{}` took {ratio:.1} times as long as `{}`: median {:.2} s against {:.2} s",
             slow.replica,
@@ -82,7 +92,13 @@ fn apart(fast: &Mode<'_>, slow: &Mode<'_>) -> Option<Anomaly> {
             "slow": {"replica": slow.replica, "n": slow.n, "median_ms": round(slow.median), "iqr_ms": round(slow.spread)},
             "ratio": round(ratio),
         }),
-        cause: format!("`{}` was not in the state that `{}` was in: cold, busy, or another machine", slow.replica, fast.replica),
-        next: format!("read the log of `{}`, measure it alone, and give each replica's numbers for itself", slow.replica),
-    })
+        cause: format!(
+            "`{}` was not in the state that `{}` was in: cold, busy, or another machine",
+            slow.replica, fast.replica
+        ),
+        hint: format!(
+            "read the log of `{}`, measure it alone, and give each replica's numbers for itself",
+            slow.replica
+        ),
+    }
 }

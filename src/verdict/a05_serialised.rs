@@ -7,13 +7,19 @@
 
 use serde_json::json;
 
-use super::{Case, MATTERS_MS, round};
-use crate::results::{Anomaly, Record, Severity, Subject};
+use super::{Case, Finding, MATTERS_MS, Rule, round};
+use crate::results::{Anomaly, Record, Severity};
 
 const FEWEST: usize = 3;
 const TOLERANCE: f64 = 0.15;
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
+pub(super) const RULE: Rule = Rule {
+    id: "A5",
+    name: "serialised",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let served = case.by_replica();
     let all: Vec<&Record> = served.iter().flat_map(|(_, own)| own.clone()).collect();
     if let Some(steps) = staircase(&all).filter(|_| served.len() > 1) {
@@ -27,7 +33,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
         .collect()
 }
 
-/// Returns the completions of requests that ran one after another, in ms since the first was sent.
+/// The completions of requests that ran one after another, in ms since the first was sent.
 fn staircase(records: &[&Record]) -> Option<Vec<f64>> {
     let mut spans: Vec<[u64; 3]> = records
         .iter()
@@ -56,33 +62,29 @@ fn staircase(records: &[&Record]) -> Option<Vec<f64>> {
 }
 
 fn by_replica(replica: &str, completions: &[f64]) -> Anomaly {
-    Anomaly {
-        replica: Some(replica.to_owned()),
+    let finding = Finding {
         cause: "something before the engine holds requests back, or it runs one at a time"
             .to_owned(),
-        next: format!(
+        hint: format!(
             "send two requests to `{replica}` directly; look at its `vllm:num_requests_running`"
         ),
-        ..anomaly(&format!("`{replica}`"), completions)
-    }
+        ..served_by(&format!("`{replica}`"), completions)
+    };
+    RULE.speak(Severity::Error, finding).of_replica(replica)
 }
 
 fn by_endpoint(completions: &[f64]) -> Anomaly {
-    Anomaly {
+    let finding = Finding {
         cause: "the proxy, or what stands before it, lets one request through at a time".to_owned(),
-        next: "send two requests to each replica directly, past the proxy".to_owned(),
-        ..anomaly("the endpoint", completions)
-    }
+        hint: "send two requests to each replica directly, past the proxy".to_owned(),
+        ..served_by("the endpoint", completions)
+    };
+    RULE.speak(Severity::Error, finding)
 }
 
-fn anomaly(who: &str, completions: &[f64]) -> Anomaly {
+fn served_by(who: &str, completions: &[f64]) -> Finding {
     let n = completions.len();
-    Anomaly {
-        id: "A5".to_owned(),
-        name: "serialised".to_owned(),
-        severity: Severity::Error,
-        subject: Subject::Result,
-        replica: None,
+    Finding {
         message: format!(
             "{who} served its {n} requests one after another, {:.2} s each",
             completions[0] / 1000.0
@@ -91,6 +93,6 @@ fn anomaly(who: &str, completions: &[f64]) -> Anomaly {
             "completions_ms": completions.iter().map(|ms| round(*ms)).collect::<Vec<_>>(),
         }),
         cause: String::new(),
-        next: String::new(),
+        hint: String::new(),
     }
 }

@@ -4,11 +4,11 @@
 //! the first request on a replica took far longer than those after it. A replica that merely was
 //! not warmed is a warning.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Case, MATTERS_MS, latencies, round};
+use super::{Case, Finding, MATTERS_MS, Rule, latencies, round};
 use crate::results::quantile::quantile;
-use crate::results::{Anomaly, Record, Severity, Subject};
+use crate::results::{Anomaly, Record, Severity};
 
 /// How much slower than the others an unwarmed replica is before it is called cold.
 const THAN_OTHERS: f64 = 1.5;
@@ -19,7 +19,13 @@ const THAN_LATER: f64 = 2.0;
 /// How many requests must follow the first one.
 const LATER: usize = 2;
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
+pub(super) const RULE: Rule = Rule {
+    id: "A6",
+    name: "cold replica",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let served = case.by_replica();
     let mut found = Vec::new();
     let mut unwarmed = Vec::new();
@@ -42,17 +48,17 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
 
 type Served<'a> = [(&'a str, Vec<&'a Record>)];
 
-fn anomaly(severity: Severity) -> Anomaly {
-    Anomaly {
-        id: "A6".to_owned(),
-        name: "cold replica".to_owned(),
-        severity,
-        subject: Subject::Result,
-        replica: None,
-        message: String::new(),
-        evidence: json!(null),
+fn cold(name: &str, message: String, evidence: Value) -> Anomaly {
+    RULE.speak(Severity::Error, finding(message, evidence))
+        .of_replica(name)
+}
+
+fn finding(message: String, evidence: Value) -> Finding {
+    Finding {
+        message,
+        evidence,
         cause: "it compiles kernels and fills its caches on its first requests".to_owned(),
-        next: "set `warmup: 2` or more, and measure again".to_owned(),
+        hint: "set `warmup: 2` or more, and measure again".to_owned(),
     }
 }
 
@@ -66,19 +72,18 @@ fn slower_than_others(name: &str, served: &Served<'_>) -> Option<Anomaly> {
         quantile(&latencies(&records), 0.5)
     };
     let (mine, others) = (of(&|r| r == name)?, of(&|r| r != name)?);
-    (mine > THAN_OTHERS * others && mine - others > MATTERS_MS).then(|| Anomaly {
-        replica: Some(name.to_owned()),
-        message: format!(
-            "`{name}` was cold: not warmed, its requests took {:.2} s where the others took {:.2} s",
-            mine / 1000.0,
-            others / 1000.0
-        ),
-        evidence: json!({
+    (mine > THAN_OTHERS * others && mine - others > MATTERS_MS).then(|| {
+        let (mine_s, others_s) = (mine / 1000.0, others / 1000.0);
+        let message = format!(
+            "`{name}` was cold: not warmed, its requests took {mine_s:.2} s where the others took \
+             {others_s:.2} s"
+        );
+        let evidence = json!({
             "warmed": false,
             "median_ms": round(mine),
             "others_median_ms": round(others),
-        }),
-        ..anomaly(Severity::Error)
+        });
+        cold(name, message, evidence)
     })
 }
 
@@ -92,38 +97,43 @@ fn slow_first(name: &str, records: &[&Record]) -> Option<Anomaly> {
         .collect();
     let mine = first.e2el_ms()?;
     let slowest = *latencies(&later).last()?;
-    let cold = later.len() >= LATER
+    let is_cold = later.len() >= LATER
         && later.len() == rest.len()
         && mine > THAN_LATER * slowest
         && mine - slowest > MATTERS_MS;
-    cold.then(|| Anomaly {
-        replica: Some(name.to_owned()),
-        message: format!(
+    is_cold.then(|| {
+        let message = format!(
             "`{name}` was cold: its first request took {:.2} s, the {} after it at most {:.2} s",
             mine / 1000.0,
             later.len(),
             slowest / 1000.0
-        ),
-        evidence: json!({
+        );
+        let evidence = json!({
             "first_ms": round(mine),
             "later_max_ms": round(slowest),
             "later": later.len(),
-        }),
-        ..anomaly(Severity::Error)
+        });
+        cold(name, message, evidence)
     })
 }
 
+/// A replica that merely was not warmed.
 fn not_warmed(names: &[&str]) -> Option<Anomaly> {
+    let (first, more) = names.split_first()?;
     let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    let were = if names.len() == 1 { "was" } else { "were" };
-    (!names.is_empty()).then(|| Anomaly {
-        replica: (names.len() == 1).then(|| names[0].to_owned()),
-        message: format!(
-            "{} {were} not warmed before the measurement",
-            list.join(", ")
-        ),
-        evidence: json!({"not_warmed": names}),
+    let were = if more.is_empty() { "was" } else { "were" };
+    let message = format!(
+        "{} {were} not warmed before the measurement",
+        list.join(", ")
+    );
+    let finding = Finding {
         cause: "the benchmark asks for no warm-up".to_owned(),
-        ..anomaly(Severity::Warning)
+        ..finding(message, json!({"not_warmed": names}))
+    };
+    let anomaly = RULE.speak(Severity::Warning, finding);
+    Some(if more.is_empty() {
+        anomaly.of_replica(first)
+    } else {
+        anomaly
     })
 }

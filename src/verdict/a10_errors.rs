@@ -2,53 +2,60 @@
 
 use serde_json::json;
 
-use super::{Case, round};
-use crate::results::{Anomaly, Severity, Subject};
+use super::{Case, Finding, Rule, round};
+use crate::results::{Anomaly, Severity};
 
 const TOLERATED: f64 = 0.01;
 
 /// A reason is cut to so many characters for the one line of the message.
 const SHOWN: usize = 160;
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    let (failed, total) = (case.summary.counts.failed, case.summary.counts.total);
-    let Some(worst) = case.summary.errors.first() else {
+pub(super) const RULE: Rule = Rule {
+    id: "A10",
+    name: "errors",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let summary = &case.point.summary;
+    let (failed, total) = (summary.counts.failed, summary.counts.total);
+    let Some(worst) = summary.errors.first() else {
         return Vec::new();
     };
     let share = failed as f64 / total as f64;
-    let replicas = &worst.instances;
-    let from = match replicas.as_slice() {
+    let from = match worst.instances.as_slice() {
         [] => String::new(),
         [one] => format!(" from `{one}`"),
         several => format!(" from `{}`", several.join("`, `")),
     };
-    let message = format!(
-        "{failed} of {total} requests failed, {} of them with {}{from}: {}",
-        worst.count,
-        worst.label,
-        shown(worst.first_body.as_deref())
-    );
+    let by_label = summary.errors.iter();
+    let by_label = by_label.map(|e| json!({"label": e.label, "count": e.count}));
+    let finding = Finding {
+        message: format!(
+            "{failed} of {total} requests failed, {} of them with {}{from}: {}",
+            worst.count,
+            worst.label,
+            shown(worst.first_body.as_deref())
+        ),
+        evidence: json!({
+            "failed": failed,
+            "total": total,
+            "share": round(share),
+            "by_label": by_label.collect::<Vec<_>>(),
+        }),
+        cause: "the servers or the proxy refused or dropped requests of this load".to_owned(),
+        hint: "read the first body of each kind in `errors`, and the logs of the replicas"
+            .to_owned(),
+    };
     let severity = if share > TOLERATED {
         Severity::Error
     } else {
         Severity::Warning
     };
-    vec![Anomaly {
-        id: "A10".to_owned(),
-        name: "errors".to_owned(),
-        severity,
-        subject: Subject::Result,
-        replica: (replicas.len() == 1).then(|| replicas[0].clone()),
-        message,
-        evidence: json!({
-            "failed": failed,
-            "total": total,
-            "share": round(share),
-            "by_label": case.summary.errors.iter().map(|e| json!({"label": e.label, "count": e.count})).collect::<Vec<_>>(),
-        }),
-        cause: "the servers or the proxy refused or dropped requests of this load".to_owned(),
-        next: "read the first body of each kind in `errors`, and the logs of the replicas"
-            .to_owned(),
+    let anomaly = RULE.speak(severity, finding);
+    vec![match worst.instances.as_slice() {
+        [one] => anomaly.of_replica(one),
+        _ => anomaly,
     }]
 }
 

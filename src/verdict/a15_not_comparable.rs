@@ -2,37 +2,37 @@
 
 use serde_json::{Value, json};
 
-use super::Case;
-use crate::results::{Anomaly, Baseline, DEFINITIONS, JobFacts, Origin, Severity, Subject, differ};
-use crate::shape::LoadShape;
+use super::{Case, Finding, Rule};
+use crate::results::{Anomaly, Baseline, Claim, DEFINITIONS, JobFacts, Origin, Point, differ};
+use crate::shape::Class;
 
-pub(super) fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    let differences = case
-        .baseline
-        .map(|baseline| differences(case.job, case.provenance, baseline))
-        .unwrap_or_default();
-    if differences.is_empty() {
+pub(super) const RULE: Rule = Rule {
+    id: "A15",
+    name: "not comparable",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let baseline = case.baseline.into_iter();
+    let found: Vec<String> = baseline.flat_map(|it| differences(case, it)).collect();
+    if found.is_empty() {
         return Vec::new();
     }
-    vec![Anomaly {
-        id: "A15".to_owned(),
-        name: "not comparable".to_owned(),
-        severity: Severity::Warning,
-        subject: Subject::Baseline,
-        replica: None,
-        message: format!("the baseline is not comparable: {}", differences.join("; ")),
-        evidence: json!({"differences": differences}),
+    vec![RULE.speak_of_baseline(Finding {
+        message: format!("the baseline is not comparable: {}", found.join("; ")),
+        evidence: json!({"differences": found}),
         cause: "it comes from another set-up, or its file keeps too little of it".to_owned(),
-        next: "measure the baseline with `replica bench` on a topology of one instance".to_owned(),
-    }]
+        hint: "measure the baseline with `replica bench` on a topology of one instance".to_owned(),
+    })]
 }
 
-/// Returns what keeps a baseline from being compared with a job, a fragment each.
-fn differences(job: &JobFacts, provenance: &Value, baseline: &Baseline) -> Vec<String> {
+/// What keeps a baseline from being compared, a fragment each.
+fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(theirs) = &baseline.model {
-        if *theirs != job.model && !mentions(provenance, theirs) {
-            found.push(format!("its model is `{theirs}`, ours `{}`", job.model));
+        if *theirs != case.job.model && !mentions(case.provenance, theirs) {
+            let ours = &case.job.model;
+            found.push(format!("its model is `{theirs}`, ours `{ours}`"));
         }
     } else {
         found.push("it names no model".to_owned());
@@ -44,11 +44,13 @@ fn differences(job: &JobFacts, provenance: &Value, baseline: &Baseline) -> Vec<S
             }
             found.push("it does not say how its latencies are defined".to_owned());
         }
-        Origin::Ours {
-            job: theirs, valid, ..
-        } => found.extend(unlike(job, theirs, *valid)),
+        Origin::Ours { job: theirs, valid } => {
+            found.extend(other_terms(theirs, *valid));
+            found.extend(other_load(case.claim(), case.point));
+            found.extend(other_requests(case.job, theirs));
+        }
     }
-    found.extend(other_sizes(job, baseline));
+    found.extend(other_sizes(case, baseline));
     found
 }
 
@@ -61,7 +63,7 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-fn unlike(ours: &JobFacts, theirs: &JobFacts, valid: bool) -> Vec<String> {
+fn other_terms(theirs: &JobFacts, valid: bool) -> Vec<String> {
     let mut found = Vec::new();
     if !valid {
         found.push("it was itself found invalid".to_owned());
@@ -69,12 +71,17 @@ fn unlike(ours: &JobFacts, theirs: &JobFacts, valid: bool) -> Vec<String> {
     if theirs.definitions != DEFINITIONS {
         found.push(format!("its definitions are `{}`", theirs.definitions));
     }
-    if theirs.load != ours.load {
-        found.push(format!(
-            "its load is {:?}, ours {:?}",
-            theirs.load, ours.load
-        ));
-    }
+    found
+}
+
+fn other_load(claim: Option<&Claim>, point: &Point) -> Option<String> {
+    let theirs = claim?.load.as_ref().filter(|load| **load != point.load)?;
+    let (theirs, ours) = (theirs.label(), point.load.label());
+    Some(format!("its load is `{theirs}`, ours `{ours}`"))
+}
+
+fn other_requests(ours: &JobFacts, theirs: &JobFacts) -> Vec<String> {
+    let mut found = Vec::new();
     if theirs.max_tokens != ours.max_tokens {
         let (t, o) = (theirs.max_tokens, ours.max_tokens);
         found.push(format!("its answers have {t} tokens, ours {o}"));
@@ -85,31 +92,33 @@ fn unlike(ours: &JobFacts, theirs: &JobFacts, valid: bool) -> Vec<String> {
     found
 }
 
-fn other_sizes(job: &JobFacts, baseline: &Baseline) -> Vec<String> {
-    let figures = &baseline.figures;
-    let ours = f64::from(job.load.course().requests());
+/// What a claim of the same class says of its size and of the length of its answers.
+fn other_sizes(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
+    let figures = case.claim().map(|claim| claim.figures).unwrap_or_default();
     let mut found = Vec::new();
-    let length = match (&job.load, figures.single, figures.batch) {
-        (LoadShape::Sequential(_), Some(single), _) => single.tokens_by_speed(),
-        (LoadShape::Batch(_), _, Some(batch)) => {
-            if differ(batch.size, ours) {
-                found.push(format!(
-                    "its batch has {} requests, ours {ours}",
-                    batch.size
-                ));
-            }
-            batch.tokens / batch.size
-        }
-        _ => {
-            found.push("it has no number for this load".to_owned());
-            return found;
-        }
+    let length = match case.point.load.class() {
+        Class::Alone => figures.single.map(|single| Some(single.tokens_by_speed())),
+        Class::Together { requests } => figures.batch.map(|batch| {
+            let ours = f64::from(requests);
+            let theirs = batch.size;
+            found.extend(
+                differ(theirs, ours)
+                    .then(|| format!("its batch has {theirs} requests, ours {ours}")),
+            );
+            Some(batch.tokens / theirs)
+        }),
+        // No notebook has one; of ours, the requests were compared.
+        Class::Closed { .. } | Class::Open { .. } => figures.steady.map(|_| None),
     };
-    if matches!(baseline.origin, Origin::Notebook { .. }) && differ(length, job.max_tokens.into()) {
-        let asked = job.max_tokens;
-        found.push(format!(
-            "its answers have about {length:.0} tokens, ours {asked}"
-        ));
-    }
+    let Some(length) = length else {
+        found.push("it has no number for this load".to_owned());
+        return found;
+    };
+    let asked = case.job.max_tokens;
+    let is_notebook = matches!(baseline.origin, Origin::Notebook { .. });
+    let other = length.filter(|length| is_notebook && differ(*length, asked.into()));
+    found.extend(
+        other.map(|length| format!("its answers have about {length:.0} tokens, ours {asked}")),
+    );
     found
 }

@@ -1,10 +1,12 @@
 //! The rules on data that is known: the notebook's run in both of its readings, its baseline, and
 //! runs that are healthy and must be let through.
 
+use serde_json::json;
+
 use super::scene::{Scene, batch, cold_b, facts, request, scene, seed, single};
 use super::*;
-use crate::results::{Comparison, Severity, Status, Subject};
-use crate::shape::LoadShape;
+use crate::results::{Comparison, Severity, Status, Subject, Summary};
+use crate::shape::known::{self, batch as batch_of};
 
 fn said<'a>(anomalies: &'a [Anomaly], id: &str, subject: Subject) -> Option<&'a Anomaly> {
     anomalies
@@ -119,7 +121,7 @@ fn who_served_must_be_known_and_of_the_topology() {
 #[test]
 fn an_engine_that_is_told_to_run_one_at_a_time_does_as_it_is_told() {
     let mut scene = one_by_one();
-    scene.job = facts(LoadShape::Batch(8), Some(1));
+    scene.job = facts(batch_of(8), Some(1));
     assert_eq!(scene.judge(), []);
 }
 
@@ -162,8 +164,7 @@ fn what_contradicts_itself_is_set_beside_what_is_true() {
     let mut scene = scene(batch([7055.0; 4], [7100.0; 4]));
     let baseline = seed("baseline_metrics.json");
     scene.baseline = Some(baseline.clone());
-    let summary = Summary::of(&scene.records);
-    let beside = Comparison::of(&scene.job, &summary, &baseline, &scene.judge());
+    let beside = Comparison::of(&scene.job, &[scene.point()], &baseline);
     assert!(!beside.comparable && beside.rows.iter().all(|row| row.flagged));
     assert_eq!(beside.remarks.len(), 3);
     let row = |what: &str| beside.rows.iter().find(|row| row.what == what).unwrap();
@@ -202,7 +203,7 @@ fn hardware_at_its_limit_slows_all_alike_and_is_only_remarked() {
 fn requests_that_must_queue_do_not_speak_for_a_lack_of_gain() {
     let mut scene = scene(batch([1000.0, 2000.0, 3000.0, 4000.0], [2500.0; 4]));
     assert!(said(&scene.judge(), "A3", Subject::Result).is_some());
-    scene.job = facts(LoadShape::Batch(8), Some(2));
+    scene.job = facts(batch_of(8), Some(2));
     assert!(said(&scene.judge(), "A3", Subject::Result).is_none());
 }
 
@@ -244,7 +245,7 @@ fn sequence(times: &[f64]) -> Scene {
         now += ms + 1.0;
     }
     let mut scene = scene(records);
-    scene.job.load = LoadShape::Sequential(times.len() as u32);
+    scene.job.load = known::sequential(times.len() as u32);
     scene
 }
 
@@ -313,4 +314,89 @@ fn a_single_request_slower_than_the_batch_is_doubted() {
         (&*anomalies[0].id, anomalies[0].severity),
         ("A1", Severity::Warning)
     );
+}
+
+/// A closed loop of equal requests: `width` at once, each lane one after another, of so long each.
+fn closed(width: u32, requests: u32, ms: impl Fn(u32) -> f64) -> Scene {
+    let mut free = vec![0.0; width as usize];
+    let mut records = Vec::new();
+    for index in 0..requests {
+        let ends = |lane: &usize, other: &usize| f64::total_cmp(&free[*lane], &free[*other]);
+        let lane = (0..width as usize).min_by(ends).unwrap();
+        let from = free[lane];
+        free[lane] = from + ms(index);
+        let name = ["a", "b"][lane % 2];
+        records.push(request(index, name, from, from + 5.0, free[lane]));
+    }
+    let mut scene = scene(records);
+    scene.job.load = known::concurrency(width, requests);
+    scene
+}
+
+#[test]
+fn a_healthy_closed_loop_passes_and_its_last_wave_need_not_be_full() {
+    for requests in [16, 17, 31, 160] {
+        assert_eq!(closed(16, requests, |_| 7000.0).judge(), [], "{requests}");
+    }
+}
+
+#[test]
+fn a_closed_loop_whose_requests_wait_has_no_parallel_gain() {
+    // One at a time behind the endpoint: each of 4 in flight waits for the 3 before it.
+    let mut now = 0.0;
+    let records = (0..40).map(|index| {
+        let sent = f64::max(now - 3.0 * 1000.0, 0.0);
+        now += 1000.0;
+        request(
+            index,
+            ["a", "b"][index as usize % 2],
+            sent,
+            now - 900.0,
+            now,
+        )
+    });
+    let mut scene = scene(records.collect());
+    scene.job.load = known::concurrency(4, 40);
+    scene.single = Some(single(100.0));
+    let anomalies = scene.judge();
+    let a3 = said(&anomalies, "A3", Subject::Result).unwrap();
+    assert_eq!(
+        a3.message,
+        "40 requests, 4 at once, ran at 100.0 tok/s where the fastest of them ran at 100.0: \
+         a parallelism of 1.00 of 4"
+    );
+    assert_eq!(a3.severity, Severity::Error);
+    assert_eq!(
+        (&a3.evidence["requests"], &a3.evidence["in_flight"]),
+        (&json!(40.0), &json!(4))
+    );
+}
+
+#[test]
+fn a_closed_loop_beyond_the_seats_of_the_engines_must_queue() {
+    let mut scene = closed(4, 40, |index| if index == 0 { 1000.0 } else { 4000.0 });
+    assert!(said(&scene.judge(), "A3", Subject::Result).is_some());
+    scene.job = facts(known::concurrency(4, 40), Some(1));
+    assert!(said(&scene.judge(), "A3", Subject::Result).is_none());
+}
+
+#[test]
+fn the_last_request_of_a_closed_loop_is_faster_for_being_alone_and_blames_nobody() {
+    let scene = closed(16, 17, |index| if index == 16 { 1000.0 } else { 5000.0 });
+    assert_eq!(scene.judge(), []);
+}
+
+#[test]
+fn a_baseline_of_another_class_has_no_number_for_a_closed_loop() {
+    let mut scene = closed(8, 80, |_| 7000.0);
+    scene.baseline = Some(seed("replicated_metrics.json"));
+    let anomalies = scene.judge();
+    let a15 = said(&anomalies, "A15", Subject::Baseline).unwrap();
+    assert!(a15.message.ends_with("it has no number for this load"));
+    let beside = Comparison::of(
+        &scene.job,
+        &[scene.point()],
+        scene.baseline.as_ref().unwrap(),
+    );
+    assert!(!beside.comparable && beside.rows.is_empty());
 }

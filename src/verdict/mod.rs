@@ -1,7 +1,7 @@
 //! What may be concluded: rules that look at a result and say why it cannot be believed.
 //!
-//! A rule is a pure function of the [`Case`] and one line in [`RULES`]. It keeps silent unless it
-//! can show evidence, name the likely cause, and say what to do next.
+//! A rule is a pure function of the [`Case`], in a file of its own, and one line in [`RULES`]. It
+//! keeps silent unless it can show evidence, name the likely cause, and say what to do next.
 
 mod a01_latency_definition;
 mod a02_self_consistency;
@@ -13,27 +13,28 @@ mod a10_errors;
 mod a15_not_comparable;
 #[cfg(test)]
 mod cases;
+mod rule;
 #[cfg(test)]
 pub(crate) mod scene;
 
 use serde_json::Value;
 
 use crate::plan::Target;
-use crate::results::{Anomaly, Baseline, JobFacts, Record, Single, Summary, Warmup};
+pub use crate::results::{Anomaly, Severity, Subject};
+use crate::results::{Baseline, Claim, JobFacts, Point, Record, Single, Warmup, by_instance};
+use rule::{Finding, Rule};
 
 /// The rules, in the order in which they speak: what names a cause before what shows an effect.
 const RULES: &[Rule] = &[
-    a10_errors::check,
-    a02_self_consistency::check,
-    a01_latency_definition::check,
-    a06_cold_replica::check,
-    a05_serialised::check,
-    a04_bimodal_by_replica::check,
-    a03_no_parallel_gain::check,
-    a15_not_comparable::check,
+    a10_errors::RULE,
+    a02_self_consistency::RULE,
+    a01_latency_definition::RULE,
+    a06_cold_replica::RULE,
+    a05_serialised::RULE,
+    a04_bimodal_by_replica::RULE,
+    a03_no_parallel_gain::RULE,
+    a15_not_comparable::RULE,
 ];
-
-type Rule = fn(&Case<'_>) -> Vec<Anomaly>;
 
 /// Differences of latency below this are not worth a verdict, whatever their ratio, in ms: a busy
 /// machine makes them, and no conclusion about serving hangs on them.
@@ -42,8 +43,10 @@ const MATTERS_MS: f64 = 100.0;
 /// Everything that a rule may look at.
 pub(crate) struct Case<'a> {
     pub(crate) job: &'a JobFacts,
+    /// The load that is judged, and what came of it.
+    pub(crate) point: &'a Point,
+    /// Its requests.
     pub(crate) records: &'a [Record],
-    pub(crate) summary: &'a Summary,
     pub(crate) warmup: &'a Warmup,
     pub(crate) provenance: &'a Value,
     /// What one request alone achieves on these targets, where it was measured.
@@ -54,33 +57,39 @@ pub(crate) struct Case<'a> {
 /// Lets every rule speak. What makes the result invalid comes first, what is said of the baseline
 /// last.
 pub(crate) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
-    let mut anomalies: Vec<Anomaly> = RULES.iter().flat_map(|rule| rule(case)).collect();
+    let found = RULES.iter().flat_map(|rule| (rule.check)(case));
+    let mut anomalies: Vec<Anomaly> = found.collect();
     anomalies.sort_by_key(|anomaly| (anomaly.subject, anomaly.severity));
     anomalies
 }
 
 impl<'a> Case<'a> {
-    /// Returns the requests that are ok, by the instance that served them, in the order of sending.
+    /// The requests that are ok, by the instance that served them, in the order of sending.
     fn by_replica(&self) -> Vec<(&'a str, Vec<&'a Record>)> {
-        let mut served: std::collections::BTreeMap<&str, Vec<&Record>> =
-            std::collections::BTreeMap::new();
-        for record in self.records.iter().filter(|r| r.is_ok()) {
-            if let Some(instance) = &record.instance {
-                served.entry(instance).or_default().push(record);
-            }
-        }
-        for records in served.values_mut() {
+        let ok = self.records.iter().filter(|r| r.is_ok());
+        let mut served: Vec<_> = by_instance(ok).into_iter().collect();
+        for (_, records) in &mut served {
             records.sort_by_key(|r| (r.stamps.sent, r.index));
         }
-        served.into_iter().collect()
+        served
     }
 
     fn target(&self, name: &str) -> Option<&'a Target> {
         self.job.instances.iter().find(|target| target.name == name)
     }
+
+    /// What the baseline claims of this load.
+    fn claim(&self) -> Option<&'a Claim> {
+        self.baseline?.claim(&self.point.load)
+    }
+
+    /// What one request alone achieves with answers as long as these.
+    fn single_alike(&self) -> Option<&'a Single> {
+        self.single.filter(|s| s.tokens == self.job.max_tokens)
+    }
 }
 
-/// Returns the latencies (`t_last − t_sent`) of requests, sorted, in ms.
+/// The latencies (`t_last − t_sent`) of requests, sorted, in ms.
 fn latencies(records: &[&Record]) -> Vec<f64> {
     let mut ms: Vec<f64> = records.iter().filter_map(|r| r.e2el_ms()).collect();
     ms.sort_by(f64::total_cmp);

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::Endpoint;
 use crate::results::{
-    DEFINITIONS, PromptFacts, Stamps, Status, WarmedInstance, WarmupRequest, invalidates,
-    read_baseline,
+    DEFINITIONS, PromptFacts, Stamps, Status, WarmedInstance, WarmupRequest, read_baseline,
 };
-use crate::shape::LoadShape;
+use crate::shape::Shape;
+use crate::shape::known;
 
 /// A request of 100 tokens, ok, by its moments in milliseconds.
 pub(crate) fn request(index: u32, instance: &str, sent: f64, first: f64, last: f64) -> Record {
@@ -53,7 +53,7 @@ pub(crate) fn batch(a: [f64; 4], b: [f64; 4]) -> Vec<Record> {
     of("a", a, 0).chain(of("b", b, 4)).collect()
 }
 
-pub(crate) fn facts(load: LoadShape, max_num_seqs: Option<u32>) -> JobFacts {
+pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
     let target = |name: &str| Target {
         name: name.to_owned(),
         authority: String::new(),
@@ -116,7 +116,7 @@ pub(crate) struct Scene {
 pub(crate) fn scene(records: Vec<Record>) -> Scene {
     let n = u32::try_from(records.len()).unwrap();
     Scene {
-        job: facts(LoadShape::Batch(n), Some(256)),
+        job: facts(known::batch(n), Some(256)),
         records,
         warmup: warmed(&["a", "b"]),
         single: None,
@@ -141,21 +141,34 @@ pub(crate) fn seed(name: &str) -> Baseline {
 
 impl Scene {
     pub(crate) fn judge(&self) -> Vec<Anomaly> {
-        judge(&Case {
+        judge(&self.case(&self.unjudged()))
+    }
+
+    /// What came of it, judged.
+    pub(crate) fn point(&self) -> Point {
+        self.unjudged().judged(self.judge())
+    }
+
+    fn unjudged(&self) -> Point {
+        Point::of(&self.job.load, &self.records)
+    }
+
+    fn case<'a>(&'a self, point: &'a Point) -> Case<'a> {
+        Case {
             job: &self.job,
+            point,
             records: &self.records,
-            summary: &Summary::of(&self.records),
             warmup: &self.warmup,
             provenance: &self.provenance,
             single: self.single.as_ref(),
             baseline: self.baseline.as_ref(),
-        })
+        }
     }
 
     /// The rules that make the result invalid.
     pub(crate) fn errors(&self) -> Vec<String> {
         let anomalies = self.judge();
-        let errors = anomalies.iter().filter(|a| invalidates(a));
+        let errors = anomalies.iter().filter(|a| a.invalidates());
         errors.map(|a| a.id.clone()).collect()
     }
 }

@@ -1,163 +1,43 @@
 //! What was measured, by whom it was served, what it is compared with, and whether it can be
 //! believed.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::look::{Look, Role};
 use super::table::{Align, Cell, Table};
 use super::words::{clean, number};
+use crate::results::quantile::Distribution;
+use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share};
 
-/// A result, as far as it is shown. What was not measured is `None` and not shown.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct BenchView {
-    /// The benchmark's name.
-    pub name: String,
-    /// The topology's name.
-    pub topology: String,
-    /// The model's name, as clients say it.
-    pub model: String,
-    /// Where requests went: `http://192.168.1.75:8192`.
-    pub endpoint: String,
-    /// The conditions that a reader should have before any number: `round_robin`,
-    /// `vllm 0.13.0+cu130`, `100 tokens`.
-    pub conditions: Vec<String>,
-    /// The measurements, one for each point of the load.
-    pub rows: Vec<Row>,
-    /// Who served the requests.
-    pub instances: Vec<Share>,
-    /// What it is compared with.
-    pub baseline: Option<Baseline>,
-    /// What is wrong with it, or odd.
-    pub anomalies: Vec<Anomaly>,
-    /// Says whether it can be believed.
-    pub valid: bool,
-    /// Where the whole result is.
-    pub file: Option<PathBuf>,
-}
-
-/// One measurement.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Row {
-    /// The load: `batch 8`, `4 rps`.
-    pub load: String,
-    /// Requests that were answered to the end.
-    pub ok: u64,
-    /// Requests that were not.
-    pub failed: u64,
-    /// Tokens that the answered requests brought.
-    pub tokens: u64,
-    /// Seconds from the first byte sent to the last token.
-    pub wall_s: Option<f64>,
-    /// Tokens a second, over all requests.
-    pub tok_s: Option<f64>,
-    /// Time to the first token, median.
-    pub ttft_p50_ms: Option<f64>,
-    /// Time to the first token, 95th percentile; only where there are requests enough.
-    pub ttft_p95_ms: Option<f64>,
-    /// Time a further token, median.
-    pub tpot_p50_ms: Option<f64>,
-    /// Time to the last token, mean.
-    pub e2el_mean_ms: Option<f64>,
-}
-
-/// What one instance did.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Share {
-    /// The instance's name.
-    pub name: String,
-    /// Requests that it answered to the end.
-    pub ok: u64,
-    /// Requests that it failed.
-    pub failed: u64,
-    /// Tokens that it brought.
-    pub tokens: u64,
-    /// Time to the first token, median.
-    pub ttft_p50_ms: Option<f64>,
-    /// Time a further token, median.
-    pub tpot_p50_ms: Option<f64>,
-    /// Time to the last token, mean.
-    pub e2el_mean_ms: Option<f64>,
-}
-
-/// What a result is compared with.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Baseline {
-    /// The other result: its file.
-    pub name: String,
-    /// The numbers side by side.
-    pub rows: Vec<Versus>,
-}
-
-/// One number of two results.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Versus {
-    /// What it is, with its unit: `tok/s`.
-    pub metric: String,
-    /// What the other result says.
-    pub baseline: Option<f64>,
-    /// What this one says.
-    pub now: Option<f64>,
-    /// How they compare, in a word: `better`, `worse`, `equivalent`.
-    pub flag: Option<String>,
-    /// Why they may not be compared; there is no ratio then for anybody to quote.
-    pub incomparable: Option<String>,
-}
-
-/// How grave an anomaly is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Severity {
-    /// The numbers stand, and this should be known with them.
-    Warning,
-    /// The numbers cannot be believed.
-    #[default]
-    Error,
-}
-
-/// Something that contradicts itself, or the physics.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Anomaly {
-    /// The rule: `A6`.
-    pub id: String,
-    /// How grave it is.
-    pub severity: Severity,
-    /// What is wrong: `cold replica: b answered its first request 23.1 s late`.
-    pub message: String,
-    /// What was seen.
-    pub evidence: Option<String>,
-    /// What is the likely cause.
-    pub cause: Option<String>,
-    /// What to do next.
-    pub next: Option<String>,
-}
-
-/// Renders a result.
-pub fn render(view: &BenchView, look: Look) -> String {
-    let mut blocks = vec![title(view, look)];
-    blocks.push(measurements(&view.rows, look));
-    blocks.push(shares(&view.instances, look));
-    blocks.extend(view.baseline.iter().map(|it| versus(it, view.valid, look)));
+/// Renders a result, and says in which file the whole of it is.
+pub fn render(result: &BenchResult, file: Option<&Path>, look: Look) -> String {
+    let mut blocks = vec![title(result, look)];
+    blocks.push(measurements(&result.points, look));
+    blocks.push(shares(&result.points, look));
+    let beside = result.comparison.iter();
+    blocks.extend(beside.map(|it| versus(it, result.valid, look)));
     if look.verbose {
         blocks.push(definitions(look));
     }
-    blocks.push(verdict(view, look));
+    blocks.push(verdict(result, file, look));
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
 }
 
-/// Returns what was measured, and under it the conditions.
-fn title(view: &BenchView, look: Look) -> Vec<String> {
+/// What was measured, and under it the conditions.
+fn title(result: &BenchResult, look: Look) -> Vec<String> {
     let joined = |parts: Vec<String>| {
         let said = parts.into_iter().filter(|part| !part.is_empty());
         said.collect::<Vec<String>>().join(" · ")
     };
-    let name = look.paint(Role::Title, &clean(&view.name));
-    let what = [&view.topology, &view.model, &view.endpoint].map(|part| clean(part));
-    let mut conditions: Vec<String> = view.conditions.iter().map(|part| clean(part)).collect();
-    // Said once here, so that the table fits on 80 columns.
-    conditions.push("times in ms".to_owned());
+    let job = &result.job;
+    let name = look.paint(Role::Title, &clean(&job.name));
+    let endpoint = format!("http://{}", job.endpoint.authority);
+    let what = [&job.topology, &job.model, &endpoint].map(|part| clean(part));
     let mut lines = vec![joined([vec![name], what.to_vec()].concat())];
-    let conditions = look.wrap(&joined(conditions), look.width.saturating_sub(2));
+    let conditions = joined(conditions(result));
+    let conditions = look.wrap(&conditions, look.width.saturating_sub(2));
     lines.extend(
         indented(conditions)
             .iter()
@@ -166,14 +46,40 @@ fn title(view: &BenchView, look: Look) -> Vec<String> {
     lines
 }
 
-/// Returns a number for a table, or nothing.
+/// What a reader should have before any number.
+fn conditions(result: &BenchResult) -> Vec<String> {
+    let job = &result.job;
+    let policy = job.endpoint.policy.as_deref().map(clean);
+    let tokens = format!("{} tokens each", job.max_tokens);
+    let warm = match job.warmup {
+        0 => "not warmed".to_owned(),
+        n => format!("{n} warm-up requests each"),
+    };
+    // The unit is said once here, so that the table fits on 80 columns.
+    let unit = "times in ms".to_owned();
+    policy.into_iter().chain([tokens, warm, unit]).collect()
+}
+
+/// A number for a table, or nothing.
 fn measured(value: Option<f64>) -> Cell {
     Cell::from(value.map(number).unwrap_or_default())
 }
 
-fn measurements(rows: &[Row], look: Look) -> Vec<String> {
+fn median(of: Option<&Distribution>) -> Option<f64> {
+    of.map(|distribution| distribution.p50.value)
+}
+
+/// The 95th percentile, only where there are requests enough to bound it.
+fn p95(of: Option<&Distribution>) -> Option<f64> {
+    let p95 = of.map(|distribution| distribution.p95)?;
+    (!p95.at_least).then_some(p95.value)
+}
+
+fn measurements(points: &[Point], look: Look) -> Vec<String> {
     let right = |title| (title, Align::Right);
-    let has_p95 = rows.iter().any(|row| row.ttft_p95_ms.is_some());
+    let has_p95 = points
+        .iter()
+        .any(|point| p95(point.summary.metrics.ttft.as_ref()).is_some());
     let heading = [
         ("load", Align::Left),
         right("ok/failed"),
@@ -185,32 +91,29 @@ fn measurements(rows: &[Row], look: Look) -> Vec<String> {
         right("e2el mean"),
     ];
     let mut table = Table::new(look, &heading);
-    for row in rows {
+    for Point { load, summary, .. } in points {
+        let metrics = &summary.metrics;
         table.row(vec![
-            Cell::from(row.load.as_str()),
-            outcome(row.ok, row.failed),
-            Cell::from(row.tokens.to_string()),
-            measured(row.wall_s),
-            measured(row.tok_s),
-            first_token(row),
-            measured(row.tpot_p50_ms),
-            measured(row.e2el_mean_ms),
+            Cell::from(load.label()),
+            outcome(summary.counts.ok, summary.counts.failed),
+            Cell::from(metrics.output_tokens.to_string()),
+            measured(Some(summary.window.seconds())),
+            measured(metrics.output_tps),
+            first_token(metrics.ttft.as_ref()),
+            measured(median(metrics.tpot.as_ref())),
+            measured(summary.mean_latency_ms()),
         ]);
     }
-    indented(if rows.is_empty() {
-        Vec::new()
-    } else {
-        table.lines()
-    })
+    rows(points.is_empty(), &table)
 }
 
-fn first_token(row: &Row) -> Cell {
-    let quantiles = [row.ttft_p50_ms, row.ttft_p95_ms];
+fn first_token(ttft: Option<&Distribution>) -> Cell {
+    let quantiles = [median(ttft), p95(ttft)];
     let known: Vec<String> = quantiles.into_iter().flatten().map(number).collect();
     Cell::from(known.join("/"))
 }
 
-fn outcome(ok: u64, failed: u64) -> Cell {
+fn outcome(ok: usize, failed: usize) -> Cell {
     let text = format!("{ok}/{failed}");
     if failed == 0 {
         Cell::from(text)
@@ -219,9 +122,11 @@ fn outcome(ok: u64, failed: u64) -> Cell {
     }
 }
 
-fn shares(instances: &[Share], look: Look) -> Vec<String> {
+/// Who served the requests; of several loads, each for itself.
+fn shares(points: &[Point], look: Look) -> Vec<String> {
     let right = |title| (title, Align::Right);
     let heading = [
+        (if points.len() > 1 { "load" } else { "" }, Align::Left),
         ("instance", Align::Left),
         right("share"),
         right("ok/failed"),
@@ -230,29 +135,38 @@ fn shares(instances: &[Share], look: Look) -> Vec<String> {
         right("TPOT p50"),
         right("e2el mean"),
     ];
-    let all: u64 = instances.iter().map(|it| it.ok + it.failed).sum();
-    let mut table = Table::new(look, &heading);
-    for it in instances {
-        let share = 100.0 * (it.ok + it.failed) as f64 / all.max(1) as f64;
-        table.row(vec![
-            Cell::from(it.name.as_str()),
-            Cell::from(format!("{share:.0}%")),
-            outcome(it.ok, it.failed),
-            Cell::from(it.tokens.to_string()),
-            measured(it.ttft_p50_ms),
-            measured(it.tpot_p50_ms),
-            measured(it.e2el_mean_ms),
-        ]);
+    let from = usize::from(points.len() < 2);
+    let mut table = Table::new(look, &heading[from..]);
+    for Point { load, summary, .. } in points {
+        let all: usize = summary.by_instance.values().map(|share| share.n).sum();
+        for (name, share) in &summary.by_instance {
+            let mut cells = vec![Cell::from(load.label()), Cell::from(clean(name))];
+            cells.extend(served(share, all));
+            table.row(cells.split_off(from));
+        }
     }
-    indented(if instances.is_empty() {
-        Vec::new()
-    } else {
-        table.lines()
-    })
+    let nobody = points.iter().all(|p| p.summary.by_instance.is_empty());
+    rows(nobody, &table)
+}
+
+fn served(share: &Share, all: usize) -> [Cell; 6] {
+    let percent = 100.0 * share.n as f64 / all.max(1) as f64;
+    [
+        Cell::from(format!("{percent:.0}%")),
+        outcome(share.ok, share.n - share.ok),
+        Cell::from(share.tokens.to_string()),
+        measured(median(share.ttft.as_ref())),
+        measured(median(share.tpot.as_ref())),
+        measured(share.e2el.as_ref().map(|d| d.mean)),
+    ]
+}
+
+fn rows(are_none: bool, table: &Table) -> Vec<String> {
+    indented(if are_none { Vec::new() } else { table.lines() })
 }
 
 /// Sets two results side by side. A result that cannot be believed has no ratio to anything.
-fn versus(baseline: &Baseline, valid: bool, look: Look) -> Vec<String> {
+fn versus(beside: &Comparison, valid: bool, look: Look) -> Vec<String> {
     let right = |title| (title, Align::Right);
     let heading = [
         ("metric", Align::Left),
@@ -262,17 +176,17 @@ fn versus(baseline: &Baseline, valid: bool, look: Look) -> Vec<String> {
         ("", Align::Left),
     ];
     let mut table = Table::new(look, &heading);
-    for row in &baseline.rows {
-        let ratio = row.ratio().filter(|_| valid).map(|r| number(r) + "x");
+    for row in &beside.rows {
+        let ratio = row.ratio.filter(|_| valid).map(|r| number(r) + "x");
         table.row(vec![
-            Cell::from(row.metric.as_str()),
-            Cell::or_dash(row.baseline.map(number)),
-            Cell::or_dash(row.now.map(number)),
+            Cell::from(metric(row)),
+            Cell::from(number(row.theirs)),
+            Cell::from(number(row.ours)),
             Cell::from(ratio.unwrap_or_default()),
-            row.remark(valid),
+            remark(row, valid),
         ]);
     }
-    let mut lines = vec![format!("against {}", clean(&baseline.name))];
+    let mut lines = vec![format!("against {}", clean(&beside.baseline))];
     if !valid {
         lines[0] += " (no ratios: this result is invalid)";
     }
@@ -280,18 +194,19 @@ fn versus(baseline: &Baseline, valid: bool, look: Look) -> Vec<String> {
     lines
 }
 
-impl Versus {
-    fn ratio(&self) -> Option<f64> {
-        let (before, now) = (self.baseline?, self.now?);
-        (self.incomparable.is_none() && before != 0.0).then(|| now / before)
+fn metric(row: &Row) -> String {
+    let metric = format!("{} {}", row.what, row.unit);
+    match &row.load {
+        Some(load) => format!("{load}: {metric}"),
+        None => metric,
     }
+}
 
-    fn remark(&self, valid: bool) -> Cell {
-        match (&self.incomparable, &self.flag) {
-            (Some(why), _) => Cell::dressed(format!("not comparable: {why}"), Role::Warning),
-            (None, Some(flag)) if valid => Cell::from(flag.as_str()),
-            _ => Cell::from(""),
-        }
+fn remark(row: &Row, valid: bool) -> Cell {
+    match row.ratio {
+        None => Cell::dressed("not comparable", Role::Warning),
+        Some(_) if row.flagged && valid => Cell::from("see the remarks"),
+        Some(_) => Cell::from(""),
     }
 }
 
@@ -312,18 +227,18 @@ fn definitions(look: Look) -> Vec<String> {
     .collect()
 }
 
-fn verdict(view: &BenchView, look: Look) -> Vec<String> {
+fn verdict(result: &BenchResult, file: Option<&Path>, look: Look) -> Vec<String> {
     let mut lines = Vec::new();
-    for anomaly in &view.anomalies {
+    for anomaly in result.anomalies() {
         lines.extend(explained(anomaly, look));
     }
-    lines.push(if view.valid {
+    lines.push(if result.valid {
         look.paint(Role::Good, "✓ valid")
     } else {
         let lead = look.paint(Role::Error, "✗ invalid");
         format!("{lead}: these numbers cannot be believed")
     });
-    if let Some(file) = &view.file {
+    if let Some(file) = file {
         lines.push(format!("result: {}", clean(&file.display().to_string())));
     }
     lines
@@ -333,16 +248,27 @@ fn explained(anomaly: &Anomaly, look: Look) -> Vec<String> {
     let (sign, role) = match anomaly.severity {
         Severity::Error => ("✗", Role::Error),
         Severity::Warning => ("!", Role::Warning),
+        // What is only worth knowing is in the file.
+        Severity::Info => return Vec::new(),
     };
-    let lead = look.paint(role, &format!("{sign} {}", anomaly.id));
-    let mut lines = vec![format!("{lead} {}", clean(&anomaly.message))];
+    let lead = format!("{sign} {} {}", anomaly.id, anomaly.name);
+    let message = format!("{lead} {}", clean(&anomaly.message));
+    let mut lines = look.wrap(&message, look.width.saturating_sub(2));
+    for (place, line) in lines.iter_mut().enumerate() {
+        *line = match line.strip_prefix(&lead).filter(|_| place == 0) {
+            Some(rest) => look.paint(role, &lead) + rest,
+            None => format!("  {line}"),
+        };
+    }
     let details = [
-        ("seen", &anomaly.evidence),
+        ("seen", &evidence(anomaly)),
         ("cause", &anomaly.cause),
-        ("next", &anomaly.next),
+        ("hint", &anomaly.hint),
     ];
     for (label, text) in details {
-        let Some(text) = text else { continue };
+        if text.is_empty() {
+            continue;
+        }
         let wrapped = look.wrap(&clean(text), look.width.saturating_sub(11));
         for (place, line) in wrapped.iter().enumerate() {
             let label = if place == 0 {
@@ -355,6 +281,14 @@ fn explained(anomaly: &Anomaly, look: Look) -> Vec<String> {
         }
     }
     lines
+}
+
+fn evidence(anomaly: &Anomaly) -> String {
+    let numbers = anomaly.evidence.as_object().into_iter().flatten();
+    let shown: Vec<_> = numbers
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    shown.join(", ")
 }
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ struct World {
 #[serde(deny_unknown_fields)]
 struct Found {
     /// Says that it is of what would be measured now.
+    #[serde(default)]
     current: bool,
+    /// The fingerprint that it has instead, as a former version wrote it.
+    fingerprint: Option<String>,
     valid: bool,
 }
 
@@ -105,7 +108,12 @@ impl Scene {
                 Effect::Measure(job) if &job.name == name => Some(job.fingerprint.clone()),
                 _ => None,
             });
-            let fingerprint = fingerprint.filter(|_| found.current).unwrap_or_default();
+            let fingerprint = fingerprint.filter(|_| found.current);
+            let fingerprint = found
+                .fingerprint
+                .clone()
+                .or(fingerprint)
+                .unwrap_or_default();
             let topology = case.declared.name.as_str();
             let folder = self.folder.path().join("results").join(topology).join(name);
             fs::create_dir_all(&folder).unwrap();

@@ -1,18 +1,19 @@
 //! Measurements beside others: the notebook's files, read and written.
 
 use super::*;
+use crate::results::single_throughput;
 
 #[tokio::test]
 async fn the_notebooks_file_has_both_halves_and_contradicts_itself_in_none() {
     let lab = Lab::healthy().await;
     let path = lab.results.path().join("out/replicated_metrics.json");
-    let mut single = lab.job("single", LoadShape::Sequential(2));
+    let mut single = lab.job("single", sequential(2));
     single.save = Some(path.clone());
     run(&single).await;
     let half: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert!(half["batch_processing"].is_null());
 
-    let mut batch = lab.job("batch", LoadShape::Batch(4));
+    let mut batch = lab.job("batch", batch(4));
     batch.save = Some(path.clone());
     let outcome = run(&batch).await;
     assert_eq!(outcome.saved.as_deref(), Some(path.as_path()));
@@ -28,26 +29,19 @@ async fn the_notebooks_file_has_both_halves_and_contradicts_itself_in_none() {
         whole["config"],
         json!({"num_instances": 2, "gpu_memory_utilization": 0.3, "routing": "round-robin", "kv_transfer": "none"})
     );
-    let mean = outcome
-        .result
-        .summary()
-        .unwrap()
-        .metrics
-        .e2el
-        .as_ref()
-        .unwrap()
-        .mean;
+    let mean = only(&outcome).mean_latency_ms().unwrap();
     assert_eq!(whole["batch_processing"]["avg_latency_ms"], mean);
     assert_eq!(whole["batch_processing"]["total_tokens"], 4 * TOKENS);
     let read = read_baseline(&path).unwrap();
-    assert!(!read.figures.single.unwrap().contradicts_itself());
-    assert!(!read.figures.batch.unwrap().latency_is_impossible());
+    let figures = read.claim(&batch.load).unwrap().figures;
+    assert!(!figures.single.unwrap().contradicts_itself());
+    assert!(!figures.batch.unwrap().latency_is_impossible());
 }
 
 #[tokio::test]
 async fn a_baseline_is_set_beside_the_result_with_its_faults() {
     let lab = Lab::healthy().await;
-    let mut job = lab.job("batch", LoadShape::Batch(8));
+    let mut job = lab.job("batch", batch(8));
     job.baseline = Some(seed_path("baseline_metrics.json"));
     let outcome = run(&job).await;
     assert!(outcome.valid);
@@ -68,6 +62,46 @@ async fn a_baseline_is_set_beside_the_result_with_its_faults() {
     assert!(beside.rows.iter().any(|row| row.what == "median TTFT"));
     job.baseline = Some(seed_path("environment_config.json"));
     assert!(measure(&job, |_| {}).await.is_err());
+}
+
+#[tokio::test]
+async fn a_closed_loop_is_compared_with_one_and_never_saved_as_a_single_request() {
+    let lab = Lab::healthy().await;
+    let path = lab.results.path().join("replicated_metrics.json");
+    let mut closed = lab.job("closed", concurrency(4, 12));
+    closed.save = Some(path.clone());
+    let outcome = run(&closed).await;
+    assert!(outcome.valid, "{:?}", outcome.anomalies);
+    assert_eq!(only(&outcome).counts.ok, 12);
+    assert_eq!(only(&outcome).metrics.in_flight.peak, 4);
+    assert_eq!((outcome.saved, path.exists()), (None, false));
+
+    // It is no half of anybody else's file either, and no reference for rules.
+    let mut together = lab.job("batch", batch(4));
+    together.save = Some(path.clone());
+    run(&together).await;
+    let half: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert!(half["single_request"].is_null() && !half["batch_processing"].is_null());
+    let targets = &outcome.result.job.targets;
+    assert_eq!(single_throughput(lab.results.path(), "lab", targets), None);
+
+    closed.baseline = Some(outcome.path);
+    let beside = run(&closed).await.result.comparison.unwrap();
+    assert!(beside.comparable, "{:?}", beside.remarks);
+    let what: Vec<&str> = beside.rows.iter().map(|row| row.what.as_str()).collect();
+    let expected = [
+        "throughput",
+        "mean latency",
+        "tokens in all",
+        "median TTFT",
+        "median TPOT",
+    ];
+    assert_eq!(what, expected);
+
+    together.baseline = closed.baseline;
+    let beside = run(&together).await.result.comparison.unwrap();
+    assert!(!beside.comparable);
+    assert!(beside.remarks[0].contains("its load is `concurrency 4 x 12`, ours `batch 4`"));
 }
 
 fn seed(name: &str) -> serde_json::Value {

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn an_instance_that_is_another_is_not_measured() {
     let lab = Lab::healthy().await;
-    let mut job = lab.job("single", LoadShape::Sequential(1));
+    let mut job = lab.job("single", sequential(1));
     job.instances[1].nonce = "replica-of-yesterday".to_owned();
     let failure = measure(&job, |_| {}).await.unwrap_err();
     assert!(failure.message.starts_with("instance `b` at 127.0.0.1:"));
@@ -24,7 +24,7 @@ async fn an_instance_that_answers_no_warm_up_fails_with_its_body() {
         vec![Step::Write(answer(500, &[], "CUDA is gone"))]
     })
     .await;
-    let job = lab.job("single", LoadShape::Sequential(1));
+    let job = lab.job("single", sequential(1));
     let failure = measure(&job, |_| {}).await.unwrap_err();
     assert_eq!(
         failure.message,
@@ -66,12 +66,12 @@ async fn each_failure_has_its_name_and_its_first_body_and_no_latency() {
         }
     })
     .await;
-    let mut job = lab.job("failing", LoadShape::Sequential(8));
+    let mut job = lab.job("failing", sequential(8));
     job.warmup = 0;
     job.timeout_s = 1.0;
     let outcome = run(&job).await;
     assert!(!outcome.valid);
-    let summary = outcome.result.summary().unwrap();
+    let summary = only(&outcome);
     let expected = [
         (Status::Ok, 1),
         (Status::HttpError, 2),
@@ -99,12 +99,12 @@ async fn each_failure_has_its_name_and_its_first_body_and_no_latency() {
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_a_failed_connection() {
     let lab = Lab::healthy().await;
-    let mut job = lab.job("nobody", LoadShape::Batch(3));
+    let mut job = lab.job("nobody", batch(3));
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     job.endpoint.authority = free.local_addr().unwrap().to_string();
     drop(free);
     let outcome = run(&job).await;
-    let summary = outcome.result.summary().unwrap();
+    let summary = only(&outcome);
     assert_eq!(
         summary.counts.by_status,
         [(Status::Connect, 3)].into_iter().collect()
@@ -124,7 +124,7 @@ async fn without_a_warm_up_the_cold_replica_is_named_and_the_result_refused() {
         steps
     })
     .await;
-    let mut job = lab.job("batch", LoadShape::Batch(8));
+    let mut job = lab.job("batch", batch(8));
     job.warmup = 0;
     job.save = Some(lab.results.path().join("replicated_metrics.json"));
     let outcome = run(&job).await;
@@ -148,7 +148,7 @@ async fn a_secret_is_sent_and_is_in_no_artefact() {
     let (variable, secret) = ("PATH", std::env::var("PATH").unwrap());
     let echo = |asked: &Asked| answer(401, &[], &format!("bad: {:?}", asked.headers));
     let lab = Lab::new(move |asked, _| vec![Step::Write(echo(asked))]).await;
-    let mut job = lab.job("secret", LoadShape::Batch(2));
+    let mut job = lab.job("secret", batch(2));
     job.api_key_env = Some(variable.to_owned());
     let outcome = run(&job).await;
     let sent = &lab.proxy.asked()[0].headers["authorization"];
@@ -158,16 +158,14 @@ async fn a_secret_is_sent_and_is_in_no_artefact() {
         assert!(!text.contains(&secret));
     }
     assert!(!format!("{outcome:?}").contains(&secret));
-    let body = outcome.result.summary().unwrap().errors[0]
-        .first_body
-        .clone();
+    let body = only(&outcome).errors[0].first_body.clone();
     assert!(body.unwrap().contains("[redacted]"));
 }
 
 #[tokio::test]
 async fn a_key_that_is_not_there_is_said_before_anything_is_sent() {
     let lab = Lab::healthy().await;
-    let mut job = lab.job("secret", LoadShape::Batch(2));
+    let mut job = lab.job("secret", batch(2));
     job.api_key_env = Some("REPLICA_TEST_NO_SUCH_VARIABLE".to_owned());
     let failure = measure(&job, |_| {}).await.unwrap_err();
     assert!(failure.message.contains("REPLICA_TEST_NO_SUCH_VARIABLE"));
@@ -177,7 +175,7 @@ async fn a_key_that_is_not_there_is_said_before_anything_is_sent() {
 #[tokio::test]
 async fn a_measurement_that_is_dropped_lets_go_of_the_servers() {
     let lab = Lab::new(|_, instance| vec![Step::Write(head(Some(instance))), Step::Hang]).await;
-    let mut job = lab.job("hanging", LoadShape::Sequential(1));
+    let mut job = lab.job("hanging", sequential(1));
     job.warmup = 0;
     job.timeout_s = 600.0;
     let measuring = tokio::spawn(async move { measure(&job, |_| {}).await });
@@ -190,12 +188,13 @@ async fn a_measurement_that_is_dropped_lets_go_of_the_servers() {
 
 #[tokio::test]
 async fn a_job_that_asks_for_nothing_is_refused() {
-    let lab = Lab::healthy().await;
-    for load in [LoadShape::Batch(0), LoadShape::Sequential(0)] {
-        let failure = measure(&lab.job("none", load), |_| {}).await.unwrap_err();
-        assert_eq!(failure.message, "benchmark `none` asks for no requests");
+    for load in [json!({"batch": 0}), json!({"sequential": 0})] {
+        assert!(serde_json::from_value::<Shape>(load).is_err());
     }
-    let mut job = lab.job("none", LoadShape::Batch(1));
+    let lab = Lab::healthy().await;
+    let mut job = lab.job("none", batch(1));
     job.prompts.clear();
-    assert!(measure(&job, |_| {}).await.is_err());
+    let failure = measure(&job, |_| {}).await.unwrap_err();
+    assert_eq!(failure.message, "benchmark `none` has no prompts");
+    assert!(lab.a.asked().is_empty());
 }

@@ -13,11 +13,11 @@ async fn a_batch_is_warmed_measured_and_kept() {
         steps
     })
     .await;
-    let job = lab.job("batch", LoadShape::Batch(8));
+    let job = lab.job("batch", batch(8));
     let outcome = run(&job).await;
     assert!(outcome.valid, "{:?}", outcome.anomalies);
 
-    let summary = outcome.result.summary().unwrap();
+    let summary = only(&outcome);
     assert_eq!((summary.counts.ok, summary.counts.failed), (8, 0));
     assert_eq!(summary.metrics.in_flight.peak, 8);
     assert_eq!(summary.metrics.output_tokens, 8 * TOKENS);
@@ -40,7 +40,7 @@ async fn a_batch_is_warmed_measured_and_kept() {
     assert_eq!(lines.lines().count(), 8);
     let newest = latest(lab.results.path(), "lab", "batch").unwrap();
     assert_eq!((newest.path, newest.valid), (outcome.path.clone(), true));
-    assert_eq!((&*newest.fingerprint, newest.headline.ok), ("f-1", 8));
+    assert_eq!((&*newest.fingerprint, newest.headlines[0].ok), ("f-1", 8));
 
     fs::write(&outcome.path, &text[..text.len() / 2]).unwrap();
     assert_eq!(latest(lab.results.path(), "lab", "batch"), None);
@@ -49,7 +49,7 @@ async fn a_batch_is_warmed_measured_and_kept() {
 #[tokio::test]
 async fn every_request_says_what_it_must_and_shares_no_salt() {
     let lab = Lab::healthy().await;
-    let job = lab.job("single", LoadShape::Sequential(3));
+    let job = lab.job("single", sequential(3));
     run(&job).await;
     run(&job).await;
     let asked = [lab.a.asked(), lab.b.asked(), lab.proxy.asked()].concat();
@@ -98,11 +98,11 @@ async fn a_cold_replica_shows_in_the_warm_up_and_not_in_the_statistics() {
         steps
     })
     .await;
-    let outcome = run(&lab.job("single", LoadShape::Sequential(4))).await;
+    let outcome = run(&lab.job("single", sequential(4))).await;
     let b = &outcome.result.warmup.instances[1];
     assert_eq!(b.instance, "b");
     assert!(b.requests[0].e2el_ms.unwrap() >= 300.0);
-    let summary = outcome.result.summary().unwrap();
+    let summary = only(&outcome);
     assert_eq!(
         (summary.counts.total, summary.metrics.output_tokens),
         (4, 4 * TOKENS)
@@ -117,9 +117,9 @@ async fn stamps_are_never_before_what_they_saw() {
         key: None,
         limit: Duration::from_secs(20),
     };
-    let requests = request::Requests::of(&lab.job("x", LoadShape::Batch(1)), "run");
+    let requests = request::Requests::of(&lab.job("x", batch(1)), "run");
     let link = client.open(&lab.a.authority).await;
-    let raw = client.complete(link, requests.measured(0)).await;
+    let raw = client.complete(link, requests.measured(0), None).await;
     let written = lab.a.written();
     assert!(raw.sent.unwrap() <= written[0]);
     assert!(raw.head.unwrap() >= written[0]);
@@ -149,7 +149,7 @@ async fn an_answer_is_the_same_however_its_bytes_are_cut() {
     let lab = Lab::healthy().await;
     let mut seen = Vec::new();
     for lab in [&lab, &bytewise] {
-        let outcome = run(&lab.job("single", LoadShape::Sequential(1))).await;
+        let outcome = run(&lab.job("single", sequential(1))).await;
         let line = fs::read_to_string(outcome.requests).unwrap();
         let record: Record = serde_json::from_str(&line).unwrap();
         assert_eq!(record.status, Status::Ok);
@@ -164,7 +164,7 @@ async fn progress_is_told() {
     let lab = Lab::healthy().await;
     let mut phases = Vec::new();
     let told = |progress: Progress| phases.push(progress.phase);
-    measure(&lab.job("single", LoadShape::Sequential(1)), told)
+    measure(&lab.job("single", sequential(1)), told)
         .await
         .unwrap();
     assert_eq!(phases.last(), Some(&Phase::Summarising));

@@ -17,8 +17,9 @@ use tokio::sync::Barrier;
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
 use super::*;
 use crate::plan::{Endpoint, Job, Target};
-use crate::results::{BenchResult, Record, Severity, Status, latest, read_baseline};
-use crate::shape::LoadShape;
+use crate::results::{BenchResult, Record, Severity, Status, Summary, latest, read_baseline};
+use crate::shape::Shape;
+use crate::shape::known::{batch, concurrency, sequential};
 
 const TOKENS: u64 = 4;
 
@@ -60,7 +61,7 @@ impl Lab {
         Self::new(|_, instance| healthy(Some(instance), TOKENS)).await
     }
 
-    fn job(&self, name: &str, load: LoadShape) -> Job {
+    fn job(&self, name: &str, load: Shape) -> Job {
         Job {
             name: name.to_owned(),
             topology: "lab".to_owned(),
@@ -88,4 +89,12 @@ impl Lab {
 
 async fn run(job: &Job) -> Outcome {
     measure(job, |_| {}).await.unwrap()
+}
+
+/// What came of the one load of a measurement.
+fn only(outcome: &Outcome) -> &Summary {
+    let [point] = outcome.result.points.as_slice() else {
+        panic!("{} points", outcome.result.points.len());
+    };
+    &point.summary
 }

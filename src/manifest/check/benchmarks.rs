@@ -7,7 +7,8 @@ use super::super::suggest::shown;
 use super::Checker;
 use super::proxy::no_time;
 use crate::resource::benchmark::{BenchmarkDeclaration, Prompts};
-use crate::shape::LoadShape;
+use crate::results::can_be_saved;
+use crate::shape::{Load, Place, Shape};
 
 /// A benchmark has one thing to ask: the proxy, or the only instance.
 pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
@@ -82,15 +83,38 @@ fn no_prompts(seen: &Checker<'_>, name: &str, benchmark: &BenchmarkDeclaration) 
         .collect()
 }
 
-fn no_load(seen: &Checker<'_>, name: &str, load: &LoadShape) -> Option<Problem> {
-    let shape = match load {
-        LoadShape::Sequential(0) => "sequential",
-        LoadShape::Batch(0) => "batch",
-        _ => return None,
+fn no_load(seen: &Checker<'_>, name: &str, load: &Load) -> Option<Problem> {
+    let invalid = Shape::try_from(load.clone()).err()?;
+    let path = ["benchmarks", name, "load"];
+    let at = |key| [&path[..], &[key]].concat();
+    let problem = match invalid.place {
+        // A key that is not read any more may have said it.
+        Place::Load if seen.has_passed_over(&path) => return None,
+        Place::Load => seen.report(&path, invalid.message),
+        Place::Key(key) => seen.report_key(&at(key), invalid.message),
+        Place::Value(key) => seen.report(&at(key), invalid.message),
     };
-    let path = ["benchmarks", name, "load", shape];
-    let problem = seen.report(&path, format!("`{shape}` must be 1 or more"))?;
-    Some(problem.help("it is the number of requests"))
+    Some(problem?.help(invalid.hint))
+}
+
+/// The file that `save:` writes has a place for one request alone and for a batch.
+pub(super) fn save_what_the_file_has_a_place_for(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, benchmark) in &seen.document.benchmarks {
+        let shape = Shape::try_from(benchmark.load.clone());
+        let fits = shape.map_or(true, |shape| can_be_saved(shape.class()));
+        if benchmark.save.is_some() && !fits {
+            let path = ["benchmarks", name.as_str(), "save"];
+            let problem = seen.report(&path, "that file has no place for such a load");
+            out.extend(problem.map(|problem| {
+                problem.help(
+                    "it holds one request alone and a batch, as in `{sequential: 1}` and `{batch: 8}`; \
+                     the whole result is kept in any case",
+                )
+            }));
+        }
+    }
+    out
 }
 
 /// Files are named relative to the manifest, so that it means the same on every machine.

@@ -48,6 +48,7 @@ const RULES: &[Rule] = &[
     proxy::waits_for_a_while,
     benchmarks::have_something_to_measure,
     benchmarks::ask_something,
+    benchmarks::save_what_the_file_has_a_place_for,
     benchmarks::files_are_beside_the_manifest,
 ];
 
@@ -78,7 +79,7 @@ struct Checker<'a> {
     marks: &'a Marks,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     /// Begins to report what is wrong with the value at a path; nothing where that was reported
     /// already. What is not there at all is reported where it should be.
     fn report(&self, path: &[&str], title: impl Into<String>) -> Option<Problem> {
@@ -110,6 +111,17 @@ impl Checker<'_> {
     /// Says whether the text has a value at a path, good or not.
     fn is_given(&self, path: &[&str]) -> bool {
         !matches!(find(self.root, self.marks, path), Found::Absent(_))
+    }
+
+    /// Whether the map at a path has a key that nobody reads, which was reported.
+    fn has_passed_over(&self, path: &[&str]) -> bool {
+        let step_into = |node: &'a Node, step: &&str| {
+            let mut entries = node.entries().iter();
+            let entry = entries.find(|entry| self.marks.key(entry) == *step)?;
+            Some(&*entry.value)
+        };
+        let map = path.iter().try_fold(self.root, step_into);
+        map.is_some_and(|map| map.entries().iter().any(|it| self.marks.is_skipped(it)))
     }
 
     /// Returns the names that a map of the root declares, also those whose declaration is wrong.

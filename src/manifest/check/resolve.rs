@@ -36,12 +36,16 @@ pub(super) fn topology(seen: &Checker<'_>) -> Option<Topology> {
         let runtime = runtime(&seen.engines, &models, declared)?;
         Some((name.clone(), Server::new(declared, runtime)))
     });
+    let benchmarks = document.benchmarks.iter().map(|(name, declared)| {
+        let measurement = declared.meant().ok()?;
+        Some((name.clone(), measurement))
+    });
     Some(Topology {
         name: document.name.clone(),
         nodes: document.nodes.clone(),
         instances: instances.collect::<Option<_>>()?,
         proxy: document.proxy.clone(),
-        benchmarks: document.benchmarks.clone(),
+        benchmarks: benchmarks.collect::<Option<_>>()?,
     })
 }
 

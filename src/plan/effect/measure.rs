@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::LoadShape;
+use crate::shape::Shape;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Job {
     /// The prompts; request `i` sends prompt `i` modulo their number.
     pub prompts: Vec<String>,
     /// When requests are sent.
-    pub load: LoadShape,
+    pub load: Shape,
     /// Tokens asked of each request.
     pub max_tokens: u32,
     /// Requests sent to every instance before measuring.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::Seconds;
-use crate::shape::LoadShape;
+use crate::shape::{InvalidLoad, Load, Shape};
 
 /// A measurement to have of the topology.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,8 +14,9 @@ use crate::shape::LoadShape;
 pub struct BenchmarkDeclaration {
     /// What is asked: `{inline: [What is a REST API?]}`.
     pub prompts: Prompts,
-    /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`.
-    pub load: LoadShape,
+    /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`,
+    /// `{concurrency: 16, requests: 160}`.
+    pub load: Load,
     /// Tokens that each answer has; the end-of-sequence token is ignored so that all are equal.
     #[serde(default = "max_tokens")]
     #[schemars(range(min = 1))]
@@ -34,6 +35,44 @@ pub struct BenchmarkDeclaration {
     /// `replicated_metrics.json`. Several benchmarks may share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save: Option<PathBuf>,
+}
+
+/// A benchmark as it is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// What is asked.
+    pub prompts: Prompts,
+    /// When requests are sent.
+    pub load: Shape,
+    /// Tokens that each answer has.
+    pub max_tokens: u32,
+    /// Requests that every instance answers before anything is measured.
+    pub warmup: u32,
+    /// The time that one request may take.
+    pub timeout: Seconds,
+    /// The file to compare with, relative to the manifest.
+    pub baseline: Option<PathBuf>,
+    /// The file to write the summary to, relative to the manifest.
+    pub save: Option<PathBuf>,
+}
+
+impl BenchmarkDeclaration {
+    /// What it means.
+    ///
+    /// # Errors
+    ///
+    /// When its load is no shape.
+    pub fn meant(&self) -> Result<Measurement, InvalidLoad> {
+        Ok(Measurement {
+            prompts: self.prompts.clone(),
+            load: self.load.clone().try_into()?,
+            max_tokens: self.max_tokens,
+            warmup: self.warmup,
+            timeout: self.timeout,
+            baseline: self.baseline.clone(),
+            save: self.save.clone(),
+        })
+    }
 }
 
 /// Where prompts come from.

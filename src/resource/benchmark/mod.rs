@@ -49,7 +49,7 @@ pub struct Benchmark {
     address: Address,
     topology: TopologyName,
     name: BenchmarkName,
-    declared: BenchmarkDeclaration,
+    declared: Measurement,
     instances: Vec<Arc<Instance>>,
     proxy: Option<Arc<Proxy>>,
     files: Files,
@@ -70,7 +70,7 @@ impl Benchmark {
     pub fn new(
         topology: &TopologyName,
         name: &BenchmarkName,
-        declared: &BenchmarkDeclaration,
+        declared: &Measurement,
         instances: Vec<Arc<Instance>>,
         proxy: Option<Arc<Proxy>>,
         files: Files,
@@ -171,8 +171,8 @@ fn target(instance: &Arc<Instance>, seen: &Observation) -> Target {
 /// Returns what a result says, for the line in the plan.
 fn headline(latest: &Latest) -> String {
     let when = latest.started.strftime("%Y-%m-%d %H:%M UTC");
-    match latest.headline.output_tps {
-        Some(tps) => format!("{tps:.1} tok/s, measured {when}"),
+    match results::throughput(&latest.headlines) {
+        Some(throughput) => format!("{throughput}, measured {when}"),
         None => format!("measured {when}"),
     }
 }

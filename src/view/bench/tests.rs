@@ -1,139 +1,97 @@
 //! Results as transcripts: the seed's own batch, which was measured on a cold replica.
 
 use super::*;
+use crate::results::known::notebook_run;
+use crate::shape::known;
 
-fn seed_batch() -> BenchView {
-    BenchView {
-        name: "batch".to_owned(),
-        topology: "replicated-serving".to_owned(),
-        model: "llama".to_owned(),
-        endpoint: "http://192.168.1.75:8192".to_owned(),
-        conditions: ["round_robin", "vllm 0.13.0+cu130", "100 tokens"]
-            .map(str::to_owned)
-            .to_vec(),
-        rows: vec![Row {
-            load: "batch 8".to_owned(),
-            ok: 8,
-            failed: 0,
-            tokens: 800,
-            wall_s: Some(30.2),
-            tok_s: Some(26.5),
-            ttft_p50_ms: Some(171.3),
-            ttft_p95_ms: None,
-            tpot_p50_ms: Some(68.94),
-            e2el_mean_ms: Some(18_630.0),
-        }],
-        instances: vec![
-            Share {
-                name: "a".to_owned(),
-                ok: 4,
-                tokens: 400,
-                e2el_mean_ms: Some(7_060.0),
-                ..Share::default()
-            },
-            Share {
-                name: "b".to_owned(),
-                ok: 4,
-                tokens: 400,
-                e2el_mean_ms: Some(30_200.0),
-                ..Share::default()
-            },
-        ],
-        baseline: Some(seed_baseline()),
-        anomalies: vec![Anomaly {
-            id: "A6".to_owned(),
-            severity: Severity::Error,
-            message: "cold replica: b answered its first request 23.1 s late".to_owned(),
-            evidence: Some(
-                "b.log:412 says \"Triton kernel JIT compilation during inference\"".to_owned(),
-            ),
-            cause: Some("b compiled its kernels while it was measured".to_owned()),
-            next: Some("raise warmup to 2 and run `replica bench batch` again".to_owned()),
-        }],
-        valid: false,
-        file: Some("results/replicated-serving/batch/2026-02-07T10-12-04Z.json".into()),
-    }
+const FILE: &str = "results/replicated/batch/2026-02-06T08-39-45.112Z.json";
+
+/// The notebook's run, through the notebook's proxy.
+fn seed_batch() -> BenchResult {
+    let mut result = notebook_run();
+    result.job.endpoint.authority = "192.168.1.75:8192".to_owned();
+    result
 }
 
-fn seed_baseline() -> Baseline {
-    let versus = |metric: &str, baseline, now| Versus {
-        metric: metric.to_owned(),
-        baseline,
-        now: Some(now),
-        flag: None,
-        incomparable: None,
-    };
-    Baseline {
-        name: "baseline_metrics.json".to_owned(),
-        rows: vec![
-            Versus {
-                flag: Some("worse".to_owned()),
-                ..versus("tok/s", Some(104.2), 26.5)
-            },
-            Versus {
-                incomparable: Some("wall / batch, not a latency".to_owned()),
-                ..versus("latency ms", Some(816.0), 18_630.0)
-            },
-            versus("TTFT ms", None, 171.3),
-        ],
-    }
+fn shown(result: &BenchResult, look: Look) -> String {
+    render(result, Some(Path::new(FILE)), look)
 }
 
 #[test]
 fn a_result_that_cannot_be_believed_says_why() {
-    insta::assert_snapshot!(render(&seed_batch(), Look::plain()), @r#"
-    batch · replicated-serving · llama · http://192.168.1.75:8192
-     round_robin · vllm 0.13.0+cu130 · 100 tokens · times in ms
+    insta::assert_snapshot!(shown(&seed_batch(), Look::plain()), @r#"
+    batch · replicated · llama · http://192.168.1.75:8192
+     round_robin · 100 tokens each · 2 warm-up requests each · times in ms
 
      load     ok/failed  tokens  wall s  tok/s  TTFT p50  TPOT p50  e2el mean
-     batch 8        8/0     800    30.2   26.5       171      68.9      18630
+     batch 8        8/0     800    30.2   26.5       373       184      18632
 
-     instance  share  ok/failed  tokens  e2el mean
-     a           50%        4/0     400       7060
-     b           50%        4/0     400      30200
+     instance  share  ok/failed  tokens  TTFT p50  TPOT p50  e2el mean
+     a           50%        4/0     400       141      69.8       7055
+     b           50%        4/0     400       604       299      30210
 
     against baseline_metrics.json (no ratios: this result is invalid)
-     metric      baseline    now
-     tok/s            104   26.5
-     latency ms       816  18630  not comparable: wall / batch, not a latency
-     TTFT ms            -    171
+     metric                            baseline    now
+     throughput tok/s                       122   26.5
+     mean latency ms                        817  18632  not comparable
+     mean latency by its wall time ms      6533  18632
+     tokens in all tokens                   800    800
 
-    ✗ A6 cold replica: b answered its first request 23.1 s late
-        seen:  b.log:412 says "Triton kernel JIT compilation during inference"
-        cause: b compiled its kernels while it was measured
-        next:  raise warmup to 2 and run `replica bench batch` again
+    ✗ A6 cold replica `b` was cold: not warmed, its requests took 30.21 s where the others took 7.05 s
+        seen:  warmed false, median_ms 30210.0, others_median_ms 7055.0
+        cause: it compiles kernels and fills its caches on its first requests
+        hint:  set `warmup: 2` or more, and measure again
+    ✗ A4 bimodal by replica `b` took 4.3 times as long as `a`: median 30.21 s against 7.05 s
+        seen:  fast {"replica":"a","n":4,"median_ms":7055.0,"iqr_ms":0.0}, slow {"replica":"b","n":4,"median_ms":30210.0,"iqr_ms":0.0}, ratio 4.28
+        cause: `b` was not in the state that `a` was in: cold, busy, or another machine
+        hint:  read the log of `b`, measure it alone, and give each replica's numbers for itself
+    ✗ A3 no parallel gain 8 requests at once ran at 26.5 tok/s where the fastest of them ran at 14.2: a parallelism of 1.87 of 8
+        seen:  throughput_tps 26.5, single_tps 14.2, single null, parallelism 1.87, requests 8.0, in_flight 8
+        cause: requests waited: for each other, or for a replica that was not ready
+        hint:  look at the latencies by replica; warm every replica and measure again
+    ! A2 self-consistency the baseline's 200 tokens contradict its own 14.55 tok/s x 6.874 s = 100
+        seen:  tokens 200.0, tokens_per_s 14.547334, latency_ms 6874.111652, tokens_by_speed 100.0
+        cause: the count was taken from another variable than the speed
+        hint:  trust its speed and its time, not its count
+    ! A1 latency definition the baseline's mean latency of 816.6 ms is not a latency: one request alone takes 6870 ms; it is the batch's 6530 ms divided by 8; the true one is about 6530 ms
+        seen:  mean_latency_ms 816.630334, single_latency_ms 6874.111652, wall_ms 6533.0, batch_size 8.0, wall_over_size_ms 816.630334
+        cause: the batch's whole time was divided by its 8 requests
+        hint:  compare throughput, or measure the baseline again with one stamp a request
+    ! A15 not comparable the baseline is not comparable: it was measured within the process, ours over HTTP; it does not say how its latencies are defined
+        seen:  differences ["it was measured within the process, ours over HTTP","it does not say how its latencies are defined"]
+        cause: it comes from another set-up, or its file keeps too little of it
+        hint:  measure the baseline with `replica bench` on a topology of one instance
     ✗ invalid: these numbers cannot be believed
-    result: results/replicated-serving/batch/2026-02-07T10-12-04Z.json
+    result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
     "#);
 }
 
 #[test]
 fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
-    let view = BenchView {
-        anomalies: Vec::new(),
-        valid: true,
-        ..seed_batch()
-    };
+    let mut result = seed_batch();
+    result.points[0].anomalies.clear();
+    result.valid = true;
     let verbose = Look {
         verbose: true,
         ..Look::plain()
     };
-    insta::assert_snapshot!(render(&view, verbose), @r"
-    batch · replicated-serving · llama · http://192.168.1.75:8192
-     round_robin · vllm 0.13.0+cu130 · 100 tokens · times in ms
+    insta::assert_snapshot!(shown(&result, verbose), @r#"
+    batch · replicated · llama · http://192.168.1.75:8192
+     round_robin · 100 tokens each · 2 warm-up requests each · times in ms
 
      load     ok/failed  tokens  wall s  tok/s  TTFT p50  TPOT p50  e2el mean
-     batch 8        8/0     800    30.2   26.5       171      68.9      18630
+     batch 8        8/0     800    30.2   26.5       373       184      18632
 
-     instance  share  ok/failed  tokens  e2el mean
-     a           50%        4/0     400       7060
-     b           50%        4/0     400      30200
+     instance  share  ok/failed  tokens  TTFT p50  TPOT p50  e2el mean
+     a           50%        4/0     400       141      69.8       7055
+     b           50%        4/0     400       604       299      30210
 
     against baseline_metrics.json
-     metric      baseline    now  ratio
-     tok/s            104   26.5  0.25x  worse
-     latency ms       816  18630         not comparable: wall / batch, not a latency
-     TTFT ms            -    171
+     metric                            baseline    now  ratio
+     throughput tok/s                       122   26.5  0.22x  see the remarks
+     mean latency ms                        817  18632         not comparable
+     mean latency by its wall time ms      6533  18632  2.85x  see the remarks
+     tokens in all tokens                   800    800  1.00x  see the remarks
 
      failed requests are counted and are in no latency
      TTFT   first token - request sent
@@ -142,25 +100,53 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
      tok/s  tokens of answered requests / (last token of all - first request sent)
 
     ✓ valid
-    result: results/replicated-serving/batch/2026-02-07T10-12-04Z.json
-    ");
+    result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
+    "#);
+}
+
+#[test]
+fn every_load_of_a_result_is_shown_with_its_own_numbers() {
+    let mut result = seed_batch();
+    result.points[0].anomalies.clear();
+    let mut closed = result.points[0].clone();
+    closed.load = known::concurrency(16, 160);
+    result.points.push(closed);
+    result.comparison = None;
+    result.valid = true;
+    insta::assert_snapshot!(shown(&result, Look::plain()), @r#"
+    batch · replicated · llama · http://192.168.1.75:8192
+     round_robin · 100 tokens each · 2 warm-up requests each · times in ms
+
+     load                  ok/failed  tokens  wall s  tok/s  TTFT p50  TPOT p50  e2el mean
+     batch 8                     8/0     800    30.2   26.5       373       184      18632
+     concurrency 16 x 160        8/0     800    30.2   26.5       373       184      18632
+
+     load                  instance  share  ok/failed  tokens  TTFT p50  TPOT p50  e2el mean
+     batch 8               a           50%        4/0     400       141      69.8       7055
+     batch 8               b           50%        4/0     400       604       299      30210
+     concurrency 16 x 160  a           50%        4/0     400       141      69.8       7055
+     concurrency 16 x 160  b           50%        4/0     400       604       299      30210
+
+    ✓ valid
+    result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
+    "#);
 }
 
 #[test]
 fn no_line_is_wider_than_a_terminal() {
-    let mut view = seed_batch();
-    for row in &mut view.rows {
-        row.load = "ramp 0.083..17 rps".to_owned();
-        row.ok = 34_004;
-        row.failed = 12_345;
-        row.tokens = 12_345_678;
-        row.ttft_p95_ms = Some(123_456.0);
-    }
+    let mut result = seed_batch();
+    let point = &mut result.points[0];
+    point.load = known::concurrency(512, 5120);
+    point.summary.counts.ok = 34_004;
+    point.summary.counts.failed = 12_345;
+    point.summary.metrics.output_tokens = 12_345_678;
+    let ttft = point.summary.metrics.ttft.as_mut().unwrap();
+    (ttft.p95.value, ttft.p95.at_least) = (123_456.0, false);
     let folded = Look {
         folds: true,
         ..Look::plain()
     };
-    for line in render(&view, folded).lines() {
+    for line in shown(&result, folded).lines() {
         assert!(line.chars().count() <= Look::WIDEST, "{line}");
     }
 }
