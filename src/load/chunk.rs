@@ -6,7 +6,7 @@ use serde_json::Value;
 /// What matters of a chunk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// Says that it carries a choice, and is not a report of `usage` alone.
+    /// Whether it carries a choice, and is not a report of `usage` alone.
     pub(super) has_choice: bool,
     /// The text that it adds: may be empty, though a token stands behind it.
     pub(super) text: String,
@@ -18,7 +18,7 @@ pub(super) struct Chunk {
     pub(super) n_out: Option<u64>,
     /// Prompt tokens out of a prefix cache.
     pub(super) cached: Option<u64>,
-    /// Says that it is an error with a stream around it.
+    /// Whether it is an error with a stream around it.
     pub(super) is_error: bool,
 }
 

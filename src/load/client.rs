@@ -209,7 +209,7 @@ fn served_by(answer: &Response<Incoming>) -> Option<String> {
     Some(name.to_str().ok()?.to_owned())
 }
 
-/// Returns an error with its causes, which hyper keeps to itself.
+/// An error with its causes, which hyper keeps to itself.
 fn told(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

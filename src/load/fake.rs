@@ -81,17 +81,17 @@ impl Fake {
         Self { authority, state }
     }
 
-    /// Returns the completions that were asked, in order.
+    /// The completions that were asked, in order.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.state.asked.lock().unwrap().clone()
     }
 
-    /// Returns the clock of [`Fake::written`].
+    /// The clock of [`Fake::written`].
     pub(super) fn clock(&self) -> Clock {
         self.state.clock
     }
 
-    /// Returns when each write of a script began.
+    /// When each write of a script began.
     pub(super) fn written(&self) -> Vec<u64> {
         self.state.written.lock().unwrap().clone()
     }
@@ -167,7 +167,7 @@ async fn read(stream: &mut TcpStream) -> io::Result<Option<Asked>> {
     }))
 }
 
-/// Returns a whole answer.
+/// A whole answer.
 pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let headers: Vec<String> = headers
         .iter()
@@ -181,7 +181,7 @@ pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u
     .into_bytes()
 }
 
-/// Returns the head of a stream, with who serves it where a proxy would say so.
+/// The head of a stream, with who serves it where a proxy would say so.
 pub(super) fn head(instance: Option<&str>) -> Vec<u8> {
     let by = instance.map_or(String::new(), |name| {
         format!("x-replica-instance: {name}\r\n")
@@ -192,12 +192,12 @@ pub(super) fn head(instance: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Returns one chunk of a chunked body.
+/// One chunk of a chunked body.
 pub(super) fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// Returns the chunk of the event that brings token number `total`.
+/// The chunk of the event that brings token number `total`.
 pub(super) fn token(text: &str, total: u64) -> Vec<u8> {
     let data = json!({
         "choices": [{"index": 0, "text": text, "finish_reason": null}],
@@ -206,7 +206,7 @@ pub(super) fn token(text: &str, total: u64) -> Vec<u8> {
     chunk(format!("data: {data}\n\n").as_bytes())
 }
 
-/// Returns the chunks that end a stream of so many tokens.
+/// The chunks that end a stream of so many tokens.
 pub(super) fn finish(total: u64) -> Vec<u8> {
     let finish = json!({"choices": [{"index": 0, "text": "", "finish_reason": "length"}]});
     let usage = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": total}});
@@ -214,7 +214,7 @@ pub(super) fn finish(total: u64) -> Vec<u8> {
     [chunk(text.as_bytes()), b"0\r\n\r\n".to_vec()].concat()
 }
 
-/// Returns a healthy answer of so many tokens, a write each.
+/// A healthy answer of so many tokens, a write each.
 pub(super) fn healthy(instance: Option<&str>, tokens: u64) -> Vec<Step> {
     let mut steps = vec![Step::Write(head(instance))];
     steps.extend((1..=tokens).map(|n| Step::Write(token("wörd ", n))));

@@ -36,7 +36,7 @@ impl ApiKey {
         Some(Self { secret, header })
     }
 
-    /// Returns the value of the `Authorization` header.
+    /// The value of the `Authorization` header.
     pub(super) fn header(&self) -> HeaderValue {
         self.header.clone()
     }

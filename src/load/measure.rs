@@ -17,8 +17,8 @@ use super::wire::Clock;
 use super::{identity, limits, sample};
 use crate::plan::{Failure, Job};
 use crate::results::{
-    self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Place, Point,
-    Record, Run, SCHEMA, Tool, Warmup,
+    self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Measuring,
+    Point, Record, Run, RunFiles, SCHEMA, Tool, UnderWay, Warmup,
 };
 use crate::shape::Shape;
 use crate::verdict::{Case, judge};
@@ -37,7 +37,7 @@ pub struct Outcome {
     pub requests: PathBuf,
     /// Where the notebook's keys were written; an invalid result is not passed on.
     pub saved: Option<PathBuf>,
-    /// Says that the result may be believed; the exit code is 7 if not.
+    /// Whether the result may be believed; the exit code is 7 if not.
     pub valid: bool,
     /// What speaks against it, and what to know of the baseline.
     pub anomalies: Vec<Anomaly>,
@@ -67,7 +67,9 @@ pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result
     };
     let watch = Arc::new(Watch::new());
     let bench = Bench::new(job, &run, &watch)?;
-    let measured = watched(on_own_thread(bench.perform())?, &watch, &mut tell).await?;
+    let under_way = UnderWay::begin(job, &run)?;
+    let work = on_own_thread(bench.perform(under_way))?;
+    let measured = watched(work, &watch, &mut tell).await?;
     watch.enter(Phase::Summarising, 0);
     tell(watch.progress());
     conclude(job, run, measured, baseline.as_ref())
@@ -97,6 +99,8 @@ struct Bench {
 struct Measured {
     warmup: Warmup,
     loads: Vec<Driven>,
+    /// Who else measured the topology meanwhile.
+    others: Vec<Measuring>,
 }
 
 /// A load that was driven to its end.
@@ -120,12 +124,18 @@ impl Bench {
         })
     }
 
-    async fn perform(self) -> Result<Measured, Failure> {
+    async fn perform(self, mut under_way: UnderWay) -> Result<Measured, Failure> {
         identity::verify(&self.client, &self.job.instances).await?;
         let warmup = self.warm().await?;
         let bench = Arc::new(self);
+        under_way.measure();
         let loads = vec![bench.drive(&bench.job.load).await];
-        Ok(Measured { warmup, loads })
+        let others = under_way.end();
+        Ok(Measured {
+            warmup,
+            loads,
+            others,
+        })
     }
 
     async fn drive(self: &Arc<Self>, load: &Shape) -> Driven {
@@ -245,11 +255,10 @@ fn conclude(
     measured: Measured,
     baseline: Option<&Baseline>,
 ) -> Result<Outcome, Failure> {
-    let Measured { warmup, loads } = measured;
     let facts = JobFacts::from(job);
-    let judged = |driven: &Driven| judged(job, &facts, driven, &warmup, baseline);
-    let points: Vec<Point> = loads.iter().map(judged).collect();
-    let place = Place::of(job, &run);
+    let judged = |driven: &Driven| judged(job, &facts, driven, &measured, baseline);
+    let points: Vec<Point> = measured.loads.iter().map(judged).collect();
+    let place = RunFiles::of(job, &run);
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
@@ -258,14 +267,15 @@ fn conclude(
         topology: job.provenance.clone(),
         comparison: baseline.map(|baseline| Comparison::of(&facts, &points, baseline)),
         job: facts,
-        warmup,
+        warmup: measured.warmup,
         valid: points.iter().all(|point| point.valid),
         points,
         files: Files {
             requests: place.requests_name(),
         },
     };
-    place.write(&result, loads.iter().flat_map(|driven| &driven.records))?;
+    let records = measured.loads.iter().flat_map(|driven| &driven.records);
+    place.write(&result, records)?;
     Ok(Outcome {
         path: place.result(),
         requests: place.requests(),
@@ -280,7 +290,7 @@ fn judged(
     job: &Job,
     facts: &JobFacts,
     driven: &Driven,
-    warmup: &Warmup,
+    measured: &Measured,
     baseline: Option<&Baseline>,
 ) -> Point {
     let point = Point::of(&driven.load, &driven.records);
@@ -289,10 +299,11 @@ fn judged(
         job: facts,
         point: &point,
         records: &driven.records,
-        warmup,
+        warmup: &measured.warmup,
         provenance: &job.provenance,
         single: single.as_ref(),
         baseline,
+        others: &measured.others,
     });
     point.judged(anomalies)
 }

@@ -12,16 +12,12 @@
 mod chunk;
 mod client;
 mod drive;
-#[cfg(test)]
-mod fake;
 mod identity;
 mod key;
 mod limits;
 mod measure;
 mod request;
 mod sample;
-#[cfg(test)]
-mod scenarios;
 mod sse;
 mod stream;
 mod warmup;
@@ -30,3 +26,8 @@ mod wire;
 
 pub use measure::{Outcome, measure};
 pub use watch::{Phase, Progress};
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod scenarios;

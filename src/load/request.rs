@@ -25,17 +25,17 @@ impl Requests {
         }
     }
 
-    /// Returns how many tokens each of them asks for.
+    /// How many tokens each of them asks for.
     pub(super) fn max_tokens(&self) -> u32 {
         self.max_tokens
     }
 
-    /// Returns measured request `index`.
+    /// Measured request `index`.
     pub(super) fn measured(&self, index: u32) -> Message {
         self.message(index, format!("replica-{}-{index}", self.run))
     }
 
-    /// Returns warm-up request `index` of an instance, or of the endpoint.
+    /// Warm-up request `index` of an instance, or of the endpoint.
     pub(super) fn warm_up(&self, whom: &str, index: u32) -> Message {
         self.message(index, format!("replica-{}-warm-{whom}-{index}", self.run))
     }

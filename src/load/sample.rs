@@ -52,7 +52,7 @@ pub(super) struct Raw {
     pub(super) ended: u64,
 }
 
-/// Returns the record of what the socket saw, for a request of so many tokens.
+/// The record of what the socket saw, for a request of so many tokens.
 pub(super) fn read(raw: Raw, asked: u32) -> Record {
     let stream = Stream::read(&raw.body);
     let (status, error) = judge(&raw, &stream, asked);

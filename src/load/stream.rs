@@ -78,7 +78,7 @@ impl Stream {
         }
     }
 
-    /// Returns what keeps the stream from being whole, if anything does.
+    /// What keeps the stream from being whole, if anything does.
     pub(super) fn missing(&self, broken: Option<&str>) -> Option<String> {
         let lacks = match (&self.finish, self.done) {
             (Some(_), Some(_)) if broken.is_none() => return None,

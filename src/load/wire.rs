@@ -44,17 +44,17 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Returns when the last write began, if there was one.
+    /// When the last write began, if there was one.
     pub(super) fn written(&self) -> Option<u64> {
         seen(&self.written)
     }
 
-    /// Returns the first read, if there was one.
+    /// The first read, if there was one.
     pub(super) fn read_first(&self) -> Option<u64> {
         seen(&self.read_first)
     }
 
-    /// Returns the last read, if there was one.
+    /// The last read, if there was one.
     pub(super) fn read_last(&self) -> Option<u64> {
         seen(&self.read_last)
     }

@@ -32,7 +32,7 @@ pub(crate) struct Baseline {
 pub(crate) enum Origin {
     /// A notebook, which tells nothing of its definitions.
     Notebook {
-        /// Says that it measured over HTTP, through a router, and not within the process.
+        /// Whether it measured over HTTP, through a router, and not within the process.
         served: bool,
     },
     /// We did.

@@ -152,7 +152,7 @@ fn targets(job: &Job) -> String {
     hex(&Sha256::digest(what.to_string()))
 }
 
-/// Returns bytes in hexadecimal.
+/// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {

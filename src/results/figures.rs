@@ -80,37 +80,37 @@ impl Figures {
 }
 
 impl SingleFigures {
-    /// Returns the tokens that its speed and its time make: `tok/s · s`.
+    /// The tokens that its speed and its time make: `tok/s · s`.
     pub(crate) fn tokens_by_speed(self) -> f64 {
         self.tokens_per_s * self.latency_ms / 1000.0
     }
 
-    /// Says that its tokens are not what its speed and its time make.
+    /// Whether its tokens are not what its speed and its time make.
     pub(crate) fn contradicts_itself(self) -> bool {
         differ(self.tokens, self.tokens_by_speed())
     }
 }
 
 impl BatchFigures {
-    /// Returns the time of the whole batch: `tokens / tok/s`, in ms. Requests that are sent together
+    /// The time of the whole batch: `tokens / tok/s`, in ms. Requests that are sent together
     /// take about as long each.
     pub(crate) fn wall_ms(self) -> f64 {
         self.tokens / self.tokens_per_s * 1000.0
     }
 
-    /// Says that what is called a latency is the time of the batch divided by its size. It cannot be
+    /// Whether what is called a latency is the time of the batch divided by its size. It cannot be
     /// a mean of latencies: one of them is the whole time, and the others are more than nothing.
     pub(crate) fn latency_is_a_share(self) -> bool {
         self.size > 1.0 && !differ(self.mean_latency_ms * self.size, self.wall_ms())
     }
 
-    /// Says that the mean latency is below what any batch of this duration can have.
+    /// Whether the mean latency is below what any batch of this duration can have.
     pub(crate) fn latency_is_impossible(self) -> bool {
         self.size > 1.0 && self.mean_latency_ms * self.size < self.wall_ms() * (1.0 + SAME)
     }
 }
 
-/// Says that two numbers do not tell the same.
+/// Whether two numbers do not tell the same.
 pub(crate) fn differ(a: f64, b: f64) -> bool {
     (a - b).abs() > SAME * a.abs().max(b.abs())
 }

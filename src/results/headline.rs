@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::result::Point;
+use super::result::{BenchResult, Point};
 
 /// A load in a few numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -34,6 +34,13 @@ impl Headline {
             tpot_p50_ms: metrics.tpot.as_ref().map(|d| d.p50.value),
             e2el_mean_ms: summary.mean_latency_ms(),
         }
+    }
+}
+
+impl BenchResult {
+    /// What it says in a few numbers, point by point.
+    pub fn headlines(&self) -> Vec<Headline> {
+        self.points.iter().map(Headline::of).collect()
     }
 }
 

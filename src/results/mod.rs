@@ -13,14 +13,13 @@ mod comparison;
 mod facts;
 mod figures;
 mod headline;
-#[cfg(test)]
-pub(crate) mod known;
 mod notebook;
 pub mod quantile;
 mod record;
 mod result;
 mod store;
 mod summary;
+mod under_way;
 mod warmup;
 
 pub use anomaly::{Anomaly, Severity, Subject};
@@ -35,9 +34,11 @@ pub(crate) use quantile::tidy;
 pub(crate) use record::by_instance;
 pub use record::{Record, Stamps, Status};
 pub use result::{BenchResult, Comparison, Files, Point, Row, SCHEMA};
-pub(crate) use store::Place;
+pub(crate) use store::RunFiles;
 pub use store::{Latest, latest, single_throughput};
 pub use summary::{
     Counts, DEFINITIONS, ErrorGroup, FORMULAS, InFlight, Metrics, Share, Summary, Window,
 };
+pub use under_way::Measuring;
+pub(crate) use under_way::UnderWay;
 pub use warmup::{WarmedInstance, Warmup, WarmupRequest};

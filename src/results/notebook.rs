@@ -155,7 +155,7 @@ fn config(job: &Job) -> Map<String, Value> {
     config.as_object().cloned().unwrap_or_default()
 }
 
-/// Returns the model as others call it: its repository, where it has one.
+/// The model as others call it: its repository, where it has one.
 fn weights(job: &Job) -> String {
     let repo = job.provenance.pointer("/instances/0/repo");
     repo.and_then(Value::as_str)

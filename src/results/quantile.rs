@@ -15,7 +15,7 @@ pub const CONFIDENCE: f64 = 0.95;
 pub struct Quantile {
     /// The estimate, in the unit of the sample.
     pub value: f64,
-    /// Says that the sample is too small to bound it from above: read `≥ value`.
+    /// Whether the sample is too small to bound it from above: read `≥ value`.
     pub at_least: bool,
     /// The bounds, each held with a confidence of [`CONFIDENCE`], where both exist.
     pub ci: Option<[f64; 2]>,
@@ -45,7 +45,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Returns the summary of a sample of milliseconds, or nothing for an empty one.
+    /// The summary of a sample of milliseconds, or nothing for an empty one.
     pub fn of_ms(mut sample: Vec<f64>) -> Option<Self> {
         sample.sort_by(f64::total_cmp);
         let (min, max) = (tidy(*sample.first()?), tidy(*sample.last()?));
@@ -64,13 +64,13 @@ impl Distribution {
     }
 }
 
-/// Returns a number to six decimals: finer than any stamp, and few enough digits that a result reads
+/// A number to six decimals: finer than any stamp, and few enough digits that a result reads
 /// back from JSON as the very same.
 pub(crate) fn tidy(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-/// Returns the `p` quantile of a sorted sample: `x[⌊h⌋] + (h − ⌊h⌋)(x[⌊h⌋+1] − x[⌊h⌋])` with
+/// The `p` quantile of a sorted sample: `x[⌊h⌋] + (h − ⌊h⌋)(x[⌊h⌋+1] − x[⌊h⌋])` with
 /// `h = (n−1)p`, counted from 0 (Hyndman and Fan 1996, definition 7).
 pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
@@ -93,7 +93,7 @@ fn estimate(sorted: &[f64], p: f64) -> Option<Quantile> {
     })
 }
 
-/// Returns the ranks, counted from 1, of the order statistics that bound the `p` quantile of `n`
+/// The ranks, counted from 1, of the order statistics that bound the `p` quantile of `n`
 /// samples. With `B ~ Binomial(n, p)` samples at or below the true quantile, the lower rank is the
 /// largest `l` with `P(B ≥ l) ≥ c`, the upper one the smallest `u` with `P(B ≤ u−1) ≥ c`.
 fn bounds(n: usize, p: f64) -> (Option<usize>, Option<usize>) {

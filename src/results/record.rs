@@ -25,7 +25,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Returns the word that results use for it.
+    /// The word that results use for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -94,7 +94,7 @@ pub struct Record {
     pub tokens: Vec<(u64, u64)>,
     /// Events that arrived in the same read as the one before them.
     pub coalesced_events: u32,
-    /// Says that the stream had no continuous usage, so that one event was taken as one token.
+    /// Whether the stream had no continuous usage, so that one event was taken as one token.
     pub tokens_estimated: bool,
     /// Why the model stopped.
     pub finish: Option<String>,
@@ -103,43 +103,43 @@ pub struct Record {
 }
 
 impl Record {
-    /// Says whether it counts for latencies and throughput.
+    /// Whether it counts for latencies and throughput.
     pub fn is_ok(&self) -> bool {
         self.status == Status::Ok
     }
 
-    /// Returns `t_first − t_sent`, in ms.
+    /// `t_first − t_sent`, in ms.
     pub fn ttft_ms(&self) -> Option<f64> {
         span_ms(self.stamps.sent, self.stamps.first)
     }
 
-    /// Returns `(t_last − t_first) / (n − 1)`, in ms; a single token has none.
+    /// `(t_last − t_first) / (n − 1)`, in ms; a single token has none.
     pub fn tpot_ms(&self) -> Option<f64> {
         let gaps = self.n_out?.checked_sub(1).filter(|gaps| *gaps > 0)?;
         Some(span_ms(self.stamps.first, self.stamps.last)? / gaps as f64)
     }
 
-    /// Returns `t_last − t_sent`, in ms.
+    /// `t_last − t_sent`, in ms.
     pub fn e2el_ms(&self) -> Option<f64> {
         span_ms(self.stamps.sent, self.stamps.last)
     }
 
-    /// Returns `t_eof − t_planned`, in ms.
+    /// `t_eof − t_planned`, in ms.
     pub fn response_ms(&self) -> Option<f64> {
         span_ms(Some(self.stamps.planned), self.stamps.eof)
     }
 
-    /// Returns how long its connection took, in ms; no latency contains it.
+    /// How long its connection took, in ms; no latency contains it.
     pub fn connect_ms(&self) -> Option<f64> {
         span_ms(self.stamps.connecting, self.stamps.connected)
     }
 
-    /// Returns the gaps between token events, in ms: `icl`.
+    /// The gaps between token events, in ms: `icl`.
     pub fn icl_ms(&self) -> Vec<f64> {
         self.gaps().map(|(gap, _)| gap).collect()
     }
 
-    /// Returns the gaps between tokens, in ms: each gap between events that brought `Δn` tokens
+    /// The gaps between tokens, in ms: each gap between events that brought `Δn` tokens
     /// counts `Δn` times as `gap/Δn`, so that they sum to `t_last − t_first`. Tokens that came with
     /// the first event have no gap: see [`Record::first_chunk_tokens`].
     pub fn itl_ms(&self) -> Vec<f64> {
@@ -148,12 +148,12 @@ impl Record {
             .collect()
     }
 
-    /// Returns how many tokens the first event brought.
+    /// How many tokens the first event brought.
     pub fn first_chunk_tokens(&self) -> u64 {
         self.tokens.first().map_or(0, |(_, n)| *n)
     }
 
-    /// Returns tokens for each second from sending to the last of them: what one user saw.
+    /// Tokens for each second from sending to the last of them: what one user saw.
     pub fn tokens_per_s(&self) -> Option<f64> {
         let ms = self.e2el_ms().filter(|ms| *ms > 0.0)?;
         Some(self.n_out? as f64 / ms * 1000.0)

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::anomaly::Anomaly;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
-use super::headline::Headline;
 use super::record::Record;
 use super::summary::Summary;
 use super::warmup::Warmup;
@@ -36,7 +35,7 @@ pub struct BenchResult {
     pub points: Vec<Point>,
     /// How it stands beside the baseline.
     pub comparison: Option<Comparison>,
-    /// Says that nothing forbids to believe it.
+    /// Whether nothing forbids to believe it.
     pub valid: bool,
     /// What lies beside it.
     pub files: Files,
@@ -52,7 +51,7 @@ pub struct Point {
     pub summary: Summary,
     /// What speaks against it, and what to know of the baseline.
     pub anomalies: Vec<Anomaly>,
-    /// Says that no anomaly is an error.
+    /// Whether no anomaly is an error.
     pub valid: bool,
 }
 
@@ -61,7 +60,7 @@ pub struct Point {
 pub struct Comparison {
     /// The baseline's file.
     pub baseline: String,
-    /// Says that like is compared with like.
+    /// Whether like is compared with like.
     pub comparable: bool,
     /// The numbers.
     pub rows: Vec<Row>,
@@ -85,7 +84,7 @@ pub struct Row {
     pub theirs: f64,
     /// Ours over theirs; nothing where theirs is not the thing that its name says.
     pub ratio: Option<f64>,
-    /// Says that a remark bears on it.
+    /// Whether a remark bears on it.
     pub flagged: bool,
 }
 
@@ -100,11 +99,6 @@ impl BenchResult {
     /// All anomalies, point by point.
     pub fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {
         self.points.iter().flat_map(|point| &point.anomalies)
-    }
-
-    /// What it says in a few numbers, point by point.
-    pub fn headlines(&self) -> Vec<Headline> {
-        self.points.iter().map(Headline::of).collect()
     }
 }
 
@@ -131,8 +125,8 @@ impl Point {
 
 #[cfg(test)]
 mod tests {
-    use super::super::known::notebook_run;
     use super::*;
+    use crate::verdict::scene::notebook_run;
 
     #[test]
     fn the_notebooks_run_as_a_result() {

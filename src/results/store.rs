@@ -21,7 +21,7 @@ const POINTER: &str = "latest.json";
 pub struct Latest {
     /// The digest of all that the result depends on.
     pub fingerprint: String,
-    /// Says that it may be believed.
+    /// Whether it may be believed.
     pub valid: bool,
     /// The result.
     pub path: PathBuf,
@@ -41,7 +41,7 @@ struct Pointer {
     fingerprint: String,
 }
 
-/// Returns the newest result of a benchmark; one that is damaged or missing is none.
+/// The newest result of a benchmark; one that is damaged or missing is none.
 pub fn latest(results: &Path, topology: &str, benchmark: &str) -> Option<Latest> {
     let (path, result) = newest(&results.join(topology).join(benchmark))?;
     Some(Latest {
@@ -93,12 +93,12 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
 
 /// Where the files of one run go.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct RunFiles {
     folder: PathBuf,
     stem: String,
 }
 
-impl Place {
+impl RunFiles {
     pub(crate) fn of(job: &Job, run: &Run) -> Self {
         let time = run.started.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
         Self {

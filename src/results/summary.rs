@@ -66,7 +66,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Returns its length, in seconds.
+    /// Its length, in seconds.
     pub fn seconds(self) -> f64 {
         self.end_us.saturating_sub(self.start_us) as f64 / 1e6
     }

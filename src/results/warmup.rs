@@ -38,7 +38,7 @@ pub struct WarmupRequest {
 }
 
 impl Warmup {
-    /// Says whether an instance answered at least one request before it was measured.
+    /// Whether an instance answered at least one request before it was measured.
     pub fn warmed(&self, instance: &str) -> bool {
         self.instances
             .iter()

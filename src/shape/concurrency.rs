@@ -3,7 +3,7 @@
 //! It is what so many users do who wait for each answer. What it cannot show is a queue: a server
 //! that slows down is asked less.
 
-use super::form::{Answers, Form, InvalidLoad, Place, at_least_one};
+use super::form::{Answers, Form, InvalidLoad, LoadPart, at_least_one};
 use super::pacing::Closed;
 use super::{Class, Load, Schedule};
 
@@ -23,7 +23,7 @@ impl Form for Concurrency {
         let width = at_least_one("concurrency", width, " in flight")?;
         let Some(requests) = load.requests else {
             return Err(InvalidLoad::new(
-                Place::Key("concurrency"),
+                LoadPart::Key("concurrency"),
                 "`concurrency` needs `requests`: how many are sent in all",
                 format!("ten for each in flight, as in `{}`", Self::EXAMPLE),
             ));
@@ -31,7 +31,7 @@ impl Form for Concurrency {
         let requests = at_least_one("requests", requests, " in all")?;
         if requests < width {
             return Err(InvalidLoad::new(
-                Place::Value("requests"),
+                LoadPart::Value("requests"),
                 format!("{requests} requests are never {width} in flight"),
                 format!("`requests` must be at least `concurrency`, {width}"),
             ));

@@ -37,7 +37,7 @@ pub(super) trait Answers {
 #[error("{message}")]
 pub struct InvalidLoad {
     /// Where it is wrong.
-    pub place: Place,
+    pub part: LoadPart,
     /// What is wrong with it.
     pub message: String,
     /// What to write.
@@ -46,9 +46,9 @@ pub struct InvalidLoad {
 
 /// Where a written load is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum LoadPart {
     /// In what it lacks.
-    Load,
+    Whole,
     /// In having this key, or in having it alone.
     Key(&'static str),
     /// In what stands behind this key.
@@ -56,9 +56,9 @@ pub enum Place {
 }
 
 impl InvalidLoad {
-    pub(super) fn new(place: Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(part: LoadPart, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
-            place,
+            part,
             message: message.into(),
             hint: hint.into(),
         }
@@ -71,7 +71,7 @@ pub(super) fn at_least_one(key: &'static str, value: u32, what: &str) -> Result<
         return Ok(value);
     }
     Err(InvalidLoad::new(
-        Place::Value(key),
+        LoadPart::Value(key),
         format!("`{key}` must be 1 or more"),
         format!("it is the number of requests{what}"),
     ))
@@ -83,7 +83,7 @@ pub(super) fn counts_itself(key: &str, example: &str, load: &Load) -> Result<(),
         return Ok(());
     }
     Err(InvalidLoad::new(
-        Place::Key("requests"),
+        LoadPart::Key("requests"),
         format!("`{key}` takes no `requests`"),
         format!("it is itself the number of requests, as in `{example}`"),
     ))

@@ -4,30 +4,23 @@
 //! which answers for itself: how it is called, what class of load it is, and its [`Schedule`]. Which
 //! shape it is nobody else asks; what rules, tables and files need to tell apart is the [`Class`].
 //!
-//! A new shape is a file with its [`Form`], and its line in the list below. It imports no other room.
+//! A new shape is a file with its `Form`, and its line in the list below. It imports no other room.
 
 mod batch;
 mod class;
 mod concurrency;
 mod form;
-#[cfg(test)]
-pub(crate) mod known;
 mod pacing;
 mod sequential;
-#[cfg(test)]
-mod tests;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use batch::Batch;
 pub use class::Class;
-use concurrency::Concurrency;
 use form::Form;
-pub use form::{InvalidLoad, Place};
+pub use form::{InvalidLoad, LoadPart};
 pub use pacing::{Next, Pacing, Schedule};
-use sequential::Sequential;
 
 /// Makes of the list of shapes what a manifest writes and what it means.
 macro_rules! shapes {
@@ -52,12 +45,12 @@ macro_rules! shapes {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(into = "Load", try_from = "Load")]
         pub enum Shape {
-            $($(#[$what])* $Shape($Shape),)+
+            $($(#[$what])* $Shape($key::$Shape),)+
         }
 
         /// The keys that name a shape, with those that go with each, and an example.
         const FORMS: &[(&str, &[&str], &str)] = &[
-            $((stringify!($key), <$Shape as Form>::WITH, <$Shape as Form>::EXAMPLE),)+
+            $((stringify!($key), <$key::$Shape as Form>::WITH, <$key::$Shape as Form>::EXAMPLE),)+
         ];
 
         impl Shape {
@@ -75,7 +68,7 @@ macro_rules! shapes {
                 let made = [
                     $((
                         stringify!($key),
-                        load.$key.map(|value| $Shape::check(value, &load).map(Self::$Shape)),
+                        load.$key.map(|value| $key::$Shape::check(value, &load).map(Self::$Shape)),
                     ),)+
                 ];
                 let named = made.into_iter().filter_map(|(key, shape)| Some((key, shape?)));
@@ -127,7 +120,7 @@ fn only(mut named: Named, load: &Load) -> Result<Shape, InvalidLoad> {
         (None, _) => Err(none(load)),
         (Some((_, shape)), None) => shape,
         (Some((last, _)), Some((other, _))) => Err(InvalidLoad::new(
-            Place::Key(last),
+            LoadPart::Key(last),
             format!("`{other}` and `{last}` are two loads"),
             format!("write one of {}", examples()),
         )),
@@ -137,12 +130,12 @@ fn only(mut named: Named, load: &Load) -> Result<Shape, InvalidLoad> {
 fn none(load: &Load) -> InvalidLoad {
     match load.requests {
         Some(_) => InvalidLoad::new(
-            Place::Key("requests"),
+            LoadPart::Key("requests"),
             "`requests` says how many are sent, and nothing says when",
             format!("write one of {}", examples()),
         ),
         None => InvalidLoad::new(
-            Place::Load,
+            LoadPart::Whole,
             "`load` does not say when requests are sent",
             format!("write one of {}", examples()),
         ),
@@ -171,3 +164,8 @@ fn one_shape(schema: &mut Schema) {
     let all: Vec<_> = FORMS.iter().map(one).collect();
     schema.insert("oneOf".to_owned(), all.into());
 }
+
+#[cfg(test)]
+pub(crate) mod known;
+#[cfg(test)]
+mod tests;

@@ -53,61 +53,61 @@ fn every_shape_is_called_and_classed() {
 fn a_load_that_is_no_shape_says_where_and_what_to_write() {
     let wrong = |written| {
         let fault = read(written).unwrap_err();
-        (fault.place, fault.message, fault.hint)
+        (fault.part, fault.message, fault.hint)
     };
     let any = "write one of `{sequential: 1}`, `{batch: 8}`, `{concurrency: 16, requests: 160}`";
     let cases = [
         (
             json!({}),
-            Place::Load,
+            LoadPart::Whole,
             "`load` does not say when requests are sent",
             any,
         ),
         (
             json!({"requests": 5}),
-            Place::Key("requests"),
+            LoadPart::Key("requests"),
             "`requests` says how many are sent, and nothing says when",
             any,
         ),
         (
             json!({"batch": 8, "sequential": 1}),
-            Place::Key("batch"),
+            LoadPart::Key("batch"),
             "`sequential` and `batch` are two loads",
             any,
         ),
         (
             json!({"batch": 0}),
-            Place::Value("batch"),
+            LoadPart::Value("batch"),
             "`batch` must be 1 or more",
             "it is the number of requests",
         ),
         (
             json!({"batch": 8, "requests": 8}),
-            Place::Key("requests"),
+            LoadPart::Key("requests"),
             "`batch` takes no `requests`",
             "it is itself the number of requests, as in `{batch: 8}`",
         ),
         (
             json!({"concurrency": 4}),
-            Place::Key("concurrency"),
+            LoadPart::Key("concurrency"),
             "`concurrency` needs `requests`: how many are sent in all",
             "ten for each in flight, as in `{concurrency: 16, requests: 160}`",
         ),
         (
             json!({"concurrency": 16, "requests": 8}),
-            Place::Value("requests"),
+            LoadPart::Value("requests"),
             "8 requests are never 16 in flight",
             "`requests` must be at least `concurrency`, 16",
         ),
         (
             json!({"concurrency": 4, "requests": 0}),
-            Place::Value("requests"),
+            LoadPart::Value("requests"),
             "`requests` must be 1 or more",
             "it is the number of requests in all",
         ),
     ];
-    for (written, place, message, hint) in cases {
-        assert_eq!(wrong(written), (place, message.to_owned(), hint.to_owned()));
+    for (written, part, message, hint) in cases {
+        assert_eq!(wrong(written), (part, message.to_owned(), hint.to_owned()));
     }
 }
 

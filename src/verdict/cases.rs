@@ -400,3 +400,19 @@ fn a_baseline_of_another_class_has_no_number_for_a_closed_loop() {
     );
     assert!(!beside.comparable && beside.rows.is_empty());
 }
+
+#[test]
+fn a_result_beside_another_measurement_is_refused_and_the_other_named() {
+    let mut scene = scene(batch([1000.0; 4], [1000.0; 4]));
+    scene.others = vec![Measuring {
+        run: "2".to_owned(),
+        benchmark: "two".to_owned(),
+        pid: 4711,
+        started: "2026-02-06T08:39:45.112Z".parse().unwrap(),
+    }];
+    assert_eq!(scene.errors(), ["A19"]);
+    assert_eq!(
+        scene.judge()[0].message,
+        "`two` (pid 4711) was measured against the same servers at the same time"
+    );
+}

@@ -1,6 +1,6 @@
 //! What may be concluded: rules that look at a result and say why it cannot be believed.
 //!
-//! A rule is a pure function of the [`Case`], in a file of its own, and one line in [`RULES`]. It
+//! A rule is a pure function of the `Case`, in a file of its own, and one line in `RULES`. It
 //! keeps silent unless it can show evidence, name the likely cause, and say what to do next.
 
 mod a01_latency_definition;
@@ -11,21 +11,21 @@ mod a05_serialised;
 mod a06_cold_replica;
 mod a10_errors;
 mod a15_not_comparable;
-#[cfg(test)]
-mod cases;
+mod a19_another_measurement;
 mod rule;
-#[cfg(test)]
-pub(crate) mod scene;
 
 use serde_json::Value;
 
 use crate::plan::Target;
 pub use crate::results::{Anomaly, Severity, Subject};
-use crate::results::{Baseline, Claim, JobFacts, Point, Record, Single, Warmup, by_instance};
+use crate::results::{
+    Baseline, Claim, JobFacts, Measuring, Point, Record, Single, Warmup, by_instance,
+};
 use rule::{Finding, Rule};
 
 /// The rules, in the order in which they speak: what names a cause before what shows an effect.
 const RULES: &[Rule] = &[
+    a19_another_measurement::RULE,
     a10_errors::RULE,
     a02_self_consistency::RULE,
     a01_latency_definition::RULE,
@@ -52,6 +52,8 @@ pub(crate) struct Case<'a> {
     /// What one request alone achieves on these targets, where it was measured.
     pub(crate) single: Option<&'a Single>,
     pub(crate) baseline: Option<&'a Baseline>,
+    /// Who else measured the topology meanwhile.
+    pub(crate) others: &'a [Measuring],
 }
 
 /// Lets every rule speak. What makes the result invalid comes first, what is said of the baseline
@@ -105,3 +107,8 @@ fn round(value: f64) -> f64 {
     };
     (value * scale).round() / scale
 }
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+pub(crate) mod scene;

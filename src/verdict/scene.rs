@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::Endpoint;
 use crate::results::{
-    DEFINITIONS, PromptFacts, Stamps, Status, WarmedInstance, WarmupRequest, read_baseline,
+    BenchResult, ClientFacts, Comparison, DEFINITIONS, Files, PromptFacts, Run, SCHEMA, Stamps,
+    Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
 };
 use crate::shape::Shape;
 use crate::shape::known;
@@ -111,6 +112,7 @@ pub(crate) struct Scene {
     pub(crate) single: Option<Single>,
     pub(crate) baseline: Option<Baseline>,
     pub(crate) provenance: Value,
+    pub(crate) others: Vec<Measuring>,
 }
 
 pub(crate) fn scene(records: Vec<Record>) -> Scene {
@@ -122,6 +124,7 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         single: None,
         baseline: None,
         provenance: json!({"models": {"llama": "meta-llama/Llama-3.1-8B-Instruct"}}),
+        others: Vec::new(),
     }
 }
 
@@ -162,6 +165,7 @@ impl Scene {
             provenance: &self.provenance,
             single: self.single.as_ref(),
             baseline: self.baseline.as_ref(),
+            others: &self.others,
         }
     }
 
@@ -178,4 +182,43 @@ pub(crate) fn cold_b() -> Scene {
     let mut scene = scene(batch([7055.0; 4], [30210.0; 4]));
     scene.warmup = warmed(&["a"]);
     scene
+}
+
+/// The notebook's run, as a result of ours.
+pub(crate) fn notebook_run() -> BenchResult {
+    let mut scene = cold_b();
+    let baseline = seed("baseline_metrics.json");
+    scene.baseline = Some(baseline.clone());
+    let point = scene.point();
+    let comparison = Comparison::of(&scene.job, std::slice::from_ref(&point), &baseline);
+    BenchResult {
+        schema: SCHEMA.to_owned(),
+        tool: Tool {
+            name: "replica".to_owned(),
+            version: "0.0.0".to_owned(),
+        },
+        run: Run {
+            id: "00000000deadbeef".to_owned(),
+            started: "2026-02-06T08:39:45.112Z".parse().unwrap(),
+        },
+        client: ClientFacts {
+            host: "controller".to_owned(),
+            platform: "linux/aarch64".to_owned(),
+            kernel: "6.11.0".to_owned(),
+            cores: 4,
+            clock: "monotonic".to_owned(),
+        },
+        topology: scene.provenance,
+        job: scene.job,
+        warmup: scene.warmup,
+        valid: point.valid,
+        points: vec![point],
+        comparison: Some(Comparison {
+            baseline: "baseline_metrics.json".to_owned(),
+            ..comparison
+        }),
+        files: Files {
+            requests: "2026-02-06T08-39-45.112Z.requests.jsonl".to_owned(),
+        },
+    }
 }

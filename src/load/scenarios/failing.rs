@@ -198,3 +198,34 @@ async fn a_job_that_asks_for_nothing_is_refused() {
     assert_eq!(failure.message, "benchmark `none` has no prompts");
     assert!(lab.a.asked().is_empty());
 }
+
+/// Two terminals, or a fault of ours: whoever ends first must know it too.
+#[tokio::test]
+async fn two_measurements_at_once_refuse_each_other() {
+    let both = Arc::new(Barrier::new(2));
+    let lab = Lab::new(move |asked, instance| {
+        let mut steps = healthy(Some(instance), TOKENS);
+        if !asked.headers["x-request-id"].contains("-warm-") {
+            steps.insert(1, Step::Meet(both.clone()));
+        }
+        steps
+    })
+    .await;
+    let (one, two) = (lab.job("one", sequential(1)), lab.job("two", sequential(1)));
+    let (first, second) = tokio::join!(run(&one), run(&two));
+    for (outcome, other) in [(&first, "two"), (&second, "one")] {
+        assert!(!outcome.valid);
+        let errors = outcome.anomalies.iter().filter(|a| a.invalidates());
+        let ids: Vec<&str> = errors.map(|anomaly| anomaly.id.as_str()).collect();
+        assert_eq!(ids, ["A19"]);
+        let evidence = &outcome.anomalies[0].evidence["others"][0];
+        assert_eq!(evidence["benchmark"], other);
+        assert_eq!(evidence["pid"], std::process::id());
+    }
+    // Nothing of it is left, and the next one is believed.
+    let left = fs::read_dir(lab.results.path().join("lab")).unwrap();
+    let left: HashSet<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["one".into(), "two".into()].into());
+    let alone = Lab::healthy().await;
+    assert!(run(&alone.job("one", sequential(1))).await.valid);
+}

@@ -8,7 +8,7 @@ use super::Checker;
 use super::proxy::no_time;
 use crate::resource::benchmark::{BenchmarkDeclaration, Prompts};
 use crate::results::can_be_saved;
-use crate::shape::{Load, Place, Shape};
+use crate::shape::{Load, LoadPart, Shape};
 
 /// A benchmark has one thing to ask: the proxy, or the only instance.
 pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
@@ -87,12 +87,12 @@ fn no_load(seen: &Checker<'_>, name: &str, load: &Load) -> Option<Problem> {
     let invalid = Shape::try_from(load.clone()).err()?;
     let path = ["benchmarks", name, "load"];
     let at = |key| [&path[..], &[key]].concat();
-    let problem = match invalid.place {
+    let problem = match invalid.part {
         // A key that is not read any more may have said it.
-        Place::Load if seen.has_passed_over(&path) => return None,
-        Place::Load => seen.report(&path, invalid.message),
-        Place::Key(key) => seen.report_key(&at(key), invalid.message),
-        Place::Value(key) => seen.report(&at(key), invalid.message),
+        LoadPart::Whole if seen.has_passed_over(&path) => return None,
+        LoadPart::Whole => seen.report(&path, invalid.message),
+        LoadPart::Key(key) => seen.report_key(&at(key), invalid.message),
+        LoadPart::Value(key) => seen.report(&at(key), invalid.message),
     };
     Some(problem?.help(invalid.hint))
 }

@@ -50,7 +50,7 @@ pub struct Job {
 pub struct Endpoint {
     /// `host:port`, dialled from this machine.
     pub authority: String,
-    /// Says whether it is our proxy, whose responses name who served them.
+    /// Whether it is our proxy, whose responses name who served them.
     pub is_proxy: bool,
     /// The routing policy, for the result: `round_robin`.
     pub policy: Option<String>,

@@ -66,7 +66,7 @@ pub struct Files {
 }
 
 impl Benchmark {
-    /// Returns the benchmark, with the newest result that there is.
+    /// The benchmark, with the newest result that there is.
     pub fn new(
         topology: &TopologyName,
         name: &BenchmarkName,
@@ -168,7 +168,7 @@ fn target(instance: &Arc<Instance>, seen: &Observation) -> Target {
     }
 }
 
-/// Returns what a result says, for the line in the plan.
+/// What a result says, for the line in the plan.
 fn headline(latest: &Latest) -> String {
     let when = latest.started.strftime("%Y-%m-%d %H:%M UTC");
     match results::throughput(&latest.headlines) {

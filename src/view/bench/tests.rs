@@ -1,8 +1,8 @@
 //! Results as transcripts: the seed's own batch, which was measured on a cold replica.
 
 use super::*;
-use crate::results::known::notebook_run;
 use crate::shape::known;
+use crate::verdict::scene::notebook_run;
 
 const FILE: &str = "results/replicated/batch/2026-02-06T08-39-45.112Z.json";
 
