@@ -193,6 +193,45 @@ fn knows_of_text(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// Returns where a load shape is told apart from others: that is for the shape itself to say.
+fn names_a_shape(source: &Source) -> Vec<String> {
+    if source.is_among(&["src/shape/"]) {
+        return Vec::new();
+    }
+    let is_variant = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase());
+    let named = |line: &&str| line.split("Shape::").skip(1).any(is_variant);
+    let lines = source.code().filter(named);
+    lines
+        .map(|line| format!("{}: {}", source.path, line.trim()))
+        .collect()
+}
+
+/// Returns where a shape that is yet to come would be taken for one of the others.
+fn forgets_a_shape(source: &Source) -> Vec<String> {
+    source.lines_with(&["_ =>"])
+}
+
+/// The rooms of a measurement, lowest first: none imports from one above it, or from the rooms that
+/// use them all.
+const MEASURING: [&str; 5] = ["name", "shape", "results", "verdict", "load"];
+
+/// What stands above all of them.
+const ABOVE: [&str; 5] = ["resource", "converge", "view", "cli", "manifest"];
+
+fn imports_from_above(source: &Source) -> Vec<String> {
+    let room = |room: &&str| source.path.starts_with(&format!("src/{room}/"));
+    let Some(place) = MEASURING.iter().position(room) else {
+        return Vec::new();
+    };
+    let mut above: Vec<&str> = [&MEASURING[place + 1..], &ABOVE].concat();
+    if MEASURING[place] == "shape" {
+        above.extend(["plan", "node", "proxy"]);
+    }
+    let above: Vec<String> = above.iter().map(|name| format!("crate::{name}")).collect();
+    let words: Vec<&str> = above.iter().map(String::as_str).collect();
+    source.lines_with(&words)
+}
+
 fn unfinished(source: &Source) -> Vec<String> {
     source.lines_with(&["todo!", "unimplemented!"])
 }
@@ -272,6 +311,34 @@ fn from_text_to_things_is_one_way() {
         0
     );
     assert_eq!(found("let manifest = files.manifest.join(path);\n"), 0);
+}
+
+#[test]
+fn a_load_shape_is_told_apart_by_itself_alone() {
+    hold("src", names_a_shape);
+    hold("src/shape", forgets_a_shape);
+    let named = |path, text| names_a_shape(&control(path, text)).len();
+    assert_eq!(named("src/load/a.rs", "Shape::Batch(n) => n,\n"), 1);
+    assert_eq!(
+        named("src/load/a.rs", "if let shape::Shape::Batch(_) = load {\n"),
+        1
+    );
+    assert_eq!(named("src/load/a.rs", "Shape::try_from(load)\n"), 0);
+    assert_eq!(named("src/shape/mod.rs", "Shape::Batch(n) => n,\n"), 0);
+    let forgets = |text| forgets_a_shape(&control("src/shape/a.rs", text)).len();
+    assert_eq!(forgets("_ => Class::Alone,\n"), 1);
+    assert_eq!(forgets("(None, _) => 1,\n"), 0);
+}
+
+#[test]
+fn what_sends_keeps_and_judges_lie_in_one_order() {
+    hold("src", imports_from_above);
+    let found = |path, text| imports_from_above(&control(path, text)).len();
+    assert_eq!(found("src/shape/a.rs", "use crate::plan::Job;\n"), 1);
+    assert_eq!(found("src/results/a.rs", "use crate::verdict::judge;\n"), 1);
+    assert_eq!(found("src/verdict/a.rs", "use crate::load::Outcome;\n"), 1);
+    assert_eq!(found("src/load/a.rs", "use crate::verdict::judge;\n"), 0);
+    assert_eq!(found("src/load/a.rs", "use crate::view::Look;\n"), 1);
 }
 
 #[test]
