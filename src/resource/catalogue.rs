@@ -1,6 +1,6 @@
 //! From a topology to its things: the one place where all kinds are named together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::place::{Folder, Listens};
 use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
-use crate::name::{ModelName, NodeName};
+use crate::name::{InstanceName, ModelName, NodeName};
 use crate::node::Stale;
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
@@ -136,27 +136,31 @@ fn program(topology: &Topology, node: &NodeName, binaries: &Arc<Binaries>) -> Ar
 }
 
 fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>> {
-    let parts = topology.instances.iter().map(|(name, server)| Parts {
-        topology: topology.name.clone(),
-        name: name.clone(),
-        listens: listens(topology, &server.node, server.host.as_ref()),
-        stale: stale(topology, &server.node),
-        server: server.clone(),
-        program: program(topology, &server.node, binaries),
-    });
-    let parts: Vec<Parts> = parts.collect();
-    let all: Vec<_> = parts
-        .iter()
-        .cloned()
-        .map(Instance::new)
-        .map(Arc::new)
+    let mut mates: BTreeMap<&NodeName, BTreeSet<InstanceName>> = BTreeMap::new();
+    for (name, server) in &topology.instances {
+        mates.entry(&server.node).or_default().insert(name.clone());
+    }
+    let mates: BTreeMap<_, _> = mates
+        .into_iter()
+        .map(|(node, it)| (node, Arc::new(it)))
         .collect();
-    let among = |parts: Parts| {
-        let is_mate = |one: &&Arc<Instance>| *one.node() == parts.server.node;
-        let mates = all.iter().filter(is_mate).cloned().collect();
-        Arc::new(Instance::among(parts, mates))
-    };
-    parts.into_iter().map(among).collect()
+    let mut last: BTreeMap<&NodeName, Arc<Instance>> = BTreeMap::new();
+    let mut instances = Vec::new();
+    for (name, server) in &topology.instances {
+        let instance = Arc::new(Instance::new(Parts {
+            topology: topology.name.clone(),
+            name: name.clone(),
+            listens: listens(topology, &server.node, server.host.as_ref()),
+            stale: stale(topology, &server.node),
+            server: server.clone(),
+            program: program(topology, &server.node, binaries),
+            before: last.get(&server.node).cloned(),
+            mates: Arc::clone(&mates[&server.node]),
+        }));
+        last.insert(&server.node, Arc::clone(&instance));
+        instances.push(instance);
+    }
+    instances
 }
 
 fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<dyn Resource>> {

@@ -1,6 +1,7 @@
 //! What every room wants to know of a node: its system, its home, and the files of ours on it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::contract::{Answers, Question};
@@ -67,6 +68,8 @@ impl Folder {
 /// One node, as far as files and names go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
+    /// The question that it was read from.
+    id: String,
     /// What `uname -sm` says: `Linux aarch64`.
     pub system: String,
     /// The home of the user there.
@@ -79,8 +82,20 @@ pub struct Place {
 
 impl Place {
     /// Reads the answer to [`Folder::question`].
-    pub fn read(folder: &Folder, answers: &Answers) -> Self {
-        let mut place = Self::default();
+    pub fn read(folder: &Folder, answers: &Answers) -> Arc<Self> {
+        let place = answers.parsed(|answers| Self::read_anew(folder, answers));
+        // What was parsed before may be of another topology's folder.
+        if place.id == folder.id() {
+            return place;
+        }
+        Arc::new(Self::read_anew(folder, answers))
+    }
+
+    fn read_anew(folder: &Folder, answers: &Answers) -> Self {
+        let mut place = Self {
+            id: folder.id(),
+            ..Self::default()
+        };
         for line in answers.to(&folder.id()).lines() {
             match line.split_once(' ') {
                 Some(("system", system)) => system.clone_into(&mut place.system),

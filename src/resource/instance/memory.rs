@@ -6,6 +6,7 @@
 //! each is given what those before it leave.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -231,33 +232,17 @@ fn held(budget: &Budget, session: &Session, table: &ProcessTable) -> Vec<Ask> {
 }
 
 impl Instance {
-    /// Returns why the memory of its node does not suffice for its start, and who has it.
+    /// Why the memory of its node does not suffice for its start, and who has it.
     pub(super) fn memory_short(&self, seen: &Observation) -> Vec<Reason> {
-        let Some(answers) = seen.of(&self.seat.node) else {
+        let (Some(answers), Some(mut budget)) = (seen.of(&self.seat.node), self.finds(seen)) else {
             return Vec::new();
         };
         let (machine, table) = (Machine::read(answers), ProcessTable::read(answers));
-        let Some(mut budget) = Budget::of(&machine) else {
-            return Vec::new();
-        };
-        // What they hold is seen once they are gone: until then nothing is started.
-        if !self.seat.ended_beside(&table).is_empty() {
-            return Vec::new();
-        }
-        for session in table.sessions.iter().filter(|s| self.is_left_over(s)) {
-            budget.give_back(&held(&budget, session, &table));
-        }
-        let mut before = Vec::new();
-        for mate in self.mates.iter().take_while(|mate| mate.name != self.name) {
-            let starts = mate.compare_by_itself(seen).action.starts();
-            if starts && mate.start_in(&mut budget, &table, seen).is_ok() {
-                before.push(mate);
-            }
-        }
         let Err(shortage) = self.start_in(&mut budget, &table, seen) else {
             return Vec::new();
         };
         let mut reasons = vec![Reason::new("no_memory", shortage)];
+        let before = self.those_before(seen);
         let first = before.iter().map(|mate| {
             let text = format!("{} starts before it and takes its own", mate.seat.address);
             Reason::new("memory_held", text)
@@ -272,6 +257,54 @@ impl Instance {
         let advice = "lower what it asks for, or stop what holds the memory";
         reasons.push(Reason::new("free_memory", advice));
         reasons
+    }
+
+    /// The memory that it finds when its turn to start comes. Nothing where the machine does not
+    /// tell, or where servers that are not ours end first: what those hold is seen once they are
+    /// gone, and until then nothing is started.
+    fn finds(&self, seen: &Observation) -> Option<Budget> {
+        match &self.before {
+            // Those of a node are asked in the order in which they start, so that this goes no
+            // deeper than one: what is left is kept.
+            Some(before) => before.leaves(seen).as_ref().clone(),
+            None => self.node_has(seen),
+        }
+    }
+
+    /// The memory that it leaves to those that start after it.
+    fn leaves(&self, seen: &Observation) -> Arc<Option<Budget>> {
+        self.leaves.of(seen, || {
+            let (mut budget, answers) = (self.finds(seen)?, seen.of(&self.seat.node)?);
+            if self.by_itself(seen).action.starts() {
+                // What does not fit does not start, and takes nothing.
+                let _ = self.start_in(&mut budget, &ProcessTable::read(answers), seen);
+            }
+            Some(budget)
+        })
+    }
+
+    /// What its node has once what it is to run no longer is gone.
+    fn node_has(&self, seen: &Observation) -> Option<Budget> {
+        let answers = seen.of(&self.seat.node)?;
+        let table = ProcessTable::read(answers);
+        let mut budget = Budget::of(&Machine::read(answers))?;
+        if !self.seat.ended_beside(&table).is_empty() {
+            return None;
+        }
+        for session in table.sessions.iter().filter(|s| self.is_left_over(s)) {
+            budget.give_back(&held(&budget, session, &table));
+        }
+        Some(budget)
+    }
+
+    /// Those that start before it on its node and take memory, in the order in which they start.
+    fn those_before(&self, seen: &Observation) -> Vec<&Self> {
+        let mut mates: Vec<_> =
+            std::iter::successors(self.before.as_deref(), |mate| mate.before.as_deref())
+                .filter(|mate| mate.change(seen).action.starts())
+                .collect();
+        mates.reverse();
+        mates
     }
 
     /// Starts in a budget, where it fits: what runs of it has come to its end by then.
@@ -303,9 +336,10 @@ impl Instance {
 
     /// Says whether this is a server of its topology that its node is to run no longer.
     fn is_left_over(&self, session: &Session) -> bool {
+        let name = session.mark.name.as_deref().unwrap_or_default();
         session.mark.topology == self.seat.topology.as_str()
             && session.mark.kind == KIND
-            && !self.mates.iter().any(|mate| mate.is_of(session))
+            && !name.parse().is_ok_and(|name| self.mates.contains(&name))
     }
 }
 

@@ -15,13 +15,18 @@ mod server;
 mod spec;
 mod toolchain;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use serde_json::Value;
 
 pub use argv::Arguments;
 pub use declared::*;
 pub use server::{Runtime, Server, VllmRuntime};
 
-use super::contract::{self, Answers, Found, Observation, Question, Resource};
+use memory::Budget;
+
+use super::contract::{self, Answers, Found, Memo, Observation, Question, Resource};
 use super::engine;
 use super::machine;
 use super::model;
@@ -64,8 +69,15 @@ pub struct Instance {
     server: Server,
     /// `replica` itself as its node has it, where something of the node needs it: the simulator.
     program: Arc<Program>,
-    /// All servers that its node is to run, itself included, in the order in which they start.
-    mates: Vec<Arc<Instance>>,
+    /// The one that starts before it on its node.
+    before: Option<Arc<Instance>>,
+    /// The names of all that its node is to run, itself included.
+    mates: Arc<BTreeSet<InstanceName>>,
+    spec: Memo<Value>,
+    by_itself: Memo<Change>,
+    change: Memo<Change>,
+    /// What it leaves of its node's memory to those that start after it.
+    leaves: Memo<Option<Budget>>,
 }
 
 /// What an instance is made of, all looked up in one topology.
@@ -83,6 +95,10 @@ pub struct Parts {
     pub server: Server,
     /// `replica` itself as its node has it, where something of the node needs it.
     pub program: Arc<Program>,
+    /// The one that starts before it on its node, where there is one.
+    pub before: Option<Arc<Instance>>,
+    /// The names of all that its node is to run, itself included.
+    pub mates: Arc<BTreeSet<InstanceName>>,
 }
 
 impl Instance {
@@ -95,16 +111,12 @@ impl Instance {
             listens: parts.listens,
             server: parts.server,
             program: parts.program,
-            mates: Vec::new(),
-        }
-    }
-
-    /// Returns it as one of several on its node, itself included, which share what the node has.
-    /// They are given in the order in which they start.
-    pub fn among(parts: Parts, mates: Vec<Arc<Self>>) -> Self {
-        Self {
-            mates,
-            ..Self::new(parts)
+            before: parts.before,
+            mates: parts.mates,
+            spec: Memo::default(),
+            by_itself: Memo::default(),
+            change: Memo::default(),
+            leaves: Memo::default(),
         }
     }
 
@@ -156,7 +168,7 @@ impl Instance {
     /// Returns the mark of the server that will run once the plan is carried out.
     pub fn planned_mark(&self, seen: &Observation) -> Mark {
         // What is blocked runs on as it is.
-        let is_started = self.compare(seen).action.starts();
+        let is_started = self.change(seen).action.starts();
         match self.running_mark(seen) {
             Some(mark) if !is_started => mark,
             _ => self.next_mark(seen),
@@ -170,11 +182,11 @@ impl Instance {
     }
 
     /// Returns what a result says of it: what runs, where, as which process of which boot.
-    pub fn provenance(&self, seen: &Observation) -> serde_json::Value {
+    pub fn provenance(&self, seen: &Observation) -> Value {
         let mut found = serde_json::json!({
             "name": self.name,
             "node": self.seat.node,
-            "spec": self.spec(seen),
+            "spec": *self.spec(seen),
             "mark": self.planned_mark(seen).to_string(),
         });
         if let Runtime::Vllm(vllm) = &self.server.runtime {
@@ -190,7 +202,10 @@ impl Instance {
             found["command"] = leader.command.into();
         }
         found["boot_id"] = ProcessTable::read(answers).boot_id.clone().into();
-        found["system"] = Place::read(&self.seat.folder, answers).system.into();
+        found["system"] = Place::read(&self.seat.folder, answers)
+            .system
+            .clone()
+            .into();
         found
     }
 
@@ -198,7 +213,27 @@ impl Instance {
         self.seat.next_mark(seen, fingerprint(&self.spec(seen)))
     }
 
-    /// Compares what was seen with what is declared, whatever memory the others on its node need.
+    /// The specification of the server that is to run.
+    fn spec(&self, seen: &Observation) -> Arc<Value> {
+        self.spec.of(seen, || self.specify(seen))
+    }
+
+    /// What is to become of it, given what runs and what is free.
+    pub fn change(&self, seen: &Observation) -> Arc<Change> {
+        self.change.of(seen, || {
+            let change = self.by_itself(seen).as_ref().clone();
+            if !change.action.starts() {
+                return change;
+            }
+            self.blocked_by(self.memory_short(seen), change)
+        })
+    }
+
+    /// What is to become of it, whatever memory the others on its node need.
+    fn by_itself(&self, seen: &Observation) -> Arc<Change> {
+        self.by_itself.of(seen, || self.compare_by_itself(seen))
+    }
+
     fn compare_by_itself(&self, seen: &Observation) -> Change {
         let Some(answers) = seen.of(&self.seat.node) else {
             return Change::blocked(&self.seat.address, Reason::unreachable("unknown"));
@@ -341,15 +376,6 @@ pub fn authority(host: &str, port: u16) -> String {
 }
 
 impl Instance {
-    /// What is to become of it, given what runs and what is free.
-    pub fn compare(&self, seen: &Observation) -> Change {
-        let change = self.compare_by_itself(seen);
-        if !change.action.starts() {
-            return change;
-        }
-        self.blocked_by(self.memory_short(seen), change)
-    }
-
     /// What it is made of: the program that simulates it, or its engine and its model.
     fn requires(&self) -> Vec<Address> {
         let node = &self.seat.node;
@@ -429,7 +455,7 @@ impl Resource for Instance {
 
     fn stand(&self, observed: &Observation) -> Stand {
         Stand {
-            change: self.compare(observed),
+            change: self.change(observed).as_ref().clone(),
             operations: self.operations(observed),
             relations: self.relations(observed),
         }

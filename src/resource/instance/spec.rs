@@ -14,7 +14,7 @@ use crate::resource::process::secret_digest;
 impl Instance {
     /// Returns the specification. Settings that need no restart are no part of it; of a secret,
     /// only a keyed digest is.
-    pub(super) fn spec(&self, seen: &Observation) -> Value {
+    pub(super) fn specify(&self, seen: &Observation) -> Value {
         let mut spec = json!({
             "model": self.server.model,
             "listen": {"host": self.listens.on, "port": self.server.port},

@@ -63,12 +63,12 @@ impl Mark {
 
     /// Returns the beginning that every generation of the thing has in common.
     pub fn prefix(topology: &str, address: &Address) -> String {
-        let name = address.name.as_ref().map(|name| format!("/{name}"));
-        format!(
-            "v1:{topology}:{}{}:",
-            address.kind,
-            name.unwrap_or_default()
-        )
+        prefix(topology, &address.kind, address.name.as_deref())
+    }
+
+    /// The same of the thing that has this mark.
+    pub fn of_thing(&self) -> String {
+        prefix(&self.topology, &self.kind, self.name.as_deref())
     }
 
     /// Returns the served model name that only a process with this mark has. It shows over HTTP
@@ -77,6 +77,11 @@ impl Mark {
         let digest = Sha256::digest(self.to_string().as_bytes());
         format!("replica-{}", hex(&digest[..6]))
     }
+}
+
+fn prefix(topology: &str, kind: &str, name: Option<&str>) -> String {
+    let name = name.map(|name| format!("/{name}"));
+    format!("v1:{topology}:{kind}{}:", name.unwrap_or_default())
 }
 
 /// Returns the digits of some bytes, lower case.

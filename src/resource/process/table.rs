@@ -28,6 +28,8 @@ pub struct ProcessTable {
     pub listeners: Vec<Listener>,
     /// Processes of vLLM that carry no mark, in the order of pids.
     pub foreign: Vec<Foreign>,
+    /// Where the sessions of each thing stand, by the beginning of their marks.
+    places: BTreeMap<String, Vec<usize>>,
     /// Seconds since the boot.
     uptime: f64,
     /// Clock ticks in a second.
@@ -113,14 +115,9 @@ impl ProcessTable {
 
     /// Returns the sessions that were started as this thing, newest generation first.
     pub fn of(&self, topology: &str, address: &Address) -> Vec<&Session> {
-        let mut found: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|session| {
-                let mark = &session.mark;
-                mark.topology == topology && mark.kind == address.kind && mark.name == address.name
-            })
-            .collect();
+        let places = self.places.get(&Mark::prefix(topology, address));
+        let places = places.into_iter().flatten();
+        let mut found: Vec<_> = places.map(|place| &self.sessions[*place]).collect();
         found.sort_by_key(|session| std::cmp::Reverse((session.mark.generation, session.id)));
         found
     }
@@ -410,6 +407,14 @@ impl Reader {
                 spec: self.specs.remove(&pid).unwrap_or_default(),
                 processes,
             });
+        }
+        for (place, session) in self.table.sessions.iter().enumerate() {
+            let places = self
+                .table
+                .places
+                .entry(session.mark.of_thing())
+                .or_default();
+            places.push(place);
         }
         self.table
     }

@@ -6,6 +6,7 @@
 mod declared;
 mod served;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,8 +60,32 @@ pub struct Proxy {
     timeouts: Timeouts,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
-    /// What it says of itself.
-    told: Memo<Option<Status>>,
+    told: Memo<Told>,
+}
+
+/// What a proxy says of itself: nothing where none runs or answers.
+struct Told {
+    status: Option<Status>,
+    /// The place in the configuration of each backend that it serves from.
+    places: BTreeMap<String, usize>,
+}
+
+impl Told {
+    fn new(status: Option<Status>) -> Self {
+        let config = status.as_ref().and_then(|status| status.config.as_ref());
+        let backends = config.into_iter().flat_map(|config| &config.backends);
+        let names = backends.map(|backend| backend.name.clone());
+        Self {
+            places: names.zip(0..).collect(),
+            status,
+        }
+    }
+
+    /// What it serves from by this name.
+    fn backend(&self, name: &str) -> Option<&Backend> {
+        let config = self.status.as_ref()?.config.as_ref()?;
+        config.backends.get(*self.places.get(name)?)
+    }
 }
 
 impl Proxy {
@@ -121,8 +146,7 @@ impl Proxy {
 
     /// Returns what it says of itself, where it runs and answers.
     pub fn status(&self, seen: &Observation) -> Option<Status> {
-        let read = || served::read(&self.seat.folder, seen.of(&self.seat.node)?);
-        self.told.of(seen, read).as_ref().clone()
+        self.told(seen).status.clone()
     }
 
     /// Returns the process that leads its session, where it runs.
@@ -165,10 +189,16 @@ impl Proxy {
         }
     }
 
+    fn told(&self, seen: &Observation) -> Arc<Told> {
+        self.told.of(seen, || {
+            let answers = seen.of(&self.seat.node);
+            Told::new(answers.and_then(|answers| served::read(&self.seat.folder, answers)))
+        })
+    }
+
     /// Returns what the proxy serves from now by this name.
     fn served_backend(&self, name: &str, seen: &Observation) -> Option<Backend> {
-        let backends = self.status(seen)?.config?.backends;
-        backends.into_iter().find(|backend| backend.name == name)
+        self.told(seen).backend(name).cloned()
     }
 
     fn config(&self, generation: u64, seen: &Observation) -> Config {
@@ -239,15 +269,17 @@ impl Proxy {
     }
 
     fn described(&self, config: &Config, seen: &Observation) -> Value {
+        // Whether an instance runs as it is to run.
+        let runs_on = |instance: &Arc<Instance>| {
+            instance.running_mark(seen).as_ref() == Some(&instance.planned_mark(seen))
+        };
+        let known = self.backends.iter().filter(|instance| runs_on(instance));
+        let known: BTreeSet<&str> = known.map(|instance| instance.name().as_str()).collect();
         let backends: serde_json::Map<_, _> = config
             .backends
             .iter()
             .map(|backend| {
-                let known = self.backends.iter().any(|instance| {
-                    instance.name().as_str() == backend.name
-                        && instance.running_mark(seen).as_ref()
-                            == Some(&instance.planned_mark(seen))
-                });
+                let known = known.contains(backend.name.as_str());
                 let nonce = if known {
                     json!(backend.nonce)
                 } else {
@@ -266,7 +298,7 @@ impl Proxy {
             let name = instance.name().as_str();
             status.backends.contains_key(name)
                 && !status.is_serving(name)
-                && instance.compare(seen).action == Action::Keep
+                && instance.change(seen).action == Action::Keep
         };
         let waiting = self.backends.iter().filter(waits);
         waiting
@@ -369,9 +401,9 @@ impl Proxy {
                 seen,
             ));
         }
-        let waiting = self.waiting_backends(seen, &status);
+        let waiting: BTreeSet<_> = self.waiting_backends(seen, &status).into_iter().collect();
         for instance in &self.backends {
-            if waiting.iter().any(|name| name == instance.name().as_str()) {
+            if waiting.contains(instance.name().as_str()) {
                 let admit = Request::Admit(self.backend(instance, seen));
                 operations.push(self.tell(admit, Some(ADMISSION), seen));
             }
