@@ -10,8 +10,9 @@
 //! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
 //!   its questions to a node, its comparison, its effects.
-//! - [`plan`]: plain data that everyone shares: addresses, changes, steps, events.
+//! - [`plan`]: plain data that everyone shares: addresses, changes, steps, effects, events.
 //! - [`converge`]: the corridor: observe (ask), decide (pure), execute (walk). It names no kind.
+//! - [`logs`]: what programs say in their logs, one file a program.
 //! - [`node`]: where effects happen: a command as a value, the local machine, SSH.
 //! - [`proxy`]: the data plane.
 //! - [`shape`]: when requests are sent, one file a load shape. [`load`]: what sends them.
@@ -35,6 +36,7 @@
 pub mod cli;
 pub mod converge;
 pub mod load;
+pub mod logs;
 pub mod manifest;
 pub mod name;
 pub mod node;

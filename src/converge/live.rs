@@ -31,7 +31,7 @@ impl Live {
         std::mem::take(&mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the node on which a step is performed.
+    /// The node that performs a step.
     fn node(&self, step: &Step) -> Result<&Node, Failure> {
         let Some(name) = &step.node else {
             return Err(Failure::new(
@@ -66,52 +66,40 @@ impl World for Live {
     }
 
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
-        if let Effect::Measure(job) = &step.effect {
-            return self.measure(job, say).await;
-        }
-        let node = self.node(step)?;
         let tell: perform::Progress<'_> = &|phase: &str, detail: &str| say.phase(phase, detail);
         match &step.effect {
-            Effect::Upload {
-                source,
-                target,
-                sha256,
-            } => {
+            Effect::Upload(upload) => {
                 say.phase("uploading", "");
-                node.upload(source, target, sha256).await?;
+                perform::upload(self.node(step)?, upload).await?;
                 Ok(String::new())
             }
             Effect::Remove { paths } => {
-                perform::remove(node, paths).await?;
+                perform::remove(self.node(step)?, paths).await?;
                 Ok(String::new())
             }
-            Effect::Work(work) => perform::work(node, work, tell).await,
+            Effect::RunScript(script) => perform::work(self.node(step)?, script, tell).await,
             Effect::Copy(copy) => {
                 let from = self.fleet.node(&copy.from).map_err(Failure::new)?;
-                perform::copy(from, node, copy, tell).await
+                perform::copy(from, self.node(step)?, copy, tell).await
             }
-            Effect::Start(launch) => {
+            Effect::Launch(launch) => {
                 say.phase("starting", "");
-                let started = perform::start(node, launch).await?;
+                let started = perform::start(self.node(step)?, launch).await?;
                 Ok(format!("pid {}", started.pid))
             }
-            Effect::Stop(stop) => Ok(ended(&perform::stop(node, stop, tell).await?)),
-            Effect::End(end) => Ok(ended(&perform::end(node, end, tell).await?)),
-            Effect::Await(ready) => {
-                let ready = perform::ready(node, ready, tell).await?;
+            Effect::Stop(stop) => Ok(ended(&perform::stop(self.node(step)?, stop, tell).await?)),
+            Effect::KillUnmanaged(kill) => {
+                Ok(ended(&perform::end(self.node(step)?, kill, tell).await?))
+            }
+            Effect::WaitReady(ready) => {
+                let ready = perform::ready(self.node(step)?, ready, tell).await?;
                 Ok(format!("ready, pid {}", ready.pid))
             }
-            Effect::Tell {
-                program,
-                folder,
-                request,
-                timeout,
-                ..
-            } => {
-                let told = perform::tell(node, program, folder, request, *timeout, tell).await;
-                told.map(|_| String::new())
+            Effect::ProxyControl(control) => {
+                perform::tell(self.node(step)?, control, tell).await?;
+                Ok(String::new())
             }
-            Effect::Measure(_) => Ok(String::new()),
+            Effect::Measure(job) => self.measure(job, say).await,
         }
     }
 }

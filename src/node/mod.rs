@@ -1,18 +1,16 @@
 //! Where effects happen: a command as a value, and the two sorts of node that run it.
 //!
 //! [`Node::connect`] reaches a node; [`Node::run`], [`Node::stream`], [`Node::hold`],
-//! [`Node::upload`], [`Node::dial`] and [`Node::http`] are all that can be done with it. A command
+//! [`Node::dial`] and [`Node::http`] are all that can be done with it. A command
 //! is a POSIX shell script that travels on standard input; [`quote`] is the one place that quotes.
 //! [`perform`] has the verbs that a plan is made of.
 
 mod command;
-mod copy;
 mod declared;
 mod fleet;
 mod frame;
 mod held;
 mod http;
-mod launch;
 mod lines;
 mod local;
 mod outcome;
@@ -21,22 +19,17 @@ mod running;
 mod ssh;
 mod transport;
 mod unreachable;
-mod upload;
-mod work;
 
 #[cfg(test)]
 mod tests;
 
 pub use command::{Command, quote, quote_path};
-pub use copy::{Brought, Copy};
 pub use declared::{InvalidReach, NodeDeclaration, Reach, Stale};
 pub use fleet::Fleet;
 pub use held::Held;
 pub use http::{HttpAnswer, HttpRequest};
-pub use launch::{Check, End, Launch, LogSign, Ready, Stop};
 pub use local::LocalNode;
 pub use outcome::{ExitStatus, Line, NodeError, Output};
 pub use ssh::{Bastions, ConnectOptions, SshNode};
 pub use transport::{Node, Stream};
 pub use unreachable::{Obstacle, Unreachable};
-pub use work::Work;

@@ -218,7 +218,7 @@ async fn a_file_arrives_whole_or_not_at_all() {
     for node in shells() {
         let target = folder.path().join("a new/folder's/target");
         let target = target.to_str().unwrap();
-        node.upload(&source, target, &digest(&content))
+        perform::send(&node, &source, target, &digest(&content))
             .await
             .unwrap();
         assert_eq!(std::fs::read(target).unwrap(), content);
@@ -227,8 +227,7 @@ async fn a_file_arrives_whole_or_not_at_all() {
         );
         assert_eq!(mode & 0o777, 0o755);
 
-        let error = node
-            .upload(&source, target, &digest(b"other"))
+        let error = perform::send(&node, &source, target, &digest(b"other"))
             .await
             .unwrap_err();
         assert!(error.to_string().contains("another digest"), "{error}");

@@ -1,6 +1,5 @@
 //! A node that can be spoken to: this machine, or one reached by SSH.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +19,6 @@ use super::outcome::{ExitStatus, Line, NodeError, Output};
 use super::running::Running;
 use super::ssh::{ConnectOptions, SshNode};
 use super::unreachable::Unreachable;
-use super::upload::upload;
 
 /// A two-way stream of bytes to a server that a node can reach.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -130,17 +128,6 @@ impl Node {
         let mut running = self.begin(command, Stdin::Open).await?;
         let early = running.begun().await?;
         Ok(Held::new(running, &early))
-    }
-
-    /// Puts a file of this machine at a path of the node (`~/…` or absolute), mode 0755. It takes
-    /// its place in one step, after its digest was checked there.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError::NotWritten`] with the cause, such as a full disk; what stood there before is
-    /// untouched.
-    pub async fn upload(&self, source: &Path, target: &str, sha256: &str) -> Result<(), NodeError> {
-        upload(self, source, target, sha256).await
     }
 
     /// Opens a stream to a server that the node can reach, as the node dials it.

@@ -2,7 +2,7 @@
 
 mod address;
 mod change;
-mod effect;
+pub mod effect;
 mod event;
 mod stand;
 mod step;
@@ -11,13 +11,13 @@ use serde::Serialize;
 
 pub use address::{Address, InvalidAddress};
 pub use change::{Action, Change, Field, Planned, Reason};
-pub use effect::{Endpoint, Job, Target};
+pub use effect::{Effect, Endpoint, Job, Operation, Target};
 pub use event::{Event, Failure};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
-pub use step::{Effect, Operation, Step, StepId};
+pub use step::{Step, StepId};
 
 /// Everything that is to be done, in an order in which it can be done.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// What becomes of each thing, keeps included, in the order of their needs.
     pub changes: Vec<Change>,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::place::Folder;
 use crate::name::NodeName;
-use crate::node::Stop;
+use crate::plan::effect::Stop;
 use crate::plan::{Address, Stand};
 
 /// Something to ask a node: a POSIX shell fragment that reads and never writes.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::contract::{Observation, Question, Resource};
 use super::process::{Foreign, ProcessTable, StaleServer, Standing};
 use crate::name::NodeName;
-use crate::node::{End, NodeDeclaration, Stale};
+use crate::node::{NodeDeclaration, Stale};
+use crate::plan::effect::KillUnmanaged;
 use crate::plan::{
     Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, Relations, Stand,
 };
@@ -82,7 +83,7 @@ impl Resource for Unmanaged {
         let reason = Reason::new("stale", "a vLLM server that replica did not start");
         let change = Change::new(&self.address, Action::Destroy, vec![reason]);
         let processes = self.server.processes();
-        let end = Effect::End(End {
+        let end = Effect::KillUnmanaged(KillUnmanaged {
             address: self.address.clone(),
             boot_id: self.boot_id.clone(),
             processes: processes.map(|it| (it.pid, it.start)).collect(),

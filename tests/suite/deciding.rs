@@ -37,16 +37,16 @@ fn told(plan: &Plan) -> String {
     }
     for step in &plan.steps {
         let verb = match &step.effect {
-            Effect::Upload { .. } => "upload".to_owned(),
+            Effect::Upload(_) => "upload".to_owned(),
             Effect::Remove { .. } => "remove".to_owned(),
-            Effect::Work(work) => work.doing.to_owned(),
+            Effect::RunScript(work) => work.doing.clone(),
             Effect::Copy(_) => "copy".to_owned(),
-            Effect::Start(_) => "start".to_owned(),
+            Effect::Launch(_) => "start".to_owned(),
             Effect::Stop(_) => "stop".to_owned(),
-            Effect::End(_) => "end".to_owned(),
-            Effect::Await(_) => "await".to_owned(),
-            Effect::Tell { request, .. } => {
-                let request = serde_json::to_value(request).unwrap();
+            Effect::KillUnmanaged(_) => "end".to_owned(),
+            Effect::WaitReady(_) => "await".to_owned(),
+            Effect::ProxyControl(control) => {
+                let request = serde_json::to_value(&control.request).unwrap();
                 let word = request
                     .as_object()
                     .and_then(|map| map.keys().next().cloned());
@@ -425,7 +425,7 @@ fn behind_a_failed_canary_the_old_servers_go_on_serving() {
         .replace("port: 8192", "port: 8192, policy: random");
     let changed = topology(&changed);
     let plan = model.plan(&changed);
-    model.perform_but(&plan, |step| matches!(&step.effect, Effect::Start(_)));
+    model.perform_but(&plan, |step| matches!(&step.effect, Effect::Launch(_)));
     let live = model.nonces();
     let (_, _, config) = model.proxy().unwrap();
     let b = config.backends.iter().find(|b| b.name == "b").unwrap();
@@ -445,7 +445,7 @@ fn a_server_that_moves_is_not_forgotten_before_the_new_one_serves() {
     let plan = model.plan(&moved);
     let is_b = |address: &Address| address.name.as_deref() == Some("b");
     model.perform_but(&plan, |step| {
-        is_b(&step.address) && matches!(&step.effect, Effect::Tell { .. } | Effect::Start(_))
+        is_b(&step.address) && matches!(&step.effect, Effect::ProxyControl(_) | Effect::Launch(_))
     });
     let (_, _, config) = model.proxy().unwrap();
     let b = config.backends.iter().find(|b| b.name == "b").unwrap();
@@ -488,7 +488,9 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
             .node
             .as_ref()
             .and_then(|it| topology.nodes.get(it));
-        if matches!(step.effect, Effect::End(_)) && node.is_none_or(|it| it.stale != Stale::Stop) {
+        if matches!(step.effect, Effect::KillUnmanaged(_))
+            && node.is_none_or(|it| it.stale != Stale::Stop)
+        {
             return Some(format!("{} is nobody's to end", step.address));
         }
     }
@@ -639,7 +641,7 @@ proptest! {
         let mut groups = model.nodes[&"two".parse().unwrap()].groups.values();
         prop_assert!(!groups.any(|group| group.stale));
         let end = model.plan_destruction(&second);
-        prop_assert!(!end.steps.iter().any(|step| matches!(step.effect, Effect::End(_))));
+        prop_assert!(!end.steps.iter().any(|step| matches!(step.effect, Effect::KillUnmanaged(_))));
     }
 
     #[test]

@@ -9,11 +9,10 @@ use std::sync::{Arc, LazyLock};
 use replica::converge::{assess, decide};
 use replica::manifest;
 use replica::name::NodeName;
-use replica::node::{Launch, Stop};
+use replica::plan::effect::control::{Backend, Config, Request};
+use replica::plan::effect::{Launch, Stop};
 use replica::plan::{Address, Effect, Plan, Step};
-use replica::proxy::control::{
-    Backend, BackendState, BackendStatus, Config, Reply, Request, Requests, Status,
-};
+use replica::proxy::control::{BackendState, BackendStatus, Reply, Requests, Status};
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
 use replica::resource::{
@@ -250,9 +249,9 @@ impl ModelNode {
     /// Suffers an effect; returns the pids that it stopped.
     fn suffer(&mut self, effect: &Effect) -> Vec<u32> {
         match effect {
-            Effect::Upload { source, target, .. } => {
-                let size = std::fs::metadata(source).unwrap().len();
-                self.files.insert(inside(target), size);
+            Effect::Upload(upload) => {
+                let size = std::fs::metadata(&upload.source).unwrap().len();
+                self.files.insert(inside(&upload.target), size);
             }
             Effect::Remove { paths } => {
                 for path in paths {
@@ -260,22 +259,22 @@ impl ModelNode {
                     self.files.retain(|name, _| !name.starts_with(&prefix));
                 }
             }
-            Effect::Start(launch) => self.start(launch),
+            Effect::Launch(launch) => self.start(launch),
             Effect::Stop(stop) => return self.stop(stop),
-            Effect::End(end) => {
+            Effect::KillUnmanaged(end) => {
                 for (pid, _) in &end.processes {
                     let ended = self.groups.remove(pid).expect("ended what is not there");
                     assert!(ended.stale, "ended what is not vLLM, or ours: {ended:?}");
                 }
             }
-            Effect::Await(ready) => {
+            Effect::WaitReady(ready) => {
                 let mark = Some(ready.mark.clone());
                 let runs = self.groups.values_mut().find(|group| group.mark == mark);
                 runs.expect("awaited what was not started").listens = true;
                 self.files.insert(inside(&ready.record()), 0);
             }
-            Effect::Tell { request, .. } => self.tell(request),
-            Effect::Work(work) => self.install(&work.script),
+            Effect::ProxyControl(control) => self.tell(&control.request),
+            Effect::RunScript(work) => self.install(&work.script),
             Effect::Copy(_) | Effect::Measure(_) => {}
         }
         Vec::new()
@@ -433,7 +432,7 @@ impl ModelNode {
             (backend.name.clone(), status)
         };
         let status = Status {
-            config: proxy.config.clone(),
+            config: serde_json::from_value(serde_json::json!(proxy.config)).unwrap(),
             backends: backends.map(ready).collect(),
             requests: Requests::default(),
             fd_limit: 1024,

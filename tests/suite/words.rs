@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use replica::node::{Copy, End, Launch, Ready, Work};
-use replica::plan::{Change, Effect, Field, Job, Plan, Planned};
+use replica::name::NodeName;
+use replica::plan::effect::{Copy, KillUnmanaged, Launch, RunScript, WaitReady};
+use replica::plan::{Change, Effect, Field, Job, Plan, Planned, Step};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
 pub(super) fn told(plan: &Plan, change: &Change) -> String {
@@ -36,7 +37,7 @@ pub(super) fn told(plan: &Plan, change: &Change) -> String {
         }
     }
     for step in steps {
-        let _ = writeln!(text, "  > {}", effect(&step.effect));
+        let _ = writeln!(text, "  > {}", effect(step));
     }
     text
 }
@@ -56,27 +57,29 @@ fn field_in_words(field: &Field) -> String {
 }
 
 /// Returns an effect in one line.
-pub(super) fn effect(effect: &Effect) -> String {
-    match effect {
-        Effect::Upload { target, sha256, .. } => format!("upload {target} {}", &sha256[..12]),
+fn effect(step: &Step) -> String {
+    match &step.effect {
+        Effect::Upload(upload) => format!("upload {}", upload.target),
         Effect::Remove { paths } => format!("remove {}", paths.join(" ")),
-        Effect::Work(work) => self::work(work),
+        Effect::RunScript(work) => self::work(work),
         Effect::Copy(copy) => self::copy(copy),
-        Effect::Start(launch) => start(launch),
+        Effect::Launch(launch) => start(launch),
         Effect::Stop(stop) => format!(
             "stop {}* until {:?} are free, in {:?}",
             stop.mark_prefix, stop.ports, stop.grace
         ),
-        Effect::End(end) => self::end(end),
-        Effect::Await(ready) => wait(ready),
-        Effect::Tell { to, request, .. } => {
-            format!("tell {to} {}", serde_json::to_string(request).unwrap())
+        Effect::KillUnmanaged(end) => self::end(end),
+        Effect::WaitReady(ready) => wait(ready),
+        Effect::ProxyControl(control) => {
+            let request = serde_json::to_string(&control.request).unwrap();
+            let node = step.node.as_ref().map_or("nobody", NodeName::as_str);
+            format!("tell {node}/proxy {request}")
         }
         Effect::Measure(job) => measure(job),
     }
 }
 
-fn work(work: &Work) -> String {
+fn work(work: &RunScript) -> String {
     let mut words = format!("{} under {}:", work.doing, work.lock);
     for (name, source) in &work.secrets {
         let _ = write!(words, " {name}=<{source}>");
@@ -99,8 +102,8 @@ fn copy(copy: &Copy) -> String {
         copy.dial,
         copy.target,
         copy.lock,
-        copy.sender.path,
-        copy.receiver.path
+        copy.sender.target,
+        copy.receiver.target
     )
 }
 
@@ -119,7 +122,7 @@ fn start(launch: &Launch) -> String {
     words
 }
 
-fn end(end: &End) -> String {
+fn end(end: &KillUnmanaged) -> String {
     let processes: Vec<_> = end
         .processes
         .iter()
@@ -134,8 +137,12 @@ fn end(end: &End) -> String {
     )
 }
 
-fn wait(ready: &Ready) -> String {
-    let shows: Vec<_> = ready.checks.iter().map(|check| check.shows).collect();
+fn wait(ready: &WaitReady) -> String {
+    let shows: Vec<_> = ready
+        .checks
+        .iter()
+        .map(|check| check.shows.as_str())
+        .collect();
     let mut words = format!(
         "await {} at {} port {}: {}",
         ready.mark,

@@ -1,7 +1,7 @@
 //! What a manifest writes, what a server is given, and what is compared: a number's text reaches the
 //! command line, and what it means is what a server carries and is known by.
 
-use replica::node::Launch;
+use replica::plan::effect::Launch;
 use replica::plan::{Effect, Step};
 use replica::resource::Topology;
 
@@ -25,7 +25,7 @@ const FINGERPRINT: &str = "2ab0a9e2a481";
 fn launched(topology: &Topology) -> Launch {
     let plan = Model::new(topology).plan(topology);
     let mut starts = plan.steps.iter().filter_map(|step| match &step.effect {
-        Effect::Start(launch) if launch.mark.contains(":instance/a:") => Some((**launch).clone()),
+        Effect::Launch(launch) if launch.mark.contains(":instance/a:") => Some((**launch).clone()),
         _ => None,
     });
     starts.next().expect("the instance is started")
@@ -116,11 +116,11 @@ fn others_are_told_durations_in_seconds() {
 /// What a step says of the durations that were declared.
 fn seconds(step: &Step) -> Option<String> {
     match &step.effect {
-        Effect::Await(ready) if ready.patience.as_secs() > 60 => {
+        Effect::WaitReady(ready) if ready.patience.as_secs() > 60 => {
             Some(format!("loading may stand still for {:?}", ready.patience))
         }
-        Effect::Tell { request, .. } => {
-            let request = serde_json::to_value(request).unwrap();
+        Effect::ProxyControl(control) => {
+            let request = serde_json::to_value(&control.request).unwrap();
             Some(request.pointer("/configure/timeouts")?.to_string())
         }
         Effect::Measure(job) => Some(format!("a request may take {:?}", job.timeout_s)),

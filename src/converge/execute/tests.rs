@@ -101,7 +101,7 @@ fn plan(things: &[(&str, usize, &[StepId], &[StepId])]) -> Plan {
             plan.steps.push(Step {
                 id,
                 address: address(name),
-                node: None,
+                node: address(name).node,
                 effect: Effect::Remove { paths: Vec::new() },
                 requires: if place == 0 {
                     requires.to_vec()
@@ -177,7 +177,7 @@ fn names(addresses: &[Address]) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_waits_for_the_whole_chain() {
+async fn what_requires_waits_for_the_whole_chain() {
     let walk = Walk::begin(
         plan(&[("a", 2, &[], &[]), ("b", 1, &[1], &[])]),
         Gates::default(),

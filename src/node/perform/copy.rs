@@ -9,12 +9,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::node::{Brought, Command, Copy, Line, LogSign, Node, quote_path};
+use crate::logs::LogSign;
+use crate::node::{Command, Line, Node, quote_path};
 use crate::plan::Failure;
+use crate::plan::effect::{Copy, Upload};
 use crate::transfer::{Fetch, Listing, Moved, Offer, Said, hex};
 
 use super::Progress;
 use super::remove::remove;
+use super::upload::upload;
 use super::watched::{Ended, Watched};
 use super::work::locked;
 
@@ -37,25 +40,16 @@ pub async fn copy(
 ) -> Result<String, Failure> {
     progress(DOING, "bringing the program to both nodes");
     let (sender, receiver) = (&copy.sender, &copy.receiver);
-    let brought = tokio::try_join!(bring(from, sender), bring(to, receiver));
+    let brought = tokio::try_join!(upload(from, sender), upload(to, receiver));
     let copied = match brought {
         Ok(_) => between(from, to, copy, progress).await,
         Err(failure) => Err(failure),
     };
-    let (sender, receiver) = ([sender.path.clone()], [receiver.path.clone()]);
+    let (sender, receiver) = ([sender.target.clone()], [receiver.target.clone()]);
     let removed = tokio::try_join!(remove(from, &sender), remove(to, &receiver));
     let copied = copied?;
     removed?;
     Ok(copied)
-}
-
-async fn bring(node: &Node, brought: &Brought) -> Result<(), Failure> {
-    let Brought {
-        source,
-        sha256,
-        path,
-    } = brought;
-    Ok(node.upload(source, path, sha256).await?)
 }
 
 async fn between(
@@ -136,14 +130,14 @@ async fn offered(lines: &mut mpsc::Receiver<Line>) -> Result<(u16, Listing), Fai
 /// process list, as a token is in it.
 fn told(
     word: &str,
-    program: &Brought,
+    program: &Upload,
     what: &impl Serialize,
     wrapped: impl FnOnce(String) -> String,
 ) -> Result<Command, Failure> {
     let text = serde_json::to_string(what).map_err(|error| Failure::new(error.to_string()))?;
     let script = format!(
         "printf '%s\\n' \"$r_told\" | {} {word}",
-        quote_path(&program.path)
+        quote_path(&program.target)
     );
     Ok(Command::script(wrapped(script)).with_secret("r_told", &text))
 }

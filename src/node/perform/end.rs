@@ -1,7 +1,8 @@
 //! Ending what somebody else started and the manifest does not want: by pid, start and boot.
 
-use crate::node::{Command, End, Node};
+use crate::node::{Command, Node};
 use crate::plan::Failure;
+use crate::plan::effect::KillUnmanaged;
 
 use super::Progress;
 use super::account::{Stopped, follow};
@@ -15,11 +16,15 @@ use super::account::{Stopped, follow};
 ///
 /// When one of them is to be spared, when one survives SIGKILL, or when something else holds one of
 /// their sockets.
-pub async fn end(node: &Node, end: &End, progress: Progress<'_>) -> Result<Stopped, Failure> {
+pub async fn end(
+    node: &Node,
+    end: &KillUnmanaged,
+    progress: Progress<'_>,
+) -> Result<Stopped, Failure> {
     follow(node, &command(end), &end.address, progress).await
 }
 
-fn command(end: &End) -> Command {
+fn command(end: &KillUnmanaged) -> Command {
     let processes: Vec<_> = end
         .processes
         .iter()

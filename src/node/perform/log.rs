@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::node::LogSign;
+use crate::logs::{Grammar, LogSign};
 use crate::plan::Failure;
 
 /// As many lines as a failure shows.
@@ -14,11 +14,11 @@ pub(super) struct Tail {
     lines: VecDeque<String>,
     cause: Option<(String, Option<String>)>,
     outcome: String,
-    read: fn(&str) -> Option<LogSign>,
+    read: Grammar,
 }
 
 impl Tail {
-    pub(super) fn new(read: fn(&str) -> Option<LogSign>) -> Self {
+    pub(super) fn new(read: Grammar) -> Self {
         Self {
             lines: VecDeque::new(),
             cause: None,

@@ -1,4 +1,4 @@
-//! The verbs of a node for the plan: start, stop, end, wait until ready, tell, remove.
+//! Effects performed: a file for each verb that a plan is made of.
 //!
 //! Each is one script in `script/`, run on the node, so that what must happen in one piece does not
 //! hang on a connection. All of them may be repeated: a start finds what runs already, a stop finds
@@ -13,6 +13,7 @@ mod remove;
 mod start;
 mod stop;
 mod tell;
+mod upload;
 mod watch;
 mod watched;
 mod work;
@@ -28,6 +29,9 @@ pub use remove::remove;
 pub use start::{Started, start};
 pub use stop::stop;
 pub use tell::tell;
+#[cfg(test)]
+pub(super) use upload::send;
+pub use upload::upload;
 pub use work::work;
 
 use crate::plan::Failure;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::node::{Check, Command, HttpRequest, Line, Node, Ready, quote_path};
+use crate::logs::grammar;
+use crate::node::{Command, HttpRequest, Line, Node, quote_path};
 use crate::plan::Failure;
+use crate::plan::effect::{Check, WaitReady};
 
 use super::Progress;
 use super::log::Tail;
@@ -33,7 +35,11 @@ pub struct ReadyIn {
 ///
 /// At once when the process dies, with the cause that its log names; when anybody else listens on
 /// its port; and when its log has stood still for longer than the patience.
-pub async fn ready(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result<ReadyIn, Failure> {
+pub async fn ready(
+    node: &Node,
+    ready: &WaitReady,
+    progress: Progress<'_>,
+) -> Result<ReadyIn, Failure> {
     let (believed, from_before) = believe(node, ready, progress).await?;
     let recorded = node.run(&note(ready, believed.pid, from_before)).await?;
     if recorded.status.success() {
@@ -48,7 +54,7 @@ pub async fn ready(node: &Node, ready: &Ready, progress: Progress<'_>) -> Result
 /// Returns the script that notes that it serves: who looks later sees that it listens, and could
 /// not tell that it never yielded a token. How old it is says how long loading takes, where it was
 /// seen before it listened.
-fn note(ready: &Ready, pid: u32, from_before: bool) -> Command {
+fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
     let record = quote_path(&ready.record());
     if !from_before {
         return Command::script(format!(": >>{record}"));
@@ -64,7 +70,7 @@ fn note(ready: &Ready, pid: u32, from_before: bool) -> Command {
 /// Returns what serves, and whether it was seen before it listened.
 async fn believe(
     node: &Node,
-    ready: &Ready,
+    ready: &WaitReady,
     progress: Progress<'_>,
 ) -> Result<(ReadyIn, bool), Failure> {
     let began = Instant::now();
@@ -79,7 +85,7 @@ async fn believe(
         seen: Seen::Quiet,
         pid: 0,
         from_before: false,
-        tail: Tail::new(ready.read_log),
+        tail: Tail::new(grammar(ready.log_reader)),
         deadline: began + ready.patience,
         phase: String::new(),
         expected: ready.expected.filter(|it| *it >= WORTH_TELLING),
@@ -127,7 +133,12 @@ struct Watched {
 }
 
 impl Watched {
-    fn take(&mut self, line: Line, ready: &Ready, progress: Progress<'_>) -> Result<(), Failure> {
+    fn take(
+        &mut self,
+        line: Line,
+        ready: &WaitReady,
+        progress: Progress<'_>,
+    ) -> Result<(), Failure> {
         match line {
             Line::Err(line) => {
                 self.deadline = Instant::now() + ready.patience;
@@ -174,7 +185,7 @@ impl Watched {
     /// Returns why the watch is over.
     fn end(
         self,
-        ready: &Ready,
+        ready: &WaitReady,
         watched: Option<Result<crate::node::ExitStatus, crate::node::NodeError>>,
     ) -> Failure {
         match (self.seen, watched) {
@@ -197,13 +208,13 @@ impl Watched {
 /// Asks every check in its order until each was answered as it should be.
 async fn ask(
     node: &Node,
-    ready: &Ready,
+    ready: &WaitReady,
     requests: &[HttpRequest],
     progress: Progress<'_>,
     trouble: &Mutex<String>,
 ) {
     for (check, request) in ready.checks.iter().zip(requests) {
-        progress("checking", check.shows);
+        progress("checking", &check.shows);
         let mut pause = Duration::from_millis(50);
         while let Err(reason) = ask_once(node, ready, check, request).await {
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -216,7 +227,7 @@ async fn ask(
 
 async fn ask_once(
     node: &Node,
-    ready: &Ready,
+    ready: &WaitReady,
     check: &Check,
     request: &HttpRequest,
 ) -> Result<(), String> {
@@ -254,7 +265,7 @@ fn beginning(text: &str) -> String {
     line.replace('\n', " ")
 }
 
-fn requests(ready: &Ready) -> Result<Vec<HttpRequest>, Failure> {
+fn requests(ready: &WaitReady) -> Result<Vec<HttpRequest>, Failure> {
     ready.checks.iter().map(request).collect()
 }
 
@@ -265,7 +276,7 @@ fn request(check: &Check) -> Result<HttpRequest, Failure> {
     };
     match &check.api_key_env {
         Some(source) => {
-            let key = std::env::var(source).map_err(|_| missing(check.shows, source))?;
+            let key = std::env::var(source).map_err(|_| missing(&check.shows, source))?;
             Ok(request.header("authorization", format!("Bearer {key}")))
         }
         None => Ok(request),

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::node::{Command, Launch, Node, quote, quote_path};
+use crate::logs::grammar;
+use crate::node::{Command, Node, quote, quote_path};
 use crate::plan::Failure;
+use crate::plan::effect::Launch;
 
 use super::log::Tail;
 
@@ -43,7 +45,7 @@ pub async fn start(node: &Node, launch: &Launch) -> Result<Started, Failure> {
         ))
         .hinted("apply again: it is ended first")),
         (Some("failed"), Some(status), _) => {
-            let mut tail = Tail::new(launch.read_log);
+            let mut tail = Tail::new(grammar(launch.log_reader));
             lines.for_each(|line| drop(tail.take(line)));
             let program = launch.argv.first().map_or("", String::as_str);
             Err(tail.failure(format!("`{program}` ended at once with status {status}")))

@@ -1,7 +1,8 @@
 //! Ending a process and everything that it started, and believing it only when it was seen.
 
-use crate::node::{Command, Node, Stop};
+use crate::node::{Command, Node};
 use crate::plan::Failure;
+use crate::plan::effect::Stop;
 
 use super::Progress;
 use super::account::{Stopped, follow};

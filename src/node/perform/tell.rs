@@ -1,12 +1,11 @@
 //! Saying something to a running process of ours, through its control socket.
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 
 use crate::node::{Command, Line, Node, quote, quote_path};
 use crate::plan::Failure;
-use crate::proxy::control::{Reply, Request, Status};
+use crate::plan::effect::ProxyControl;
+use crate::proxy::control::{Reply, Status};
 
 use super::Progress;
 
@@ -21,15 +20,12 @@ const SOCKET: &str = "proxy.sock";
 /// When it refuses, cannot be spoken to, or takes longer than it may.
 pub async fn tell(
     node: &Node,
-    program: &str,
-    folder: &str,
-    request: &Request,
-    timeout: Option<Duration>,
+    control: &ProxyControl,
     progress: Progress<'_>,
 ) -> Result<Status, Failure> {
-    let command = command(program, folder, request)?;
+    let command = command(control)?;
     let telling = converse(node, &command, progress);
-    match timeout {
+    match control.timeout {
         None => telling.await,
         Some(limit) => tokio::time::timeout(limit, telling)
             .await
@@ -42,15 +38,15 @@ pub async fn tell(
     }
 }
 
-fn command(program: &str, folder: &str, request: &Request) -> Result<Command, Failure> {
-    let request = serde_json::to_string(request)
+fn command(control: &ProxyControl) -> Result<Command, Failure> {
+    let request = serde_json::to_string(&control.request)
         .map_err(|error| Failure::new(format!("the request cannot be written: {error}")))?;
     // `printf` is the shell's own: the request is in no process list.
     Ok(Command::script(format!(
         "cd -- {} || exit\nprintf '%s\\n' {} | {} proxy-control {SOCKET}",
-        quote_path(folder),
+        quote_path(&control.folder),
         quote(&request),
-        quote_path(program)
+        quote_path(&control.program)
     )))
 }
 

@@ -1,9 +1,10 @@
 //! What is seen of a process that is coming up: whether it lives, and who listens on its port.
 
-use crate::node::{Command, Ready, quote_path};
+use crate::node::{Command, quote_path};
+use crate::plan::effect::WaitReady;
 
 /// Returns the script that watches a process.
-pub(super) fn command(ready: &Ready) -> Command {
+pub(super) fn command(ready: &WaitReady) -> Command {
     let script = format!(
         "r_log={}\n{}{}",
         quote_path(&ready.log),

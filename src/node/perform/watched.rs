@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::node::{Command, Line, LogSign, Node};
+use crate::logs::Grammar;
+use crate::node::{Command, Line, Node};
 use crate::plan::Failure;
 
 use super::Progress;
@@ -13,13 +14,13 @@ use super::log::Tail;
 
 /// What is watched for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Watched {
+pub(super) struct Watched<'a> {
     /// What is being done, in one word.
-    pub(super) doing: &'static str,
+    pub(super) doing: &'a str,
     /// How long it may write nothing before it counts as stalled.
     pub(super) patience: Duration,
     /// Reads one line: a phase to show, what it came to, or the cause, should it fail.
-    pub(super) read: fn(&str) -> Option<LogSign>,
+    pub(super) read: Grammar,
 }
 
 /// How it ended.
@@ -30,7 +31,7 @@ pub(super) enum Ended {
     Stalled(Failure),
 }
 
-impl Watched {
+impl Watched<'_> {
     /// Runs a command to its end, or until it is silent for too long: then it is ended, with all
     /// that it started.
     pub(super) async fn run(

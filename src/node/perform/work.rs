@@ -1,28 +1,34 @@
 //! Doing something that takes minutes: under a lock, watched for signs of life.
 
-use crate::node::{Command, Node, Work, quote_path};
+use crate::logs::grammar;
+use crate::node::{Command, Node, quote_path};
 use crate::plan::Failure;
+use crate::plan::effect::RunScript;
 
 use super::Progress;
 use super::start::missing;
 use super::watched::{Ended, Watched};
 
-/// Does a piece of work to its end, and returns what it says that it came to. One that stalls is ended, with all that it started, and begun
-/// anew as often as it may be.
+/// Does a piece of work to its end, and returns what it says that it came to. One that stalls is
+/// ended, with all that it started, and begun anew as often as it may be.
 ///
 /// # Errors
 ///
 /// When a secret is missing here, when the work fails, with the cause that its output names, or
 /// when it has stalled too often.
-pub async fn work(node: &Node, work: &Work, progress: Progress<'_>) -> Result<String, Failure> {
-    progress(work.doing, "");
+pub async fn work(
+    node: &Node,
+    work: &RunScript,
+    progress: Progress<'_>,
+) -> Result<String, Failure> {
+    progress(&work.doing, "");
     let mut attempt = 1;
     loop {
         match try_once(node, work, attempt, progress).await? {
             Ended::Done(outcome) => return Ok(outcome),
             Ended::Failed(failure) => return Err(failure),
             Ended::Stalled(failure) if attempt >= work.attempts => return Err(failure),
-            Ended::Stalled(_) => progress(work.doing, "it stalled: once more"),
+            Ended::Stalled(_) => progress(&work.doing, "it stalled: once more"),
         }
         attempt += 1;
     }
@@ -30,14 +36,14 @@ pub async fn work(node: &Node, work: &Work, progress: Progress<'_>) -> Result<St
 
 async fn try_once(
     node: &Node,
-    work: &Work,
+    work: &RunScript,
     attempt: u32,
     progress: Progress<'_>,
 ) -> Result<Ended, Failure> {
     let watched = Watched {
-        doing: work.doing,
+        doing: &work.doing,
         patience: work.patience,
-        read: work.read,
+        read: grammar(work.log_reader),
     };
     watched.run(node, &command(work, attempt)?, progress).await
 }
@@ -52,7 +58,7 @@ pub(super) fn locked(lock: &str, script: &str) -> String {
     )
 }
 
-fn command(work: &Work, attempt: u32) -> Result<Command, Failure> {
+fn command(work: &RunScript, attempt: u32) -> Result<Command, Failure> {
     let mut secrets = Vec::new();
     for (name, source) in &work.secrets {
         let value = std::env::var(source).map_err(|_| missing(name, source))?;

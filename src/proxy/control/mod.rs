@@ -9,73 +9,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::policy::PolicySpec;
+use crate::plan::effect::control as effect;
 
+pub use crate::plan::effect::control::{Backend, Timeouts};
 pub use client::{ControlError, call, relay};
 
-/// Everything that the proxy can change without a restart.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Config {
-    /// Counts the configurations that this proxy was given; the proxy reports the one it serves.
-    pub generation: u64,
-    /// The instances that requests go to.
-    pub backends: Vec<Backend>,
-    /// How one of them is chosen.
-    pub policy: PolicySpec,
-    /// Bounds on waiting.
-    #[serde(default)]
-    pub timeouts: Timeouts,
-}
+/// A configuration whose policy is one that this proxy knows.
+pub type Config = effect::Config<PolicySpec>;
 
-/// One instance, as the proxy knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backend {
-    /// The instance's name: what `x-replica-instance` says.
-    pub name: String,
-    /// Where it listens, as the proxy dials it: `192.168.1.76:8100`.
-    pub authority: String,
-    /// The served name that only this very process has; it must be among its `/v1/models` before
-    /// any request goes there, and is hidden from clients.
-    pub nonce: String,
-}
-
-/// How long the proxy waits, in seconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Timeouts {
-    /// For a connection to an instance.
-    pub connect: f64,
-    /// For the next byte of an answer, its first included. vLLM 0.13 can hold a stream open for
-    /// ever after a SIGTERM, so this is never unbounded.
-    pub idle: f64,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: 5.0,
-            idle: 600.0,
-        }
-    }
-}
-
-/// What the proxy can be told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Request {
-    /// Serve by this configuration from now on. Backends that are gone from it are drained first:
-    /// the answer comes when none of their requests is in flight.
-    Configure(Config),
-    /// Send no new request to this backend; the answer comes when none is in flight. A name that
-    /// is not served is drained already.
-    Drain {
-        /// The backend's name.
-        backend: String,
-    },
-    /// Serve from this backend too, or again; the answer comes when it was seen with its nonce.
-    Admit(Backend),
-    /// Say what is being served.
-    Status,
-}
+/// What this proxy can be told.
+pub type Request = effect::Request<PolicySpec>;
 
 /// What the proxy answers: any number of `Waiting`, then one of the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

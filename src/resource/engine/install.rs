@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::VllmEngine;
-use super::cause;
 use super::installed::{Distribution, Installed, Stands, TORCH};
 use super::shortfall::{Fault, Shortfall};
 use super::version::{is_same_release, is_version, labelled, pin};
-use crate::node::{Work, quote, quote_path};
+use crate::node::{quote, quote_path};
+use crate::plan::effect::{LogReader, RunScript};
 use crate::resource::environment::EnvValue;
 
 /// How long an installer may write nothing, neither words nor files, before it counts as stalled.
@@ -31,15 +31,15 @@ struct Order {
 }
 
 /// Returns the work that makes an environment what is declared.
-pub(super) fn work(engine: &VllmEngine, found: &Installed) -> Work {
-    Work {
-        doing: "installing",
+pub(super) fn work(engine: &VllmEngine, found: &Installed) -> RunScript {
+    RunScript {
+        doing: "installing".to_owned(),
         script: script(engine, found),
         secrets: BTreeMap::new(),
         lock: format!("{}/.replica.lock", engine.venv.trim_end_matches('/')),
         patience: PATIENCE,
         attempts: 2,
-        read: cause::read,
+        log_reader: LogReader::Installer,
     }
 }
 

@@ -4,7 +4,6 @@
 //! and touch the GPU. What falls short is installed in place, and nothing else of the environment
 //! is touched; vLLM and torch are judged together, because they must be built for one CUDA.
 
-mod cause;
 mod declared;
 mod install;
 mod installed;
@@ -160,7 +159,7 @@ impl Resource for Installation {
     fn stand(&self, observed: &Observation) -> Stand {
         let found = self.installed(observed);
         let work = install::work(&self.engine, &found);
-        let install = vec![Operation::on(&self.node, Effect::Work(Box::new(work)))];
+        let install = vec![Operation::on(&self.node, Effect::RunScript(Box::new(work)))];
         Stand {
             change: self.compare(&found),
             operations: Operations {

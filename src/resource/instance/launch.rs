@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Instance, Runtime, log};
-use crate::node::{Check, Launch, Ready, Stop};
+use super::{Instance, Runtime};
+use crate::plan::effect::{Check, Launch, LogReader, Stop, WaitReady};
 use crate::resource::contract::Observation;
 use crate::resource::place::Place;
 use crate::resource::process::Mark;
@@ -25,7 +25,7 @@ impl Instance {
             secret_env: self.secrets(),
             folder: self.seat.folder.file("run"),
             log: self.seat.log(mark),
-            read_log: log::read,
+            log_reader: LogReader::Vllm,
         }
     }
 
@@ -74,11 +74,11 @@ impl Instance {
 
     /// Returns what must be true of a server before it is believed: it listens alone, it is
     /// healthy, it has its name, and it has produced a token.
-    pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> Ready {
+    pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> WaitReady {
         let nonce = mark.nonce();
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
-        Ready {
+        WaitReady {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
             host: self.listens.on.clone(),
@@ -101,7 +101,7 @@ impl Instance {
             ],
             patience: self.server.ready_timeout,
             expected,
-            read_log: log::read,
+            log_reader: LogReader::Vllm,
         }
     }
 
@@ -113,13 +113,13 @@ impl Instance {
 
     fn check(
         &self,
-        shows: &'static str,
+        shows: &str,
         path: &str,
         body: Option<serde_json::Value>,
         contains: Option<&str>,
     ) -> Check {
         Check {
-            shows,
+            shows: shows.to_owned(),
             path: path.to_owned(),
             body,
             api_key_env: self.secrets().remove(API_KEY),

@@ -8,7 +8,6 @@ mod declared;
 mod defaults;
 mod known;
 mod launch;
-mod log;
 mod memory;
 mod preflight;
 mod server;
@@ -408,9 +407,10 @@ impl Instance {
 
     fn operations(&self, seen: &Observation) -> Operations {
         let on = |effect| Operation::on(&self.seat.node, effect);
-        let ready = |mark: &Mark, expected| on(Effect::Await(Box::new(self.ready(mark, expected))));
+        let ready =
+            |mark: &Mark, expected| on(Effect::WaitReady(Box::new(self.ready(mark, expected))));
         let next = self.next_mark(seen);
-        let start = Effect::Start(Box::new(self.launch(&next, seen)));
+        let start = Effect::Launch(Box::new(self.launch(&next, seen)));
         let running = self.running_mark(seen);
         Operations {
             start: vec![on(start), ready(&next, self.last_took(seen))],

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::ModelDeclaration;
 use super::cached::{Cached, Shortfall, folder};
-use crate::node::{LogSign, Work, quote, quote_path};
+use crate::node::{quote, quote_path};
+use crate::plan::effect::{LogReader, RunScript};
 use crate::resource::environment::EnvValue;
 
 /// How long nothing may come before it counts as stalled.
@@ -18,7 +19,7 @@ pub(super) fn work(
     found: &Cached,
     shortfalls: &[Shortfall],
     venv: &str,
-) -> Work {
+) -> RunScript {
     let damaged: Vec<_> = shortfalls
         .iter()
         .filter_map(|s| s.damaged.as_deref())
@@ -46,19 +47,23 @@ pub(super) fn work(
         Some(EnvValue::FromEnv(source)) => Some(("HF_TOKEN".to_owned(), source.clone())),
         _ => None,
     };
-    Work {
-        doing: "fetching",
+    RunScript {
+        doing: "fetching".to_owned(),
         script,
         secrets: secret.into_iter().collect::<BTreeMap<_, _>>(),
         lock: lock(declared, found),
         patience: PATIENCE,
         attempts: 2,
-        read,
+        log_reader: LogReader::Hub,
     }
 }
 
 /// Returns the work that takes a model from a folder of the node.
-pub(super) fn import(declared: &ModelDeclaration, found: &Cached, folder_with_it: &str) -> Work {
+pub(super) fn import(
+    declared: &ModelDeclaration,
+    found: &Cached,
+    folder_with_it: &str,
+) -> RunScript {
     let mut script = format!("r_from={}\n", quote_path(folder_with_it));
     for (name, value) in [
         ("r_cache", found.cache.as_str()),
@@ -72,135 +77,19 @@ pub(super) fn import(declared: &ModelDeclaration, found: &Cached, folder_with_it
     }
     script.push('\n');
     script.push_str(include_str!("import.sh"));
-    Work {
-        doing: "copying",
+    RunScript {
+        doing: "copying".to_owned(),
         script,
         secrets: BTreeMap::new(),
         lock: lock(declared, found),
         // A file is read three times, and one may be large.
         patience: 5 * PATIENCE,
         attempts: 1,
-        read,
+        log_reader: LogReader::Hub,
     }
 }
 
 /// Returns the file whose lock keeps those apart that change one model in one cache.
 pub(super) fn lock(declared: &ModelDeclaration, found: &Cached) -> String {
     format!("{}/.locks/{}/replica.lock", found.cache, folder(declared))
-}
-
-/// Reads a line of the tool, or of the script.
-fn read(line: &str) -> Option<LogSign> {
-    if let Some(come) = line.strip_prefix("fetched ") {
-        return Some(LogSign::Phase(format!("{come} are there")));
-    }
-    if let Some(taken) = line.strip_prefix("taking ") {
-        return Some(LogSign::Phase(taken.to_owned()));
-    }
-    if let Some(outcome) = line.strip_prefix("outcome: ") {
-        return Some(LogSign::Outcome(outcome.to_owned()));
-    }
-    if line.starts_with("waiting for ") {
-        return Some(LogSign::Phase(line.to_owned()));
-    }
-    cause(line)
-}
-
-const LICENCE: &str =
-    "accept the licence on the model's page at the hub, and declare `token: {from_env: HF_TOKEN}`";
-const REVISION: &str = "see the model's `revision`: the repository has no such commit";
-const THERE: &str = "see the model's `repo`; a private one needs `token: {from_env: HF_TOKEN}`";
-const SPACE: &str = "free space on the disk of the node's cache, and apply again";
-const REACH: &str = "the hub cannot be reached from the node: see its network, and `endpoint`";
-
-/// What stands in a line that tells a cause, and what to do about it: the words of
-/// `huggingface_hub` 0.36 and of 2.4, which say the same differently. The first that fits counts.
-const SIGNS: &[(&str, &str)] = &[
-    (
-        "neither hf nor",
-        "install huggingface_hub into the environment of the engine",
-    ),
-    ("cause: ", "see the model's `directory` on the node"),
-    ("GatedRepo", LICENCE),
-    ("Access denied", LICENCE),
-    ("requires approval", LICENCE),
-    ("401 Client Error", LICENCE),
-    ("Invalid user token", LICENCE),
-    ("RevisionNotFound", REVISION),
-    ("Revision Not Found", REVISION),
-    ("Revision not found", REVISION),
-    ("Invalid rev id", REVISION),
-    ("RepositoryNotFound", THERE),
-    ("Repository Not Found", THERE),
-    ("not found.", THERE),
-    ("No space left on device", SPACE),
-    ("Not enough free disk space", SPACE),
-    ("Connection refused", REACH),
-    ("Name or service not known", REACH),
-    ("Failed to resolve", REACH),
-    ("LocalEntryNotFoundError", REACH),
-    (
-        "Consistency check failed",
-        "apply again: what was fetched had another size",
-    ),
-];
-
-/// Reads the cause of a failure, where a line tells one.
-fn cause(line: &str) -> Option<LogSign> {
-    if line.starts_with("If you are trying") {
-        // Advice that it gives with every sort of refusal.
-        return None;
-    }
-    let (_, hint) = SIGNS.iter().find(|(sign, _)| line.contains(sign))?;
-    let message = line.trim().trim_start_matches("cause: ");
-    Some(LogSign::Cause {
-        message: message.to_owned(),
-        hint: Some((*hint).to_owned()),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_tool_says_tells_what_to_do() {
-        for (line, want) in [
-            (
-                "huggingface_hub.errors.GatedRepoError: 403 Client Error.",
-                "licence",
-            ),
-            (
-                "Error: Access denied. Model 'o/m' requires approval.",
-                "licence",
-            ),
-            (
-                "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error.",
-                "revision",
-            ),
-            (
-                "Repository Not Found for url: http://h/api/models/o/m.",
-                "`repo`",
-            ),
-            ("OSError: [Errno 28] No space left on device", "free space"),
-        ] {
-            match read(line) {
-                Some(LogSign::Cause {
-                    hint: Some(hint), ..
-                }) => {
-                    assert!(hint.contains(want), "{line}: {hint}");
-                }
-                other => panic!("{line}: {other:?}"),
-            }
-        }
-        assert_eq!(
-            read("fetched 12 MB"),
-            Some(LogSign::Phase("12 MB are there".to_owned()))
-        );
-        assert_eq!(
-            read("outcome: 12 MB in the cache"),
-            Some(LogSign::Outcome("12 MB in the cache".to_owned()))
-        );
-        assert_eq!(read("/home/n/.cache/huggingface/hub/x"), None);
-    }
 }

@@ -194,7 +194,7 @@ impl Model {
                 fetching::work(&self.declared, &cached, &shortfalls, &self.fetcher.venv)
             }
         };
-        vec![Operation::on(&self.node, Effect::Work(Box::new(work)))]
+        vec![Operation::on(&self.node, Effect::RunScript(Box::new(work)))]
     }
 }
 

@@ -10,8 +10,9 @@ use super::cached::{Cached, folder};
 use super::fetching::lock;
 use super::{Model, ModelDeclaration};
 use crate::name::NodeName;
-use crate::node::{Brought, Copy, NodeDeclaration};
+use crate::node::NodeDeclaration;
 use crate::plan::Reason;
+use crate::plan::effect::{Copy, Upload};
 use crate::resource::contract::Observation;
 use crate::resource::place::{Folder, Place};
 use crate::resource::program::{Binaries, Binary};
@@ -138,14 +139,13 @@ impl Model {
     }
 
     /// Returns the program that one end of this node's copy runs.
-    fn brought(&self, node: &NodeName, seen: &Observation) -> Option<Brought> {
+    fn brought(&self, node: &NodeName, seen: &Observation) -> Option<Upload> {
         let binary = self.binary(node, seen)?;
         // Each copy brings its own: another one that ends removes nothing of it.
         let name = format!("bin/copy.{}.{}", self.node, self.address.local());
-        Some(Brought {
+        Some(Upload {
             source: binary.path.clone(),
-            sha256: binary.sha256().to_owned(),
-            path: self.sharing.folder.file(&name),
+            target: self.sharing.folder.file(&name),
         })
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Mark, ProcessTable};
 use crate::name::NodeName;
-use crate::node::Stop;
 use crate::plan::Address;
+use crate::plan::effect::Stop;
 use crate::resource::contract::{Answers, Found, Question};
 use crate::resource::place::{Folder, Place};
 

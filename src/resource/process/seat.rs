@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Mark, Process, ProcessTable, Session, StaleServer};
 use crate::name::{NodeName, TopologyName};
-use crate::node::{Stale, Stop};
+use crate::node::Stale;
+use crate::plan::effect::Stop;
 use crate::plan::{Address, NodePort, Reason};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
@@ -21,32 +20,20 @@ pub struct Binary {
     pub build: String,
     /// Its size in bytes.
     pub size: u64,
-    /// The digest of its content, once somebody wanted it.
-    sha256: OnceLock<String>,
 }
 
 impl Binary {
     fn read(path: &Path) -> io::Result<Self> {
-        let sha256 = OnceLock::new();
-        let build = if let Some(id) = build_id(path)? {
-            id
-        } else {
-            let digest = digest(path)?;
-            sha256.get_or_init(|| digest).clone()
+        // Only what was linked without an id is read whole.
+        let build = match build_id(path)? {
+            Some(id) => id,
+            None => digest(path)?,
         };
         Ok(Self {
             path: path.to_owned(),
             build,
             size: fs::metadata(path)?.len(),
-            sha256,
         })
-    }
-
-    /// Returns the digest of its content, which takes longer than all else that a plan does; an
-    /// empty one where it cannot be read any more, and so cannot be sent either.
-    pub fn sha256(&self) -> &str {
-        self.sha256
-            .get_or_init(|| digest(&self.path).unwrap_or_default())
     }
 
     /// Returns where it goes in a topology's folder: its name says which build it is.

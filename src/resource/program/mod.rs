@@ -10,6 +10,7 @@ pub use binaries::{Binaries, Binary};
 use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::place::{Folder, Place};
 use crate::name::{NodeName, TopologyName};
+use crate::plan::effect::Upload;
 use crate::plan::{Action, Address, Change, Effect, Operation, Operations, Reason, Stand};
 
 /// What this kind is called.
@@ -106,11 +107,10 @@ impl Program {
     }
 
     fn upload(&self, binary: &Binary) -> Operation {
-        let effect = Effect::Upload {
+        let effect = Effect::Upload(Upload {
             source: binary.path.clone(),
             target: self.folder.file(&binary.place()),
-            sha256: binary.sha256().to_owned(),
-        };
+        });
         Operation::on(&self.node, effect)
     }
 }

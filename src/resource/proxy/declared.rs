@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{InstanceName, NodeName, Port};
-use crate::proxy::control::Timeouts;
+use crate::plan::effect::control::Timeouts;
 use crate::proxy::policy::PolicySpec;
 use crate::quantity::Seconds;
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use declared::*;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::contract::{self, Answers, Found, Memo, Observation, Question, Resource};
@@ -19,12 +20,14 @@ use super::place::{Folder, Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
-use crate::node::{Check, Launch, Ready, Stale, Stop};
+use crate::node::Stale;
+use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeouts};
+use crate::plan::effect::{Check, Launch, LogReader, Stop, WaitReady};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Hook, NodePort, Operation, Operations, Reason,
     Relations, Stand,
 };
-use crate::proxy::control::{Backend, Config, Request, Status, Timeouts};
+use crate::proxy::control::Status;
 
 /// What this kind is called.
 pub const KIND: &str = "proxy";
@@ -209,7 +212,7 @@ impl Proxy {
                 .iter()
                 .map(|b| self.backend(b, seen))
                 .collect(),
-            policy: self.declared.policy.clone(),
+            policy: json!(self.declared.policy),
             timeouts: self.timeouts.clone(),
         }
     }
@@ -268,7 +271,7 @@ impl Proxy {
         fields
     }
 
-    fn described(&self, config: &Config, seen: &Observation) -> Value {
+    fn described<P: Serialize>(&self, config: &Config<P>, seen: &Observation) -> Value {
         // Whether an instance runs as it is to run.
         let runs_on = |instance: &Arc<Instance>| {
             instance.running_mark(seen).as_ref() == Some(&instance.planned_mark(seen))
@@ -307,13 +310,12 @@ impl Proxy {
     }
 
     fn tell(&self, request: Request, timeout: Option<Duration>, seen: &Observation) -> Operation {
-        let tell = Effect::Tell {
-            to: self.seat.address.clone(),
+        let tell = Effect::ProxyControl(Box::new(ProxyControl {
             program: self.program.path(seen),
             folder: self.seat.folder.file("run"),
-            request: Box::new(request),
+            request,
             timeout,
-        };
+        }));
         Operation::on(&self.seat.node, tell)
     }
 
@@ -350,19 +352,19 @@ impl Proxy {
                 .collect(),
             folder: self.seat.folder.file("run"),
             log: self.seat.log(mark),
-            read_log: |_| None,
+            log_reader: LogReader::None,
         }
     }
 
-    fn ready(&self, mark: &Mark) -> Ready {
-        Ready {
+    fn ready(&self, mark: &Mark) -> WaitReady {
+        WaitReady {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
             host: self.listens.on.clone(),
             port: self.declared.port.get(),
             log: self.seat.log(mark),
             checks: vec![Check {
-                shows: "the health check",
+                shows: "the health check".to_owned(),
                 path: "/health".to_owned(),
                 body: None,
                 api_key_env: None,
@@ -370,7 +372,7 @@ impl Proxy {
             }],
             patience: ANSWER,
             expected: None,
-            read_log: |_| None,
+            log_reader: LogReader::None,
         }
     }
 
@@ -381,8 +383,8 @@ impl Proxy {
     fn start(&self, seen: &Observation) -> Vec<Operation> {
         let (mark, on) = (self.next_mark(seen), &self.seat.node);
         vec![
-            Operation::on(on, Effect::Start(Box::new(self.launch(&mark, seen)))),
-            Operation::on(on, Effect::Await(Box::new(self.ready(&mark)))),
+            Operation::on(on, Effect::Launch(Box::new(self.launch(&mark, seen)))),
+            Operation::on(on, Effect::WaitReady(Box::new(self.ready(&mark)))),
             self.tell(Request::Configure(self.config(1, seen)), Some(ANSWER), seen),
         ]
     }

@@ -59,8 +59,8 @@ impl Stale {
         self.pid("pid").await
     }
 
-    fn end(&self, processes: &[(u32, u64)], grace: Duration) -> End {
-        End {
+    fn end(&self, processes: &[(u32, u64)], grace: Duration) -> KillUnmanaged {
+        KillUnmanaged {
             address: "here/unmanaged.1".parse().unwrap(),
             boot_id: boot_id(),
             processes: processes.to_vec(),
@@ -146,7 +146,7 @@ async fn a_pid_of_another_start_or_boot_is_another_process() {
         let server = stale.server().await;
         let (pid, start) = known(server);
         let reused = stale.end(&[(pid, start - 1)], MINUTE);
-        let rebooted = End {
+        let rebooted = KillUnmanaged {
             boot_id: "0f9c".to_owned(),
             ..stale.end(&[(pid, start)], MINUTE)
         };

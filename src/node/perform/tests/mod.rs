@@ -11,9 +11,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::node::tests::{gone, here, shells};
-use crate::node::{Check, End, Launch, LogSign, Node, Ready, Stop, quote};
+use crate::node::{Node, quote};
+use crate::plan::effect::control::Request;
+use crate::plan::effect::{
+    Check, KillUnmanaged, Launch, LogReader, ProxyControl, Stop, Upload, WaitReady,
+};
 use crate::plan::{Address, Failure};
-use crate::proxy::control::{Request, Status};
+use crate::proxy::control::Status;
 
 use super::*;
 
@@ -65,7 +69,7 @@ impl Thing {
             secret_env: BTreeMap::new(),
             folder: self.at("a folder"),
             log: self.at("logs/a.log"),
-            read_log,
+            log_reader: LogReader::Vllm,
         }
     }
 
@@ -78,15 +82,15 @@ impl Thing {
         }
     }
 
-    fn ready(&self) -> Ready {
-        let check = |shows, path: &str, contains: Option<&str>| Check {
-            shows,
+    fn ready(&self) -> WaitReady {
+        let check = |shows: &str, path: &str, contains: Option<&str>| Check {
+            shows: shows.to_owned(),
             path: path.to_owned(),
             body: None,
             api_key_env: None,
             contains: contains.map(str::to_owned),
         };
-        Ready {
+        WaitReady {
             address: address(),
             mark: self.mark(),
             host: "127.0.0.1".to_owned(),
@@ -98,7 +102,7 @@ impl Thing {
             ],
             patience: MINUTE,
             expected: None,
-            read_log,
+            log_reader: LogReader::Vllm,
         }
     }
 
@@ -130,9 +134,9 @@ impl Thing {
 const SERVER: &str = r"
 import http.server, signal, socket, subprocess, sys, time
 port, habits = int(sys.argv[1]), sys.argv[2:]
-print('phase \x1b[32mweights 1/4\x1b[0m')
+print('\x1b[32mLoading checkpoint shards:  25% Completed | 1/4 [\x1b[0m')
 if 'dies' in habits:
-    print('cause CUDA out of memory!lower it')
+    print('torch.OutOfMemoryError: CUDA out of memory')
     print('Traceback: see above')
     sys.exit(1)
 if 'deaf' in habits:
@@ -171,19 +175,6 @@ fn python() -> &'static str {
 
 fn address() -> Address {
     "here/instance.a".parse().unwrap()
-}
-
-fn read_log(line: &str) -> Option<LogSign> {
-    let (word, rest) = line.split_once(' ')?;
-    match word {
-        "phase" => Some(LogSign::Phase(rest.to_owned())),
-        "outcome" => Some(LogSign::Outcome(rest.to_owned())),
-        "cause" => rest.split_once('!').map(|(message, hint)| LogSign::Cause {
-            message: message.to_owned(),
-            hint: Some(hint.to_owned()),
-        }),
-        _ => None,
-    }
 }
 
 fn silent(_: &str, _: &str) {}

@@ -65,13 +65,13 @@ async fn a_death_is_told_at_once_with_its_cause() {
         assert_eq!(
             failure,
             Failure {
-                message: "CUDA out of memory".to_owned(),
+                message: "torch.OutOfMemoryError: CUDA out of memory".to_owned(),
                 log: vec![
-                    "phase weights 1/4".to_owned(),
-                    "cause CUDA out of memory!lower it".to_owned(),
+                    "Loading checkpoint shards:  25% Completed | 1/4 [".to_owned(),
+                    "torch.OutOfMemoryError: CUDA out of memory".to_owned(),
                     "Traceback: see above".to_owned(),
                 ],
-                hint: Some("lower it".to_owned()),
+                hint: Some("lower args.gpu_memory_utilization or args.max_model_len".to_owned()),
             }
         );
     }

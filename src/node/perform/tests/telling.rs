@@ -1,4 +1,4 @@
-//! Telling, and removing.
+//! Telling, uploading, and removing.
 
 use super::*;
 
@@ -34,7 +34,13 @@ async fn the_proxy_is_told_and_heard() {
             let progress = |phase: &str, detail: &str| {
                 *heard.lock().unwrap() = format!("{phase}: {detail}");
             };
-            let answer = tell(&here(), &program, &folder, &request, limit, &progress).await;
+            let control = ProxyControl {
+                program,
+                folder,
+                request,
+                timeout: limit,
+            };
+            let answer = tell(&here(), &control, &progress).await;
             (answer, heard.into_inner().unwrap())
         }
     };
@@ -63,6 +69,23 @@ async fn the_proxy_is_told_and_heard() {
 }
 
 #[tokio::test]
+async fn a_file_is_sent_with_the_digest_that_it_has_then() {
+    let thing = Thing::new();
+    let source = thing.folder.path().join("it's here");
+    let it = Upload {
+        source: source.clone(),
+        target: thing.at("there/it"),
+    };
+    let failure = upload(&here(), &it).await.unwrap_err();
+    assert!(failure.message.contains("it's here"), "{failure:?}");
+    for content in ["", "first", "second"] {
+        fs::write(&source, content).unwrap();
+        upload(&here(), &it).await.unwrap();
+        assert_eq!(fs::read_to_string(&it.target).unwrap(), content);
+    }
+}
+
+#[tokio::test]
 async fn what_is_removed_is_gone() {
     let thing = Thing::new();
     let folder = thing.at("it's/mine");
@@ -76,11 +99,11 @@ async fn what_is_removed_is_gone() {
 #[test]
 fn verbs_can_be_sent_to_other_threads() {
     fn is_send<T: Send>(_: &T) {}
-    fn check(node: &Node, thing: &Thing) {
+    fn check(node: &Node, thing: &Thing, control: &ProxyControl) {
         is_send(&ready(node, &thing.ready(), &silent));
         is_send(&stop(node, &thing.stop(MINUTE), &silent));
         is_send(&start(node, &thing.launch(&[])));
-        is_send(&tell(node, "", "", &Request::Status, None, &silent));
+        is_send(&tell(node, control, &silent));
     }
     let _ = check;
 }

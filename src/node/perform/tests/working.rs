@@ -1,23 +1,23 @@
 //! Work that takes minutes.
 
-use crate::node::Work;
+use crate::plan::effect::RunScript;
 
 use super::*;
 
-fn piece(thing: &Thing, script: &str) -> Work {
-    Work {
-        doing: "installing",
+fn piece(thing: &Thing, script: &str) -> RunScript {
+    RunScript {
+        doing: "installing".to_owned(),
         script: script.to_owned(),
         secrets: BTreeMap::new(),
         lock: thing.at("locks/venv.lock"),
         patience: MINUTE,
         attempts: 1,
-        read: read_log,
+        log_reader: LogReader::Installer,
     }
 }
 
 /// Does it, and returns what was told of it.
-async fn told(node: &Node, piece: &Work) -> (Result<String, Failure>, Vec<String>) {
+async fn told(node: &Node, piece: &RunScript) -> (Result<String, Failure>, Vec<String>) {
     let said = Mutex::new(Vec::new());
     let tell = |doing: &str, detail: &str| said.lock().unwrap().push(format!("{doing}: {detail}"));
     let done = work(node, piece, &tell).await;
@@ -32,8 +32,8 @@ async fn its_phases_are_told_and_its_secret_is_in_no_environment() {
         let mut piece = piece(
             &thing,
             &format!(
-                "echo 'phase one' >&2; env | grep -c TOKEN_OF_A_TEST\n\
-                 [ -n \"$TOKEN_OF_A_TEST\" ] && echo \"$r_attempt\" >{}; echo outcome 2 packages",
+                "echo 'step one' >&2; env | grep -c TOKEN_OF_A_TEST\n\
+                 [ -n \"$TOKEN_OF_A_TEST\" ] && echo \"$r_attempt\" >{}; echo outcome: 2 packages",
                 quote(&out)
             ),
         );
@@ -53,11 +53,7 @@ async fn what_fails_names_its_cause() {
         let failure = done.unwrap_err();
         assert_eq!(failure.message, "installing failed: exit status 3");
         assert_eq!(failure.log, ["one"]);
-        let (done, _) = told(
-            &node,
-            &piece(&thing, "echo 'cause no room!make some'; exit 1"),
-        )
-        .await;
+        let (done, _) = told(&node, &piece(&thing, "echo 'cause: no room'; exit 1")).await;
         assert_eq!(done.unwrap_err().message, "no room");
     }
 }
@@ -79,12 +75,13 @@ async fn what_stalls_is_ended_and_begun_anew() {
         let thing = Thing::new();
         let pid = thing.at("pid");
         let script = format!(
-            "[ \"$r_attempt\" -eq 2 ] && exit 0\necho phase; sleep 1000 & echo $! >{}\nwait",
+            "[ \"$r_attempt\" -eq 2 ] && exit 0\necho step; sleep 1000 & echo $! >{}\nwait",
             quote(&pid)
         );
         let mut piece = piece(&thing, &script);
         piece.attempts = 2;
-        piece.patience = Duration::from_secs(1);
+        // Longer than what was killed may take to let go of the lock, on a busy machine.
+        piece.patience = Duration::from_secs(3);
         let (done, said) = told(&node, &piece).await;
         done.unwrap();
         assert!(

@@ -96,7 +96,7 @@ async fn a_file_of_64_mib_arrives_whole_or_not_at_all() {
         .collect();
     let source = lab.at("source");
     fs::write(&source, &content).unwrap();
-    node.upload(&source, "~/bin/it's", &digest(&content))
+    perform::send(&node, &source, "~/bin/it's", &digest(&content))
         .await
         .unwrap();
     let target = lab.at("home/bin/it's");
@@ -106,8 +106,7 @@ async fn a_file_of_64_mib_arrives_whole_or_not_at_all() {
         0o755
     );
 
-    let error = node
-        .upload(&source, "~/bin/it's", &digest(b""))
+    let error = perform::send(&node, &source, "~/bin/it's", &digest(b""))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("another digest"), "{error}");
@@ -115,8 +114,7 @@ async fn a_file_of_64_mib_arrives_whole_or_not_at_all() {
     assert_eq!(fs::read_dir(lab.at("home/bin")).unwrap().count(), 1);
 
     // The shell is gone long before all is sent.
-    let error = node
-        .upload(&source, "/proc/no/file", &digest(&content))
+    let error = perform::send(&node, &source, "/proc/no/file", &digest(&content))
         .await
         .unwrap_err();
     assert!(matches!(error, NodeError::NotWritten { .. }), "{error}");
@@ -259,7 +257,9 @@ async fn a_peer_that_froze_is_given_up_even_in_the_middle_of_a_write() {
         .unwrap();
     assert_eq!(held.next_line().await.as_deref(), Some("held"));
     signal("-STOP");
-    let error = node.upload(&source, "~/target", "").await.unwrap_err();
+    let error = perform::send(&node, &source, "~/target", "")
+        .await
+        .unwrap_err();
     assert!(error.is_connection_lost(), "{error}");
     assert_eq!(held.next_line().await, None);
     let error = held.release().await.unwrap_err();
@@ -281,7 +281,7 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         secret_env: BTreeMap::new(),
         folder: "~/state/it's".to_owned(),
         log: "~/state/a.log".to_owned(),
-        read_log: |_| None,
+        log_reader: LogReader::None,
     };
     let started = perform::start(&lab.connect().await, &launch).await.unwrap();
     let again = perform::start(&lab.connect().await, &launch).await.unwrap();

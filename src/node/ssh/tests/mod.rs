@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 
 use crate::node::tests::{digest, gone};
 use crate::node::{
-    Command, ConnectOptions, ExitStatus, HttpRequest, Launch, Line, Node, NodeError, Obstacle,
-    Reach, Stop, Unreachable, perform,
+    Command, ConnectOptions, ExitStatus, HttpRequest, Line, Node, NodeError, Obstacle, Reach,
+    Unreachable, perform,
 };
+use crate::plan::effect::{Launch, LogReader, Stop};
 
 const SSHD: &str = "/usr/sbin/sshd";
 

@@ -1,16 +1,17 @@
-//! A long piece of work on a node, as a value: installing packages, fetching a model.
+//! A long piece of work on a node: installing packages, fetching a model.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::LogSign;
+use serde::Serialize;
+
+use super::LogReader;
 
 /// Work that takes minutes and can be begun again at any time: what is done already is found done.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(unpredictable_function_pointer_comparisons)]
-pub struct Work {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunScript {
     /// What is being done, in one word, for whoever watches: `installing`, `fetching`.
-    pub doing: &'static str,
+    pub doing: String,
     /// A POSIX shell script. What it writes is read line by line; its status says whether it is
     /// done. `$r_attempt` counts how often it was begun.
     pub script: String,
@@ -24,6 +25,6 @@ pub struct Work {
     pub patience: Duration,
     /// How often it is begun before a stall counts as a failure.
     pub attempts: u32,
-    /// Reads one line: a phase to show, what it came to, or the cause, should it fail.
-    pub read: fn(&str) -> Option<LogSign>,
+    /// Who understands what it writes: a phase to show, what it came to, or why it failed.
+    pub log_reader: LogReader,
 }

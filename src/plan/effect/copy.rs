@@ -1,11 +1,25 @@
-//! A model that goes from one node to another, as a value.
+//! Files that go to a node: from this machine, or from another node.
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::name::NodeName;
 
+/// A file of this machine to put on a node.
+///
+/// Its digest is no part of it: a plan would have to read the whole file for that. It is taken when
+/// the file is sent, and checked on the node before the file takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Upload {
+    /// The file here.
+    pub source: PathBuf,
+    /// Where it goes: absolute, or `~/…` for the node's home.
+    pub target: String,
+}
+
 /// A model to copy to a node from another, straight and not by way of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copy {
     /// The node that has it.
     pub from: NodeName,
@@ -21,19 +35,8 @@ pub struct Copy {
     pub revision: Option<String>,
     /// A file of this node whose lock is held meanwhile: absolute.
     pub lock: String,
-    /// The program that the other runs.
-    pub sender: Brought,
-    /// The program that this one runs.
-    pub receiver: Brought,
-}
-
-/// A program that a node has for as long as a copy takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Brought {
-    /// The file here.
-    pub source: PathBuf,
-    /// The digest of its content, in hex.
-    pub sha256: String,
-    /// Where it stands on the node: absolute, or `~/…`.
-    pub path: String,
+    /// The program that the other runs, and has for as long as the copy takes.
+    pub sender: Upload,
+    /// The program that this one runs, and has for as long as the copy takes.
+    pub receiver: Upload,
 }

@@ -2,7 +2,7 @@
 //!
 //! The texts are those of 0.13.0; later versions kept nearly all of them.
 
-use crate::node::LogSign;
+use super::LogSign;
 
 /// Reads one line: a phase to show, or the cause, should the process die.
 pub(super) fn read(line: &str) -> Option<LogSign> {

@@ -3,32 +3,67 @@
 use std::path::Path;
 
 use bytes::BytesMut;
+use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
-use super::command::{Command, quote_path};
-use super::frame::Stdin;
-use super::outcome::NodeError;
-use super::running::Piece;
-use super::transport::Node;
+use crate::node::frame::Stdin;
+use crate::node::running::Piece;
+use crate::node::{Command, Node, NodeError, quote_path};
+use crate::plan::Failure;
+use crate::plan::effect::Upload;
+use crate::transfer::hex;
 
 const CHUNK: usize = 128 * 1024;
 
-pub(super) async fn upload(
+/// Puts a file of this machine at a path of the node, mode 0755.
+///
+/// # Errors
+///
+/// When it cannot be read here, and when it cannot be written there, with the cause, such as a full
+/// disk; what stood there before is untouched.
+pub async fn upload(node: &Node, upload: &Upload) -> Result<(), Failure> {
+    let Upload { source, target } = upload;
+    let sha256 = digest(source).await?;
+    Ok(send(node, source, target, &sha256).await?)
+}
+
+/// The digest of what a file holds, in hex.
+async fn digest(source: &Path) -> Result<String, NodeError> {
+    let mut file = File::open(source).await.map_err(unreadable(source))?;
+    let mut digest = Sha256::new();
+    let mut buffer = BytesMut::with_capacity(CHUNK);
+    while file
+        .read_buf(&mut buffer)
+        .await
+        .map_err(unreadable(source))?
+        > 0
+    {
+        digest.update(&buffer);
+        buffer.clear();
+    }
+    Ok(hex(&digest.finalize()))
+}
+
+fn unreadable(source: &Path) -> impl Fn(std::io::Error) -> NodeError {
+    move |error| NodeError::Unreadable {
+        path: source.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+/// Sends a file; it takes its place in one step, and only where this is its digest there.
+pub(in crate::node) async fn send(
     node: &Node,
     source: &Path,
     target: &str,
     sha256: &str,
 ) -> Result<(), NodeError> {
-    let unreadable = |error: std::io::Error| NodeError::Unreadable {
-        path: source.display().to_string(),
-        reason: error.to_string(),
-    };
-    let mut file = File::open(source).await.map_err(unreadable)?;
+    let mut file = File::open(source).await.map_err(unreadable(source))?;
     let script = format!(
         "r_target={}\n{}",
         quote_path(target),
-        include_str!("script/upload.sh")
+        include_str!("../script/upload.sh")
     );
     let command = Command::script(script)
         .with("r_sha256", &sha256.to_ascii_lowercase())
@@ -39,7 +74,12 @@ pub(super) async fn upload(
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
-        if file.read_buf(&mut buffer).await.map_err(unreadable)? == 0 {
+        if file
+            .read_buf(&mut buffer)
+            .await
+            .map_err(unreadable(source))?
+            == 0
+        {
             break;
         }
         // A node that stops listening has said why; its status follows.

@@ -1,6 +1,6 @@
 //! What an installation says: how far it is, and in the words of pip and uv why it failed.
 
-use crate::node::LogSign;
+use super::LogSign;
 
 /// As many versions as are named where the wanted one is not among them.
 const SHOWN: usize = 12;

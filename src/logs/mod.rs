@@ -1,0 +1,41 @@
+//! What programs say in their logs: how far they are, what they came to, and why they died.
+//!
+//! Each file knows the words of one program, and is pure. It is a room of its own, below the nodes,
+//! because two need it who may not know each other: an effect names the reader as data
+//! ([`LogReader`]), so that a plan can be compared and printed; and a node reads the lines as they
+//! come, without knowing for which kind of thing.
+
+mod hub;
+mod installer;
+mod vllm;
+
+use crate::plan::effect::LogReader;
+
+/// What a line of a log tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogSign {
+    /// It got so far: `weights 3/4`.
+    Phase(String),
+    /// This is what it came to, once it is done: `12 MB fetched`.
+    Outcome(String),
+    /// This line is the cause, should the process die: with what to do about it.
+    Cause {
+        /// The cause in one line.
+        message: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+}
+
+/// What reads one line: a sign, or nothing where the line tells none.
+pub type Grammar = fn(&str) -> Option<LogSign>;
+
+/// The grammar by which a reader reads.
+pub fn grammar(reader: LogReader) -> Grammar {
+    match reader {
+        LogReader::None => |_| None,
+        LogReader::Vllm => vllm::read,
+        LogReader::Installer => installer::read,
+        LogReader::Hub => hub::read,
+    }
+}

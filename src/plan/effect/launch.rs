@@ -1,0 +1,33 @@
+//! Starting a process.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::LogReader;
+use crate::plan::Address;
+
+/// A process to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Launch {
+    /// What it is.
+    pub address: Address,
+    /// Its mark, the value of `REPLICA_MARK`.
+    pub mark: String,
+    /// Its whole normalised specification, the value of `REPLICA_SPEC`; holds no secret.
+    pub spec: String,
+    /// The program and its arguments; a leading `~/` of a word stands for the node's home.
+    pub argv: Vec<String>,
+    /// Folders that stand before the node's own in its `PATH`: absolute, or `~/…`.
+    pub path: Vec<String>,
+    /// Its environment beyond `HOME`, `PATH`, `USER`, `LANG`; no secrets.
+    pub env: BTreeMap<String, String>,
+    /// Variables whose values are secret: name -> the variable of this machine that holds it.
+    pub secret_env: BTreeMap<String, String>,
+    /// Its working folder, made if missing: absolute, or `~/…`.
+    pub folder: String,
+    /// Where its output goes: absolute, or `~/…`. Always a new file.
+    pub log: String,
+    /// Who understands its log, should it end at once.
+    pub log_reader: LogReader,
+}

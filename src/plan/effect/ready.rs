@@ -1,0 +1,55 @@
+//! Waiting until what was started serves, and is what was started.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::LogReader;
+use crate::plan::Address;
+
+/// What must be true of a process before it is believed to serve.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WaitReady {
+    /// What it is.
+    pub address: Address,
+    /// Its mark: the listener must belong to a session that carries it.
+    pub mark: String,
+    /// The address that it listens on, as the node dials it.
+    pub host: String,
+    /// The port that it listens on.
+    pub port: u16,
+    /// Its log: absolute, or `~/…`.
+    pub log: String,
+    /// Who understands that log: a phase to show, or a cause of death to report.
+    pub log_reader: LogReader,
+    /// What must be answered over HTTP, in this order.
+    pub checks: Vec<Check>,
+    /// How long it may take while the log stands still; progress starts it anew.
+    pub patience: Duration,
+    /// How long it took the last time, if that is known.
+    pub expected: Option<Duration>,
+}
+
+impl WaitReady {
+    /// The file whose presence says that this start was seen to serve, once: beside its log. It
+    /// holds how many seconds that took, where it was watched from before.
+    pub fn record(&self) -> String {
+        let stem = self.log.strip_suffix(".log").unwrap_or(&self.log);
+        format!("{stem}.ready")
+    }
+}
+
+/// One HTTP request whose answer is looked at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// What it shows, for messages: `the health check`, `its name among the models`.
+    pub shows: String,
+    /// The path, such as `/health`.
+    pub path: String,
+    /// The JSON body of a POST; nothing for a GET.
+    pub body: Option<serde_json::Value>,
+    /// The name of the variable of this machine that holds the API key, if one is needed.
+    pub api_key_env: Option<String>,
+    /// A text that the answer must contain, beside its status being 200.
+    pub contains: Option<String>,
+}
