@@ -19,9 +19,9 @@ pub struct NodeDeclaration {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: BTreeMap<String, String>,
     /// What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or
-    /// stopped (`stop`).
-    #[serde(default, skip_serializing_if = "Stale::is_default")]
-    pub stale: Stale,
+    /// stopped (`stop`). It was called `stale` before, which is still read.
+    #[serde(default, alias = "stale", skip_serializing_if = "Stale::is_default")]
+    pub unmanaged: Stale,
 }
 
 /// What becomes of the vLLM servers of a node that nobody declares.

@@ -236,7 +236,7 @@ fn benchmarks(
 /// Returns what becomes of the foreign servers of a node.
 fn stale(topology: &Topology, node: &NodeName) -> Stale {
     let declared = topology.nodes.get(node);
-    declared.map_or_else(Stale::default, |node| node.stale)
+    declared.map_or_else(Stale::default, |node| node.unmanaged)
 }
 
 /// Returns where something of a node listens: on the declared address, else on the one by which the

@@ -1,4 +1,4 @@
-//! vLLM servers that somebody else started, on nodes that say `stale: stop`; elsewhere they are only
+//! vLLM servers that somebody else started, on nodes that say `unmanaged: stop`; elsewhere they are only
 //! shown.
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(super) struct Unmanaged {
 impl Unmanaged {
     /// Finds every foreign server on the nodes that say that these are stopped.
     pub(super) fn find(nodes: &Nodes, seen: &Observation) -> Vec<Self> {
-        let stopped = nodes.iter().filter(|(_, it)| it.stale == Stale::Stop);
+        let stopped = nodes.iter().filter(|(_, it)| it.unmanaged == Stale::Stop);
         let read = stopped.filter_map(|(node, _)| Some((node, ProcessTable::read(seen.of(node)?))));
         read.flat_map(|(node, table)| {
             let servers = table.stale_servers().into_iter();
@@ -120,7 +120,9 @@ pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged])
             {
                 continue;
             }
-            let leaves = nodes.get(node).is_some_and(|it| it.stale == Stale::Leave);
+            let leaves = nodes
+                .get(node)
+                .is_some_and(|it| it.unmanaged == Stale::Leave);
             let is_server = servers.iter().any(is_its);
             let advice = advice(node, it, is_server && leaves);
             found.push(format!("{node}: {}{advice}", table.describe(&it.process)));
@@ -136,7 +138,7 @@ fn advice(node: &NodeName, it: &Foreign, could_be_stopped: bool) -> String {
         Standing::OtherUser => format!(" (only {} or root can stop it)", it.process.user),
         Standing::Container => " (in a container: it is stopped with that)".to_owned(),
         Standing::Own if could_be_stopped => {
-            format!(" (with `stale: stop` declared for {node}, apply stops it)")
+            format!(" (with `unmanaged: stop` declared for {node}, apply stops it)")
         }
         Standing::Own => String::new(),
     }

@@ -60,7 +60,7 @@ fn process(lab: &Lab, host: &str, pid: u32) -> Process {
 /// Returns the manifest of the demo that has the foreign servers of one node stopped.
 fn stopping(node: &str) -> String {
     let node = format!("{node}: {{");
-    DEMO.replace(&node, &format!("{node}stale: stop, "))
+    DEMO.replace(&node, &format!("{node}unmanaged: stop, "))
 }
 
 /// An API server that was killed leaves its engine behind; it is reaped, and that alone repaired.
@@ -189,7 +189,7 @@ fn a_stale_server_that_shares_a_port_with_ours_is_found() {
                 .contains(&format!("pid {stale}")),
             "{plan:#}"
         );
-        let advice = "with `stale: stop` declared for spark-02, apply stops it";
+        let advice = "with `unmanaged: stop` declared for spark-02, apply stops it";
         assert!(plan["foreign"].to_string().contains(advice), "{plan:#}");
         laptop.replica("apply -y").exits(1);
         assert!(lab.lives("spark-02", &b));

@@ -306,7 +306,7 @@ fn a_stranger_on_a_wanted_port_blocks_and_is_left_alone() {
 
 #[test]
 fn a_stale_server_gives_its_port_up_first_where_the_manifest_says_so() {
-    let topology = topology(&TWO.replace("two: {", "two: {stale: stop, "));
+    let topology = topology(&TWO.replace("two: {", "two: {unmanaged: stop, "));
     let mut model = Model::new(&topology);
     model.add_stale("one", 8100);
     model.add_stale("two", 8200);
@@ -489,7 +489,7 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
             .as_ref()
             .and_then(|it| topology.nodes.get(it));
         if matches!(step.effect, Effect::KillUnmanaged(_))
-            && node.is_none_or(|it| it.stale != Stale::Stop)
+            && node.is_none_or(|it| it.unmanaged != Stale::Stop)
         {
             return Some(format!("{} is nobody's to end", step.address));
         }
@@ -617,7 +617,7 @@ proptest! {
     fn stale_servers_are_ended_where_the_manifest_says_so_and_nowhere_else(
         first in any_topology(), second in any_topology(), port in 8000_u16..8005
     ) {
-        let stops = |text: &str| topology(&text.replace("two: {", "two: {stale: stop, "));
+        let stops = |text: &str| topology(&text.replace("two: {", "two: {unmanaged: stop, "));
         let first = topology(&first);
         let mut model = Model::new(&first);
         let plan = model.plan(&first);

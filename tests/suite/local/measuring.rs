@@ -127,3 +127,37 @@ fn results_go_where_they_are_told_to() {
         .replica(&["plan", "--results", "kept", "--detailed-exitcode"])
         .exits(0);
 }
+
+/// Two benchmarks whose measurements would each be load of the other.
+const TWO_BENCHMARKS: &str = "\
+topology: two
+nodes: {here: {ssh: local}}
+engines:
+  gb10: {simulate: {profile: gb10-llama-3.1-8b}, args: {sim_load_seconds: 0}}
+instances: {a: {node: here, port: 8100, engine: gb10, model: llama}}
+benchmarks:
+  second-by-name: {prompts: {inline: [Hello]}, load: {sequential: 1}, max_tokens: 8, warmup: 1}
+  first-by-name: {prompts: {inline: [Hello]}, load: {batch: 16}, max_tokens: 8, warmup: 1}
+";
+
+/// Returns when a result's measurement began and ended, in microseconds of this machine's clock.
+fn measured(result: &Value) -> (i64, i64) {
+    let began: jiff::Timestamp = result["run"]["started"].as_str().unwrap().parse().unwrap();
+    let window = &result["points"][0]["window"];
+    let after = |key: &str| began.as_microsecond() + window[key].as_i64().unwrap();
+    (after("start_us"), after("end_us"))
+}
+
+#[test]
+fn two_benchmarks_are_measured_one_after_another_in_the_order_of_the_manifest() {
+    let place = Place::with(TWO_BENCHMARKS);
+    let applied = place.replica(&["apply", "-y", "--json"]).exits(0).json();
+    let again = place.replica(&["bench", "--json"]).exits(0).json();
+    for results in [&applied["benchmarks"], &again] {
+        let results = results.as_array().unwrap();
+        let names: Vec<_> = results.iter().map(|it| &it["job"]["name"]).collect();
+        assert_eq!(names, ["second-by-name", "first-by-name"]);
+        let ((began, ended), (then, _)) = (measured(&results[0]), measured(&results[1]));
+        assert!(began < ended && ended < then, "{began} to {ended}, {then}");
+    }
+}
