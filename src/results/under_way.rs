@@ -81,7 +81,7 @@ impl UnderWay {
 
     /// The requests that count begin: who has come and gone does not matter any more.
     pub(crate) fn measure(&mut self) {
-        self.before = self.told().len();
+        self.before = self.joined().len();
         let beside = others(&self.path).unwrap_or_default();
         self.beside = beside.into_iter().map(|(_, other)| other).collect();
     }
@@ -89,7 +89,7 @@ impl UnderWay {
     /// Ends, and returns who else was at it while the requests that count were sent.
     pub(crate) fn end(self) -> Vec<Measuring> {
         let mut others = self.beside.clone();
-        for other in self.told().into_iter().skip(self.before) {
+        for other in self.joined().into_iter().skip(self.before) {
             if !others.contains(&other) {
                 others.push(other);
             }
@@ -98,7 +98,7 @@ impl UnderWay {
     }
 
     /// Who has begun since this has.
-    fn told(&self) -> Vec<Measuring> {
+    fn joined(&self) -> Vec<Measuring> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
         text.lines().skip(1).filter_map(read).collect()
     }

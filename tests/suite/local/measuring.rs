@@ -105,6 +105,29 @@ fn a_valid_result_is_handed_on_with_the_notebooks_own_keys() {
 }
 
 #[test]
+fn a_closed_loop_keeps_its_width_and_is_measured_once() {
+    let mut text = SMALL.to_owned();
+    text.push_str(
+        "benchmarks:\n  closed: {prompts: {inline: [Hello]}, load: {concurrency: 4, requests: 20}, \
+         max_tokens: 50}\n",
+    );
+    let place = Place::with(&text);
+    let said = place.replica(&["apply", "-y"]).exits(0);
+    let _ = said.shows("concurrency 4 x 20").shows("20/0");
+    let folder = format!("results/{}/closed", place.topology);
+    let latest: Value = serde_json::from_str(&place.read(format!("{folder}/latest.json"))).unwrap();
+    let file = format!("{folder}/{}", latest["result"].as_str().unwrap());
+    let result: Value = serde_json::from_str(&place.read(file)).unwrap();
+    let load = serde_json::json!({"concurrency": 4, "requests": 20});
+    assert_eq!(result["points"][0]["load"], load);
+    assert_eq!(result["points"][0]["metrics"]["in_flight"]["peak"], 4);
+    let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
+    place.change("requests: 20", "requests: 24");
+    let plan = place.replica(&["plan", "--detailed-exitcode"]).exits(2);
+    let _ = plan.shows("the newest result is of something else");
+}
+
+#[test]
 fn nothing_is_measured_of_what_is_not_as_declared() {
     let place = Place::local();
     let _ = place
