@@ -1,6 +1,7 @@
 //! Everything that is tested through the crate's public face, in one binary.
 
 mod suite {
+    mod blessing;
     mod converging;
     mod deciding;
     mod house;

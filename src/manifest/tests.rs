@@ -53,7 +53,7 @@ fn the_schema_that_is_kept_is_the_one_of_the_types() {
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == now,
-        "schemas/topology.json is out of date: run `cargo run -- schema > schemas/topology.json`"
+        "schemas/topology.json is out of date: run `cargo bless` if it should be as it is now"
     );
 }
 
@@ -86,7 +86,7 @@ fn every_mistake_is_told_as_it_is_kept() {
     }
     assert!(
         wrong.is_empty(),
-        "{}\nrun `REPLICA_UPDATE=1 cargo test --lib manifest::` if this is as it should be",
+        "{}\nrun `cargo bless` if this is as it should be",
         wrong.join("\n")
     );
 }

@@ -1,9 +1,8 @@
 //! The cases of the rooms: what is declared, what the nodes told, and what follows.
 //!
 //! A case is a file, `tests/rooms/<kind>/<case>.yaml`; its first line says what it shows, and what
-//! follows stands under `expect` at its
-//! end, in words. `REPLICA_UPDATE=1` writes it anew. The folders `orphan`, `unmanaged`
-//! and `marks` are no kinds: there everything that follows is told.
+//! follows stands under `expect` at its end, in words. `cargo bless` writes it anew. The folders
+//! `orphan`, `unmanaged` and `marks` are no kinds: there everything that follows is told.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -287,7 +286,7 @@ fn hold(folder: &str, told: impl Fn(&Change) -> bool) {
     }
     assert!(
         wrong.is_empty(),
-        "{}\nREPLICA_UPDATE=1 writes the expectations anew",
+        "{}\nrun `cargo bless` if this is as it should be",
         wrong.join("\n")
     );
 }
