@@ -352,8 +352,14 @@ fn apply(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
+/// So many cases, or more where `PROPTEST_CASES` asks for more.
+fn at_least(cases: u32) -> ProptestConfig {
+    let asked = ProptestConfig::default().cases;
+    ProptestConfig::with_cases(asked.max(cases))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..at_least(400) })]
 
     /// Whatever is done to a manifest, it loads, or there is a mistake with a place inside of it.
     #[test]
