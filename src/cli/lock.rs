@@ -3,7 +3,8 @@
 use tokio::task::JoinSet;
 
 use super::error::Error;
-use crate::node::{Command, Fleet, Held, Node};
+use crate::node::{Command, Fleet, Held, Node, quote_path};
+use crate::resource::Folder;
 
 /// Does the work while this topology is locked on every node that was reached. However the work
 /// ends, the locks are seen to be gone before this returns: whoever starts the next run finds none.
@@ -63,9 +64,13 @@ async fn take_one(node: &Node, topology: &str) -> Result<Held, Error> {
         node: node.name().to_string(),
         holder,
     };
-    let command = Command::script(include_str!("lock.sh"))
-        .with("topology", topology)
-        .with("holder", &holder());
+    let script = format!(
+        "folder={} lock={}\n{}",
+        quote_path(Folder::of_all()),
+        quote_path(&Folder::of(topology).lock()),
+        include_str!("lock.sh")
+    );
+    let command = Command::script(script).with("holder", &holder());
     let unlockable = |why: String| {
         Error::refused(
             format!("{} cannot be locked: {why}", node.name()),

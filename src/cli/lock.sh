@@ -1,11 +1,10 @@
-# Holds the lock of a topology for as long as the standard input stays open.
+# Holds the lock of a topology for as long as the standard input stays open. In: the file, and the
+# folder that it is in; the holder.
 command -v flock >/dev/null || {
   echo 'there is no flock on this node (it is part of util-linux)' >&2
   exit 1
 }
-folder="$HOME/.local/state/replica"
 mkdir -p "$folder" || exit 1
-lock="$folder/$topology.lock"
 while :; do
   exec 9<>"$lock" || exit 1
   # A run that was killed a moment ago holds it for as long as this node needs to notice.

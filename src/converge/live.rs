@@ -7,7 +7,7 @@ use super::observe::observe;
 use crate::load::{self, Outcome};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Job, Step};
-use crate::resource::{Observation, Question, Resource};
+use crate::resource::{Folder, Observation, Question, Resource};
 use crate::results::throughput;
 
 /// The nodes of a topology, and what was measured of them.
@@ -74,13 +74,13 @@ impl World for Live {
                 Ok(String::new())
             }
             Effect::Remove { paths } => {
-                perform::remove(self.node(step)?, paths).await?;
+                perform::remove(self.node(step)?, paths, Folder::EMPTIED).await?;
                 Ok(String::new())
             }
             Effect::RunScript(script) => perform::work(self.node(step)?, script, tell).await,
             Effect::Copy(copy) => {
                 let from = self.fleet.node(&copy.from).map_err(Failure::new)?;
-                perform::copy(from, self.node(step)?, copy, tell).await
+                perform::copy(from, self.node(step)?, copy, Folder::EMPTIED, tell).await
             }
             Effect::Launch(launch) => {
                 say.phase("starting", "");

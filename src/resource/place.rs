@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::contract::{Answers, Question};
+use crate::node::perform::Emptied;
 use crate::node::quote_path;
 use crate::plan::Address;
 
@@ -17,12 +18,22 @@ pub struct Listens {
     pub reached_at: String,
 }
 
-/// The folder on a node that holds everything of one topology.
+/// The folder of a node in which every topology has one.
+const STATE: &str = "~/.local/state/replica";
+
+/// What is in the folder of a topology.
+const BINARIES: &str = "bin";
+const LOGS: &str = "log";
+const RUN: &str = "run";
+
+/// The folder on a node that holds everything of one topology. How it is laid out is known here
+/// alone.
 ///
 /// ```text
 /// ~/.local/state/replica/<topology>/bin/replica-<build>
 ///                                   log/<kind>.<name>.<generation>.log
 ///                                   run/proxy.sock
+///                        <topology>.lock
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
@@ -30,21 +41,54 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Returns the folder of a topology.
+    /// What goes with the last thing that was in it. Whatever runs has a log: where there is none
+    /// any more, nobody is in the folder that all run in.
+    pub const EMPTIED: Emptied = Emptied {
+        root: STATE,
+        last: LOGS,
+        beside: RUN,
+    };
+
+    /// The folder of a topology.
     pub fn of(topology: &str) -> Self {
         Self {
-            path: format!("~/.local/state/replica/{topology}"),
+            path: format!("{STATE}/{topology}"),
         }
     }
 
-    /// Returns the path of a file in it.
-    pub fn file(&self, name: &str) -> String {
-        format!("{}/{name}", self.path)
+    /// The folder in which those of all topologies are.
+    pub fn of_all() -> &'static str {
+        STATE
     }
 
-    /// Returns where one start of a thing writes its log.
+    /// The file whose lock keeps two runs apart. It is beside the folder, which may not be there.
+    pub fn lock(&self) -> String {
+        format!("{}.lock", self.path)
+    }
+
+    /// The folder of programs of ours.
+    pub fn binaries(&self) -> String {
+        format!("{}/{BINARIES}", self.path)
+    }
+
+    /// A program of ours.
+    pub fn binary(&self, name: &str) -> String {
+        format!("{}/{name}", self.binaries())
+    }
+
+    /// The folder that everything of ours runs in.
+    pub fn run(&self) -> String {
+        format!("{}/{RUN}", self.path)
+    }
+
+    /// Where one start of a thing writes its log.
     pub fn log(&self, address: &Address, generation: u64) -> String {
-        self.file(&format!("log/{}.{generation}.log", address.local()))
+        format!("{}/{LOGS}/{}.{generation}.log", self.path, address.local())
+    }
+
+    /// A file that a [`Place`] knows by its path in the folder.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
     }
 
     /// Returns the question that a [`Place`] is read from.
@@ -53,8 +97,8 @@ impl Folder {
             self.id(),
             format!(
                 "echo \"system $(uname -sm)\"; echo \"home $HOME\"\ncd {} 2>/dev/null || exit 0\n\
-                 find bin log run -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\n\
-                 grep -Hs '^[0-9]' log/*.ready\ntrue",
+                 find {BINARIES} {LOGS} {RUN} -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\n\
+                 grep -Hs '^[0-9]' {LOGS}/*.ready\ntrue",
                 quote_path(&self.path)
             ),
         )
@@ -121,6 +165,12 @@ impl Place {
         Some(())
     }
 
+    /// The programs of ours that are here, by name, with their sizes in bytes.
+    pub fn binaries(&self) -> impl Iterator<Item = (&str, u64)> {
+        let files = self.files.iter();
+        files.filter_map(|(path, size)| Some((inside(path, BINARIES)?, *size)))
+    }
+
     /// Returns the things that have left logs here, each with its newest generation.
     pub fn logged(&self) -> BTreeMap<String, u64> {
         let mut logged = BTreeMap::new();
@@ -168,6 +218,11 @@ impl Place {
     }
 }
 
+/// Reads the path of a file that is in one of the folders.
+fn inside<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
+    path.strip_prefix(folder)?.strip_prefix('/')
+}
+
 /// Reads `log/<thing>.<generation>.log`.
 fn read_log_name(name: &str) -> Option<(&str, u64)> {
     read_name(name, ".log")
@@ -175,7 +230,7 @@ fn read_log_name(name: &str) -> Option<(&str, u64)> {
 
 /// Reads `log/<thing>.<generation><suffix>`.
 fn read_name<'a>(name: &'a str, suffix: &str) -> Option<(&'a str, u64)> {
-    let name = name.strip_prefix("log/")?.strip_suffix(suffix)?;
+    let name = inside(name, LOGS)?.strip_suffix(suffix)?;
     let (thing, generation) = name.rsplit_once('.')?;
     Some((thing, generation.parse().ok()?))
 }

@@ -70,12 +70,20 @@ struct Source {
 impl Source {
     /// Returns the lines of code: no comments, no tests.
     fn code(&self) -> impl Iterator<Item = &str> {
-        let is_test = self.path.ends_with("tests.rs") || self.path.contains("/tests/");
+        let tests = ["/tests.rs", "/tests/", "/scenarios/"];
+        let is_test = tests.iter().any(|part| self.path.contains(part));
         let lines = self
             .text
             .lines()
             .take_while(move |line| !is_test && !line.starts_with("#[cfg(test)]"));
-        lines.map(without_comment)
+        let is_shell = Path::new(&self.path)
+            .extension()
+            .is_some_and(|end| end == "sh");
+        lines.map(move |line| match is_shell {
+            true if line.trim_start().starts_with('#') => "",
+            true => line,
+            false => without_comment(line),
+        })
     }
 
     fn is_among(&self, paths: &[&str]) -> bool {
@@ -126,8 +134,13 @@ fn files_below(folder: &str) -> Vec<PathBuf> {
 }
 
 fn sources(folder: &str) -> Vec<Source> {
-    let is_rust = |path: &PathBuf| path.extension().is_some_and(|end| end == "rs");
-    let files = files_below(folder).into_iter().filter(is_rust);
+    sources_in(folder, "rs")
+}
+
+/// Returns the sources in one language, by how its files end.
+fn sources_in(folder: &str, language: &str) -> Vec<Source> {
+    let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == language);
+    let files = files_below(folder).into_iter().filter(is_one);
     let sources: Vec<_> = files
         .map(|path| Source {
             text: fs::read_to_string(&path).unwrap(),
@@ -255,6 +268,32 @@ fn reaches_up(source: &Source) -> Vec<String> {
 /// What only code could make, or could not be compared and written down.
 fn is_no_data(source: &Source) -> Vec<String> {
     source.lines_with(&["fn(", "dyn ", "&'static"])
+}
+
+/// What only somebody says who knows how the state folder is laid out.
+const LAYOUT: [&str; 12] = [
+    ".local/state",
+    "/replica/",
+    "replica/*",
+    "\"bin\"",
+    "\"bin/",
+    "\"log\"",
+    "\"log/",
+    "\"run\"",
+    "\"run/",
+    "/log\"",
+    "/run\"",
+    "../bin",
+];
+
+/// The one file that does.
+const LAID_OUT: [&str; 1] = ["src/resource/place.rs"];
+
+fn knows_the_layout(source: &Source) -> Vec<String> {
+    if source.is_among(&LAID_OUT) {
+        return Vec::new();
+    }
+    source.lines_with(&LAYOUT)
 }
 
 fn unfinished(source: &Source) -> Vec<String> {
@@ -386,6 +425,21 @@ fn effects_are_data() {
     assert_eq!(found("    pub read: fn(&str) -> Option<LogSign>,\n"), 1);
     assert_eq!(found("    pub shows: &'static str,\n"), 1);
     assert_eq!(found("    pub fn record(&self) -> String {\n"), 0);
+}
+
+#[test]
+fn the_layout_of_the_state_folder_is_known_to_one_file() {
+    let mut wrong: Vec<_> = sources("src").iter().flat_map(knows_the_layout).collect();
+    wrong.extend(sources_in("src", "sh").iter().flat_map(knows_the_layout));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let found = |path, text| knows_the_layout(&control(path, text)).len();
+    let script = "src/node/script/remove.sh";
+    assert_eq!(found(script, "case $r_path in */replica/*) ;; esac\n"), 1);
+    assert_eq!(found(script, "rm -rf -- \"${r_folder%/*}/run\"\n"), 1);
+    assert_eq!(found(script, "# In ~/.local/state: everything.\n"), 0);
+    let room = "src/resource/proxy/mod.rs";
+    assert_eq!(found(room, "folder: self.folder.file(\"run\"),\n"), 1);
+    assert_eq!(found(LAID_OUT[0], "const RUN: &str = \"run\";\n"), 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::plan::effect::{Copy, Upload};
 use crate::transfer::{Fetch, Listing, Moved, Offer, Said, hex};
 
 use super::Progress;
-use super::remove::remove;
+use super::remove::{Emptied, remove};
 use super::upload::upload;
 use super::watched::{Ended, Watched};
 use super::work::locked;
@@ -36,6 +36,7 @@ pub async fn copy(
     from: &Node,
     to: &Node,
     copy: &Copy,
+    emptied: Emptied,
     progress: Progress<'_>,
 ) -> Result<String, Failure> {
     progress(DOING, "bringing the program to both nodes");
@@ -46,7 +47,10 @@ pub async fn copy(
         Err(failure) => Err(failure),
     };
     let (sender, receiver) = ([sender.target.clone()], [receiver.target.clone()]);
-    let removed = tokio::try_join!(remove(from, &sender), remove(to, &receiver));
+    let removed = tokio::try_join!(
+        remove(from, &sender, emptied),
+        remove(to, &receiver, emptied)
+    );
     let copied = copied?;
     removed?;
     Ok(copied)

@@ -25,7 +25,7 @@ pub use account::{Ended, Stopped};
 pub use copy::copy;
 pub use end::end;
 pub use ready::{ReadyIn, ready};
-pub use remove::remove;
+pub use remove::{Emptied, remove};
 pub use start::{Started, start};
 pub use stop::stop;
 pub use tell::tell;

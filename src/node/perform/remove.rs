@@ -1,15 +1,26 @@
 //! Removing files of ours.
 
-use crate::node::{Command, Node, quote_path};
+use crate::node::{Command, Node, quote, quote_path};
 use crate::plan::Failure;
 
-/// Removes paths of a node, folders with what is in them, and then the folders above that are
-/// empty, up to the one called `replica`. What is not there is removed already.
+/// What goes with the last thing that was in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptied {
+    /// Folders that a removal leaves empty go too, up to this one and with it.
+    pub root: &'static str,
+    /// The name of a folder below it, …
+    pub last: &'static str,
+    /// … with which, once it is empty, goes the one of this name beside it, whatever is in that.
+    pub beside: &'static str,
+}
+
+/// Removes paths of a node, folders with what is in them, and what goes with the last of them. What
+/// is not there is removed already.
 ///
 /// # Errors
 ///
 /// When a path is not deep enough to be ours, or cannot be removed.
-pub async fn remove(node: &Node, paths: &[String]) -> Result<(), Failure> {
+pub async fn remove(node: &Node, paths: &[String], emptied: Emptied) -> Result<(), Failure> {
     if let Some(path) = paths.iter().find(|path| !is_deep(path)) {
         return Err(Failure::new(format!(
             "`{path}` is not removed: it may hold what is not ours"
@@ -17,7 +28,10 @@ pub async fn remove(node: &Node, paths: &[String]) -> Result<(), Failure> {
     }
     let words: Vec<_> = paths.iter().map(|path| quote_path(path)).collect();
     let script = format!(
-        "set -- {}\n{}",
+        "r_root={} r_last={} r_beside={}\nset -- {}\n{}",
+        quote_path(emptied.root),
+        quote(emptied.last),
+        quote(emptied.beside),
         words.join(" "),
         include_str!("../script/remove.sh")
     );

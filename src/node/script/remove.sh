@@ -1,11 +1,10 @@
-# In: the paths to remove, as arguments.
+# In: the paths to remove, as arguments; r_root, r_last and r_beside as `perform::Emptied` has them.
 rm -rf -- "$@" || exit 1
 for r_path; do
-  case $r_path in */replica/*) ;; *) continue ;; esac
+  case $r_path in "$r_root"/*) ;; *) continue ;; esac
   r_folder=${r_path%/*}
-  while rmdir -- "$r_folder" 2>/dev/null && [ "${r_folder##*/}" != replica ]; do
-    # Whatever runs has a log: without any, nobody is in the folder that all run in.
-    [ "${r_folder##*/}" != log ] || rm -rf -- "${r_folder%/*}/run"
+  while rmdir -- "$r_folder" 2>/dev/null && [ "$r_folder" != "$r_root" ]; do
+    [ "${r_folder##*/}" != "$r_last" ] || rm -rf -- "${r_folder%/*}/$r_beside"
     r_folder=${r_folder%/*}
   done
 done

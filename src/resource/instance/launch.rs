@@ -23,7 +23,7 @@ impl Instance {
             path: self.path(),
             env: self.plain_env(seen),
             secret_env: self.secrets(),
-            folder: self.seat.folder.file("run"),
+            folder: self.seat.folder.run(),
             log: self.seat.log(mark),
             log_reader: LogReader::Vllm,
         }

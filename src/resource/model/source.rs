@@ -142,10 +142,10 @@ impl Model {
     fn brought(&self, node: &NodeName, seen: &Observation) -> Option<Upload> {
         let binary = self.binary(node, seen)?;
         // Each copy brings its own: another one that ends removes nothing of it.
-        let name = format!("bin/copy.{}.{}", self.node, self.address.local());
+        let name = format!("copy.{}.{}", self.node, self.address.local());
         Some(Upload {
             source: binary.path.clone(),
-            target: self.sharing.folder.file(&name),
+            target: self.sharing.folder.binary(&name),
         })
     }
 

@@ -36,9 +36,9 @@ impl Binary {
         })
     }
 
-    /// Returns where it goes in a topology's folder: its name says which build it is.
-    pub fn place(&self) -> String {
-        format!("bin/replica-{}", &self.build[..16])
+    /// What it is called on a node, which says which build it is.
+    pub fn name(&self) -> String {
+        format!("replica-{}", &self.build[..16])
     }
 
     /// Returns the beginning of its build id, for people.

@@ -31,13 +31,13 @@ impl contract::Kind for Kind {
     fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
         let folder = Folder::of(topology);
         let place = Place::read(&folder, answers);
-        let is_there = place.files.keys().any(|name| name.starts_with("bin/"));
+        let is_there = place.binaries().next().is_some();
         let found = Found {
             address: Address::on(node, KIND, None),
             summary: "replica itself".to_owned(),
             occupies: Vec::new(),
             stop: None,
-            paths: vec![folder.file("bin"), folder.file("run")],
+            paths: vec![folder.binaries(), folder.run()],
         };
         is_there.then_some(found).into_iter().collect()
     }
@@ -72,8 +72,8 @@ impl Program {
     pub fn path(&self, seen: &Observation) -> String {
         let name = self
             .binary(seen)
-            .map_or_else(|| "bin/replica".to_owned(), Binary::place);
-        self.folder.file(&name)
+            .map_or_else(|| "replica".to_owned(), Binary::name);
+        self.folder.binary(&name)
     }
 }
 
@@ -88,11 +88,11 @@ impl Program {
             return Change::blocked(&self.address, Reason::new("no_binary", text));
         };
         let summary = format!("replica {}, {}", env!("CARGO_PKG_VERSION"), binary.short());
-        if place.files.get(&binary.place()) == Some(&binary.size) {
+        let name = binary.name();
+        if place.binaries().any(|it| it == (&name, binary.size)) {
             return Change::keep(&self.address, summary);
         }
-        let has_other = place.files.keys().any(|name| name.starts_with("bin/"));
-        let (action, reason) = if has_other {
+        let (action, reason) = if place.binaries().next().is_some() {
             (
                 Action::Replace,
                 Reason::new("differs", "this replica is another build"),
@@ -109,7 +109,7 @@ impl Program {
     fn upload(&self, binary: &Binary) -> Operation {
         let effect = Effect::Upload(Upload {
             source: binary.path.clone(),
-            target: self.folder.file(&binary.place()),
+            target: self.folder.binary(&binary.name()),
         });
         Operation::on(&self.node, effect)
     }

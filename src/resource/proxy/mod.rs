@@ -312,7 +312,7 @@ impl Proxy {
     fn tell(&self, request: Request, timeout: Option<Duration>, seen: &Observation) -> Operation {
         let tell = Effect::ProxyControl(Box::new(ProxyControl {
             program: self.program.path(seen),
-            folder: self.seat.folder.file("run"),
+            folder: self.seat.folder.run(),
             request,
             timeout,
         }));
@@ -350,7 +350,7 @@ impl Proxy {
                 .map(|source| ("REPLICA_API_KEY".to_owned(), source))
                 .into_iter()
                 .collect(),
-            folder: self.seat.folder.file("run"),
+            folder: self.seat.folder.run(),
             log: self.seat.log(mark),
             log_reader: LogReader::None,
         }

@@ -13,15 +13,16 @@ pub(super) const SOCKET: &str = "proxy.sock";
 pub(super) fn question(folder: &Folder) -> Question {
     let script = format!(
         "cd {} 2>/dev/null || exit 0\n[ -S {SOCKET} ] || exit 0\n\
-         for program in ../bin/replica-*; do :; done\n\
+         for program in {}/replica-*; do :; done\n\
          [ -x \"$program\" ] && echo '\"status\"' | \"$program\" proxy-control {SOCKET} --timeout 5 2>/dev/null\ntrue\n",
-        quote_path(&folder.file("run"))
+        quote_path(&folder.run()),
+        quote_path(&folder.binaries())
     );
     Question::new(id(folder), script)
 }
 
 fn id(folder: &Folder) -> String {
-    format!("served {}", folder.file("run"))
+    format!("served {}", folder.run())
 }
 
 /// Reads the answer: nothing where no proxy answers.

@@ -91,9 +91,44 @@ async fn what_is_removed_is_gone() {
     let folder = thing.at("it's/mine");
     fs::create_dir_all(&folder).unwrap();
     let paths = [folder.clone(), thing.at("never was")];
-    remove(&here(), &paths).await.unwrap();
+    remove(&here(), &paths, EMPTIED).await.unwrap();
     assert!(!Path::new(&folder).exists());
-    assert!(remove(&here(), &["~/".to_owned()]).await.is_err());
+    let home = ["~/".to_owned()];
+    assert!(remove(&here(), &home, EMPTIED).await.is_err());
+}
+
+const EMPTIED: Emptied = Emptied {
+    root: "/tmp/nothing/is/there",
+    last: "log",
+    beside: "run",
+};
+
+#[tokio::test]
+async fn folders_go_with_the_last_thing_in_them() {
+    let thing = Thing::new();
+    for file in [
+        "all/t/log/a",
+        "all/t/log/b",
+        "all/t/run/socket",
+        "all/u/bin/x",
+    ] {
+        let path = thing.at(file);
+        let folder = Path::new(&path).parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        fs::write(&path, "").unwrap();
+    }
+    // A leak of one path for each run of the tests.
+    let root: &'static str = thing.at("all").leak();
+    let emptied = Emptied { root, ..EMPTIED };
+    let remove = async |path: &str| remove(&here(), &[thing.at(path)], emptied).await.unwrap();
+    let is_there = |path: &str| Path::new(&thing.at(path)).exists();
+
+    remove("all/t/log/a").await;
+    assert!(is_there("all/t/log/b") && is_there("all/t/run/socket"));
+    remove("all/t/log/b").await;
+    assert!(!is_there("all/t") && is_there("all/u/bin/x"));
+    remove("all/u/bin").await;
+    assert!(!is_there("all") && is_there("."));
 }
 
 #[test]
