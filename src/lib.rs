@@ -31,10 +31,11 @@
 //! # What must never be
 //!
 //! `converge` names no kind; rooms open no connection; only `view` prints; nothing that was not
-//! started by us is ever touched.
+//! started by us is ever touched. Why it is so, and what was rejected, is told in [`decisions`].
 
 pub mod cli;
 pub mod converge;
+pub mod decisions;
 pub mod load;
 pub mod logs;
 pub mod manifest;

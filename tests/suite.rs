@@ -2,6 +2,7 @@
 
 mod suite {
     mod blessing;
+    mod builders;
     mod converging;
     mod deciding;
     mod house;

@@ -1,14 +1,16 @@
 //! What the README tells a stranger to type does what the README says.
 //!
 //! Every command of its `sh` and `console` blocks is run, in order, in a copy of the samples, and
-//! must end with exit 0, or with the code of a trailing `# exit 2`. A block that cannot be run here
-//! stands below `<!-- not run: why -->`.
+//! must end with exit 0, or with the code of a trailing `# exit 2`. What would run these very tests is
+//! not run: there every alias, run and test that it names must be there. A block that cannot be run
+//! here stands below `<!-- not run: why -->`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use super::builders;
 use super::support::{MANIFESTS, Place};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -16,8 +18,8 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 /// How the README starts a program that is not installed yet.
 const FROM_SOURCE: &str = "cargo run --release -- ";
 
-/// What is not run because it would run this very test.
-const EXEMPT: [&str; 1] = ["cargo test"];
+/// What is not run because it would run this very test, or wait for it.
+const FOR_BUILDERS: [&str; 2] = ["cargo ", ".ci/run"];
 
 /// Commands that ask no node.
 const ASKS_NOBODY: [&str; 3] = ["validate", "schema", "completions"];
@@ -67,8 +69,8 @@ fn typed(readme: &str) -> Vec<Typed> {
                     let (_, next) = lines.next().expect("a line goes on");
                     text = format!("{begun}{}", next.trim());
                 }
-                let (text, exit) = match text.rsplit_once("# exit ") {
-                    Some((text, code)) => (text.trim().to_owned(), code.parse().unwrap()),
+                let (text, exit) = match text.split_once(" #") {
+                    Some((text, said)) => (text.trim().to_owned(), exit_of(said)),
                     None => (text, 0),
                 };
                 found.push(Typed {
@@ -83,10 +85,22 @@ fn typed(readme: &str) -> Vec<Typed> {
     found
 }
 
+/// Returns the code that a comment says a command ends with.
+fn exit_of(comment: &str) -> i32 {
+    let code = comment.trim().strip_prefix("exit ");
+    code.map_or(0, |code| code.parse().unwrap())
+}
+
 impl Typed {
+    /// Says whether it is for who builds replica, and not for who uses it.
+    fn is_for_builders(&self) -> bool {
+        let is_from_source = self.text.starts_with(FROM_SOURCE);
+        !is_from_source && FOR_BUILDERS.iter().any(|it| self.text.starts_with(it))
+    }
+
     /// Returns what is run for it, if anything is.
     fn command(&self) -> Option<String> {
-        if self.not_run.is_some() || EXEMPT.contains(&self.text.as_str()) {
+        if self.not_run.is_some() || self.is_for_builders() {
             return None;
         }
         let line = self.text.replace(FROM_SOURCE, "replica ");
@@ -157,6 +171,10 @@ fn every_command_of_the_readme_does_what_it_says() {
     let all = typed(&fs::read_to_string(README).unwrap());
     assert!(!all.is_empty(), "there is nothing to type");
     for typed in &all {
+        if typed.is_for_builders() {
+            let missing = builders::missing(&typed.text);
+            assert_eq!(missing, None, "README.md:{}: {}", typed.line, typed.text);
+        }
         let Some(line) = typed.command() else {
             let why = typed.not_run.as_deref().unwrap_or("it would run itself");
             println!("README.md:{}: not run: {}: {why}", typed.line, typed.text);
@@ -184,6 +202,7 @@ $ replica plan \\
     --json
 No changes.
 $ replica plan -detailed-exitcode   # exit 2
+$ cargo rooms      # the cases
 ```
 <!-- not run: it needs a GPU -->
 ```sh
@@ -204,7 +223,8 @@ $ not this
         [
             (2, "replica plan --json", 0, None),
             (5, "replica plan -detailed-exitcode", 2, None),
-            (10, "replica apply", 0, Some("it needs a GPU")),
+            (6, "cargo rooms", 0, None),
+            (11, "replica apply", 0, Some("it needs a GPU")),
         ]
     );
 }
