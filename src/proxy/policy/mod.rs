@@ -1,4 +1,4 @@
-//! How a backend is chosen: one file a policy.
+//! How a backend is chosen: one file a policy, and its line in the list below.
 //!
 //! A policy sees the backends that are ready and picks one. It keeps what it needs to remember to
 //! itself; the pool calls it under its lock and counts the request there and then, so two requests
@@ -17,10 +17,28 @@ pub use least_connections::LeastConnections;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 
-/// The policies a manifest can name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PolicySpec {
+/// Makes of the list of policies what a manifest can name, and what it names.
+macro_rules! policies {
+    ($($(#[$what:meta])* $Policy:ident,)+) => {
+        /// The policies a manifest can name.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum PolicySpec {
+            $($(#[$what])* $Policy,)+
+        }
+
+        impl PolicySpec {
+            /// The policy that it names, with nothing remembered yet.
+            pub fn build(&self) -> Box<dyn Policy> {
+                match self {
+                    $(Self::$Policy => Box::<$Policy>::default(),)+
+                }
+            }
+        }
+    };
+}
+
+policies! {
     /// Each instance in turn.
     #[default]
     RoundRobin,
@@ -28,17 +46,6 @@ pub enum PolicySpec {
     LeastConnections,
     /// Any instance, all alike likely.
     Random,
-}
-
-impl PolicySpec {
-    /// Returns the policy that it names, with nothing remembered yet.
-    pub fn build(&self) -> Box<dyn Policy> {
-        match self {
-            Self::RoundRobin => Box::new(RoundRobin::default()),
-            Self::LeastConnections => Box::new(LeastConnections::default()),
-            Self::Random => Box::new(Random),
-        }
-    }
 }
 
 /// Chooses a backend for a request.
