@@ -4,16 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The names of the kinds, which the corridor must not know.
-const KINDS: [&str; 7] = [
-    "instance",
-    "proxy",
-    "engine",
-    "model",
-    "benchmark",
-    "program",
-    "vllm",
-];
+use replica::resource::KINDS;
+
+/// The names of the kinds.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name())
+}
 
 /// What the corridor may say all the same: the effect that is named after what it speaks to.
 const SPOKEN: &str = "Effect::ProxyControl";
@@ -76,14 +72,17 @@ impl Source {
             .text
             .lines()
             .take_while(move |line| !is_test && !line.starts_with("#[cfg(test)]"));
-        let is_shell = Path::new(&self.path)
-            .extension()
-            .is_some_and(|end| end == "sh");
+        let is_shell = self.is_shell();
         lines.map(move |line| match is_shell {
             true if line.trim_start().starts_with('#') => "",
             true => line,
             false => without_comment(line),
         })
+    }
+
+    fn is_shell(&self) -> bool {
+        let end = Path::new(&self.path).extension();
+        end.is_some_and(|end| end == "sh")
     }
 
     fn is_among(&self, paths: &[&str]) -> bool {
@@ -162,7 +161,46 @@ fn control(path: &str, text: &str) -> Source {
 fn kinds_named(source: &Source) -> Vec<String> {
     let names = |line: &&str| {
         let line = line.replace(SPOKEN, "").to_lowercase();
-        KINDS.iter().any(|kind| line.contains(kind))
+        kinds().chain(["vllm"]).any(|kind| line.contains(kind))
+    };
+    let lines = source.code().filter(names);
+    lines
+        .map(|line| format!("{}: {}", source.path, line.trim()))
+        .collect()
+}
+
+/// Where a kind is known by name beside its own room: the list, what a manifest declares of each,
+/// and what counts or shows them one by one.
+const LISTS: [&str; 5] = [
+    "src/resource/catalogue.rs",
+    "src/resource/topology.rs",
+    "src/cli/validate.rs",
+    "src/view/bench.rs",
+    "src/view/status.rs",
+];
+
+/// What is a word of vLLM's: a field of its requests, a folder of its package.
+const OF_VLLM: [(&str, &str); 2] = [
+    ("src/cli/status.rs", "model"),
+    ("src/resource/instance/toolchain.sh", "engine"),
+];
+
+/// Returns where a kind is named outside of its own room: as a text of its own in Rust, as a word in
+/// shell. In Rust, rooms rest on rooms, and have fields that are called like what they tell of.
+fn kinds_named_elsewhere(source: &Source) -> Vec<String> {
+    let is_room = |kind: &str| source.path.starts_with(&format!("src/resource/{kind}/"));
+    if source.is_among(&LISTS) || (!source.is_shell() && kinds().any(is_room)) {
+        return Vec::new();
+    }
+    let is_vllms = |kind: &str| OF_VLLM.contains(&(source.path.as_str(), kind));
+    let quote = if source.is_shell() { "" } else { "\"" };
+    let others: Vec<_> = kinds()
+        .filter(|kind| !is_room(kind) && !is_vllms(kind))
+        .map(|kind| format!("{quote}{kind}{quote}"))
+        .collect();
+    let names = |line: &&str| {
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '"');
+        words.any(|word| others.iter().any(|other| other == word))
     };
     let lines = source.code().filter(names);
     lines
@@ -330,6 +368,28 @@ fn the_corridor_names_no_kind() {
         named(path, "#[cfg(test)]\nmod tests { fn engine() {} }\n"),
         0
     );
+}
+
+#[test]
+fn no_kind_is_named_outside_its_room_and_the_list() {
+    let folders = [
+        "cli", "converge", "node", "plan", "resource", "transfer", "view",
+    ];
+    for folder in folders {
+        hold(&format!("src/{folder}"), kinds_named_elsewhere);
+    }
+    let scripts = sources_in("src", "sh");
+    let wrong: Vec<_> = scripts.iter().flat_map(kinds_named_elsewhere).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let found = |path, text| kinds_named_elsewhere(&control(path, text)).len();
+    let named = "Address::on(node, \"program\", None)\n";
+    assert_eq!(found("src/resource/orphan.rs", named), 1);
+    assert_eq!(found("src/resource/program/mod.rs", named), 0);
+    assert_eq!(found("src/cli/logs.rs", "\"the program of a node\"\n"), 0);
+    let script = "case $r_kind in proxy) ;; esac\n";
+    assert_eq!(found("src/node/script/stop.sh", script), 1);
+    assert_eq!(found("src/resource/engine/look.sh", script), 1);
+    assert_eq!(found("src/node/script/stop.sh", "# a proxy\n"), 0);
 }
 
 #[test]
