@@ -32,6 +32,44 @@
 //!
 //! `converge` names no kind; rooms open no connection; only `view` prints; nothing that was not
 //! started by us is ever touched. Why it is so, and what was rejected, is told in [`decisions`].
+//!
+//! # How to add
+//!
+//! | what | its file | its line |
+//! |---|---|---|
+//! | a policy | `proxy/policy/<name>.rs` | `policies!` in [`proxy::policy`] |
+//! | a rule | `verdict/<number>_<name>.rs` | `RULES` in [`verdict`] |
+//! | a load shape | `shape/<key>.rs` | `shapes!` in [`shape`] |
+//! | a kind | `resource/<kind>/` | [`resource::KINDS`], and its field in the document and the topology |
+//!
+//! The README tells each in a paragraph, with the loop to work in and the way to accept what changes.
+//!
+//! # Our words and the field's
+//!
+//! Most words here are systemd's, terraform's or the HTTP world's. Some are not:
+//!
+//! | here | elsewhere |
+//! |---|---|
+//! | [`Question`](resource::Question), [`Answers`](resource::Answers) | facts, and how they are gathered (Ansible, pyinfra) |
+//! | [`Observation`](resource::Observation) | the refreshed state of a plan (terraform) |
+//! | [`Stand`](plan::Stand) | one resource's entry in a plan, with its dependencies |
+//! | room, [`Resource`](resource::Resource) | a provider's resource (terraform), a controller (Kubernetes) |
+//! | [`Folder`](resource::Folder), [`Place`](resource::Place) | a node's state directory, and what is in it |
+//! | mark, nonce | a label; an instance id |
+//! | `Seat` | what a supervisor knows of a process: its slot |
+//! | orphan | terraform's resource that left the configuration, compose's `--remove-orphans` |
+//! | unmanaged | what is there and is not ours |
+//! | `Case`, `Anomaly` | what a check is given; a finding |
+//! | `Look` | terminal style and width |
+//!
+//! # The circles that stay
+//!
+//! Rooms import downwards. Inside two of them files know each other, for a reason:
+//!
+//! - `manifest/access` and `manifest/typed` are one reader of nested text, cut where the traits of
+//!   serde cut it: a map's reader makes readers of its values, and those make readers of maps.
+//! - `node/ssh/link` opens channels, and `node/ssh/channel` can carry a connection: that is what a
+//!   jump host is, a connection over a channel of a connection.
 
 pub mod cli;
 pub mod converge;
