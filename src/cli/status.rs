@@ -5,17 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
-use crate::node::HttpRequest;
+use crate::node::perform;
 use crate::plan::{Action, Plan};
 use crate::proxy::control::BackendState;
 use crate::resource::instance::Instance;
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
+use crate::resource::process::Mark;
 use crate::resource::proxy::Proxy;
 use crate::resource::{Answers, Observation, Resource};
 use crate::view::status::{
@@ -33,7 +32,7 @@ pub(super) struct Args {
     exit_code: bool,
 }
 
-/// How long a server may take to say its name, or to produce a token behind others' requests.
+/// How long a server may take with each answer: a token may stand behind others' requests.
 const ANSWER: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
@@ -125,7 +124,7 @@ async fn instance_status(
 ) -> InstanceStatus {
     let mark = instance.running_mark(seen);
     let trouble = match &mark {
-        Some(mark) => trouble(workspace, instance, &mark.nonce()).await,
+        Some(mark) => trouble(workspace, instance, mark).await,
         None => Some("it does not run".to_owned()),
     };
     InstanceStatus {
@@ -140,40 +139,12 @@ async fn instance_status(
     }
 }
 
-/// Asks a server for its name and for one token. Returns why it cannot be believed, if it cannot:
-/// a server that hangs still answers its health check.
-async fn trouble(workspace: &Workspace, instance: &Instance, nonce: &str) -> Option<String> {
+/// Why a server that runs cannot be believed to serve, if it cannot.
+async fn trouble(workspace: &Workspace, instance: &Instance, mark: &Mark) -> Option<String> {
     let node = workspace.fleet.node(instance.node()).ok()?;
-    let token = json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
-    let checks = [
-        (HttpRequest::get("/v1/models"), "say its name", nonce),
-        // The answer has the first of its names, whichever it was asked by.
-        (
-            HttpRequest::post("/v1/completions", &token),
-            "produce a token",
-            "\"usage\"",
-        ),
-    ];
-    let key = instance
-        .api_key_env()
-        .and_then(|name| std::env::var(name).ok());
-    let port = instance.port().get();
-    for (mut request, what, shown) in checks {
-        if let Some(key) = &key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        match node.http(instance.host(), port, &request, ANSWER).await {
-            Err(error) => return Some(format!("it does not {what}: {error}")),
-            Ok(answer) if answer.status != 200 => {
-                return Some(format!("it does not {what}: status {}", answer.status));
-            }
-            Ok(answer) if !answer.text().contains(shown) => {
-                return Some(format!("something else answers on port {port}"));
-            }
-            Ok(_) => {}
-        }
-    }
-    None
+    let at = (instance.host(), instance.port().get());
+    let healthy = perform::check(node, at, &instance.health(mark), ANSWER).await;
+    healthy.err().map(|failure| failure.message)
 }
 
 fn proxy_status(proxy: &Arc<Proxy>, seen: &Observation, plan: &Plan) -> ProxyStatus {

@@ -24,7 +24,7 @@ mod tests;
 pub use account::{Ended, Stopped};
 pub use copy::copy;
 pub use end::end;
-pub use ready::{ReadyIn, ready};
+pub use ready::{ReadyIn, check, ready};
 pub use remove::{Emptied, remove};
 pub use start::{Started, start};
 pub use stop::stop;

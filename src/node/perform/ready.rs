@@ -216,7 +216,8 @@ async fn ask(
     for (check, request) in ready.checks.iter().zip(requests) {
         progress("checking", &check.shows);
         let mut pause = Duration::from_millis(50);
-        while let Err(reason) = ask_once(node, ready, check, request).await {
+        let at = (ready.host.as_str(), ready.port);
+        while let Err(reason) = ask_once(node, at, check, request, ready.patience).await {
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
                 format!("{}: {reason}", check.shows);
             sleep(pause).await;
@@ -225,14 +226,33 @@ async fn ask(
     }
 }
 
+/// Asks a server of a node what shows that it is healthy, each once.
+///
+/// # Errors
+///
+/// With what was not shown in time, and what was seen instead.
+pub async fn check(
+    node: &Node,
+    (host, port): (&str, u16),
+    checks: &[Check],
+    timeout: Duration,
+) -> Result<(), Failure> {
+    for check in checks {
+        let asked = ask_once(node, (host, port), check, &request(check)?, timeout).await;
+        asked.map_err(|reason| Failure::new(format!("{}: {reason}", check.shows)))?;
+    }
+    Ok(())
+}
+
 async fn ask_once(
     node: &Node,
-    ready: &WaitReady,
+    (host, port): (&str, u16),
     check: &Check,
     request: &HttpRequest,
+    timeout: Duration,
 ) -> Result<(), String> {
     let answer = node
-        .http(&ready.host, ready.port, request, ready.patience)
+        .http(host, port, request, timeout)
         .await
         .map_err(|error| error.to_string())?;
     if answer.status != 200 {

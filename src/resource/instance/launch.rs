@@ -72,33 +72,41 @@ impl Instance {
         self.seat.stop(seen, self.server.stop_timeout)
     }
 
-    /// Returns what must be true of a server before it is believed: it listens alone, it is
-    /// healthy, it has its name, and it has produced a token.
-    pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> WaitReady {
+    /// What must be answered for the server with this mark to be healthy: it is well, it has the
+    /// name that only it has, and it produces a token, for one that hangs still says that it is
+    /// well. Readiness and `status` ask the same.
+    pub fn health(&self, mark: &Mark) -> Vec<Check> {
         let nonce = mark.nonce();
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
+        vec![
+            self.check("the health check", "/health", None, None),
+            self.check(
+                "its name among the models",
+                "/v1/models",
+                None,
+                Some(&nonce),
+            ),
+            // The answer has the first of its names, whichever it was asked by.
+            self.check(
+                "one token",
+                "/v1/completions",
+                Some(one_token),
+                Some("\"usage\""),
+            ),
+        ]
+    }
+
+    /// Returns what must be true of a server before it is believed: it listens alone, it is
+    /// healthy, it has its name, and it has produced a token.
+    pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> WaitReady {
         WaitReady {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
             host: self.listens.on.clone(),
             port: self.server.port.get(),
             log: self.seat.log(mark),
-            checks: vec![
-                self.check("the health check", "/health", None, None),
-                self.check(
-                    "its name among the models",
-                    "/v1/models",
-                    None,
-                    Some(&nonce),
-                ),
-                self.check(
-                    "one token",
-                    "/v1/completions",
-                    Some(one_token),
-                    Some("\"usage\""),
-                ),
-            ],
+            checks: self.health(mark),
             patience: self.server.ready_timeout,
             expected,
             log_reader: LogReader::Vllm,
