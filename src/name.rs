@@ -10,7 +10,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Says why a text is not a name.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a name: use 1 to 63 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit"
@@ -36,7 +36,7 @@ macro_rules! names {
         pub struct $name(#[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))] String);
 
         impl $name {
-            /// Returns the name as text.
+            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -91,12 +91,12 @@ names! {
 pub struct Port(NonZeroU16);
 
 impl Port {
-    /// Returns the port as a number, or nothing for 0.
+    /// The port as a number, or nothing for 0.
     pub fn new(number: u16) -> Option<Self> {
         NonZeroU16::new(number).map(Self)
     }
 
-    /// Returns the number.
+    /// The number.
     pub fn get(self) -> u16 {
         self.0.get()
     }

@@ -57,7 +57,7 @@ fn counted(packages: usize) -> String {
     }
 }
 
-/// Returns what is fetched without the way to it: `vllm 0.13.0+cu130 (475.2 MB)`.
+/// What is fetched without the way to it: `vllm 0.13.0+cu130 (475.2 MB)`.
 fn package(what: &str) -> String {
     let (file, size) = what.split_once(' ').unwrap_or((what, ""));
     let name = file.rsplit('/').next().unwrap_or(file).replace("%2B", "+");
@@ -175,7 +175,7 @@ fn of_the_index(line: &str) -> Option<LogSign> {
     helped(format!("the index cannot be reached: {url}"), HINT)
 }
 
-/// Returns the words of `[Errno 111] Connection refused')`.
+/// The words of `[Errno 111] Connection refused')`.
 fn errno(text: &str) -> &str {
     let words = text.rsplit("] ").next().unwrap_or(text);
     words.trim_end_matches(['\'', ')', '"'])

@@ -175,7 +175,7 @@ fn cause(line: &str) -> Option<LogSign> {
     })
 }
 
-/// Says whether a line ends a traceback: `package.SomeError: what happened`.
+/// Whether a line ends a traceback: `package.SomeError: what happened`.
 fn is_exception(line: &str) -> bool {
     // What pydantic found wrong stands below its exception.
     if line.starts_with("Value error, ") {
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(read("INFO 11-23 something else"), None);
     }
 
-    /// Returns the cause that a line names, and what to do.
+    /// The cause that a line names, and what to do.
     fn caused(line: &str) -> (String, String) {
         match read(line) {
             Some(LogSign::Cause { message, hint }) => (message, hint.unwrap_or_default()),

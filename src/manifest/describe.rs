@@ -15,7 +15,7 @@ pub(super) fn describe(path: &[String]) -> Option<String> {
     Some(clause(&text.replace('\n', " ")))
 }
 
-/// Returns an alternative at a path that has settings: `batch` of `load`, in `{batch: 8}`.
+/// An alternative at a path that has settings: `batch` of `load`, in `{batch: 8}`.
 pub(super) fn with_settings(path: &[String]) -> Option<String> {
     let whole = schema();
     let choices = follow(&whole, path)?.get("oneOf")?.as_array()?;
@@ -65,7 +65,7 @@ fn resolve<'a>(whole: &'a Value, at: &'a Value) -> &'a Value {
         .unwrap_or(at)
 }
 
-/// Returns the first sentence, as it reads in the middle of another.
+/// The first sentence, as it reads in the middle of another.
 fn clause(text: &str) -> String {
     let sentence = text
         .split(". ")

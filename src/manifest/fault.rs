@@ -56,7 +56,7 @@ impl Fault {
         Self::new(Cause::Variant(message))
     }
 
-    /// Returns the word that an unknown key was meant to be.
+    /// The word that an unknown key was meant to be.
     pub(super) fn meant(&self, key: &str, taken: &[&str]) -> Option<&'static str> {
         let Cause::UnknownKey(known) = self.cause else {
             return None;
@@ -75,7 +75,7 @@ impl Fault {
         self
     }
 
-    /// Returns what a reader is told, and how to read on.
+    /// What a reader is told, and how to read on.
     pub(super) fn explain(self) -> Option<(Problem, Mark)> {
         let at = self.at?;
         let (problem, mark) = match self.cause {
@@ -133,7 +133,7 @@ fn wrong(at: &At, expected: &str) -> Problem {
     }
 }
 
-/// Says how to write what was most likely meant.
+/// How to write what was most likely meant.
 fn repair(scalar: &Scalar, expected: &str) -> Option<String> {
     let text = shown(&scalar.text);
     let is_text = scalar.meaning == Meaning::Text;
@@ -239,7 +239,7 @@ fn shown_whole(message: &str) -> String {
 }
 
 impl At {
-    /// Returns what the value is called: `` `port` ``, `` item 2 of `backends` ``.
+    /// What the value is called: `` `port` ``, `` item 2 of `backends` ``.
     fn name(&self) -> String {
         let Some(last) = self.path.last() else {
             return "a manifest".to_owned();

@@ -31,7 +31,7 @@ pub struct Manifest {
     pub sha256: String,
 }
 
-/// Returns the manifest that a command is about: the given one, or `topology.yaml` of the current
+/// The manifest that a command is about: the given one, or `topology.yaml` of the current
 /// folder.
 ///
 /// # Errors

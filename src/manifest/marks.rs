@@ -46,12 +46,12 @@ impl Marks {
         self.skipped.contains(&entry.id)
     }
 
-    /// Returns a key as it is read.
+    /// A key as it is read.
     pub(super) fn key<'a>(&self, entry: &'a Entry) -> &'a str {
         self.renamed.get(&entry.id).copied().unwrap_or(&entry.key)
     }
 
-    /// Returns the keys that are read although the map lacks them.
+    /// The keys that are read although the map lacks them.
     pub(super) fn missing(&self, node: &Node) -> Vec<&'static str> {
         self.missing
             .range((node.id, "")..)
@@ -109,7 +109,7 @@ pub(super) fn find(root: &Node, marks: &Marks, path: &[&str]) -> Found {
     Found::Value { key, place }
 }
 
-/// Returns the bytes that stand for a value: itself, or its key where it is a map, a list, or
+/// The bytes that stand for a value: itself, or its key where it is a map, a list, or
 /// nothing, of which there is no good place to point at.
 pub(super) fn place(node: &Node, key: Option<&Range<usize>>) -> Range<usize> {
     match (&node.value, key) {

@@ -314,7 +314,7 @@ impl<'a> Builder<'a> {
         stop(syntax::problem(error, self.text, start))
     }
 
-    /// Returns the bytes of a span. A block map or list covers all of its lines; of those only the
+    /// The bytes of a span. A block map or list covers all of its lines; of those only the
     /// beginning is of use to a reader.
     fn place(&self, span: &Span) -> Range<usize> {
         let start = span.start.byte_offset().unwrap_or(0);

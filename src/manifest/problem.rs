@@ -58,12 +58,12 @@ impl Problem {
         self
     }
 
-    /// Returns what is wrong, in one line.
+    /// What is wrong, in one line.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// Returns the bytes that are wrong, where the mistake stands in the text.
+    /// The bytes that are wrong, where the mistake stands in the text.
     pub fn place(&self) -> Option<Range<usize>> {
         self.place.clone()
     }
@@ -110,7 +110,7 @@ impl Source {
         self.text.replace_range(secret, &stars);
     }
 
-    /// Returns the place, kept inside the text and on the bounds of its characters.
+    /// The place, kept inside the text and on the bounds of its characters.
     fn clamp(&self, place: &Range<usize>) -> Range<usize> {
         let bound = |mut at: usize| {
             while !self.text.is_char_boundary(at) {
@@ -152,12 +152,12 @@ impl ManifestError {
         Self::new(Source { name, text }, vec![problem])
     }
 
-    /// Returns each mistake, in the order of the text. There is at least one.
+    /// Each mistake, in the order of the text. There is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Returns the line and the column of a mistake, both counted from 1.
+    /// The line and the column of a mistake, both counted from 1.
     pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
         let start = self.source.clamp(problem.place.as_ref()?).start;
         let before = &self.source.text[..start];

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::document::Document;
 
-/// Returns the schema that stands in `schemas/topology.json`.
+/// The schema that stands in `schemas/topology.json`.
 ///
 /// It is generated from the very types that a manifest is read into. What a schema cannot say
 /// (references, ports that clash) only [`super::load`] finds.
@@ -12,7 +12,7 @@ pub fn schema() -> Value {
     schemars::schema_for!(Document).to_value()
 }
 
-/// Returns the schema as `replica schema` prints it and `schemas/topology.json` keeps it.
+/// The schema as `replica schema` prints it and `schemas/topology.json` keeps it.
 pub fn schema_text() -> String {
     format!("{:#}\n", schema())
 }

@@ -28,7 +28,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("tokens", "max_tokens"),
 ];
 
-/// Returns the word that a misspelt one was most likely meant to be.
+/// The word that a misspelt one was most likely meant to be.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = normal(word);
     known
@@ -43,7 +43,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns the word that this manifest has for one of another tool.
+/// The word that this manifest has for one of another tool.
 pub(super) fn synonym<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = normal(word);
     let (_, ours) = SYNONYMS
@@ -61,13 +61,13 @@ fn normal(word: &str) -> String {
         .replace('-', "_")
 }
 
-/// Returns words as a list in backticks: `` `a`, `b` ``.
+/// Words as a list in backticks: `` `a`, `b` ``.
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     words.join(", ")
 }
 
-/// Returns a text of the manifest as it may stand in a message: short, and on one line.
+/// A text of the manifest as it may stand in a message: short, and on one line.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     let mut out = String::new();
@@ -85,7 +85,7 @@ pub(super) fn shown(text: &str) -> String {
     out
 }
 
-/// Returns the name that a text which is none was most likely meant to be.
+/// The name that a text which is none was most likely meant to be.
 pub(super) fn slug(text: &str) -> Option<String> {
     // What a letter of another alphabet would become is not for us to guess.
     if text.chars().any(char::is_alphabetic) && !text.is_ascii() {

@@ -38,12 +38,12 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// Says whether nothing is written there.
+    /// Whether nothing is written there.
     pub(super) fn is_nothing(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if matches!(scalar.meaning, Meaning::Empty | Meaning::Null))
     }
 
-    /// Returns the entries of a map; of anything else, none.
+    /// The entries of a map; of anything else, none.
     pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -51,7 +51,7 @@ impl Node {
         }
     }
 
-    /// Says what a reader would call this value: `the text \`http\``, `a list`.
+    /// What a reader would call this value: `the text \`http\``, `a list`.
     pub(super) fn found(&self) -> String {
         match &self.value {
             Value::List(_) => "a list".to_owned(),

@@ -43,7 +43,7 @@ const OWNED: &[(&str, &str)] = &[
 
 type Arguments = BTreeMap<String, Argument>;
 
-/// Returns every map of arguments with the path that leads to it.
+/// Every map of arguments with the path that leads to it.
 fn all<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 3], &'a Arguments)> {
     let engines = seen.document.engines.iter();
     let instances = seen.document.instances.iter();

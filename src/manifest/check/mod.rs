@@ -91,7 +91,7 @@ impl<'a> Checker<'a> {
         self.key(path).map(|place| Problem::new(title).at(place))
     }
 
-    /// Returns the bytes to point at for a path; nothing where something was reported already.
+    /// The bytes to point at for a path; nothing where something was reported already.
     fn place(&self, path: &[&str]) -> Option<Range<usize>> {
         match find(self.root, self.marks, path) {
             Found::Value { place, .. } | Found::Absent(place) => Some(place),
@@ -99,7 +99,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Returns the bytes of the key at a path.
+    /// The bytes of the key at a path.
     fn key(&self, path: &[&str]) -> Option<Range<usize>> {
         match find(self.root, self.marks, path) {
             Found::Value { key, place } => Some(key.unwrap_or(place)),
@@ -108,7 +108,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Says whether the text has a value at a path, good or not.
+    /// Whether the text has a value at a path, good or not.
     fn is_given(&self, path: &[&str]) -> bool {
         !matches!(find(self.root, self.marks, path), Found::Absent(_))
     }
@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
         map.is_some_and(|map| map.entries().iter().any(|it| self.marks.is_skipped(it)))
     }
 
-    /// Returns the names that a map of the root declares, also those whose declaration is wrong.
+    /// The names that a map of the root declares, also those whose declaration is wrong.
     fn names(&self, kind: &str) -> Vec<&str> {
         let kind = self
             .root

@@ -55,7 +55,7 @@ pub(super) fn each_is_another_machine(seen: &Checker<'_>) -> Vec<Problem> {
     out
 }
 
-/// Returns what tells machines apart: two users of one host are on one machine.
+/// What tells machines apart: two users of one host are on one machine.
 fn machine(reach: &Reach) -> (String, u16) {
     match reach {
         Reach::Local => (String::new(), 0),
@@ -132,7 +132,7 @@ fn hosts_an_instance(seen: &Checker<'_>, node: &NodeName) -> bool {
     instances.any(|instance| instance.node == *node && instance.host.is_none())
 }
 
-/// Says whether the proxy has no address to dial. Where it names no network, a node without any
+/// Whether the proxy has no address to dial. Where it names no network, a node without any
 /// address is dialled as SSH does.
 fn lacks(node: &NodeDeclaration, network: Option<&str>) -> bool {
     match network {

@@ -29,7 +29,7 @@ pub(super) fn nobody_shares_one(seen: &Checker<'_>) -> Vec<Problem> {
 
 type Listener<'a> = (std::ops::Range<usize>, &'a str, u16, String);
 
-/// Returns everything that listens, in the order of the text.
+/// Everything that listens, in the order of the text.
 fn listeners<'a>(seen: &Checker<'a>) -> Vec<Listener<'a>> {
     let document = seen.document;
     let mut all = Vec::new();

@@ -57,7 +57,7 @@ fn twice(seen: &Checker<'_>, backends: &[InstanceName]) -> Vec<Problem> {
     out
 }
 
-/// Returns the instances behind the proxy.
+/// The instances behind the proxy.
 fn backends<'a>(
     seen: &Checker<'a>,
     proxy: &ProxyDeclaration,

@@ -72,7 +72,7 @@ pub enum Installer {
 }
 
 impl Installer {
-    /// Returns its name, as a manifest says it.
+    /// Its name, as a manifest says it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Installer::Auto => "auto",

@@ -30,7 +30,7 @@ struct Order {
     broken: Vec<String>,
 }
 
-/// Returns the work that makes an environment what is declared.
+/// The work that makes an environment what is declared.
 pub(super) fn work(engine: &VllmEngine, found: &Installed) -> RunScript {
     RunScript {
         doing: "installing".to_owned(),
@@ -43,7 +43,7 @@ pub(super) fn work(engine: &VllmEngine, found: &Installed) -> RunScript {
     }
 }
 
-/// Returns what is asked for where there is no environment yet.
+/// What is asked for where there is no environment yet.
 fn all(engine: &VllmEngine) -> Vec<Shortfall> {
     let missing = |(name, wanted)| Shortfall {
         name,
@@ -116,7 +116,7 @@ fn folder(record: &Distribution) -> String {
     record.folder.clone()
 }
 
-/// Says whether it is the same release in another build: what it asks for is there already.
+/// Whether it is the same release in another build: what it asks for is there already.
 fn is_other_build(shortfall: &Shortfall) -> bool {
     let found = shortfall.found.as_deref();
     found.is_some_and(|found| is_same_release(found, &shortfall.wanted))
@@ -170,7 +170,7 @@ fn script(engine: &VllmEngine, found: &Installed) -> String {
     script
 }
 
-/// Returns what exports the environment that servers have, as far as it is no secret: libraries may
+/// What exports the environment that servers have, as far as it is no secret: libraries may
 /// be found by it.
 fn environment(engine: &VllmEngine) -> String {
     let plain = engine.env.iter().filter_map(|(name, value)| match value {

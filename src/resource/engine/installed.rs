@@ -26,9 +26,9 @@ pub(super) enum Stands {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
     pub(super) stands: Stands,
-    /// Says that we made it.
+    /// Whether we made it.
     pub(super) is_ours: bool,
-    /// Says that the interpreter which it stands for is gone.
+    /// Whether the interpreter which it stands for is gone.
     pub(super) lacks_python: bool,
     pub(super) has_command: bool,
     /// What changes when any of its packages does.
@@ -59,7 +59,7 @@ pub(super) struct Build {
     pub(super) cuda: Option<String>,
 }
 
-/// Returns the question that [`Installed`] is read from.
+/// The question that [`Installed`] is read from.
 pub(super) fn question(engine: &VllmEngine) -> Question {
     let script = format!(
         "r_venv={}\n{}{}",
@@ -70,7 +70,7 @@ pub(super) fn question(engine: &VllmEngine) -> Question {
     Question::new(id(engine), script)
 }
 
-/// Returns a name as PEP 503 compares it: lower case, and one dash for dots, dashes and underlines.
+/// A name as PEP 503 compares it: lower case, and one dash for dots, dashes and underlines.
 /// What can be in no name is left out, so that a shell can be given the rest.
 pub(super) fn normal(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
@@ -139,7 +139,7 @@ impl Installed {
         }
     }
 
-    /// Returns the version of a distribution of which there is one whole record.
+    /// The version of a distribution of which there is one whole record.
     pub(super) fn one(&self, name: &str) -> Option<&str> {
         match self.distributions.get(name)?.as_slice() {
             [one] if one.is_complete && !one.version.is_empty() => Some(&one.version),
@@ -147,7 +147,7 @@ impl Installed {
         }
     }
 
-    /// Returns a version as its own package says it, where that tells more: of torch, a record may
+    /// A version as its own package says it, where that tells more: of torch, a record may
     /// leave out the build.
     pub(super) fn told(&self, name: &str) -> Option<&str> {
         let recorded = self.one(name)?;
@@ -160,7 +160,7 @@ impl Installed {
         Some(build.filter(tells_more).unwrap_or(recorded))
     }
 
-    /// Returns the version of vLLM that was found, its build variant included.
+    /// The version of vLLM that was found, its build variant included.
     pub fn version(&self, engine: &VllmEngine) -> &str {
         self.one(&engine.distribution).unwrap_or("?")
     }

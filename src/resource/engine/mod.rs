@@ -65,8 +65,9 @@ impl Installation {
         }
     }
 
-    fn installed(&self, seen: &Observation) -> Installed {
-        seen.of(&self.node)
+    fn installed(&self, observed: &Observation) -> Installed {
+        observed
+            .of(&self.node)
             .map(|answers| Installed::read(&self.engine, answers))
             .unwrap_or_default()
     }
@@ -182,7 +183,7 @@ pub fn address(node: &NodeName, engine: &VllmEngine) -> Address {
     Address::on(node, KIND, Some(engine.name.as_str()))
 }
 
-/// Returns the versions that a server of this engine runs, or will once what falls short is
+/// The versions that a server of this engine runs, or will once what falls short is
 /// installed: of vLLM, of torch and those of one build with it, and of the declared packages.
 pub fn versions(engine: &VllmEngine, answers: Option<&Answers>) -> BTreeMap<String, String> {
     let found = answers.map(|answers| Installed::read(engine, answers));

@@ -38,7 +38,7 @@ pub(super) enum Fault {
 }
 
 impl Installed {
-    /// Returns every package that is not as it must be, in the order of their names.
+    /// Every package that is not as it must be, in the order of their names.
     pub(super) fn shortfalls(&self, engine: &VllmEngine) -> Vec<Shortfall> {
         if self.stands != Stands::Venv {
             return Vec::new();
@@ -86,7 +86,7 @@ impl Installed {
         Some(self.of(name, wanted, fault))
     }
 
-    /// Returns a folder of this package that pip has moved aside: its first letters are replaced.
+    /// A folder of this package that pip has moved aside: its first letters are replaced.
     pub(super) fn moved_aside(&self, name: &str) -> Option<&String> {
         self.leftovers.iter().find(|left| {
             let stem = left.split('-').next().unwrap_or_default();
@@ -115,7 +115,7 @@ impl Installed {
         })
     }
 
-    /// Returns the major version of CUDA that all of one build must be for: the declared one, else
+    /// The major version of CUDA that all of one build must be for: the declared one, else
     /// the one that vLLM itself links to.
     pub(super) fn cuda_needed(&self, engine: &VllmEngine) -> Option<u32> {
         if engine.distribution != "vllm" {
@@ -127,7 +127,7 @@ impl Installed {
     }
 }
 
-/// Returns those that must be of one build.
+/// Those that must be of one build.
 fn of_one_build(engine: &VllmEngine) -> Vec<String> {
     let mut names: Vec<_> = TORCH.iter().map(|name| (*name).to_owned()).collect();
     names.push(engine.distribution.clone());
@@ -135,7 +135,7 @@ fn of_one_build(engine: &VllmEngine) -> Vec<String> {
 }
 
 impl super::installed::Build {
-    /// Returns the CUDA that it is built for, where it says so.
+    /// The CUDA that it is built for, where it says so.
     fn is_for(&self) -> Option<String> {
         let labelled = labelled(&self.version).map(|major| major.to_string());
         self.cuda.clone().or(labelled)
@@ -143,12 +143,12 @@ impl super::installed::Build {
 }
 
 impl Shortfall {
-    /// Returns what an installer is asked for.
+    /// What an installer is asked for.
     pub(super) fn pin(&self) -> String {
         pin(&self.name, &self.wanted)
     }
 
-    /// Returns it as a reason of a plan.
+    /// It, as a reason of a plan.
     pub(super) fn reason(&self) -> Reason {
         let Self { name, wanted, .. } = self;
         let found = self.found.as_deref().unwrap_or("?");
@@ -187,12 +187,12 @@ impl Shortfall {
         }
     }
 
-    /// Says whether another version is there when it is mended.
+    /// Whether another version is there when it is mended.
     pub(super) fn changes_version(&self) -> bool {
         !matches!(self.fault, Fault::MovedAside(_) | Fault::NoCommand(_))
     }
 
-    /// Returns it as a field that changes, where its version does.
+    /// It, as a field that changes, where its version does.
     pub(super) fn field(&self) -> Option<Field> {
         let is_other = self.found.as_ref() != Some(&self.wanted);
         (self.changes_version() && is_other).then(|| Field {

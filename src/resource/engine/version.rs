@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use pep440_rs::{Operator, Version, VersionSpecifier};
 
-/// Says whether a version is the declared one: a declared build variant must be there, and none
+/// Whether a version is the declared one: a declared build variant must be there, and none
 /// declared is content with any.
 ///
 /// Of vLLM, the build without a variant is the CUDA 13 one from 0.20 on, and there is none that
@@ -20,7 +20,7 @@ pub(super) fn satisfies(name: &str, found: &str, declared: &str) -> bool {
         .is_ok_and(|specifier| specifier.contains(&found))
 }
 
-/// Returns what an installer is asked for: the version with its build, where there is such a build.
+/// What an installer is asked for: the version with its build, where there is such a build.
 pub(super) fn pin(name: &str, declared: &str) -> String {
     match Version::from_str(declared) {
         Ok(version) if is_suffix_needless(name, &version) => {
@@ -36,7 +36,7 @@ fn is_suffix_needless(name: &str, declared: &Version) -> bool {
         && declared.to_string().ends_with("+cu130")
 }
 
-/// Says whether two versions are builds of one release.
+/// Whether two versions are builds of one release.
 pub(super) fn is_same_release(one: &str, other: &str) -> bool {
     match (Version::from_str(one), Version::from_str(other)) {
         (Ok(one), Ok(other)) => one.without_local() == other.without_local(),
@@ -44,12 +44,12 @@ pub(super) fn is_same_release(one: &str, other: &str) -> bool {
     }
 }
 
-/// Says whether a text is a version at all: what stands in a file of a node may be anything.
+/// Whether a text is a version at all: what stands in a file of a node may be anything.
 pub(super) fn is_version(text: &str) -> bool {
     Version::from_str(text).is_ok()
 }
 
-/// Returns the major version of CUDA that a build variant names: 13 of `0.13.0+cu130`.
+/// The major version of CUDA that a build variant names: 13 of `0.13.0+cu130`.
 pub(super) fn labelled(version: &str) -> Option<u32> {
     let (_, local) = version.split_once('+')?;
     let digits = local.strip_prefix("cu")?;
@@ -57,7 +57,7 @@ pub(super) fn labelled(version: &str) -> Option<u32> {
     Some(number / 10)
 }
 
-/// Returns the major version of CUDA that a version of vLLM is built for, where it is known.
+/// The major version of CUDA that a version of vLLM is built for, where it is known.
 pub(super) fn cuda_of_vllm(version: &str) -> Option<u32> {
     if version.contains('+') {
         return labelled(version);

@@ -84,7 +84,7 @@ fn one(name: &str, value: &Argument) -> Vec<String> {
     }
 }
 
-/// Returns a flag with its value: in one word where the value would else be taken for a flag.
+/// A flag with its value: in one word where the value would else be taken for a flag.
 fn given(flag: String, value: String) -> Vec<String> {
     if value.starts_with('-') {
         vec![format!("{flag}={value}")]
@@ -93,7 +93,7 @@ fn given(flag: String, value: String) -> Vec<String> {
     }
 }
 
-/// Returns a part of a map: vLLM reads it as JSON where it is some, and as a text elsewhere.
+/// A part of a map: vLLM reads it as JSON where it is some, and as a text elsewhere.
 fn part(value: &Argument) -> String {
     match value {
         Argument::Text(text) if serde_json::from_str::<serde_json::Value>(text).is_err() => {

@@ -28,15 +28,15 @@ const ASSEMBLERS: [&str; 2] = ["TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH
 const YOUNG: &str = "GB10";
 
 impl Instance {
-    /// Returns the environment, secrets left out: the defaults, and over them what is declared.
-    pub(super) fn plain_env(&self, seen: &Observation) -> BTreeMap<String, String> {
+    /// The environment, secrets left out: the defaults, and over them what is declared.
+    pub(super) fn plain_env(&self, observed: &Observation) -> BTreeMap<String, String> {
         let mut env = BTreeMap::new();
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             let defaults = DEFAULTS
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
             env.extend(defaults);
-            if let Some(ptxas) = self.assembler(&vllm.engine, seen) {
+            if let Some(ptxas) = self.assembler(&vllm.engine, observed) {
                 env.extend(ASSEMBLERS.map(|name| (name.to_owned(), ptxas.clone())));
             }
         }
@@ -49,16 +49,16 @@ impl Instance {
         env
     }
 
-    /// Returns the assembler of the node's CUDA toolkit, where Triton's own may be too old.
-    fn assembler(&self, engine: &VllmEngine, seen: &Observation) -> Option<String> {
-        let answers = seen.of(&self.seat.node)?;
+    /// The assembler of the node's CUDA toolkit, where Triton's own may be too old.
+    fn assembler(&self, engine: &VllmEngine, observed: &Observation) -> Option<String> {
+        let answers = observed.of(&self.seat.node)?;
         let machine = Machine::read(answers);
         // A machine that does not tell of its GPUs may have one.
         let may_need = machine.gpus.iter().all(|gpu| gpu.name.contains(YOUNG));
         self.toolchain(engine, answers).ptxas.filter(|_| may_need)
     }
 
-    /// Returns the folders that come first where it looks for programs: Triton, ninja and
+    /// The folders that come first where it looks for programs: Triton, ninja and
     /// FlashInfer start compilers and each other by name.
     pub(super) fn path(&self) -> Vec<String> {
         match &self.server.runtime {

@@ -33,14 +33,14 @@ impl Known {
         is_whole.then_some(Self { flags })
     }
 
-    /// Returns what a version knows that is listed here, whatever its build variant.
+    /// What a version knows that is listed here, whatever its build variant.
     pub(super) fn listed(version: &str) -> Option<Self> {
         let release = release(version);
         let (_, words) = LISTS.iter().find(|(version, _)| *version == release)?;
         Self::read(words)
     }
 
-    /// Says whether an argument of a manifest is one of them, as vLLM's parser sees it: `a_b` is
+    /// Whether an argument of a manifest is one of them, as vLLM's parser sees it: `a_b` is
     /// `a-b`, `a.b` sets a part of `a`, and what only one of them begins with stands for that one.
     pub(super) fn has(&self, argument: &str) -> bool {
         let flag = flag(argument);
@@ -58,7 +58,7 @@ impl Known {
         self.flags.contains(flag) || self.flags.contains(positive)
     }
 
-    /// Returns those that an unknown one may have been meant to be, the likeliest first, as a
+    /// Those that an unknown one may have been meant to be, the likeliest first, as a
     /// manifest writes them.
     pub(super) fn nearest(&self, argument: &str) -> Vec<String> {
         let flag = flag(argument);
@@ -76,18 +76,18 @@ impl Known {
     }
 }
 
-/// Returns the release of a version: `0.13.0+cu130` is a build of `0.13.0`.
+/// The release of a version: `0.13.0+cu130` is a build of `0.13.0`.
 pub(super) fn release(version: &str) -> &str {
     version.split('+').next().unwrap_or_default()
 }
 
-/// Returns the flag of an argument, as far as it is one.
+/// The flag of an argument, as far as it is one.
 fn flag(argument: &str) -> String {
     let name = argument.split('.').next().unwrap_or_default();
     name.replace('_', "-")
 }
 
-/// Returns how unlike two names are: of the letters a third may differ, or else words be the same.
+/// How unlike two names are: of the letters a third may differ, or else words be the same.
 fn unlikeness(flag: &str, known: &str) -> Option<(usize, Reverse<usize>)> {
     let distance = damerau_levenshtein(flag, known);
     let longer = flag.len().max(known.len());

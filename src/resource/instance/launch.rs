@@ -14,14 +14,14 @@ use crate::resource::process::Mark;
 const API_KEY: &str = "VLLM_API_KEY";
 
 impl Instance {
-    pub(super) fn launch(&self, mark: &Mark, seen: &Observation) -> Launch {
+    pub(super) fn launch(&self, mark: &Mark, observed: &Observation) -> Launch {
         Launch {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
-            spec: self.spec(seen).to_string(),
-            argv: self.argv(mark, seen),
+            spec: self.spec(observed).to_string(),
+            argv: self.argv(mark, observed),
             path: self.path(),
-            env: self.plain_env(seen),
+            env: self.plain_env(observed),
             secret_env: self.secrets(),
             folder: self.seat.folder.run(),
             log: self.seat.log(mark),
@@ -29,8 +29,8 @@ impl Instance {
         }
     }
 
-    fn argv(&self, mark: &Mark, seen: &Observation) -> Vec<String> {
-        let mut words = self.command(seen);
+    fn argv(&self, mark: &Mark, observed: &Observation) -> Vec<String> {
+        let mut words = self.command(observed);
         let port = self.server.port.to_string();
         for word in [
             "--host",
@@ -47,18 +47,18 @@ impl Instance {
         words
     }
 
-    /// Returns the program and what it is to serve: `vllm serve <snapshot>`.
-    fn command(&self, seen: &Observation) -> Vec<String> {
+    /// The program and what it is to serve: `vllm serve <snapshot>`.
+    fn command(&self, observed: &Observation) -> Vec<String> {
         match &self.server.runtime {
             Runtime::Simulated(engine) => {
-                let program = self.program.path(seen);
+                let program = self.program.path(observed);
                 let (model, profile) = (self.served_model(), engine.profile.name());
                 let words = ["simulate", "serve", model, "--profile", profile];
                 let words = words.map(str::to_owned);
                 std::iter::once(program).chain(words).collect()
             }
             Runtime::Vllm(vllm) => {
-                let snapshot = self.snapshot(seen);
+                let snapshot = self.snapshot(observed);
                 let path = snapshot.map_or_else(String::new, |(_, path)| path);
                 let command = format!("{}/bin/vllm", vllm.engine.venv);
                 vec![command, "serve".to_owned(), path]
@@ -66,10 +66,10 @@ impl Instance {
         }
     }
 
-    /// Returns how it is stopped: what must be free is the port that it has, which is not the
+    /// How it is stopped: what must be free is the port that it has, which is not the
     /// declared one where it moves.
-    pub(super) fn stop(&self, seen: &Observation) -> Stop {
-        self.seat.stop(seen, self.server.stop_timeout)
+    pub(super) fn stop(&self, observed: &Observation) -> Stop {
+        self.seat.stop(observed, self.server.stop_timeout)
     }
 
     /// What must be answered for the server with this mark to be healthy: it is well, it has the
@@ -97,7 +97,7 @@ impl Instance {
         ]
     }
 
-    /// Returns what must be true of a server before it is believed: it listens alone, it is
+    /// What must be true of a server before it is believed: it listens alone, it is
     /// healthy, it has its name, and it has produced a token.
     pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> WaitReady {
         WaitReady {
@@ -113,9 +113,9 @@ impl Instance {
         }
     }
 
-    /// Returns how long its newest start took that is known to have served.
-    pub(super) fn last_took(&self, seen: &Observation) -> Option<Duration> {
-        let place = Place::read(&self.seat.folder, seen.of(&self.seat.node)?);
+    /// How long its newest start took that is known to have served.
+    pub(super) fn last_took(&self, observed: &Observation) -> Option<Duration> {
+        let place = Place::read(&self.seat.folder, observed.of(&self.seat.node)?);
         place.last_took(&self.seat.address)
     }
 
@@ -135,7 +135,7 @@ impl Instance {
         }
     }
 
-    /// Returns the variable of this machine that holds the API key, if the server wants one.
+    /// The variable of this machine that holds the API key, if the server wants one.
     pub fn api_key_env(&self) -> Option<String> {
         self.secrets().remove(API_KEY)
     }

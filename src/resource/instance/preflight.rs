@@ -13,9 +13,10 @@ use crate::resource::place::Place;
 const ROOM: Bytes = Bytes(256 << 20);
 
 impl Instance {
-    /// Returns each reason why its start would fail, where its engine is a real one.
-    pub(super) fn would_fail(&self, seen: &Observation) -> Vec<Reason> {
-        let (Some(answers), Some(vllm)) = (seen.of(&self.seat.node), self.server.runtime.vllm())
+    /// Each reason why its start would fail, where its engine is a real one.
+    pub(super) fn would_fail(&self, observed: &Observation) -> Vec<Reason> {
+        let (Some(answers), Some(vllm)) =
+            (observed.of(&self.seat.node), self.server.runtime.vllm())
         else {
             return Vec::new();
         };

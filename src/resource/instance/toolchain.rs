@@ -62,7 +62,7 @@ impl Instance {
         format!("toolchain {} {}", engine.venv, self.cuda())
     }
 
-    /// Returns the folder of the toolkit: the one that its environment names.
+    /// The folder of the toolkit: the one that its environment names.
     fn cuda(&self) -> &str {
         match self.server.env.get("CUDA_HOME") {
             Some(EnvValue::Plain(path)) if !path.is_empty() => path,
