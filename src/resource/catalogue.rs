@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::benchmark::{self, Benchmark};
+use super::benchmark::{self, Benchmark, Measured};
 use super::contract::{Kind, Resource};
 use super::engine::{self, Installation};
 use super::instance::{self, Instance, Parts, Runtime, Server};
@@ -213,7 +213,9 @@ fn benchmarks(
     proxy: Option<&Arc<Proxy>>,
     paths: &Paths,
 ) -> Vec<Arc<Benchmark>> {
-    let measured = proxy.map_or(instances, |proxy| proxy.backends());
+    let Some(measured) = Measured::new(instances, proxy) else {
+        return Vec::new();
+    };
     topology
         .benchmarks
         .iter()
@@ -222,8 +224,7 @@ fn benchmarks(
                 &topology.name,
                 name,
                 declared,
-                measured.to_vec(),
-                proxy.cloned(),
+                measured.clone(),
                 benchmark::Files {
                     results: paths.results.clone(),
                     manifest: paths.manifest.clone(),

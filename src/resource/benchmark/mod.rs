@@ -50,10 +50,52 @@ pub struct Benchmark {
     topology: TopologyName,
     name: BenchmarkName,
     declared: Measurement,
-    instances: Vec<Arc<Instance>>,
-    proxy: Option<Arc<Proxy>>,
+    measured: Measured,
     files: Files,
     latest: Option<Latest>,
+}
+
+/// What is measured: the proxy and all servers behind it, or one server.
+#[derive(Clone)]
+pub struct Measured {
+    /// One of the servers; each serves the same model.
+    first: Arc<Instance>,
+    instances: Vec<Arc<Instance>>,
+    proxy: Option<Arc<Proxy>>,
+}
+
+impl Measured {
+    /// These servers, by way of the proxy where there is one. Without a server there is nothing to
+    /// measure, which the manifest's rules do not let pass.
+    pub fn new(instances: &[Arc<Instance>], proxy: Option<&Arc<Proxy>>) -> Option<Self> {
+        let instances = proxy.map_or(instances, |proxy| proxy.backends());
+        Some(Self {
+            first: Arc::clone(instances.first()?),
+            instances: instances.to_vec(),
+            proxy: proxy.cloned(),
+        })
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match &self.proxy {
+            Some(proxy) => Endpoint {
+                authority: proxy.authority(),
+                is_proxy: true,
+                policy: Some(proxy.policy()),
+            },
+            None => Endpoint {
+                authority: self.first.authority(),
+                is_proxy: false,
+                policy: None,
+            },
+        }
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        let instances = self.instances.iter().map(|i| i.address().clone());
+        let proxy = self.proxy.iter().map(|p| p.address().clone());
+        instances.chain(proxy).collect()
+    }
 }
 
 /// Where a measurement reads and writes.
@@ -71,8 +113,7 @@ impl Benchmark {
         topology: &TopologyName,
         name: &BenchmarkName,
         declared: &Measurement,
-        instances: Vec<Arc<Instance>>,
-        proxy: Option<Arc<Proxy>>,
+        measured: Measured,
         files: Files,
     ) -> Self {
         let latest = results::latest(&files.results, topology.as_str(), name.as_str());
@@ -81,8 +122,7 @@ impl Benchmark {
             topology: topology.clone(),
             name: name.clone(),
             declared: declared.clone(),
-            instances,
-            proxy,
+            measured,
             files,
             latest,
         }
@@ -90,6 +130,7 @@ impl Benchmark {
 
     fn fingerprint(&self, seen: &Observation) -> String {
         let mut instances: Vec<_> = self
+            .measured
             .instances
             .iter()
             .map(|instance| json!([instance.address(), instance.fingerprint(seen)]))
@@ -102,56 +143,39 @@ impl Benchmark {
                 "max_tokens": self.declared.max_tokens,
                 "warmup": self.declared.warmup,
             },
-            "proxy": self.proxy.as_ref().map(|proxy| proxy.fingerprint()),
+            "proxy": self.measured.proxy.as_ref().map(|proxy| proxy.fingerprint()),
             "instances": instances,
         }))
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        match &self.proxy {
-            Some(proxy) => Endpoint {
-                authority: proxy.authority(),
-                is_proxy: true,
-                policy: Some(proxy.policy()),
-            },
-            None => Endpoint {
-                authority: self
-                    .instances
-                    .first()
-                    .map(|i| i.authority())
-                    .unwrap_or_default(),
-                is_proxy: false,
-                policy: None,
-            },
-        }
     }
 
     fn job(&self, seen: &Observation) -> Job {
         let Prompts::Inline(prompts) = &self.declared.prompts;
         let relative = |path: &PathBuf| self.files.manifest.join(path);
-        let first = self.instances.first();
+        let Measured {
+            first,
+            instances,
+            proxy,
+        } = &self.measured;
         Job {
             name: self.name.to_string(),
             topology: self.topology.to_string(),
             fingerprint: self.fingerprint(seen),
-            endpoint: self.endpoint(),
-            instances: self.instances.iter().map(|i| target(i, seen)).collect(),
-            model: first
-                .map(|i| i.served_model().to_owned())
-                .unwrap_or_default(),
+            endpoint: self.measured.endpoint(),
+            instances: instances.iter().map(|i| target(i, seen)).collect(),
+            model: first.served_model().to_owned(),
             prompts: prompts.clone(),
             load: self.declared.load.clone(),
             max_tokens: self.declared.max_tokens,
             warmup: self.declared.warmup,
             timeout_s: self.declared.timeout.get(),
-            api_key_env: first.and_then(|i| i.api_key_env()),
+            api_key_env: first.api_key_env(),
             baseline: self.declared.baseline.as_ref().map(relative),
             save: self.declared.save.as_ref().map(relative),
             results: self.files.results.clone(),
             provenance: json!({
                 "name": self.topology,
-                "instances": self.instances.iter().map(|i| i.provenance(seen)).collect::<Vec<_>>(),
-                "proxy": self.proxy.as_ref().map(|p| json!({
+                "instances": instances.iter().map(|i| i.provenance(seen)).collect::<Vec<_>>(),
+                "proxy": proxy.as_ref().map(|p| json!({
                     "address": p.address(), "authority": p.authority(), "policy": p.policy(),
                 })),
             }),
@@ -193,12 +217,6 @@ impl Benchmark {
             Some(latest) => Change::keep(&self.address, headline(latest)),
         }
     }
-
-    fn targets(&self) -> Vec<Address> {
-        let instances = self.instances.iter().map(|i| i.address().clone());
-        let proxy = self.proxy.iter().map(|p| p.address().clone());
-        instances.chain(proxy).collect()
-    }
 }
 
 impl Resource for Benchmark {
@@ -219,7 +237,7 @@ impl Resource for Benchmark {
                 ..Operations::default()
             },
             relations: Relations {
-                requires: self.targets(),
+                requires: self.measured.addresses(),
                 // Two measurements at once would measure each other.
                 concurrency_group: Some("measuring".to_owned()),
                 ..Relations::default()
