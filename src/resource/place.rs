@@ -186,24 +186,25 @@ impl Place {
     /// Returns the logs of a thing, and what was noted beside them, by their path in the folder.
     pub fn logs_of(&self, address: &Address) -> impl Iterator<Item = &str> {
         let local = address.local();
-        self.files.keys().map(String::as_str).filter(move |name| {
-            let read = read_log_name(name).or_else(|| read_name(name, ".ready"));
-            read.is_some_and(|(thing, _)| thing == local)
-        })
+        beginning_with(&self.files, &local)
+            .map(|(name, _)| name)
+            .filter(move |name| {
+                let read = read_log_name(name).or_else(|| read_name(name, ".ready"));
+                read.is_some_and(|(thing, _)| thing == local)
+            })
     }
 
     /// Returns whether one start of a thing was ever seen to serve.
     pub fn has_served(&self, address: &Address, generation: u64) -> bool {
         let local = address.local();
-        self.files
-            .keys()
-            .any(|name| read_name(name, ".ready") == Some((&local, generation)))
+        beginning_with(&self.files, &local)
+            .any(|(name, _)| read_name(name, ".ready") == Some((&local, generation)))
     }
 
     /// Returns how long the newest start of a thing took that was watched until it served.
     pub fn last_took(&self, address: &Address) -> Option<Duration> {
         let local = address.local();
-        let of_thing = self.took.iter().filter_map(|(name, seconds)| {
+        let of_thing = beginning_with(&self.took, &local).filter_map(|(name, seconds)| {
             let (thing, generation) = read_name(name, ".ready")?;
             (thing == local).then_some((generation, *seconds))
         });
@@ -214,8 +215,25 @@ impl Place {
 
     /// Returns the newest generation of a thing that has left a log here; 0 where none has.
     pub fn last_generation(&self, address: &Address) -> u64 {
-        self.logged().get(&address.local()).copied().unwrap_or(0)
+        let local = address.local();
+        let generations = beginning_with(&self.files, &local).filter_map(|(name, _)| {
+            let (thing, generation) = read_log_name(name)?;
+            (thing == local).then_some(generation)
+        });
+        generations.max().unwrap_or(0)
     }
+}
+
+/// What there is in the folder of logs of a thing, and of those whose names go on where its name
+/// ends. They lie together: many things on one node are not walked for each of them.
+fn beginning_with<'a, T>(
+    all: &'a BTreeMap<String, T>,
+    thing: &str,
+) -> impl Iterator<Item = (&'a str, &'a T)> + use<'a, T> {
+    let head = format!("{LOGS}/{thing}.");
+    let from = all.range(head.clone()..);
+    from.map(|(name, value)| (name.as_str(), value))
+        .take_while(move |(name, _)| name.starts_with(&head))
 }
 
 /// Reads the path of a file that is in one of the folders.
