@@ -169,7 +169,9 @@ fn exit(plan: &Plan, applied: &Applied) -> Exit {
         .changes
         .iter()
         .any(|change| change.action.acts() && !change.is_measurement());
-    if applied.run.interrupted {
+    if tally.has_bug() {
+        Exit::Bug
+    } else if applied.run.interrupted {
         Exit::Interrupted
     } else if !tally.failed.is_empty() || blocked || unmade {
         if made_any { Exit::Partly } else { Exit::Failed }

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
-use crate::plan::{Action, Change, Reason};
+use crate::plan::{Action, Change, Reason, ReasonCode};
 use crate::view::Screen;
 use crate::view::words::list;
 
@@ -46,7 +46,12 @@ async fn bench(
         .into_iter()
         .filter(|stand| stand.change.is_measurement())
         .filter(|stand| wanted.is_none_or(|name| stand.address().name.as_deref() == Some(name)))
-        .map(|stand| stand.forced(Action::Create, Reason::new("asked", "it was asked for")))
+        .map(|stand| {
+            stand.forced(
+                Action::Create,
+                Reason::new(ReasonCode::Asked, "it was asked for"),
+            )
+        })
         .collect();
     if asked.is_empty() {
         return Err(no_such_benchmark(workspace));
@@ -60,6 +65,9 @@ async fn bench(
         for table in run.tables() {
             screen.result(&(table + "\n"))?;
         }
+    }
+    if run.tally.has_bug() {
+        return Ok(Exit::Bug);
     }
     let is_done = report.undone().next().is_none();
     Ok(match (run.interrupted, is_done, run.is_valid()) {

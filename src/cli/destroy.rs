@@ -56,7 +56,9 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
             screen.result(&proof(workspace, &observed))?;
         }
     }
-    Ok(if run.interrupted {
+    Ok(if tally.has_bug() {
+        Exit::Bug
+    } else if run.interrupted {
         Exit::Interrupted
     } else if !tally.failed.is_empty() || left.has_work() {
         if tally.applied.is_empty() {

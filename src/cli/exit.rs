@@ -24,6 +24,8 @@ pub enum Exit {
     Usage = 64,
     /// The manifest is wrong.
     Manifest = 65,
+    /// Something happened that cannot: a bug in replica. Please tell us.
+    Bug = 70,
     /// It was interrupted; applying again goes on from there.
     Interrupted = 130,
 }

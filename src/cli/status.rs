@@ -10,7 +10,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::node::perform;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Failure, Plan};
 use crate::proxy::control::BackendState;
 use crate::resource::instance::Instance;
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
@@ -77,10 +77,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
 }
 
 fn nodes(seen: &Observation) -> BTreeMap<String, NodeStatus> {
-    let status = |answers: &Result<Answers, String>| match answers {
+    let status = |answers: &Result<Answers, Failure>| match answers {
         Ok(answers) => node_status(&Machine::read(answers)),
-        Err(reason) => NodeStatus {
-            reason: Some(reason.clone()),
+        Err(failure) => NodeStatus {
+            reason: Some(failure.message.clone()),
             ..NodeStatus::default()
         },
     };
@@ -177,10 +177,6 @@ fn planned(plan: &Plan, thing: &dyn Resource) -> Option<String> {
         .changes
         .iter()
         .find(|c| c.address == *thing.address())?;
-    let reasons: Vec<_> = change
-        .reasons
-        .iter()
-        .map(|reason| reason.text.as_str())
-        .collect();
+    let reasons: Vec<_> = change.why().collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }

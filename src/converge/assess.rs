@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Change, NodePort, Reason, Relations, Stand};
+use crate::plan::{Action, Address, Change, NodePort, Reason, ReasonCode, Relations, Stand};
 use crate::resource::{Observation, Resource};
 
 /// How every thing stands, as each says itself. Of a thing with a node that did not answer nothing
@@ -119,7 +119,10 @@ impl Index {
             place.is_some_and(|place| stands[*place].change.action == Action::Blocked)
         };
         let one = requires.iter().chain(waits_for).find(is_blocked)?;
-        Some(Reason::new("need_blocked", format!("{one} is blocked")))
+        Some(Reason::new(
+            ReasonCode::NeedBlocked,
+            format!("{one} is blocked"),
+        ))
     }
 
     /// A port that it is to listen on stays with another.
@@ -134,7 +137,7 @@ impl Index {
             let occupant = occupants.iter().copied().find(stays)?;
             let occupant = stands[occupant].address();
             let text = format!("{port} is held by {occupant}, which stays as it is");
-            Some(Reason::new("port_taken", text))
+            Some(Reason::new(ReasonCode::PortTaken, text))
         })
     }
 

@@ -235,7 +235,7 @@ impl Link {
 }
 
 fn crashed() -> Failure {
-    Failure::new("this is a bug in replica: the step crashed")
+    Failure::bug("the step crashed")
 }
 
 fn report(ends: &[Link]) -> Report {

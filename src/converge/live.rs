@@ -34,11 +34,9 @@ impl Live {
     /// The node that performs a step.
     fn node(&self, step: &Step) -> Result<&Node, Failure> {
         let Some(name) = &step.node else {
-            return Err(Failure::new(
-                "this is a bug in replica: the step has no node",
-            ));
+            return Err(Failure::bug("the step has no node"));
         };
-        self.fleet.node(name).map_err(Failure::new)
+        self.fleet.node(name)
     }
 
     async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
@@ -79,7 +77,7 @@ impl World for Live {
             }
             Effect::RunScript(script) => perform::work(self.node(step)?, script, tell).await,
             Effect::Copy(copy) => {
-                let from = self.fleet.node(&copy.from).map_err(Failure::new)?;
+                let from = self.fleet.node(&copy.from)?;
                 perform::copy(from, self.node(step)?, copy, Folder::EMPTIED, tell).await
             }
             Effect::Launch(launch) => {

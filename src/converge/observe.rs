@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::name::NodeName;
 use crate::node::{Command, Fleet};
+use crate::plan::Failure;
 use crate::resource::{Answers, Observation, Question, Resource};
 
 /// Looks at every node of the fleet.
@@ -50,18 +51,17 @@ async fn ask(
     fleet: &Fleet,
     name: &NodeName,
     questions: &BTreeMap<String, String>,
-) -> Result<Answers, String> {
+) -> Result<Answers, Failure> {
     let node = fleet.node(name)?;
     let script = script(questions.values());
-    let output = node
-        .run(&Command::script(script))
-        .await
-        .map_err(|error| error.to_string())?;
+    let output = node.run(&Command::script(script)).await?;
     read(questions.keys(), &output.text()).map_err(|why| match why {
-        Unreadable::Cut => format!("its answer was cut short: {}", output.complaint()),
-        Unreadable::Unanswered(id) => format!(
+        Unreadable::Cut => {
+            Failure::interrupted(format!("its answer was cut short: {}", output.complaint()))
+        }
+        Unreadable::Unanswered(id) => Failure::new(format!(
             "it cannot say `{id}`: it needs a POSIX shell with grep, awk, sed, find and stat"
-        ),
+        )),
     })
 }
 

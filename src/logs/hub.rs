@@ -1,6 +1,7 @@
 //! What a fetch from the hub, or a copy from a folder, says: how far it is, and why it failed.
 
 use super::LogSign;
+use crate::plan::Failure;
 
 /// Reads a line of the tool, or of the script.
 pub(super) fn read(line: &str) -> Option<LogSign> {
@@ -66,10 +67,7 @@ fn cause(line: &str) -> Option<LogSign> {
     }
     let (_, hint) = SIGNS.iter().find(|(sign, _)| line.contains(sign))?;
     let message = line.trim().trim_start_matches("cause: ");
-    Some(LogSign::Cause {
-        message: message.to_owned(),
-        hint: Some((*hint).to_owned()),
-    })
+    Some(LogSign::Cause(Failure::new(message).hinted(*hint)))
 }
 
 #[cfg(test)]
@@ -98,9 +96,8 @@ mod tests {
             ("OSError: [Errno 28] No space left on device", "free space"),
         ] {
             match read(line) {
-                Some(LogSign::Cause {
-                    hint: Some(hint), ..
-                }) => {
+                Some(LogSign::Cause(cause)) => {
+                    let hint = cause.hint.unwrap();
                     assert!(hint.contains(want), "{line}: {hint}");
                 }
                 other => panic!("{line}: {other:?}"),

@@ -1,6 +1,7 @@
 //! What an installation says: how far it is, and in the words of pip and uv why it failed.
 
 use super::LogSign;
+use crate::plan::Failure;
 
 /// As many versions as are named where the wanted one is not among them.
 const SHOWN: usize = 12;
@@ -87,10 +88,7 @@ fn cause(line: &str) -> Option<LogSign> {
     reason = "each reader of a line ends with what it read, or with nothing"
 )]
 fn helped(message: impl Into<String>, hint: &str) -> Option<LogSign> {
-    Some(LogSign::Cause {
-        message: message.into(),
-        hint: Some(hint.to_owned()),
-    })
+    Some(LogSign::Cause(Failure::new(message).hinted(hint)))
 }
 
 #[expect(
@@ -98,10 +96,7 @@ fn helped(message: impl Into<String>, hint: &str) -> Option<LogSign> {
     reason = "each reader of a line ends with what it read, or with nothing"
 )]
 fn plain(message: impl Into<String>) -> Option<LogSign> {
-    Some(LogSign::Cause {
-        message: message.into(),
-        hint: None,
-    })
+    Some(LogSign::Cause(Failure::new(message)))
 }
 
 /// What the script itself found.
@@ -231,8 +226,8 @@ mod tests {
 
     fn message(line: &str) -> String {
         match read(line) {
-            Some(LogSign::Cause { message, hint }) => {
-                message + if hint.is_some() { " (helped)" } else { "" }
+            Some(LogSign::Cause(it)) => {
+                it.message + if it.hint.is_some() { " (helped)" } else { "" }
             }
             Some(LogSign::Phase(phase)) => format!("~ {phase}"),
             Some(LogSign::Outcome(outcome)) => format!("= {outcome}"),

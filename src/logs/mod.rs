@@ -9,6 +9,7 @@ mod hub;
 mod installer;
 mod vllm;
 
+use crate::plan::Failure;
 use crate::plan::effect::LogReader;
 
 /// What a line of a log tells.
@@ -19,12 +20,7 @@ pub enum LogSign {
     /// This is what it came to, once it is done: `12 MB fetched`.
     Outcome(String),
     /// This line is the cause, should the process die: with what to do about it.
-    Cause {
-        /// The cause in one line.
-        message: String,
-        /// What to do next.
-        hint: Option<String>,
-    },
+    Cause(Failure),
 }
 
 /// What reads one line: a sign, or nothing where the line tells none.

@@ -3,6 +3,7 @@
 //! The texts are those of 0.13.0; later versions kept nearly all of them.
 
 use super::LogSign;
+use crate::plan::Failure;
 
 /// Reads one line: a phase to show, or the cause, should the process die.
 pub(super) fn read(line: &str) -> Option<LogSign> {
@@ -169,9 +170,11 @@ fn cause(line: &str) -> Option<LogSign> {
     let known = CAUSES.iter().find(|(sign, _)| low.contains(sign));
     let message = strip_prefix(line);
     let is_cause = known.is_some() || is_exception(message);
-    is_cause.then(|| LogSign::Cause {
-        message: message.to_owned(),
-        hint: known.map(|(_, hint)| (*hint).to_owned()),
+    is_cause.then(|| {
+        LogSign::Cause(Failure {
+            hint: known.map(|(_, hint)| (*hint).to_owned()),
+            ..Failure::new(message)
+        })
     })
 }
 
@@ -238,7 +241,7 @@ mod tests {
     /// The cause that a line names, and what to do.
     fn caused(line: &str) -> (String, String) {
         match read(line) {
-            Some(LogSign::Cause { message, hint }) => (message, hint.unwrap_or_default()),
+            Some(LogSign::Cause(it)) => (it.message, it.hint.unwrap_or_default()),
             other => panic!("{line}: {other:?}"),
         }
     }

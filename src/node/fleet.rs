@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{ConnectOptions, Node, NodeDeclaration, Unreachable};
 use crate::name::NodeName;
+use crate::plan::Failure;
 
 /// All nodes of a topology. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -47,12 +48,12 @@ impl Fleet {
         self.nodes.values().filter_map(|node| node.as_ref().ok())
     }
 
-    /// Returns a node, or in one line why it could not be reached.
-    pub fn node(&self, name: &NodeName) -> Result<&Node, String> {
+    /// A node, or why it could not be reached.
+    pub fn node(&self, name: &NodeName) -> Result<&Node, Failure> {
         match self.nodes.get(name) {
             Some(Ok(node)) => Ok(node),
-            Some(Err(unreachable)) => Err(unreachable.to_string()),
-            None => Err(format!("there is no node `{name}`")),
+            Some(Err(unreachable)) => Err(unreachable.clone().into()),
+            None => Err(Failure::bug(format!("there is no node `{name}`"))),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::Address;
+use super::{Address, Reason, ReasonCode};
 
 /// What is done to a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -52,33 +52,6 @@ impl Action {
     }
 }
 
-/// Why a change is planned: a code for machines and words for people. Deciding never branches on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// A stable word, such as `absent` or `differs`.
-    pub code: &'static str,
-    /// The reason in a reader's terms: a fragment, lower case, no full stop.
-    pub text: String,
-}
-
-impl Reason {
-    /// The code of what cannot be done, or known, because a node did not answer.
-    const UNREACHABLE: &'static str = "unreachable";
-
-    /// Returns the reason of what waits for a node that did not answer.
-    pub fn unreachable(text: impl Into<String>) -> Self {
-        Self::new(Self::UNREACHABLE, text)
-    }
-
-    /// Returns a reason.
-    pub fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
-    }
-}
-
 /// What a field will hold.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Planned {
@@ -123,6 +96,7 @@ pub struct Change {
     /// What is done to it.
     pub action: Action,
     /// Why.
+    #[serde(serialize_with = "super::reason::with_advice")]
     pub reasons: Vec<Reason>,
     /// What differs, field by field.
     pub fields: Vec<Field>,
@@ -162,8 +136,15 @@ impl Change {
 
     /// Says whether all that is in the way of it is a node that did not answer.
     pub fn is_out_of_reach(&self) -> bool {
-        let waits = |reason: &Reason| reason.code == Reason::UNREACHABLE;
+        let waits = |reason: &Reason| reason.code == ReasonCode::Unreachable;
         self.action == Action::Blocked && self.reasons.iter().all(waits)
+    }
+
+    /// Why, in words: each reason, then what to do about them.
+    pub fn why(&self) -> impl Iterator<Item = &str> {
+        let texts = self.reasons.iter().map(|reason| reason.text.as_str());
+        let hints = self.reasons.iter().filter_map(|it| it.hint.as_deref());
+        texts.chain(hints)
     }
 
     /// Adds the short description.

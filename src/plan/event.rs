@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Address, Change};
+use super::{Address, Change, Failure};
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -46,40 +46,4 @@ pub enum Event {
     },
     /// A line of talk that belongs to no change, such as a node that answers late.
     Note(String),
-}
-
-/// Why a step failed, with what a person needs to go on.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Failure {
-    /// The cause, one line: lower case, no full stop.
-    pub message: String,
-    /// The last lines of the log that belongs to it, oldest first; at most twenty.
-    pub log: Vec<String>,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
-impl Failure {
-    /// Returns a failure with its cause alone.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            log: Vec::new(),
-            hint: None,
-        }
-    }
-
-    /// Adds what to do next.
-    #[must_use]
-    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// Adds the last lines of a log.
-    #[must_use]
-    pub fn logged(mut self, log: Vec<String>) -> Self {
-        self.log = log;
-        self
-    }
 }

@@ -4,15 +4,19 @@ mod address;
 mod change;
 pub mod effect;
 mod event;
+mod failure;
+mod reason;
 mod stand;
 mod step;
 
 use serde::Serialize;
 
 pub use address::{Address, InvalidAddress};
-pub use change::{Action, Change, Field, Planned, Reason};
+pub use change::{Action, Change, Field, Planned};
 pub use effect::{Effect, Endpoint, Job, Operation, Target};
-pub use event::{Event, Failure};
+pub use event::Event;
+pub use failure::{Failure, FailureKind};
+pub use reason::{Reason, ReasonCode};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
 
@@ -23,8 +27,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// The steps, each after everything that it waits for.
     pub steps: Vec<Step>,
-    /// The nodes that did not answer, each with the reason in one line.
-    pub unreachable: Vec<(crate::name::NodeName, String)>,
+    /// The nodes that did not answer, each with why.
+    pub unreachable: Vec<(crate::name::NodeName, Failure)>,
     /// What runs on the nodes that is not ours and that a reader should know of.
     pub unmanaged: Vec<String>,
 }

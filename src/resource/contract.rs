@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::place::Folder;
 use crate::name::NodeName;
 use crate::plan::effect::Stop;
-use crate::plan::{Address, Stand};
+use crate::plan::{Address, Failure, Stand};
 
 /// Something to ask a node: a POSIX shell fragment that reads and never writes.
 ///
@@ -86,7 +86,7 @@ impl Eq for Answers {}
 /// Everything that was observed, at one moment, of every node.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
-    nodes: BTreeMap<NodeName, Result<Answers, String>>,
+    nodes: BTreeMap<NodeName, Result<Answers, Failure>>,
     /// Tells this observation from every other, for [`Memo`]: what is added to it makes it another.
     identity: Arc<()>,
 }
@@ -97,14 +97,14 @@ impl Observation {
         self.nodes.get(node)?.as_ref().ok()
     }
 
-    /// Records what a node answered, or why it could not be asked, in one line.
-    pub fn insert(&mut self, node: NodeName, answers: Result<Answers, String>) {
+    /// Records what a node answered, or why it could not be asked.
+    pub fn insert(&mut self, node: NodeName, answers: Result<Answers, Failure>) {
         self.nodes.insert(node, answers);
         self.identity = Arc::default();
     }
 
     /// Every node that was to be asked, with what it answered, or why it could not be asked.
-    pub fn nodes(&self) -> &BTreeMap<NodeName, Result<Answers, String>> {
+    pub fn nodes(&self) -> &BTreeMap<NodeName, Result<Answers, Failure>> {
         &self.nodes
     }
 
@@ -114,8 +114,8 @@ impl Observation {
         nodes.filter_map(|(node, answers)| Some((node, answers.as_ref().ok()?)))
     }
 
-    /// The nodes that could not be asked, each with the reason in one line.
-    pub fn unreachable(&self) -> Vec<(NodeName, String)> {
+    /// The nodes that could not be asked, each with why.
+    pub fn unreachable(&self) -> Vec<(NodeName, Failure)> {
         let nodes = self.nodes.iter();
         nodes
             .filter_map(|(node, answers)| Some((node.clone(), answers.as_ref().err()?.clone())))
@@ -211,7 +211,7 @@ mod tests {
         let made = |observed: &Observation, text: &'static str| *memo.of(observed, || text);
         assert_eq!(made(&observed, "one"), "one");
         assert_eq!(made(&observed.clone(), "two"), "one", "a copy is the same");
-        observed.insert(node, Err("gone".to_owned()));
+        observed.insert(node, Err(Failure::new("gone")));
         assert_eq!(made(&observed, "three"), "three");
         assert_eq!(made(&Observation::default(), "four"), "four");
     }

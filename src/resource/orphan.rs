@@ -9,7 +9,8 @@ use super::place::Folder;
 use super::process;
 use crate::name::NodeName;
 use crate::plan::{
-    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, Relations, Stand,
+    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, ReasonCode,
+    Relations, Stand,
 };
 
 /// A thing of ours that nothing declares: processes, or the files of one that is gone.
@@ -40,7 +41,12 @@ impl Orphan {
 
     /// Everything of a topology, on every node that answered.
     pub(super) fn all(topology: &str, observed: &Observation) -> Vec<Self> {
-        Self::find(topology, observed, &[], &Reason::new("asked", "as asked"))
+        Self::find(
+            topology,
+            observed,
+            &[],
+            &Reason::new(ReasonCode::Asked, "as asked"),
+        )
     }
 
     /// Everything of a topology, on every node that answered, that is not declared.
@@ -49,7 +55,7 @@ impl Orphan {
         observed: &Observation,
         declared: &[Address],
     ) -> Vec<Self> {
-        let reason = Reason::new("undeclared", "it is not in the manifest");
+        let reason = Reason::new(ReasonCode::Undeclared, "it is not in the manifest");
         Self::find(topology, observed, declared, &reason)
     }
 

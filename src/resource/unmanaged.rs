@@ -10,7 +10,8 @@ use crate::name::NodeName;
 use crate::node::{NodeDeclaration, Stale};
 use crate::plan::effect::KillUnmanaged;
 use crate::plan::{
-    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, Relations, Stand,
+    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, ReasonCode,
+    Relations, Stand,
 };
 
 /// What this kind is called.
@@ -80,7 +81,10 @@ impl Resource for Unmanaged {
     }
 
     fn stand(&self, _: &Observation) -> Stand {
-        let reason = Reason::new("stale", "a vLLM server that replica did not start");
+        let reason = Reason::new(
+            ReasonCode::Stale,
+            "a vLLM server that replica did not start",
+        );
         let change = Change::new(&self.address, Action::Destroy, vec![reason]);
         let processes = self.server.processes();
         let end = Effect::KillUnmanaged(KillUnmanaged {

@@ -130,6 +130,9 @@ pub struct Error {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// Whether it is one of ours: it cannot happen, and has happened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_bug: bool,
 }
 
 impl Error {
@@ -137,6 +140,7 @@ impl Error {
         Self {
             message: message.into(),
             hint: None,
+            is_bug: false,
         }
     }
 
@@ -162,7 +166,10 @@ impl Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::new(format!("this is a bug in replica: {error}"))
+        Self {
+            is_bug: true,
+            ..Self::new(error.to_string())
+        }
     }
 }
 

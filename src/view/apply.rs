@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::plan::{Action, Address, Event, Failure};
+use crate::plan::{Action, Address, Event, Failure, FailureKind};
 use crate::proxy::control::Requests;
 
 use super::error;
@@ -89,6 +89,12 @@ impl Tally {
             }),
             Event::Progress { .. } | Event::Note(_) => {}
         }
+    }
+
+    /// Whether something failed that is a fault of ours.
+    pub fn has_bug(&self) -> bool {
+        let mut failed = self.failed.iter();
+        failed.any(|it| it.failure.kind == FailureKind::Bug)
     }
 
     /// Says whether everything that was planned was done.

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use crate::plan::{Address, Failure};
+use crate::plan::{Address, Failure, FailureKind};
 
 use super::look::{Look, Role};
 use super::words::{clean, log_line};
@@ -77,6 +77,15 @@ fn format_cause(cause: &str) -> String {
     format!("  caused by: {}\n", lines.join("\n             "))
 }
 
+/// What a failure says. One of ours is said to be one here, and nowhere else.
+fn said(failure: &Failure) -> String {
+    let message = clean(&failure.message);
+    match failure.kind {
+        FailureKind::Bug => format!("this is a bug in replica: {message}"),
+        FailureKind::World | FailureKind::Interrupted => message,
+    }
+}
+
 /// Renders why a thing failed: the cause, the end of its log, what to do next. `after` is how long
 /// that took, in words.
 pub(super) fn failure(
@@ -87,8 +96,12 @@ pub(super) fn failure(
 ) -> Vec<String> {
     let failed = look.paint(Role::Error, "failed");
     let after = after.map(|after| format!(" [{after}]")).unwrap_or_default();
-    let message = clean(&failure.message);
+    let message = said(failure);
     let mut lines = vec![format!("{address}: {failed}: {message}{after}")];
+    if look.verbose {
+        let causes = causes(failure, message).into_iter();
+        lines.extend(causes.map(|cause| format!("    caused by: {}", clean(&cause))));
+    }
     let skipped = failure.log.len().saturating_sub(LOG_LINES);
     for logged in &failure.log[skipped..] {
         let logged = format!("    | {}", log_line(logged));
@@ -126,6 +139,34 @@ mod tests {
         hint: try `ssh spark-02 true`
         ");
         insta::assert_snapshot!(render(&Inner, &[], Look::plain()), @"error: no answer from 192.168.1.77:22 in 10 s");
+    }
+
+    #[test]
+    fn what_caused_a_failure_is_told_to_whoever_asks() {
+        let address = "here/proxy".parse().unwrap();
+        let failed = Failure::of(Outer(Middle(Inner)));
+        let told = |verbose| {
+            let look = Look {
+                verbose,
+                ..Look::plain()
+            };
+            failure(&address, &failed, None, look).join("\n")
+        };
+        insta::assert_snapshot!(told(false), @"here/proxy: failed: cannot observe spark-02");
+        insta::assert_snapshot!(told(true), @r"
+        here/proxy: failed: cannot observe spark-02
+            caused by: ssh: no answer from 192.168.1.77:22 in 10 s
+        ");
+    }
+
+    #[test]
+    fn a_bug_is_said_to_be_one() {
+        let address = "here/proxy".parse().unwrap();
+        let lines = failure(&address, &Failure::bug("it crashed"), None, Look::plain());
+        assert_eq!(
+            lines,
+            ["here/proxy: failed: this is a bug in replica: it crashed"]
+        );
     }
 
     #[test]

@@ -50,6 +50,8 @@ struct PlanBody<'a> {
 struct Unreachable<'a> {
     node: &'a NodeName,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
 }
 
 impl<'a> PlanBody<'a> {
@@ -59,7 +61,11 @@ impl<'a> PlanBody<'a> {
             changes: &plan.changes,
             summary: plan.summary(),
             unreachable: unreachable
-                .map(|(node, reason)| Unreachable { node, reason })
+                .map(|(node, failure)| Unreachable {
+                    node,
+                    reason: &failure.message,
+                    hint: failure.hint.as_deref(),
+                })
                 .collect(),
             unmanaged: &plan.unmanaged,
             foreign: &plan.unmanaged,
@@ -123,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::plan::{Action, Address, Event, Failure, Field, Planned, Reason};
+    use crate::plan::{Action, Address, Event, Failure, Field, Planned, Reason, ReasonCode};
 
     fn at(address: &str) -> Address {
         address.parse().unwrap()
@@ -144,14 +150,20 @@ mod tests {
                 forces_replacement: false,
             },
         ];
-        let reasons = vec![Reason::new("differs", "args.max_num_seqs differs")];
+        let reasons = vec![Reason::new(
+            ReasonCode::Differs,
+            "args.max_num_seqs differs",
+        )];
         let replace = Change::new(&at("here/instance.a"), Action::Replace, reasons);
         Plan {
             changes: vec![
                 replace.with_fields(fields).described("pid 4711"),
                 Change::keep(&at("benchmark.batch"), "measured"),
             ],
-            unreachable: vec![("spark-02".parse().unwrap(), "no answer in 10 s".to_owned())],
+            unreachable: vec![(
+                "spark-02".parse().unwrap(),
+                Failure::new("no answer in 10 s"),
+            )],
             unmanaged: vec!["here: pid 7".to_owned()],
             ..Plan::default()
         }
@@ -283,6 +295,7 @@ mod tests {
           "failed": [
             {
               "address": "here/proxy",
+              "kind": "world",
               "message": "port 8192 is taken",
               "log": [],
               "hint": "stop pid 7"

@@ -126,8 +126,7 @@ struct Columns {
 }
 
 fn reasons(change: &Change) -> String {
-    let reasons: Vec<String> = change.reasons.iter().map(|r| clean(&r.text)).collect();
-    reasons.join("; ")
+    change.why().map(clean).collect::<Vec<_>>().join("; ")
 }
 
 /// Returns the line of a change: sign, name, reasons, description.
@@ -194,8 +193,11 @@ fn unreachable(plan: &Plan, look: Look) -> Vec<String> {
     }
     let title = "Unreachable: unknown, not absent: nothing is planned there.";
     let mut lines = vec![look.paint(Role::Title, title)];
-    for (node, reason) in &plan.unreachable {
-        lines.extend(marked(&format!("{node}: {}", clean(reason)), look));
+    for (node, failure) in &plan.unreachable {
+        lines.extend(marked(
+            &format!("{node}: {}", clean(&failure.message)),
+            look,
+        ));
     }
     lines
 }

@@ -26,7 +26,7 @@ proxy: {node: one, port: 8192}
 fn told(plan: &Plan) -> String {
     let mut text = String::new();
     for change in &plan.changes {
-        let reasons: Vec<_> = change.reasons.iter().map(|r| r.code).collect();
+        let reasons: Vec<_> = change.reasons.iter().map(|r| r.code.word()).collect();
         let _ = writeln!(
             text,
             "{} {} {}",

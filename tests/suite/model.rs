@@ -11,7 +11,7 @@ use replica::manifest;
 use replica::name::NodeName;
 use replica::plan::effect::control::{Backend, Config, Request};
 use replica::plan::effect::{Launch, Stop};
-use replica::plan::{Address, Effect, Plan, Step};
+use replica::plan::{Address, Effect, Failure, Plan, Step};
 use replica::proxy::control::{BackendState, BackendStatus, Reply, Requests, Status};
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
@@ -144,7 +144,7 @@ impl Model {
         let live = self.nonces();
         for (name, node) in &self.nodes {
             if node.unreachable {
-                seen.insert(name.clone(), Err("connection refused".to_owned()));
+                seen.insert(name.clone(), Err(Failure::new("connection refused")));
                 continue;
             }
             let mut answers = Answers::default();

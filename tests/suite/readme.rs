@@ -10,6 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use replica::plan::ReasonCode;
+
 use super::builders;
 use super::support::{MANIFESTS, Place};
 
@@ -227,4 +229,18 @@ $ not this
             (11, "replica apply", 0, Some("it needs a GPU")),
         ]
     );
+}
+
+/// The README is where a machine's author looks for the words.
+#[test]
+fn every_reason_code_is_in_the_readme() {
+    let readme = fs::read_to_string(README).unwrap();
+    let lacks = |readme: &str| -> Vec<&str> {
+        let words = ReasonCode::ALL.iter().map(|code| code.word());
+        words
+            .filter(|word| !readme.contains(&format!("`{word}`")))
+            .collect()
+    };
+    assert_eq!(lacks(&readme), Vec::<&str>::new());
+    assert_eq!(lacks(&readme.replace("`no_memory`", "")), ["no_memory"]);
 }

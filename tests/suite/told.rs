@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use replica::plan::Failure;
 use replica::proxy::control::{
     Backend, BackendState, BackendStatus, Config, Reply, Requests, Status, Timeouts,
 };
@@ -154,9 +155,9 @@ impl Told {
     pub(super) fn answers(
         &self,
         questions: impl Iterator<Item = Question>,
-    ) -> Result<Answers, String> {
+    ) -> Result<Answers, Failure> {
         if let Some(reason) = &self.unreachable {
-            return Err(reason.clone());
+            return Err(Failure::new(reason));
         }
         let home = self.real_home();
         let answer = |question: Question| {

@@ -17,6 +17,9 @@ pub(super) fn told(plan: &Plan, change: &Change) -> String {
     for reason in &change.reasons {
         let _ = writeln!(text, "    {}: {}", reason.code, reason.text);
     }
+    for hint in change.reasons.iter().filter_map(|it| it.hint.as_ref()) {
+        let _ = writeln!(text, "    hint: {hint}");
+    }
     for field in &change.fields {
         let _ = writeln!(text, "    {}", field_in_words(field));
     }

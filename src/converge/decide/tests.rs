@@ -1,7 +1,7 @@
 //! Deciding on values alone: no room is asked.
 
 use super::*;
-use crate::plan::{Change, Effect, NodePort, Operations, Reason, Relations};
+use crate::plan::{Change, Effect, NodePort, Operations, Reason, ReasonCode, Relations};
 use crate::resource::Answers;
 
 fn at(name: &str) -> Address {
@@ -26,7 +26,7 @@ fn operation(path: &str) -> Operation {
 fn thing(address: &str, action: Action, relations: Relations) -> Stand {
     let name = at(address).name.unwrap();
     let verb = |verb: &str| vec![operation(&format!("{verb} {name}"))];
-    let reasons = vec![Reason::new("absent", "it is not there")];
+    let reasons = vec![Reason::new(ReasonCode::Absent, "it is not there")];
     Stand {
         change: Change::new(&at(address), action, reasons),
         operations: Operations {
@@ -217,12 +217,13 @@ fn what_is_forced_keeps_every_relation() {
             ..Relations::default()
         },
     );
-    let forced = kept
-        .clone()
-        .forced(Action::Create, Reason::new("asked", "it was asked for"));
+    let forced = kept.clone().forced(
+        Action::Create,
+        Reason::new(ReasonCode::Asked, "it was asked for"),
+    );
     assert_eq!(forced.relations, kept.relations);
     assert_eq!(forced.operations, kept.operations);
     let blocked = thing("n/a.a", Action::Blocked, Relations::default());
-    let reason = Reason::new("asked", "it was asked for");
+    let reason = Reason::new(ReasonCode::Asked, "it was asked for");
     assert_eq!(blocked.clone().forced(Action::Create, reason), blocked);
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::converge::execute::Say;
 use crate::converge::{assess, decide};
 use crate::name::NodeName;
-use crate::plan::{Effect, Failure, Operation, Operations, Reason, Relations, Stand};
+use crate::plan::{Effect, Failure, Operation, Operations, Reason, ReasonCode, Relations, Stand};
 use crate::resource::Answers;
 
 const ID: &str = "things";
@@ -61,7 +61,7 @@ impl Resource for Thing {
         let change = if answers.to(ID).lines().any(|line| line == address) {
             Change::keep(&self.address, "")
         } else {
-            let reason = Reason::new("absent", "it is not there");
+            let reason = Reason::new(ReasonCode::Absent, "it is not there");
             Change::new(&self.address, Action::Create, vec![reason])
         };
         Stand {

@@ -13,7 +13,7 @@ use crate::logs::LogSign;
 use crate::node::{Command, Line, Node, quote_path};
 use crate::plan::Failure;
 use crate::plan::effect::{Copy, Upload};
-use crate::transfer::{Fetch, Listing, Moved, Offer, Said, hex};
+use crate::transfer::{self, Fetch, Listing, Moved, Offer, Said, hex};
 
 use super::Progress;
 use super::remove::{Emptied, remove};
@@ -116,13 +116,7 @@ async fn offered(lines: &mut mpsc::Receiver<Line>) -> Result<(u16, Listing), Fai
         match (Said::read(&line), port) {
             (Some(Said::Port(told)), _) => port = Some(told),
             (Some(Said::Listing(listing)), Some(port)) => return Ok((port, listing)),
-            (Some(Said::Failed(error)), _) => {
-                let failure = Failure::new(error.message);
-                return Err(match error.hint {
-                    Some(hint) => failure.hinted(hint),
-                    None => failure,
-                });
-            }
+            (Some(Said::Failed(error)), _) => return Err(error.into()),
             (Some(_), _) => {}
             (None, _) => log.push(line),
         }
@@ -160,10 +154,7 @@ fn read(line: &str) -> Option<LogSign> {
     }
     match Said::read(line)? {
         Said::Moved(moved) => Some(LogSign::Phase(far(moved))),
-        Said::Failed(error) => Some(LogSign::Cause {
-            message: error.message,
-            hint: error.hint,
-        }),
+        Said::Failed(error) => Some(LogSign::Cause(error.into())),
         Said::Port(_) | Said::Listing(_) => None,
     }
 }
@@ -182,6 +173,20 @@ fn bytes(bytes: u64) -> String {
         0..1_000_000 => format!("{} kB", bytes / 1000),
         1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+impl From<transfer::Error> for Failure {
+    fn from(error: transfer::Error) -> Self {
+        let failure = if error.is_bug {
+            Self::bug(error.message)
+        } else {
+            Self::new(error.message)
+        };
+        Self {
+            hint: error.hint,
+            ..failure
+        }
     }
 }
 

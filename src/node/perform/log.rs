@@ -12,7 +12,7 @@ const SHOWN: usize = 20;
 #[derive(Debug)]
 pub(super) struct Tail {
     lines: VecDeque<String>,
-    cause: Option<(String, Option<String>)>,
+    cause: Option<Failure>,
     outcome: String,
     read: Grammar,
 }
@@ -41,17 +41,17 @@ impl Tail {
         match sign {
             Some(LogSign::Phase(phase)) => return Some(phase),
             Some(LogSign::Outcome(outcome)) => self.outcome = outcome,
-            Some(LogSign::Cause { message, hint }) => self.note(message, hint),
+            Some(LogSign::Cause(cause)) => self.note(cause),
             None => {}
         }
         None
     }
 
     /// Keeps the last cause; but one that says what to do is not replaced by one that does not.
-    fn note(&mut self, message: String, hint: Option<String>) {
-        let better = hint.is_some() || !matches!(self.cause, Some((_, Some(_))));
-        if better {
-            self.cause = Some((message, hint));
+    fn note(&mut self, cause: Failure) {
+        let helps = |cause: &Failure| cause.hint.is_some();
+        if helps(&cause) || !self.cause.as_ref().is_some_and(helps) {
+            self.cause = Some(cause);
         }
     }
 
@@ -62,15 +62,8 @@ impl Tail {
 
     /// Returns a failure with the cause that the log names, or else with this one.
     pub(super) fn failure(self, otherwise: String) -> Failure {
-        let (message, hint) = match self.cause {
-            Some((message, hint)) => (message, hint),
-            None => (otherwise, None),
-        };
-        Failure {
-            message,
-            log: self.lines.into(),
-            hint,
-        }
+        let cause = self.cause.unwrap_or_else(|| Failure::new(otherwise));
+        cause.logged(self.lines.into())
     }
 }
 
@@ -120,10 +113,10 @@ mod tests {
         let hint = rest.split_once('!').map(|(_, hint)| hint.to_owned());
         match word {
             "phase" => Some(LogSign::Phase(rest.to_owned())),
-            "cause" => Some(LogSign::Cause {
-                message: rest.to_owned(),
+            "cause" => Some(LogSign::Cause(Failure {
                 hint,
-            }),
+                ..Failure::new(rest)
+            })),
             _ => None,
         }
     }

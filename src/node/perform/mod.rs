@@ -37,17 +37,29 @@ pub use work::work;
 use crate::plan::Failure;
 
 use super::outcome::NodeError;
+use super::unreachable::Unreachable;
 
 /// What hears how far a verb has come: a phase in one or two words, and the detail that changes.
 pub type Progress<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
-        let failure = Failure::new(error.to_string());
         if error.is_connection_lost() {
-            failure.hinted("run the same again: it looks at the node anew before it does anything")
+            let hint = "run the same again: it looks at the node anew before it does anything";
+            let failure = Failure::interrupted(error.to_string());
+            failure.caused_by(error).hinted(hint)
         } else {
-            failure
+            Self::of(error)
+        }
+    }
+}
+
+impl From<Unreachable> for Failure {
+    fn from(unreachable: Unreachable) -> Self {
+        let hint = unreachable.hint();
+        Self {
+            hint,
+            ..Self::of(unreachable)
         }
     }
 }

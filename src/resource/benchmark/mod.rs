@@ -19,8 +19,8 @@ use super::process::fingerprint;
 use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
 use crate::plan::{
-    Action, Address, Change, Effect, Endpoint, Job, Operation, Operations, Reason, Relations,
-    Stand, Target,
+    Action, Address, Change, Effect, Endpoint, Job, Operation, Operations, Reason, ReasonCode,
+    Relations, Stand, Target,
 };
 use crate::results::{self, Latest};
 
@@ -205,13 +205,13 @@ impl Benchmark {
     fn compare(&self, seen: &Observation) -> Change {
         let run = |reason| Change::new(&self.address, Action::Create, vec![reason]);
         match &self.latest {
-            None => run(Reason::new("absent", "there is no result yet")),
+            None => run(Reason::new(ReasonCode::Absent, "there is no result yet")),
             Some(latest) if latest.fingerprint != self.fingerprint(seen) => run(Reason::new(
-                "differs",
+                ReasonCode::Differs,
                 "the newest result is of something else",
             )),
             Some(latest) if !latest.valid => run(Reason::new(
-                "invalid",
+                ReasonCode::Invalid,
                 "the newest result cannot be believed",
             )),
             Some(latest) => Change::keep(&self.address, headline(latest)),

@@ -24,8 +24,8 @@ use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::place::Folder;
 use crate::name::NodeName;
 use crate::plan::{
-    Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, Relations,
-    Stand,
+    Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, ReasonCode,
+    Relations, Stand,
 };
 
 /// What this kind is called.
@@ -85,7 +85,7 @@ impl Installation {
         Change::new(
             &self.address,
             Action::Create,
-            vec![Reason::new("absent", text)],
+            vec![Reason::new(ReasonCode::Absent, text)],
         )
         .with_fields(fields.collect())
         .described(self.title())
@@ -111,12 +111,11 @@ impl Installation {
             "the interpreter that {}/bin/python stands for is gone",
             self.engine.venv
         );
-        Reason::new("no_interpreter", text)
+        Reason::new(ReasonCode::NoInterpreter, text)
     }
 
-    fn blocked(&self, reason: Reason, advice: &str) -> Change {
-        let advice = Reason::new("advice", advice);
-        Change::new(&self.address, Action::Blocked, vec![reason, advice])
+    fn blocked(&self, reason: Reason, hint: &str) -> Change {
+        Change::blocked(&self.address, reason.hinted(hint))
     }
 }
 
@@ -127,7 +126,7 @@ impl Installation {
             Stands::Folder => {
                 let venv = &self.engine.venv;
                 let text = format!("{venv} is a folder and no virtual environment");
-                let reason = Reason::new("other_folder", text);
+                let reason = Reason::new(ReasonCode::OtherFolder, text);
                 return self.blocked(reason, "declare another `venv`, or empty the folder");
             }
             Stands::Venv => {}

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::VllmEngine;
 use super::installed::{Installed, Stands, TORCH, normal};
 use super::version::{cuda_of_vllm, labelled, pin, satisfies};
-use crate::plan::{Field, Planned, Reason};
+use crate::plan::{Field, Planned, Reason, ReasonCode};
 
 /// A package that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,27 +153,28 @@ impl Shortfall {
         let Self { name, wanted, .. } = self;
         let found = self.found.as_deref().unwrap_or("?");
         match &self.fault {
-            Fault::Missing => {
-                Reason::new("not_installed", format!("{name} {wanted} is not installed"))
-            }
+            Fault::Missing => Reason::new(
+                ReasonCode::NotInstalled,
+                format!("{name} {wanted} is not installed"),
+            ),
             Fault::Other => Reason::new(
-                "other_version",
+                ReasonCode::OtherVersion,
                 format!("{name} is {found}, declared is {wanted}"),
             ),
             Fault::Incomplete => Reason::new(
-                "incomplete",
+                ReasonCode::Incomplete,
                 format!("the installation of {name} is incomplete"),
             ),
             Fault::Several(count) => Reason::new(
-                "incomplete",
+                ReasonCode::Incomplete,
                 format!("{name} is there {count} times: an interrupted installation"),
             ),
             Fault::MovedAside(folder) => Reason::new(
-                "incomplete",
+                ReasonCode::Incomplete,
                 format!("`{folder}` is left of an interrupted installation of {name}"),
             ),
             Fault::WrongCuda { is_for, needs } => Reason::new(
-                "other_cuda",
+                ReasonCode::OtherCuda,
                 match is_for.as_str() {
                     "none" => {
                         format!("{name} {found} is built without CUDA, needed is CUDA {needs}")
@@ -183,7 +184,9 @@ impl Shortfall {
                     }
                 },
             ),
-            Fault::NoCommand(command) => Reason::new("no_command", format!("{command} is missing")),
+            Fault::NoCommand(command) => {
+                Reason::new(ReasonCode::NoCommand, format!("{command} is missing"))
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::known::release;
 use super::{Instance, KIND};
-use crate::plan::Reason;
+use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::machine::{Bytes, Machine};
 use crate::resource::process::{Owner, ProcessTable, Session};
@@ -241,11 +241,12 @@ impl Instance {
         let Err(shortage) = self.start_in(&mut budget, &table, seen) else {
             return Vec::new();
         };
-        let mut reasons = vec![Reason::new("no_memory", shortage)];
+        let hint = "lower what it asks for, or stop what holds the memory";
+        let mut reasons = vec![Reason::new(ReasonCode::NoMemory, shortage).hinted(hint)];
         let before = self.those_before(seen);
         let first = before.iter().map(|mate| {
             let text = format!("{} starts before it and takes its own", mate.seat.address);
-            Reason::new("memory_held", text)
+            Reason::new(ReasonCode::MemoryHeld, text)
         });
         reasons.extend(first);
         let is_named = |session: &Session| {
@@ -254,8 +255,6 @@ impl Instance {
                 || before.iter().any(|mate| mate.is_of(session))
         };
         reasons.extend(holders(&table, &machine, is_named));
-        let advice = "lower what it asks for, or stop what holds the memory";
-        reasons.push(Reason::new("free_memory", advice));
         reasons
     }
 
@@ -375,7 +374,7 @@ fn holders(
             holder.pid, holder.name, holder.memory
         )
     }));
-    let reason = |words| Reason::new("memory_held", words);
+    let reason = |words| Reason::new(ReasonCode::MemoryHeld, words);
     words.into_iter().map(reason).collect()
 }
 

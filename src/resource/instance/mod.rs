@@ -36,8 +36,8 @@ use super::unmanaged;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
 use crate::node::Stale;
 use crate::plan::{
-    Action, Address, Change, Effect, Field, NodePort, Operation, Operations, Reason, Relations,
-    Stand,
+    Action, Address, Change, Effect, Field, NodePort, Operation, Operations, Reason, ReasonCode,
+    Relations, Stand,
 };
 
 /// What this kind is called.
@@ -269,7 +269,7 @@ impl Instance {
             [one] => self.compare_one(seen, table, place, one),
             several => {
                 let text = format!("{} servers run as this one", several.len());
-                self.replace(vec![Reason::new("duplicate", text)])
+                self.replace(vec![Reason::new(ReasonCode::Duplicate, text)])
             }
         }
     }
@@ -287,7 +287,7 @@ impl Instance {
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.server.port);
         if !fields.is_empty() {
-            let reason = Reason::new("differs", "its specification changed");
+            let reason = Reason::new(ReasonCode::Differs, "its specification changed");
             return self
                 .replace(vec![reason])
                 .with_fields(fields)
@@ -307,7 +307,7 @@ impl Instance {
         } else {
             "it runs but does not listen yet"
         };
-        let reason = Reason::new("not_ready", text);
+        let reason = Reason::new(ReasonCode::NotReady, text);
         Change::new(&self.seat.address, Action::Update, vec![reason]).described(summary)
     }
 
@@ -320,9 +320,9 @@ impl Instance {
 
     fn create(&self, place: &Place) -> Change {
         let reason = match place.last_generation(&self.seat.address) {
-            0 => Reason::new("absent", "it does not run"),
+            0 => Reason::new(ReasonCode::Absent, "it does not run"),
             generation => Reason::new(
-                "gone",
+                ReasonCode::Gone,
                 format!("its process is gone; the log of start {generation} remains"),
             ),
         };
@@ -340,7 +340,7 @@ impl Instance {
             .map(|o| format!("{} (pid {})", o.name, o.pid))
             .collect();
         let text = format!("its server is gone and left behind {}", names.join(", "));
-        self.replace(vec![Reason::new("orphaned", text)])
+        self.replace(vec![Reason::new(ReasonCode::Orphaned, text)])
             .described(format!("port {}", self.server.port))
     }
 
@@ -354,7 +354,7 @@ impl Instance {
         let missing = secrets.filter(|(_, source)| std::env::var_os(source).is_none());
         missing.map(|(variable, source)| {
             let text = format!("{variable} is to come from {source}, which is not set here");
-            Reason::new("secret_missing", text)
+            Reason::new(ReasonCode::SecretMissing, text)
         })
     }
 }

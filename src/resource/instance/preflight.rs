@@ -3,7 +3,7 @@
 use super::Instance;
 use super::known::{Known, release};
 use super::toolchain::Toolchain;
-use crate::plan::Reason;
+use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::{Answers, Observation};
 use crate::resource::engine::VllmEngine;
 use crate::resource::machine::{Bytes, Machine};
@@ -54,13 +54,13 @@ impl Instance {
             let version = release(declared);
             let nearest = known.nearest(name);
             let nearest: Vec<_> = nearest.iter().map(|near| format!("`{near}`")).collect();
-            let advice = if nearest.is_empty() {
+            let hint = if nearest.is_empty() {
                 "`vllm serve --help=all` on the node lists those that it knows".to_owned()
             } else {
                 format!("did you mean {}?", nearest.join(" or "))
             };
-            let text = format!("vLLM {version} knows no argument `{name}`: {advice}");
-            Reason::new("unknown_argument", text)
+            let text = format!("vLLM {version} knows no argument `{name}`: {hint}");
+            Reason::new(ReasonCode::UnknownArgument, text)
         };
         unknown.map(reason).collect()
     }
@@ -84,7 +84,7 @@ impl Instance {
              there, or name one by env {variable}",
             wanted.join(" or ")
         );
-        Some(Reason::new("no_compiler", text))
+        Some(Reason::new(ReasonCode::NoCompiler, text))
     }
 }
 
@@ -97,7 +97,7 @@ fn no_headers(toolchain: &Toolchain) -> Option<Reason> {
         "the headers of {python} (Python.h) are not on the node, and vLLM compiles against them: \
          install {python}-dev there, or make the environment with a Python of uv"
     );
-    Some(Reason::new("no_headers", text))
+    Some(Reason::new(ReasonCode::NoHeaders, text))
 }
 
 fn disk_full(machine: &Machine) -> Option<Reason> {
@@ -105,5 +105,5 @@ fn disk_full(machine: &Machine) -> Option<Reason> {
     let mib = free.0 >> 20;
     let text =
         format!("its home has {mib} MiB left: logs and compiled kernels go there, free some");
-    Some(Reason::new("disk_full", text))
+    Some(Reason::new(ReasonCode::DiskFull, text))
 }

@@ -19,7 +19,7 @@ use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::place::Folder;
 use crate::name::{ModelName, NodeName};
 use crate::plan::{
-    Action, Address, Change, Effect, Operation, Operations, Reason, Relations, Stand,
+    Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Relations, Stand,
 };
 
 /// What this kind is called.
@@ -89,14 +89,18 @@ impl Model {
     fn obstacle(cached: &Cached) -> Option<Reason> {
         if cached.cache.is_empty() {
             let text = "it did not say where its cache is";
-            return Some(Reason::new("not_writable", text));
+            return Some(Reason::new(ReasonCode::NotWritable, text));
         }
         if !cached.is_writable {
             let text = format!("{} cannot be written by this user", cached.cache);
-            return Some(Reason::new("not_writable", text));
+            return Some(Reason::new(ReasonCode::NotWritable, text));
         }
-        (cached.free == Some(0))
-            .then(|| Reason::new("disk_full", format!("the disk of {} is full", cached.cache)))
+        (cached.free == Some(0)).then(|| {
+            Reason::new(
+                ReasonCode::DiskFull,
+                format!("the disk of {} is full", cached.cache),
+            )
+        })
     }
 
     /// Returns that the disk has no room for it, where its size is known before.
@@ -114,7 +118,7 @@ impl Model {
                 cached.cache,
                 mb(free)
             );
-            Reason::new("disk_full", text)
+            Reason::new(ReasonCode::DiskFull, text)
         })
     }
 }
@@ -145,7 +149,7 @@ impl Model {
         };
         let reasons = shortfalls
             .into_iter()
-            .map(|shortfall| Reason::new("not_cached", shortfall.text));
+            .map(|shortfall| Reason::new(ReasonCode::NotCached, shortfall.text));
         let source = self.source(seen);
         let obstacle = Self::obstacle(&cached).or_else(|| self.no_room(&cached, &source, seen));
         if let Some(obstacle) = obstacle {

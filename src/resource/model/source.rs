@@ -11,8 +11,8 @@ use super::fetching::lock;
 use super::{Model, ModelDeclaration};
 use crate::name::NodeName;
 use crate::node::NodeDeclaration;
-use crate::plan::Reason;
 use crate::plan::effect::{Copy, Upload};
+use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::place::{Folder, Place};
 use crate::resource::program::{Binaries, Binary};
@@ -97,9 +97,9 @@ impl Model {
             has_it.then_some((node, lacking))
         })?;
         let place = Place::read(&self.sharing.folder, seen.of(lacking)?);
-        let advice = self.sharing.binaries.advice(&place.system);
-        let text = format!("{node} has it, and could give it, but {advice}");
-        Some(Reason::new("no_binary", text))
+        let missing = self.sharing.binaries.missing(&place.system);
+        let text = format!("{node} has it, and could give it, but {missing}");
+        Some(Reason::new(ReasonCode::NoBinary, text))
     }
 
     fn directory(&self, seen: &Observation) -> Option<Source> {

@@ -7,7 +7,7 @@ use super::{Mark, Process, ProcessTable, Session, StaleServer};
 use crate::name::{NodeName, TopologyName};
 use crate::node::Stale;
 use crate::plan::effect::Stop;
-use crate::plan::{Address, NodePort, Reason};
+use crate::plan::{Address, NodePort, Reason, ReasonCode};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};
 
@@ -109,7 +109,7 @@ impl Seat {
         let ours: Vec<_> = table.sessions.iter().filter(is_ours).collect();
         let holder = table.holder_of(port, &ours, &self.ended_beside(table))?;
         let text = format!("port {port} is held by {holder}");
-        Some(Reason::new("port_taken", text))
+        Some(Reason::new(ReasonCode::PortTaken, text))
     }
 
     /// Returns the foreign servers of its node that are to be ended.

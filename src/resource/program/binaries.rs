@@ -125,8 +125,8 @@ impl Binaries {
         self.by_architecture.get(architecture)
     }
 
-    /// Returns what to do where none fits.
-    pub fn advice(&self, system: &str) -> String {
+    /// Why none fits, and what to do about it.
+    pub fn missing(&self, system: &str) -> String {
         let Some(architecture) = system.strip_prefix("Linux ") else {
             return format!("it says that it is `{system}`: replica runs on Linux nodes alone");
         };
@@ -165,7 +165,7 @@ mod tests {
         assert!(binaries.fitting("Darwin arm64").is_none());
         assert!(
             binaries
-                .advice("Linux riscv64")
+                .missing("Linux riscv64")
                 .contains("riscv64-unknown-linux-musl")
         );
     }

@@ -11,7 +11,9 @@ use super::contract::{self, Answers, Found, Observation, Question, Resource};
 use super::place::{Folder, Place};
 use crate::name::{NodeName, TopologyName};
 use crate::plan::effect::Upload;
-use crate::plan::{Action, Address, Change, Effect, Operation, Operations, Reason, Stand};
+use crate::plan::{
+    Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Stand,
+};
 
 /// What this kind is called.
 pub const KIND: &str = "program";
@@ -84,8 +86,8 @@ impl Program {
             .map(|answers| Place::read(&self.folder, answers))
             .unwrap_or_default();
         let Some(binary) = self.binaries.fitting(&place.system) else {
-            let text = self.binaries.advice(&place.system);
-            return Change::blocked(&self.address, Reason::new("no_binary", text));
+            let text = self.binaries.missing(&place.system);
+            return Change::blocked(&self.address, Reason::new(ReasonCode::NoBinary, text));
         };
         let summary = format!("replica {}, {}", env!("CARGO_PKG_VERSION"), binary.short());
         let name = binary.name();
@@ -95,12 +97,12 @@ impl Program {
         let (action, reason) = if place.binaries().next().is_some() {
             (
                 Action::Replace,
-                Reason::new("differs", "this replica is another build"),
+                Reason::new(ReasonCode::Differs, "this replica is another build"),
             )
         } else {
             (
                 Action::Create,
-                Reason::new("absent", "it is not on the node"),
+                Reason::new(ReasonCode::Absent, "it is not on the node"),
             )
         };
         Change::new(&self.address, action, vec![reason]).described(summary)

@@ -25,7 +25,7 @@ use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeo
 use crate::plan::effect::{Check, Launch, LogReader, Stop, WaitReady};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Hook, NodePort, Operation, Operations, Reason,
-    Relations, Stand,
+    ReasonCode, Relations, Stand,
 };
 use crate::proxy::control::Status;
 
@@ -222,13 +222,19 @@ impl Proxy {
         let summary = format!("pid {pid}, port {}", self.declared.port);
         let fields = differences(&session.spec, &self.spec(seen), &[]);
         if !fields.is_empty() {
-            let reason = Reason::new("differs", "what it listens on, or its program, changed");
+            let reason = Reason::new(
+                ReasonCode::Differs,
+                "what it listens on, or its program, changed",
+            );
             return Change::new(&self.seat.address, Action::Replace, vec![reason])
                 .with_fields(fields)
                 .described(summary);
         }
         let Some(status) = self.status(seen) else {
-            let reason = Reason::new("silent", "it runs but its control socket does not answer");
+            let reason = Reason::new(
+                ReasonCode::Silent,
+                "it runs but its control socket does not answer",
+            );
             return Change::new(&self.seat.address, Action::Replace, vec![reason])
                 .described(summary);
         };
@@ -244,11 +250,11 @@ impl Proxy {
             } else {
                 "it serves nothing yet"
             };
-            reasons.push(Reason::new("differs", what));
+            reasons.push(Reason::new(ReasonCode::Differs, what));
         }
         for name in self.waiting_backends(seen, status) {
             reasons.push(Reason::new(
-                "not_routed",
+                ReasonCode::NotRouted,
                 format!("{name} is not served from yet"),
             ));
         }
@@ -451,15 +457,16 @@ impl Proxy {
                 let reason = match Place::read(&self.seat.folder, answers)
                     .last_generation(&self.seat.address)
                 {
-                    0 => Reason::new("absent", "it does not run"),
-                    _ => Reason::new("gone", "its process is gone"),
+                    0 => Reason::new(ReasonCode::Absent, "it does not run"),
+                    _ => Reason::new(ReasonCode::Gone, "its process is gone"),
                 };
                 Change::new(&self.seat.address, Action::Create, vec![reason])
                     .described(format!("port {port}, {}", self.policy()))
             }
             [one] if one.leader().is_some() => self.compare_running(seen, one),
             _ => {
-                let reason = Reason::new("duplicate", "its process is gone, or not alone");
+                let reason =
+                    Reason::new(ReasonCode::Duplicate, "its process is gone, or not alone");
                 Change::new(&self.seat.address, Action::Replace, vec![reason])
             }
         }

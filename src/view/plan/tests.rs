@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::{Address, Field, Planned, Reason};
+use crate::plan::{Address, Failure, Field, Planned, Reason, ReasonCode};
 
 fn change(address: &str, action: Action, reasons: &[&str]) -> Change {
     let address: Address = address.parse().unwrap();
-    let reasons = reasons.iter().map(|text| Reason::new("test", *text));
+    let reasons = reasons
+        .iter()
+        .map(|text| Reason::new(ReasonCode::Differs, *text));
     Change::new(&address, action, reasons.collect())
 }
 
@@ -227,7 +229,7 @@ fn an_unreachable_node_is_unknown_and_not_absent() {
     )]);
     some.unreachable.push((
         node("spark-02"),
-        "no answer from 192.168.1.77:22 in 10 s".to_owned(),
+        Failure::new("no answer from 192.168.1.77:22 in 10 s"),
     ));
     insta::assert_snapshot!(rendered(&some), @r"
     + create

@@ -16,7 +16,7 @@ use crate::plan::effect::control::Request;
 use crate::plan::effect::{
     Check, KillUnmanaged, Launch, LogReader, ProxyControl, Stop, Upload, WaitReady,
 };
-use crate::plan::{Address, Failure};
+use crate::plan::{Address, Failure, FailureKind};
 use crate::proxy::control::Status;
 
 use super::*;

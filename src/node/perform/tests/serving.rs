@@ -65,6 +65,8 @@ async fn a_death_is_told_at_once_with_its_cause() {
         assert_eq!(
             failure,
             Failure {
+                kind: FailureKind::World,
+                source: None,
                 message: "torch.OutOfMemoryError: CUDA out of memory".to_owned(),
                 log: vec![
                     "Loading checkpoint shards:  25% Completed | 1/4 [".to_owned(),
