@@ -64,12 +64,14 @@
 //!
 //! # The circles that stay
 //!
-//! Rooms import downwards. Inside two of them files know each other, for a reason:
+//! Rooms import downwards. Inside two of them files know each other:
 //!
 //! - `manifest/access` and `manifest/typed` are one reader of nested text, cut where the traits of
 //!   serde cut it: a map's reader makes readers of its values, and those make readers of maps.
-//! - `node/ssh/link` opens channels, and `node/ssh/channel` can carry a connection: that is what a
-//!   jump host is, a connection over a channel of a connection.
+//! - `node/ssh/link` opens channels, and `node/ssh/channel` can carry a connection, over which
+//!   `node/ssh/wire` looks as over any: a jump host is a connection over a channel of a connection.
+//! - `node/http` speaks over what `node/transport` dials, which asks it to. Should one of them grow, the
+//!   trait of a stream between them deserves a file of its own.
 
 pub mod cli;
 pub mod converge;

@@ -12,7 +12,7 @@ use super::workspace::Workspace;
 use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
 use crate::load::Outcome;
 use crate::plan::Plan;
-use crate::view::{Screen, Tally, bench};
+use crate::view::{Progress, Screen, Tally, bench};
 
 /// A run that is under way: people watch it, and may interrupt.
 pub(super) struct WatchedRun {
@@ -37,7 +37,7 @@ impl WatchedRun {
         let (events, receiver) = mpsc::unbounded_channel();
         let interrupt = Interrupt::new(AtomicBool::new(false));
         Self {
-            follower: tokio::spawn(screen.progress().follow(receiver)),
+            follower: tokio::spawn(Progress::new(screen.clone()).follow(receiver)),
             watcher: tokio::spawn(watch(Arc::clone(&interrupt), screen.clone())),
             run: Run {
                 world: Arc::new(Live::new(workspace.fleet.clone())),

@@ -9,7 +9,6 @@ mod plain;
 
 use std::time::{Duration, Instant};
 
-use indicatif::MultiProgress;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::plan::Event;
@@ -38,9 +37,10 @@ enum Shown {
 }
 
 impl Progress {
-    pub(super) fn new(screen: Screen, bars: Option<MultiProgress>) -> Self {
+    /// Begins to follow a plan that is carried out.
+    pub fn new(screen: Screen) -> Self {
         let look = screen.talk();
-        let shown = match bars {
+        let shown = match screen.bars() {
             Some(bars) => Shown::Drawn(Drawn::new(bars, look)),
             None => Shown::Plain(Plain::new(look)),
         };

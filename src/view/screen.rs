@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::confirm::{self, Answer, Question};
 use super::error::{self, Kind};
 use super::look::Look;
-use super::progress::Progress;
 
 /// Where everything is printed: results on the standard output, talk on the standard error.
 ///
@@ -119,9 +118,9 @@ impl Screen {
         })
     }
 
-    /// Begins to follow a plan that is carried out.
-    pub fn progress(&self) -> Progress {
-        Progress::new(self.clone(), self.draws.then(|| self.bars.clone()))
+    /// Where bars are drawn, on a terminal.
+    pub(super) fn bars(&self) -> Option<MultiProgress> {
+        self.draws.then(|| self.bars.clone())
     }
 
     /// Returns a writer of talk, for a log that would otherwise write across what is drawn.

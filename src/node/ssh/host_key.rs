@@ -11,8 +11,9 @@ use tracing::{debug, warn};
 use crate::node::quote;
 use crate::node::unreachable::Obstacle;
 
-use super::config::{Settings, Strictness, Target};
+use super::config::{Settings, Strictness};
 use super::known_hosts::{KnownHosts, Standing, entry_name, learn};
+use super::target::Target;
 
 /// Everything that is needed to judge a host's key.
 #[derive(Debug)]

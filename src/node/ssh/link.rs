@@ -17,9 +17,10 @@ use tokio::time::{Instant, timeout};
 use crate::node::unreachable::Obstacle;
 
 use super::channel::{self, Refusal};
-use super::config::{self, Settings, Target};
+use super::config::{self, Settings};
 use super::host_key::{Fault, Guard, HostCheck};
 use super::login::login;
+use super::target::Target;
 use super::wire::Wire;
 
 /// Sessions on one connection; OpenSSH allows ten (`MaxSessions`).

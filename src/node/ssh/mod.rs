@@ -12,6 +12,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod plain;
+mod target;
 mod wire;
 
 #[cfg(test)]
@@ -45,7 +46,7 @@ impl SshNode {
         port: Option<u16>,
         options: &ConnectOptions,
     ) -> Result<Self, Unreachable> {
-        let target = config::Target {
+        let target = target::Target {
             user: user.map(str::to_owned),
             host: host.to_owned(),
             port,

@@ -14,8 +14,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::config::Target;
 use super::known_hosts::matches_wildcard;
+use super::target::Target;
 
 /// The `ssh` whose files and defaults are known.
 const SSH: &str = "/usr/bin/ssh";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::table::Process;
+use super::one::Process;
 
 /// A process of vLLM that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]

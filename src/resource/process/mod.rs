@@ -4,12 +4,14 @@
 mod foreign;
 pub(super) mod found;
 mod mark;
+mod one;
 mod seat;
 mod spec;
 mod table;
 
 pub use foreign::{Foreign, StaleServer, Standing};
 pub use mark::{Mark, UnreadableMark, hex};
+pub use one::Process;
 pub use seat::Seat;
 pub use spec::{differences, fingerprint, secret_digest};
-pub use table::{Listener, Owner, Process, ProcessTable, Session, question};
+pub use table::{Listener, Owner, ProcessTable, Session, question};

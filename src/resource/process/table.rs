@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::foreign::{Foreign, StaleServer, Standing, is_vllm};
 use super::mark::Mark;
+use super::one::Process;
 use crate::plan::Address;
 use crate::resource::contract::{Answers, Question};
 
@@ -60,21 +61,6 @@ impl Session {
         let port = self.spec.pointer("/listen/port")?.as_u64()?;
         u16::try_from(port).ok()
     }
-}
-
-/// One process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Process {
-    /// Its number, good only together with its start and the boot.
-    pub pid: u32,
-    /// When it started, in clock ticks since the boot.
-    pub start: u64,
-    /// Its short name.
-    pub name: String,
-    /// Whose it is, where that could be seen.
-    pub user: String,
-    /// Its command line, cut to a readable length.
-    pub command: String,
 }
 
 /// One listening socket.
