@@ -7,6 +7,8 @@
 //! # The map of rooms
 //!
 //! - [`name`], [`quantity`]: the newtypes that a manifest speaks in.
+//! - [`net`], [`describe`], [`hex`]: ground too. How hosts and ports are written, and a stream that
+//!   tells of its traffic; errors with their causes; digests.
 //! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
 //!   its questions to a node, its comparison, its effects.
@@ -76,10 +78,13 @@
 pub mod cli;
 pub mod converge;
 pub mod decisions;
+pub mod describe;
+pub mod hex;
 pub mod load;
 pub mod logs;
 pub mod manifest;
 pub mod name;
+pub mod net;
 pub mod node;
 pub mod plan;
 pub mod proxy;

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 
 use super::key::ApiKey;
 use super::sample::{Ending, Raw};
-use super::wire::{Clock, Marks, Wire, nanoseconds};
+use super::wire::{Clock, Marks, nanoseconds, wire};
+use crate::describe::describe;
 
 /// The longest that a connection may take, where a request may take longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -73,8 +74,8 @@ impl Client {
     ) -> Result<Made, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
-        let (wire, marks) = Wire::new(stream, self.clock);
-        let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
+        let (stream, marks) = wire(stream, self.clock);
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Made {
             sender,
@@ -121,7 +122,7 @@ impl Client {
         let talk = converse(&mut made, request, raw);
         let ending = match timeout(self.limit, talk).await {
             Ok(Ok(())) => Ending::Complete,
-            Ok(Err(error)) => Ending::Broken(told(&error)),
+            Ok(Err(error)) => Ending::Broken(describe(&error)),
             Err(_) => Ending::TimedOut,
         };
         raw.ended = match ending {
@@ -164,7 +165,7 @@ impl Client {
             Ok((status, answer.into_body().collect().await?.to_bytes()))
         };
         match timeout(self.limit.min(CONNECT_LIMIT), fetch).await {
-            Ok(fetched) => fetched.map_err(|error| told(&error)),
+            Ok(fetched) => fetched.map_err(|error: hyper::Error| describe(&error)),
             Err(_) => Err("the time ran out".to_owned()),
         }
     }
@@ -207,15 +208,4 @@ async fn converse(
 fn served_by(answer: &Response<Incoming>) -> Option<String> {
     let name = answer.headers().get("x-replica-instance")?;
     Some(name.to_str().ok()?.to_owned())
-}
-
-/// An error with its causes, which hyper keeps to itself.
-fn told(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

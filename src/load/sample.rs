@@ -7,7 +7,8 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use super::stream::Stream;
-use crate::results::{Record, Stamps, Status, hex};
+use crate::hex::hex;
+use crate::results::{Record, Stamps, Status};
 
 /// A body longer than this is cut before it is kept as the reason of a failure, in bytes.
 const KEPT_BODY: usize = 2048;

@@ -6,15 +6,13 @@
 //! hyper hands on one piece of a body before it reads the next, so the last read is the one that
 //! delivered the piece at hand.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::net::{Tap, Tapped};
 
 /// The clock of one run: monotonic nanoseconds since it began, never 0.
 #[derive(Debug, Clone, Copy)]
@@ -64,80 +62,38 @@ fn seen(mark: &AtomicU64) -> Option<u64> {
     Some(mark.load(Relaxed)).filter(|at| *at > 0)
 }
 
-/// The stream itself.
-pub(super) struct Wire {
-    stream: TcpStream,
+/// What stamps the uses of a stream.
+#[derive(Debug)]
+pub(super) struct Stamper {
     clock: Clock,
     marks: Arc<Marks>,
 }
 
-impl Wire {
-    pub(super) fn new(stream: TcpStream, clock: Clock) -> (Self, Arc<Marks>) {
-        let marks = Arc::new(Marks::default());
-        let wire = Self {
-            stream,
-            clock,
-            marks: Arc::clone(&marks),
-        };
-        (wire, marks)
-    }
-
-    fn wrote(&self, at: u64, result: &Poll<io::Result<usize>>) {
-        if matches!(result, Poll::Ready(Ok(n)) if *n > 0) {
-            self.marks.written.store(at, Relaxed);
-        }
-    }
+/// A stream whose uses are stamped, and its stamps.
+pub(super) fn wire(stream: TcpStream, clock: Clock) -> (Tapped<Stamper>, Arc<Marks>) {
+    let marks = Arc::new(Marks::default());
+    let stamper = Stamper {
+        clock,
+        marks: Arc::clone(&marks),
+    };
+    (Tapped::new(stream, stamper), marks)
 }
 
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if matches!(result, Poll::Ready(Ok(()))) {
-            let now = self.clock.now();
-            self.marks.read_last.store(now, Relaxed);
-            let first = &self.marks.read_first;
-            let _ = first.compare_exchange(0, now, Relaxed, Relaxed);
-        }
-        result
-    }
-}
+impl Tap for Stamper {
+    type Moment = u64;
 
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let at = self.clock.now();
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(at, &result);
-        result
+    fn read(&self, _: usize) {
+        let now = self.clock.now();
+        self.marks.read_last.store(now, Relaxed);
+        let first = &self.marks.read_first;
+        let _ = first.compare_exchange(0, now, Relaxed, Relaxed);
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let at = self.clock.now();
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.wrote(at, &result);
-        result
+    fn before_write(&self) -> u64 {
+        self.clock.now()
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn wrote(&self, before: u64, _: usize) {
+        self.marks.written.store(before, Relaxed);
     }
 }

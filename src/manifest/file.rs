@@ -11,6 +11,7 @@ use super::document::Document;
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem, Source};
 use super::{parse, typed};
+use crate::hex::hex;
 use crate::resource::Topology;
 
 /// The manifest of the current folder.
@@ -167,12 +168,4 @@ fn folder(path: &Path) -> Problem {
     } else {
         problem.help("name a file in it")
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::net::Authority;
+
 /// One machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -145,8 +147,7 @@ impl fmt::Display for Reach {
                     write!(f, "{user}@")?;
                 }
                 match port {
-                    Some(port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-                    Some(port) => write!(f, "{host}:{port}"),
+                    Some(port) => write!(f, "{}", Authority::new(host, *port)),
                     None => f.write_str(host),
                 }
             }

@@ -8,6 +8,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::transport::Stream;
+use crate::describe::describe;
 
 /// No answer of a health check, a metric page or a model list is longer.
 const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
@@ -104,7 +105,10 @@ pub(super) async fn exchange(
         .await
         .map_err(|error| error.to_string())?;
     let answered = async move {
-        let answer = sender.send_request(built).await.map_err(words)?;
+        let answer = sender
+            .send_request(built)
+            .await
+            .map_err(|error| describe(&error))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), LONGEST_ANSWER)
             .collect()
@@ -121,16 +125,7 @@ pub(super) async fn exchange(
         answer = &mut answered => answer,
         ended = connection => match ended {
             Ok(()) => answered.await,
-            Err(error) => Err(words(error)),
+            Err(error) => Err(describe(&error)),
         },
-    }
-}
-
-/// Words an error with its cause, which hyper's own text leaves out.
-#[expect(clippy::needless_pass_by_value, reason = "reads well in `map_err`")]
-fn words(error: hyper::Error) -> String {
-    match std::error::Error::source(&error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

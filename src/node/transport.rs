@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::name::NodeName;
+use crate::net::Authority;
 
 use super::command::Command;
 use super::declared::Reach;
@@ -154,11 +155,7 @@ impl Node {
         request: &HttpRequest,
         timeout: Duration,
     ) -> Result<HttpAnswer, NodeError> {
-        let authority = if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
+        let authority = Authority::new(host, port).to_string();
         let asked = async {
             let stream = self.dial(host, port).await?;
             exchange(stream, &authority, request)

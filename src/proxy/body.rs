@@ -14,7 +14,8 @@ use tokio::time::{Instant, Sleep};
 use super::backend::{Claim, count};
 use super::control::BackendState;
 use super::requests::Outcome;
-use super::upstream::{Connection, in_words};
+use super::upstream::Connection;
+use crate::describe::describe;
 
 /// Why a stream was broken off.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +135,7 @@ impl Relay {
                 self.end_if_over();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => self.break_off(cx, Broken::Upstream(in_words(&error))),
+            Poll::Ready(Some(Err(error))) => self.break_off(cx, Broken::Upstream(describe(&error))),
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::backend::Backend;
 use super::control::BackendState;
 use super::sockets;
-use super::upstream::in_words;
+use crate::describe::describe;
 
 const INTERVAL_READY: Duration = Duration::from_secs(5);
 const INTERVAL_OUT: Duration = Duration::from_secs(1);
@@ -150,9 +150,9 @@ fn unreached(error: &reqwest::Error) -> Unseen {
     if error.is_timeout() && !error.is_connect() {
         Unseen::Unclear(format!("no answer to a probe within {ANSWER:?}"))
     } else if is_own_fault(error) {
-        Unseen::Unclear(format!("the proxy cannot probe: {}", in_words(error)))
+        Unseen::Unclear(format!("the proxy cannot probe: {}", describe(error)))
     } else {
-        Unseen::Unreachable(in_words(error))
+        Unseen::Unreachable(describe(error))
     }
 }
 

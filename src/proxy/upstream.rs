@@ -4,22 +4,21 @@
 //! facts rests what may be sent again.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::sockets;
 use super::upload::Upload;
+use crate::describe::describe;
+use crate::net::{Tap, Tapped};
 
 /// Bounds what is read ahead of a slow client, for each stream; a head must fit as well.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -54,10 +53,7 @@ impl Connection {
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
         sockets::tune(&stream);
         let traffic = Arc::<Traffic>::default();
-        let io = TokioIo::new(Watched {
-            stream,
-            traffic: Arc::clone(&traffic),
-        });
+        let io = TokioIo::new(Tapped::new(stream, Arc::clone(&traffic)));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .handshake(io)
@@ -92,7 +88,7 @@ impl Connection {
         let answer = tokio::time::timeout(within, self.sender.send_request(request));
         match answer.await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.no_answer(false, in_words(&error))),
+            Ok(Err(error)) => Err(self.no_answer(false, describe(&error))),
             Err(_) => {
                 let why = format!("no answer within {within:?}");
                 Err(self.no_answer(true, why))
@@ -116,17 +112,6 @@ impl Drop for Connection {
     }
 }
 
-/// Returns an error with its causes, as hyper's own message leaves them out.
-pub(super) fn in_words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
-}
-
 /// What went over a connection since its last request began.
 #[derive(Debug, Default)]
 struct Traffic {
@@ -139,65 +124,20 @@ impl Traffic {
         self.sent.store(false, Ordering::Release);
         self.answered.store(false, Ordering::Release);
     }
+}
 
-    fn note_sent(&self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.sent.store(true, Ordering::Release);
+impl Tap for Arc<Traffic> {
+    type Moment = ();
+
+    fn read(&self, bytes: usize) {
+        if bytes > 0 {
+            self.answered.store(true, Ordering::Release);
         }
     }
-}
 
-/// A stream that notes its traffic.
-struct Watched {
-    stream: TcpStream,
-    traffic: Arc<Traffic>,
-}
+    fn before_write(&self) {}
 
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.traffic.answered.store(true, Ordering::Release);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.traffic.note_sent(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.traffic.note_sent(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn wrote(&self, (): (), _: usize) {
+        self.sent.store(true, Ordering::Release);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::summary::DEFINITIONS;
+use crate::hex::hex;
 use crate::plan::{Endpoint, Job, Target};
 use crate::shape::Shape;
 
@@ -150,13 +151,4 @@ fn targets(job: &Job) -> String {
         "instances": processes,
     });
     hex(&Sha256::digest(what.to_string()))
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes every byte");
-        text
-    })
 }

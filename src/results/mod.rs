@@ -24,7 +24,6 @@ mod warmup;
 
 pub use anomaly::{Anomaly, Severity, Subject};
 pub(crate) use baseline::{Baseline, Claim, Origin, read as read_baseline};
-pub(crate) use facts::hex;
 pub use facts::{ClientFacts, JobFacts, PromptFacts, Run, Tool};
 pub(crate) use figures::{BatchFigures, Figures, differ};
 pub use headline::{Headline, Single, throughput};

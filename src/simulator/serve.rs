@@ -23,6 +23,7 @@ use super::loading::Plan;
 use super::log::Log;
 use super::process::EngineProcess;
 use super::scheduler::Scheduler;
+use crate::net::Authority;
 
 /// How many connections may wait to be accepted; uvicorn's figure.
 const BACKLOG: i32 = 2048;
@@ -117,11 +118,7 @@ fn shown(options: &Options) -> String {
         .as_deref()
         .filter(|host| !host.is_empty())
         .unwrap_or("0.0.0.0");
-    if host.contains(':') {
-        format!("[{host}]:{}", options.port)
-    } else {
-        format!("{host}:{}", options.port)
-    }
+    Authority::new(host, options.port).to_string()
 }
 
 fn plan(options: &Options) -> Plan {

@@ -3,7 +3,7 @@
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::hex;
+use crate::hex::hex;
 
 /// A digest that is being taken.
 pub(super) enum Hasher {

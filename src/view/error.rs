@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use crate::describe::causes;
 use crate::plan::{Address, Failure, FailureKind};
 
 use super::look::{Look, Role};
@@ -43,9 +44,8 @@ pub fn line(kind: Kind, text: &str, look: Look) -> String {
 
 /// Renders an error, what caused it, and after a blank line what to do about it.
 pub fn render(error: &dyn Error, hints: &[String], look: Look) -> String {
-    let message = error.to_string();
-    let mut text = line(Kind::Error, &message, look);
-    for cause in causes(error, message) {
+    let mut text = line(Kind::Error, &error.to_string(), look);
+    for cause in causes(error) {
         text.push_str(&format_cause(&cause));
     }
     if !hints.is_empty() {
@@ -55,20 +55,6 @@ pub fn render(error: &dyn Error, hints: &[String], look: Look) -> String {
         text.push_str(&line(Kind::Hint, hint, look));
     }
     text
-}
-
-/// Returns the causes that say something new: many errors repeat their source in their own words.
-fn causes(error: &dyn Error, message: String) -> Vec<String> {
-    let mut said = message;
-    let mut causes = Vec::new();
-    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
-        let cause = cause.to_string();
-        if !said.contains(&cause) {
-            causes.push(cause.clone());
-            said = cause;
-        }
-    }
-    causes
 }
 
 /// A cause of several lines stands with its lines under each other.
@@ -96,10 +82,9 @@ pub(super) fn failure(
 ) -> Vec<String> {
     let failed = look.paint(Role::Error, "failed");
     let after = after.map(|after| format!(" [{after}]")).unwrap_or_default();
-    let message = said(failure);
-    let mut lines = vec![format!("{address}: {failed}: {message}{after}")];
+    let mut lines = vec![format!("{address}: {failed}: {}{after}", said(failure))];
     if look.verbose {
-        let causes = causes(failure, message).into_iter();
+        let causes = causes(failure).into_iter();
         lines.extend(causes.map(|cause| format!("    caused by: {}", clean(&cause))));
     }
     let skipped = failure.log.len().saturating_sub(LOG_LINES);

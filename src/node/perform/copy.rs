@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::hex::hex;
 use crate::logs::LogSign;
 use crate::node::{Command, Line, Node, quote_path};
 use crate::plan::Failure;
 use crate::plan::effect::{Copy, Upload};
-use crate::transfer::{self, Fetch, Listing, Moved, Offer, Said, hex};
+use crate::transfer::{self, Fetch, Listing, Moved, Offer, Said};
 
 use super::Progress;
 use super::remove::{Emptied, remove};

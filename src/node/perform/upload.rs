@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
+use crate::hex::hex;
 use crate::node::frame::Stdin;
 use crate::node::running::Piece;
 use crate::node::{Command, Node, NodeError, quote_path};
 use crate::plan::Failure;
 use crate::plan::effect::Upload;
-use crate::transfer::hex;
 
 const CHUNK: usize = 128 * 1024;
 

@@ -34,6 +34,7 @@ use super::process::{self, Mark, ProcessTable, Seat, Session, differences, finge
 use super::program::Program;
 use super::unmanaged;
 use crate::name::{InstanceName, NodeName, Port, TopologyName};
+use crate::net::Authority;
 use crate::node::Stale;
 use crate::plan::{
     Action, Address, Change, Effect, Field, NodePort, Operation, Operations, Reason, ReasonCode,
@@ -146,7 +147,7 @@ impl Instance {
 
     /// Returns `host:port`, by which others reach it.
     pub fn authority(&self) -> String {
-        authority(&self.listens.reached_at, self.server.port.get())
+        Authority::new(&self.listens.reached_at, self.server.port.get()).to_string()
     }
 
     /// Returns the model's name, as clients say it.
@@ -363,15 +364,6 @@ impl Instance {
 /// versions of `replica` did not write that down.
 fn is_unknown_version(field: &Field) -> bool {
     field.old.is_none() && field.path.starts_with("engine.installed")
-}
-
-/// Returns `host:port`, with brackets where the host is an IPv6 address.
-pub fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
 }
 
 impl Instance {

@@ -1,10 +1,11 @@
 //! The mark that every process of ours carries, and what follows from it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::name::{NodeName, TopologyName};
 use crate::plan::Address;
 
@@ -82,14 +83,6 @@ impl Mark {
 fn prefix(topology: &str, kind: &str, name: Option<&str>) -> String {
     let name = name.map(|name| format!("/{name}"));
     format!("v1:{topology}:{kind}{}:", name.unwrap_or_default())
-}
-
-/// Returns the digits of some bytes, lower case.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
 }
 
 impl fmt::Display for Mark {

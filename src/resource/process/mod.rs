@@ -10,7 +10,7 @@ mod spec;
 mod table;
 
 pub use foreign::{Foreign, StaleServer, Standing};
-pub use mark::{Mark, UnreadableMark, hex};
+pub use mark::{Mark, UnreadableMark};
 pub use one::Process;
 pub use seat::Seat;
 pub use spec::{differences, fingerprint, secret_digest};

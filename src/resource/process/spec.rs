@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::mark::hex;
+use crate::hex::hex;
 use crate::plan::{Field, Planned};
 
 /// Returns the digest of a specification, the same whatever the order of its keys.

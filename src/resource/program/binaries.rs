@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::build_id::build_id;
-use crate::resource::process::hex;
+use crate::hex::hex;
 
 /// One binary.
 #[derive(Debug, Clone, PartialEq, Eq)]

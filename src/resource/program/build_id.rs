@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::resource::process::hex;
+use crate::hex::hex;
 
 /// A segment that holds notes, and the note in it that is the build id.
 const PT_NOTE: u32 = 4;

@@ -15,11 +15,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::contract::{self, Answers, Found, Memo, Observation, Question, Resource};
-use super::instance::{self, Instance, authority};
+use super::instance::{self, Instance};
 use super::place::{Folder, Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
+use crate::net::Authority;
 use crate::node::Stale;
 use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeouts};
 use crate::plan::effect::{Check, Launch, LogReader, Stop, WaitReady};
@@ -130,7 +131,7 @@ impl Proxy {
 
     /// Returns `host:port`, by which clients reach it.
     pub fn authority(&self) -> String {
-        authority(&self.listens.reached_at, self.declared.port.get())
+        Authority::new(&self.listens.reached_at, self.declared.port.get()).to_string()
     }
 
     /// Returns the instances behind it.

@@ -1,0 +1,8 @@
+//! What everybody who speaks over a network needs: how a host and its port are written, and a TCP
+//! stream that tells of its traffic.
+
+mod authority;
+mod tapped;
+
+pub use authority::Authority;
+pub use tapped::{Tap, Tapped};
