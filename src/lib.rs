@@ -72,8 +72,6 @@
 //!   serde cut it: a map's reader makes readers of its values, and those make readers of maps.
 //! - `node/ssh/link` opens channels, and `node/ssh/channel` can carry a connection, over which
 //!   `node/ssh/wire` looks as over any: a jump host is a connection over a channel of a connection.
-//! - `node/http` speaks over what `node/transport` dials, which asks it to. Should one of them grow, the
-//!   trait of a stream between them deserves a file of its own.
 
 pub mod cli;
 pub mod converge;

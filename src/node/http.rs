@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::transport::Stream;
+use super::stream::Stream;
 use crate::describe::describe;
 
 /// No answer of a health check, a metric page or a model list is longer.

@@ -17,6 +17,7 @@ mod outcome;
 pub mod perform;
 mod running;
 mod ssh;
+mod stream;
 mod transport;
 mod unreachable;
 
@@ -31,5 +32,6 @@ pub use http::{HttpAnswer, HttpRequest};
 pub use local::LocalNode;
 pub use outcome::{ExitStatus, Line, NodeError, Output};
 pub use ssh::{Bastions, ConnectOptions, SshNode};
-pub use transport::{Node, Stream};
+pub use stream::Stream;
+pub use transport::Node;
 pub use unreachable::{Obstacle, Unreachable};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::name::NodeName;
@@ -19,12 +18,8 @@ use super::local::LocalNode;
 use super::outcome::{ExitStatus, Line, NodeError, Output};
 use super::running::Running;
 use super::ssh::{ConnectOptions, SshNode};
+use super::stream::Stream;
 use super::unreachable::Unreachable;
-
-/// A two-way stream of bytes to a server that a node can reach.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A node that can be spoken to. Clones share one connection.
 ///

@@ -5,23 +5,19 @@
 //! not drained stops all others, so each has a task that always drains it. A write to a peer that
 //! froze never returns, so each write is given up when the channel ends.
 
-use std::fmt;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::name::NodeName;
 use crate::node::outcome::{ExitStatus, NodeError};
 use crate::node::running::{End, Piece, Pipes};
 
+use super::dialled::Dialled;
 use super::link::Link;
 
 /// How often a refused session is asked for again: somebody else may hold the others just now.
@@ -202,13 +198,7 @@ pub(super) async fn dial(link: &Arc<Link>, host: &str, port: u16) -> Result<Dial
         drop(gone);
         drop(link);
     });
-    Ok(Dialled {
-        incoming,
-        at_end: false,
-        current: Bytes::new(),
-        writer,
-        gone: channel_gone,
-    })
+    Ok(Dialled::new(incoming, writer, channel_gone))
 }
 
 async fn drain_dialled(
@@ -233,82 +223,4 @@ async fn drain_dialled(
     }
     let _ = write.close().await;
     while read.wait().await.is_some() {}
-}
-
-/// A stream to a port that the node can reach. Closed when dropped.
-pub(in crate::node) struct Dialled {
-    /// What came; an empty piece is the end of it.
-    incoming: mpsc::UnboundedReceiver<Bytes>,
-    at_end: bool,
-    current: Bytes,
-    writer: Pin<Box<dyn AsyncWrite + Send>>,
-    gone: oneshot::Receiver<()>,
-}
-
-impl fmt::Debug for Dialled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialled").finish_non_exhaustive()
-    }
-}
-
-impl AsyncRead for Dialled {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.current.is_empty() && !self.at_end {
-            match self.incoming.poll_recv(cx) {
-                Poll::Ready(Some(piece)) if !piece.is_empty() => self.current = piece,
-                Poll::Ready(_) => self.at_end = true,
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        let length = self.current.len().min(buffer.remaining());
-        buffer.put_slice(&self.current[..length]);
-        self.current.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Dialled {
-    /// Returns an error once the channel is gone; a write to it would wait for ever.
-    fn alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if matches!(
-            self.gone.try_recv(),
-            Err(oneshot::error::TryRecvError::Closed)
-        ) {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        match Pin::new(&mut self.gone).poll(cx) {
-            Poll::Ready(_) => Err(io::ErrorKind::BrokenPipe.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
-
-impl AsyncWrite for Dialled {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.alive(cx)?;
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.writer.as_mut().poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.alive(cx)?;
-        self.writer.as_mut().poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.alive(cx).is_err() {
-            return Poll::Ready(Ok(()));
-        }
-        self.writer.as_mut().poll_shutdown(cx)
-    }
 }

@@ -7,6 +7,7 @@
 
 mod channel;
 mod config;
+mod dialled;
 mod host_key;
 mod known_hosts;
 mod link;
@@ -28,7 +29,7 @@ use super::unreachable::Unreachable;
 
 pub use link::{Bastions, ConnectOptions};
 
-use channel::Dialled;
+use dialled::Dialled;
 use link::Link;
 
 /// A node reached by SSH. Clones share the connection; it closes with the last of them.

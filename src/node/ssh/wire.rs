@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::channel::Dialled;
+use super::dialled::Dialled;
 
 /// A connection to an SSH server.
 #[derive(Debug)]
