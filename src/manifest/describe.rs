@@ -1,4 +1,4 @@
-//! What the schema says of a key: one source for the editor's hover and for the help of an error.
+//! What the schema says of a key: one source for the editor's hover and for the hint of an error.
 
 use serde_json::Value;
 

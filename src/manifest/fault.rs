@@ -99,7 +99,7 @@ impl Fault {
 /// Adds what the schema says of the key.
 fn described(problem: Problem, at: &At) -> Problem {
     match describe(&at.path) {
-        Some(what) => problem.help(format!("{}: {what}", at.name())),
+        Some(what) => problem.hint(format!("{}: {what}", at.name())),
         None => problem,
     }
 }
@@ -121,14 +121,14 @@ fn wrong(at: &At, expected: &str) -> Problem {
     if expected.contains("one of ")
         && let Some(choice) = with_settings(&at.path)
     {
-        return problem.help(format!("as in `{{{choice}: …}}`"));
+        return problem.hint(format!("as in `{{{choice}: …}}`"));
     }
     match at
         .scalar
         .as_ref()
         .and_then(|scalar| repair(scalar, expected))
     {
-        Some(help) => problem.help(help),
+        Some(hint) => problem.hint(hint),
         None => problem,
     }
 }
@@ -175,8 +175,8 @@ fn missing(at: &At, field: &str) -> Problem {
     let mut path = at.path.clone();
     path.push(field.to_owned());
     match describe(&path) {
-        Some(what) => problem.help(format!("add `{field}:`, {what}")),
-        None => problem.help(format!("add `{field}:`")),
+        Some(what) => problem.hint(format!("add `{field}:`, {what}")),
+        None => problem.hint(format!("add `{field}:`")),
     }
 }
 
@@ -188,19 +188,19 @@ fn unknown_key(at: &At, known: &[&'static str]) -> Problem {
         _ => nearest(key, known.iter().copied()).or_else(|| synonym(key, known)),
     };
     let problem = match near {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,
     };
-    problem.help(format!("allowed here: {}", listed(known.iter().copied())))
+    problem.hint(format!("allowed here: {}", listed(known.iter().copied())))
 }
 
 fn unknown_variant(at: &At, word: &str, known: &[&'static str]) -> Problem {
     let problem = Problem::new(format!("{} cannot be `{}`", at.name(), shown(word)));
     let problem = match nearest(word, known.iter().copied()) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,
     };
-    problem.help(format!("it can be {}", listed(known.iter().copied())))
+    problem.hint(format!("it can be {}", listed(known.iter().copied())))
 }
 
 fn custom(at: &At, message: &str) -> Problem {
@@ -211,7 +211,7 @@ fn custom(at: &At, message: &str) -> Problem {
     let named = message.contains("is not a name");
     let problem = Problem::new(shown_whole(message));
     match text.filter(|_| named).and_then(slug) {
-        Some(slug) => problem.help(format!("did you mean `{slug}`?")),
+        Some(slug) => problem.hint(format!("did you mean `{slug}`?")),
         // Some say themselves what to write.
         None if message.contains(": write ") => problem,
         None => described(problem, at),

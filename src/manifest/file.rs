@@ -50,7 +50,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, ManifestError> {
         absent(path)
     } else {
         Problem::new(format!("there is no `{DEFAULT}` in this folder"))
-            .help("name the manifest: `replica validate manifests/local.yaml`")
+            .hint("name the manifest: `replica validate manifests/local.yaml`")
     };
     Err(ManifestError::unread(name, problem))
 }
@@ -119,7 +119,7 @@ fn decode(name: &str, bytes: &[u8]) -> Result<Source, ManifestError> {
             "`{name}` has {} bytes; a manifest has at most {MOST_BYTES}",
             bytes.len()
         ))
-        .help("is this the file that you meant?");
+        .hint("is this the file that you meant?");
         return Err(ManifestError::unread(name, problem));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -141,7 +141,7 @@ fn not_utf8(name: String, bytes: &[u8], at: usize) -> ManifestError {
         at + 1,
         bytes[at]
     );
-    let problem = Problem::new(title).at(at..at + replaced).help(if utf16 {
+    let problem = Problem::new(title).at(at..at + replaced).hint(if utf16 {
         "this is UTF-16; save the file as UTF-8"
     } else {
         "save the file as UTF-8"
@@ -150,22 +150,22 @@ fn not_utf8(name: String, bytes: &[u8], at: usize) -> ManifestError {
 }
 
 fn empty() -> Problem {
-    Problem::new("the manifest is empty").at(0..0).help(
+    Problem::new("the manifest is empty").at(0..0).hint(
         "it begins with `topology: NAME` and `nodes:`; `replica validate manifests/local.yaml` reads one that is whole",
     )
 }
 
 fn absent(path: &Path) -> Problem {
     Problem::new(format!("there is no file `{}`", path.display()))
-        .help("the manifest is the first argument: `replica validate manifests/local.yaml`")
+        .hint("the manifest is the first argument: `replica validate manifests/local.yaml`")
 }
 
 fn folder(path: &Path) -> Problem {
     let inside = path.join(DEFAULT);
     let problem = Problem::new(format!("`{}` is a folder, not a manifest", path.display()));
     if inside.is_file() {
-        problem.help(format!("did you mean `{}`?", inside.display()))
+        problem.hint(format!("did you mean `{}`?", inside.display()))
     } else {
-        problem.help("name a file in it")
+        problem.hint("name a file in it")
     }
 }

@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
                     self.problems.push(
                         Problem::new("a second document begins here")
                             .at(self.place(&span))
-                            .help("a manifest is one document: keep one topology in one file"),
+                            .hint("a manifest is one document: keep one topology in one file"),
                     );
                     return Ok(tree);
                 }
@@ -152,7 +152,7 @@ impl<'a> Builder<'a> {
             return Err(stop(
                 Problem::new(what)
                     .at(span)
-                    .help("no topology needs so many; look for aliases that multiply"),
+                    .hint("no topology needs so many; look for aliases that multiply"),
             ));
         }
         Ok(Rc::new(Node {
@@ -238,7 +238,7 @@ impl<'a> Builder<'a> {
         self.problems.push(
             Problem::new("a key must be a text, not a list or a map")
                 .at(place)
-                .help("write `key: value`"),
+                .hint("write `key: value`"),
         );
         Ok(None)
     }
@@ -254,7 +254,7 @@ impl<'a> Builder<'a> {
                 self.problems.push(
                     Problem::new("`<<` must name a map, or a list of maps")
                         .at(span.clone())
-                        .help("as in `<<: *defaults`, where `&defaults` stands before a map"),
+                        .hint("as in `<<: *defaults`, where `&defaults` stands before a map"),
                 );
                 continue;
             };
@@ -282,7 +282,7 @@ impl<'a> Builder<'a> {
         ))
         .at(place.clone());
         if let Some(near) = nearest(name, self.names.iter().map(String::as_str)) {
-            problem = problem.help(format!("did you mean `*{near}`?"));
+            problem = problem.hint(format!("did you mean `*{near}`?"));
         }
         self.problems.push(problem);
     }
@@ -304,7 +304,7 @@ impl<'a> Builder<'a> {
                     shown(&tag.original())
                 ))
                 .at(place)
-                .help("the only tag that a manifest knows is `!!str`; remove it"),
+                .hint("the only tag that a manifest knows is `!!str`; remove it"),
             );
         }
     }
@@ -341,7 +341,7 @@ fn duplicate(key: &str, second: Range<usize>, first: Range<usize>) -> Problem {
         .at(second)
         .label("and again here")
         .also(first, "first given here")
-        .help("keep one of the two")
+        .hint("keep one of the two")
 }
 
 fn stop(problem: Problem) -> Stop {

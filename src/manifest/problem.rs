@@ -5,6 +5,11 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+/// How what to do about it is labelled.
+fn labelled() -> Level<'static> {
+    Level::HELP.with_name("hint")
+}
+
 /// After so many mistakes nobody reads on.
 pub(super) const MOST_PROBLEMS: usize = 100;
 
@@ -15,7 +20,7 @@ pub struct Problem {
     place: Option<Range<usize>>,
     label: Option<String>,
     also: Vec<(Range<usize>, String)>,
-    help: Vec<String>,
+    hints: Vec<String>,
     secret: Option<Range<usize>>,
 }
 
@@ -26,7 +31,7 @@ impl Problem {
             place: None,
             label: None,
             also: Vec::new(),
-            help: Vec::new(),
+            hints: Vec::new(),
             secret: None,
         }
     }
@@ -47,8 +52,8 @@ impl Problem {
         self
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help.push(help.into());
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
         self
     }
 
@@ -71,10 +76,10 @@ impl Problem {
     fn render(&self, source: &Source, renderer: &Renderer) -> String {
         let title = Group::with_title(Level::ERROR.primary_title(&*self.title));
         let Some(place) = &self.place else {
-            // Without a text beside it, help is a line of its own.
-            let help = |help| Group::with_title(Level::HELP.primary_title(help));
-            let helps = self.help.iter().map(|text| help(text.as_str()));
-            let lines = std::iter::once(title).chain(helps);
+            // Without a text beside it, hint is a line of its own.
+            let hint = |hint| Group::with_title(labelled().primary_title(hint));
+            let hints = self.hints.iter().map(|text| hint(text.as_str()));
+            let lines = std::iter::once(title).chain(hints);
             let lines: Vec<String> = lines.map(|line| renderer.render(&[line])).collect();
             return lines.join("\n");
         };
@@ -90,8 +95,8 @@ impl Problem {
             .path(&*source.name)
             .annotation(primary)
             .annotations(others);
-        let helps = self.help.iter().map(|help| Level::HELP.message(&**help));
-        renderer.render(&[title.element(snippet).elements(helps)])
+        let hints = self.hints.iter().map(|hint| labelled().message(&**hint));
+        renderer.render(&[title.element(snippet).elements(hints)])
     }
 }
 

@@ -6,20 +6,20 @@ use super::problem::Problem;
 
 /// Puts a syntax error into words.
 pub(super) fn problem(error: &ScanError, text: &str, at: usize) -> Problem {
-    let (title, help) = words(error.kind(), error);
+    let (title, hint) = words(error.kind(), error);
     // The end of a line, or of the file, is best seen as the last thing that stands before it.
     let at = at.min(text.len());
     let place = at..text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
     let problem = Problem::new(title).at(place);
-    match help {
-        Some(help) => problem.help(help),
+    match hint {
+        Some(hint) => problem.hint(hint),
         None => problem,
     }
 }
 
 fn words(kind: &ErrorKind, error: &ScanError) -> (String, Option<&'static str>) {
     use ErrorKind as K;
-    let (title, help) = match kind {
+    let (title, hint) = match kind {
         K::TabNotAllowed
         | K::TabInBlockIndentation
         | K::TabInIndentation
@@ -56,5 +56,5 @@ fn words(kind: &ErrorKind, error: &ScanError) -> (String, Option<&'static str>) 
         ),
         _ => return (format!("this is not YAML: {}", error.info()), None),
     };
-    (title.to_owned(), Some(help))
+    (title.to_owned(), Some(hint))
 }

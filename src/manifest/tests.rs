@@ -172,20 +172,20 @@ fn a_manifest_is_found_or_its_absence_explained() {
     assert_eq!(find(Some(&good)).unwrap(), good);
     insta::assert_snapshot!(find(Some(Path::new("nowhere.yaml"))).unwrap_err(), @r"
     error: there is no file `nowhere.yaml`
-    help: the manifest is the first argument: `replica validate manifests/local.yaml`
+    hint: the manifest is the first argument: `replica validate manifests/local.yaml`
 
     1 error in nowhere.yaml; nothing was changed
     ");
     insta::assert_snapshot!(find(Some(Path::new("manifests"))).unwrap_err(), @r"
     error: `manifests` is a folder, not a manifest
-    help: name a file in it
+    hint: name a file in it
 
     1 error in manifests; nothing was changed
     ");
     // The folder of the crate holds no manifest by the name that is looked for.
     insta::assert_snapshot!(find(None).unwrap_err(), @r"
     error: there is no `topology.yaml` in this folder
-    help: name the manifest: `replica validate manifests/local.yaml`
+    hint: name the manifest: `replica validate manifests/local.yaml`
 
     1 error in topology.yaml; nothing was changed
     ");
@@ -213,7 +213,7 @@ fn a_file_beyond_the_bounds_is_not_read() {
     let error = understand("large.yaml", large.as_bytes()).unwrap_err();
     insta::assert_snapshot!(error, @r"
     error: `large.yaml` has 1048577 bytes; a manifest has at most 1048576
-    help: is this the file that you meant?
+    hint: is this the file that you meant?
 
     1 error in large.yaml; nothing was changed
     ");

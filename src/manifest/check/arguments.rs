@@ -73,7 +73,7 @@ pub(super) fn are_spelled_as_vllm_does(seen: &Checker<'_>) -> Vec<Problem> {
         } else if *value == Argument::Null {
             let title = format!("`{}` has no value", shown(name));
             out.extend(seen.report_key(&path, title).map(|problem| {
-                problem.help(format!(
+                problem.hint(format!(
                     "a flag alone is `{name}: true`; without the key vLLM's default holds"
                 ))
             }));
@@ -103,9 +103,9 @@ fn misspelt(seen: &Checker<'_>, path: &[&str], name: &str) -> Option<Problem> {
         .collect();
     let plain = words.join("_").to_ascii_lowercase();
     Some(if is_spelled(&plain) {
-        problem.help(format!("did you mean `{}`?", plain.replace('-', "_")))
+        problem.hint(format!("did you mean `{}`?", plain.replace('-', "_")))
     } else {
-        problem.help("write it as vLLM does, without the dashes: `max_model_len: 4096`")
+        problem.hint("write it as vLLM does, without the dashes: `max_model_len: 4096`")
     })
 }
 
@@ -124,9 +124,9 @@ fn percentage(seen: &Checker<'_>, path: &[&str], name: &str, value: &Argument) -
     )?;
     Some(match share {
         Some(share) if share > 1.0 && share <= 100.0 => {
-            problem.help(format!("for {share} % write `{}`", share / 100.0))
+            problem.hint(format!("for {share} % write `{}`", share / 100.0))
         }
-        _ => problem.help("it is the share of the memory that vLLM takes, as in `0.3`"),
+        _ => problem.hint("it is the share of the memory that vLLM takes, as in `0.3`"),
     })
 }
 
@@ -146,7 +146,7 @@ fn twice(seen: &Checker<'_>, [kind, name, args]: [&str; 3], arguments: &Argument
         out.extend(problem.zip(place).map(|(problem, place)| {
             problem
                 .also(place, "first given here")
-                .help("keep one of the two")
+                .hint("keep one of the two")
         }));
     }
     out
@@ -158,10 +158,10 @@ pub(super) fn leave_to_replica_what_is_its(seen: &Checker<'_>) -> Vec<Problem> {
     for (path, name, _) in each(seen) {
         let plain = name.trim_start_matches('-').replace('-', "_");
         let owned = OWNED.iter().find(|(owned, _)| *owned == plain);
-        out.extend(owned.and_then(|(owned, help)| {
+        out.extend(owned.and_then(|(owned, hint)| {
             let title = format!("`{owned}` is not one of `args`: replica sets it itself");
             let secret = seen.place(&path).filter(|_| *owned == "api_key");
-            Some(seen.report_key(&path, title)?.help(*help).hide(secret))
+            Some(seen.report_key(&path, title)?.hint(*hint).hide(secret))
         }));
     }
     out

@@ -15,7 +15,7 @@ pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
     if seen.document.benchmarks.is_empty() || seen.is_given(&["proxy"]) {
         return Vec::new();
     }
-    let (title, help) = match seen.names("instances").len() {
+    let (title, hint) = match seen.names("instances").len() {
         0 => (
             "there is nothing to measure: no instance and no proxy",
             "declare an instance",
@@ -28,7 +28,7 @@ pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
     };
     let problem = seen.report_key(&["benchmarks"], title);
     problem
-        .map(|problem| problem.help(help))
+        .map(|problem| problem.hint(hint))
         .into_iter()
         .collect()
 }
@@ -46,7 +46,7 @@ pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
                 "`max_tokens` must be 1 or more",
             );
             out.extend(
-                problem.map(|problem| problem.help("an answer of no tokens cannot be timed")),
+                problem.map(|problem| problem.hint("an answer of no tokens cannot be timed")),
             );
         }
         out.extend(no_time(
@@ -63,10 +63,10 @@ fn no_prompts(seen: &Checker<'_>, name: &str, benchmark: &BenchmarkDeclaration) 
     let path = ["benchmarks", name, "prompts", "inline"];
     if prompts.is_empty() {
         let problem = seen.report(&path, format!("benchmark `{name}` has no prompts"));
-        let help =
+        let hint =
             "request number i sends prompt number i, from the beginning again after the last";
         return problem
-            .map(|problem| problem.help(help))
+            .map(|problem| problem.hint(hint))
             .into_iter()
             .collect();
     }
@@ -94,7 +94,7 @@ fn no_load(seen: &Checker<'_>, name: &str, load: &Load) -> Option<Problem> {
         LoadPart::Key(key) => seen.report_key(&at(key), invalid.message),
         LoadPart::Value(key) => seen.report(&at(key), invalid.message),
     };
-    Some(problem?.help(invalid.hint))
+    Some(problem?.hint(invalid.hint))
 }
 
 /// The file that `save:` writes has a place for one request alone and for a batch.
@@ -107,7 +107,7 @@ pub(super) fn save_what_the_file_has_a_place_for(seen: &Checker<'_>) -> Vec<Prob
             let path = ["benchmarks", name.as_str(), "save"];
             let problem = seen.report(&path, "that file has no place for such a load");
             out.extend(problem.map(|problem| {
-                problem.help(
+                problem.hint(
                     "it holds one request alone and a batch, as in `{sequential: 1}` and `{batch: 8}`; \
                      the whole result is kept in any case",
                 )
@@ -138,7 +138,7 @@ pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> 
                     Some(
                         problem
                             .also(baseline, "compared with this file")
-                            .help("save it under another name"),
+                            .hint("save it under another name"),
                     )
                 })
                 .flatten(),
@@ -161,7 +161,7 @@ fn not_relative(seen: &Checker<'_>, path: &[&str], file: &Path) -> Option<Proble
         std::ffi::OsStr::to_string_lossy,
     );
     let problem = seen.report(path, title)?;
-    Some(problem.help(format!(
+    Some(problem.hint(format!(
         "write it as seen from the manifest's folder, as in `{}`",
         shown(&name)
     )))

@@ -27,7 +27,7 @@ pub(super) fn are_of_one_sort(seen: &Checker<'_>) -> Vec<Problem> {
 fn of_no_sort(seen: &Checker<'_>, name: &str) -> Option<Problem> {
     let title = format!("engine `{name}` has neither `venv` nor `simulate`");
     let problem = seen.report(&["engines", name], title)?;
-    Some(problem.help(
+    Some(problem.hint(
         "for vLLM: `venv: ~/vllm` and `vllm: 0.13.0`; without a GPU: `simulate: {profile: fast}`",
     ))
 }
@@ -35,7 +35,7 @@ fn of_no_sort(seen: &Checker<'_>, name: &str) -> Option<Problem> {
 fn of_no_version(seen: &Checker<'_>, name: &str) -> Option<Problem> {
     let title = format!("engine `{name}` does not say which version of vLLM it is");
     let problem = seen.report(&["engines", name, "vllm"], title)?;
-    Some(problem.help("add `vllm:` with its build variant, as in `vllm: 0.13.0+cu130`"))
+    Some(problem.hint("add `vllm:` with its build variant, as in `vllm: 0.13.0+cu130`"))
 }
 
 /// A simulated engine installs nothing.
@@ -46,7 +46,7 @@ fn only_of_vllm(seen: &Checker<'_>, name: &str, key: &str) -> Option<Problem> {
     Some(
         problem
             .also(simulate, "simulated, so nothing is installed")
-            .help(format!(
+            .hint(format!(
                 "remove `{key}`, or `simulate` if this is to be vLLM itself"
             )),
     )
@@ -98,9 +98,9 @@ fn inexact(seen: &Checker<'_>, path: &[&str], text: &str, example: &str) -> Opti
     let exact = text.trim_start_matches("==").trim();
     Some(
         if text.starts_with("==") && exact.parse::<Version>().is_ok() {
-            problem.help(format!("did you mean `{exact}`?"))
+            problem.hint(format!("did you mean `{exact}`?"))
         } else {
-            problem.help(format!(
+            problem.hint(format!(
                 "write one exact version, as in `{example}`, so that every run has the same"
             ))
         },
@@ -110,14 +110,14 @@ fn inexact(seen: &Checker<'_>, path: &[&str], text: &str, example: &str) -> Opti
 fn bad_package(seen: &Checker<'_>, path: &[&str], package: &str) -> Option<Problem> {
     if package.eq_ignore_ascii_case("vllm") {
         let problem = seen.report_key(path, "the version of vLLM is not one of `packages`")?;
-        return Some(problem.help("set the engine's own `vllm:`"));
+        return Some(problem.hint("set the engine's own `vllm:`"));
     }
     if is_package(package) {
         return None;
     }
     let title = format!("`{}` is not the name of a package", shown(package));
     let problem = seen.report_key(path, title)?;
-    Some(problem.help("write the name alone and its version after the colon: `torch: 2.9.1`"))
+    Some(problem.hint("write the name alone and its version after the colon: `torch: 2.9.1`"))
 }
 
 fn is_package(name: &str) -> bool {
@@ -166,14 +166,14 @@ fn no_index(seen: &Checker<'_>, path: &[&str], url: &str) -> Option<Problem> {
     let Some(rest) = rest.filter(|rest| !rest.is_empty() && is_word) else {
         let title = format!("`{}` is not the URL of a package index", shown(url));
         let problem = seen.report(path, title)?;
-        return Some(problem.help("it begins with `https://`, and has no spaces"));
+        return Some(problem.hint("it begins with `https://`, and has no spaces"));
     };
     let host = rest.split('/').next().unwrap_or(rest);
     if !host.contains('@') {
         return None;
     }
     let problem = seen.report(path, "the URL of an index holds a login")?;
-    Some(problem.help("put the login into the node's own `~/.netrc`, where pip and uv find it"))
+    Some(problem.hint("put the login into the node's own `~/.netrc`, where pip and uv find it"))
 }
 
 fn no_place(seen: &Checker<'_>, path: &[&str], text: Option<&str>) -> Option<Problem> {
@@ -183,5 +183,5 @@ fn no_place(seen: &Checker<'_>, path: &[&str], text: Option<&str>) -> Option<Pro
     }
     let title = format!("`{}` is not the path of a folder on a node", shown(text));
     let problem = seen.report(path, title)?;
-    Some(problem.help("begin it with `~/` (the node's home) or with `/`"))
+    Some(problem.hint("begin it with `~/` (the node's home) or with `/`"))
 }

@@ -26,12 +26,12 @@ pub(super) fn names_are_names(seen: &Checker<'_>) -> Vec<Problem> {
             let title = format!("`{}` is not the name of a variable", shown(name));
             out.extend(
                 seen.report_key(&path, title)
-                    .map(|problem| problem.help(letters(name))),
+                    .map(|problem| problem.hint(letters(name))),
             );
         } else if name.starts_with("REPLICA_") || name == "SPT_NOENV" {
             let title = format!("`{name}` is replica's own variable");
             out.extend(seen.report_key(&path, title).map(|problem| {
-                problem.help("replica knows by it what it started; remove it here")
+                problem.hint("replica knows by it what it started; remove it here")
             }));
         }
         match value {
@@ -40,7 +40,7 @@ pub(super) fn names_are_names(seen: &Checker<'_>) -> Vec<Problem> {
                 let path = [&path[..], &["from_env"]].concat();
                 out.extend(
                     seen.report(&path, title)
-                        .map(|problem| problem.help(letters(source))),
+                        .map(|problem| problem.hint(letters(source))),
                 );
             }
             EnvValue::Plain(text) if text.contains('\0') => {
@@ -80,7 +80,7 @@ pub(super) fn secrets_are_not_written_down(seen: &Checker<'_>) -> Vec<Problem> {
         .filter_map(|(path, name, _)| {
             let title = format!("`{name}` looks like a secret, and stands in the manifest");
             let problem = seen.report_key(&path, title)?.hide(seen.place(&path));
-            Some(problem.help(format!(
+            Some(problem.hint(format!(
                 "write `{name}: {{from_env: {name}}}`: it is then taken from your own environment, and shown nowhere"
             )))
         })

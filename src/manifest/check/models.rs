@@ -44,7 +44,7 @@ fn written_token(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Op
     let secret = seen.place(&path);
     let problem = seen.report_key(&path, "a token is not written into a manifest")?;
     let problem =
-        problem.help("name the variable that holds it here: `token: {from_env: HF_TOKEN}`");
+        problem.hint("name the variable that holds it here: `token: {from_env: HF_TOKEN}`");
     Some(problem.hide(secret))
 }
 
@@ -62,8 +62,8 @@ fn unknown_network(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> 
     let problem = seen.report(&["models", name, "over"], title)?;
     let known = known.iter().copied();
     Some(match nearest(network, known.clone()) {
-        Some(near) => problem.help(format!("did you mean `over: {near}`?")),
-        None => problem.help(format!("the networks of these nodes: {}", listed(known))),
+        Some(near) => problem.hint(format!("did you mean `over: {near}`?")),
+        None => problem.hint(format!("the networks of these nodes: {}", listed(known))),
     })
 }
 
@@ -77,15 +77,15 @@ fn folder_of_no_commit(
     }
     let title = "a model that comes from a folder has no `revision`";
     let problem = seen.report_key(&["models", name, "directory"], title)?;
-    let advice = "add `revision:`, 40 hex digits: nothing in the folder says which commit it is";
-    Some(problem.help(advice))
+    let hint = "add `revision:`, 40 hex digits: nothing in the folder says which commit it is";
+    Some(problem.hint(hint))
 }
 
 fn no_hub(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {
     let url = model.endpoint.as_deref().filter(|url| !is_hub(url))?;
     let title = format!("`{}` is not the URL of a hub", shown(url));
     let problem = seen.report(&["models", name, "endpoint"], title)?;
-    Some(problem.help("write it with its scheme and without a path: `https://hub.example`"))
+    Some(problem.hint("write it with its scheme and without a path: `https://hub.example`"))
 }
 
 fn is_hub(url: &str) -> bool {
@@ -115,9 +115,9 @@ fn bad_repo(seen: &Checker<'_>, path: &[&str], repo: &str) -> Option<Problem> {
         .map(|(_, rest)| rest.trim_end_matches('/'));
     Some(match site {
         Some(rest) if rest.matches('/').count() == 1 => {
-            problem.help(format!("did you mean `{}`?", shown(rest)))
+            problem.hint(format!("did you mean `{}`?", shown(rest)))
         }
-        _ => problem.help("write owner and name: `meta-llama/Llama-3.1-8B-Instruct`"),
+        _ => problem.hint("write owner and name: `meta-llama/Llama-3.1-8B-Instruct`"),
     })
 }
 
@@ -130,13 +130,13 @@ fn bad_revision(seen: &Checker<'_>, path: &[&str], revision: &str) -> Option<Pro
     }
     let problem = seen.report(path, format!("`{}` is not a commit", shown(revision)))?;
     Some(match revision.len() {
-        40 if is_hex => problem.help(format!("write it in lower case: `{lower}`")),
+        40 if is_hex => problem.hint(format!("write it in lower case: `{lower}`")),
         length if is_hex && length >= 7 => {
-            problem.help(format!("a commit has 40 hex digits; this has {length}"))
+            problem.hint(format!("a commit has 40 hex digits; this has {length}"))
         }
-        _ if revision == "main" => problem.help(
+        _ if revision == "main" => problem.hint(
             "leave `revision` out for what each node's `refs/main` says, or write the 40 hex digits of a commit",
         ),
-        _ => problem.help("write the 40 hex digits of a commit: a branch or a tag moves"),
+        _ => problem.hint("write the 40 hex digits of a commit: a branch or a tag moves"),
     })
 }

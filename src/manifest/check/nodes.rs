@@ -16,13 +16,13 @@ pub(super) fn some_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
         out.extend(
             seen.report(&["nodes"], "there are no nodes")
                 .map(|problem| {
-                    problem.help("this machine is a node too: `nodes: {here: {ssh: local}}`")
+                    problem.hint("this machine is a node too: `nodes: {here: {ssh: local}}`")
                 }),
         );
     }
     if seen.is_given(&["instances"]) && seen.names("instances").is_empty() {
         out.extend(seen.report(&["instances"], "there are no instances").map(|problem| {
-            problem.help("declare one, or leave the key out to run none; `replica destroy` stops all")
+            problem.hint("declare one, or leave the key out to run none; `replica destroy` stops all")
         }));
     }
     out
@@ -49,7 +49,7 @@ pub(super) fn each_is_another_machine(seen: &Checker<'_>) -> Vec<Problem> {
                     std::ops::Range::clone(first_place),
                     format!("`{first}` is reached here"),
                 )
-                .help("declare a machine once; several instances may run on one node"),
+                .hint("declare a machine once; several instances may run on one node"),
         );
     }
     out
@@ -69,9 +69,9 @@ pub(super) fn addresses_are_addresses(seen: &Checker<'_>) -> Vec<Problem> {
     for (name, node) in &seen.document.nodes {
         for (network, address) in &node.addresses {
             let path = ["nodes", name.as_str(), "addresses", network];
-            out.extend(not_an_address(address).and_then(|help| {
+            out.extend(not_an_address(address).and_then(|hint| {
                 let title = format!("`{}` is not an address", shown(address));
-                Some(seen.report(&path, title)?.help(help))
+                Some(seen.report(&path, title)?.hint(hint))
             }));
         }
     }
@@ -90,9 +90,9 @@ pub(super) fn addresses_are_addresses(seen: &Checker<'_>) -> Vec<Problem> {
 
 fn bad_host(seen: &Checker<'_>, path: &[&str], host: Option<&str>) -> Option<Problem> {
     let host = host?;
-    let help = not_an_address(host)?;
+    let hint = not_an_address(host)?;
     let title = format!("`{}` is not an address", shown(host));
-    Some(seen.report(path, title)?.help(help))
+    Some(seen.report(path, title)?.hint(hint))
 }
 
 fn not_an_address(text: &str) -> Option<&'static str> {
@@ -154,14 +154,14 @@ fn unreached(
     let problem = seen.report(&["nodes", name.as_str(), "addresses"], title)?;
     let Some(network) = network else {
         let problem = problem.also(reach, "this proxy names no `reach`, so it is `lan`");
-        return Some(problem.help(format!(
+        return Some(problem.hint(format!(
             "add it, or give the proxy another `reach`: {}",
             listed(has)
         )));
     };
     let problem = problem.also(reach, "the proxy reaches nodes by it");
     Some(match nearest(network, has) {
-        Some(near) => problem.help(format!("did you mean `reach: {near}`?")),
-        None => problem.help(format!("add it: `addresses: {{{wanted}: …}}`")),
+        Some(near) => problem.hint(format!("did you mean `reach: {near}`?")),
+        None => problem.hint(format!("add it: `addresses: {{{wanted}: …}}`")),
     })
 }

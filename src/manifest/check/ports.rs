@@ -21,7 +21,7 @@ pub(super) fn nobody_shares_one(seen: &Checker<'_>) -> Vec<Problem> {
                 .at(place)
                 .label(format!("{what} cannot have it too"))
                 .also(std::ops::Range::clone(first), "already used here")
-                .help(format!("give one of them another port, for example {free}")),
+                .hint(format!("give one of them another port, for example {free}")),
         );
     }
     out

@@ -21,18 +21,18 @@ pub(super) fn has_backends(seen: &Checker<'_>) -> Vec<Problem> {
                 &["proxy"],
                 "the proxy has no backends: there are no instances",
             )?;
-            Some(problem.help("declare one under `instances:`, or remove the proxy"))
+            Some(problem.hint("declare one under `instances:`, or remove the proxy"))
         });
         return problem.flatten().into_iter().collect();
     };
     if backends.is_empty() {
         let problem = seen.report(&["proxy", "backends"], "the proxy has no backends");
-        let help = format!(
+        let hint = format!(
             "name some of {}, or leave the key out for all of them",
             listed(declared)
         );
         return problem
-            .map(|problem| problem.help(help))
+            .map(|problem| problem.hint(hint))
             .into_iter()
             .collect();
     }
@@ -51,7 +51,7 @@ fn twice(seen: &Checker<'_>, backends: &[InstanceName]) -> Vec<Problem> {
         out.extend(problem.zip(place).map(|(problem, place)| {
             problem
                 .also(place, "first named here")
-                .help("keep one of the two")
+                .hint("keep one of the two")
         }));
     }
     out
@@ -96,7 +96,7 @@ pub(super) fn serves_one_model(seen: &Checker<'_>) -> Vec<Problem> {
                 problem
                     .label("another model")
                     .also(place.clone(), format!("what instance `{first}` serves"))
-                    .help(
+                    .hint(
                         "a request may go to any backend; name those of one model in `backends:`",
                     ),
             )
@@ -142,7 +142,7 @@ fn undialled(
         return Some(
             problem
                 .also(proxy_at, from)
-                .help("leave `host` out, or write an address of its node"),
+                .hint("leave `host` out, or write an address of its node"),
         );
     }
     let network = proxy.reach.as_deref().unwrap_or(DEFAULT_REACH);
@@ -154,11 +154,11 @@ fn undialled(
         instance.node
     );
     let problem = seen.report(&["instances", name, "node"], title)?;
-    let help = format!(
+    let hint = format!(
         "give `{}` an address: `addresses: {{{network}: …}}`",
         instance.node
     );
-    Some(problem.also(proxy_at, from).help(help))
+    Some(problem.also(proxy_at, from).hint(hint))
 }
 
 /// Bounds on waiting leave time for something.
@@ -190,5 +190,5 @@ pub(super) fn no_time(seen: &Checker<'_>, path: &[&str], time: Seconds) -> Optio
     }
     let key = path.last()?;
     let problem = seen.report(path, format!("`{key}` must be more than 0 seconds"))?;
-    Some(problem.help("leave the key out for the default"))
+    Some(problem.hint("leave the key out for the default"))
 }

@@ -53,12 +53,12 @@ fn refers(seen: &Checker<'_>, path: &[&str], name: &str, kind: &str) -> Option<P
     }
     let problem = seen.report(path, format!("there is no {kind} `{}`", shown(name)))?;
     let problem = match nearest(name, declared.iter().copied()) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,
     };
     Some(if declared.is_empty() {
-        problem.help(format!("declare it under `{kinds}:`"))
+        problem.hint(format!("declare it under `{kinds}:`"))
     } else {
-        problem.help(format!("declared {kinds}: {}", listed(declared)))
+        problem.hint(format!("declared {kinds}: {}", listed(declared)))
     })
 }
