@@ -144,7 +144,7 @@ pub(super) async fn execute<W: World>(
     }
     while walking.join_next().await.is_some() {}
     for link in &ends {
-        link.own_up(events);
+        link.report_crash(events);
     }
     report(&ends)
 }
@@ -225,7 +225,7 @@ impl Link {
     }
 
     /// Says of a chain that crashed what it can no longer say itself.
-    fn own_up(&self, events: &mpsc::UnboundedSender<Event>) {
+    fn report_crash(&self, events: &mpsc::UnboundedSender<Event>) {
         if matches!(*self.outcome.borrow(), Outcome::Pending) {
             let address = self.address.clone();
             let failure = crashed();

@@ -171,9 +171,9 @@ impl Client {
     }
 
     /// Strikes the API key out of what a server said.
-    pub(super) fn strike(&self, text: &str) -> String {
+    pub(super) fn redact(&self, text: &str) -> String {
         match &self.key {
-            Some(key) => key.strike(text),
+            Some(key) => key.redact(text),
             None => text.to_owned(),
         }
     }

@@ -6,7 +6,7 @@ use hyper::header::HeaderValue;
 
 use crate::plan::Failure;
 
-/// An API key, read from this machine's environment. It can be sent, and struck out of a text; it
+/// An API key, read from this machine's environment. It can be sent, and redacted from a text; it
 /// cannot be printed.
 #[derive(Clone)]
 pub(super) struct ApiKey {
@@ -42,7 +42,7 @@ impl ApiKey {
     }
 
     /// Strikes the key out of a text that came from elsewhere.
-    pub(super) fn strike(&self, text: &str) -> String {
+    pub(super) fn redact(&self, text: &str) -> String {
         text.replace(&self.secret, "[redacted]")
     }
 }
@@ -62,6 +62,6 @@ mod tests {
         let key = ApiKey::new("sk-hush".to_owned()).unwrap();
         assert_eq!(key.header(), "Bearer sk-hush");
         assert!(!format!("{key:?} {:?}", key.header()).contains("hush"));
-        assert_eq!(key.strike("no: Bearer sk-hush!"), "no: Bearer [redacted]!");
+        assert_eq!(key.redact("no: Bearer sk-hush!"), "no: Bearer [redacted]!");
     }
 }

@@ -169,7 +169,7 @@ impl Bench {
             raw.served_by = served_directly(&self.job).map(str::to_owned);
         }
         let mut record = sample::read(raw, self.job.max_tokens);
-        record.error = record.error.map(|error| self.client.strike(&error));
+        record.error = record.error.map(|error| self.client.redact(&error));
         record
     }
 }

@@ -74,7 +74,7 @@ impl Warmer {
             status: record.status,
             ttft_ms: record.ttft_ms(),
             e2el_ms: record.e2el_ms(),
-            error: record.error.map(|error| self.client.strike(&error)),
+            error: record.error.map(|error| self.client.redact(&error)),
         }
     }
 }

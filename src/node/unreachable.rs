@@ -107,7 +107,7 @@ pub enum Obstacle {
         /// Whether `known_hosts` names a certificate authority for it.
         authority: bool,
         /// The command that makes it known.
-        remedy: String,
+        command: String,
     },
     /// The host's key is not the one in `known_hosts`.
     #[error(
@@ -193,9 +193,9 @@ impl Obstacle {
             Obstacle::UnknownKey {
                 known_by,
                 authority,
-                remedy,
+                command,
                 ..
-            } => Some(unknown_key_hint(known_by, *authority, remedy)),
+            } => Some(unknown_key_hint(known_by, *authority, command)),
             Obstacle::ChangedKey { name, file, .. } => Some(format!(
                 "if the machine was really set up anew, remove the old key: ssh-keygen -R '{name}' -f {}",
                 super::quote(&file.display().to_string())
@@ -212,8 +212,8 @@ impl Obstacle {
     }
 }
 
-fn unknown_key_hint(known_by: &[String], authority: bool, remedy: &str) -> String {
-    let mut hint = format!("compare the fingerprint with the machine's own, then: {remedy}");
+fn unknown_key_hint(known_by: &[String], authority: bool, command: &str) -> String {
+    let mut hint = format!("compare the fingerprint with the machine's own, then: {command}");
     if authority {
         hint.push_str(
             "; the @cert-authority in known_hosts is not used, host certificates are not supported",

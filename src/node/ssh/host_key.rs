@@ -136,7 +136,7 @@ impl HostCheck {
                 fingerprint,
                 known_by,
                 authority,
-                remedy: self.remedy(&key.algorithm()),
+                command: self.command(&key.algorithm()),
                 algorithm,
             }),
         }
@@ -154,7 +154,7 @@ impl HostCheck {
     }
 
     /// Returns the command that makes this key known.
-    fn remedy(&self, algorithm: &Algorithm) -> String {
+    fn command(&self, algorithm: &Algorithm) -> String {
         if !self.direct || self.alias {
             // `ssh-keyscan` knows neither jump hosts nor aliases.
             return format!("ssh {}", quote(&self.asked));

@@ -20,15 +20,15 @@ async fn an_unknown_key_is_refused_with_the_command_that_mends_it() {
             .unwrap()
             .contains(fingerprint)
     );
-    let remedy = format!(
+    let command = format!(
         "ssh-keyscan -t ed25519 -p {} 127.0.0.1 >> {}",
         lab.port,
         lab.at("known_hosts").display()
     );
-    assert!(hint.contains(&remedy), "{hint}");
+    assert!(hint.contains(&command), "{hint}");
     // The command does what is promised.
     let scan = Program::new("sh")
-        .args(["-c", &remedy])
+        .args(["-c", &command])
         .stderr(Stdio::null())
         .status()
         .unwrap();
@@ -45,9 +45,9 @@ async fn a_changed_and_a_revoked_key_are_refused_with_their_lines() {
         matches!(&obstacle, Obstacle::ChangedKey { line: 2, file, .. } if *file == lab.at("known_hosts")),
         "{obstacle:?}"
     );
-    let remedy = hint.split_once(": ").unwrap().1;
-    let mended = Program::new("sh").args(["-c", remedy]).output().unwrap();
-    assert!(mended.status.success(), "{remedy}");
+    let command = hint.split_once(": ").unwrap().1;
+    let mended = Program::new("sh").args(["-c", command]).output().unwrap();
+    assert!(mended.status.success(), "{command}");
     assert!(matches!(
         lab.obstacle().await.0,
         Obstacle::UnknownKey { .. }
