@@ -21,9 +21,14 @@ pub struct NodeDeclaration {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: BTreeMap<String, String>,
     /// What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or
-    /// stopped (`stop`). It was called `stale` before, which is still read.
-    #[serde(default, alias = "stale", skip_serializing_if = "Stale::is_default")]
-    pub unmanaged: Stale,
+    /// stopped (`stop`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmanaged: Option<Stale>,
+    /// What `unmanaged` was called before.
+    // No alias: whoever stands in for a node that could not be read would fill in both names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("deprecated" = true))]
+    pub stale: Option<Stale>,
 }
 
 /// What becomes of the vLLM servers of a node that nobody declares.
@@ -37,17 +42,12 @@ pub enum Stale {
     Stop,
 }
 
-impl Stale {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde calls it with a reference"
-    )]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 impl NodeDeclaration {
+    /// What becomes of the vLLM servers there that nobody declares, by whichever of its names.
+    pub fn unmanaged(&self) -> Stale {
+        self.unmanaged.or(self.stale).unwrap_or_default()
+    }
+
     /// Returns the address on a network by which other nodes dial this one.
     ///
     /// A node of which no address is declared is dialled as SSH does, and this machine by its

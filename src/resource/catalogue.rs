@@ -16,7 +16,7 @@ use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
-use crate::node::Stale;
+use crate::node::{NodeDeclaration, Stale};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
 pub static KINDS: [&dyn Kind; 6] = [
@@ -237,7 +237,7 @@ fn benchmarks(
 /// Returns what becomes of the foreign servers of a node.
 fn stale(topology: &Topology, node: &NodeName) -> Stale {
     let declared = topology.nodes.get(node);
-    declared.map_or_else(Stale::default, |node| node.unmanaged)
+    declared.map_or_else(Stale::default, NodeDeclaration::unmanaged)
 }
 
 /// Returns where something of a node listens: on the declared address, else on the one by which the

@@ -1,5 +1,5 @@
-//! vLLM servers that somebody else started, on nodes that say `unmanaged: stop`; elsewhere they are only
-//! shown.
+//! vLLM servers that somebody else started, on nodes that say `unmanaged: stop`; elsewhere they are
+//! only shown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) struct Unmanaged {
 impl Unmanaged {
     /// Finds every foreign server on the nodes that say that these are stopped.
     pub(super) fn find(nodes: &Nodes, seen: &Observation) -> Vec<Self> {
-        let stopped = nodes.iter().filter(|(_, it)| it.unmanaged == Stale::Stop);
+        let stopped = nodes.iter().filter(|(_, it)| it.unmanaged() == Stale::Stop);
         let read = stopped.filter_map(|(node, _)| Some((node, ProcessTable::read(seen.of(node)?))));
         read.flat_map(|(node, table)| {
             let servers = table.stale_servers().into_iter();
@@ -126,7 +126,7 @@ pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged])
             }
             let leaves = nodes
                 .get(node)
-                .is_some_and(|it| it.unmanaged == Stale::Leave);
+                .is_some_and(|it| it.unmanaged() == Stale::Leave);
             let is_server = servers.iter().any(is_its);
             let advice = advice(node, it, is_server && leaves);
             found.push(format!("{node}: {}{advice}", table.describe(&it.process)));

@@ -489,7 +489,7 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
             .as_ref()
             .and_then(|it| topology.nodes.get(it));
         if matches!(step.effect, Effect::KillUnmanaged(_))
-            && node.is_none_or(|it| it.unmanaged != Stale::Stop)
+            && node.is_none_or(|it| it.unmanaged() != Stale::Stop)
         {
             return Some(format!("{} is nobody's to end", step.address));
         }

@@ -29,6 +29,7 @@ type Rule = fn(&Checker<'_>) -> Vec<Problem>;
 const RULES: &[Rule] = &[
     nodes::some_are_declared,
     nodes::each_is_another_machine,
+    nodes::unmanaged_is_said_once,
     nodes::addresses_are_addresses,
     nodes::reached_by_the_network_of_the_proxy,
     references::names_are_declared,

@@ -55,6 +55,24 @@ pub(super) fn each_is_another_machine(seen: &Checker<'_>) -> Vec<Problem> {
     out
 }
 
+/// What becomes of servers that nobody declares is said once, by one of its two names.
+pub(super) fn unmanaged_is_said_once(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for name in seen.names("nodes") {
+        let (key, former) = (["nodes", name, "unmanaged"], ["nodes", name, "stale"]);
+        if !seen.is_given(&key) || !seen.is_given(&former) {
+            continue;
+        }
+        let problem = seen.report_key(&former, "`stale` is what `unmanaged` was called before");
+        out.extend(problem.zip(seen.key(&key)).map(|(problem, place)| {
+            problem
+                .also(place, "said here already")
+                .hint("keep `unmanaged`")
+        }));
+    }
+    out
+}
+
 /// What tells machines apart: two users of one host are on one machine.
 fn machine(reach: &Reach) -> (String, u16) {
     match reach {
