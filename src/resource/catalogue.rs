@@ -10,6 +10,7 @@ use super::benchmark::{self, Benchmark, Measured};
 use super::contract::{Kind, Resource};
 use super::engine::{self, Installation};
 use super::instance::{self, Instance, Parts, Runtime, Server};
+use super::kind::{Kept, Marked};
 use super::model::{self, Fetcher, Model, Sharing};
 use super::place::{Folder, Listens};
 use super::program::{self, Binaries, Program};
@@ -21,11 +22,11 @@ use crate::node::{NodeDeclaration, Stale};
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
 pub static KINDS: [&dyn Kind; 6] = [
     &program::Kind,
-    &engine::Kind,
-    &model::Kind,
-    &instance::Kind,
-    &proxy::Kind,
-    &benchmark::Kind,
+    &Kept(engine::KIND),
+    &Kept(model::KIND),
+    &Marked(instance::KIND),
+    &Marked(proxy::KIND),
+    &Kept(benchmark::KIND),
 ];
 
 /// The things of one topology, each after what it requires.

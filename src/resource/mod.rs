@@ -11,6 +11,7 @@ mod contract;
 pub mod engine;
 pub mod environment;
 pub mod instance;
+mod kind;
 pub mod machine;
 pub mod model;
 mod orphan;

@@ -12,9 +12,8 @@ use std::sync::Arc;
 pub use declared::*;
 use serde_json::json;
 
-use super::contract::{self, Answers, Found, Observation, Question, Resource};
+use super::contract::{Observation, Question, Resource};
 use super::instance::Instance;
-use super::place::Folder;
 use super::process::fingerprint;
 use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
@@ -26,23 +25,6 @@ use crate::results::{self, Latest};
 
 /// What this kind is called.
 pub const KIND: &str = "benchmark";
-
-/// The kind: it is a result of this machine, and stays.
-pub(super) struct Kind;
-
-impl contract::Kind for Kind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn questions(&self, _: &Folder) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
-        Vec::new()
-    }
-}
 
 /// A measurement to have of a topology.
 pub struct Benchmark {

@@ -20,8 +20,7 @@ use installed::{Stands, TORCH};
 pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
 
-use super::contract::{self, Answers, Found, Observation, Question, Resource};
-use super::place::Folder;
+use super::contract::{Answers, Observation, Question, Resource};
 use crate::name::NodeName;
 use crate::plan::{
     Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, ReasonCode,
@@ -30,23 +29,6 @@ use crate::plan::{
 
 /// What this kind is called.
 pub const KIND: &str = "engine";
-
-/// The kind: it stays when its topology is destroyed: others may use it.
-pub(super) struct Kind;
-
-impl contract::Kind for Kind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn questions(&self, _: &Folder) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
-        Vec::new()
-    }
-}
 
 /// A vLLM build that a node is to have.
 pub struct Installation {

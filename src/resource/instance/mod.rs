@@ -25,11 +25,11 @@ pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
 
-use super::contract::{self, Answers, Found, Memo, Observation, Question, Resource};
+use super::contract::{Memo, Observation, Question, Resource};
 use super::engine;
 use super::machine;
 use super::model;
-use super::place::{Folder, Listens, Place};
+use super::place::{Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use super::unmanaged;
@@ -43,23 +43,6 @@ use crate::plan::{
 
 /// What this kind is called.
 pub const KIND: &str = "instance";
-
-/// The kind: it is found by its marks and its logs.
-pub(super) struct Kind;
-
-impl contract::Kind for Kind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn questions(&self, folder: &Folder) -> Vec<Question> {
-        process::found::questions(folder)
-    }
-
-    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
-        process::found::found(|kind| kind == KIND, topology, node, answers)
-    }
-}
 
 /// A server that a node is to run.
 pub struct Instance {

@@ -15,8 +15,7 @@ pub use source::Sharing;
 
 use source::Source;
 
-use super::contract::{self, Answers, Found, Observation, Question, Resource};
-use super::place::Folder;
+use super::contract::{Observation, Question, Resource};
 use crate::name::{ModelName, NodeName};
 use crate::plan::{
     Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Relations, Stand,
@@ -24,23 +23,6 @@ use crate::plan::{
 
 /// What this kind is called.
 pub const KIND: &str = "model";
-
-/// The kind: it stays when its topology is destroyed: others may use it.
-pub(super) struct Kind;
-
-impl contract::Kind for Kind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn questions(&self, _: &Folder) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
-        Vec::new()
-    }
-}
 
 /// A model that a node is to have.
 pub struct Model {

@@ -14,9 +14,9 @@ pub use declared::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::contract::{self, Answers, Found, Memo, Observation, Question, Resource};
+use super::contract::{Memo, Observation, Question, Resource};
 use super::instance::{self, Instance};
-use super::place::{Folder, Listens, Place};
+use super::place::{Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, Port, TopologyName};
@@ -32,23 +32,6 @@ use crate::proxy::control::Status;
 
 /// What this kind is called.
 pub const KIND: &str = "proxy";
-
-/// The kind: it is found by its marks and its logs.
-pub(super) struct Kind;
-
-impl contract::Kind for Kind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn questions(&self, folder: &Folder) -> Vec<Question> {
-        process::found::questions(folder)
-    }
-
-    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
-        process::found::found(|kind| kind == KIND, topology, node, answers)
-    }
-}
 
 /// How long an instance that is ready may take to be seen by the proxy.
 const ADMISSION: Duration = Duration::from_secs(60);
