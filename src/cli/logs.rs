@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let (file, wanted) = file_and_thing(&args.what)?;
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
-    let (seen, _) = workspace.plan(&workspace.as_declared()).await;
+    let seen = workspace.observe().await;
     let folder = Folder::of(workspace.topology().name.as_str());
     let logs = logs(&folder, &seen);
     let (address, generation) = log_of(wanted, &logs)?;

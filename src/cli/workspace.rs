@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Global;
 use super::error::Error;
 use super::lock;
-use crate::converge::{self, Desired, Live, assess, decide};
+use crate::converge::{self, Desired, Live, World as _, assess, decide};
 use crate::manifest::{self, Manifest};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::Plan;
@@ -102,6 +102,12 @@ impl Workspace {
             wanted,
             more: Vec::new(),
         }
+    }
+
+    /// Asks every node what it is asked whatever is declared for it.
+    pub(super) async fn observe(&self) -> Observation {
+        let live = Live::new(self.fleet.clone());
+        live.observe(&[], &self.destroyed().standing()).await
     }
 
     /// Looks at every node and plans what is to be done.
