@@ -2,13 +2,14 @@
 //! expectations; and that whatever keeps them names it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[path = "../bless/inline.rs"]
 mod inline;
 #[path = "../bless/pending.rs"]
 mod pending;
 
+use super::house::{files_below, root};
 use inline::accept;
 
 const SOURCE: &str = r###"fn a() {
@@ -86,24 +87,11 @@ fn noted_texts_go_into_their_files() {
     assert_eq!(written, expected);
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn rust_files_below(folder: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    found
+    let files = files_below(folder).into_iter();
+    files
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .collect()
 }
 
 /// What would make this very file one that keeps expectations if it stood here in one piece.
