@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::plan::{Address, Change, Event, Failure, Plan, Step, StepId};
+use crate::plan::{Address, Change, Event, Failure, Phase, Plan, Step, StepId};
 use crate::resource::{Observation, Question, Resource};
 
 /// What is observed and changed: the nodes, or in tests a model of them.
@@ -38,12 +38,11 @@ pub struct Say {
 }
 
 impl Say {
-    /// Says what is being done, in one or two words, and the detail that changes.
-    pub fn phase(&self, phase: impl Into<String>, detail: impl Into<String>) {
+    /// Says what is being done, and how far that has come.
+    pub fn phase(&self, phase: Phase) {
         self.send(Event::Progress {
             address: self.address.clone(),
-            phase: phase.into(),
-            detail: detail.into(),
+            phase,
         });
     }
 

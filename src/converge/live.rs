@@ -6,7 +6,7 @@ use super::execute::{Say, World};
 use super::observe::observe;
 use crate::load::{self, Outcome};
 use crate::node::{Fleet, Node, perform};
-use crate::plan::{Effect, Failure, Job, Step};
+use crate::plan::{Effect, Failure, Job, Phase, Step};
 use crate::resource::{Folder, Observation, Question, Resource};
 use crate::results::throughput;
 
@@ -40,11 +40,7 @@ impl Live {
     }
 
     async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
-        let outcome = load::measure(job, |progress| {
-            let (phase, detail) = in_words(progress);
-            say.phase(phase, detail);
-        })
-        .await?;
+        let outcome = load::measure(job, |phase| say.phase(phase)).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
             (true, None) => "measured".to_owned(),
@@ -64,10 +60,10 @@ impl World for Live {
     }
 
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
-        let tell: perform::Progress<'_> = &|phase: &str, detail: &str| say.phase(phase, detail);
+        let progress: perform::Progress<'_> = &|phase| say.phase(phase);
         match &step.effect {
             Effect::Upload(upload) => {
-                say.phase("uploading", "");
+                say.phase(Phase::new("uploading"));
                 perform::upload(self.node(step)?, upload).await?;
                 Ok(String::new())
             }
@@ -75,47 +71,32 @@ impl World for Live {
                 perform::remove(self.node(step)?, paths, Folder::EMPTIED).await?;
                 Ok(String::new())
             }
-            Effect::RunScript(script) => perform::work(self.node(step)?, script, tell).await,
+            Effect::RunScript(script) => perform::work(self.node(step)?, script, progress).await,
             Effect::Copy(copy) => {
                 let from = self.fleet.node(&copy.from)?;
-                perform::copy(from, self.node(step)?, copy, Folder::EMPTIED, tell).await
+                perform::copy(from, self.node(step)?, copy, Folder::EMPTIED, progress).await
             }
             Effect::Launch(launch) => {
-                say.phase("starting", "");
+                say.phase(Phase::new("starting"));
                 let started = perform::start(self.node(step)?, launch).await?;
                 Ok(format!("pid {}", started.pid))
             }
-            Effect::Stop(stop) => Ok(ended(&perform::stop(self.node(step)?, stop, tell).await?)),
-            Effect::KillUnmanaged(kill) => {
-                Ok(ended(&perform::end(self.node(step)?, kill, tell).await?))
-            }
+            Effect::Stop(stop) => Ok(ended(
+                &perform::stop(self.node(step)?, stop, progress).await?,
+            )),
+            Effect::KillUnmanaged(kill) => Ok(ended(
+                &perform::end(self.node(step)?, kill, progress).await?,
+            )),
             Effect::WaitReady(ready) => {
-                let ready = perform::ready(self.node(step)?, ready, tell).await?;
+                let ready = perform::ready(self.node(step)?, ready, progress).await?;
                 Ok(format!("ready, pid {}", ready.pid))
             }
             Effect::ProxyControl(control) => {
-                perform::tell(self.node(step)?, control, tell).await?;
+                perform::tell(self.node(step)?, control, progress).await?;
                 Ok(String::new())
             }
             Effect::Measure(job) => self.measure(job, say).await,
         }
-    }
-}
-
-fn in_words(progress: load::Progress) -> (&'static str, String) {
-    let load::Progress {
-        done, of, failed, ..
-    } = progress;
-    let failures = if failed > 0 {
-        format!(", {failed} failed")
-    } else {
-        String::new()
-    };
-    match progress.phase {
-        load::Phase::Verifying => ("verifying", String::new()),
-        load::Phase::Warming => ("warming", format!("{done}/{of}{failures}")),
-        load::Phase::Measuring => ("measuring", format!("{done}/{of}{failures}")),
-        load::Phase::Summarising => ("summarising", String::new()),
     }
 }
 

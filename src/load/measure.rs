@@ -12,10 +12,10 @@ use super::key::ApiKey;
 use super::request::Requests;
 use super::sample::{Ending, Raw};
 use super::warmup::Warmer;
-use super::watch::{Phase, Progress, Watch};
+use super::watch::{Stage, Watch};
 use super::wire::Clock;
 use super::{identity, limits, sample};
-use crate::plan::{Failure, Job};
+use crate::plan::{Failure, Job, Phase};
 use crate::results::{
     self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Measuring,
     Point, Record, Run, RunFiles, SCHEMA, Tool, UnderWay, Warmup,
@@ -53,7 +53,7 @@ pub struct Outcome {
 /// Fails where there is nothing to judge: an instance that is not the one that was started or that
 /// answers no warm-up, a missing key, an unreadable baseline, a folder that cannot be written. What
 /// was measured and cannot be believed is an [`Outcome`] that is not `valid`.
-pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result<Outcome, Failure> {
+pub async fn measure(job: &Job, mut tell: impl FnMut(Phase) + Send) -> Result<Outcome, Failure> {
     check(job)?;
     limits::make_room(job.load.schedule().in_flight)?;
     let baseline = job
@@ -70,8 +70,8 @@ pub async fn measure(job: &Job, mut tell: impl FnMut(Progress) + Send) -> Result
     let under_way = UnderWay::begin(job, &run)?;
     let work = on_own_thread(bench.perform(under_way))?;
     let measured = watched(work, &watch, &mut tell).await?;
-    watch.enter(Phase::Summarising, 0);
-    tell(watch.progress());
+    watch.enter(Stage::Summarising, 0);
+    tell(watch.phase());
     conclude(job, run, measured, baseline.as_ref())
 }
 
@@ -140,7 +140,7 @@ impl Bench {
 
     async fn drive(self: &Arc<Self>, load: &Shape) -> Driven {
         let schedule = load.schedule();
-        self.watch.enter(Phase::Measuring, schedule.requests);
+        self.watch.enter(Stage::Measuring, schedule.requests);
         let raws = drive(schedule, Arc::clone(self)).await;
         Driven {
             load: load.clone(),
@@ -153,7 +153,7 @@ impl Bench {
         let through_the_endpoint = u32::from(self.job.warmup > 0);
         let requests = self.job.warmup.saturating_mul(instances);
         self.watch.enter(
-            Phase::Warming,
+            Stage::Warming,
             requests.saturating_add(through_the_endpoint),
         );
         let warmer = Warmer {
@@ -235,7 +235,7 @@ fn on_own_thread<T: Send + 'static>(
 async fn watched<T>(
     mut work: oneshot::Receiver<Result<T, Failure>>,
     watch: &Watch,
-    tell: &mut (impl FnMut(Progress) + Send),
+    tell: &mut (impl FnMut(Phase) + Send),
 ) -> Result<T, Failure> {
     let mut tick = tokio::time::interval(TELL_EVERY);
     loop {
@@ -243,7 +243,7 @@ async fn watched<T>(
             seen = &mut work => {
                 return seen.map_err(|_| Failure::new("the load generator stopped without a word"))?;
             }
-            _ = tick.tick() => tell(watch.progress()),
+            _ = tick.tick() => tell(watch.phase()),
         }
     }
 }

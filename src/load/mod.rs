@@ -25,7 +25,6 @@ mod watch;
 mod wire;
 
 pub use measure::{Outcome, measure};
-pub use watch::{Phase, Progress};
 
 #[cfg(test)]
 mod fake;

@@ -4,9 +4,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::plan::{Count, Phase};
+
 /// What a measurement is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Stage {
     /// Every instance is asked who it is.
     Verifying,
     /// Every instance answers its first requests.
@@ -17,23 +19,11 @@ pub enum Phase {
     Summarising,
 }
 
-/// How far a measurement is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// What it is doing.
-    pub phase: Phase,
-    /// Requests of this phase that have ended.
-    pub done: u32,
-    /// Those of them that failed.
-    pub failed: u32,
-    /// Requests of this phase in all.
-    pub of: u32,
-}
-
 /// The counts.
 #[derive(Debug)]
 pub(super) struct Watch {
-    phase: Mutex<(Phase, u32)>,
+    /// What is being done, and how many requests that takes.
+    stage: Mutex<(Stage, u32)>,
     done: AtomicU32,
     failed: AtomicU32,
 }
@@ -41,18 +31,18 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new() -> Self {
         Self {
-            phase: Mutex::new((Phase::Verifying, 0)),
+            stage: Mutex::new((Stage::Verifying, 0)),
             done: AtomicU32::new(0),
             failed: AtomicU32::new(0),
         }
     }
 
-    /// Begins a phase of so many requests.
-    pub(super) fn enter(&self, phase: Phase, of: u32) {
-        let mut now = self.phase.lock().expect("no holder panics");
+    /// Begins a stage of so many requests.
+    pub(super) fn enter(&self, stage: Stage, of: u32) {
+        let mut now = self.stage.lock().expect("no holder panics");
         self.done.store(0, Relaxed);
         self.failed.store(0, Relaxed);
-        *now = (phase, of);
+        *now = (stage, of);
     }
 
     /// Counts a request that ended.
@@ -61,13 +51,18 @@ impl Watch {
         self.failed.fetch_add(u32::from(!ok), Relaxed);
     }
 
-    pub(super) fn progress(&self) -> Progress {
-        let (phase, of) = *self.phase.lock().expect("no holder panics");
-        Progress {
-            phase,
-            done: self.done.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-            of,
+    pub(super) fn phase(&self) -> Phase {
+        let (stage, of) = *self.stage.lock().expect("no holder panics");
+        let requests = Count::Requests {
+            done: self.done.load(Relaxed).into(),
+            of: of.into(),
+            failed: self.failed.load(Relaxed).into(),
+        };
+        match stage {
+            Stage::Verifying => Phase::new("verifying"),
+            Stage::Warming => Phase::new("warming").counted(requests),
+            Stage::Measuring => Phase::new("measuring").counted(requests),
+            Stage::Summarising => Phase::new("summarising"),
         }
     }
 }

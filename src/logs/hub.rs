@@ -1,21 +1,21 @@
 //! What a fetch from the hub, or a copy from a folder, says: how far it is, and why it failed.
 
-use super::LogSign;
+use super::{LogSign, written};
 use crate::plan::Failure;
 
 /// Reads a line of the tool, or of the script.
 pub(super) fn read(line: &str) -> Option<LogSign> {
     if let Some(come) = line.strip_prefix("fetched ") {
-        return Some(LogSign::Phase(format!("{come} are there")));
+        return written(come).map(|count| LogSign::Part(count.into()));
     }
     if let Some(taken) = line.strip_prefix("taking ") {
-        return Some(LogSign::Phase(taken.to_owned()));
+        return Some(LogSign::Part(taken.into()));
     }
     if let Some(outcome) = line.strip_prefix("outcome: ") {
         return Some(LogSign::Outcome(outcome.to_owned()));
     }
     if line.starts_with("waiting for ") {
-        return Some(LogSign::Phase(line.to_owned()));
+        return Some(LogSign::Part(line.into()));
     }
     cause(line)
 }
@@ -73,6 +73,7 @@ fn cause(line: &str) -> Option<LogSign> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Count, Part};
 
     #[test]
     fn what_the_tool_says_tells_what_to_do() {
@@ -105,7 +106,7 @@ mod tests {
         }
         assert_eq!(
             read("fetched 12 MB"),
-            Some(LogSign::Phase("12 MB are there".to_owned()))
+            Some(LogSign::Part(Part::from(Count::Written(12_000_000))))
         );
         assert_eq!(
             read("outcome: 12 MB in the cache"),

@@ -1,7 +1,7 @@
 //! What an installation says: how far it is, and in the words of pip and uv why it failed.
 
-use super::LogSign;
-use crate::plan::Failure;
+use super::{LogSign, written};
+use crate::plan::{Failure, Part};
 
 /// As many versions as are named where the wanted one is not among them.
 const SHOWN: usize = 12;
@@ -14,18 +14,24 @@ pub(super) fn read(line: &str) -> Option<LogSign> {
     if let Some(outcome) = line.strip_prefix("outcome: ") {
         return Some(LogSign::Outcome(outcome.to_owned()));
     }
-    phase(line).map(LogSign::Phase).or_else(|| cause(line))
+    part(line).map(LogSign::Part).or_else(|| cause(line))
 }
 
-fn phase(line: &str) -> Option<String> {
+fn part(line: &str) -> Option<Part> {
+    let Some(come) = line.strip_prefix("written ") else {
+        return named(line).map(Part::from);
+    };
+    let (size, during) = come.split_once(", ").unwrap_or((come, ""));
+    Some(Part {
+        name: named(during).unwrap_or_default(),
+        count: written(size),
+    })
+}
+
+fn named(line: &str) -> Option<String> {
     let line = line.trim_start();
     if let Some(step) = line.strip_prefix("step ") {
         return Some(step.trim_end().to_owned());
-    }
-    if let Some(written) = line.strip_prefix("written ") {
-        let (size, during) = written.split_once(", ").unwrap_or((written, ""));
-        let during = phase(during).map_or_else(String::new, |during| during + ", ");
-        return Some(format!("{during}{size} written"));
     }
     if line.starts_with("waiting for ") {
         return Some(line.to_owned());
@@ -229,7 +235,8 @@ mod tests {
             Some(LogSign::Cause(it)) => {
                 it.message + if it.hint.is_some() { " (helped)" } else { "" }
             }
-            Some(LogSign::Phase(phase)) => format!("~ {phase}"),
+            Some(LogSign::Part(Part { name, count: None })) => format!("~ {name}"),
+            Some(LogSign::Part(Part { name, count })) => format!("~ {name} {:?}", count.unwrap()),
             Some(LogSign::Outcome(outcome)) => format!("= {outcome}"),
             None => String::new(),
         }
@@ -240,10 +247,10 @@ mod tests {
         let cases = [
             ("step making ~/v with uv", "~ making ~/v with uv"),
             ("outcome: vllm 0.13.0", "= vllm 0.13.0"),
-            ("written 2 MB, ", "~ 2 MB written"),
+            ("written 2 MB, ", "~  Written(2000000)"),
             (
                 "written 312 MB, Downloading torch (858.3MiB)",
-                "~ fetching torch (858.3MiB), 312 MB written",
+                "~ fetching torch (858.3MiB) Written(312000000)",
             ),
             (
                 "Collecting vllm==0.13.0+cu130",

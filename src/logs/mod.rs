@@ -9,14 +9,14 @@ mod hub;
 mod installer;
 mod vllm;
 
-use crate::plan::Failure;
 use crate::plan::effect::LogReader;
+use crate::plan::{Count, Failure, Part};
 
 /// What a line of a log tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogSign {
-    /// It got so far: `weights 3/4`.
-    Phase(String),
+    /// It got so far: `weights`, 3 of 4.
+    Part(Part),
     /// This is what it came to, once it is done: `12 MB fetched`.
     Outcome(String),
     /// This line is the cause, should the process die: with what to do about it.
@@ -25,6 +25,12 @@ pub enum LogSign {
 
 /// What reads one line: a sign, or nothing where the line tells none.
 pub type Grammar = fn(&str) -> Option<LogSign>;
+
+/// Reads `312 MB`, as the scripts say what they have written.
+fn written(text: &str) -> Option<Count> {
+    let megabytes: u64 = text.strip_suffix(" MB")?.parse().ok()?;
+    Some(Count::Written(megabytes * 1_000_000))
+}
 
 /// The grammar by which a reader reads.
 pub fn grammar(reader: LogReader) -> Grammar {

@@ -3,11 +3,11 @@
 //! The texts are those of 0.13.0; later versions kept nearly all of them.
 
 use super::LogSign;
-use crate::plan::Failure;
+use crate::plan::{Count, Failure, Part};
 
-/// Reads one line: a phase to show, or the cause, should the process die.
+/// Reads one line: a part to show, or the cause, should the process die.
 pub(super) fn read(line: &str) -> Option<LogSign> {
-    cause(line).or_else(|| phase(line).map(LogSign::Phase))
+    cause(line).or_else(|| part(line).map(LogSign::Part))
 }
 
 /// What is counted while it is done.
@@ -33,24 +33,31 @@ const MILESTONES: &[(&str, &str)] = &[
     ("Application startup complete", "answering"),
 ];
 
-fn phase(line: &str) -> Option<String> {
+/// The part of its start that a line shows.
+fn part(line: &str) -> Option<Part> {
     for (sign, what) in COUNTED {
         if let Some((_, rest)) = line.split_once(sign)
-            && let Some((done, all)) = counts(rest)
+            && let Some(count) = count(rest)
         {
-            return Some(format!("{what} {done}/{all}"));
+            return Some(Part {
+                name: (*what).to_owned(),
+                count: Some(count),
+            });
         }
     }
-    let (_, phase) = MILESTONES.iter().find(|(sign, _)| line.contains(sign))?;
-    Some((*phase).to_owned())
+    let (_, part) = MILESTONES.iter().find(|(sign, _)| line.contains(sign))?;
+    Some(Part::from(*part))
 }
 
 /// Reads `  50% Completed | 2/4 [00:45<00:41, …]`, or the same behind a bar.
-fn counts(rest: &str) -> Option<(u32, u32)> {
+fn count(rest: &str) -> Option<Count> {
     let (_, counts) = rest.rsplit_once('|')?;
     let (done, after) = counts.trim().split_once('/')?;
-    let all = after.split(|c: char| !c.is_ascii_digit()).next()?;
-    Some((done.trim().parse().ok()?, all.parse().ok()?))
+    let of = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some(Count::Pieces {
+        done: done.trim().parse().ok()?,
+        of: of.parse().ok()?,
+    })
 }
 
 /// What vLLM and what it stands on say when they cannot go on, in lower case, each with what to do.
@@ -214,26 +221,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn milestones_become_phases() {
-        let phase = |line| match read(line) {
-            Some(LogSign::Phase(phase)) => phase,
+    fn milestones_become_parts() {
+        let part = |line| match read(line) {
+            Some(LogSign::Part(part)) => (part.name, part.count),
             other => panic!("{other:?}"),
         };
+        let counted = |name: &str, done, of| (name.to_owned(), Some(Count::Pieces { done, of }));
         assert_eq!(
-            phase(
+            part(
                 "(EngineCore_DP0 pid=9) Loading safetensors checkpoint shards:  75% Completed | 3/4 [01:17<00:29, 29.1s/it]"
             ),
-            "weights 3/4"
+            counted("weights", 3, 4)
         );
         assert_eq!(
-            phase("INFO Capturing CUDA graphs (decode, FULL): 3%"),
-            "capturing graphs"
+            part("INFO Capturing CUDA graphs (decode, FULL): 3%"),
+            ("capturing graphs".to_owned(), None)
         );
         assert_eq!(
-            phase(
+            part(
                 "Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  18%|█▊        | 12/67 [00:01<00:05, 9.87it/s]"
             ),
-            "capturing graphs 12/67"
+            counted("capturing graphs", 12, 67)
         );
         assert_eq!(read("INFO 11-23 something else"), None);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Address, Change, Failure};
+use super::{Address, Change, Failure, Phase};
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -12,14 +12,12 @@ pub enum Event {
         /// The change.
         change: Change,
     },
-    /// Something is under way: `weights 3/4`, `2 requests in flight`.
+    /// Something is under way.
     Progress {
         /// The thing.
         address: Address,
-        /// What is being done, in one or two words: `starting`, `draining`.
-        phase: String,
-        /// The detail that changes: may be empty.
-        detail: String,
+        /// What is being done, and how far that has come.
+        phase: Phase,
     },
     /// A change is complete, and was seen to be.
     Finished {

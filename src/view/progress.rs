@@ -5,6 +5,7 @@
 //! says so now and then.
 
 mod drawn;
+mod phase;
 mod plain;
 
 use std::time::{Duration, Instant};

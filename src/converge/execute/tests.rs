@@ -67,7 +67,7 @@ impl World for Gates {
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
         let name = step.address.local();
         self.note(format!("{name} begins {}", step.id));
-        say.phase("working", "");
+        say.phase(Phase::new("working"));
         loop {
             let opened = self.opened.notified();
             if !self.shut.lock().unwrap().contains(&step.id) {

@@ -16,7 +16,7 @@ use tokio::sync::Barrier;
 
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
 use super::*;
-use crate::plan::{Endpoint, Job, Target};
+use crate::plan::{Endpoint, Job, Phase, Target};
 use crate::results::{BenchResult, Record, Severity, Status, Summary, latest, read_baseline};
 use crate::shape::Shape;
 use crate::shape::known::{batch, concurrency, sequential};

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use crate::node::{Command, Line, Node};
-use crate::plan::{Address, Failure};
+use crate::plan::{Address, Count, Failure, Phase};
 
 use super::Progress;
 
@@ -74,16 +74,22 @@ impl Account {
         let words: Vec<_> = line.split('\t').collect();
         match words[..] {
             ["ours", pid, name] => {
-                progress("stopping", &format!("pid {pid} ({name})"));
+                progress(Phase::new("stopping").at(format!("pid {pid} ({name})")));
                 self.stopped.ended.push(Ended {
                     pid: pid.parse().unwrap_or_default(),
                     command: name.to_owned(),
                     killed: false,
                 });
             }
-            ["waiting", count] => progress("stopping", &format!("{count} still running")),
+            ["waiting", count] => progress(Phase {
+                part: count
+                    .parse()
+                    .map(|it| Count::Running(it).into())
+                    .unwrap_or_default(),
+                ..Phase::new("stopping")
+            }),
             ["killed", pid, name] => {
-                progress("killing", &format!("pid {pid} ({name})"));
+                progress(Phase::new("killing").at(format!("pid {pid} ({name})")));
                 let pid: u32 = pid.parse().unwrap_or_default();
                 for process in &mut self.stopped.ended {
                     process.killed |= process.pid == pid;

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use crate::hex::hex;
 use crate::logs::LogSign;
 use crate::node::{Command, Line, Node, quote_path};
-use crate::plan::Failure;
 use crate::plan::effect::{Copy, Upload};
+use crate::plan::{Count, Failure, Phase};
 use crate::transfer::{self, Fetch, Listing, Moved, Offer, Said};
 
 use super::Progress;
@@ -40,7 +40,7 @@ pub async fn copy(
     emptied: Emptied,
     progress: Progress<'_>,
 ) -> Result<String, Failure> {
-    progress(DOING, "bringing the program to both nodes");
+    progress(Phase::new(DOING).at("bringing the program to both nodes"));
     let (sender, receiver) = (&copy.sender, &copy.receiver);
     let brought = tokio::try_join!(upload(from, sender), upload(to, receiver));
     let copied = match brought {
@@ -151,22 +151,28 @@ fn token() -> Result<String, Failure> {
 
 fn read(line: &str) -> Option<LogSign> {
     if line.starts_with("waiting for ") {
-        return Some(LogSign::Phase(line.to_owned()));
+        return Some(LogSign::Part(line.into()));
     }
     match Said::read(line)? {
-        Said::Moved(moved) => Some(LogSign::Phase(far(moved))),
+        Said::Moved(moved) => Some(LogSign::Part(Count::from(moved).into())),
         Said::Failed(error) => Some(LogSign::Cause(error.into())),
         Said::Port(_) | Said::Listing(_) => None,
     }
 }
 
-fn far(moved: Moved) -> String {
-    let Moved {
-        done,
-        of,
-        per_second,
-    } = moved;
-    format!("{} of {}, {}/s", bytes(done), bytes(of), bytes(per_second))
+impl From<Moved> for Count {
+    fn from(moved: Moved) -> Self {
+        let Moved {
+            done,
+            of,
+            per_second,
+        } = moved;
+        Self::Copied {
+            done,
+            of,
+            per_second,
+        }
+    }
 }
 
 fn bytes(bytes: u64) -> String {
@@ -194,9 +200,10 @@ impl From<transfer::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Part;
 
     #[test]
-    fn how_far_it_is_comes_in_words() {
+    fn how_far_it_is_comes_in_numbers() {
         let moved = Said::Moved(Moved {
             done: 1_200_000_000,
             of: 16_060_000_000,
@@ -204,7 +211,11 @@ mod tests {
         });
         assert_eq!(
             read(&moved.to_string()),
-            Some(LogSign::Phase("1.2 GB of 16.1 GB, 830 MB/s".to_owned()))
+            Some(LogSign::Part(Part::from(Count::Copied {
+                done: 1_200_000_000,
+                of: 16_060_000_000,
+                per_second: 830_000_000,
+            })))
         );
         assert_eq!(read("talk"), None);
     }

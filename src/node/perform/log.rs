@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::logs::{Grammar, LogSign};
-use crate::plan::Failure;
+use crate::plan::{Failure, Part};
 
 /// As many lines as a failure shows.
 const SHOWN: usize = 20;
@@ -27,8 +27,8 @@ impl Tail {
         }
     }
 
-    /// Takes the next line, and returns the phase that it shows, if any.
-    pub(super) fn take(&mut self, line: &str) -> Option<String> {
+    /// Takes the next line, and returns the part that it shows, if any.
+    pub(super) fn take(&mut self, line: &str) -> Option<Part> {
         let line = plain(line);
         if line.trim().is_empty() {
             return None;
@@ -39,7 +39,7 @@ impl Tail {
         }
         self.lines.push_back(line);
         match sign {
-            Some(LogSign::Phase(phase)) => return Some(phase),
+            Some(LogSign::Part(part)) => return Some(part),
             Some(LogSign::Outcome(outcome)) => self.outcome = outcome,
             Some(LogSign::Cause(cause)) => self.note(cause),
             None => {}
@@ -112,7 +112,7 @@ mod tests {
         let (word, rest) = line.split_once(' ')?;
         let hint = rest.split_once('!').map(|(_, hint)| hint.to_owned());
         match word {
-            "phase" => Some(LogSign::Phase(rest.to_owned())),
+            "part" => Some(LogSign::Part(rest.into())),
             "cause" => Some(LogSign::Cause(Failure {
                 hint,
                 ..Failure::new(rest)
@@ -150,8 +150,8 @@ mod tests {
             assert_eq!(tail.failure(String::new()).message, want);
         }
         assert_eq!(
-            Tail::new(read).take("phase weights 3/4").unwrap(),
-            "weights 3/4"
+            Tail::new(read).take("part the weights").unwrap(),
+            Part::from("the weights")
         );
     }
 }

@@ -34,13 +34,13 @@ pub(super) use upload::send;
 pub use upload::upload;
 pub use work::work;
 
-use crate::plan::Failure;
+use crate::plan::{Failure, Phase};
 
 use super::outcome::NodeError;
 use super::unreachable::Unreachable;
 
-/// What hears how far a verb has come: a phase in one or two words, and the detail that changes.
-pub type Progress<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
+/// What hears how far a verb has come.
+pub type Progress<'a> = &'a (dyn Fn(Phase) + Send + Sync);
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {

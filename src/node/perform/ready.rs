@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::logs::grammar;
 use crate::node::{Command, HttpRequest, Line, Node, quote_path};
-use crate::plan::Failure;
 use crate::plan::effect::{Check, WaitReady};
+use crate::plan::{Failure, Part, Phase, Time};
 
 use super::Progress;
 use super::log::Tail;
@@ -87,7 +87,7 @@ async fn believe(
         from_before: false,
         tail: Tail::new(grammar(ready.log_reader)),
         deadline: began + ready.patience,
-        phase: String::new(),
+        part: Part::default(),
         expected: ready.expected.filter(|it| *it >= WORTH_TELLING),
         began,
     };
@@ -106,7 +106,7 @@ async fn believe(
                 let believed = ReadyIn { pid: sight.pid, took: began.elapsed() };
                 return Ok((believed, sight.from_before));
             }
-            _ = second.tick(), if sight.is_estimated() => progress("loading", &sight.detail()),
+            _ = second.tick(), if sight.is_estimated() => progress(sight.phase()),
             () = sleep_until(sight.deadline) => {
                 let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 return Err(sight.tail.failure(format!(
@@ -127,7 +127,7 @@ struct Watched {
     tail: Tail,
     deadline: Instant,
     /// How far it is, by its log.
-    phase: String,
+    part: Part,
     expected: Option<Duration>,
     began: Instant,
 }
@@ -142,9 +142,9 @@ impl Watched {
         match line {
             Line::Err(line) => {
                 self.deadline = Instant::now() + ready.patience;
-                if let Some(phase) = self.tail.take(&line) {
-                    self.phase = phase;
-                    progress("loading", &self.detail());
+                if let Some(part) = self.tail.take(&line) {
+                    self.part = part;
+                    progress(self.phase());
                 }
             }
             Line::Out(line) => match watch::read(&line, ready.port) {
@@ -165,20 +165,13 @@ impl Watched {
         self.expected.is_some() && self.seen == Seen::Quiet
     }
 
-    /// Returns how far it is: `weights 3/4, 45 s of about 2 min`.
-    fn detail(&self) -> String {
-        let Some(expected) = self.expected else {
-            return self.phase.clone();
-        };
-        let time = format!(
-            "{} of about {}",
-            rough(self.began.elapsed()),
-            rough(expected)
-        );
-        if self.phase.is_empty() {
-            time
-        } else {
-            format!("{}, {time}", self.phase)
+    fn phase(&self) -> Phase {
+        Phase {
+            time: self.expected.map(|expected| Time {
+                elapsed: self.began.elapsed(),
+                expected,
+            }),
+            ..Phase::new("loading").at(self.part.clone())
         }
     }
 
@@ -214,7 +207,7 @@ async fn ask(
     trouble: &Mutex<String>,
 ) {
     for (check, request) in ready.checks.iter().zip(requests) {
-        progress("checking", &check.shows);
+        progress(Phase::new("checking").at(check.shows.as_str()));
         let mut pause = Duration::from_millis(50);
         let at = (ready.host.as_str(), ready.port);
         while let Err(reason) = ask_once(node, at, check, request, ready.patience).await {
@@ -271,14 +264,6 @@ async fn ask_once(
     }
 }
 
-/// Returns a time as one says it.
-fn rough(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds => format!("{} min", (seconds + 30) / 60),
-    }
-}
-
 /// Returns as much of a text as fits a line.
 fn beginning(text: &str) -> String {
     let line: String = text.trim().chars().take(200).collect();
@@ -300,19 +285,5 @@ fn request(check: &Check) -> Result<HttpRequest, Failure> {
             Ok(request.header("authorization", format!("Bearer {key}")))
         }
         None => Ok(request),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_said_roughly() {
-        let said = |seconds| rough(Duration::from_secs(seconds));
-        assert_eq!(
-            [said(0), said(119), said(120), said(215)],
-            ["0 s", "119 s", "2 min", "4 min"]
-        );
     }
 }

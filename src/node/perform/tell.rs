@@ -3,8 +3,8 @@
 use tokio::sync::mpsc;
 
 use crate::node::{Command, Line, Node, quote, quote_path};
-use crate::plan::Failure;
 use crate::plan::effect::ProxyControl;
+use crate::plan::{Count, Failure, Part, Phase};
 use crate::proxy::control::{Reply, Status};
 
 use super::Progress;
@@ -97,12 +97,10 @@ fn hear(
     };
     match serde_json::from_str(&line) {
         Ok(Reply::Waiting { what, in_flight }) => {
-            let detail = match in_flight {
-                0 => what,
-                1 => format!("{what}, 1 request in flight"),
-                many => format!("{what}, {many} requests in flight"),
-            };
-            progress("waiting", &detail);
+            progress(Phase::new("waiting").at(Part {
+                name: what,
+                count: (in_flight > 0).then_some(Count::InFlight(in_flight)),
+            }));
             None
         }
         Ok(Reply::Done(status)) => Some(Ok(status)),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::logs::Grammar;
 use crate::node::{Command, Line, Node};
-use crate::plan::Failure;
+use crate::plan::{Failure, Phase};
 
 use super::Progress;
 use super::log::Tail;
@@ -19,7 +19,7 @@ pub(super) struct Watched<'a> {
     pub(super) doing: &'a str,
     /// How long it may write nothing before it counts as stalled.
     pub(super) patience: Duration,
-    /// Reads one line: a phase to show, what it came to, or the cause, should it fail.
+    /// Reads one line: a part to show, what it came to, or the cause, should it fail.
     pub(super) read: Grammar,
 }
 
@@ -45,14 +45,17 @@ impl Watched<'_> {
         let mut deadline = Instant::now() + self.patience;
         let running = node.stream(command, sender);
         tokio::pin!(running);
-        let mut status = None;
+        let (mut status, mut written) = (None, None);
         loop {
             tokio::select! {
                 line = lines.recv() => match line {
                     Some(Line::Out(line) | Line::Err(line)) => {
                         deadline = Instant::now() + self.patience;
-                        if let Some(phase) = tail.take(&line) {
-                            progress(self.doing, &phase);
+                        if let Some(mut part) = tail.take(&line) {
+                            // How much has come is told now and then, and holds until it is more.
+                            written = part.count.or(written);
+                            part.count = written;
+                            progress(Phase::new(self.doing).at(part));
                         }
                     }
                     None => break,

@@ -2,8 +2,8 @@
 
 use crate::logs::grammar;
 use crate::node::{Command, Node, quote_path};
-use crate::plan::Failure;
 use crate::plan::effect::RunScript;
+use crate::plan::{Failure, Phase};
 
 use super::Progress;
 use super::start::missing;
@@ -21,14 +21,16 @@ pub async fn work(
     work: &RunScript,
     progress: Progress<'_>,
 ) -> Result<String, Failure> {
-    progress(&work.doing, "");
+    progress(Phase::new(&work.doing));
     let mut attempt = 1;
     loop {
         match try_once(node, work, attempt, progress).await? {
             Ended::Done(outcome) => return Ok(outcome),
             Ended::Failed(failure) => return Err(failure),
             Ended::Stalled(failure) if attempt >= work.attempts => return Err(failure),
-            Ended::Stalled(_) => progress(&work.doing, "it stalled: once more"),
+            Ended::Stalled(_) => {
+                progress(Phase::new(&work.doing).at("it stalled: once more"));
+            }
         }
         attempt += 1;
     }

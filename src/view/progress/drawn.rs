@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use crate::plan::{Address, Event};
+use crate::plan::{Address, Event, Phase};
 use crate::view::look::{Look, Role};
 use crate::view::words::{clean, columns, cut, doing, duration};
 
+use super::phase::{BAR, bar, detail};
 use super::settled;
 
 /// One line for each thing under way, in the order of their addresses.
@@ -21,9 +22,8 @@ pub(super) struct Drawn {
 
 #[derive(Debug)]
 struct UnderWay {
-    bar: ProgressBar,
-    phase: String,
-    detail: String,
+    line: ProgressBar,
+    phase: Phase,
 }
 
 impl Drawn {
@@ -39,15 +39,11 @@ impl Drawn {
     pub(super) fn on(&mut self, event: &Event) -> Vec<String> {
         match event {
             Event::Started { change } => {
-                self.set(&change.address, doing(change), "");
+                self.set(&change.address, Phase::new(doing(change)));
                 Vec::new()
             }
-            Event::Progress {
-                address,
-                phase,
-                detail,
-            } => {
-                self.set(address, &clean(phase), &clean(detail));
+            Event::Progress { address, phase } => {
+                self.set(address, phase.clone());
                 Vec::new()
             }
             Event::Finished { address, .. }
@@ -61,58 +57,66 @@ impl Drawn {
         }
     }
 
-    fn set(&mut self, address: &Address, phase: &str, detail: &str) {
+    fn set(&mut self, address: &Address, phase: Phase) {
         if !self.under_way.contains_key(address) {
             let thing = self.begin(address);
             self.under_way.insert(address.clone(), thing);
         }
         if let Some(thing) = self.under_way.get_mut(address) {
-            phase.clone_into(&mut thing.phase);
-            detail.clone_into(&mut thing.detail);
+            thing.phase = phase;
         }
         self.redraw();
     }
 
     fn begin(&self, address: &Address) -> UnderWay {
         let place = self.under_way.range(..address).count();
-        let bar = self.bars.insert(place, ProgressBar::new_spinner());
-        bar.set_style(style());
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let line = self.bars.insert(place, ProgressBar::new_spinner());
+        line.set_style(style());
+        line.enable_steady_tick(Duration::from_millis(100));
         UnderWay {
-            bar,
-            phase: String::new(),
-            detail: String::new(),
+            line,
+            phase: Phase::default(),
         }
     }
 
     fn end(&mut self, address: &Address) -> Option<Duration> {
         let thing = self.under_way.remove(address)?;
-        let took = thing.bar.elapsed();
-        thing.bar.finish_and_clear();
-        self.bars.remove(&thing.bar);
+        let took = thing.line.elapsed();
+        thing.line.finish_and_clear();
+        self.bars.remove(&thing.line);
         Some(took)
     }
 
     /// Writes every line anew: their columns depend on each other.
     fn redraw(&self) {
         let names = self.under_way.keys().map(|a| columns(&a.to_string()));
-        let phases = self.under_way.values().map(|t| columns(&t.phase));
-        let (name, phase) = (names.max().unwrap_or(0), phases.max().unwrap_or(0));
-        for (address, thing) in &self.under_way {
-            let head = format!("{:name$}  {:phase$}  ", address.to_string(), thing.phase);
+        let words = self.under_way.values().map(|t| columns(&t.phase.doing));
+        let (name, word) = (names.max().unwrap_or(0), words.max().unwrap_or(0));
+        for (address, UnderWay { line, phase }) in &self.under_way {
+            let doing = clean(&phase.doing);
+            let head = format!("{:name$}  {doing:word$}  ", address.to_string());
             // The spinner, the time and the spaces about them take some twelve columns.
             let room = self.look.width.saturating_sub(columns(&head) + 12);
-            let detail = self.look.paint(Role::Faint, &cut(&thing.detail, room));
-            thing.bar.set_message(format!("{head}{detail}"));
+            let detail = self.look.paint(Role::Faint, &told(phase, room));
+            line.set_message(format!("{head}{detail}"));
         }
     }
 
     /// Removes everything that is drawn over.
     pub(super) fn clear(self) {
         for thing in self.under_way.values() {
-            thing.bar.finish_and_clear();
-            self.bars.remove(&thing.bar);
+            thing.line.finish_and_clear();
+            self.bars.remove(&thing.line);
         }
+    }
+}
+
+/// How far it is, in so many columns: a bar goes before the words, where there is room for both.
+fn told(phase: &Phase, room: usize) -> String {
+    let words = detail(phase);
+    match phase.share() {
+        Some(share) if BAR + 1 + columns(&words) <= room => format!("{} {words}", bar(share)),
+        _ => cut(&words, room),
     }
 }
 
@@ -131,7 +135,7 @@ mod tests {
     use indicatif::ProgressDrawTarget;
 
     use super::*;
-    use crate::plan::{Action, Change};
+    use crate::plan::{Action, Change, Count, Part};
 
     fn at(address: &str) -> Address {
         address.parse().unwrap()
@@ -140,7 +144,7 @@ mod tests {
     fn messages(drawn: &Drawn) -> Vec<String> {
         let things = drawn.under_way.values();
         things
-            .map(|t| t.bar.message().trim_end().to_owned())
+            .map(|t| t.line.message().trim_end().to_owned())
             .collect()
     }
 
@@ -154,13 +158,15 @@ mod tests {
         }
         drawn.on(&Event::Progress {
             address: at("here/instance.a"),
-            phase: "starting".to_owned(),
-            detail: "weights 3/4".to_owned(),
+            phase: Phase::new("loading").at(Part {
+                name: "weights".to_owned(),
+                count: Some(Count::Pieces { done: 3, of: 4 }),
+            }),
         });
         assert_eq!(
             messages(&drawn),
             [
-                "here/instance.a  starting  weights 3/4",
+                "here/instance.a  loading   [==========>   ] weights 3/4",
                 "here/proxy       creating"
             ]
         );

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::plan::{Address, Event};
+use crate::plan::{Address, Event, Phase};
 use crate::view::look::Look;
 use crate::view::words::{clean, doing, elapsed};
 
+use super::phase::detail;
 use super::settled;
 
 /// How long a thing may be silent before it is said to be still under way.
@@ -21,7 +22,7 @@ pub(super) struct Plain {
 
 #[derive(Debug)]
 struct UnderWay {
-    phase: String,
+    doing: String,
     detail: String,
     since: Instant,
     said: Instant,
@@ -39,15 +40,11 @@ impl Plain {
     pub(super) fn on(&mut self, event: &Event, now: Instant) -> Vec<String> {
         match event {
             Event::Started { change } => {
-                let phase = doing(change);
-                self.begin(&change.address, phase, now);
-                vec![format!("{}: {phase}...", change.address)]
+                let doing = doing(change);
+                self.begin(&change.address, doing, now);
+                vec![format!("{}: {doing}...", change.address)]
             }
-            Event::Progress {
-                address,
-                phase,
-                detail,
-            } => self.progress(address, &clean(phase), &clean(detail), now),
+            Event::Progress { address, phase } => self.progress(address, phase, now),
             Event::Finished { address, .. }
             | Event::Failed { address, .. }
             | Event::Skipped { address, .. } => {
@@ -58,9 +55,9 @@ impl Plain {
         }
     }
 
-    fn begin(&mut self, address: &Address, phase: &str, now: Instant) {
+    fn begin(&mut self, address: &Address, doing: &str, now: Instant) {
         let under_way = UnderWay {
-            phase: phase.to_owned(),
+            doing: doing.to_owned(),
             detail: String::new(),
             since: now,
             said: now,
@@ -69,26 +66,22 @@ impl Plain {
     }
 
     /// A new phase is news; a new detail is told when the thing is next said to be under way.
-    fn progress(
-        &mut self,
-        address: &Address,
-        phase: &str,
-        detail: &str,
-        now: Instant,
-    ) -> Vec<String> {
+    fn progress(&mut self, address: &Address, phase: &Phase, now: Instant) -> Vec<String> {
         if !self.under_way.contains_key(address) {
             self.begin(address, "", now);
         }
         let Some(thing) = self.under_way.get_mut(address) else {
             return Vec::new();
         };
-        detail.clone_into(&mut thing.detail);
-        if thing.phase == phase {
+        thing.detail = detail(phase);
+        let doing = clean(&phase.doing);
+        if thing.doing == doing {
             return thing.still(address, now).into_iter().collect();
         }
-        phase.clone_into(&mut thing.phase);
         thing.said = now;
-        vec![format!("{address}: {phase}{}...", thing.aside())]
+        let line = format!("{address}: {doing}{}...", thing.aside());
+        thing.doing = doing;
+        vec![line]
     }
 
     /// Returns a line for each thing that was silent for too long.
@@ -107,9 +100,9 @@ impl UnderWay {
         }
         self.said = now;
         let since = elapsed(now - self.since);
-        let phase = &self.phase;
+        let doing = &self.doing;
         Some(format!(
-            "{address}: still {phase}{} [{since}]",
+            "{address}: still {doing}{} [{since}]",
             self.aside()
         ))
     }
@@ -125,7 +118,7 @@ impl UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Action, Change, Failure};
+    use crate::plan::{Action, Change, Count, Failure, Part};
 
     /// Plays events, each so many seconds after the start; `None` is a second that passes.
     fn played(events: &[(u64, Option<Event>)]) -> String {
@@ -153,11 +146,17 @@ mod tests {
         Event::Started { change }
     }
 
-    fn progress(address: &str, phase: &str, detail: &str) -> Event {
+    fn progress(address: &str, doing: &str, part: impl Into<Part>) -> Event {
         Event::Progress {
             address: at(address),
-            phase: phase.to_owned(),
-            detail: detail.to_owned(),
+            phase: Phase::new(doing).at(part),
+        }
+    }
+
+    fn weights(done: u64) -> Part {
+        Part {
+            name: "weights".to_owned(),
+            count: Some(Count::Pieces { done, of: 4 }),
         }
     }
 
@@ -167,9 +166,9 @@ mod tests {
         insta::assert_snapshot!(played(&[
             (0, Some(started(a, Action::Create))),
             (0, Some(progress(a, "starting", ""))),
-            (4, Some(progress(a, "starting", "weights 1/4"))),
+            (4, Some(progress(a, "starting", weights(1)))),
             (9, None),
-            (10, Some(progress(a, "starting", "weights 3/4"))),
+            (10, Some(progress(a, "starting", weights(3)))),
             (12, None),
             (20, None),
             (95, None),
@@ -194,7 +193,7 @@ mod tests {
         let b = "here/instance.b";
         insta::assert_snapshot!(played(&[
             (0, Some(started(b, Action::Replace))),
-            (1, Some(progress(b, "draining", "3 requests in flight"))),
+            (1, Some(progress(b, "draining", Count::InFlight(3)))),
             (2, Some(progress(b, "starting", ""))),
             (12, Some(Event::Failed {
                 address: at(b),

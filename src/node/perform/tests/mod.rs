@@ -16,7 +16,7 @@ use crate::plan::effect::control::Request;
 use crate::plan::effect::{
     Check, KillUnmanaged, Launch, LogReader, ProxyControl, Stop, Upload, WaitReady,
 };
-use crate::plan::{Address, Failure, FailureKind};
+use crate::plan::{Address, Count, Failure, FailureKind, Part, Phase};
 use crate::proxy::control::Status;
 
 use super::*;
@@ -177,7 +177,12 @@ fn address() -> Address {
     "here/instance.a".parse().unwrap()
 }
 
-fn silent(_: &str, _: &str) {}
+fn silent(_: Phase) {}
+
+/// A phase without its numbers: `loading: weights`.
+fn named(phase: &Phase) -> String {
+    format!("{}: {}", phase.doing, phase.part.name)
+}
 
 fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))

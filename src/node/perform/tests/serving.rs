@@ -2,14 +2,22 @@
 
 use super::*;
 
+/// The first of the four pieces that the server writes of.
+fn weights() -> Part {
+    Part {
+        name: "weights".to_owned(),
+        count: Some(Count::Pieces { done: 1, of: 4 }),
+    }
+}
+
 #[tokio::test]
 async fn ready_means_that_the_right_process_answers() {
     for node in shells() {
         let thing = Thing::new();
         let started = start(&node, &thing.server(&[])).await.unwrap();
         let heard = Mutex::new(Vec::new());
-        let progress = |phase: &str, detail: &str| {
-            heard.lock().unwrap().push(format!("{phase}: {detail}"));
+        let progress = |phase: Phase| {
+            heard.lock().unwrap().push(named(&phase));
         };
         let served = ready(&node, &thing.ready(), &progress).await.unwrap();
         assert_eq!(served.pid, started.pid);
@@ -34,16 +42,17 @@ async fn the_time_that_loading_takes_is_noted_and_told_the_next_time() {
         start(&node, &thing.server(&["late"])).await.unwrap();
         let mut wanted = thing.ready();
         wanted.expected = Some(Duration::from_secs(130));
-        let heard = Mutex::new(String::new());
-        let progress = |phase: &str, detail: &str| {
-            if phase == "loading" {
-                *heard.lock().unwrap() += detail;
-            }
-        };
+        let heard = Mutex::new(Vec::new());
+        let progress = |phase: Phase| heard.lock().unwrap().push(phase);
         ready(&node, &wanted, &progress).await.unwrap();
-        let heard = heard.into_inner().unwrap();
-        assert!(heard.contains("weights 1/4, "), "{heard}");
-        assert!(heard.contains(" s of about 2 min"), "{heard}");
+        let mut heard = heard.into_inner().unwrap();
+        heard.retain(|phase| phase.doing == "loading");
+        assert!(
+            heard.iter().any(|phase| phase.part == weights()),
+            "{heard:?}"
+        );
+        let expected = heard.iter().map(|phase| phase.time.unwrap().expected);
+        assert!(expected.eq(heard.iter().map(|_| Duration::from_secs(130))));
         let note = fs::read_to_string(thing.at("logs/a.ready")).unwrap();
         assert!(note.trim_end().parse::<u64>().unwrap() >= 1, "{note}");
         // Looked at again it listens already, which tells nothing new.
@@ -104,14 +113,14 @@ async fn patience_ends_with_what_is_still_wrong() {
     start(&here(), &thing.server(&["nameless"])).await.unwrap();
     let mut wanted = thing.ready();
     wanted.patience = Duration::from_secs(3);
-    let heard = Mutex::new(String::new());
-    let progress = |phase: &str, detail: &str| {
-        if phase == "loading" {
-            *heard.lock().unwrap() = detail.to_owned();
+    let heard = Mutex::new(Phase::default());
+    let progress = |phase: Phase| {
+        if phase.doing == "loading" {
+            *heard.lock().unwrap() = phase;
         }
     };
     let failure = ready(&here(), &wanted, &progress).await.unwrap_err();
-    assert_eq!(*heard.lock().unwrap(), "weights 1/4");
+    assert_eq!(heard.lock().unwrap().part, weights());
     assert!(
         failure
             .message

@@ -97,7 +97,7 @@ async fn who_does_not_listen_to_sigterm_is_killed() {
         .unwrap();
     ready(&here(), &thing.ready(), &silent).await.unwrap();
     let heard = Mutex::new(Vec::new());
-    let progress = |phase: &str, _: &str| heard.lock().unwrap().push(phase.to_owned());
+    let progress = |phase: Phase| heard.lock().unwrap().push(phase.doing);
     let stopped = stop(&here(), &thing.stop(Duration::from_millis(1)), &progress)
         .await
         .unwrap();

@@ -30,10 +30,8 @@ async fn the_proxy_is_told_and_heard() {
         let folder = thing.at("");
         let request = request.clone();
         async move {
-            let heard = Mutex::new(String::new());
-            let progress = |phase: &str, detail: &str| {
-                *heard.lock().unwrap() = format!("{phase}: {detail}");
-            };
+            let heard = Mutex::new(Phase::default());
+            let progress = |phase: Phase| *heard.lock().unwrap() = phase;
             let control = ProxyControl {
                 program,
                 folder,
@@ -50,7 +48,8 @@ async fn the_proxy_is_told_and_heard() {
     );
     let (answer, heard) = told(body, None).await;
     assert_eq!(answer.unwrap(), status);
-    assert_eq!(heard, "waiting: `it's` drains, 2 requests in flight");
+    let drains = Phase::new("waiting").at("`it's` drains");
+    assert_eq!(heard, drains.counted(Count::InFlight(2)));
     let asked = fs::read_to_string(thing.at("asked")).unwrap();
     assert_eq!(
         asked,

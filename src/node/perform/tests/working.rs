@@ -19,7 +19,7 @@ fn piece(thing: &Thing, script: &str) -> RunScript {
 /// Does it, and returns what was told of it.
 async fn told(node: &Node, piece: &RunScript) -> (Result<String, Failure>, Vec<String>) {
     let said = Mutex::new(Vec::new());
-    let tell = |doing: &str, detail: &str| said.lock().unwrap().push(format!("{doing}: {detail}"));
+    let tell = |phase: Phase| said.lock().unwrap().push(named(&phase));
     let done = work(node, piece, &tell).await;
     (done, said.into_inner().unwrap())
 }

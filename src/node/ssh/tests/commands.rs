@@ -293,7 +293,7 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         grace: Duration::from_secs(60),
     };
     // The port is sshd's: foreign, named, and left alone.
-    let failure = perform::stop(&lab.connect().await, &stop, &|_, _| {}).await;
+    let failure = perform::stop(&lab.connect().await, &stop, &|_| {}).await;
     let failure = failure.unwrap_err();
     assert!(failure.message.contains("(sshd, user "), "{failure:?}");
     gone(&started.pid.to_string()).await;
