@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
-use crate::load::Outcome;
+use crate::load::Measurement;
 use crate::plan::Plan;
 use crate::view::{Progress, Screen, Tally, bench};
 
@@ -26,7 +26,7 @@ pub(super) struct WatchedRun {
 /// A run that has ended.
 pub(super) struct RunOutcome {
     pub(super) tally: Tally,
-    pub(super) measured: Vec<Outcome>,
+    pub(super) measured: Vec<Measurement>,
     pub(super) interrupted: bool,
     pub(super) took: Duration,
     screen: Screen,

@@ -76,7 +76,7 @@ impl Report {
 }
 
 #[derive(Debug, Clone)]
-enum Outcome {
+enum ChainState {
     Pending,
     Done,
     Failed(Failure),
@@ -87,17 +87,17 @@ enum Outcome {
 struct Chain {
     change: Change,
     steps: Vec<Step>,
-    requires: Vec<Link>,
-    after: Vec<Link>,
+    requires: Vec<Awaited>,
+    after: Vec<Awaited>,
     say: Say,
     interrupt: Interrupt,
 }
 
 /// Another chain, as the one that waits for it sees it.
 #[derive(Clone)]
-struct Link {
+struct Awaited {
     address: Address,
-    outcome: watch::Receiver<Outcome>,
+    outcome: watch::Receiver<ChainState>,
 }
 
 /// Performs the changes of a plan for which `wanted` says so. What nothing ties runs side by side;
@@ -109,19 +109,23 @@ pub(super) async fn execute<W: World>(
     events: &mpsc::UnboundedSender<Event>,
     interrupt: &Interrupt,
 ) -> Report {
-    let mut links: BTreeMap<StepId, Link> = BTreeMap::new();
+    let mut chain_of: BTreeMap<StepId, Awaited> = BTreeMap::new();
     let mut walking = JoinSet::new();
     let mut ends = Vec::new();
     for change in plan.changes.iter().filter(|change| wanted(change)) {
         let own = |step: &&Step| step.address == change.address;
         let steps: Vec<_> = plan.steps.iter().filter(own).cloned().collect();
         let Some(first) = steps.first() else { continue };
-        let (sender, receiver) = watch::channel(Outcome::Pending);
-        let link = Link {
+        let (sender, receiver) = watch::channel(ChainState::Pending);
+        let awaited = Awaited {
             address: change.address.clone(),
             outcome: receiver,
         };
-        let of = |ids: &[StepId]| ids.iter().filter_map(|id| links.get(id).cloned()).collect();
+        let of = |ids: &[StepId]| {
+            ids.iter()
+                .filter_map(|id| chain_of.get(id).cloned())
+                .collect()
+        };
         let chain = Chain {
             change: change.clone(),
             requires: of(&first.requires),
@@ -133,8 +137,8 @@ pub(super) async fn execute<W: World>(
             interrupt: Arc::clone(interrupt),
             steps: steps.clone(),
         };
-        links.extend(steps.iter().map(|step| (step.id, link.clone())));
-        ends.push(link);
+        chain_of.extend(steps.iter().map(|step| (step.id, awaited.clone())));
+        ends.push(awaited);
         let world = Arc::clone(world);
         walking.spawn(async move {
             let outcome = chain.walk(world.as_ref()).await;
@@ -142,14 +146,14 @@ pub(super) async fn execute<W: World>(
         });
     }
     while walking.join_next().await.is_some() {}
-    for link in &ends {
-        link.report_crash(events);
+    for awaited in &ends {
+        awaited.report_crash(events);
     }
     report(&ends)
 }
 
 impl Chain {
-    async fn walk<W: World>(mut self, world: &W) -> Outcome {
+    async fn walk<W: World>(mut self, world: &W) -> ChainState {
         let failed = self.wait().await;
         let why_not = match failed {
             Some(address) => Some(format!("{address} was not done")),
@@ -162,7 +166,7 @@ impl Chain {
                 address,
                 because: because.clone(),
             });
-            return Outcome::Skipped(because);
+            return ChainState::Skipped(because);
         }
         self.perform(world).await
     }
@@ -170,18 +174,18 @@ impl Chain {
     /// Waits for what comes first. Returns what was needed and was not done.
     async fn wait(&mut self) -> Option<Address> {
         let mut failed = None;
-        for link in &mut self.requires {
-            if !matches!(link.end().await, Outcome::Done) {
-                failed.get_or_insert_with(|| link.address.clone());
+        for awaited in &mut self.requires {
+            if !matches!(awaited.end().await, ChainState::Done) {
+                failed.get_or_insert_with(|| awaited.address.clone());
             }
         }
-        for link in &mut self.after {
-            link.end().await;
+        for awaited in &mut self.after {
+            awaited.end().await;
         }
         failed
     }
 
-    async fn perform<W: World>(self, world: &W) -> Outcome {
+    async fn perform<W: World>(self, world: &W) -> ChainState {
         let began = Instant::now();
         let address = self.change.address.clone();
         self.say.send(Event::Started {
@@ -197,7 +201,7 @@ impl Chain {
                         address,
                         failure: failure.clone(),
                     });
-                    return Outcome::Failed(failure);
+                    return ChainState::Failed(failure);
                 }
             }
         }
@@ -206,26 +210,26 @@ impl Chain {
             outcome,
             took: began.elapsed(),
         });
-        Outcome::Done
+        ChainState::Done
     }
 }
 
-impl Link {
-    async fn end(&mut self) -> Outcome {
+impl Awaited {
+    async fn end(&mut self) -> ChainState {
         match self
             .outcome
-            .wait_for(|outcome| !matches!(outcome, Outcome::Pending))
+            .wait_for(|outcome| !matches!(outcome, ChainState::Pending))
             .await
         {
             Ok(outcome) => outcome.clone(),
             // The task is gone without a word: it panicked.
-            Err(_) => Outcome::Failed(crashed()),
+            Err(_) => ChainState::Failed(crashed()),
         }
     }
 
     /// Says of a chain that crashed what it can no longer say itself.
     fn report_crash(&self, events: &mpsc::UnboundedSender<Event>) {
-        if matches!(*self.outcome.borrow(), Outcome::Pending) {
+        if matches!(*self.outcome.borrow(), ChainState::Pending) {
             let address = self.address.clone();
             let failure = crashed();
             let _ = events.send(Event::Failed { address, failure });
@@ -237,15 +241,15 @@ fn crashed() -> Failure {
     Failure::bug("the step crashed")
 }
 
-fn report(ends: &[Link]) -> Report {
+fn report(ends: &[Awaited]) -> Report {
     let mut report = Report::default();
-    for Link { address, outcome } in ends {
+    for Awaited { address, outcome } in ends {
         let address = address.clone();
         match &*outcome.borrow() {
-            Outcome::Done => report.applied.push(address),
-            Outcome::Failed(failure) => report.failed.push((address, failure.clone())),
-            Outcome::Skipped(because) => report.skipped.push((address, because.clone())),
-            Outcome::Pending => report.failed.push((address, crashed())),
+            ChainState::Done => report.applied.push(address),
+            ChainState::Failed(failure) => report.failed.push((address, failure.clone())),
+            ChainState::Skipped(because) => report.skipped.push((address, because.clone())),
+            ChainState::Pending => report.failed.push((address, crashed())),
         }
     }
     report

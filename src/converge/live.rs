@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::execute::{Say, World};
 use super::observe::observe;
-use crate::load::{self, Outcome};
+use crate::load::{self, Measurement};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Job, Phase, Step};
 use crate::resource::{Folder, Observation, Question, Resource};
@@ -14,7 +14,7 @@ use crate::results::throughput;
 #[derive(Debug)]
 pub struct Live {
     fleet: Fleet,
-    measured: Mutex<Vec<Outcome>>,
+    measured: Mutex<Vec<Measurement>>,
 }
 
 impl Live {
@@ -27,7 +27,7 @@ impl Live {
     }
 
     /// Returns what was measured since this was last asked, in the order in which it was.
-    pub fn take_measured(&self) -> Vec<Outcome> {
+    pub fn take_measured(&self) -> Vec<Measurement> {
         std::mem::take(&mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -60,7 +60,7 @@ impl World for Live {
     }
 
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
-        let progress: perform::Progress<'_> = &|phase| say.phase(phase);
+        let progress: perform::OnPhase<'_> = &|phase| say.phase(phase);
         match &step.effect {
             Effect::Upload(upload) => {
                 say.phase(Phase::new("uploading"));
@@ -71,28 +71,30 @@ impl World for Live {
                 perform::remove(self.node(step)?, paths, Folder::EMPTIED).await?;
                 Ok(String::new())
             }
-            Effect::RunScript(script) => perform::work(self.node(step)?, script, progress).await,
+            Effect::RunScript(script) => {
+                perform::run_script(self.node(step)?, script, progress).await
+            }
             Effect::Copy(copy) => {
                 let from = self.fleet.node(&copy.from)?;
                 perform::copy(from, self.node(step)?, copy, Folder::EMPTIED, progress).await
             }
             Effect::Launch(launch) => {
                 say.phase(Phase::new("starting"));
-                let started = perform::start(self.node(step)?, launch).await?;
+                let started = perform::launch(self.node(step)?, launch).await?;
                 Ok(format!("pid {}", started.pid))
             }
             Effect::Stop(stop) => Ok(ended(
                 &perform::stop(self.node(step)?, stop, progress).await?,
             )),
             Effect::KillUnmanaged(kill) => Ok(ended(
-                &perform::end(self.node(step)?, kill, progress).await?,
+                &perform::kill_unmanaged(self.node(step)?, kill, progress).await?,
             )),
             Effect::WaitReady(ready) => {
-                let ready = perform::ready(self.node(step)?, ready, progress).await?;
+                let ready = perform::wait_ready(self.node(step)?, ready, progress).await?;
                 Ok(format!("ready, pid {}", ready.pid))
             }
             Effect::ProxyControl(control) => {
-                perform::tell(self.node(step)?, control, progress).await?;
+                perform::control(self.node(step)?, control, progress).await?;
                 Ok(String::new())
             }
             Effect::Measure(job) => self.measure(job, say).await,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::client::{Client, Connection};
+use super::counts::{Counts, Stage};
 use super::drive::{Transport, drive};
 use super::key::ApiKey;
 use super::request::Requests;
 use super::sample::{Ending, Raw};
 use super::warmup::Warmer;
-use super::watch::{Stage, Watch};
 use super::wire::Clock;
 use super::{identity, limits, sample};
 use crate::plan::{Failure, Job, Phase};
@@ -28,7 +28,7 @@ const TELL_EVERY: Duration = Duration::from_millis(250);
 
 /// What a measurement leaves.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct Measurement {
     /// The result.
     pub result: BenchResult,
     /// Where it lies.
@@ -52,8 +52,11 @@ pub struct Outcome {
 ///
 /// Fails where there is nothing to judge: an instance that is not the one that was started or that
 /// answers no warm-up, a missing key, an unreadable baseline, a folder that cannot be written. What
-/// was measured and cannot be believed is an [`Outcome`] that is not `valid`.
-pub async fn measure(job: &Job, mut tell: impl FnMut(Phase) + Send) -> Result<Outcome, Failure> {
+/// was measured and cannot be believed is an [`Measurement`] that is not `valid`.
+pub async fn measure(
+    job: &Job,
+    mut tell: impl FnMut(Phase) + Send,
+) -> Result<Measurement, Failure> {
     check(job)?;
     limits::make_room(job.load.schedule().in_flight)?;
     let baseline = job
@@ -65,13 +68,13 @@ pub async fn measure(job: &Job, mut tell: impl FnMut(Phase) + Send) -> Result<Ou
         id: format!("{:016x}", fastrand::u64(..)),
         started: jiff::Timestamp::now(),
     };
-    let watch = Arc::new(Watch::new());
-    let bench = Bench::new(job, &run, &watch)?;
+    let counts = Arc::new(Counts::new());
+    let bench = Bench::new(job, &run, &counts)?;
     let under_way = UnderWay::begin(job, &run)?;
     let work = on_own_thread(bench.perform(under_way))?;
-    let measured = watched(work, &watch, &mut tell).await?;
-    watch.enter(Stage::Summarising, 0);
-    tell(watch.phase());
+    let measured = watched(work, &counts, &mut tell).await?;
+    counts.enter(Stage::Summarising, 0);
+    tell(counts.phase());
     conclude(job, run, measured, baseline.as_ref())
 }
 
@@ -92,7 +95,7 @@ struct Bench {
     job: Job,
     client: Client,
     requests: Requests,
-    watch: Arc<Watch>,
+    counts: Arc<Counts>,
 }
 
 /// What the sending thread brings home.
@@ -110,7 +113,7 @@ struct Driven {
 }
 
 impl Bench {
-    fn new(job: &Job, run: &Run, watch: &Arc<Watch>) -> Result<Self, Failure> {
+    fn new(job: &Job, run: &Run, counts: &Arc<Counts>) -> Result<Self, Failure> {
         let key = job.api_key_env.as_deref().map(ApiKey::from_env);
         Ok(Self {
             job: job.clone(),
@@ -120,7 +123,7 @@ impl Bench {
                 limit: Duration::from_secs_f64(job.timeout_s),
             },
             requests: Requests::of(job, &run.id),
-            watch: Arc::clone(watch),
+            counts: Arc::clone(counts),
         })
     }
 
@@ -140,7 +143,7 @@ impl Bench {
 
     async fn drive(self: &Arc<Self>, load: &Shape) -> Driven {
         let schedule = load.schedule();
-        self.watch.enter(Stage::Measuring, schedule.requests);
+        self.counts.enter(Stage::Measuring, schedule.requests);
         let raws = drive(schedule, Arc::clone(self)).await;
         Driven {
             load: load.clone(),
@@ -152,14 +155,14 @@ impl Bench {
         let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
         let through_the_endpoint = u32::from(self.job.warmup > 0);
         let requests = self.job.warmup.saturating_mul(instances);
-        self.watch.enter(
+        self.counts.enter(
             Stage::Warming,
             requests.saturating_add(through_the_endpoint),
         );
         let warmer = Warmer {
             client: self.client.clone(),
             requests: self.requests.clone(),
-            watch: Arc::clone(&self.watch),
+            counts: Arc::clone(&self.counts),
         };
         warmer.warm(&self.job).await
     }
@@ -199,7 +202,7 @@ impl Transport for Bench {
         let message = self.requests.measured(index);
         let raw = self.client.complete(over, message, planned).await;
         // Whether it is ok is judged later; for the eye, a whole answer is enough.
-        self.watch
+        self.counts
             .count(raw.ending == Ending::Complete && raw.http_status == Some(200));
         raw
     }
@@ -234,7 +237,7 @@ fn on_own_thread<T: Send + 'static>(
 
 async fn watched<T>(
     mut work: oneshot::Receiver<Result<T, Failure>>,
-    watch: &Watch,
+    counts: &Counts,
     tell: &mut (impl FnMut(Phase) + Send),
 ) -> Result<T, Failure> {
     let mut tick = tokio::time::interval(TELL_EVERY);
@@ -243,7 +246,7 @@ async fn watched<T>(
             seen = &mut work => {
                 return seen.map_err(|_| Failure::new("the load generator stopped without a word"))?;
             }
-            _ = tick.tick() => tell(watch.phase()),
+            _ = tick.tick() => tell(counts.phase()),
         }
     }
 }
@@ -254,7 +257,7 @@ fn conclude(
     run: Run,
     measured: Measured,
     baseline: Option<&Baseline>,
-) -> Result<Outcome, Failure> {
+) -> Result<Measurement, Failure> {
     let facts = JobFacts::from(job);
     let judged = |driven: &Driven| judged(job, &facts, driven, &measured, baseline);
     let points: Vec<Point> = measured.loads.iter().map(judged).collect();
@@ -276,7 +279,7 @@ fn conclude(
     };
     let records = measured.loads.iter().flat_map(|driven| &driven.records);
     place.write(&result, records)?;
-    Ok(Outcome {
+    Ok(Measurement {
         path: place.result(),
         requests: place.requests(),
         saved: results::save_for_the_notebook(job, &result)?,

@@ -11,6 +11,7 @@
 
 mod chunk;
 mod client;
+mod counts;
 mod drive;
 mod identity;
 mod key;
@@ -21,10 +22,9 @@ mod sample;
 mod sse;
 mod stream;
 mod warmup;
-mod watch;
 mod wire;
 
-pub use measure::{Outcome, measure};
+pub use measure::{Measurement, measure};
 
 #[cfg(test)]
 mod fake;

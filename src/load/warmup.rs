@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Message};
+use super::counts::Counts;
 use super::request::Requests;
 use super::sample;
-use super::watch::Watch;
 use crate::plan::{Failure, Job, Target};
 use crate::results::{Status, WarmedInstance, Warmup, WarmupRequest};
 
@@ -17,7 +17,7 @@ use crate::results::{Status, WarmedInstance, Warmup, WarmupRequest};
 pub(super) struct Warmer {
     pub(super) client: Client,
     pub(super) requests: Requests,
-    pub(super) watch: Arc<Watch>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Warmer {
@@ -69,7 +69,7 @@ impl Warmer {
         let connection = self.client.open(authority).await;
         let raw = self.client.complete(connection, message, None).await;
         let record = sample::read(raw, self.requests.max_tokens());
-        self.watch.count(record.is_ok());
+        self.counts.count(record.is_ok());
         WarmupRequest {
             status: record.status,
             ttft_ms: record.ttft_ms(),

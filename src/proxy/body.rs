@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::backend::{Claim, count};
 use super::control::BackendState;
-use super::requests::Outcome;
+use super::requests::InFlight;
 use super::upstream::Connection;
 use crate::describe::describe;
 
@@ -86,7 +86,7 @@ pub(super) struct Passage {
     // The order matters: the connection is closed before the backend may call itself empty.
     pub(super) connection: Connection,
     pub(super) claim: Claim,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: InFlight,
     /// Whether the connection may serve another request afterwards.
     pub(super) reusable: bool,
 }

@@ -29,7 +29,7 @@ use super::body::{Outgoing, Passage, Relay};
 use super::error::ApiError;
 use super::headers;
 use super::pool::{Bounds, Pool};
-use super::requests::Outcome;
+use super::requests::InFlight;
 use super::sockets;
 use super::upload::{Received, Upload};
 use super::upstream::{Connection, NoAnswer};
@@ -86,7 +86,7 @@ impl From<Final> for Failure {
 pub(super) async fn forward(
     pool: &Pool,
     mut outbound: Outbound,
-    outcome: Outcome,
+    outcome: InFlight,
 ) -> Option<Result<Answer, ApiError>> {
     let mut tried: Vec<Arc<Backend>> = Vec::new();
     let mut last_trouble = None;

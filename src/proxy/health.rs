@@ -38,9 +38,9 @@ pub(super) struct Prober {
 
 /// Probes one backend until it is dropped.
 #[derive(Debug)]
-pub(super) struct Watch(JoinHandle<()>);
+pub(super) struct Probing(JoinHandle<()>);
 
-impl Drop for Watch {
+impl Drop for Probing {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -74,9 +74,9 @@ impl Prober {
     }
 
     /// Probes a backend from now on.
-    pub(super) fn watch(&self, backend: Arc<Backend>) -> Watch {
+    pub(super) fn watch(&self, backend: Arc<Backend>) -> Probing {
         let prober = self.clone();
-        Watch(tokio::spawn(
+        Probing(tokio::spawn(
             async move { prober.look_after(&backend).await },
         ))
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::backend::{Backend, Claim, InvalidBackend};
 use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
-use super::health::{Prober, Watch};
+use super::health::{Prober, Probing};
 use super::policy::{Candidate, Policy, PolicySpec};
 
 /// Why a configuration is not taken.
@@ -89,7 +89,7 @@ struct Table {
 struct Member {
     backend: Arc<Backend>,
     /// Probes it for as long as it is a member.
-    _watch: Watch,
+    _watch: Probing,
 }
 
 impl Pool {

@@ -15,8 +15,8 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Opens the account of one request.
-    pub(super) fn open(self: &Arc<Self>) -> Outcome {
-        Outcome {
+    pub(super) fn open(self: &Arc<Self>) -> InFlight {
+        InFlight {
             ledger: Arc::clone(self),
             verdict: Verdict::Cut,
         }
@@ -42,12 +42,12 @@ enum Verdict {
 /// One request whose end is not known yet. Dropped without a verdict it was cut: hyper drops
 /// everything that belongs to a connection when its client goes away, whatever the phase.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct InFlight {
     ledger: Arc<Ledger>,
     verdict: Verdict,
 }
 
-impl Outcome {
+impl InFlight {
     /// Notes that it was answered to the end.
     pub(super) fn ok(mut self) {
         self.verdict = Verdict::Ok;
@@ -59,7 +59,7 @@ impl Outcome {
     }
 }
 
-impl Drop for Outcome {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let count = match self.verdict {
             Verdict::Ok => &self.ledger.ok,

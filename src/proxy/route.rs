@@ -11,7 +11,7 @@ use super::body::Outgoing;
 use super::error::{ApiError, json_response};
 use super::forward::{Answer, Outbound, forward};
 use super::pool::Pool;
-use super::requests::{Ledger, Outcome};
+use super::requests::{InFlight, Ledger};
 use super::upload::{Received, receive};
 use super::{headers, metrics, models};
 
@@ -149,7 +149,7 @@ impl Front {
     async fn send(
         &self,
         outbound: Outbound,
-        outcome: Outcome,
+        outcome: InFlight,
     ) -> Result<Result<Answer, ApiError>, ClientGone> {
         forward(&self.pool, outbound, outcome)
             .await

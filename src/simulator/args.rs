@@ -133,7 +133,7 @@ pub(super) enum LoadFailure {
 
 /// Why there are no options.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum InvalidArgs {
     /// A flag that vLLM 0.13.0 does not know.
     Unknown(Vec<String>),
     /// A value that cannot be, or a wish for help.
@@ -150,11 +150,11 @@ impl Args {
     }
 
     /// Returns what the words mean.
-    pub(super) fn read(&self) -> Result<Options, Refusal> {
+    pub(super) fn read(&self) -> Result<Options, InvalidArgs> {
         let sorted = flags::sort(&self.words);
-        let options = Options::try_parse_from(sorted.heeded).map_err(Refusal::Clap)?;
+        let options = Options::try_parse_from(sorted.heeded).map_err(InvalidArgs::Clap)?;
         if !sorted.unknown.is_empty() {
-            return Err(Refusal::Unknown(sorted.unknown));
+            return Err(InvalidArgs::Unknown(sorted.unknown));
         }
         let from_environment = || {
             std::env::var("VLLM_API_KEY")
@@ -236,18 +236,20 @@ mod tests {
         let refusal = Args::typed("serve m --shutdown-timeout 5")
             .read()
             .expect_err("0.13 has no such flag");
-        assert!(matches!(refusal, Refusal::Unknown(words) if words == ["--shutdown-timeout", "5"]));
+        assert!(
+            matches!(refusal, InvalidArgs::Unknown(words) if words == ["--shutdown-timeout", "5"])
+        );
     }
 
     #[test]
     fn a_value_that_cannot_be_is_refused() {
         assert!(matches!(
             Args::typed("m --port many").read(),
-            Err(Refusal::Clap(_))
+            Err(InvalidArgs::Clap(_))
         ));
         assert!(matches!(
             Args::typed("m --port").read(),
-            Err(Refusal::Clap(_))
+            Err(InvalidArgs::Clap(_))
         ));
     }
 

@@ -37,15 +37,15 @@ use std::process::ExitCode;
 pub use args::Args;
 pub use process::{ENGINE_CORE_COMMAND, engine_core};
 
-use args::Refusal;
+use args::InvalidArgs;
 
 /// Runs the API server until it is told to stop, or its engine dies.
 pub async fn run(args: Args) -> ExitCode {
     match args.read() {
         Ok(options) if options.sim_fit => say(&mut std::io::stdout(), &fit::table(), 0),
         Ok(options) => serve::run(options).await,
-        Err(Refusal::Unknown(words)) => say(&mut std::io::stderr(), &unrecognised(&words), 2),
-        Err(Refusal::Clap(error)) => {
+        Err(InvalidArgs::Unknown(words)) => say(&mut std::io::stderr(), &unrecognised(&words), 2),
+        Err(InvalidArgs::Clap(error)) => {
             let _ = error.print();
             ExitCode::from(error.exit_code() as u8)
         }

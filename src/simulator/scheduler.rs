@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::prefix_cache::{BlockPool, Held};
 use super::profile::Timing;
-use super::stats::{Course, Ended, Stats};
+use super::stats::{FinishReason, RequestTimes, Stats};
 use super::text::{self, Token};
 
 /// Names one sequence in the engine.
@@ -79,7 +79,7 @@ struct Sequence {
     /// How many of them the current step computes.
     scheduled: usize,
     held: Held,
-    course: Course,
+    course: RequestTimes,
     started: bool,
 }
 
@@ -100,7 +100,7 @@ impl Scheduler {
 
     /// Puts work at the end of the queue.
     pub(super) fn submit(&mut self, work: Work, now: Duration) {
-        let course = Course {
+        let course = RequestTimes {
             arrived: now,
             scheduled: now,
             first_token: now,
@@ -140,7 +140,7 @@ impl Scheduler {
         };
         if let Some(sequence) = sequence {
             self.pool.release(sequence.held);
-            self.stats.ended[Ended::Abort as usize] += 1;
+            self.stats.ended[FinishReason::Abort as usize] += 1;
         }
     }
 
@@ -308,8 +308,8 @@ impl Scheduler {
 
     fn finish(&mut self, sequence: Sequence, finish: Finish) {
         let ended = match finish {
-            Finish::Stop(_) => Ended::Stop,
-            Finish::Length => Ended::Length,
+            Finish::Stop(_) => FinishReason::Stop,
+            Finish::Length => FinishReason::Length,
         };
         self.stats.finish(&sequence.course, ended);
         self.pool.release(sequence.held);

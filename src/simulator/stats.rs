@@ -75,7 +75,7 @@ impl Histogram {
 
 /// How a request ended, in the order in which vLLM lists the reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum FinishReason {
     Stop,
     Length,
     Abort,
@@ -89,7 +89,7 @@ pub(super) struct Stats {
     pub(super) preemptions: u64,
     pub(super) prompt_tokens: u64,
     pub(super) generation_tokens: u64,
-    /// By [`Ended`].
+    /// By [`FinishReason`].
     pub(super) ended: [u64; 3],
     pub(super) request_prompt_tokens: Histogram,
     pub(super) request_generation_tokens: Histogram,
@@ -110,7 +110,7 @@ pub(super) struct Stats {
 
 /// When the stations of one request were, and its size: what its histograms need.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Course {
+pub(super) struct RequestTimes {
     pub(super) arrived: Duration,
     pub(super) scheduled: Duration,
     pub(super) first_token: Duration,
@@ -152,7 +152,7 @@ impl Stats {
     }
 
     /// Counts a request that has ended of its own accord.
-    pub(super) fn finish(&mut self, course: &Course, ended: Ended) {
+    pub(super) fn finish(&mut self, course: &RequestTimes, ended: FinishReason) {
         self.ended[ended as usize] += 1;
         self.request_prompt_tokens
             .observe(course.prompt_tokens as f64);

@@ -87,12 +87,12 @@ impl Lab {
     }
 }
 
-async fn run(job: &Job) -> Outcome {
+async fn run(job: &Job) -> Measurement {
     measure(job, |_| {}).await.unwrap()
 }
 
 /// What came of the one load of a measurement.
-fn only(outcome: &Outcome) -> &Summary {
+fn only(outcome: &Measurement) -> &Summary {
     let [point] = outcome.result.points.as_slice() else {
         panic!("{} points", outcome.result.points.len());
     };

@@ -5,13 +5,13 @@ use tokio::sync::mpsc;
 use crate::node::{Command, Line, Node};
 use crate::plan::{Address, Count, Failure, Phase};
 
-use super::Progress;
+use super::OnPhase;
 
 /// What was ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stopped {
     /// Every process that was found, in the order it was; none where nothing ran.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedProcess>,
 }
 
 impl Stopped {
@@ -23,7 +23,7 @@ impl Stopped {
 
 /// One process that was ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedProcess {
     /// Its process id.
     pub pid: u32,
     /// Its name, as the kernel knows it.
@@ -37,23 +37,23 @@ pub(super) async fn follow(
     node: &Node,
     command: &Command,
     address: &Address,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<Stopped, Failure> {
     let (sender, mut lines) = mpsc::channel(64);
-    let mut account = Account::default();
+    let mut log = StopLog::default();
     let heard = async {
         while let Some(line) = lines.recv().await {
-            account.hear(line, progress);
+            log.hear(line, progress);
         }
     };
     let (status, ()) = tokio::join!(node.stream(command, sender), heard);
     let status = status?;
-    account.verdict(address, &status.to_string())
+    log.verdict(address, &status.to_string())
 }
 
 /// What a script has said so far.
 #[derive(Debug, Default)]
-struct Account {
+struct StopLog {
     stopped: Stopped,
     spared: Vec<String>,
     stuck: Vec<String>,
@@ -62,8 +62,8 @@ struct Account {
     done: bool,
 }
 
-impl Account {
-    fn hear(&mut self, line: Line, progress: Progress<'_>) {
+impl StopLog {
+    fn hear(&mut self, line: Line, progress: OnPhase<'_>) {
         let line = match line {
             Line::Out(line) => line,
             Line::Err(line) => {
@@ -75,7 +75,7 @@ impl Account {
         match words[..] {
             ["ours", pid, name] => {
                 progress(Phase::new("stopping").at(format!("pid {pid} ({name})")));
-                self.stopped.ended.push(Ended {
+                self.stopped.ended.push(EndedProcess {
                     pid: pid.parse().unwrap_or_default(),
                     command: name.to_owned(),
                     killed: false,

@@ -16,11 +16,11 @@ use crate::plan::effect::{Copy, Upload};
 use crate::plan::{Count, Failure, Phase};
 use crate::transfer::{self, Fetch, Listing, Moved, Offer, Said};
 
-use super::Progress;
+use super::OnPhase;
 use super::remove::{Emptied, remove};
+use super::run_script::locked;
+use super::supervised::{ScriptEnd, Supervised};
 use super::upload::upload;
-use super::watched::{Ended, Watched};
-use super::work::locked;
 
 /// How long neither end may be heard of.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ pub async fn copy(
     to: &Node,
     copy: &Copy,
     emptied: Emptied,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<String, Failure> {
     progress(Phase::new(DOING).at("bringing the program to both nodes"));
     let (sender, receiver) = (&copy.sender, &copy.receiver);
@@ -61,7 +61,7 @@ async fn between(
     from: &Node,
     to: &Node,
     copy: &Copy,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<String, Failure> {
     let token = token()?;
     let offer = Offer {
@@ -95,14 +95,14 @@ async fn between(
     let command = told("copy-fetch", &copy.receiver, &fetch, |script| {
         locked(&copy.lock, &script)
     })?;
-    let watched = Watched {
+    let watched = Supervised {
         doing: DOING,
         patience: PATIENCE,
         read,
     };
     match watched.run(to, &command, progress).await? {
-        Ended::Done(_) => Ok(format!("{} from {}", bytes(size), copy.from)),
-        Ended::Failed(mut failure) | Ended::Stalled(mut failure) => {
+        ScriptEnd::Done(_) => Ok(format!("{} from {}", bytes(size), copy.from)),
+        ScriptEnd::Failed(mut failure) | ScriptEnd::Stalled(mut failure) => {
             failure.log.retain(|line| Said::read(line).is_none());
             Err(failure)
         }

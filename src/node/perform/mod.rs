@@ -1,38 +1,38 @@
 //! Effects performed: a file for each verb that a plan is made of.
 //!
 //! Each is one script in `script/`, run on the node, so that what must happen in one piece does not
-//! hang on a connection. All of them may be repeated: a start finds what runs already, a stop finds
+//! hang on a connection. All of them may be repeated: a launch finds what runs already, a stop finds
 //! nothing left.
 
 mod account;
+mod control;
 mod copy;
-mod end;
+mod kill_unmanaged;
+mod launch;
 mod log;
-mod ready;
 mod remove;
-mod start;
+mod run_script;
 mod stop;
-mod tell;
+mod supervised;
 mod upload;
+mod wait_ready;
 mod watch;
-mod watched;
-mod work;
 
 #[cfg(test)]
 mod tests;
 
-pub use account::{Ended, Stopped};
+pub use account::{EndedProcess, Stopped};
+pub use control::control;
 pub use copy::copy;
-pub use end::end;
-pub use ready::{ReadyIn, check, ready};
+pub use kill_unmanaged::kill_unmanaged;
+pub use launch::{Started, launch};
 pub use remove::{Emptied, remove};
-pub use start::{Started, start};
+pub use run_script::run_script;
 pub use stop::stop;
-pub use tell::tell;
 #[cfg(test)]
 pub(super) use upload::send;
 pub use upload::upload;
-pub use work::work;
+pub use wait_ready::{ReadyIn, check, wait_ready};
 
 use crate::plan::{Failure, Phase};
 
@@ -40,7 +40,7 @@ use super::outcome::NodeError;
 use super::unreachable::Unreachable;
 
 /// What hears how far a verb has come.
-pub type Progress<'a> = &'a (dyn Fn(Phase) + Send + Sync);
+pub type OnPhase<'a> = &'a (dyn Fn(Phase) + Send + Sync);
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {

@@ -4,7 +4,7 @@ use crate::node::{Command, Node};
 use crate::plan::Failure;
 use crate::plan::effect::Stop;
 
-use super::Progress;
+use super::OnPhase;
 use super::account::{Stopped, follow};
 
 /// Ends everything whose mark begins so, with all that is in its sessions.
@@ -14,7 +14,7 @@ use super::account::{Stopped, follow};
 /// # Errors
 ///
 /// When a process survives SIGKILL, or something else listens on a port that must be free.
-pub async fn stop(node: &Node, stop: &Stop, progress: Progress<'_>) -> Result<Stopped, Failure> {
+pub async fn stop(node: &Node, stop: &Stop, progress: OnPhase<'_>) -> Result<Stopped, Failure> {
     follow(node, &command(stop), &stop.address, progress).await
 }
 

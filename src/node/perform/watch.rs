@@ -18,7 +18,7 @@ pub(super) fn command(ready: &WaitReady) -> Command {
 
 /// What the script said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum ProcessState {
     /// Nothing yet, or nobody listens.
     Quiet,
     /// One socket listens, and a process of ours holds it.
@@ -31,31 +31,31 @@ pub(super) enum Seen {
 
 /// One reading of a line of the script.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum Reading {
     /// The process has this id.
     Leader(u32),
     /// It stands so.
-    Seen(Seen),
+    State(ProcessState),
     /// Somebody else is on its port, in words.
     Intruder(String),
 }
 
 /// Reads a line of the script.
-pub(super) fn read(line: &str, port: u16) -> Option<Sight> {
+pub(super) fn read(line: &str, port: u16) -> Option<Reading> {
     let mut words = line.split(' ');
     match words.next()? {
-        "leader" => Some(Sight::Leader(words.next()?.parse().ok()?)),
-        "dead" => Some(Sight::Seen(Seen::Dead)),
-        "gone" => Some(Sight::Seen(Seen::Gone)),
+        "leader" => Some(Reading::Leader(words.next()?.parse().ok()?)),
+        "dead" => Some(Reading::State(ProcessState::Dead)),
+        "gone" => Some(Reading::State(ProcessState::Gone)),
         "port" => {
             let holders: Vec<_> = words.map(holder).collect();
             Some(match &holders[..] {
-                [] => Sight::Seen(Seen::Quiet),
-                [Ok(())] => Sight::Seen(Seen::Listening),
+                [] => Reading::State(ProcessState::Quiet),
+                [Ok(())] => Reading::State(ProcessState::Listening),
                 [Err(other)] => {
-                    Sight::Intruder(format!("port {port} is held by {other}, which is not ours"))
+                    Reading::Intruder(format!("port {port} is held by {other}, which is not ours"))
                 }
-                all => Sight::Intruder(crowd(port, all)),
+                all => Reading::Intruder(crowd(port, all)),
             })
         }
         _ => None,
@@ -98,13 +98,16 @@ mod tests {
 
     #[test]
     fn each_line_is_read_for_what_it_means() {
-        let intruder = |words: &str| Some(Sight::Intruder(words.to_owned()));
+        let intruder = |words: &str| Some(Reading::Intruder(words.to_owned()));
         let cases = [
-            ("leader 42", Some(Sight::Leader(42))),
-            ("port", Some(Sight::Seen(Seen::Quiet))),
-            ("port ours/42", Some(Sight::Seen(Seen::Listening))),
-            ("dead", Some(Sight::Seen(Seen::Dead))),
-            ("gone", Some(Sight::Seen(Seen::Gone))),
+            ("leader 42", Some(Reading::Leader(42))),
+            ("port", Some(Reading::State(ProcessState::Quiet))),
+            (
+                "port ours/42",
+                Some(Reading::State(ProcessState::Listening)),
+            ),
+            ("dead", Some(Reading::State(ProcessState::Dead))),
+            ("gone", Some(Reading::State(ProcessState::Gone))),
             ("", None),
             (
                 "port other/7/1000/python3",

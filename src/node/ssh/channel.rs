@@ -25,28 +25,28 @@ const SESSION_TRIES: u32 = 6;
 
 /// Why a channel did not open.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ChannelRefusal {
     /// The connection is gone.
     Lost,
     /// The server said no.
     Refused(ChannelOpenFailure),
 }
 
-impl From<russh::Error> for Refusal {
+impl From<russh::Error> for ChannelRefusal {
     fn from(error: russh::Error) -> Self {
         match error {
-            russh::Error::ChannelOpenFailure(reason) => Refusal::Refused(reason),
-            _ => Refusal::Lost,
+            russh::Error::ChannelOpenFailure(reason) => ChannelRefusal::Refused(reason),
+            _ => ChannelRefusal::Lost,
         }
     }
 }
 
-impl Refusal {
+impl ChannelRefusal {
     pub(super) fn at_shell(self, node: &NodeName) -> NodeError {
         let node = node.clone();
         match self {
-            Refusal::Lost => NodeError::Disconnected { node },
-            Refusal::Refused(reason) => NodeError::NoSession {
+            ChannelRefusal::Lost => NodeError::Disconnected { node },
+            ChannelRefusal::Refused(reason) => NodeError::NoSession {
                 node,
                 reason: format!(
                     "{reason:?}, {SESSION_TRIES} times; its sshd may be at its MaxSessions limit"
@@ -58,12 +58,14 @@ impl Refusal {
     pub(super) fn at_port(self, node: &NodeName, host: &str, port: u16) -> NodeError {
         let node = node.clone();
         let reason = match self {
-            Refusal::Lost => return NodeError::Disconnected { node },
-            Refusal::Refused(ChannelOpenFailure::ConnectFailed) => "connection refused".to_owned(),
-            Refusal::Refused(ChannelOpenFailure::AdministrativelyProhibited) => {
+            ChannelRefusal::Lost => return NodeError::Disconnected { node },
+            ChannelRefusal::Refused(ChannelOpenFailure::ConnectFailed) => {
+                "connection refused".to_owned()
+            }
+            ChannelRefusal::Refused(ChannelOpenFailure::AdministrativelyProhibited) => {
                 "its sshd forbids forwarding (AllowTcpForwarding, PermitOpen)".to_owned()
             }
-            Refusal::Refused(other) => format!("{other:?}"),
+            ChannelRefusal::Refused(other) => format!("{other:?}"),
         };
         NodeError::NotDialled {
             node,
@@ -75,7 +77,7 @@ impl Refusal {
 }
 
 /// Starts a shell that reads its script from its standard input.
-pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, Refusal> {
+pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, ChannelRefusal> {
     let permit = link.session_permit().await;
     let channel = session_in_turn(link).await?;
     // `exec`: the login shell is gone before the script starts, and its process id is ours.
@@ -104,12 +106,12 @@ fn release(permit: OwnedSemaphorePermit, link: &Link) {
 }
 
 /// Opens a session; where the server allows fewer than we would have, when one of ours has ended.
-async fn session_in_turn(link: &Link) -> Result<Channel<Msg>, Refusal> {
+async fn session_in_turn(link: &Link) -> Result<Channel<Msg>, ChannelRefusal> {
     let mut open = link.open.subscribe();
     loop {
         open.mark_unchanged();
         let refused = match session(link).await {
-            Err(refused @ Refusal::Refused(_)) => refused,
+            Err(refused @ ChannelRefusal::Refused(_)) => refused,
             other => return other,
         };
         // One session may be held for the whole run: only of a second is it sure that it ends.
@@ -120,7 +122,7 @@ async fn session_in_turn(link: &Link) -> Result<Channel<Msg>, Refusal> {
     }
 }
 
-async fn session(link: &Link) -> Result<Channel<Msg>, Refusal> {
+async fn session(link: &Link) -> Result<Channel<Msg>, ChannelRefusal> {
     let mut pause = Duration::from_millis(50);
     for _ in 1..SESSION_TRIES {
         match link.handle.channel_open_session().await {
@@ -183,7 +185,11 @@ fn signal(signal: Sig) -> String {
 }
 
 /// Opens a stream to a port, as the node dials it.
-pub(super) async fn dial(link: &Arc<Link>, host: &str, port: u16) -> Result<Dialled, Refusal> {
+pub(super) async fn dial(
+    link: &Arc<Link>,
+    host: &str,
+    port: u16,
+) -> Result<Dialled, ChannelRefusal> {
     let opened = link
         .handle
         .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0)

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::node::unreachable::Obstacle;
 
-use super::channel::{self, Refusal};
+use super::channel::{self, ChannelRefusal};
 use super::config::{self, Settings};
 use super::host_key::{Fault, Guard, HostCheck};
 use super::login::login;
@@ -284,11 +284,13 @@ impl Dialling<'_> {
         };
         match timeout(self.patience, channel::dial(via, host, port)).await {
             Ok(Ok(stream)) => Ok(Wire::Hop(stream)),
-            Ok(Err(Refusal::Refused(_))) => Err(Failed::ForGood(Obstacle::Refused {
+            Ok(Err(ChannelRefusal::Refused(_))) => Err(Failed::ForGood(Obstacle::Refused {
                 host: host.clone(),
                 port,
             })),
-            Ok(Err(Refusal::Lost)) => Err(Failed::ForGood(self.no_route("the jump host hung up"))),
+            Ok(Err(ChannelRefusal::Lost)) => {
+                Err(Failed::ForGood(self.no_route("the jump host hung up")))
+            }
             Err(_) => Err(Failed::ForGood(
                 self.silent("gave no answer", self.patience),
             )),

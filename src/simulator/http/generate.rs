@@ -13,7 +13,7 @@ use super::errors::Failure;
 use super::pieces::{Piece, Pieces};
 use super::request::{Body, Job};
 use super::stream::Events;
-use super::{Counted, Outcome, Server};
+use super::{Answer, Counted, Server};
 use crate::simulator::engine::Power;
 use crate::simulator::text;
 
@@ -52,7 +52,7 @@ pub(super) async fn generate(
     server: &Arc<Server>,
     kind: Kind,
     sent: &Sent<'_>,
-) -> Result<Outcome, Failure> {
+) -> Result<Answer, Failure> {
     let body = sent.read()?;
     body.validate(sent.path)?;
     server.check_model(body.model.as_deref())?;
@@ -81,12 +81,12 @@ pub(super) async fn generate(
         },
     );
     if job.stream {
-        return Ok(Outcome::Events(Box::new(Events::new(
+        return Ok(Answer::Events(Box::new(Events::new(
             envelope, job, pieces, counted,
         ))));
     }
     let (choices, usage) = whole(&job, pieces).await?;
-    Ok(Outcome::json(
+    Ok(Answer::json(
         StatusCode::OK,
         &envelope.response(&job, &choices, usage),
     ))
@@ -128,7 +128,7 @@ fn request_id(kind: Kind, given: Option<&str>) -> String {
 }
 
 /// Answers /tokenize.
-pub(super) fn tokenize(server: &Server, sent: &Sent<'_>) -> Result<Outcome, Failure> {
+pub(super) fn tokenize(server: &Server, sent: &Sent<'_>) -> Result<Answer, Failure> {
     let body = sent.read()?;
     server.check_model(body.model.as_deref())?;
     let tokens = body.tokens();
@@ -138,14 +138,14 @@ pub(super) fn tokenize(server: &Server, sent: &Sent<'_>) -> Result<Outcome, Fail
         "tokens": tokens,
         "token_strs": null,
     });
-    Ok(Outcome::json(StatusCode::OK, &answer))
+    Ok(Answer::json(StatusCode::OK, &answer))
 }
 
 /// Answers /detokenize.
-pub(super) fn detokenize(sent: &Sent<'_>) -> Result<Outcome, Failure> {
+pub(super) fn detokenize(sent: &Sent<'_>) -> Result<Answer, Failure> {
     let tokens: Detokenize = serde_json::from_slice(sent.body)
         .map_err(|error| Failure::invalid_json(sent.path, &error))?;
-    Ok(Outcome::json(
+    Ok(Answer::json(
         StatusCode::OK,
         &json!({"prompt": text::decode(&tokens.tokens)}),
     ))

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use tokio::time::sleep;
 
 use super::prometheus::Page;
-use super::{Outcome, Server};
+use super::{Answer, Server};
 use crate::simulator::stats::{Histogram, Stats};
 
 /// How often vLLM says what it does.
@@ -138,7 +138,7 @@ const HISTOGRAMS: &[Values] = &[
 ];
 
 /// Returns the page.
-pub(super) fn page(server: &Server) -> Outcome {
+pub(super) fn page(server: &Server) -> Answer {
     let (stats, running, waiting, usage) = {
         let books = server.engine.books();
         (
@@ -173,7 +173,7 @@ pub(super) fn page(server: &Server) -> Outcome {
     page.counters(&stats);
     page.histograms(&stats);
     page.cache_config(server);
-    Outcome::Whole {
+    Answer::Whole {
         status: StatusCode::OK,
         content_type: Some("text/plain; version=1.0.0; charset=utf-8"),
         body: page.text.into(),

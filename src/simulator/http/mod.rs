@@ -66,7 +66,7 @@ impl Drop for Counted {
 }
 
 /// What a route came to.
-enum Outcome {
+enum Answer {
     Whole {
         status: StatusCode,
         content_type: Option<&'static str>,
@@ -75,7 +75,7 @@ enum Outcome {
     Events(Box<Events>),
 }
 
-impl Outcome {
+impl Answer {
     fn json(status: StatusCode, value: &Value) -> Self {
         Self::Whole {
             status,
@@ -196,7 +196,7 @@ async fn route(
     path: &str,
     headers: &HeaderMap,
     body: &Bytes,
-) -> Result<Outcome, Failure> {
+) -> Result<Answer, Failure> {
     let sent = Sent {
         path,
         headers,
@@ -205,7 +205,7 @@ async fn route(
     match (path, method) {
         ("/health", &Method::GET) | ("/ping", &(Method::GET | Method::POST)) => Ok(health(server)),
         ("/version", &Method::GET) => {
-            Ok(Outcome::json(StatusCode::OK, &json!({"version": "0.13.0"})))
+            Ok(Answer::json(StatusCode::OK, &json!({"version": "0.13.0"})))
         }
         ("/load", &Method::GET) => Ok(load(server)),
         ("/v1/models", &Method::GET) => Ok(models::list(server)),
@@ -244,38 +244,38 @@ fn asks_for_chat(path: &str, body: &Bytes) -> bool {
     path == "/invocations" && parsed().is_some_and(|body| body.get("messages").is_some())
 }
 
-fn health(server: &Server) -> Outcome {
+fn health(server: &Server) -> Answer {
     // A wedged engine is healthy, as vLLM's check sees it: its process lives.
     match server.engine.power() {
-        Power::On | Power::Off => Outcome::empty(StatusCode::OK),
-        Power::Dead => Outcome::empty(StatusCode::SERVICE_UNAVAILABLE),
+        Power::On | Power::Off => Answer::empty(StatusCode::OK),
+        Power::Dead => Answer::empty(StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
-fn load(server: &Server) -> Outcome {
+fn load(server: &Server) -> Answer {
     let counts = server.options.enable_server_load_tracking;
     let load = if counts {
         server.load.load(Ordering::Relaxed)
     } else {
         0
     };
-    Outcome::json(StatusCode::OK, &json!({"server_load": load}))
+    Answer::json(StatusCode::OK, &json!({"server_load": load}))
 }
 
 /// Puts the headers on in the order in which uvicorn sends them.
-fn respond(outcome: Result<Outcome, Failure>, busy: Busy) -> Response<Reply> {
+fn respond(outcome: Result<Answer, Failure>, busy: Busy) -> Response<Reply> {
     let mut headers = HeaderMap::new();
     headers.insert(header::DATE, date());
     headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
     let (status, body) = match outcome {
-        Ok(Outcome::Events(events)) => {
+        Ok(Answer::Events(events)) => {
             headers.insert(
                 CONTENT_TYPE,
                 HeaderValue::from_static("text/event-stream; charset=utf-8"),
             );
             (StatusCode::OK, Reply::events(events, busy))
         }
-        Ok(Outcome::Whole {
+        Ok(Answer::Whole {
             status,
             content_type,
             body,

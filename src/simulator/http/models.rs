@@ -4,12 +4,12 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Outcome, Server};
+use super::{Answer, Server};
 
 /// Lists the names that this server answers to.
-pub(super) fn list(server: &Server) -> Outcome {
+pub(super) fn list(server: &Server) -> Answer {
     let cards: Vec<_> = server.names.iter().map(|name| card(server, name)).collect();
-    Outcome::json(StatusCode::OK, &json!({"object": "list", "data": cards}))
+    Answer::json(StatusCode::OK, &json!({"object": "list", "data": cards}))
 }
 
 fn card(server: &Server, name: &str) -> Value {

@@ -95,14 +95,14 @@ async fn a_server_ends_with_what_it_started_and_nothing_of_the_shell_around_it()
         let server = stale.server().await;
         let child = children(server)[0];
         let end = stale.end(&[known(server)], MINUTE);
-        let ended = super::end(&node, &end, &silent).await.unwrap();
+        let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         let pids: Vec<_> = ended.ended.iter().map(|it| it.pid).collect();
         assert_eq!(pids, [server, child], "{ended:?}");
         assert_eq!(ended.killed(), 0, "{ended:?}");
         assert!(!lives(server) && !lives(child));
         assert!(lives(stale.shell.0.id()) && lives(stale.pid("beside").await));
         TcpListener::bind(("127.0.0.1", stale.thing.port)).unwrap();
-        let again = super::end(&node, &end, &silent).await.unwrap();
+        let again = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         assert_eq!(again.ended, []);
     }
 }
@@ -114,7 +114,7 @@ async fn a_server_that_hangs_is_killed_with_what_it_started() {
         let server = stale.server().await;
         let child = children(server)[0];
         let end = stale.end(&[known(server), known(child)], Duration::from_millis(1));
-        let ended = super::end(&node, &end, &silent).await.unwrap();
+        let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         assert_eq!((ended.ended.len(), ended.killed()), (2, 2), "{ended:?}");
         assert!(!lives(server) && !lives(child));
     }
@@ -131,7 +131,7 @@ async fn what_a_killed_server_left_behind_is_ended_alone() {
             .args(["-KILL", &server.to_string()])
             .status();
         gone(&server.to_string()).await;
-        let ended = super::end(&node, &stale.end(&[known], MINUTE), &silent)
+        let ended = super::kill_unmanaged(&node, &stale.end(&[known], MINUTE), &silent)
             .await
             .unwrap();
         assert_eq!(ended.ended.len(), 1, "{ended:?}");
@@ -151,7 +151,7 @@ async fn a_pid_of_another_start_or_boot_is_another_process() {
             ..stale.end(&[(pid, start)], MINUTE)
         };
         for end in [reused, rebooted] {
-            let ended = super::end(&node, &end, &silent).await.unwrap();
+            let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
             assert_eq!(ended.ended, []);
             assert!(lives(server));
         }
@@ -165,7 +165,7 @@ async fn what_carries_a_mark_is_spared_and_so_is_its_session() {
         let thing = Thing::new();
         // Its child has lost the mark.
         let script = "env -i sleep 1000 & echo up; wait";
-        let leader = start(&node, &thing.launch(&["sh", "-c", script]))
+        let leader = launch(&node, &thing.launch(&["sh", "-c", script]))
             .await
             .unwrap();
         while thing.log() != "up\n" || children(leader.pid).is_empty() {
@@ -174,7 +174,9 @@ async fn what_carries_a_mark_is_spared_and_so_is_its_session() {
         let child = children(leader.pid)[0];
         for pid in [leader.pid, child] {
             let end = stale.end(&[known(pid)], MINUTE);
-            let failure = super::end(&node, &end, &silent).await.unwrap_err();
+            let failure = super::kill_unmanaged(&node, &end, &silent)
+                .await
+                .unwrap_err();
             assert!(
                 failure.message.contains(&format!("pid {pid} (")),
                 "{failure:?}"
@@ -204,7 +206,7 @@ async fn of_two_on_one_port_one_ends_and_the_other_goes_on() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let end = stale.end(&[known(server)], MINUTE);
-        let ended = super::end(&node, &end, &silent).await.unwrap();
+        let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         assert_eq!(ended.ended.len(), 1, "{ended:?}");
         assert!(!lives(server) && lives(other_pid));
         assert_eq!(sockets(), 1);

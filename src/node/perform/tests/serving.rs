@@ -14,12 +14,12 @@ fn weights() -> Part {
 async fn ready_means_that_the_right_process_answers() {
     for node in shells() {
         let thing = Thing::new();
-        let started = start(&node, &thing.server(&[])).await.unwrap();
+        let started = launch(&node, &thing.server(&[])).await.unwrap();
         let heard = Mutex::new(Vec::new());
         let progress = |phase: Phase| {
             heard.lock().unwrap().push(named(&phase));
         };
-        let served = ready(&node, &thing.ready(), &progress).await.unwrap();
+        let served = wait_ready(&node, &thing.ready(), &progress).await.unwrap();
         assert_eq!(served.pid, started.pid);
         // The log may be heard before, between or after them: it comes by another way.
         let mut heard = heard.into_inner().unwrap();
@@ -39,12 +39,12 @@ async fn ready_means_that_the_right_process_answers() {
 async fn the_time_that_loading_takes_is_noted_and_told_the_next_time() {
     for node in shells() {
         let thing = Thing::new();
-        start(&node, &thing.server(&["late"])).await.unwrap();
+        launch(&node, &thing.server(&["late"])).await.unwrap();
         let mut wanted = thing.ready();
         wanted.expected = Some(Duration::from_secs(130));
         let heard = Mutex::new(Vec::new());
         let progress = |phase: Phase| heard.lock().unwrap().push(phase);
-        ready(&node, &wanted, &progress).await.unwrap();
+        wait_ready(&node, &wanted, &progress).await.unwrap();
         let mut heard = heard.into_inner().unwrap();
         heard.retain(|phase| phase.doing == "loading");
         assert!(
@@ -56,7 +56,7 @@ async fn the_time_that_loading_takes_is_noted_and_told_the_next_time() {
         let note = fs::read_to_string(thing.at("logs/a.ready")).unwrap();
         assert!(note.trim_end().parse::<u64>().unwrap() >= 1, "{note}");
         // Looked at again it listens already, which tells nothing new.
-        ready(&node, &thing.ready(), &silent).await.unwrap();
+        wait_ready(&node, &thing.ready(), &silent).await.unwrap();
         assert_eq!(fs::read_to_string(thing.at("logs/a.ready")).unwrap(), note);
         stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();
     }
@@ -67,8 +67,10 @@ async fn a_death_is_told_at_once_with_its_cause() {
     for node in shells() {
         let thing = Thing::new();
         // It may be dead before it was seen to have started.
-        let failure = match start(&node, &thing.server(&["dies"])).await {
-            Ok(_) => ready(&node, &thing.ready(), &silent).await.unwrap_err(),
+        let failure = match launch(&node, &thing.server(&["dies"])).await {
+            Ok(_) => wait_ready(&node, &thing.ready(), &silent)
+                .await
+                .unwrap_err(),
             Err(failure) => failure,
         };
         assert_eq!(
@@ -99,8 +101,10 @@ async fn two_servers_on_one_port_are_never_ready() {
     {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    start(&here(), &thing.server(&[])).await.unwrap();
-    let failure = ready(&here(), &thing.ready(), &silent).await.unwrap_err();
+    launch(&here(), &thing.server(&[])).await.unwrap();
+    let failure = wait_ready(&here(), &thing.ready(), &silent)
+        .await
+        .unwrap_err();
     let named = format!("pid {} (", foreign.0.id());
     assert!(failure.message.contains(&named), "{failure:?}");
     drop(foreign);
@@ -110,7 +114,7 @@ async fn two_servers_on_one_port_are_never_ready() {
 #[tokio::test]
 async fn patience_ends_with_what_is_still_wrong() {
     let thing = Thing::new();
-    start(&here(), &thing.server(&["nameless"])).await.unwrap();
+    launch(&here(), &thing.server(&["nameless"])).await.unwrap();
     let mut wanted = thing.ready();
     wanted.patience = Duration::from_secs(3);
     let heard = Mutex::new(Phase::default());
@@ -119,7 +123,7 @@ async fn patience_ends_with_what_is_still_wrong() {
             *heard.lock().unwrap() = phase;
         }
     };
-    let failure = ready(&here(), &wanted, &progress).await.unwrap_err();
+    let failure = wait_ready(&here(), &wanted, &progress).await.unwrap_err();
     assert_eq!(heard.lock().unwrap().part, weights());
     assert!(
         failure
@@ -128,7 +132,7 @@ async fn patience_ends_with_what_is_still_wrong() {
         "{failure:?}"
     );
     wanted.checks[0].api_key_env = Some("NO_SUCH_KEY".to_owned());
-    let failure = ready(&here(), &wanted, &silent).await.unwrap_err();
+    let failure = wait_ready(&here(), &wanted, &silent).await.unwrap_err();
     assert!(failure.message.contains("`NO_SUCH_KEY`"), "{failure:?}");
     stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
 }

@@ -6,11 +6,11 @@ use super::*;
 async fn what_starts_is_marked_bare_and_alone() {
     for node in shells() {
         let thing = Thing::new();
-        let mut launch = thing.launch(&["sleep", "1000"]);
-        launch.env = BTreeMap::from([("CUDA_HOME".to_owned(), "it's $HOME".to_owned())]);
-        launch.path = vec!["~/it's".to_owned(), "/opt/bin".to_owned()];
-        launch.secret_env = BTreeMap::from([("TOKEN".to_owned(), "PATH".to_owned())]);
-        let first = start(&node, &launch).await.unwrap();
+        let mut wanted = thing.launch(&["sleep", "1000"]);
+        wanted.env = BTreeMap::from([("CUDA_HOME".to_owned(), "it's $HOME".to_owned())]);
+        wanted.path = vec!["~/it's".to_owned(), "/opt/bin".to_owned()];
+        wanted.secret_env = BTreeMap::from([("TOKEN".to_owned(), "PATH".to_owned())]);
+        let first = launch(&node, &wanted).await.unwrap();
         assert!(!first.already);
 
         let environ = fs::read_to_string(format!("/proc/{}/environ", first.pid)).unwrap();
@@ -22,7 +22,7 @@ async fn what_starts_is_marked_bare_and_alone() {
             values.insert(name, value);
         }
         assert_eq!(values["REPLICA_MARK"], thing.mark());
-        assert_eq!(values["REPLICA_SPEC"], launch.spec);
+        assert_eq!(values["REPLICA_SPEC"], wanted.spec);
         assert_eq!(values["SPT_NOENV"], "1");
         assert_eq!(values["CUDA_HOME"], "it's $HOME");
         let home = std::env::home_dir().unwrap();
@@ -41,14 +41,14 @@ async fn what_starts_is_marked_bare_and_alone() {
         assert_eq!(fields[3], first.pid.to_string(), "it leads its session");
         assert_eq!(fields[19], first.start_time.to_string());
         let folder = fs::read_link(format!("/proc/{}/cwd", first.pid)).unwrap();
-        assert_eq!(folder, Path::new(&launch.folder));
+        assert_eq!(folder, Path::new(&wanted.folder));
         let open = |fd: u32| fs::read_link(format!("/proc/{}/fd/{fd}", first.pid)).ok();
         assert_eq!(open(0).unwrap(), Path::new("/dev/null"));
-        assert_eq!(open(1).unwrap(), Path::new(&launch.log));
-        assert_eq!(open(2).unwrap(), Path::new(&launch.log));
+        assert_eq!(open(1).unwrap(), Path::new(&wanted.log));
+        assert_eq!(open(2).unwrap(), Path::new(&wanted.log));
         assert!((3..10).all(|fd| open(fd).is_none()));
 
-        let second = start(&node, &launch).await.unwrap();
+        let second = launch(&node, &wanted).await.unwrap();
         assert!(second.already);
         assert_eq!(
             (second.pid, second.start_time),
@@ -62,7 +62,7 @@ async fn what_starts_is_marked_bare_and_alone() {
 #[tokio::test]
 async fn a_leading_tilde_of_a_word_is_the_nodes_home() {
     let thing = Thing::new();
-    let launch = thing.launch(&[
+    let wanted = thing.launch(&[
         "sh",
         "-c",
         "echo \"$@\"; exec sleep 1000",
@@ -70,7 +70,7 @@ async fn a_leading_tilde_of_a_word_is_the_nodes_home() {
         "~/it's",
         "a~/b",
     ]);
-    start(&here(), &launch).await.unwrap();
+    launch(&here(), &wanted).await.unwrap();
     while thing.log().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -83,7 +83,7 @@ async fn a_leading_tilde_of_a_word_is_the_nodes_home() {
 async fn what_cannot_start_says_why() {
     for node in shells() {
         let thing = Thing::new();
-        let failure = start(&node, &thing.launch(&["/no/such/program"]))
+        let failure = launch(&node, &thing.launch(&["/no/such/program"]))
             .await
             .unwrap_err();
         assert!(
@@ -95,14 +95,14 @@ async fn what_cannot_start_says_why() {
             "{failure:?}"
         );
 
-        let mut launch = thing.launch(&["true"]);
-        launch.secret_env = BTreeMap::from([("TOKEN".to_owned(), "NO_SUCH_SECRET".to_owned())]);
-        let failure = start(&node, &launch).await.unwrap_err();
+        let mut wanted = thing.launch(&["true"]);
+        wanted.secret_env = BTreeMap::from([("TOKEN".to_owned(), "NO_SUCH_SECRET".to_owned())]);
+        let failure = launch(&node, &wanted).await.unwrap_err();
         assert!(failure.message.contains("`NO_SUCH_SECRET`"), "{failure:?}");
 
-        let mut launch = thing.launch(&["true"]);
-        launch.folder = "/dev/null/x".to_owned();
-        let failure = start(&node, &launch).await.unwrap_err();
+        let mut wanted = thing.launch(&["true"]);
+        wanted.folder = "/dev/null/x".to_owned();
+        let failure = launch(&node, &wanted).await.unwrap_err();
         assert!(failure.message.contains("Not a directory"), "{failure:?}");
     }
 }

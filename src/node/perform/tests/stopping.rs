@@ -7,7 +7,7 @@ async fn stopping_ends_the_whole_session_and_nothing_else() {
     for node in shells() {
         let thing = Thing::new();
         let other = Thing::new();
-        let bystander = start(&node, &other.launch(&["sleep", "1000"]))
+        let bystander = launch(&node, &other.launch(&["sleep", "1000"]))
             .await
             .unwrap();
         // A marked process in the session of somebody's shell: it is ours, the shell is not.
@@ -25,10 +25,10 @@ async fn stopping_ends_the_whole_session_and_nothing_else() {
         }
         let mut started = thing.server(&["child"]);
         started.mark = format!("{}2:def", thing.prefix);
-        let leader = start(&node, &started).await.unwrap();
+        let leader = launch(&node, &started).await.unwrap();
         let mut ready = thing.ready();
         ready.mark.clone_from(&started.mark);
-        super::ready(&node, &ready, &silent).await.unwrap();
+        super::wait_ready(&node, &ready, &silent).await.unwrap();
 
         let stopped = stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();
         assert_eq!(stopped.ended.len(), 3, "{stopped:?}");
@@ -64,7 +64,7 @@ async fn orphans_without_an_environment_are_ended_too() {
         let thing = Thing::new();
         // The leader is killed; one orphan still has the mark, the other lost its environment.
         let script = "sleep 1000 & env -i sleep 1000 & echo up; wait";
-        let leader = start(&node, &thing.launch(&["sh", "-c", script]))
+        let leader = launch(&node, &thing.launch(&["sh", "-c", script]))
             .await
             .unwrap();
         while thing.log() != "up\n" {
@@ -79,7 +79,7 @@ async fn orphans_without_an_environment_are_ended_too() {
                 .success()
         );
         gone(&pid).await;
-        let failure = start(&node, &thing.launch(&["sleep", "1000"]))
+        let failure = launch(&node, &thing.launch(&["sleep", "1000"]))
             .await
             .unwrap_err();
         assert!(failure.message.contains("still lives"), "{failure:?}");
@@ -92,10 +92,10 @@ async fn orphans_without_an_environment_are_ended_too() {
 #[tokio::test]
 async fn who_does_not_listen_to_sigterm_is_killed() {
     let thing = Thing::new();
-    start(&here(), &thing.server(&["deaf", "child"]))
+    launch(&here(), &thing.server(&["deaf", "child"]))
         .await
         .unwrap();
-    ready(&here(), &thing.ready(), &silent).await.unwrap();
+    wait_ready(&here(), &thing.ready(), &silent).await.unwrap();
     let heard = Mutex::new(Vec::new());
     let progress = |phase: Phase| heard.lock().unwrap().push(phase.doing);
     let stopped = stop(&here(), &thing.stop(Duration::from_millis(1)), &progress)
@@ -117,10 +117,12 @@ async fn a_foreign_listener_is_named_and_left_alone() {
         let failure = stop(&node, &thing.stop(MINUTE), &silent).await.unwrap_err();
         let own = format!("held by pid {} (", std::process::id());
         assert!(failure.message.contains(&own), "{failure:?}");
-        start(&node, &thing.launch(&["sleep", "1000"]))
+        launch(&node, &thing.launch(&["sleep", "1000"]))
             .await
             .unwrap();
-        let failure = ready(&node, &thing.ready(), &silent).await.unwrap_err();
+        let failure = wait_ready(&node, &thing.ready(), &silent)
+            .await
+            .unwrap_err();
         assert!(failure.message.contains(&own), "{failure:?}");
         drop(listener);
         stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();

@@ -38,7 +38,7 @@ async fn the_proxy_is_told_and_heard() {
                 request,
                 timeout: limit,
             };
-            let answer = tell(&here(), &control, &progress).await;
+            let answer = super::control(&here(), &control, &progress).await;
             (answer, heard.into_inner().unwrap())
         }
     };
@@ -134,10 +134,10 @@ async fn folders_go_with_the_last_thing_in_them() {
 fn verbs_can_be_sent_to_other_threads() {
     fn is_send<T: Send>(_: &T) {}
     fn check(node: &Node, thing: &Thing, control: &ProxyControl) {
-        is_send(&ready(node, &thing.ready(), &silent));
+        is_send(&wait_ready(node, &thing.ready(), &silent));
         is_send(&stop(node, &thing.stop(MINUTE), &silent));
-        is_send(&start(node, &thing.launch(&[])));
-        is_send(&tell(node, control, &silent));
+        is_send(&launch(node, &thing.launch(&[])));
+        is_send(&super::control(node, control, &silent));
     }
     let _ = check;
 }

@@ -20,7 +20,7 @@ fn piece(thing: &Thing, script: &str) -> RunScript {
 async fn told(node: &Node, piece: &RunScript) -> (Result<String, Failure>, Vec<String>) {
     let said = Mutex::new(Vec::new());
     let tell = |phase: Phase| said.lock().unwrap().push(named(&phase));
-    let done = work(node, piece, &tell).await;
+    let done = run_script(node, piece, &tell).await;
     (done, said.into_inner().unwrap())
 }
 

@@ -283,8 +283,12 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         log: "~/state/a.log".to_owned(),
         log_reader: LogReader::None,
     };
-    let started = perform::start(&lab.connect().await, &launch).await.unwrap();
-    let again = perform::start(&lab.connect().await, &launch).await.unwrap();
+    let started = perform::launch(&lab.connect().await, &launch)
+        .await
+        .unwrap();
+    let again = perform::launch(&lab.connect().await, &launch)
+        .await
+        .unwrap();
     assert!(again.already && again.pid == started.pid);
     let stop = Stop {
         address: launch.address.clone(),

@@ -26,7 +26,7 @@ pub struct Started {
 ///
 /// When a secret is missing here, when the program cannot be run, or when what an earlier process
 /// of the same mark left behind still lives.
-pub async fn start(node: &Node, launch: &Launch) -> Result<Started, Failure> {
+pub async fn launch(node: &Node, launch: &Launch) -> Result<Started, Failure> {
     let output = node.run(&command(launch)?).await?;
     let text = output.text();
     let mut lines = text.lines();
@@ -98,7 +98,7 @@ fn command(launch: &Launch) -> Result<Command, Failure> {
     }
     script.push_str("exec \"$r_setsid\" \"$@\"\n}\n");
     script.push_str(include_str!("../script/processes.sh"));
-    script.push_str(include_str!("../script/start.sh"));
+    script.push_str(include_str!("../script/launch.sh"));
     let mut command = Command::script(script);
     for (carrier, value) in secrets {
         command = command.with_secret(&carrier, &value);

@@ -21,14 +21,14 @@ pub(super) enum Stage {
 
 /// The counts.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Counts {
     /// What is being done, and how many requests that takes.
     stage: Mutex<(Stage, u32)>,
     done: AtomicU32,
     failed: AtomicU32,
 }
 
-impl Watch {
+impl Counts {
     pub(super) fn new() -> Self {
         Self {
             stage: Mutex::new((Stage::Verifying, 0)),

@@ -4,7 +4,7 @@ use crate::node::{Command, Node};
 use crate::plan::Failure;
 use crate::plan::effect::KillUnmanaged;
 
-use super::Progress;
+use super::OnPhase;
 use super::account::{Stopped, follow};
 
 /// Ends these processes and what they have started.
@@ -16,10 +16,10 @@ use super::account::{Stopped, follow};
 ///
 /// When one of them is to be spared, when one survives SIGKILL, or when something else holds one of
 /// their sockets.
-pub async fn end(
+pub async fn kill_unmanaged(
     node: &Node,
     end: &KillUnmanaged,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<Stopped, Failure> {
     follow(node, &command(end), &end.address, progress).await
 }
@@ -34,7 +34,7 @@ fn command(end: &KillUnmanaged) -> Command {
     let script = concat!(
         include_str!("../script/processes.sh"),
         include_str!("../script/ending.sh"),
-        include_str!("../script/end.sh")
+        include_str!("../script/kill_unmanaged.sh")
     );
     Command::script(script)
         .with("r_boot", &end.boot_id)

@@ -11,10 +11,10 @@ use crate::node::{Command, HttpRequest, Line, Node, quote_path};
 use crate::plan::effect::{Check, WaitReady};
 use crate::plan::{Failure, Part, Phase, Time};
 
-use super::Progress;
+use super::OnPhase;
+use super::launch::missing;
 use super::log::Tail;
-use super::start::missing;
-use super::watch::{self, Seen, Sight};
+use super::watch::{self, ProcessState, Reading};
 
 /// What takes less is over before anybody wonders.
 const WORTH_TELLING: Duration = Duration::from_secs(5);
@@ -35,10 +35,10 @@ pub struct ReadyIn {
 ///
 /// At once when the process dies, with the cause that its log names; when anybody else listens on
 /// its port; and when its log has stood still for longer than the patience.
-pub async fn ready(
+pub async fn wait_ready(
     node: &Node,
     ready: &WaitReady,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<ReadyIn, Failure> {
     let (believed, from_before) = believe(node, ready, progress).await?;
     let recorded = node.run(&note(ready, believed.pid, from_before)).await?;
@@ -71,7 +71,7 @@ fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
 async fn believe(
     node: &Node,
     ready: &WaitReady,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<(ReadyIn, bool), Failure> {
     let began = Instant::now();
     let requests = requests(ready)?;
@@ -81,8 +81,8 @@ async fn believe(
     let command = watch::command(ready);
     let watching = node.stream(&command, sender);
     tokio::pin!(asking, watching);
-    let mut sight = Watched {
-        seen: Seen::Quiet,
+    let mut startup = Startup {
+        seen: ProcessState::Quiet,
         pid: 0,
         from_before: false,
         tail: Tail::new(grammar(ready.log_reader)),
@@ -98,18 +98,18 @@ async fn believe(
             // The order matters: an answer counts only when nothing else was seen before it.
             biased;
             line = lines.recv() => match line {
-                Some(line) => sight.take(line, ready, progress)?,
-                None => return Err(sight.end(ready, watched)),
+                Some(line) => startup.take(line, ready, progress)?,
+                None => return Err(startup.end(ready, watched)),
             },
             ended = &mut watching, if watched.is_none() => watched = Some(ended),
-            () = &mut asking, if sight.seen == Seen::Listening => {
-                let believed = ReadyIn { pid: sight.pid, took: began.elapsed() };
-                return Ok((believed, sight.from_before));
+            () = &mut asking, if startup.seen == ProcessState::Listening => {
+                let believed = ReadyIn { pid: startup.pid, took: began.elapsed() };
+                return Ok((believed, startup.from_before));
             }
-            _ = second.tick(), if sight.is_estimated() => progress(sight.phase()),
-            () = sleep_until(sight.deadline) => {
+            _ = second.tick(), if startup.is_estimated() => progress(startup.phase()),
+            () = sleep_until(startup.deadline) => {
                 let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                return Err(sight.tail.failure(format!(
+                return Err(startup.tail.failure(format!(
                     "it is not ready, and its log has stood still for {:.0} s: {trouble}",
                     ready.patience.as_secs_f64()
                 )));
@@ -119,8 +119,8 @@ async fn believe(
 }
 
 /// What has been seen so far.
-struct Watched {
-    seen: Seen,
+struct Startup {
+    seen: ProcessState,
     pid: u32,
     /// Whether nobody listened yet when it was looked at first.
     from_before: bool,
@@ -132,12 +132,12 @@ struct Watched {
     began: Instant,
 }
 
-impl Watched {
+impl Startup {
     fn take(
         &mut self,
         line: Line,
         ready: &WaitReady,
-        progress: Progress<'_>,
+        progress: OnPhase<'_>,
     ) -> Result<(), Failure> {
         match line {
             Line::Err(line) => {
@@ -148,12 +148,12 @@ impl Watched {
                 }
             }
             Line::Out(line) => match watch::read(&line, ready.port) {
-                Some(Sight::Leader(pid)) => self.pid = pid,
-                Some(Sight::Seen(seen)) => {
-                    self.from_before |= seen == Seen::Quiet;
+                Some(Reading::Leader(pid)) => self.pid = pid,
+                Some(Reading::State(seen)) => {
+                    self.from_before |= seen == ProcessState::Quiet;
                     self.seen = seen;
                 }
-                Some(Sight::Intruder(words)) => return Err(Failure::new(words)),
+                Some(Reading::Intruder(words)) => return Err(Failure::new(words)),
                 None => {}
             },
         }
@@ -162,7 +162,7 @@ impl Watched {
 
     /// Says whether it loads and it is known how long that takes.
     fn is_estimated(&self) -> bool {
-        self.expected.is_some() && self.seen == Seen::Quiet
+        self.expected.is_some() && self.seen == ProcessState::Quiet
     }
 
     fn phase(&self) -> Phase {
@@ -182,12 +182,12 @@ impl Watched {
         watched: Option<Result<crate::node::ExitStatus, crate::node::NodeError>>,
     ) -> Failure {
         match (self.seen, watched) {
-            (Seen::Dead, _) => {
+            (ProcessState::Dead, _) => {
                 let pid = self.pid;
                 self.tail
                     .failure(format!("it died before it was ready (pid {pid})"))
             }
-            (Seen::Gone, _) => self.tail.failure(format!(
+            (ProcessState::Gone, _) => self.tail.failure(format!(
                 "no process of `{}` is running any more",
                 ready.address
             )),
@@ -203,7 +203,7 @@ async fn ask(
     node: &Node,
     ready: &WaitReady,
     requests: &[HttpRequest],
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
     trouble: &Mutex<String>,
 ) {
     for (check, request) in ready.checks.iter().zip(requests) {

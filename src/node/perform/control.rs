@@ -7,7 +7,7 @@ use crate::plan::effect::ProxyControl;
 use crate::plan::{Count, Failure, Part, Phase};
 use crate::proxy::control::{Reply, Status};
 
-use super::Progress;
+use super::OnPhase;
 
 /// The name of the socket in its folder. It is spoken to from there: a socket's path may not be
 /// longer than 107 bytes.
@@ -18,10 +18,10 @@ const SOCKET: &str = "proxy.sock";
 /// # Errors
 ///
 /// When it refuses, cannot be spoken to, or takes longer than it may.
-pub async fn tell(
+pub async fn control(
     node: &Node,
     control: &ProxyControl,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<Status, Failure> {
     let command = command(control)?;
     let telling = converse(node, &command, progress);
@@ -53,7 +53,7 @@ fn command(control: &ProxyControl) -> Result<Command, Failure> {
 async fn converse(
     node: &Node,
     command: &Command,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<Status, Failure> {
     let (sender, mut lines) = mpsc::channel(16);
     let listening = async {
@@ -86,7 +86,7 @@ async fn converse(
 fn hear(
     line: Line,
     talk: &mut Vec<String>,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Option<Result<Status, Failure>> {
     let line = match line {
         Line::Out(line) => line,

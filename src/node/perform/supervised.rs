@@ -9,12 +9,12 @@ use crate::logs::Grammar;
 use crate::node::{Command, Line, Node};
 use crate::plan::{Failure, Phase};
 
-use super::Progress;
+use super::OnPhase;
 use super::log::Tail;
 
 /// What is watched for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Watched<'a> {
+pub(super) struct Supervised<'a> {
     /// What is being done, in one word.
     pub(super) doing: &'a str,
     /// How long it may write nothing before it counts as stalled.
@@ -24,22 +24,22 @@ pub(super) struct Watched<'a> {
 }
 
 /// How it ended.
-pub(super) enum Ended {
+pub(super) enum ScriptEnd {
     /// With what it says that it came to; it may say nothing.
     Done(String),
     Failed(Failure),
     Stalled(Failure),
 }
 
-impl Watched<'_> {
+impl Supervised<'_> {
     /// Runs a command to its end, or until it is silent for too long: then it is ended, with all
     /// that it started.
     pub(super) async fn run(
         self,
         node: &Node,
         command: &Command,
-        progress: Progress<'_>,
-    ) -> Result<Ended, Failure> {
+        progress: OnPhase<'_>,
+    ) -> Result<ScriptEnd, Failure> {
         let (sender, mut lines) = mpsc::channel(256);
         let mut tail = Tail::new(self.read);
         let mut deadline = Instant::now() + self.patience;
@@ -63,7 +63,7 @@ impl Watched<'_> {
                 ended = &mut running, if status.is_none() => status = Some(ended?),
                 // To leave is to end it: nobody takes its lines any more.
                 () = sleep_until(deadline) => {
-                    return Ok(Ended::Stalled(tail.failure(format!(
+                    return Ok(ScriptEnd::Stalled(tail.failure(format!(
                         "{} stalled: nothing was heard of it for {:.0} s",
                         self.doing,
                         self.patience.as_secs_f64()
@@ -76,9 +76,9 @@ impl Watched<'_> {
             None => running.await?,
         };
         Ok(if status.success() {
-            Ended::Done(tail.outcome())
+            ScriptEnd::Done(tail.outcome())
         } else {
-            Ended::Failed(tail.failure(format!("{} failed: {status}", self.doing)))
+            ScriptEnd::Failed(tail.failure(format!("{} failed: {status}", self.doing)))
         })
     }
 }

@@ -5,9 +5,9 @@ use crate::node::{Command, Node, quote_path};
 use crate::plan::effect::RunScript;
 use crate::plan::{Failure, Phase};
 
-use super::Progress;
-use super::start::missing;
-use super::watched::{Ended, Watched};
+use super::OnPhase;
+use super::launch::missing;
+use super::supervised::{ScriptEnd, Supervised};
 
 /// Does a piece of work to its end, and returns what it says that it came to. One that stalls is
 /// ended, with all that it started, and begun anew as often as it may be.
@@ -16,19 +16,19 @@ use super::watched::{Ended, Watched};
 ///
 /// When a secret is missing here, when the work fails, with the cause that its output names, or
 /// when it has stalled too often.
-pub async fn work(
+pub async fn run_script(
     node: &Node,
     work: &RunScript,
-    progress: Progress<'_>,
+    progress: OnPhase<'_>,
 ) -> Result<String, Failure> {
     progress(Phase::new(&work.doing));
     let mut attempt = 1;
     loop {
         match try_once(node, work, attempt, progress).await? {
-            Ended::Done(outcome) => return Ok(outcome),
-            Ended::Failed(failure) => return Err(failure),
-            Ended::Stalled(failure) if attempt >= work.attempts => return Err(failure),
-            Ended::Stalled(_) => {
+            ScriptEnd::Done(outcome) => return Ok(outcome),
+            ScriptEnd::Failed(failure) => return Err(failure),
+            ScriptEnd::Stalled(failure) if attempt >= work.attempts => return Err(failure),
+            ScriptEnd::Stalled(_) => {
                 progress(Phase::new(&work.doing).at("it stalled: once more"));
             }
         }
@@ -40,9 +40,9 @@ async fn try_once(
     node: &Node,
     work: &RunScript,
     attempt: u32,
-    progress: Progress<'_>,
-) -> Result<Ended, Failure> {
-    let watched = Watched {
+    progress: OnPhase<'_>,
+) -> Result<ScriptEnd, Failure> {
+    let watched = Supervised {
         doing: &work.doing,
         patience: work.patience,
         read: grammar(work.log_reader),
@@ -56,7 +56,7 @@ pub(super) fn locked(lock: &str, script: &str) -> String {
         "r_lock={}\nr_do() {{\n{}\n}}\n{}",
         quote_path(lock),
         script.trim_end(),
-        include_str!("../script/work.sh")
+        include_str!("../script/run_script.sh")
     )
 }
 
