@@ -140,11 +140,12 @@ impl Change {
         self.action == Action::Blocked && self.reasons.iter().all(waits)
     }
 
-    /// Why, in words: each reason, then what to do about them.
-    pub fn why(&self) -> impl Iterator<Item = &str> {
-        let texts = self.reasons.iter().map(|reason| reason.text.as_str());
-        let hints = self.reasons.iter().filter_map(|it| it.hint.as_deref());
-        texts.chain(hints)
+    /// Why, in words: each reason, with what to do about it.
+    pub fn why(&self) -> impl Iterator<Item = String> {
+        self.reasons.iter().map(|reason| match &reason.hint {
+            Some(hint) => format!("{}: {hint}", reason.text),
+            None => reason.text.clone(),
+        })
     }
 
     /// Adds the short description.

@@ -128,15 +128,15 @@ pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged])
                 .get(node)
                 .is_some_and(|it| it.unmanaged() == Stale::Leave);
             let is_server = servers.iter().any(is_its);
-            let advice = advice(node, it, is_server && leaves);
-            found.push(format!("{node}: {}{advice}", table.describe(&it.process)));
+            let ended_by = ended_by(node, it, is_server && leaves);
+            found.push(format!("{node}: {}{ended_by}", table.describe(&it.process)));
         }
     }
     found
 }
 
 /// Says how a process would come to its end, were it to.
-fn advice(node: &NodeName, it: &Foreign, could_be_stopped: bool) -> String {
+fn ended_by(node: &NodeName, it: &Foreign, could_be_stopped: bool) -> String {
     match it.standing {
         Standing::OtherUser if it.process.user == "root" => " (only root can stop it)".to_owned(),
         Standing::OtherUser => format!(" (only {} or root can stop it)", it.process.user),

@@ -126,7 +126,11 @@ struct Columns {
 }
 
 fn reasons(change: &Change) -> String {
-    change.why().map(clean).collect::<Vec<_>>().join("; ")
+    change
+        .why()
+        .map(|why| clean(&why))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Returns the line of a change: sign, name, reasons, description.

@@ -42,7 +42,10 @@ fn what_would_make_a_start_fail_is_said_before() {
         };
         blocked(
             &REAL.replace("gpu_memory_utilization", "gpu_memory_utilisation"),
-            &["knows no argument `gpu_memory_utilisation`: did you mean `gpu_memory_utilization`?"],
+            &[
+                "knows no argument `gpu_memory_utilisation`",
+                "did you mean `gpu_memory_utilization`?",
+            ],
         );
         // More than all of it can never be had beside what must stay free.
         blocked(

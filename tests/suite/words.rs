@@ -16,9 +16,9 @@ pub(super) fn told(plan: &Plan, change: &Change) -> String {
     text.push('\n');
     for reason in &change.reasons {
         let _ = writeln!(text, "    {}: {}", reason.code, reason.text);
-    }
-    for hint in change.reasons.iter().filter_map(|it| it.hint.as_ref()) {
-        let _ = writeln!(text, "    hint: {hint}");
+        if let Some(hint) = &reason.hint {
+            let _ = writeln!(text, "      hint: {hint}");
+        }
     }
     for field in &change.fields {
         let _ = writeln!(text, "    {}", field_in_words(field));

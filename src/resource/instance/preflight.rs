@@ -59,8 +59,8 @@ impl Instance {
             } else {
                 format!("did you mean {}?", nearest.join(" or "))
             };
-            let text = format!("vLLM {version} knows no argument `{name}`: {hint}");
-            Reason::new(ReasonCode::UnknownArgument, text)
+            let text = format!("vLLM {version} knows no argument `{name}`");
+            Reason::new(ReasonCode::UnknownArgument, text).hinted(hint)
         };
         unknown.map(reason).collect()
     }
@@ -80,11 +80,11 @@ impl Instance {
             return None;
         }
         let text = format!(
-            "the node has no compiler ({}), which vLLM needs for its kernels: install {package} \
-             there, or name one by env {variable}",
+            "the node has no compiler ({}), which vLLM needs for its kernels",
             wanted.join(" or ")
         );
-        Some(Reason::new(ReasonCode::NoCompiler, text))
+        let hint = format!("install {package} there, or name one by env {variable}");
+        Some(Reason::new(ReasonCode::NoCompiler, text).hinted(hint))
     }
 }
 
@@ -94,16 +94,16 @@ fn no_headers(toolchain: &Toolchain) -> Option<Reason> {
         return None;
     }
     let text = format!(
-        "the headers of {python} (Python.h) are not on the node, and vLLM compiles against them: \
-         install {python}-dev there, or make the environment with a Python of uv"
+        "the headers of {python} (Python.h) are not on the node, and vLLM compiles against them"
     );
-    Some(Reason::new(ReasonCode::NoHeaders, text))
+    let hint = format!("install {python}-dev there, or make the environment with a Python of uv");
+    Some(Reason::new(ReasonCode::NoHeaders, text).hinted(hint))
 }
 
 fn disk_full(machine: &Machine) -> Option<Reason> {
     let free = machine.home_free.filter(|free| *free < ROOM)?;
     let mib = free.0 >> 20;
-    let text =
-        format!("its home has {mib} MiB left: logs and compiled kernels go there, free some");
-    Some(Reason::new(ReasonCode::DiskFull, text))
+    let text = format!("its home has {mib} MiB left");
+    let hint = "free some: logs and compiled kernels go there";
+    Some(Reason::new(ReasonCode::DiskFull, text).hinted(hint))
 }

@@ -11,8 +11,8 @@ use super::fetching::lock;
 use super::{Model, ModelDeclaration};
 use crate::name::NodeName;
 use crate::node::NodeDeclaration;
+use crate::plan::Reason;
 use crate::plan::effect::{Copy, Upload};
-use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::place::{Folder, Place};
 use crate::resource::program::{Binaries, Binary};
@@ -98,8 +98,8 @@ impl Model {
         })?;
         let place = Place::read(&self.sharing.folder, seen.of(lacking)?);
         let missing = self.sharing.binaries.missing(&place.system);
-        let text = format!("{node} has it, and could give it, but {missing}");
-        Some(Reason::new(ReasonCode::NoBinary, text))
+        let text = format!("{node} has it, and could give it, but {}", missing.text);
+        Some(Reason { text, ..missing })
     }
 
     fn directory(&self, seen: &Observation) -> Option<Source> {

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::build_id::build_id;
 use crate::hex::hex;
+use crate::plan::{Reason, ReasonCode};
 
 /// One binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,22 +127,26 @@ impl Binaries {
     }
 
     /// Why none fits, and what to do about it.
-    pub fn missing(&self, system: &str) -> String {
+    pub fn missing(&self, system: &str) -> Reason {
         let Some(architecture) = system.strip_prefix("Linux ") else {
-            return format!("it says that it is `{system}`: replica runs on Linux nodes alone");
+            let text = format!("it says that it is `{system}`: replica runs on Linux nodes alone");
+            return Reason::new(ReasonCode::NoBinary, text);
         };
         let looked: Vec<_> = self
             .looked_in
             .iter()
             .map(|p| p.display().to_string())
             .collect();
-        format!(
-            "there is no replica for `{system}` here: build one with \
-             `cargo build --release --target {architecture}-unknown-linux-musl`, name it \
-             `replica-{architecture}-unknown-linux-musl`, and give its folder with --programs \
-             (looked in {})",
+        let text = format!(
+            "there is no replica for `{system}` here (looked in {})",
             looked.join(", ")
-        )
+        );
+        let hint = format!(
+            "build one with `cargo build --release --target {architecture}-unknown-linux-musl`, \
+             name it `replica-{architecture}-unknown-linux-musl`, and give its folder with \
+             --programs"
+        );
+        Reason::new(ReasonCode::NoBinary, text).hinted(hint)
     }
 }
 
@@ -166,6 +171,8 @@ mod tests {
         assert!(
             binaries
                 .missing("Linux riscv64")
+                .hint
+                .unwrap()
                 .contains("riscv64-unknown-linux-musl")
         );
     }

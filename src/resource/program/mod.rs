@@ -86,8 +86,7 @@ impl Program {
             .map(|answers| Place::read(&self.folder, answers))
             .unwrap_or_default();
         let Some(binary) = self.binaries.fitting(&place.system) else {
-            let text = self.binaries.missing(&place.system);
-            return Change::blocked(&self.address, Reason::new(ReasonCode::NoBinary, text));
+            return Change::blocked(&self.address, self.binaries.missing(&place.system));
         };
         let summary = format!("replica {}, {}", env!("CARGO_PKG_VERSION"), binary.short());
         let name = binary.name();
