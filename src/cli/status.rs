@@ -142,8 +142,7 @@ async fn instance_status(
 /// Why a server that runs cannot be believed to serve, if it cannot.
 async fn trouble(workspace: &Workspace, instance: &Instance, mark: &Mark) -> Option<String> {
     let node = workspace.fleet.node(instance.node()).ok()?;
-    let at = (instance.host(), instance.port().get());
-    let healthy = perform::check(node, at, &instance.health(mark), ANSWER).await;
+    let healthy = perform::check(node, &instance.probe(mark), ANSWER).await;
     healthy.err().map(|failure| failure.message)
 }
 

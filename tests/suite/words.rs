@@ -141,16 +141,14 @@ fn end(end: &KillUnmanaged) -> String {
 }
 
 fn wait(ready: &WaitReady) -> String {
-    let shows: Vec<_> = ready
-        .checks
-        .iter()
-        .map(|check| check.shows.as_str())
-        .collect();
+    let probe = &ready.probe;
+    let shows = probe.checks.iter().map(|check| check.shows.as_str());
+    let shows: Vec<_> = shows.collect();
     let mut words = format!(
         "await {} at {} port {}: {}",
         ready.mark,
-        ready.host,
-        ready.port,
+        probe.host,
+        probe.port,
         shows.join(", ")
     );
     if let Some(expected) = ready.expected {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::logs::grammar;
 use crate::node::{Command, HttpRequest, Line, Node, quote_path};
-use crate::plan::effect::{Check, WaitReady};
+use crate::plan::effect::{Check, Probe, WaitReady};
 use crate::plan::{Failure, Part, Phase, Time};
 
 use super::OnPhase;
@@ -75,7 +75,7 @@ async fn believe(
 ) -> Result<(ReadyIn, bool), Failure> {
     let began = Instant::now();
     let requests = requests(ready)?;
-    let trouble = Mutex::new(format!("nothing listens on port {}", ready.port));
+    let trouble = Mutex::new(format!("nothing listens on port {}", ready.probe.port));
     let asking = ask(node, ready, &requests, progress, &trouble);
     let (sender, mut lines) = mpsc::channel(256);
     let command = watch::command(ready);
@@ -147,7 +147,7 @@ impl Startup {
                     progress(self.phase());
                 }
             }
-            Line::Out(line) => match watch::read(&line, ready.port) {
+            Line::Out(line) => match watch::read(&line, ready.probe.port) {
                 Some(Reading::Leader(pid)) => self.pid = pid,
                 Some(Reading::State(seen)) => {
                     self.from_before |= seen == ProcessState::Quiet;
@@ -206,11 +206,10 @@ async fn ask(
     progress: OnPhase<'_>,
     trouble: &Mutex<String>,
 ) {
-    for (check, request) in ready.checks.iter().zip(requests) {
+    for (check, request) in ready.probe.checks.iter().zip(requests) {
         progress(Phase::new("checking").at(check.shows.as_str()));
         let mut pause = Duration::from_millis(50);
-        let at = (ready.host.as_str(), ready.port);
-        while let Err(reason) = ask_once(node, at, check, request, ready.patience).await {
+        while let Err(reason) = ask_once(node, &ready.probe, check, request, ready.patience).await {
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
                 format!("{}: {reason}", check.shows);
             sleep(pause).await;
@@ -219,19 +218,14 @@ async fn ask(
     }
 }
 
-/// Asks a server of a node what shows that it is healthy, each once.
+/// Asks a server of a node all that shows that it is healthy, each once.
 ///
 /// # Errors
 ///
 /// With what was not shown in time, and what was seen instead.
-pub async fn check(
-    node: &Node,
-    (host, port): (&str, u16),
-    checks: &[Check],
-    timeout: Duration,
-) -> Result<(), Failure> {
-    for check in checks {
-        let asked = ask_once(node, (host, port), check, &request(check)?, timeout).await;
+pub async fn check(node: &Node, probe: &Probe, timeout: Duration) -> Result<(), Failure> {
+    for check in &probe.checks {
+        let asked = ask_once(node, probe, check, &request(check)?, timeout).await;
         asked.map_err(|reason| Failure::new(format!("{}: {reason}", check.shows)))?;
     }
     Ok(())
@@ -239,13 +233,13 @@ pub async fn check(
 
 async fn ask_once(
     node: &Node,
-    (host, port): (&str, u16),
+    probe: &Probe,
     check: &Check,
     request: &HttpRequest,
     timeout: Duration,
 ) -> Result<(), String> {
     let answer = node
-        .http(host, port, request, timeout)
+        .http(&probe.host, probe.port, request, timeout)
         .await
         .map_err(|error| error.to_string())?;
     if answer.status != 200 {
@@ -271,7 +265,7 @@ fn beginning(text: &str) -> String {
 }
 
 fn requests(ready: &WaitReady) -> Result<Vec<HttpRequest>, Failure> {
-    ready.checks.iter().map(request).collect()
+    ready.probe.checks.iter().map(request).collect()
 }
 
 fn request(check: &Check) -> Result<HttpRequest, Failure> {

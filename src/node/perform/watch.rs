@@ -13,7 +13,7 @@ pub(super) fn command(ready: &WaitReady) -> Command {
     );
     Command::script(script)
         .with("r_mark", &ready.mark)
-        .with("r_port", &ready.port.to_string())
+        .with("r_port", &ready.probe.port.to_string())
 }
 
 /// What the script said last.

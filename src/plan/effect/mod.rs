@@ -20,7 +20,7 @@ pub use copy::{Copy, Upload};
 pub use launch::Launch;
 pub use log::LogReader;
 pub use measure::{Endpoint, Job, Target};
-pub use ready::{Check, WaitReady};
+pub use ready::{Check, Probe, WaitReady};
 pub use script::RunScript;
 pub use stop::{KillUnmanaged, Stop};
 

@@ -14,16 +14,12 @@ pub struct WaitReady {
     pub address: Address,
     /// Its mark: the listener must belong to a session that carries it.
     pub mark: String,
-    /// The address that it listens on, as the node dials it.
-    pub host: String,
-    /// The port that it listens on.
-    pub port: u16,
+    /// What it must answer, and where.
+    pub probe: Probe,
     /// Its log: absolute, or `~/…`.
     pub log: String,
     /// Who understands that log: a phase to show, or a cause of death to report.
     pub log_reader: LogReader,
-    /// What must be answered over HTTP, in this order.
-    pub checks: Vec<Check>,
     /// How long it may take while the log stands still; progress starts it anew.
     pub patience: Duration,
     /// How long it took the last time, if that is known.
@@ -37,6 +33,18 @@ impl WaitReady {
         let stem = self.log.strip_suffix(".log").unwrap_or(&self.log);
         format!("{stem}.ready")
     }
+}
+
+/// What something must answer to be healthy, and where: a start waits for it, and `status` asks it
+/// once more.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Probe {
+    /// The address that it listens on, as the node dials it.
+    pub host: String,
+    /// The port that it listens on.
+    pub port: u16,
+    /// What must be answered over HTTP, in this order.
+    pub checks: Vec<Check>,
 }
 
 /// One HTTP request whose answer is looked at.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Instance, Runtime};
-use crate::plan::effect::{Check, Launch, LogReader, Stop, WaitReady};
+use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::resource::contract::Observation;
 use crate::resource::place::Place;
 use crate::resource::process::Mark;
@@ -75,11 +75,11 @@ impl Instance {
     /// What must be answered for the server with this mark to be healthy: it is well, it has the
     /// name that only it has, and it produces a token, for one that hangs still says that it is
     /// well. Readiness and `status` ask the same.
-    pub fn health(&self, mark: &Mark) -> Vec<Check> {
+    pub fn probe(&self, mark: &Mark) -> Probe {
         let nonce = mark.nonce();
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
-        vec![
+        let checks = vec![
             self.check("the health check", "/health", None, None),
             self.check(
                 "its name among the models",
@@ -94,7 +94,12 @@ impl Instance {
                 Some(one_token),
                 Some("\"usage\""),
             ),
-        ]
+        ];
+        Probe {
+            host: self.listens.on.clone(),
+            port: self.server.port.get(),
+            checks,
+        }
     }
 
     /// What must be true of a server before it is believed: it listens alone, it is
@@ -103,10 +108,8 @@ impl Instance {
         WaitReady {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
-            host: self.listens.on.clone(),
-            port: self.server.port.get(),
+            probe: self.probe(mark),
             log: self.seat.log(mark),
-            checks: self.health(mark),
             patience: self.server.ready_timeout,
             expected,
             log_reader: LogReader::Vllm,

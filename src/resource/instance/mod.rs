@@ -113,11 +113,6 @@ impl Instance {
         &self.seat.node
     }
 
-    /// Returns the address that it listens on.
-    pub fn host(&self) -> &str {
-        &self.listens.on
-    }
-
     /// Returns the port that it listens on.
     pub fn port(&self) -> Port {
         self.server.port

@@ -23,7 +23,7 @@ use crate::name::{NodeName, Port, TopologyName};
 use crate::net::Authority;
 use crate::node::Stale;
 use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeouts};
-use crate::plan::effect::{Check, Launch, LogReader, Stop, WaitReady};
+use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Hook, NodePort, Operation, Operations, Reason,
     ReasonCode, Relations, Stand,
@@ -350,16 +350,18 @@ impl Proxy {
         WaitReady {
             address: self.seat.address.clone(),
             mark: mark.to_string(),
-            host: self.listens.on.clone(),
-            port: self.declared.port.get(),
+            probe: Probe {
+                host: self.listens.on.clone(),
+                port: self.declared.port.get(),
+                checks: vec![Check {
+                    shows: "the health check".to_owned(),
+                    path: "/health".to_owned(),
+                    body: None,
+                    api_key_env: None,
+                    contains: None,
+                }],
+            },
             log: self.seat.log(mark),
-            checks: vec![Check {
-                shows: "the health check".to_owned(),
-                path: "/health".to_owned(),
-                body: None,
-                api_key_env: None,
-                contains: None,
-            }],
             patience: ANSWER,
             expected: None,
             log_reader: LogReader::None,

@@ -14,7 +14,7 @@ use crate::node::tests::{gone, here, shells};
 use crate::node::{Node, quote};
 use crate::plan::effect::control::Request;
 use crate::plan::effect::{
-    Check, KillUnmanaged, Launch, LogReader, ProxyControl, Stop, Upload, WaitReady,
+    Check, KillUnmanaged, Launch, LogReader, Probe, ProxyControl, Stop, Upload, WaitReady,
 };
 use crate::plan::{Address, Count, Failure, FailureKind, Part, Phase};
 use crate::proxy::control::Status;
@@ -93,13 +93,15 @@ impl Thing {
         WaitReady {
             address: address(),
             mark: self.mark(),
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
+            probe: Probe {
+                host: "127.0.0.1".to_owned(),
+                port: self.port,
+                checks: vec![
+                    check("the health check", "/health", None),
+                    check("its name among the models", "/v1/models", Some("nonce-1")),
+                ],
+            },
             log: self.at("logs/a.log"),
-            checks: vec![
-                check("the health check", "/health", None),
-                check("its name among the models", "/v1/models", Some("nonce-1")),
-            ],
             patience: MINUTE,
             expected: None,
             log_reader: LogReader::Vllm,
