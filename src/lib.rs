@@ -77,6 +77,7 @@ pub mod cli;
 pub mod converge;
 pub mod decisions;
 pub mod describe;
+mod english;
 pub mod hex;
 pub mod load;
 pub mod logs;

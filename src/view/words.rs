@@ -1,7 +1,8 @@
-//! English for numbers: counts, lists, durations, sizes; and the breaking of lines.
+//! English for numbers: counts, durations, sizes; and the breaking of lines.
 
 use std::time::Duration;
 
+pub use crate::english::list;
 use crate::plan::{Action, Change};
 
 /// Returns a count with its noun: `1 proxy`, `2 instances`.
@@ -19,18 +20,6 @@ fn plural(noun: &str) -> String {
         // `proxy` is the case above; `lens` and `match` are what the rest is for.
         _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") => format!("{noun}es"),
         _ => format!("{noun}s"),
-    }
-}
-
-/// Returns a list as English says it: `a`, `a and b`, `a, b and c`.
-pub fn list<T: AsRef<str>>(items: &[T]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.as_ref().to_owned(),
-        [first @ .., last] => {
-            let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
-            format!("{} and {}", first.join(", "), last.as_ref())
-        }
     }
 }
 
@@ -183,15 +172,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_lists_speak_english() {
+    fn counts_speak_english() {
         assert_eq!(count(0, "instance"), "0 instances");
         assert_eq!(count(1, "proxy"), "1 proxy");
         assert_eq!(count(2, "proxy"), "2 proxies");
         assert_eq!(count(2, "key"), "2 keys");
-        assert_eq!(list::<&str>(&[]), "");
-        assert_eq!(list(&["a"]), "a");
-        assert_eq!(list(&["a", "b"]), "a and b");
-        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
     }
 
     #[test]
