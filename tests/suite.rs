@@ -10,6 +10,7 @@ mod suite {
     mod model;
     mod readme;
     mod rooms;
+    mod serving;
     mod support;
     mod told;
     mod words;

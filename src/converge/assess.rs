@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Change, NodePort, Reason, ReasonCode, Relations, Stand};
+use crate::plan::{
+    Action, Address, Change, NodePort, Readiness, Reason, ReasonCode, Relations, Service, Stand,
+};
 use crate::resource::{Observation, Resource};
 
 /// How every thing stands, as each says itself. Of a thing with a node that did not answer nothing
@@ -13,10 +15,7 @@ pub fn assess(resources: &[Arc<dyn Resource>], observed: &Observation) -> Vec<St
     let one = |resource: &Arc<dyn Resource>| {
         let stand = resource.stand(observed);
         match silent_node(resource.as_ref(), observed) {
-            Some(node) => Stand {
-                change: unknown(resource.address(), &node),
-                ..stand
-            },
+            Some(node) => unknown(stand, &node),
             None => stand,
         }
     };
@@ -29,9 +28,18 @@ fn silent_node(resource: &dyn Resource, observed: &Observation) -> Option<NodeNa
     nodes.find(|node| observed.of(node).is_none())
 }
 
-fn unknown(address: &Address, node: &NodeName) -> Change {
+fn unknown(stand: Stand, node: &NodeName) -> Stand {
     let text = format!("{node} did not answer: what runs there is unknown");
-    Change::blocked(address, Reason::unreachable(text))
+    let change = Change::blocked(stand.address(), Reason::unreachable(text.clone()));
+    let service = stand.service.map(|service| Service {
+        readiness: Readiness::NotReady(text),
+        ..service
+    });
+    Stand {
+        change,
+        service,
+        ..stand
+    }
 }
 
 /// Who listens on each port now, each by its place in the list.

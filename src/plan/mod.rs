@@ -7,6 +7,7 @@ mod event;
 mod failure;
 mod phase;
 mod reason;
+mod service;
 mod stand;
 mod step;
 
@@ -19,6 +20,7 @@ pub use event::Event;
 pub use failure::{Failure, FailureKind};
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
+pub use service::{Readiness, Service};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Action, Address, Change, Operation, Reason};
+use super::{Action, Address, Change, Operation, Reason, Service};
 use crate::name::NodeName;
 
 /// How one thing stands: what is to become of it, by which operations, and what ties it to others.
@@ -37,15 +37,18 @@ pub struct Stand {
     pub operations: Operations,
     /// What ties it to other things.
     pub relations: Relations,
+    /// What it serves as, where it is something that serves.
+    pub service: Option<Service>,
 }
 
 impl Stand {
-    /// A thing that nothing is done for and that stands alone.
+    /// A thing that nothing is done for, that stands alone and serves nobody.
     pub fn new(change: Change) -> Self {
         Self {
             change,
             operations: Operations::default(),
             relations: Relations::default(),
+            service: None,
         }
     }
 

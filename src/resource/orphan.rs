@@ -136,7 +136,6 @@ impl Resource for Orphan {
         let ports = occupies.iter();
         let change = Change::new(address, Action::Destroy, vec![self.reason.clone()]);
         Stand {
-            change: change.described(summary.clone()),
             operations: Operations {
                 stop: stop.map(on).into_iter().collect(),
                 remove: remove.map(on).into_iter().collect(),
@@ -147,6 +146,7 @@ impl Resource for Orphan {
                 occupies: ports.map(|port| NodePort::new(&self.node, *port)).collect(),
                 ..Relations::default()
             },
+            ..Stand::new(change.described(summary.clone()))
         }
     }
 }

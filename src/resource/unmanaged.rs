@@ -96,7 +96,6 @@ impl Resource for Unmanaged {
         });
         let ports = self.ports.iter();
         Stand {
-            change: change.described(self.found.clone()),
             operations: Operations {
                 stop: vec![Operation::on(&self.node, end)],
                 ..Operations::default()
@@ -105,6 +104,7 @@ impl Resource for Unmanaged {
                 occupies: ports.map(|port| NodePort::new(&self.node, *port)).collect(),
                 ..Relations::default()
             },
+            ..Stand::new(change.described(self.found.clone()))
         }
     }
 }

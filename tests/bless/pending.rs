@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::inline;
 
 /// The files of the suite that keep expectations.
-pub(crate) const KEEPERS: &[&str] = &["suite::deciding::", "suite::rooms::"];
+pub(crate) const KEEPERS: &[&str] = &["suite::deciding::", "suite::rooms::", "suite::serving::"];
 
 /// What stands in a file from now on, by the line of its assertion.
 type Texts = BTreeMap<usize, String>;

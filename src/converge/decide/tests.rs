@@ -28,7 +28,6 @@ fn thing(address: &str, action: Action, relations: Relations) -> Stand {
     let verb = |verb: &str| vec![operation(&format!("{verb} {name}"))];
     let reasons = vec![Reason::new(ReasonCode::Absent, "it is not there")];
     Stand {
-        change: Change::new(&at(address), action, reasons),
         operations: Operations {
             start: verb("start"),
             update: verb("update"),
@@ -36,6 +35,7 @@ fn thing(address: &str, action: Action, relations: Relations) -> Stand {
             remove: verb("remove"),
         },
         relations,
+        ..Stand::new(Change::new(&at(address), action, reasons))
     }
 }
 

@@ -65,12 +65,12 @@ impl Resource for Thing {
             Change::new(&self.address, Action::Create, vec![reason])
         };
         Stand {
-            change,
             operations: Operations {
                 start: vec![Operation::on(&node(), Effect::Remove { paths: Vec::new() })],
                 ..Operations::default()
             },
             relations: self.relations.clone(),
+            ..Stand::new(change)
         }
     }
 }

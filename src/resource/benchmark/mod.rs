@@ -213,7 +213,6 @@ impl Resource for Benchmark {
     fn stand(&self, observed: &Observation) -> Stand {
         let measure = Effect::Measure(Box::new(self.job(observed)));
         Stand {
-            change: self.compare(observed),
             operations: Operations {
                 start: vec![Operation::here(measure)],
                 ..Operations::default()
@@ -224,6 +223,7 @@ impl Resource for Benchmark {
                 concurrency_group: Some("measuring".to_owned()),
                 ..Relations::default()
             },
+            ..Stand::new(self.compare(observed))
         }
     }
 }

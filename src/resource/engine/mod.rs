@@ -143,7 +143,6 @@ impl Resource for Installation {
         let work = install::work(&self.engine, &found);
         let install = vec![Operation::on(&self.node, Effect::RunScript(Box::new(work)))];
         Stand {
-            change: self.compare(&found),
             operations: Operations {
                 // What is there already is found there: both are the same work.
                 start: install.clone(),
@@ -155,6 +154,7 @@ impl Resource for Installation {
                 concurrency_group: Some(format!("{} of {}", self.engine.venv, self.node)),
                 ..Relations::default()
             },
+            ..Stand::new(self.compare(&found))
         }
     }
 }

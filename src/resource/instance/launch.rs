@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Instance, Runtime};
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
+use crate::plan::{Readiness, Service};
 use crate::resource::contract::Observation;
 use crate::resource::place::Place;
 use crate::resource::process::Mark;
@@ -100,6 +101,14 @@ impl Instance {
             port: self.server.port.get(),
             checks,
         }
+    }
+
+    /// What it serves as: whether one that runs is healthy is asked of itself.
+    pub(super) fn service(&self, observed: &Observation) -> Service {
+        let (port, authority) = (self.server.port.get(), self.authority());
+        self.seat.service(observed, port, &authority, |session| {
+            Readiness::Ask(self.probe(&session.mark))
+        })
     }
 
     /// What must be true of a server before it is believed: it listens alone, it is

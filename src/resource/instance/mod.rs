@@ -428,6 +428,7 @@ impl Resource for Instance {
             change: self.change(observed).as_ref().clone(),
             operations: self.operations(observed),
             relations: self.relations(observed),
+            service: Some(self.service(observed)),
         }
     }
 }

@@ -201,7 +201,6 @@ impl Resource for Model {
         }
         let fetch = self.fetch(observed);
         Stand {
-            change,
             operations: Operations {
                 start: fetch.clone(),
                 update: fetch,
@@ -211,6 +210,7 @@ impl Resource for Model {
                 waits_for: self.waits_for(observed),
                 ..Relations::default()
             },
+            ..Stand::new(change)
         }
     }
 }

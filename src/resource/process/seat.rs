@@ -7,7 +7,7 @@ use super::{Mark, Process, ProcessTable, Session, StaleServer};
 use crate::name::{NodeName, TopologyName};
 use crate::node::Stale;
 use crate::plan::effect::Stop;
-use crate::plan::{Address, NodePort, Reason, ReasonCode};
+use crate::plan::{Address, NodePort, Readiness, Reason, ReasonCode, Service};
 use crate::resource::contract::{Answers, Observation, Question};
 use crate::resource::place::{Folder, Place};
 
@@ -69,6 +69,27 @@ impl Seat {
     /// Returns the process that leads the session that runs here.
     pub fn leader(&self, seen: &Observation) -> Option<Process> {
         self.running(seen)?.leader().cloned()
+    }
+
+    /// What is to listen here, on this port, serves as; others reach it by this authority. Of a
+    /// session that runs `readiness` says whether it can be believed.
+    pub fn service(
+        &self,
+        seen: &Observation,
+        port: u16,
+        authority: &str,
+        readiness: impl FnOnce(&Session) -> Readiness,
+    ) -> Service {
+        let stopped = Service::stopped(NodePort::new(&self.node, port));
+        let Some(session) = self.running(seen) else {
+            return stopped;
+        };
+        Service {
+            pid: session.leader().map(|leader| leader.pid),
+            url: Some(format!("http://{authority}")),
+            readiness: readiness(&session),
+            ..stopped
+        }
     }
 
     /// Returns the mark of the next start: its generation is one more than any that was ever seen.

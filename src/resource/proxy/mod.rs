@@ -5,6 +5,7 @@
 
 mod declared;
 mod served;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -530,6 +531,7 @@ impl Resource for Proxy {
                 ..Operations::default()
             },
             relations: self.relations(observed),
+            service: Some(self.service(observed)),
         }
     }
 }

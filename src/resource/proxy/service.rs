@@ -1,0 +1,98 @@
+//! What the proxy serves as, as it says itself.
+
+use serde_json::{Map, Value, json};
+
+use super::Proxy;
+use crate::english::list;
+use crate::plan::{Readiness, Service};
+use crate::proxy::control::Status;
+use crate::resource::contract::Observation;
+
+impl Proxy {
+    /// What it serves as: it is ready once it sends requests to an instance.
+    pub(super) fn service(&self, seen: &Observation) -> Service {
+        let status = self.status(seen);
+        let served = Served {
+            policy: self.policy(),
+            generation: status.as_ref().and_then(generation),
+            backends: status.as_ref().map(serving).unwrap_or_default(),
+        };
+        let (port, authority) = (self.declared.port.get(), self.authority());
+        let readiness = |_: &_| match (&status, &served.backends[..]) {
+            (None, _) => Readiness::NotReady("its control socket does not answer".to_owned()),
+            (_, []) => Readiness::NotReady("no instance is ready".to_owned()),
+            _ => Readiness::Ready,
+        };
+        Service {
+            details: served.details(),
+            summary: Some(served.summary()),
+            ..self.seat.service(seen, port, &authority, readiness)
+        }
+    }
+}
+
+/// What a proxy serves: by which policy, of which configuration, from which instances.
+struct Served {
+    policy: String,
+    generation: Option<u64>,
+    backends: Vec<String>,
+}
+
+fn generation(status: &Status) -> Option<u64> {
+    let config = status.config.as_ref()?;
+    Some(config.generation)
+}
+
+/// The instances that it sends requests to.
+fn serving(status: &Status) -> Vec<String> {
+    let names = status.backends.keys();
+    let serving = names.filter(|name| status.is_serving(name));
+    serving.cloned().collect()
+}
+
+impl Served {
+    fn details(&self) -> Map<String, Value> {
+        let details = [
+            ("policy", json!(self.policy)),
+            ("generation", json!(self.generation)),
+            ("backends", json!(self.backends)),
+        ];
+        let details = details.map(|(key, value)| (key.to_owned(), value));
+        details.into_iter().collect()
+    }
+
+    fn summary(&self) -> String {
+        let policy = &self.policy;
+        let to = match &self.backends[..] {
+            [] => "no instance".to_owned(),
+            backends => list(backends),
+        };
+        match self.generation {
+            Some(generation) => format!("{policy} to {to}, generation {generation}"),
+            None => format!("{policy} to {to}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_serves_is_told_in_one_line() {
+        let said = |generation, backends: &[&str]| {
+            let backends = backends.iter().map(ToString::to_string);
+            let served = Served {
+                policy: "round_robin".to_owned(),
+                generation,
+                backends: backends.collect(),
+            };
+            served.summary()
+        };
+        assert_eq!(said(None, &[]), "round_robin to no instance");
+        assert_eq!(
+            said(Some(4), &["a", "b"]),
+            "round_robin to a and b, generation 4"
+        );
+    }
+}

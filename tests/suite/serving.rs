@@ -1,0 +1,129 @@
+//! What things say that they serve as, on a model of the nodes.
+
+use std::fmt::Write as _;
+
+use replica::converge::assess;
+use replica::plan::{Readiness, Service, Stand};
+use replica::resource::Undeclared;
+
+use super::model::{Model, catalogue, topology};
+
+const TWO: &str = "
+topology: demo
+nodes: {one: {ssh: n@one, addresses: {lan: 10.0.0.1}}, two: {ssh: n@two, addresses: {lan: 10.0.0.2}}}
+engines: {demo: {simulate: {profile: fast}}}
+instances:
+  a: {node: one, port: 8100, engine: demo, model: demo}
+  b: {node: two, port: 8200, engine: demo, model: demo}
+proxy: {node: one, port: 8192}
+benchmarks: {batch: {prompts: {inline: [Hello]}, load: {batch: 1}, max_tokens: 1}}
+";
+
+/// Says how everything that is declared stands on these nodes.
+fn stands(model: &Model) -> Vec<Stand> {
+    let topology = topology(TWO);
+    let declared = catalogue(&topology).resources();
+    assess(
+        &declared,
+        &model.observe(&declared, &Undeclared::questions(&topology)),
+    )
+}
+
+/// Says what each thing serves as, a line each.
+fn told(model: &Model) -> String {
+    let mut text = String::new();
+    for stand in stands(model) {
+        if let Some(service) = &stand.service {
+            let address = stand.address();
+            let _ = writeln!(text, "{address}: {}", in_words(service));
+        }
+    }
+    text
+}
+
+fn in_words(service: &Service) -> String {
+    let readiness = match &service.readiness {
+        Readiness::Ready => "ready".to_owned(),
+        Readiness::NotReady(reason) => format!("not ready: {reason}"),
+        Readiness::Ask(probe) => {
+            let paths = probe.checks.iter().map(|check| check.path.as_str());
+            let paths: Vec<_> = paths.collect();
+            format!("ask {} {}: {}", probe.host, probe.port, paths.join(" "))
+        }
+    };
+    let running = match (service.pid, &service.url) {
+        (Some(pid), Some(url)) => format!("pid {pid} at {url}, "),
+        _ => String::new(),
+    };
+    let mut words = format!("{}, {running}{readiness}", service.at);
+    if !service.details.is_empty() {
+        let _ = write!(words, "; {}", serde_json::json!(service.details));
+    }
+    if let Some(summary) = &service.summary {
+        let _ = write!(words, "; {summary}");
+    }
+    words
+}
+
+fn applied() -> Model {
+    let topology = topology(TWO);
+    let mut model = Model::new(&topology);
+    for _ in 0..2 {
+        model.perform(&model.plan(&topology));
+    }
+    model
+}
+
+#[test]
+fn what_does_not_run_says_so() {
+    insta::assert_snapshot!(told(&Model::new(&topology(TWO))), @r#"
+    one/instance.a: port 8100 of one, not ready: it does not run
+    two/instance.b: port 8200 of two, not ready: it does not run
+    one/proxy: port 8192 of one, not ready: it does not run; {"policy":"round_robin","generation":null,"backends":[]}; round_robin to no instance
+    "#);
+}
+
+#[test]
+fn what_runs_is_asked_or_has_told_already() {
+    insta::assert_snapshot!(told(&applied()), @r#"
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    two/instance.b: port 8200 of two, pid 10 at http://10.0.0.2:8200, ask 10.0.0.2 8200: /health /v1/models /v1/completions
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
+    "#);
+}
+
+#[test]
+fn one_server_that_is_gone_leaves_the_others_ready() {
+    let mut model = applied();
+    model.kill("two", "instance/b", false);
+    insta::assert_snapshot!(told(&model), @r#"
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    two/instance.b: port 8200 of two, not ready: it does not run
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a"]}; round_robin to a, generation 1
+    "#);
+}
+
+#[test]
+fn a_proxy_without_a_server_is_not_ready() {
+    let mut model = applied();
+    model.kill("one", "instance/a", false);
+    model.kill("two", "instance/b", false);
+    insta::assert_snapshot!(told(&model), @r#"
+    one/instance.a: port 8100 of one, not ready: it does not run
+    two/instance.b: port 8200 of two, not ready: it does not run
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, not ready: no instance is ready; {"policy":"round_robin","generation":1,"backends":[]}; round_robin to no instance, generation 1
+    "#);
+}
+
+/// Unknown is not absent.
+#[test]
+fn of_a_node_that_did_not_answer_nothing_is_concluded() {
+    let mut model = applied();
+    let two = model.nodes.get_mut(&"two".parse().unwrap()).unwrap();
+    two.unreachable = true;
+    insta::assert_snapshot!(told(&model), @r#"
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    two/instance.b: port 8200 of two, not ready: two did not answer: what runs there is unknown
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
+    "#);
+}
