@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
+
+use indexmap::IndexMap;
 
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
-use crate::node::perform;
-use crate::plan::{Action, Failure, Plan};
-use crate::proxy::control::BackendState;
-use crate::resource::instance::Instance;
+use crate::converge::{Desired as _, assess};
+use crate::node::{Fleet, perform};
+use crate::plan::{Action, Address, Failure, Plan, Readiness, Service};
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
-use crate::resource::process::Mark;
-use crate::resource::proxy::Proxy;
-use crate::resource::{Answers, Observation, Resource};
+use crate::resource::{Answers, KINDS, Listed, Observation};
 use crate::view::status::{
-    GpuMemoryStatus, GpuStatus, InstanceStatus, MemoryStatus, NodeStatus, ProxyStatus,
-    StatusReport, render,
+    GpuMemoryStatus, GpuStatus, MemoryStatus, NodeStatus, ServiceStatus, Services, StatusReport,
+    render,
 };
 
 /// Show what runs on the nodes and whether it answers
@@ -38,29 +36,21 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let catalogue = workspace.catalogue();
     let wish = workspace.as_declared().asking([machine::question()]);
     let (seen, plan) = workspace.plan(&wish).await;
-    let mut report = StatusReport {
-        converged: false,
-        nodes: nodes(&seen),
-        instances: [].into(),
-        proxy: None,
-    };
-    for instance in &catalogue.instances {
-        let status = instance_status(&workspace, instance, &seen, &plan).await;
-        report.instances.insert(instance.name().to_string(), status);
-    }
-    if let Some(proxy) = &catalogue.proxy {
-        report.proxy = Some(proxy_status(proxy, &seen, &plan));
-    }
-    let is_ready = report.instances.values().all(|i| i.ready)
-        && report.proxy.as_ref().is_none_or(|proxy| proxy.ready);
+    let stands = assess(&wish.resources(), &seen).into_iter();
+    let serving = stands.filter_map(|stand| Some((stand.change.address, stand.service?)));
+    let services = asked(&workspace.fleet, serving, &plan).await;
+    let is_ready = services.iter().all(|service| service.ready);
     let is_made = plan
         .changes
         .iter()
         .all(|c| c.is_measurement() || c.action == Action::Keep);
-    report.converged = is_ready && is_made && plan.unreachable.is_empty();
+    let report = StatusReport {
+        converged: is_ready && is_made && plan.unreachable.is_empty(),
+        nodes: nodes(&seen),
+        services: by_kind(&services),
+    };
     let name = workspace.topology().name.as_str();
     if screen.is_json() {
         screen.document(&report)?;
@@ -116,66 +106,124 @@ fn node_status(machine: &Machine) -> NodeStatus {
     }
 }
 
-async fn instance_status(
-    workspace: &Workspace,
-    instance: &Arc<Instance>,
-    seen: &Observation,
+/// Asks what serves whatever must be asked of it, and tells how each stands.
+async fn asked(
+    fleet: &Fleet,
+    serving: impl Iterator<Item = (Address, Service)>,
     plan: &Plan,
-) -> InstanceStatus {
-    let mark = instance.running_mark(seen);
-    let trouble = match &mark {
-        Some(mark) => trouble(workspace, instance, mark).await,
-        None => Some("it does not run".to_owned()),
-    };
-    InstanceStatus {
-        node: instance.node().to_string(),
-        port: instance.port().get(),
-        pid: instance.leader(seen).map(|leader| leader.pid),
+) -> Vec<ServiceStatus> {
+    let mut services = Vec::new();
+    for (address, service) in serving {
+        let trouble = trouble(fleet, &service).await;
+        services.push(service_status(address, service, trouble, plan));
+    }
+    services
+}
+
+/// Why something cannot be believed to serve, if it cannot.
+async fn trouble(fleet: &Fleet, service: &Service) -> Option<String> {
+    match &service.readiness {
+        Readiness::Ready => None,
+        Readiness::NotReady(reason) => Some(reason.clone()),
+        Readiness::Ask(probe) => {
+            let healthy = match fleet.node(&service.at.node) {
+                Ok(node) => perform::check(node, probe, ANSWER).await,
+                Err(failure) => Err(failure),
+            };
+            healthy.err().map(|failure| failure.message)
+        }
+    }
+}
+
+fn service_status(
+    address: Address,
+    service: Service,
+    trouble: Option<String>,
+    plan: &Plan,
+) -> ServiceStatus {
+    ServiceStatus {
+        node: service.at.node.to_string(),
+        port: service.at.port,
+        pid: service.pid,
         ready: trouble.is_none(),
-        url: mark
-            .is_some()
-            .then(|| format!("http://{}", instance.authority())),
-        note: planned(plan, instance.as_ref()).or(trouble),
+        url: service.url,
+        details: service.details,
+        summary: service.summary,
+        // Of what is planned the plan tells more: why, and what would help.
+        note: planned(plan, &address).or(trouble),
+        address,
     }
 }
 
-/// Why a server that runs cannot be believed to serve, if it cannot.
-async fn trouble(workspace: &Workspace, instance: &Instance, mark: &Mark) -> Option<String> {
-    let node = workspace.fleet.node(instance.node()).ok()?;
-    let healthy = perform::check(node, &instance.probe(mark), ANSWER).await;
-    healthy.err().map(|failure| failure.message)
-}
-
-fn proxy_status(proxy: &Arc<Proxy>, seen: &Observation, plan: &Plan) -> ProxyStatus {
-    let leader = proxy.leader(seen);
-    let status = proxy.status(seen);
-    let ready: Vec<_> = status
-        .iter()
-        .flat_map(|status| &status.backends)
-        .filter(|(_, backend)| backend.state == BackendState::Ready)
-        .map(|(name, _)| name.clone())
-        .collect();
-    ProxyStatus {
-        node: proxy.node().to_string(),
-        port: proxy.port().get(),
-        pid: leader.as_ref().map(|leader| leader.pid),
-        ready: !ready.is_empty(),
-        url: leader.map(|_| format!("http://{}", proxy.authority())),
-        policy: proxy.policy(),
-        generation: status
-            .and_then(|status| status.config)
-            .map(|config| config.generation),
-        backends: ready,
-        note: planned(plan, proxy.as_ref()),
-    }
-}
-
-/// Returns in words what is planned for a thing, if anything is.
-fn planned(plan: &Plan, thing: &dyn Resource) -> Option<String> {
-    let change = plan
-        .changes
-        .iter()
-        .find(|c| c.address == *thing.address())?;
+/// What is planned for a thing in words, if anything is.
+fn planned(plan: &Plan, address: &Address) -> Option<String> {
+    let change = plan.changes.iter().find(|c| c.address == *address)?;
     let reasons: Vec<_> = change.why().collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// What serves, where each kind of the list wants its things to be listed.
+fn by_kind(services: &[ServiceStatus]) -> IndexMap<String, Services> {
+    let mut listed = IndexMap::new();
+    for kind in KINDS {
+        let is_of = |service: &&ServiceStatus| service.address.kind == kind.name();
+        let mut own = services.iter().filter(is_of).cloned();
+        let (key, own) = match kind.listed() {
+            Listed::Nowhere => continue,
+            Listed::ByName(key) => (key, Services::ByName(own.map(named).collect())),
+            Listed::Alone => (kind.name(), Services::Alone(own.next().map(Box::new))),
+        };
+        listed.insert(key.to_owned(), own);
+    }
+    listed
+}
+
+fn named(service: ServiceStatus) -> (String, ServiceStatus) {
+    let name = service.address.name.clone();
+    (name.unwrap_or_else(|| service.address.local()), service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Change, NodePort, Reason, ReasonCode};
+
+    fn service(address: &str, trouble: Option<&str>, plan: &Plan) -> ServiceStatus {
+        let address: Address = address.parse().unwrap();
+        let at = NodePort::new(address.node.as_ref().unwrap(), 8100);
+        let trouble = trouble.map(str::to_owned);
+        service_status(address, Service::stopped(at), trouble, plan)
+    }
+
+    fn document(addresses: &[&str]) -> String {
+        let plan = Plan::default();
+        let services = addresses.iter().map(|it| service(it, None, &plan));
+        let listed = by_kind(&services.collect::<Vec<_>>());
+        serde_json::to_value(listed).unwrap().to_string()
+    }
+
+    #[test]
+    fn each_kind_says_where_its_things_are_listed() {
+        insta::assert_snapshot!(document(&[]), @r#"{"instances":{},"proxy":null}"#);
+        insta::assert_snapshot!(document(&["n/proxy", "n/instance.b", "m/instance.a"]), @r#"{"instances":{"a":{"node":"m","port":8100,"pid":null,"ready":true,"url":null},"b":{"node":"n","port":8100,"pid":null,"ready":true,"url":null}},"proxy":{"node":"n","port":8100,"pid":null,"ready":true,"url":null}}"#);
+        insta::assert_snapshot!(document(&["n/program", "n/telescope.a"]), @r#"{"instances":{},"proxy":null}"#);
+    }
+
+    #[test]
+    fn what_is_planned_is_told_before_what_was_seen() {
+        let address: Address = "n/instance.a".parse().unwrap();
+        let reasons = vec![Reason::new(ReasonCode::Gone, "its process is gone")];
+        let plan = Plan {
+            changes: vec![Change::new(&address, Action::Create, reasons)],
+            ..Plan::default()
+        };
+        let note = |address, trouble, plan| service(address, trouble, plan).note;
+        let trouble = Some("it does not run");
+        assert_eq!(
+            note("n/instance.a", trouble, &plan).as_deref(),
+            Some("its process is gone")
+        );
+        assert_eq!(note("n/instance.b", trouble, &plan).as_deref(), trouble);
+        assert_eq!(note("n/instance.b", None, &plan), None);
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::benchmark::{self, Benchmark, Measured};
-use super::contract::{Kind, Resource};
+use super::contract::{Kind, Listed, Resource};
 use super::engine::{self, Installation};
 use super::instance::{self, Instance, Parts, Runtime, Server};
 use super::kind::{Kept, Marked};
@@ -24,19 +24,23 @@ pub static KINDS: [&dyn Kind; 6] = [
     &program::Kind,
     &Kept(engine::KIND),
     &Kept(model::KIND),
-    &Marked(instance::KIND),
-    &Marked(proxy::KIND),
+    &Marked {
+        name: instance::KIND,
+        listed: Listed::ByName("instances"),
+    },
+    &Marked {
+        name: proxy::KIND,
+        listed: Listed::Alone,
+    },
     &Kept(benchmark::KIND),
 ];
 
 /// The things of one topology, each after what it requires.
 pub struct Catalogue {
-    /// The servers.
-    pub instances: Vec<Arc<Instance>>,
+    instances: Vec<Arc<Instance>>,
     /// The proxy, where one is declared.
     pub proxy: Option<Arc<Proxy>>,
-    /// The measurements.
-    pub benchmarks: Vec<Arc<Benchmark>>,
+    benchmarks: Vec<Arc<Benchmark>>,
     others: Vec<Arc<dyn Resource>>,
 }
 

@@ -166,6 +166,22 @@ pub trait Kind: Sync {
     /// The things of this kind that a topology has on a node, declared or not. Of a kind that stays
     /// when its topology is destroyed there is none.
     fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found>;
+
+    /// Where `status` lists its things, of a kind whose things serve.
+    fn listed(&self) -> Listed {
+        Listed::Nowhere
+    }
+}
+
+/// Where the document of `status` lists the things of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// Nowhere: none of them serves.
+    Nowhere,
+    /// By their names, in a map of this key.
+    ByName(&'static str),
+    /// By the name of the kind: a topology has one at most.
+    Alone,
 }
 
 /// A thing of ours on a node, found without a manifest.

@@ -1,16 +1,19 @@
 //! The two sorts of kinds that need no static side of their own.
 
-use super::contract::{Answers, Found, Kind, Question};
+use super::contract::{Answers, Found, Kind, Listed, Question};
 use super::place::Folder;
 use super::process::found;
 use crate::name::NodeName;
 
 /// A kind of processes of ours: its things are found by their marks and their logs.
-pub(super) struct Marked(pub(super) &'static str);
+pub(super) struct Marked {
+    pub(super) name: &'static str,
+    pub(super) listed: Listed,
+}
 
 impl Kind for Marked {
     fn name(&self) -> &'static str {
-        self.0
+        self.name
     }
 
     fn questions(&self, folder: &Folder) -> Vec<Question> {
@@ -18,7 +21,11 @@ impl Kind for Marked {
     }
 
     fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
-        found::found(|kind| kind == self.0, topology, node, answers)
+        found::found(|kind| kind == self.name, topology, node, answers)
+    }
+
+    fn listed(&self) -> Listed {
+        self.listed
     }
 }
 

@@ -24,7 +24,7 @@ mod undeclared;
 mod unmanaged;
 
 pub use catalogue::{Catalogue, KINDS, Paths, binaries};
-pub use contract::{Answers, Found, Kind, Observation, Question, Resource};
+pub use contract::{Answers, Found, Kind, Listed, Observation, Question, Resource};
 pub use place::{Folder, Listens, Place};
 pub use topology::Topology;
 pub use undeclared::Undeclared;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::look::{Look, Role};
 use super::table::{Align, Cell, Table};
-use super::words::{clean, list};
+use super::words::clean;
+use crate::plan::Address;
 
 /// How a topology stands. Serialised, it is the document of `status --json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -15,10 +18,19 @@ pub struct StatusReport {
     pub converged: bool,
     /// Each node, by its name.
     pub nodes: BTreeMap<String, NodeStatus>,
-    /// Each instance, by its name.
-    pub instances: BTreeMap<String, InstanceStatus>,
-    /// The proxy, where one is declared.
-    pub proxy: Option<ProxyStatus>,
+    /// What serves, kind by kind, each by the key under which the document lists it.
+    #[serde(flatten)]
+    pub services: IndexMap<String, Services>,
+}
+
+/// What serves of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Services {
+    /// Any number of them, each by its name.
+    ByName(BTreeMap<String, ServiceStatus>),
+    /// One, where it is declared.
+    Alone(Option<Box<ServiceStatus>>),
 }
 
 /// How a node stands.
@@ -71,54 +83,60 @@ pub enum GpuMemoryStatus {
     },
 }
 
-/// How an instance stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct InstanceStatus {
+/// How something stands that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceStatus {
+    /// What it is.
+    #[serde(skip)]
+    pub address: Address,
     /// The node that it is declared on.
     pub node: String,
     /// The port that it is declared to listen on.
     pub port: u16,
-    /// Its leader, where it runs.
+    /// The process that leads it, where it runs.
     pub pid: Option<u32>,
-    /// Says whether it answers and is what was started.
+    /// Says whether it can be believed to serve.
     pub ready: bool,
-    /// Where it answers, as the proxy dials it.
+    /// Where others reach it, where it runs.
     pub url: Option<String>,
-    /// What a reader should know: `starting`, `draining`, what is in its way.
+    /// What it says of itself beside that.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+    /// The same for people, in one line.
+    #[serde(skip)]
+    pub summary: Option<String>,
+    /// What a reader should know: what is planned for it, or what is in its way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// How the proxy stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ProxyStatus {
-    /// The node that it is declared on.
-    pub node: String,
-    /// The port that it is declared to listen on.
-    pub port: u16,
-    /// Its process, where it runs.
-    pub pid: Option<u32>,
-    /// Says whether it answers and serves by the declared configuration.
-    pub ready: bool,
-    /// Where clients reach it.
-    pub url: Option<String>,
-    /// How it chooses an instance: `round_robin`.
-    pub policy: String,
-    /// The generation of the configuration that it serves.
-    pub generation: Option<u64>,
-    /// The instances that it sends requests to.
-    pub backends: Vec<String>,
-    /// What a reader should know.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+impl StatusReport {
+    /// Everything that is declared to serve.
+    fn services(&self) -> impl Iterator<Item = &ServiceStatus> {
+        self.services.values().flat_map(Services::all)
+    }
+
+    /// Says whether a node did not answer.
+    fn is_silent(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| !node.reachable)
+    }
+}
+
+impl Services {
+    fn all(&self) -> Vec<&ServiceStatus> {
+        match self {
+            Services::ByName(services) => services.values().collect(),
+            Services::Alone(service) => service.as_deref().into_iter().collect(),
+        }
+    }
 }
 
 /// Renders how a topology stands; `topology` is its name, and `manifest` the file as the user named
 /// it.
 pub fn render(report: &StatusReport, topology: &str, manifest: &str, look: Look) -> String {
-    let things = things(report);
-    let mut blocks = vec![table(report, &things, look), notes(&things)];
-    blocks.push(report.proxy.iter().map(routing).collect());
+    let mut blocks = vec![table(report, look)];
+    blocks.push(sentences(report, |service| service.note.as_deref()));
+    blocks.push(sentences(report, |service| service.summary.as_deref()));
     blocks.push(gpus(report, look));
     blocks.push(silent_nodes(report, look));
     blocks.push(vec![verdict(report, topology, manifest, look)]);
@@ -127,21 +145,8 @@ pub fn render(report: &StatusReport, topology: &str, manifest: &str, look: Look)
     blocks.join("\n\n") + "\n"
 }
 
-/// Returns every process that is declared, the proxy last.
-fn things(report: &StatusReport) -> Vec<(String, InstanceStatus)> {
-    let instances = report.instances.iter();
-    let proxy = report
-        .proxy
-        .iter()
-        .map(|it| ("proxy".to_owned(), it.process()));
-    instances
-        .map(|(name, it)| (format!("instance.{name}"), it.clone()))
-        .chain(proxy)
-        .collect()
-}
-
-fn table(report: &StatusReport, things: &[(String, InstanceStatus)], look: Look) -> Vec<String> {
-    if things.is_empty() {
+fn table(report: &StatusReport, look: Look) -> Vec<String> {
+    if report.services().next().is_none() {
         return Vec::new();
     }
     let left = |title| (title, Align::Left);
@@ -155,40 +160,26 @@ fn table(report: &StatusReport, things: &[(String, InstanceStatus)], look: Look)
         left("URL"),
     ];
     let mut table = Table::new(look, &heading);
-    for (name, it) in things {
+    for it in report.services() {
         table.row(vec![
-            Cell::from(name.as_str()),
+            Cell::from(it.address.local()),
             Cell::from(it.node.as_str()),
             Cell::from(it.port.to_string()),
             Cell::or_dash(it.pid),
-            ready(it.ready, is_silent(report, &it.node)),
+            ready(it.ready, report.is_silent(&it.node)),
             Cell::or_dash(it.url.as_deref()),
         ]);
     }
     table.lines()
 }
 
-/// Notes are sentences, and would tear the table apart.
-fn notes(things: &[(String, InstanceStatus)]) -> Vec<String> {
-    let noted = things.iter().filter_map(|(name, it)| {
-        let note = it.note.as_deref()?;
-        Some(format!("{name}: {}", clean(note)))
+/// What is said of each thing in a line of its own: sentences would tear the table apart.
+fn sentences(report: &StatusReport, said: impl Fn(&ServiceStatus) -> Option<&str>) -> Vec<String> {
+    let sentences = report.services().filter_map(|service| {
+        let text = said(service)?;
+        Some(format!("{}: {}", service.address.local(), clean(text)))
     });
-    noted.collect()
-}
-
-impl ProxyStatus {
-    /// Returns what a proxy has in common with an instance.
-    fn process(&self) -> InstanceStatus {
-        InstanceStatus {
-            node: self.node.clone(),
-            port: self.port,
-            pid: self.pid,
-            ready: self.ready,
-            url: self.url.clone(),
-            note: self.note.clone(),
-        }
-    }
+    sentences.collect()
 }
 
 /// What stands on a node that does not answer is neither ready nor not ready.
@@ -197,22 +188,6 @@ fn ready(ready: bool, unknown: bool) -> Cell {
         (_, true) => Cell::dressed("unknown", Role::Warning),
         (true, _) => Cell::dressed("yes", Role::Good),
         (false, _) => Cell::dressed("no", Role::Error),
-    }
-}
-
-fn is_silent(report: &StatusReport, node: &str) -> bool {
-    report.nodes.get(node).is_some_and(|node| !node.reachable)
-}
-
-fn routing(proxy: &ProxyStatus) -> String {
-    let to = match proxy.backends.as_slice() {
-        [] => "no instance".to_owned(),
-        backends => list(backends),
-    };
-    let policy = &proxy.policy;
-    match proxy.generation {
-        Some(generation) => format!("proxy: {policy} to {to}, generation {generation}"),
-        None => format!("proxy: {policy} to {to}"),
     }
 }
 
@@ -271,17 +246,39 @@ fn verdict(report: &StatusReport, topology: &str, manifest: &str, look: Look) ->
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn instance(node: &str, port: u16, pid: Option<u32>) -> InstanceStatus {
-        InstanceStatus {
-            node: node.to_owned(),
+    fn service(address: &str, port: u16, pid: Option<u32>) -> ServiceStatus {
+        let address: Address = address.parse().unwrap();
+        ServiceStatus {
+            node: address.node.as_ref().unwrap().to_string(),
+            address,
             port,
             pid,
             ready: pid.is_some(),
             url: pid.map(|_| format!("http://192.168.1.76:{port}")),
+            details: Map::new(),
+            summary: None,
             note: None,
         }
+    }
+
+    fn proxy() -> ServiceStatus {
+        let details = json!({"policy": "round_robin", "generation": 4, "backends": ["a", "b"]});
+        ServiceStatus {
+            url: Some("http://192.168.1.75:8192".to_owned()),
+            details: details.as_object().unwrap().clone(),
+            summary: Some("round_robin to a and b, generation 4".to_owned()),
+            ..service("controller/proxy", 8192, Some(4711))
+        }
+    }
+
+    fn instances(services: impl IntoIterator<Item = ServiceStatus>) -> (String, Services) {
+        let services = services.into_iter();
+        let named = services.map(|it| (it.address.name.clone().unwrap(), it));
+        ("instances".to_owned(), Services::ByName(named.collect()))
     }
 
     fn report() -> StatusReport {
@@ -314,22 +311,14 @@ mod tests {
                 ("spark-02".to_owned(), spark),
             ]
             .into(),
-            instances: [
-                ("a".to_owned(), instance("spark-01", 8100, Some(963_810))),
-                ("b".to_owned(), instance("spark-02", 8200, Some(51_234))),
+            services: [
+                instances([
+                    service("spark-01/instance.a", 8100, Some(963_810)),
+                    service("spark-02/instance.b", 8200, Some(51_234)),
+                ]),
+                ("proxy".to_owned(), Services::Alone(Some(Box::new(proxy())))),
             ]
             .into(),
-            proxy: Some(ProxyStatus {
-                node: "controller".to_owned(),
-                port: 8192,
-                pid: Some(4711),
-                ready: true,
-                url: Some("http://192.168.1.75:8192".to_owned()),
-                policy: "round_robin".to_owned(),
-                generation: Some(4),
-                backends: vec!["a".to_owned(), "b".to_owned()],
-                note: None,
-            }),
         }
     }
 
@@ -364,12 +353,13 @@ mod tests {
                 ..NodeStatus::default()
             },
         );
-        report
-            .instances
-            .insert("b".to_owned(), instance("spark-02", 8200, None));
-        let mut dead = instance("spark-01", 8101, None);
-        dead.note = Some("not running".to_owned());
-        report.instances.insert("c".to_owned(), dead);
+        let dead = ServiceStatus {
+            note: Some("not running".to_owned()),
+            ..service("spark-01/instance.c", 8101, None)
+        };
+        let a = service("spark-01/instance.a", 8100, Some(963_810));
+        let b = service("spark-02/instance.b", 8200, None);
+        report.services.extend([instances([a, b, dead])]);
         insta::assert_snapshot!(render(&report, "replicated-serving", "r.yaml", Look::plain()), @r"
         THING       NODE        PORT     PID  READY    URL
         instance.a  spark-01    8100  963810  yes      http://192.168.1.76:8100
@@ -394,5 +384,20 @@ mod tests {
     #[test]
     fn the_document_is_the_contract() {
         insta::assert_snapshot!(serde_json::to_string(&report()).unwrap(), @r#"{"converged":true,"nodes":{"controller":{"reachable":true,"memory":{"available":105226698752,"total":128849018880},"gpus":[{"name":"NVIDIA RTX PRO 6000","memory":{"used":1073741824,"total":103079215104}}]},"spark-01":{"reachable":true,"memory":{"available":105226698752,"total":128849018880},"gpus":[{"name":"NVIDIA GB10","memory":"unified"}]},"spark-02":{"reachable":true,"memory":{"available":105226698752,"total":128849018880},"gpus":[{"name":"NVIDIA GB10","memory":"unified"}]}},"instances":{"a":{"node":"spark-01","port":8100,"pid":963810,"ready":true,"url":"http://192.168.1.76:8100"},"b":{"node":"spark-02","port":8200,"pid":51234,"ready":true,"url":"http://192.168.1.76:8200"}},"proxy":{"node":"controller","port":8192,"pid":4711,"ready":true,"url":"http://192.168.1.75:8192","policy":"round_robin","generation":4,"backends":["a","b"]}}"#);
+    }
+
+    #[test]
+    fn a_kind_of_which_there_is_nothing_keeps_its_place() {
+        let report = StatusReport {
+            services: [instances([]), ("proxy".to_owned(), Services::Alone(None))].into(),
+            ..StatusReport::default()
+        };
+        let document = serde_json::to_string(&report).unwrap();
+        insta::assert_snapshot!(document, @r#"{"converged":false,"nodes":{},"instances":{},"proxy":null}"#);
+        let text = render(&report, "empty", "e.yaml", Look::plain());
+        assert_eq!(
+            text,
+            "empty: not converged. Run `replica plan e.yaml` to see what differs.\n"
+        );
     }
 }

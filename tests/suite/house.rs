@@ -169,21 +169,20 @@ fn kinds_named(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// What tells how everything stands, whatever it is.
+const STATUS: [&str; 2] = ["src/cli/status.rs", "src/view/status.rs"];
+
 /// Where a kind is known by name beside its own room: the list, what a manifest declares of each,
 /// and what counts or shows them one by one.
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 4] = [
     "src/resource/catalogue.rs",
     "src/resource/topology.rs",
     "src/cli/validate.rs",
     "src/view/bench.rs",
-    "src/view/status.rs",
 ];
 
-/// What is a word of vLLM's: a field of its requests, a folder of its package.
-const OF_VLLM: [(&str, &str); 2] = [
-    ("src/cli/status.rs", "model"),
-    ("src/resource/instance/toolchain.sh", "engine"),
-];
+/// What is a word of vLLM's: a folder of its package.
+const OF_VLLM: [(&str, &str); 1] = [("src/resource/instance/toolchain.sh", "engine")];
 
 /// Returns where a kind is named outside of its own room: as a text of its own in Rust, as a word in
 /// shell. In Rust, rooms rest on rooms, and have fields that are called like what they tell of.
@@ -368,6 +367,20 @@ fn the_corridor_names_no_kind() {
         named(path, "#[cfg(test)]\nmod tests { fn engine() {} }\n"),
         0
     );
+}
+
+/// It is told by the things themselves, and asks the list where to show them.
+#[test]
+fn status_names_no_kind() {
+    for path in STATUS {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let named = kinds_named(&control(path, &text));
+        assert!(named.is_empty(), "{}", named.join("\n"));
+    }
+    let named = |text| kinds_named(&control(STATUS[0], text)).len();
+    assert_eq!(named("use crate::resource::instance::Instance;\n"), 1);
+    assert_eq!(named("pub proxy: Option<ServiceStatus>,\n"), 1);
+    assert_eq!(named("/// As the proxy dials it.\n"), 0);
 }
 
 #[test]

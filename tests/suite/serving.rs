@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use replica::converge::assess;
 use replica::plan::{Readiness, Service, Stand};
-use replica::resource::Undeclared;
+use replica::resource::{KINDS, Listed, Undeclared};
 
 use super::model::{Model, catalogue, topology};
 
@@ -126,4 +126,17 @@ fn of_a_node_that_did_not_answer_nothing_is_concluded() {
     two/instance.b: port 8200 of two, not ready: two did not answer: what runs there is unknown
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
     "#);
+}
+
+/// Else `status` would count what it does not show.
+#[test]
+fn what_serves_is_of_a_kind_that_status_lists() {
+    let listed = |name: &str| {
+        let kind = KINDS.iter().find(|kind| kind.name() == name);
+        kind.is_some_and(|kind| kind.listed() != Listed::Nowhere)
+    };
+    for stand in stands(&applied()) {
+        let is_listed = listed(&stand.address().kind);
+        assert_eq!(is_listed, stand.service.is_some(), "{}", stand.address());
+    }
 }

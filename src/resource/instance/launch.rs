@@ -75,8 +75,8 @@ impl Instance {
 
     /// What must be answered for the server with this mark to be healthy: it is well, it has the
     /// name that only it has, and it produces a token, for one that hangs still says that it is
-    /// well. Readiness and `status` ask the same.
-    pub fn probe(&self, mark: &Mark) -> Probe {
+    /// well. A start waits for this, and `status` asks it once more.
+    fn probe(&self, mark: &Mark) -> Probe {
         let nonce = mark.nonce();
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});

@@ -30,10 +30,10 @@ use super::engine;
 use super::machine;
 use super::model;
 use super::place::{Listens, Place};
-use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
+use super::process::{Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use super::unmanaged;
-use crate::name::{InstanceName, NodeName, Port, TopologyName};
+use crate::name::{InstanceName, NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::Stale;
 use crate::plan::{
@@ -113,16 +113,6 @@ impl Instance {
         &self.seat.node
     }
 
-    /// Returns the port that it listens on.
-    pub fn port(&self) -> Port {
-        self.server.port
-    }
-
-    /// Returns the process that leads its session, where it runs.
-    pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
-        self.seat.leader(seen)
-    }
-
     /// Returns `host:port`, by which others reach it.
     pub fn authority(&self) -> String {
         Authority::new(&self.listens.reached_at, self.server.port.get()).to_string()
@@ -174,7 +164,7 @@ impl Instance {
         let Some(answers) = seen.of(&self.seat.node) else {
             return found;
         };
-        if let Some(leader) = self.leader(seen) {
+        if let Some(leader) = self.seat.leader(seen) {
             found["pid"] = leader.pid.into();
             found["start_time"] = leader.start.into();
             found["command"] = leader.command.into();

@@ -20,7 +20,7 @@ use super::instance::{self, Instance};
 use super::place::{Listens, Place};
 use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
-use crate::name::{NodeName, Port, TopologyName};
+use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::Stale;
 use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeouts};
@@ -101,16 +101,6 @@ impl Proxy {
     pub fn beside(mut self, stale: Stale) -> Self {
         self.seat = self.seat.beside(stale);
         self
-    }
-
-    /// Returns its node.
-    pub fn node(&self) -> &NodeName {
-        &self.seat.node
-    }
-
-    /// Returns the port that it listens on.
-    pub fn port(&self) -> Port {
-        self.declared.port
     }
 
     /// Returns `host:port`, by which clients reach it.
