@@ -1,5 +1,6 @@
 //! `replica apply`: makes it so, then measures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Global;
@@ -7,9 +8,9 @@ use super::error::Error;
 use super::exit::Exit;
 use super::run::{RunOutcome, WatchedRun};
 use super::workspace::Workspace;
-use crate::plan::{Action, Change, Plan};
-use crate::proxy::control::Requests;
-use crate::resource::{Catalogue, Observation};
+use crate::converge::{Desired as _, assess};
+use crate::plan::{Action, Address, Change, Plan, Requests, Service};
+use crate::resource::Observation;
 use crate::view::{Answer, Question, Screen, apply, json::ApplyDocument, plan};
 
 /// Make the nodes as the manifest declares, then run its benchmarks
@@ -52,7 +53,7 @@ async fn apply(
     let converged = run.converge(&wish, plan.clone()).await;
     let applied = Applied {
         run: run.end().await,
-        requests: requests(&workspace.catalogue(), &before, &converged.observed),
+        requests: requests(workspace, &before, &converged.observed),
         left: converged.left,
     };
     show(screen, workspace, &plan, &applied)?;
@@ -64,8 +65,8 @@ struct Applied {
     run: RunOutcome,
     /// What was left to do by the end.
     left: Plan,
-    /// What the proxy served meanwhile.
-    requests: Requests,
+    /// What was served meanwhile, where anything counts that.
+    requests: Option<Requests>,
 }
 
 /// Asks, unless the answer was given with the command. Without anybody to ask, refuses.
@@ -86,26 +87,20 @@ pub(super) fn confirm(global: &Global, screen: &Screen, question: Question) -> R
     }
 }
 
-/// Returns the requests that the proxy served meanwhile: what it counts now, less what it had
-/// counted before if it is the same process.
-fn requests(catalogue: &Catalogue, before: &Observation, after: &Observation) -> Requests {
-    let Some(proxy) = &catalogue.proxy else {
-        return Requests::default();
+/// What was served between two observations, where anything counts that.
+fn requests(workspace: &Workspace, before: &Observation, after: &Observation) -> Option<Requests> {
+    let resources = workspace.as_declared().resources();
+    let services = |observed| -> BTreeMap<Address, Service> {
+        let stands = assess(&resources, observed).into_iter();
+        let serving = stands.filter_map(|it| Some((it.change.address, it.service?)));
+        serving.collect()
     };
-    let Some(now) = proxy.status(after).map(|status| status.requests) else {
-        return Requests::default();
-    };
-    let same = proxy.leader(before).map(|l| (l.pid, l.start))
-        == proxy.leader(after).map(|l| (l.pid, l.start));
-    let then = proxy
-        .status(before)
-        .filter(|_| same)
-        .map_or_else(Requests::default, |status| status.requests);
-    Requests {
-        ok: now.ok.saturating_sub(then.ok),
-        failed: now.failed.saturating_sub(then.failed),
-        cut: now.cut.saturating_sub(then.cut),
-    }
+    let before = services(before);
+    let after = services(after);
+    let served = after
+        .iter()
+        .filter_map(|(address, now)| now.requests_since(before.get(address)));
+    served.reduce(Requests::plus)
 }
 
 fn show(
@@ -119,7 +114,7 @@ fn show(
         let results = applied.run.documents();
         let document = ApplyDocument::new(workspace.topology().name.as_str(), plan, tally)
             .converged(applied.left.is_converged())
-            .requests(applied.requests)
+            .requests(applied.requests.unwrap_or_default())
             .benchmarks(&results);
         return Ok(screen.document(&document)?);
     }
@@ -131,14 +126,9 @@ fn show(
     for table in applied.run.tables() {
         screen.result(&(table + "\n"))?;
     }
-    let served = workspace
-        .topology()
-        .proxy
-        .is_some()
-        .then_some(applied.requests);
     screen.result(&apply::render(
         tally,
-        served,
+        applied.requests,
         applied.run.took,
         screen.out(),
     ))?;

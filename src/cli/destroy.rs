@@ -8,8 +8,8 @@ use super::error::Error;
 use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
-use crate::converge::Converged;
-use crate::proxy::control::Requests;
+use crate::converge::{Converged, Desired as _, assess};
+use crate::plan::NodePort;
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
 use crate::view::words::{count, list};
@@ -46,7 +46,7 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
         let document = ApplyDocument::new(name, &plan, tally).converged(left.is_converged());
-        screen.document(&document.requests(Requests::default()))?;
+        screen.document(&document)?;
     } else {
         if plan.has_work() {
             let told = apply::render(tally, None, run.took, screen.out());
@@ -75,16 +75,14 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
 
 /// Says what was seen at the end: that nothing of ours runs, and which ports are free.
 fn proof(workspace: &Workspace, seen: &Observation) -> String {
-    let topology = workspace.topology();
-    let instances = topology.instances.values().map(|i| (&i.node, i.port.get()));
-    let proxy = topology.proxy.iter().map(|p| (&p.node, p.port.get()));
-    let free: Vec<_> = instances
-        .chain(proxy)
-        .filter(|(node, port)| {
+    let declared = assess(&workspace.as_declared().resources(), seen);
+    let wanted = declared.iter().flat_map(|it| &it.relations.wants_ports);
+    let free: Vec<_> = wanted
+        .filter(|NodePort { node, port }| {
             let answers = seen.of(node);
             answers.is_some_and(|a| ProcessTable::read(a).listeners_on(*port).next().is_none())
         })
-        .map(|(node, port)| format!("{node}:{port}"))
+        .map(|NodePort { node, port }| format!("{node}:{port}"))
         .collect();
     let nodes = count(seen.nodes().len(), "node");
     let ports = match free.len() {
@@ -92,5 +90,6 @@ fn proof(workspace: &Workspace, seen: &Observation) -> String {
         1 => format!("; port {} is free", free[0]),
         _ => format!("; ports {} are free", list(&free)),
     };
-    format!("Nothing of `{}` runs on {nodes}{ports}.\n", topology.name)
+    let topology = &workspace.topology().name;
+    format!("Nothing of `{topology}` runs on {nodes}{ports}.\n")
 }

@@ -20,7 +20,7 @@ pub use event::Event;
 pub use failure::{Failure, FailureKind};
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
-pub use service::{Readiness, Service};
+pub use service::{Readiness, Requests, Service};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
 

@@ -1,5 +1,6 @@
 //! What a thing serves as: where, as which process, and whether it is ready.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::NodePort;
@@ -12,10 +13,14 @@ pub struct Service {
     pub at: NodePort,
     /// The process that leads it, where it runs.
     pub pid: Option<u32>,
+    /// When that process started, in clock ticks since its node booted: ids come round again.
+    pub started: Option<u64>,
     /// Where others reach it, where it runs.
     pub url: Option<String>,
     /// Whether it can be believed to serve.
     pub readiness: Readiness,
+    /// What it has served since that process started, where it counts that.
+    pub requests: Option<Requests>,
     /// What it says of itself beside that, for machines: each value by its key, in this order.
     pub details: Map<String, Value>,
     /// The same for people, in one line: `round_robin to a and b, generation 4`.
@@ -28,10 +33,49 @@ impl Service {
         Self {
             at,
             pid: None,
+            started: None,
             url: None,
             readiness: Readiness::NotReady("it does not run".to_owned()),
+            requests: None,
             details: Map::new(),
             summary: None,
+        }
+    }
+
+    /// What it has served since it was observed `before`: all that it counts, where another process
+    /// serves now.
+    pub fn requests_since(&self, before: Option<&Self>) -> Option<Requests> {
+        let now = self.requests?;
+        let process = |service: &Self| (service.pid, service.started);
+        let same = before.filter(|before| process(before) == process(self));
+        let then = same.and_then(|before| before.requests).unwrap_or_default();
+        Some(Requests {
+            ok: now.ok.saturating_sub(then.ok),
+            failed: now.failed.saturating_sub(then.failed),
+            cut: now.cut.saturating_sub(then.cut),
+        })
+    }
+}
+
+/// Requests that a service counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Answered to the end.
+    pub ok: u64,
+    /// Answered with an error of the service's own, or a stream that broke.
+    pub failed: u64,
+    /// Given up by their clients.
+    pub cut: u64,
+}
+
+impl Requests {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            ok: self.ok + other.ok,
+            failed: self.failed + other.failed,
+            cut: self.cut + other.cut,
         }
     }
 }
@@ -45,4 +89,29 @@ pub enum Readiness {
     NotReady(String),
     /// It serves where it answers all of this now.
     Ask(Probe),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_served_meanwhile_is_of_one_process() {
+        let requests = |ok| Requests {
+            ok,
+            ..Requests::default()
+        };
+        let service = |started, ok| Service {
+            pid: Some(7),
+            started: Some(started),
+            requests: Some(requests(ok)),
+            ..Service::stopped(NodePort::new(&"n".parse().unwrap(), 8100))
+        };
+        let since = |now: Service, before: Service| now.requests_since(Some(&before)).unwrap();
+        assert_eq!(since(service(1, 5), service(1, 3)), requests(2));
+        assert_eq!(since(service(2, 5), service(1, 3)), requests(5));
+        assert_eq!(service(1, 5).requests_since(None), Some(requests(5)));
+        let stopped = Service::stopped(service(1, 5).at);
+        assert_eq!(stopped.requests_since(Some(&service(1, 3))), None);
+    }
 }

@@ -39,7 +39,7 @@ pub static KINDS: [&dyn Kind; 6] = [
 pub struct Catalogue {
     instances: Vec<Arc<Instance>>,
     /// The proxy, where one is declared.
-    pub proxy: Option<Arc<Proxy>>,
+    proxy: Option<Arc<Proxy>>,
     benchmarks: Vec<Arc<Benchmark>>,
     others: Vec<Arc<dyn Resource>>,
 }

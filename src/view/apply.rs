@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::plan::{Action, Address, Event, Failure, FailureKind};
-use crate::proxy::control::Requests;
+use crate::plan::{Action, Address, Event, Failure, FailureKind, Requests};
 
 use super::error;
 use super::look::{Look, Role};

@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::name::NodeName;
-use crate::plan::{Change, Plan, Summary};
-use crate::proxy::control::Requests;
+use crate::plan::{Change, Plan, Requests, Summary};
 
 use super::apply::{Applied, Failed, Skipped, Tally};
 

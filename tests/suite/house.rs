@@ -169,8 +169,12 @@ fn kinds_named(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// What tells how everything stands, whatever it is.
-const STATUS: [&str; 2] = ["src/cli/status.rs", "src/view/status.rs"];
+/// The commands that go for everything, whatever it is.
+const COMMANDS: [&str; 3] = [
+    "src/cli/destroy.rs",
+    "src/cli/status.rs",
+    "src/view/status.rs",
+];
 
 /// Where a kind is known by name beside its own room: the list, what a manifest declares of each,
 /// and what counts or shows them one by one.
@@ -369,15 +373,15 @@ fn the_corridor_names_no_kind() {
     );
 }
 
-/// It is told by the things themselves, and asks the list where to show them.
+/// What serves, what it served and which ports it wants is told by the things themselves.
 #[test]
-fn status_names_no_kind() {
-    for path in STATUS {
+fn the_commands_name_no_kind() {
+    for path in COMMANDS {
         let text = fs::read_to_string(root().join(path)).unwrap();
         let named = kinds_named(&control(path, &text));
         assert!(named.is_empty(), "{}", named.join("\n"));
     }
-    let named = |text| kinds_named(&control(STATUS[0], text)).len();
+    let named = |text| kinds_named(&control(COMMANDS[0], text)).len();
     assert_eq!(named("use crate::resource::instance::Instance;\n"), 1);
     assert_eq!(named("pub proxy: Option<ServiceStatus>,\n"), 1);
     assert_eq!(named("/// As the proxy dials it.\n"), 0);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::PolicySpec;
 use crate::plan::effect::control as effect;
 
+pub use crate::plan::Requests;
 pub use crate::plan::effect::control::{Backend, Timeouts};
 pub use client::{ControlError, call, relay};
 
@@ -84,15 +85,4 @@ pub enum BackendState {
     Draining,
     /// Failed and taken out until a probe sees it, with its nonce, again.
     Ejected,
-}
-
-/// Requests counted since the proxy started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requests {
-    /// Answered to the end.
-    pub ok: u64,
-    /// Answered with an error of the proxy's own, or a stream that broke.
-    pub failed: u64,
-    /// Given up by their clients.
-    pub cut: u64,
 }

@@ -86,6 +86,7 @@ impl Seat {
         };
         Service {
             pid: session.leader().map(|leader| leader.pid),
+            started: session.leader().map(|leader| leader.start),
             url: Some(format!("http://{authority}")),
             readiness: readiness(&session),
             ..stopped

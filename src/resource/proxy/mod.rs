@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::contract::{Memo, Observation, Question, Resource};
 use super::instance::{self, Instance};
 use super::place::{Listens, Place};
-use super::process::{self, Mark, ProcessTable, Seat, Session, differences, fingerprint};
+use super::process::{Mark, ProcessTable, Seat, Session, differences, fingerprint};
 use super::program::Program;
 use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
@@ -123,13 +123,8 @@ impl Proxy {
     }
 
     /// Returns what it says of itself, where it runs and answers.
-    pub fn status(&self, seen: &Observation) -> Option<Status> {
+    fn status(&self, seen: &Observation) -> Option<Status> {
         self.told(seen).status.clone()
-    }
-
-    /// Returns the process that leads its session, where it runs.
-    pub fn leader(&self, seen: &Observation) -> Option<process::Process> {
-        self.seat.leader(seen)
     }
 
     /// Returns the digest of what it is to be, for results that rest on it.

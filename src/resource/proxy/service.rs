@@ -24,6 +24,7 @@ impl Proxy {
             _ => Readiness::Ready,
         };
         Service {
+            requests: status.as_ref().map(|status| status.requests),
             details: served.details(),
             summary: Some(served.summary()),
             ..self.seat.service(seen, port, &authority, readiness)
