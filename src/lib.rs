@@ -11,7 +11,7 @@
 //!   tells of its traffic; errors with their causes; digests.
 //! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
-//!   its questions to a node, its comparison, its effects.
+//!   the facts that it wants of a node, its comparison, its effects.
 //! - [`plan`]: plain data that everyone shares: addresses, changes, steps, effects, events.
 //! - [`converge`]: the corridor: observe (ask), decide (pure), execute (walk). It names no kind.
 //! - [`logs`]: what programs say in their logs, one file a program.
@@ -26,7 +26,7 @@
 //!
 //! # The life of a manifest
 //!
-//! `cli::apply` → `manifest::load` → `converge::observe` (all questions of a node in one round
+//! `cli::apply` → `manifest::load` → `converge::observe` (all facts of a node in one round
 //! trip, nodes side by side) → `converge::decide` → `view` shows the plan and asks →
 //! `converge::execute` → observe again, until every line says keep → benchmarks → exit code.
 //!
@@ -52,17 +52,13 @@
 //!
 //! | here | elsewhere |
 //! |---|---|
-//! | [`Question`](resource::Question), [`Answers`](resource::Answers) | facts, and how they are gathered (Ansible, pyinfra) |
 //! | [`Observation`](resource::Observation) | the refreshed state of a plan (terraform) |
 //! | [`Stand`](plan::Stand) | one resource's entry in a plan, with its dependencies |
 //! | room, [`Resource`](resource::Resource) | a provider's resource (terraform), a controller (Kubernetes) |
-//! | [`Folder`](resource::Folder), [`Place`](resource::Place) | a node's state directory, and what is in it |
 //! | mark, nonce | a label; an instance id |
-//! | `Seat` | what a supervisor knows of a process: its slot |
 //! | orphan | terraform's resource that left the configuration, compose's `--remove-orphans` |
 //! | unmanaged | what is there and is not ours |
 //! | `Case`, `Anomaly` | what a check is given; a finding |
-//! | `Look` | terminal style and width |
 //!
 //! # The circles that stay
 //!

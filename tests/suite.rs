@@ -5,14 +5,14 @@ mod suite {
     mod builders;
     mod converging;
     mod deciding;
+    mod describe;
     mod house;
     mod local;
     mod model;
+    mod node_case;
     mod readme;
     mod rooms;
     mod serving;
     mod support;
-    mod told;
-    mod words;
     mod written;
 }

@@ -74,17 +74,17 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
 }
 
 /// Says what was seen at the end: that nothing of ours runs, and which ports are free.
-fn proof(workspace: &Workspace, seen: &Observation) -> String {
-    let declared = assess(&workspace.as_declared().resources(), seen);
+fn proof(workspace: &Workspace, observed: &Observation) -> String {
+    let declared = assess(&workspace.as_declared().resources(), observed);
     let wanted = declared.iter().flat_map(|it| &it.relations.wants_ports);
     let free: Vec<_> = wanted
         .filter(|NodePort { node, port }| {
-            let answers = seen.of(node);
+            let answers = observed.of(node);
             answers.is_some_and(|a| ProcessTable::read(a).listeners_on(*port).next().is_none())
         })
         .map(|NodePort { node, port }| format!("{node}:{port}"))
         .collect();
-    let nodes = count(seen.nodes().len(), "node");
+    let nodes = count(observed.nodes().len(), "node");
     let ports = match free.len() {
         0 => String::new(),
         1 => format!("; port {} is free", free[0]),

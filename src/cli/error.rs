@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the exit code that says so.
+    /// The exit code that says so.
     pub fn exit(&self) -> Exit {
         match self {
             Error::Manifest(_) => Exit::Manifest,
@@ -51,7 +51,7 @@ impl Error {
         }
     }
 
-    /// Returns what to do about it.
+    /// What to do about it.
     pub fn hints(&self) -> Vec<String> {
         match self {
             Error::Locked { .. } => {
@@ -62,7 +62,7 @@ impl Error {
         }
     }
 
-    /// Returns a refusal with what to do about it.
+    /// A refusal with what to do about it.
     pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Error::Refused {
             message: message.into(),

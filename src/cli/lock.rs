@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 
 use super::error::Error;
 use crate::node::{Command, Fleet, Held, Node, quote_path};
-use crate::resource::Folder;
+use crate::resource::StateFolder;
 
 /// Does the work while this topology is locked on every node that was reached. However the work
 /// ends, the locks are seen to be gone before this returns: whoever starts the next run finds none.
@@ -66,8 +66,8 @@ async fn take_one(node: &Node, topology: &str) -> Result<Held, Error> {
     };
     let script = format!(
         "folder={} lock={}\n{}",
-        quote_path(Folder::of_all()),
-        quote_path(&Folder::of(topology).lock()),
+        quote_path(StateFolder::of_all()),
+        quote_path(&StateFolder::of(topology).lock()),
         include_str!("lock.sh")
     );
     let command = Command::script(script).with("holder", &holder());
@@ -92,7 +92,7 @@ async fn take_one(node: &Node, topology: &str) -> Result<Held, Error> {
     }
 }
 
-/// Returns who takes the lock, and when, for whoever finds it taken.
+/// Who takes the lock, and when, for whoever finds it taken.
 fn holder() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
     let host = rustix::system::uname();

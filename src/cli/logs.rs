@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::node::{Command, Line, Node, quote_path};
 use crate::plan::Address;
-use crate::resource::{Folder, Observation, Place};
+use crate::resource::{NodeFiles, Observation, StateFolder};
 use crate::view::Screen;
 use crate::view::words::list;
 
@@ -33,9 +33,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let (file, wanted) = file_and_thing(&args.what)?;
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
-    let seen = workspace.observe().await;
-    let folder = Folder::of(workspace.topology().name.as_str());
-    let logs = logs(&folder, &seen);
+    let observed = workspace.observe().await;
+    let folder = StateFolder::of(workspace.topology().name.as_str());
+    let logs = logs(&folder, &observed);
     let (address, generation) = log_of(wanted, &logs)?;
     let name = address.node.as_ref();
     let Some(node) = name.and_then(|name| workspace.fleet.node(name).ok()) else {
@@ -63,10 +63,10 @@ fn file_and_thing(what: &[String]) -> Result<(Option<PathBuf>, &str), Error> {
 }
 
 /// The newest log of each thing of a topology, on every node that answered.
-fn logs(folder: &Folder, seen: &Observation) -> Vec<(Address, u64)> {
+fn logs(folder: &StateFolder, observed: &Observation) -> Vec<(Address, u64)> {
     let mut logs = Vec::new();
-    for (node, answers) in seen.answered() {
-        for (thing, generation) in Place::read(folder, answers).logged() {
+    for (node, facts) in observed.answered() {
+        for (thing, generation) in NodeFiles::read(folder, facts).logged() {
             let address = format!("{node}/{thing}").parse();
             logs.extend(address.ok().map(|address| (address, generation)));
         }

@@ -218,7 +218,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Returns the whole command line, for completions.
+/// The whole command line, for completions.
 fn command() -> clap::Command {
     Cli::command()
 }

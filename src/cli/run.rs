@@ -79,12 +79,12 @@ impl WatchedRun {
 }
 
 impl RunOutcome {
-    /// Says whether every measurement that was made can be believed.
+    /// Whether every measurement that was made can be believed.
     pub(super) fn is_valid(&self) -> bool {
         self.measured.iter().all(|outcome| outcome.valid)
     }
 
-    /// Returns each result as its own document.
+    /// Each result as its own document.
     pub(super) fn documents(&self) -> Vec<serde_json::Value> {
         let results = self.measured.iter().map(|outcome| &outcome.result);
         results
@@ -92,7 +92,7 @@ impl RunOutcome {
             .collect()
     }
 
-    /// Returns each result as a table.
+    /// Each result as a table.
     pub(super) fn tables(&self) -> impl Iterator<Item = String> {
         self.measured
             .iter()

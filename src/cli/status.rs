@@ -15,7 +15,7 @@ use crate::converge::{Desired as _, assess};
 use crate::node::{Fleet, perform};
 use crate::plan::{Action, Address, Failure, Plan, Readiness, Service};
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
-use crate::resource::{Answers, KINDS, Listed, Observation};
+use crate::resource::{Facts, KINDS, Listed, Observation};
 use crate::view::status::{
     GpuMemoryStatus, GpuStatus, MemoryStatus, NodeStatus, ServiceStatus, Services, StatusReport,
     render,
@@ -37,9 +37,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let wish = workspace.as_declared().asking([machine::question()]);
-    let (seen, plan) = workspace.plan(&wish).await;
-    let stands = assess(&wish.resources(), &seen).into_iter();
+    let wish = workspace.as_declared().asking([machine::fact()]);
+    let (observed, plan) = workspace.plan(&wish).await;
+    let stands = assess(&wish.resources(), &observed).into_iter();
     let serving = stands.filter_map(|stand| Some((stand.change.address, stand.service?)));
     let services = asked(&workspace.fleet, serving, &plan).await;
     let is_ready = services.iter().all(|service| service.ready);
@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         .all(|c| c.is_measurement() || c.action == Action::Keep);
     let report = StatusReport {
         converged: is_ready && is_made && plan.unreachable.is_empty(),
-        nodes: nodes(&seen),
+        nodes: nodes(&observed),
         services: by_kind(&services),
     };
     let name = workspace.topology().name.as_str();
@@ -67,17 +67,18 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     )
 }
 
-fn nodes(seen: &Observation) -> BTreeMap<String, NodeStatus> {
-    let status = |answers: &Result<Answers, Failure>| match answers {
-        Ok(answers) => node_status(&Machine::read(answers)),
+fn nodes(observed: &Observation) -> BTreeMap<String, NodeStatus> {
+    let status = |facts: &Result<Facts, Failure>| match facts {
+        Ok(facts) => node_status(&Machine::read(facts)),
         Err(failure) => NodeStatus {
             reason: Some(failure.message.clone()),
             ..NodeStatus::default()
         },
     };
-    seen.nodes()
+    observed
+        .nodes()
         .iter()
-        .map(|(node, answers)| (node.to_string(), status(answers)))
+        .map(|(node, facts)| (node.to_string(), status(facts)))
         .collect()
 }
 
@@ -122,8 +123,8 @@ async fn asked(
             (address, service, trouble)
         });
     }
-    let answers = asking.join_all().await.into_iter();
-    answers
+    let facts = asking.join_all().await.into_iter();
+    facts
         .map(|(address, service, trouble)| service_status(address, service, trouble, plan))
         .collect()
 }

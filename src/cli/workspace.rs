@@ -11,7 +11,7 @@ use crate::manifest::{self, Manifest};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::Plan;
 use crate::resource::program::Binaries;
-use crate::resource::{Catalogue, Observation, Paths, Question, Resource, Topology, Undeclared};
+use crate::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
 use crate::view::Screen;
 
 /// A manifest and its nodes, connected.
@@ -63,12 +63,12 @@ impl Workspace {
         &self.manifest.topology
     }
 
-    /// Returns the manifest's file, as the user named it.
+    /// The manifest's file, as the user named it.
     pub(super) fn file(&self) -> String {
         self.manifest.path.display().to_string()
     }
 
-    /// Returns the things that the manifest declares, with the results that there are by now.
+    /// The things that the manifest declares, with the results that there are by now.
     pub(super) fn catalogue(&self) -> Catalogue {
         Catalogue::new(self.topology(), &self.binaries, &self.paths)
     }
@@ -120,7 +120,7 @@ impl Workspace {
 pub(super) struct Wish<'a> {
     workspace: &'a Workspace,
     wanted: Wanted,
-    more: Vec<Question>,
+    more: Vec<Fact>,
 }
 
 enum Wanted {
@@ -131,7 +131,7 @@ enum Wanted {
 
 impl Wish<'_> {
     /// The same, for which every node is asked a little more.
-    pub(super) fn asking(mut self, more: impl IntoIterator<Item = Question>) -> Self {
+    pub(super) fn asking(mut self, more: impl IntoIterator<Item = Fact>) -> Self {
         self.more.extend(more);
         self
     }
@@ -149,8 +149,8 @@ impl Desired for Wish<'_> {
         resources
     }
 
-    fn standing(&self) -> Vec<Question> {
-        let mut standing = Undeclared::questions(self.workspace.topology());
+    fn standing(&self) -> Vec<Fact> {
+        let mut standing = Undeclared::facts(self.workspace.topology());
         standing.extend_from_slice(&self.more);
         standing
     }

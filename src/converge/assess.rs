@@ -23,7 +23,7 @@ pub fn assess(resources: &[Arc<dyn Resource>], observed: &Observation) -> Vec<St
 }
 
 fn silent_node(resource: &dyn Resource, observed: &Observation) -> Option<NodeName> {
-    let asked = resource.questions().into_iter().map(|(node, _)| node);
+    let asked = resource.facts().into_iter().map(|(node, _)| node);
     let mut nodes = resource.address().node.iter().cloned().chain(asked);
     nodes.find(|node| observed.of(node).is_none())
 }

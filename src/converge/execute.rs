@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::plan::{Address, Change, Event, Failure, Phase, Plan, Step, StepId};
-use crate::resource::{Observation, Question, Resource};
+use crate::resource::{Fact, Observation, Resource};
 
 /// What is observed and changed: the nodes, or in tests a model of them.
 pub trait World: Send + Sync + 'static {
@@ -18,7 +18,7 @@ pub trait World: Send + Sync + 'static {
     fn observe(
         &self,
         resources: &[Arc<dyn Resource>],
-        standing: &[Question],
+        standing: &[Fact],
     ) -> impl Future<Output = Observation> + Send;
 
     /// Performs one step. What it says while it works goes to `say`; what it returns says what was

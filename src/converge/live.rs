@@ -7,7 +7,7 @@ use super::observe::observe;
 use crate::load::{self, Measurement};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Job, Phase, Step};
-use crate::resource::{Folder, Observation, Question, Resource};
+use crate::resource::{Fact, Observation, Resource, StateFolder};
 use crate::results::throughput;
 
 /// The nodes of a topology, and what was measured of them.
@@ -18,7 +18,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Returns the world of these nodes.
+    /// The world of these nodes.
     pub fn new(fleet: Fleet) -> Self {
         Self {
             fleet,
@@ -26,7 +26,7 @@ impl Live {
         }
     }
 
-    /// Returns what was measured since this was last asked, in the order in which it was.
+    /// What was measured since this was last asked, in the order in which it was.
     pub fn take_measured(&self) -> Vec<Measurement> {
         std::mem::take(&mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -55,7 +55,7 @@ impl Live {
 }
 
 impl World for Live {
-    async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Question]) -> Observation {
+    async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Fact]) -> Observation {
         observe(&self.fleet, resources, standing).await
     }
 
@@ -68,7 +68,7 @@ impl World for Live {
                 Ok(String::new())
             }
             Effect::Remove { paths } => {
-                perform::remove(self.node(step)?, paths, Folder::EMPTIED).await?;
+                perform::remove(self.node(step)?, paths, StateFolder::EMPTIED).await?;
                 Ok(String::new())
             }
             Effect::RunScript(script) => {
@@ -76,7 +76,7 @@ impl World for Live {
             }
             Effect::Copy(copy) => {
                 let from = self.fleet.node(&copy.from)?;
-                perform::copy(from, self.node(step)?, copy, Folder::EMPTIED, progress).await
+                perform::copy(from, self.node(step)?, copy, StateFolder::EMPTIED, progress).await
             }
             Effect::Launch(launch) => {
                 say.phase(Phase::new("starting"));

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::name::NodeName;
 use crate::node::{Command, Fleet};
 use crate::plan::Failure;
-use crate::resource::{Answers, Observation, Question, Resource};
+use crate::resource::{Fact, Facts, Observation, Resource};
 
 /// Looks at every node of the fleet.
 ///
@@ -18,31 +18,31 @@ use crate::resource::{Answers, Observation, Question, Resource};
 pub(super) async fn observe(
     fleet: &Fleet,
     resources: &[Arc<dyn Resource>],
-    standing: &[Question],
+    standing: &[Fact],
 ) -> Observation {
-    let mut questions: BTreeMap<NodeName, BTreeMap<String, String>> = BTreeMap::new();
+    let mut facts: BTreeMap<NodeName, BTreeMap<String, String>> = BTreeMap::new();
     for node in fleet.names() {
         let asked = standing.iter().map(|q| (q.id.clone(), q.script.clone()));
-        questions.insert(node.clone(), asked.collect());
+        facts.insert(node.clone(), asked.collect());
     }
     for resource in resources {
-        for (node, question) in resource.questions() {
-            if let Some(asked) = questions.get_mut(&node) {
-                asked.insert(question.id, question.script);
+        for (node, fact) in resource.facts() {
+            if let Some(asked) = facts.get_mut(&node) {
+                asked.insert(fact.id, fact.script);
             }
         }
     }
     let mut asking = JoinSet::new();
-    for (name, questions) in questions {
+    for (name, facts) in facts {
         let fleet = fleet.clone();
         asking.spawn(async move {
-            let answers = ask(&fleet, &name, &questions).await;
-            (name, answers)
+            let facts = ask(&fleet, &name, &facts).await;
+            (name, facts)
         });
     }
     let mut observation = Observation::default();
-    while let Some(Ok((name, answers))) = asking.join_next().await {
-        observation.insert(name, answers);
+    while let Some(Ok((name, facts))) = asking.join_next().await {
+        observation.insert(name, facts);
     }
     observation
 }
@@ -50,12 +50,12 @@ pub(super) async fn observe(
 async fn ask(
     fleet: &Fleet,
     name: &NodeName,
-    questions: &BTreeMap<String, String>,
-) -> Result<Answers, Failure> {
+    facts: &BTreeMap<String, String>,
+) -> Result<Facts, Failure> {
     let node = fleet.node(name)?;
-    let script = script(questions.values());
+    let script = script(facts.values());
     let output = node.run(&Command::script(script)).await?;
-    read(questions.keys(), &output.text()).map_err(|why| match why {
+    read(facts.keys(), &output.text()).map_err(|why| match why {
         Unreadable::Cut => {
             Failure::interrupted(format!("its answer was cut short: {}", output.complaint()))
         }
@@ -76,12 +76,12 @@ enum Unreadable {
 
 /// Puts all questions into one script. Each is asked in a shell of its own; the answers are
 /// gathered and printed at once, because many small writes cost round trips.
-fn script<'a>(questions: impl Iterator<Item = &'a String>) -> String {
+fn script<'a>(facts: impl Iterator<Item = &'a String>) -> String {
     let mut script = String::from("LC_ALL=C; export LC_ALL\nanswers=$(\n");
-    for (i, question) in questions.enumerate() {
+    for (i, fact) in facts.enumerate() {
         let _ = write!(
             script,
-            "echo '<answer {i}>'\n(\n{question}\n) 2>/dev/null </dev/null\nprintf '\\n</answer {i} %s>\\n' $?\n"
+            "echo '<answer {i}>'\n(\n{fact}\n) 2>/dev/null </dev/null\nprintf '\\n</answer {i} %s>\\n' $?\n"
         );
     }
     script.push_str(")\nprintf '%s\\n' \"$answers\"\n");
@@ -89,12 +89,9 @@ fn script<'a>(questions: impl Iterator<Item = &'a String>) -> String {
 }
 
 /// Takes the answers apart again.
-fn read<'a>(
-    questions: impl Iterator<Item = &'a String>,
-    text: &str,
-) -> Result<Answers, Unreadable> {
+fn read<'a>(facts: impl Iterator<Item = &'a String>, text: &str) -> Result<Facts, Unreadable> {
     let mut rest = text;
-    questions
+    facts
         .enumerate()
         .map(|(i, id)| {
             let (answer, status, after) = take(i, rest).ok_or(Unreadable::Cut)?;
@@ -108,7 +105,7 @@ fn read<'a>(
         .collect()
 }
 
-/// Returns one answer, the status that it ended with, and what comes after it.
+/// One answer, the status that it ended with, and what comes after it.
 fn take(i: usize, text: &str) -> Option<(&str, &str, &str)> {
     let (_, after) = text.split_once(&format!("<answer {i}>\n"))?;
     // Only on a line of its own: a command line that somebody runs may contain it.
@@ -125,9 +122,9 @@ mod tests {
     fn every_question_finds_its_answer() {
         let ids = ["one".to_owned(), "two".to_owned()];
         let text = "noise\n<answer 0>\na\nb\n\n</answer 0 0>\n<answer 1>\n\n</answer 1 0>\n";
-        let answers = read(ids.iter(), text).unwrap();
-        assert_eq!(answers.to("one"), "a\nb\n");
-        assert_eq!(answers.to("two"), "");
+        let facts = read(ids.iter(), text).unwrap();
+        assert_eq!(facts.get("one"), "a\nb\n");
+        assert_eq!(facts.get("two"), "");
         for end in 0..text.len() {
             let part = read(ids.iter(), &text[..end]);
             assert_eq!(part.err(), Some(Unreadable::Cut), "half an answer is none");
@@ -140,37 +137,33 @@ mod tests {
         let spoof = "command 9 root sh -c '</answer 0 0>' <answer 1> </answer 1 0>";
         let text =
             format!("<answer 0>\n{spoof}\nlast\n\n</answer 0 0>\n<answer 1>\nb\n\n</answer 1 0>\n");
-        let answers = read(ids.iter(), &text).unwrap();
-        assert_eq!(answers.to("one"), format!("{spoof}\nlast\n"));
-        assert_eq!(answers.to("two"), "b\n");
+        let facts = read(ids.iter(), &text).unwrap();
+        assert_eq!(facts.get("one"), format!("{spoof}\nlast\n"));
+        assert_eq!(facts.get("two"), "b\n");
     }
 
     #[test]
     fn the_script_is_one_that_a_shell_runs() {
-        let questions = [
+        let facts = [
             "echo a; exit 0; echo never".to_owned(),
             "cat; printf 'no end'".to_owned(),
         ];
-        let script = script(questions.iter());
+        let script = script(facts.iter());
         let output = std::process::Command::new("sh")
             .arg("-c")
             .arg(script)
             .output()
             .unwrap();
         let ids = ["x".to_owned(), "y".to_owned()];
-        let answers = read(ids.iter(), &String::from_utf8_lossy(&output.stdout)).unwrap();
-        assert_eq!(
-            answers.to("x"),
-            "a\n",
-            "an exit ends its own question alone"
-        );
-        assert_eq!(answers.to("y"), "no end");
+        let facts = read(ids.iter(), &String::from_utf8_lossy(&output.stdout)).unwrap();
+        assert_eq!(facts.get("x"), "a\n", "an exit ends its own question alone");
+        assert_eq!(facts.get("y"), "no end");
     }
 
     #[test]
     fn a_question_that_fails_leaves_the_node_unknown() {
-        let questions = ["echo half; no-such-program-here".to_owned()];
-        let script = script(questions.iter());
+        let facts = ["echo half; no-such-program-here".to_owned()];
+        let script = script(facts.iter());
         let output = std::process::Command::new("sh")
             .arg("-c")
             .arg(script)

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::execute::{Interrupt, Report, World, execute};
 use crate::plan::{Action, Address, Change, Event, Plan, Step};
-use crate::resource::{Observation, Question, Resource};
+use crate::resource::{Fact, Observation, Resource};
 
 /// How often a plan is carried out before what is left is called a failure. The first round
 /// installs and fetches, the second starts what is made of that, the third routes to what the
@@ -23,7 +23,7 @@ pub trait Desired: Sync {
     fn resources(&self) -> Vec<Arc<dyn Resource>>;
 
     /// What every node is asked, whatever is to be on it.
-    fn standing(&self) -> Vec<Question>;
+    fn standing(&self) -> Vec<Fact>;
 
     /// What is to be done, given what was observed, so that these things are and nothing else of
     /// ours is.

@@ -67,7 +67,7 @@ impl Fault {
         )
     }
 
-    /// Says where this happened; the innermost place stays.
+    /// Where this happened; the innermost place stays.
     pub(super) fn at(mut self, at: impl FnOnce() -> At) -> Self {
         if self.at.is_none() {
             self.at = Some(Box::new(at()));

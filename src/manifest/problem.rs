@@ -57,7 +57,7 @@ impl Problem {
         self
     }
 
-    /// Says which bytes must not be shown, neither with this problem nor with any other.
+    /// Which bytes must not be shown, neither with this problem nor with any other.
     pub(super) fn hide(mut self, secret: Option<Range<usize>>) -> Self {
         self.secret = secret;
         self

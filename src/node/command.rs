@@ -22,7 +22,7 @@ impl fmt::Debug for Command {
 }
 
 impl Command {
-    /// Returns a command that runs a script.
+    /// A command that runs a script.
     pub fn script(script: impl Into<String>) -> Self {
         Self {
             script: script.into(),
@@ -30,7 +30,7 @@ impl Command {
         }
     }
 
-    /// Returns a command that runs one program with its arguments, each quoted.
+    /// A command that runs one program with its arguments, each quoted.
     pub fn program<S: AsRef<str>>(argv: impl IntoIterator<Item = S>) -> Self {
         let mut script = String::new();
         for word in argv {
@@ -60,12 +60,12 @@ impl Command {
         self
     }
 
-    /// Returns the text of the script, without its secrets.
+    /// The text of the script, without its secrets.
     pub fn text(&self) -> &str {
         &self.script
     }
 
-    /// Returns all that a node is sent.
+    /// All that a node is sent.
     pub(super) fn full_text(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.secrets {

@@ -23,18 +23,18 @@ pub struct NodeDeclaration {
     /// What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or
     /// stopped (`stop`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unmanaged: Option<Stale>,
+    pub unmanaged: Option<UnmanagedPolicy>,
     /// What `unmanaged` was called before.
     // No alias: whoever stands in for a node that could not be read would fill in both names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("deprecated" = true))]
-    pub stale: Option<Stale>,
+    pub stale: Option<UnmanagedPolicy>,
 }
 
 /// What becomes of the vLLM servers of a node that nobody declares.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Stale {
+pub enum UnmanagedPolicy {
     /// They are shown, and left alone.
     #[default]
     Leave,
@@ -44,11 +44,11 @@ pub enum Stale {
 
 impl NodeDeclaration {
     /// What becomes of the vLLM servers there that nobody declares, by whichever of its names.
-    pub fn unmanaged(&self) -> Stale {
+    pub fn unmanaged(&self) -> UnmanagedPolicy {
         self.unmanaged.or(self.stale).unwrap_or_default()
     }
 
-    /// Returns the address on a network by which other nodes dial this one.
+    /// The address on a network by which other nodes dial this one.
     ///
     /// A node of which no address is declared is dialled as SSH does, and this machine by its
     /// loopback. Nothing is returned for a node whose addresses are all on other networks.
@@ -80,7 +80,7 @@ pub enum Reach {
     },
 }
 
-/// Says why a text does not say how a node is reached.
+/// Why a text does not say how a node is reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a way to reach a node: write `user@host`, `user@host:port`, an alias of ~/.ssh/config, or `local`"

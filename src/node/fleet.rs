@@ -38,12 +38,12 @@ impl Fleet {
         }
     }
 
-    /// Returns the names of all nodes, the unreachable ones included.
+    /// The names of all nodes, the unreachable ones included.
     pub fn names(&self) -> impl Iterator<Item = &NodeName> {
         self.nodes.keys()
     }
 
-    /// Returns the nodes that were reached.
+    /// The nodes that were reached.
     pub fn reached(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter_map(|node| node.as_ref().ok())
     }
@@ -57,7 +57,7 @@ impl Fleet {
         }
     }
 
-    /// Returns what would help with the nodes that could not be reached.
+    /// What would help with the nodes that could not be reached.
     pub fn hints(&self) -> impl Iterator<Item = (&NodeName, String)> {
         self.nodes
             .iter()

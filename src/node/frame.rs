@@ -24,7 +24,7 @@ pub(super) enum Stdin {
 /// How much of a login shell's talk is kept to be shown.
 const TALK: usize = 64 * 1024;
 
-/// Returns a marker that no login shell writes.
+/// A marker that no login shell writes.
 pub(super) fn marker() -> String {
     format!(
         "replica-{:016x}{:016x}",
@@ -33,7 +33,7 @@ pub(super) fn marker() -> String {
     )
 }
 
-/// Returns the text that makes a shell run a script between its markers.
+/// The text that makes a shell run a script between its markers.
 pub(super) fn frame(script: &str, marker: &str, stdin: Stdin) -> String {
     let begin = format!("LC_ALL=C; export LC_ALL\necho {marker}; echo {marker} >&2");
     match stdin {
@@ -65,12 +65,12 @@ impl AfterMarker {
         }
     }
 
-    /// Returns whether the marker came.
+    /// Whether the marker came.
     pub(super) fn seen(&self) -> bool {
         self.marker.is_empty()
     }
 
-    /// Returns what came instead of the marker.
+    /// What came instead of the marker.
     pub(super) fn talk(&self) -> String {
         String::from_utf8_lossy(&self.before).trim().to_owned()
     }

@@ -30,7 +30,7 @@ impl Held {
         held
     }
 
-    /// Returns the next line of its standard output, or nothing when it has ended by itself.
+    /// The next line of its standard output, or nothing when it has ended by itself.
     pub async fn next_line(&mut self) -> Option<String> {
         loop {
             if let Some(line) = self.ready.pop_front() {
@@ -49,7 +49,7 @@ impl Held {
         }
     }
 
-    /// Returns the last line of its standard error, if there was one.
+    /// The last line of its standard error, if there was one.
     pub fn complaint(&self) -> Option<&str> {
         self.complaint.as_deref()
     }

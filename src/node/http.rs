@@ -27,7 +27,7 @@ pub struct HttpRequest {
 }
 
 impl HttpRequest {
-    /// Returns a GET.
+    /// A GET.
     pub fn get(path: impl Into<String>) -> Self {
         Self {
             method: hyper::Method::GET,
@@ -37,7 +37,7 @@ impl HttpRequest {
         }
     }
 
-    /// Returns a POST of a JSON document.
+    /// A POST of a JSON document.
     pub fn post(path: impl Into<String>, body: &serde_json::Value) -> Self {
         Self {
             method: hyper::Method::POST,
@@ -78,7 +78,7 @@ pub struct HttpAnswer {
 }
 
 impl HttpAnswer {
-    /// Returns the body as text.
+    /// The body as text.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }

@@ -19,7 +19,7 @@ impl Lines {
         }
     }
 
-    /// Returns what stands at the end without a line end.
+    /// What stands at the end without a line end.
     pub(super) fn rest(&mut self) -> Vec<Line> {
         let mut rest = Vec::new();
         if !self.out.is_empty() {

@@ -138,7 +138,7 @@ fn outcome(status: ChildStatus) -> ExitStatus {
     }
 }
 
-/// Returns a signal's name as SSH tells it.
+/// A signal's name as SSH tells it.
 fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "HUP",

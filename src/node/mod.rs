@@ -25,7 +25,7 @@ mod unreachable;
 mod tests;
 
 pub use command::{Command, quote, quote_path};
-pub use declared::{InvalidReach, NodeDeclaration, Reach, Stale};
+pub use declared::{InvalidReach, NodeDeclaration, Reach, UnmanagedPolicy};
 pub use fleet::Fleet;
 pub use held::Held;
 pub use http::{HttpAnswer, HttpRequest};

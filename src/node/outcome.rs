@@ -16,7 +16,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// Returns whether the command succeeded.
+    /// Whether the command succeeded.
     pub fn success(&self) -> bool {
         *self == ExitStatus::Exit(0)
     }
@@ -43,22 +43,22 @@ pub struct Output {
 }
 
 impl Output {
-    /// Returns whether the command succeeded.
+    /// Whether the command succeeded.
     pub fn success(&self) -> bool {
         self.status.success()
     }
 
-    /// Returns the standard output as text.
+    /// The standard output as text.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stdout)
     }
 
-    /// Returns the standard error as text.
+    /// The standard error as text.
     pub fn error_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stderr)
     }
 
-    /// Returns the last line of the standard error that says something, or how the command ended.
+    /// The last line of the standard error that says something, or how the command ended.
     pub fn complaint(&self) -> String {
         let error = self.error_text();
         match error.lines().rev().find(|line| !line.trim().is_empty()) {
@@ -77,7 +77,7 @@ pub enum Line {
     Err(String),
 }
 
-/// Says why a node gave no outcome.
+/// Why a node gave no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The connection went away before the command's status came. It may have run to its end, and
@@ -168,7 +168,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Returns whether the connection is lost, so that nothing more comes from this node.
+    /// Whether the connection is lost, so that nothing more comes from this node.
     pub fn is_connection_lost(&self) -> bool {
         matches!(
             self,

@@ -77,7 +77,7 @@ impl Running {
         self.input = None;
     }
 
-    /// Returns the next thing that the script wrote, or nothing at its end.
+    /// The next thing that the script wrote, or nothing at its end.
     pub(super) async fn next(&mut self) -> Option<Piece> {
         loop {
             let (own, piece) = match self.pieces.recv().await? {
@@ -114,7 +114,7 @@ impl Running {
         Ok(early)
     }
 
-    /// Returns how the script ended, after its last piece.
+    /// How the script ended, after its last piece.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ impl Node {
         }
     }
 
-    /// Returns the node's name in the manifest.
+    /// The node's name in the manifest.
     pub fn name(&self) -> &NodeName {
         match self {
             Node::Local(node) => &node.name,
@@ -57,12 +57,12 @@ impl Node {
         }
     }
 
-    /// Returns whether the node is this machine.
+    /// Whether the node is this machine.
     pub fn is_local(&self) -> bool {
         matches!(self, Node::Local(_))
     }
 
-    /// Returns whether the connection still stands, as far as is known.
+    /// Whether the connection still stands, as far as is known.
     pub fn is_connected(&self) -> bool {
         match self {
             Node::Local(_) => true,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::name::NodeName;
 
-/// Says why a node cannot be reached.
+/// Why a node cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{node}` cannot be reached: {obstacle}")]
 pub struct Unreachable {
@@ -16,7 +16,7 @@ pub struct Unreachable {
 }
 
 impl Unreachable {
-    /// Returns what to do next, where that is known.
+    /// What to do next, where that is known.
     pub fn hint(&self) -> Option<String> {
         self.obstacle.hint()
     }

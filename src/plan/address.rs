@@ -19,7 +19,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Returns the address of a thing that a node holds.
+    /// The address of a thing that a node holds.
     pub fn on(node: &NodeName, kind: &str, name: Option<&str>) -> Self {
         Self {
             node: Some(node.clone()),
@@ -28,7 +28,7 @@ impl Address {
         }
     }
 
-    /// Returns the address of a thing that no node holds.
+    /// The address of a thing that no node holds.
     pub fn nowhere(kind: &str, name: &str) -> Self {
         Self {
             node: None,
@@ -46,7 +46,7 @@ impl Address {
         }
     }
 
-    /// Returns the part after the node: `instance.a`, `proxy`.
+    /// The part after the node: `instance.a`, `proxy`.
     pub fn local(&self) -> String {
         match &self.name {
             Some(name) => format!("{}.{name}", self.kind),
@@ -64,7 +64,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Says why a text is not an address.
+/// Why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an address: write `node/kind.name`, for example `spark-01/instance.a`")]
 pub struct InvalidAddress(String);

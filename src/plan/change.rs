@@ -24,7 +24,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Returns the sign that stands before the address in a plan, readable without colour.
+    /// The sign that stands before the address in a plan, readable without colour.
     pub fn sign(self) -> &'static str {
         match self {
             Action::Keep => "=",
@@ -36,17 +36,17 @@ impl Action {
         }
     }
 
-    /// Says whether the thing as it runs now comes to an end.
+    /// Whether the thing as it runs now comes to an end.
     pub fn stops(self) -> bool {
         matches!(self, Action::Replace | Action::Destroy)
     }
 
-    /// Says whether the thing runs anew when this is done.
+    /// Whether the thing runs anew when this is done.
     pub fn starts(self) -> bool {
         matches!(self, Action::Create | Action::Replace)
     }
 
-    /// Says whether anything at all is done.
+    /// Whether anything at all is done.
     pub fn acts(self) -> bool {
         !matches!(self, Action::Keep | Action::Blocked)
     }
@@ -82,7 +82,7 @@ pub struct Field {
     pub old: Option<Value>,
     /// What it will hold.
     pub new: Planned,
-    /// Says whether this difference alone forces a replacement.
+    /// Whether this difference alone forces a replacement.
     pub forces_replacement: bool,
 }
 
@@ -106,7 +106,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Returns a change without fields.
+    /// A change without fields.
     pub fn new(address: &Address, action: Action, reasons: Vec<Reason>) -> Self {
         Self {
             address: address.clone(),
@@ -118,23 +118,23 @@ impl Change {
         }
     }
 
-    /// Returns the change that changes nothing.
+    /// The change that changes nothing.
     pub fn keep(address: &Address, summary: impl Into<String>) -> Self {
         Self::new(address, Action::Keep, Vec::new()).described(summary)
     }
 
-    /// Returns a change that cannot be made, with the reason.
+    /// A change that cannot be made, with the reason.
     pub fn blocked(address: &Address, reason: Reason) -> Self {
         Self::new(address, Action::Blocked, vec![reason])
     }
 
-    /// Says whether this is a measurement: what no node holds is measured, from this machine, and
+    /// Whether this is a measurement: what no node holds is measured, from this machine, and
     /// only once all else is as declared.
     pub fn is_measurement(&self) -> bool {
         self.node.is_none()
     }
 
-    /// Says whether all that is in the way of it is a node that did not answer.
+    /// Whether all that is in the way of it is a node that did not answer.
     pub fn is_out_of_reach(&self) -> bool {
         let waits = |reason: &Reason| reason.code == ReasonCode::Unreachable;
         self.action == Action::Blocked && self.reasons.iter().all(waits)

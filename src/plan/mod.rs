@@ -67,12 +67,12 @@ impl Plan {
         summary
     }
 
-    /// Says whether every thing is as declared.
+    /// Whether every thing is as declared.
     pub fn is_converged(&self) -> bool {
         self.unreachable.is_empty() && self.changes.iter().all(|c| c.action == Action::Keep)
     }
 
-    /// Says whether there is anything to do.
+    /// Whether there is anything to do.
     pub fn has_work(&self) -> bool {
         self.changes.iter().any(|c| c.action.acts())
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
 
-/// Says why a backend cannot be served from.
+/// Why a backend cannot be served from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidBackend {
     #[error("backend `{0}`: the name cannot be sent in a header")]
@@ -99,27 +99,27 @@ impl Backend {
         })
     }
 
-    /// Returns whether requests go there.
+    /// Whether requests go there.
     pub(super) fn state(&self) -> BackendState {
         self.condition.borrow().state
     }
 
-    /// Returns the state and the trouble.
+    /// The state and the trouble.
     pub(super) fn condition(&self) -> Condition {
         self.condition.borrow().clone()
     }
 
-    /// Returns a view of the condition that tells of changes.
+    /// A view of the condition that tells of changes.
     pub(super) fn watch(&self) -> watch::Receiver<Condition> {
         self.condition.subscribe()
     }
 
-    /// Returns how many requests are in flight there.
+    /// How many requests are in flight there.
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Returns what the control socket says of it.
+    /// What the control socket says of it.
     pub(super) fn status(&self) -> BackendStatus {
         let Condition { state, trouble } = self.condition();
         BackendStatus {

@@ -22,7 +22,7 @@ struct Idle {
 }
 
 impl Connections {
-    /// Returns a connection that can be used at once.
+    /// A connection that can be used at once.
     pub(super) fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().expect("nothing panics under this lock");
         drop_untrusted(&mut idle);

@@ -73,12 +73,12 @@ impl ApiError {
         }
     }
 
-    /// Returns what it says.
+    /// What it says.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
 
-    /// Returns it as an answer, with the request's id.
+    /// It as an answer, with the request's id.
     pub(super) fn into_response(self, id: &HeaderValue) -> Response<Outgoing> {
         let body = json!({"error": {
             "message": self.message,
@@ -100,7 +100,7 @@ impl ApiError {
     }
 }
 
-/// Returns a JSON document as an answer.
+/// A JSON document as an answer.
 pub(super) fn json_response(status: StatusCode, body: Bytes) -> Response<Outgoing> {
     let mut response = Response::new(Outgoing::own(body));
     *response.status_mut() = status;

@@ -86,7 +86,7 @@ pub(super) fn prepare_downstream(
     headers.insert(INSTANCE, instance.clone());
 }
 
-/// Returns the client's name for its request, or a new one.
+/// The client's name for its request, or a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     headers
         .get(REQUEST_ID)
@@ -95,7 +95,7 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
         .unwrap_or_else(new_request_id)
 }
 
-/// Returns a random UUID (version 4).
+/// A random UUID (version 4).
 fn new_request_id() -> HeaderValue {
     const VERSION: u128 = 0x4 << 76;
     const VARIANT: u128 = 0x8 << 60;

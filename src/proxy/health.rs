@@ -156,7 +156,7 @@ fn unreached(error: &reqwest::Error) -> Unseen {
     }
 }
 
-/// Says whether the proxy itself is out of descriptors: then no backend is to blame.
+/// Whether the proxy itself is out of descriptors: then no backend is to blame.
 fn is_own_fault(error: &reqwest::Error) -> bool {
     std::iter::successors(error.source(), |&cause| cause.source())
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())

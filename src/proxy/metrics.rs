@@ -13,7 +13,7 @@ use super::control::{BackendState, Requests};
 use super::error::json_response;
 use super::pool::Pool;
 
-/// Returns the page.
+/// The page.
 pub(super) fn page(pool: &Pool, requests: Requests) -> Response<Outgoing> {
     let text = text(&pool.backends(), requests);
     let mut response = json_response(StatusCode::OK, text.into());

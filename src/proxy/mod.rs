@@ -151,7 +151,7 @@ impl Proxy {
         })
     }
 
-    /// Returns the address that it listens on.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -191,7 +191,7 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Prox
     })
 }
 
-/// Returns what tells of each SIGTERM and SIGINT.
+/// What tells of each SIGTERM and SIGINT.
 fn stop_signals() -> Result<mpsc::Receiver<()>, ProxyError> {
     let listen = |kind| signal(kind).map_err(|error| ProxyError::System(error.to_string()));
     let mut terminate = listen(SignalKind::terminate())?;

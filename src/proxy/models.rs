@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-/// Returns a list of models without the hidden ones; nothing if it is no such list.
+/// A list of models without the hidden ones; nothing if it is no such list.
 pub(super) fn without_hidden(list: &[u8], is_hidden: impl Fn(&str) -> bool) -> Option<Bytes> {
     let mut list: Value = serde_json::from_slice(list).ok()?;
     let models = list.get_mut("data")?.as_array_mut()?;
@@ -18,7 +18,7 @@ pub(super) fn without_hidden(list: &[u8], is_hidden: impl Fn(&str) -> bool) -> O
     Some(list.to_string().into())
 }
 
-/// Returns the model that a request's body asks for, reading no further than its name.
+/// The model that a request's body asks for, reading no further than its name.
 pub(super) fn asked_for(body: &[u8]) -> Option<String> {
     let mut found = None;
     let mut json = serde_json::Deserializer::from_slice(body);

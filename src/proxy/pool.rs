@@ -122,7 +122,7 @@ impl Pool {
         Some((backend.claim(), table.bounds))
     }
 
-    /// Says why nothing can be chosen, or nothing if something can.
+    /// Why nothing can be chosen, or nothing if something can.
     pub(super) fn why_not_ready(&self) -> Option<String> {
         let table = self.table();
         if table.config.is_none() {
@@ -143,22 +143,22 @@ impl Pool {
         Some(format!("no instance is ready: {}", words.join("; ")))
     }
 
-    /// Says whether a served name is a nonce, which clients are not to know.
+    /// Whether a served name is a nonce, which clients are not to know.
     pub(super) fn is_nonce(&self, model: &str) -> bool {
         self.table().backends().any(|b| b.spec.nonce == model)
     }
 
-    /// Returns the configuration in force.
+    /// The configuration in force.
     pub(super) fn config(&self) -> Option<Config> {
         self.table().config.clone()
     }
 
-    /// Returns the members, and those that are leaving.
+    /// The members, and those that are leaving.
     pub(super) fn backends(&self) -> Vec<Arc<Backend>> {
         self.table().backends().cloned().collect()
     }
 
-    /// Returns the members as they stand, and those that leave under a name of their own.
+    /// The members as they stand, and those that leave under a name of their own.
     pub(super) fn statuses(&self) -> BTreeMap<String, BackendStatus> {
         let mut table = self.table();
         table.forget_the_gone();
@@ -171,7 +171,7 @@ impl Pool {
         statuses
     }
 
-    /// Says whether a configuration would be taken.
+    /// Whether a configuration would be taken.
     pub(super) fn check(&self, config: &Config) -> Result<(), Refusal> {
         Bounds::try_from(&config.timeouts)?;
         for (at, backend) in config.backends.iter().enumerate() {
@@ -260,7 +260,7 @@ impl Pool {
         Ok(with_backend(config, spec.clone()))
     }
 
-    /// Returns the names of those that were told to drain and are still configured.
+    /// The names of those that were told to drain and are still configured.
     pub(super) fn draining(&self) -> BTreeSet<String> {
         let table = self.table();
         let members = table.members.iter().map(|member| &member.backend);

@@ -22,7 +22,7 @@ impl Ledger {
         }
     }
 
-    /// Returns the counts so far.
+    /// The counts so far.
     pub(super) fn read(&self) -> Requests {
         Requests {
             ok: self.ok.load(Ordering::Relaxed),

@@ -178,7 +178,7 @@ async fn read(request: Request<Incoming>, id: HeaderValue) -> Result<Outbound, C
     })
 }
 
-/// Returns the path and the query: what a server is asked for, where a proxy is asked for all.
+/// The path and the query: what a server is asked for, where a proxy is asked for all.
 fn origin_form(uri: &Uri) -> Uri {
     uri.path_and_query()
         .map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()))

@@ -37,7 +37,7 @@ pub(super) fn raise_fd_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Says whether a connection failed for want of descriptors, ports or memory here: that must not
+/// Whether a connection failed for want of descriptors, ports or memory here: that must not
 /// take a backend out, as the next one would fail the same.
 pub(super) fn is_own_fault(error: &io::Error) -> bool {
     let own = [

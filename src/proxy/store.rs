@@ -33,7 +33,7 @@ impl Store {
         &self.path
     }
 
-    /// Returns what was kept; nothing if nothing was.
+    /// What was kept; nothing if nothing was.
     pub(super) async fn load(&self) -> io::Result<Option<Kept>> {
         match tokio::fs::read(&self.path).await {
             Ok(text) => serde_json::from_slice(&text)

@@ -105,7 +105,7 @@ impl Upload {
         }
     }
 
-    /// Returns what will say whether the client broke off while it was sending.
+    /// What will say whether the client broke off while it was sending.
     pub(super) fn watch_client(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.broken_off)
     }

@@ -68,12 +68,12 @@ impl Connection {
         })
     }
 
-    /// Says whether a request can be sent now.
+    /// Whether a request can be sent now.
     pub(super) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// Says whether it is over.
+    /// Whether it is over.
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }

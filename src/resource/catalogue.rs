@@ -12,12 +12,12 @@ use super::engine::{self, Installation};
 use super::instance::{self, Instance, Parts, Runtime, Server};
 use super::kind::{Kept, Marked};
 use super::model::{self, Fetcher, Model, Sharing};
-use super::place::{Folder, Listens};
+use super::node_files::{Listens, StateFolder};
 use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
-use crate::node::{NodeDeclaration, Stale};
+use crate::node::{NodeDeclaration, UnmanagedPolicy};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
 pub static KINDS: [&dyn Kind; 6] = [
@@ -54,7 +54,7 @@ pub struct Paths {
 }
 
 impl Catalogue {
-    /// Returns the things of a topology.
+    /// The things of a topology.
     pub fn new(topology: &Topology, binaries: &Arc<Binaries>, paths: &Paths) -> Self {
         let programs = programs(topology, binaries);
         let instances = instances(topology, binaries);
@@ -70,7 +70,7 @@ impl Catalogue {
                 instances.iter().filter(is_behind).cloned().collect(),
                 Arc::clone(&programs[&declared.node]),
             );
-            Arc::new(proxy.beside(stale(topology, &declared.node)))
+            Arc::new(proxy.beside(unmanaged(topology, &declared.node)))
         });
         let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), paths);
         let mut others: Vec<Arc<dyn Resource>> = Vec::new();
@@ -84,7 +84,7 @@ impl Catalogue {
         }
     }
 
-    /// Returns all of them, each after what it needs.
+    /// All of them, each after what it needs.
     pub fn resources(&self) -> Vec<Arc<dyn Resource>> {
         let mut all = self.others.clone();
         all.extend(
@@ -156,7 +156,7 @@ fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>
             topology: topology.name.clone(),
             name: name.clone(),
             listens: listens(topology, &server.node, server.host.as_ref()),
-            stale: stale(topology, &server.node),
+            unmanaged: unmanaged(topology, &server.node),
             server: server.clone(),
             program: program(topology, &server.node, binaries),
             before: last.get(&server.node).cloned(),
@@ -193,7 +193,7 @@ fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<
     found.into_values().collect()
 }
 
-/// Returns what the nodes of one model need to copy it from each other.
+/// What the nodes of one model need to copy it from each other.
 fn sharing(topology: &Topology, model: &ModelName, binaries: &Arc<Binaries>) -> Sharing {
     let serves = |node: &NodeName| {
         let mut servers = topology.instances.values();
@@ -208,7 +208,7 @@ fn sharing(topology: &Topology, model: &ModelName, binaries: &Arc<Binaries>) -> 
             .map(|(name, node)| (name.clone(), node.clone()))
             .collect(),
         binaries: Arc::clone(binaries),
-        folder: Folder::of(topology.name.as_str()),
+        folder: StateFolder::of(topology.name.as_str()),
     }
 }
 
@@ -239,13 +239,13 @@ fn benchmarks(
         .collect()
 }
 
-/// Returns what becomes of the foreign servers of a node.
-fn stale(topology: &Topology, node: &NodeName) -> Stale {
+/// What becomes of the unmanaged servers of a node.
+fn unmanaged(topology: &Topology, node: &NodeName) -> UnmanagedPolicy {
     let declared = topology.nodes.get(node);
-    declared.map_or_else(Stale::default, NodeDeclaration::unmanaged)
+    declared.map_or_else(UnmanagedPolicy::default, NodeDeclaration::unmanaged)
 }
 
-/// Returns where something of a node listens: on the declared address, else on the one by which the
+/// Where something of a node listens: on the declared address, else on the one by which the
 /// proxy reaches the node. That is also how others reach what listens on all addresses.
 fn listens(topology: &Topology, node: &NodeName, host: Option<&String>) -> Listens {
     let reach = topology

@@ -4,24 +4,25 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::place::Folder;
+use super::node_files::StateFolder;
 use crate::name::NodeName;
 use crate::plan::effect::Stop;
 use crate::plan::{Address, Failure, Stand};
 
-/// Something to ask a node: a POSIX shell fragment that reads and never writes.
+/// Something to learn of a node, as pyinfra and ansible have facts: a POSIX shell fragment that
+/// reads and never writes.
 ///
-/// Questions with the same id are asked once, however many things want the answer.
+/// Facts with the same id are gathered once, however many things want them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// What it asks, with everything that makes it differ from others: `venv ~/vllm`.
+pub struct Fact {
+    /// What it is, with everything that makes it differ from others: `venv ~/vllm`.
     pub id: String,
-    /// The fragment; what it prints is the answer.
+    /// The fragment; what it prints is the fact.
     pub script: String,
 }
 
-impl Question {
-    /// Returns a question.
+impl Fact {
+    /// What a fragment prints, by this id.
     pub fn new(id: impl Into<String>, script: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -30,23 +31,23 @@ impl Question {
     }
 }
 
-/// What a node answered, by the question's id.
+/// What was gathered of a node, by the ids of the facts.
 #[derive(Debug, Clone, Default)]
-pub struct Answers {
+pub struct Facts {
     texts: BTreeMap<String, String>,
     readings: Readings,
 }
 
-/// What was parsed of the answers so far, by its type.
+/// What was parsed of the facts so far, by its type.
 type Readings = Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>;
 
-impl Answers {
-    /// Returns the answer to a question: empty where it was not asked.
-    pub fn to(&self, id: &str) -> &str {
+impl Facts {
+    /// What was gathered by this id: empty where nothing was.
+    pub fn get(&self, id: &str) -> &str {
         self.texts.get(id).map_or("", String::as_str)
     }
 
-    /// What `read` makes of these answers, made once for each type: every thing of a node reads the
+    /// What `read` makes of these facts, made once for each type: every thing of a node reads the
     /// same table, some of them many times.
     pub fn parsed<T: Any + Send + Sync>(&self, read: impl FnOnce(&Self) -> T) -> Arc<T> {
         let readings = || self.readings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,66 +60,66 @@ impl Answers {
         reading
     }
 
-    /// Records an answer.
-    pub fn insert(&mut self, id: impl Into<String>, answer: impl Into<String>) {
-        self.texts.insert(id.into(), answer.into());
+    /// Records a fact.
+    pub fn insert(&mut self, id: impl Into<String>, fact: impl Into<String>) {
+        self.texts.insert(id.into(), fact.into());
         self.readings = Readings::default();
     }
 }
 
-impl FromIterator<(String, String)> for Answers {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(answers: I) -> Self {
+impl FromIterator<(String, String)> for Facts {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(facts: I) -> Self {
         Self {
-            texts: answers.into_iter().collect(),
+            texts: facts.into_iter().collect(),
             readings: Readings::default(),
         }
     }
 }
 
-impl PartialEq for Answers {
+impl PartialEq for Facts {
     fn eq(&self, other: &Self) -> bool {
         self.texts == other.texts
     }
 }
 
-impl Eq for Answers {}
+impl Eq for Facts {}
 
 /// Everything that was observed, at one moment, of every node.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
-    nodes: BTreeMap<NodeName, Result<Answers, Failure>>,
+    nodes: BTreeMap<NodeName, Result<Facts, Failure>>,
     /// Tells this observation from every other, for [`Memo`]: what is added to it makes it another.
     identity: Arc<()>,
 }
 
 impl Observation {
     /// What a node answered; nothing where it could not be asked.
-    pub fn of(&self, node: &NodeName) -> Option<&Answers> {
+    pub fn of(&self, node: &NodeName) -> Option<&Facts> {
         self.nodes.get(node)?.as_ref().ok()
     }
 
     /// Records what a node answered, or why it could not be asked.
-    pub fn insert(&mut self, node: NodeName, answers: Result<Answers, Failure>) {
-        self.nodes.insert(node, answers);
+    pub fn insert(&mut self, node: NodeName, facts: Result<Facts, Failure>) {
+        self.nodes.insert(node, facts);
         self.identity = Arc::default();
     }
 
     /// Every node that was to be asked, with what it answered, or why it could not be asked.
-    pub fn nodes(&self) -> &BTreeMap<NodeName, Result<Answers, Failure>> {
+    pub fn nodes(&self) -> &BTreeMap<NodeName, Result<Facts, Failure>> {
         &self.nodes
     }
 
     /// The nodes that answered.
-    pub fn answered(&self) -> impl Iterator<Item = (&NodeName, &Answers)> {
+    pub fn answered(&self) -> impl Iterator<Item = (&NodeName, &Facts)> {
         let nodes = self.nodes.iter();
-        nodes.filter_map(|(node, answers)| Some((node, answers.as_ref().ok()?)))
+        nodes.filter_map(|(node, facts)| Some((node, facts.as_ref().ok()?)))
     }
 
     /// The nodes that could not be asked, each with why.
     pub fn unreachable(&self) -> Vec<(NodeName, Failure)> {
         let nodes = self.nodes.iter();
         nodes
-            .filter_map(|(node, answers)| Some((node.clone(), answers.as_ref().err()?.clone())))
+            .filter_map(|(node, facts)| Some((node.clone(), facts.as_ref().err()?.clone())))
             .collect()
     }
 }
@@ -160,12 +161,12 @@ pub trait Kind: Sync {
     /// What it is called in addresses and marks.
     fn name(&self) -> &'static str;
 
-    /// What every node is asked, so that things of this kind are found that nobody declares.
-    fn questions(&self, folder: &Folder) -> Vec<Question>;
+    /// The facts wanted of every node, so that things of this kind are found that nobody declares.
+    fn facts(&self, folder: &StateFolder) -> Vec<Fact>;
 
     /// The things of this kind that a topology has on a node, declared or not. Of a kind that stays
     /// when its topology is destroyed there is none.
-    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found>;
+    fn found(&self, topology: &str, node: &NodeName, facts: &Facts) -> Vec<Found>;
 
     /// Where `status` lists its things, of a kind whose things serve.
     fn listed(&self) -> Listed {
@@ -201,15 +202,15 @@ pub struct Found {
 
 /// One thing that a manifest declares, or that an earlier one left on a node.
 ///
-/// A room opens no connection: it asks questions, compares the answers with what is declared, and
+/// A room opens no connection: it asks for facts, compares them with what is declared, and
 /// says how the thing stands. All of it is pure. What else a command wants of a thing is a changed
 /// copy of its [`Stand`], never another implementation of this.
 pub trait Resource: Send + Sync {
     /// Its address.
     fn address(&self) -> &Address;
 
-    /// What to ask which node: a thing may span several.
-    fn questions(&self) -> Vec<(NodeName, Question)>;
+    /// The facts that it wants, and of which node: a thing may span several.
+    fn facts(&self) -> Vec<(NodeName, Fact)>;
 
     /// How it stands: what is to become of it, by which operations, and what ties it to others.
     /// Of a node that did not answer nothing is to be concluded; the corridor blocks the change.
@@ -233,25 +234,25 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_once_until_there_are_more() {
-        let mut answers = Answers::default();
-        answers.insert("a", "one two");
-        let count = |answers: &Answers| {
-            answers.parsed(|answers| {
-                answers
-                    .to("a")
+    fn facts_are_read_once_until_there_are_more() {
+        let mut facts = Facts::default();
+        facts.insert("a", "one two");
+        let count = |facts: &Facts| {
+            facts.parsed(|facts| {
+                facts
+                    .get("a")
                     .split(' ')
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
             })
         };
-        let first = count(&answers);
+        let first = count(&facts);
         assert_eq!(*first, ["one", "two"]);
-        assert!(Arc::ptr_eq(&first, &count(&answers.clone())));
-        let before = answers.clone();
-        answers.insert("a", "one");
-        assert_eq!(*count(&answers), ["one"]);
+        assert!(Arc::ptr_eq(&first, &count(&facts.clone())));
+        let before = facts.clone();
+        facts.insert("a", "one");
+        assert_eq!(*count(&facts), ["one"]);
         assert_eq!(*count(&before), ["one", "two"], "a copy stays as it was");
-        assert_ne!(answers, before);
+        assert_ne!(facts, before);
     }
 }

@@ -1,7 +1,7 @@
 //! The two sorts of kinds that need no static side of their own.
 
-use super::contract::{Answers, Found, Kind, Listed, Question};
-use super::place::Folder;
+use super::contract::{Fact, Facts, Found, Kind, Listed};
+use super::node_files::StateFolder;
 use super::process::found;
 use crate::name::NodeName;
 
@@ -16,12 +16,12 @@ impl Kind for Marked {
         self.name
     }
 
-    fn questions(&self, folder: &Folder) -> Vec<Question> {
-        found::questions(folder)
+    fn facts(&self, folder: &StateFolder) -> Vec<Fact> {
+        found::facts(folder)
     }
 
-    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
-        found::found(|kind| kind == self.name, topology, node, answers)
+    fn found(&self, topology: &str, node: &NodeName, facts: &Facts) -> Vec<Found> {
+        found::found(|kind| kind == self.name, topology, node, facts)
     }
 
     fn listed(&self) -> Listed {
@@ -38,11 +38,11 @@ impl Kind for Kept {
         self.0
     }
 
-    fn questions(&self, _: &Folder) -> Vec<Question> {
+    fn facts(&self, _: &StateFolder) -> Vec<Fact> {
         Vec::new()
     }
 
-    fn found(&self, _: &str, _: &NodeName, _: &Answers) -> Vec<Found> {
+    fn found(&self, _: &str, _: &NodeName, _: &Facts) -> Vec<Found> {
         Vec::new()
     }
 }

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::contract::{Answers, Question};
+use super::contract::{Fact, Facts};
 
 const ID: &str = "machine";
 
-/// Returns the question that a [`Machine`] is read from.
-pub fn question() -> Question {
-    Question::new(ID, include_str!("machine.sh"))
+/// The fact that a [`Machine`] is read from.
+pub fn fact() -> Fact {
+    Fact::new(ID, include_str!("machine.sh"))
 }
 
 /// One machine. What it could not tell is nothing here.
@@ -69,17 +69,17 @@ pub struct Holder {
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// Returns so many times 1024 bytes.
+    /// So many times 1024 bytes.
     pub fn kib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 10))
     }
 
-    /// Returns so many times 1024 x 1024 bytes.
+    /// So many times 1024 x 1024 bytes.
     pub fn mib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 20))
     }
 
-    /// Returns so many times 1024 x 1024 x 1024 bytes.
+    /// So many times 1024 x 1024 x 1024 bytes.
     pub fn gib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 30))
     }
@@ -93,10 +93,10 @@ impl fmt::Display for Bytes {
 
 impl Machine {
     /// Reads the answer. What cannot be read is left out.
-    pub fn read(answers: &Answers) -> Arc<Self> {
-        answers.parsed(|answers| {
+    pub fn read(facts: &Facts) -> Arc<Self> {
+        facts.parsed(|facts| {
             let mut machine = Self::default();
-            for line in answers.to(ID).lines() {
+            for line in facts.get(ID).lines() {
                 let _ = machine.take(line.trim_end());
             }
             machine
@@ -118,7 +118,7 @@ impl Machine {
         Some(())
     }
 
-    /// Returns whether its GPUs share its memory with it.
+    /// Whether its GPUs share its memory with it.
     pub fn is_unified(&self) -> bool {
         !self.gpus.is_empty() && self.gpus.iter().all(|gpu| gpu.memory.is_none())
     }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_asked() {
-        let output = Command::new("sh").arg("-c").arg(question().script).output();
+        let output = Command::new("sh").arg("-c").arg(fact().script).output();
         let output = output.unwrap();
         assert!(output.status.success());
         let machine = read(&String::from_utf8_lossy(&output.stdout));

@@ -1,6 +1,6 @@
 //! The rooms: one for each kind of thing that a manifest declares.
 //!
-//! A room holds a kind's declaration, its questions to a node, its comparison and its effects. To
+//! A room holds a kind's declaration, the facts that it wants of a node, its comparison and its effects. To
 //! add a kind: write its room, add its field to [`Topology`] and to the document of the manifest,
 //! and its line to [`Catalogue`].
 
@@ -14,8 +14,8 @@ pub mod instance;
 mod kind;
 pub mod machine;
 pub mod model;
+mod node_files;
 mod orphan;
-mod place;
 pub mod process;
 pub mod program;
 pub mod proxy;
@@ -24,7 +24,7 @@ mod undeclared;
 mod unmanaged;
 
 pub use catalogue::{Catalogue, KINDS, Paths, binaries};
-pub use contract::{Answers, Found, Kind, Listed, Observation, Question, Resource};
-pub use place::{Folder, Listens, Place};
+pub use contract::{Fact, Facts, Found, Kind, Listed, Observation, Resource};
+pub use node_files::{Listens, NodeFiles, StateFolder};
 pub use topology::Topology;
 pub use undeclared::Undeclared;

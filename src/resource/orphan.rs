@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 
 use super::KINDS;
-use super::contract::{Found, Observation, Question, Resource};
-use super::place::Folder;
+use super::contract::{Fact, Found, Observation, Resource};
+use super::node_files::StateFolder;
 use super::process;
 use crate::name::NodeName;
 use crate::plan::{
@@ -28,15 +28,15 @@ type Turn = (bool, Reverse<usize>);
 
 impl Orphan {
     /// What every node is asked so that orphans can be found.
-    pub(super) fn questions(topology: &str) -> Vec<Question> {
-        let folder = Folder::of(topology);
-        let mut questions: Vec<Question> = Vec::new();
-        for question in KINDS.iter().flat_map(|kind| kind.questions(&folder)) {
-            if !questions.contains(&question) {
-                questions.push(question);
+    pub(super) fn facts(topology: &str) -> Vec<Fact> {
+        let folder = StateFolder::of(topology);
+        let mut facts: Vec<Fact> = Vec::new();
+        for fact in KINDS.iter().flat_map(|kind| kind.facts(&folder)) {
+            if !facts.contains(&fact) {
+                facts.push(fact);
             }
         }
-        questions
+        facts
     }
 
     /// Everything of a topology, on every node that answered.
@@ -66,20 +66,20 @@ impl Orphan {
         reason: &Reason,
     ) -> Vec<Self> {
         let mut orphans: Vec<(Turn, Self)> = Vec::new();
-        for (node, answers) in observed.answered() {
-            let known = KINDS.iter().enumerate().flat_map(|(place, kind)| {
-                let found = kind.found(topology, node, answers).into_iter();
-                found.map(move |one| (place, one))
+        for (node, facts) in observed.answered() {
+            let known = KINDS.iter().enumerate().flat_map(|(files, kind)| {
+                let found = kind.found(topology, node, facts).into_iter();
+                found.map(move |one| (files, one))
             });
             // A newer version may have kinds that this one does not know: what carries our mark is
             // ours all the same. It may serve from anything, so it goes first.
             let is_unknown = |name: &str| KINDS.iter().all(|kind| kind.name() != name);
-            let unknown = process::found::found(is_unknown, topology, node, answers);
+            let unknown = process::found::found(is_unknown, topology, node, facts);
             let unknown = unknown.into_iter().map(|one| (KINDS.len(), one));
             let found = known.chain(unknown);
             let found = found.filter(|(_, one)| !declared.contains(&one.address));
-            orphans.extend(found.map(|(place, found)| {
-                let turn = (found.stop.is_none(), Reverse(place));
+            orphans.extend(found.map(|(files, found)| {
+                let turn = (found.stop.is_none(), Reverse(files));
                 let orphan = Self {
                     node: node.clone(),
                     found,
@@ -115,7 +115,7 @@ impl Resource for Orphan {
         &self.found.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
         // It was found by what every node is asked.
         Vec::new()
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{Fact, Observation, Resource};
 use super::orphan::Orphan;
 use super::topology::Topology;
 use super::unmanaged::{Unmanaged, left_alone};
@@ -20,8 +20,8 @@ pub struct Undeclared {
 
 impl Undeclared {
     /// What every node is asked so that it is found.
-    pub fn questions(topology: &Topology) -> Vec<Question> {
-        Orphan::questions(topology.name.as_str())
+    pub fn facts(topology: &Topology) -> Vec<Fact> {
+        Orphan::facts(topology.name.as_str())
     }
 
     /// What nobody declares beside these things.

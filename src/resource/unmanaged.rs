@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::contract::{Observation, Question, Resource};
-use super::process::{Foreign, ProcessTable, StaleServer, Standing};
+use super::contract::{Fact, Observation, Resource};
+use super::process::{Ownership, ProcessTable, UnmanagedProcess, UnmanagedServer};
 use crate::name::NodeName;
-use crate::node::{NodeDeclaration, Stale};
+use crate::node::{NodeDeclaration, UnmanagedPolicy};
 use crate::plan::effect::KillUnmanaged;
 use crate::plan::{
     Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, ReasonCode,
@@ -28,25 +28,28 @@ pub(super) struct Unmanaged {
     address: Address,
     node: NodeName,
     boot_id: String,
-    server: StaleServer,
+    server: UnmanagedServer,
     ports: Vec<u16>,
     found: String,
 }
 
 impl Unmanaged {
-    /// Finds every foreign server on the nodes that say that these are stopped.
-    pub(super) fn find(nodes: &Nodes, seen: &Observation) -> Vec<Self> {
-        let stopped = nodes.iter().filter(|(_, it)| it.unmanaged() == Stale::Stop);
-        let read = stopped.filter_map(|(node, _)| Some((node, ProcessTable::read(seen.of(node)?))));
+    /// Finds every unmanaged server on the nodes that say that these are stopped.
+    pub(super) fn find(nodes: &Nodes, observed: &Observation) -> Vec<Self> {
+        let stopped = nodes
+            .iter()
+            .filter(|(_, it)| it.unmanaged() == UnmanagedPolicy::Stop);
+        let read =
+            stopped.filter_map(|(node, _)| Some((node, ProcessTable::read(observed.of(node)?))));
         read.flat_map(|(node, table)| {
-            let servers = table.stale_servers().into_iter();
+            let servers = table.unmanaged_servers().into_iter();
             let found: Vec<_> = servers.map(|it| Self::of(node, &table, it)).collect();
             found
         })
         .collect()
     }
 
-    fn of(node: &NodeName, table: &ProcessTable, server: StaleServer) -> Self {
+    fn of(node: &NodeName, table: &ProcessTable, server: UnmanagedServer) -> Self {
         let mut found = table.describe(&server.root);
         let parts = server.parts.iter();
         let parts: Vec<_> = parts
@@ -66,8 +69,8 @@ impl Unmanaged {
     }
 }
 
-/// Returns where a server stands that is to be stopped.
-pub(super) fn address(node: &NodeName, server: &StaleServer) -> Address {
+/// Where a server stands that is to be stopped.
+pub(super) fn address(node: &NodeName, server: &UnmanagedServer) -> Address {
     Address::on(node, KIND, Some(&server.root.pid.to_string()))
 }
 
@@ -76,8 +79,8 @@ impl Resource for Unmanaged {
         &self.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
-        vec![(self.node.clone(), super::process::question())]
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
+        vec![(self.node.clone(), super::process::fact())]
     }
 
     fn stand(&self, _: &Observation) -> Stand {
@@ -109,15 +112,20 @@ impl Resource for Unmanaged {
     }
 }
 
-/// Returns the vLLM on the nodes that is not ours and is left alone, in words, each with who may
+/// The vLLM on the nodes that is not ours and is left alone, in words, each with who may
 /// end it. What `ended` names is none of it.
-pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged]) -> Vec<String> {
+pub(super) fn left_alone(
+    nodes: &Nodes,
+    observed: &Observation,
+    ended: &[Unmanaged],
+) -> Vec<String> {
     let mut found = Vec::new();
-    for (node, answers) in seen.answered() {
-        let table = ProcessTable::read(answers);
-        let servers = table.stale_servers();
-        for it in &table.foreign {
-            let is_its = |server: &StaleServer| server.processes().any(|p| p.pid == it.process.pid);
+    for (node, facts) in observed.answered() {
+        let table = ProcessTable::read(facts);
+        let servers = table.unmanaged_servers();
+        for it in &table.unmanaged {
+            let is_its =
+                |server: &UnmanagedServer| server.processes().any(|p| p.pid == it.process.pid);
             if ended
                 .iter()
                 .any(|one| one.node == *node && is_its(&one.server))
@@ -126,7 +134,7 @@ pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged])
             }
             let leaves = nodes
                 .get(node)
-                .is_some_and(|it| it.unmanaged() == Stale::Leave);
+                .is_some_and(|it| it.unmanaged() == UnmanagedPolicy::Leave);
             let is_server = servers.iter().any(is_its);
             let ended_by = ended_by(node, it, is_server && leaves);
             found.push(format!("{node}: {}{ended_by}", table.describe(&it.process)));
@@ -135,15 +143,15 @@ pub(super) fn left_alone(nodes: &Nodes, seen: &Observation, ended: &[Unmanaged])
     found
 }
 
-/// Says how a process would come to its end, were it to.
-fn ended_by(node: &NodeName, it: &Foreign, could_be_stopped: bool) -> String {
-    match it.standing {
-        Standing::OtherUser if it.process.user == "root" => " (only root can stop it)".to_owned(),
-        Standing::OtherUser => format!(" (only {} or root can stop it)", it.process.user),
-        Standing::Container => " (in a container: it is stopped with that)".to_owned(),
-        Standing::Own if could_be_stopped => {
+/// How a process would come to its end, were it to.
+fn ended_by(node: &NodeName, it: &UnmanagedProcess, could_be_stopped: bool) -> String {
+    match it.ownership {
+        Ownership::OtherUser if it.process.user == "root" => " (only root can stop it)".to_owned(),
+        Ownership::OtherUser => format!(" (only {} or root can stop it)", it.process.user),
+        Ownership::Container => " (in a container: it is stopped with that)".to_owned(),
+        Ownership::Own if could_be_stopped => {
             format!(" (with `unmanaged: stop` declared for {node}, apply stops it)")
         }
-        Standing::Own => String::new(),
+        Ownership::Own => String::new(),
     }
 }

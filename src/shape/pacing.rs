@@ -15,7 +15,7 @@ pub struct Schedule {
     pub pacing: Box<dyn Pacing>,
 }
 
-/// Says when the next request is sent.
+/// When the next request is sent.
 pub trait Pacing: Debug + Send {
     /// What is to be done at a moment, counted from the first sending, with so many in flight. To
     /// answer [`Next::Now`] or [`Next::At`] is to hand out a request.

@@ -141,7 +141,7 @@ pub(super) enum InvalidArgs {
 }
 
 impl Args {
-    /// Returns arguments as if they had been typed.
+    /// Arguments as if they had been typed.
     #[cfg(test)]
     pub(super) fn typed(line: &str) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl Args {
         }
     }
 
-    /// Returns what the words mean.
+    /// What the words mean.
     pub(super) fn read(&self) -> Result<Options, InvalidArgs> {
         let sorted = flags::sort(&self.words);
         let options = Options::try_parse_from(sorted.heeded).map_err(InvalidArgs::Clap)?;
@@ -171,7 +171,7 @@ impl Args {
 }
 
 impl Options {
-    /// Returns the names that requests may use; never none.
+    /// The names that requests may use; never none.
     pub(super) fn names(&self) -> Vec<String> {
         if self.served_model_name.is_empty() {
             vec![self.model.clone()]
@@ -180,7 +180,7 @@ impl Options {
         }
     }
 
-    /// Returns the timing of the profile.
+    /// The timing of the profile.
     pub(super) fn timing(&self) -> Timing {
         Timing::of(match self.profile {
             ProfileName::Fast => Profile::Fast,
@@ -188,12 +188,12 @@ impl Options {
         })
     }
 
-    /// Returns how long loading takes.
+    /// How long loading takes.
     pub(super) fn load_time(&self) -> Duration {
         self.sim_load_seconds.map_or(self.timing().load, seconds)
     }
 
-    /// Returns what the engine may not exceed.
+    /// What the engine may not exceed.
     pub(super) fn limits(&self) -> Limits {
         let from_memory = profile::kv_blocks(
             profile::kv_gib(self.gpu_memory_utilization),
@@ -213,7 +213,7 @@ impl Options {
         }
     }
 
-    /// Returns the faults of the running engine.
+    /// The faults of the running engine.
     pub(super) fn faults(&self) -> Faults {
         Faults {
             wedge_after: self.sim_wedge_after,
@@ -222,7 +222,7 @@ impl Options {
     }
 }
 
-/// Returns no time at all for what is none.
+/// No time at all for what is none.
 fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or_default()
 }

@@ -107,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// Returns the engine's books.
+    /// The engine's books.
     pub(super) fn books(&self) -> MutexGuard<'_, Scheduler> {
         lock(&self.scheduler)
     }
@@ -117,14 +117,14 @@ impl Engine {
         self.power.send_replace(power);
     }
 
-    /// Returns what was decided about the engine.
+    /// What was decided about the engine.
     pub(super) fn power(&self) -> Power {
         *self.power.borrow()
     }
 }
 
 impl Generation {
-    /// Returns which answer of this request a sequence is, from 0.
+    /// Which answer of this request a sequence is, from 0.
     pub(super) fn index_of(&self, id: SequenceId) -> usize {
         self.ids
             .iter()
@@ -137,7 +137,7 @@ impl Generation {
         let _ = self.orders.send(Order::Abort(vec![id]));
     }
 
-    /// Returns the next token of any answer; nothing after the last one, or when the engine died.
+    /// The next token of any answer; nothing after the last one, or when the engine died.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Output>> {
         self.outputs.poll_recv(context)
     }
@@ -215,7 +215,7 @@ impl Core {
             .is_some_and(|limit| self.completed >= limit)
     }
 
-    /// Returns what a cold first step costs; nothing from then on.
+    /// What a cold first step costs; nothing from then on.
     fn warm_up(&mut self) -> Duration {
         if !self.decodes {
             return Duration::ZERO;

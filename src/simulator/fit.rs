@@ -44,7 +44,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Returns how far off the simulation is: 0.1 is a tenth too much.
+    /// How far off the simulation is: 0.1 is a tenth too much.
     pub(super) fn error(&self) -> f64 {
         self.simulated / self.measured - 1.0
     }
@@ -63,7 +63,7 @@ struct Steady {
     between_tokens: f64,
 }
 
-/// Returns all figures.
+/// All figures.
 pub(super) fn rows() -> Vec<Row> {
     let row = |what: String, unit, measured, simulated| Row {
         what,
@@ -97,7 +97,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
-/// Returns the figures as a table.
+/// The figures as a table.
 pub(super) fn table() -> String {
     let mut table = format!(
         "{:<16} {:<8} {:>9} {:>9} {:>7}\n",
@@ -119,7 +119,7 @@ pub(super) fn table() -> String {
     table
 }
 
-/// Returns how many seconds a batch takes that arrives at once.
+/// How many seconds a batch takes that arrives at once.
 fn batch(size: u64, shape: Shape) -> f64 {
     let mut scheduler = gb10();
     (0..size).for_each(|id| scheduler.submit(work(id, shape), Duration::ZERO));
@@ -196,7 +196,7 @@ fn gb10() -> Scheduler {
     Scheduler::new(limits, timing)
 }
 
-/// Returns work whose prompt no other has.
+/// Work whose prompt no other has.
 fn work(id: SequenceId, shape: Shape) -> Work {
     Work {
         id,

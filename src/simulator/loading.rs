@@ -158,7 +158,7 @@ fn refuse_small_cache(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns what vLLM says when others hold the memory. The 21 GiB that are left are made up.
+/// What vLLM says when others hold the memory. The 21 GiB that are left are made up.
 fn free_memory_error(utilization: f64) -> String {
     let free = 21.0;
     format!(

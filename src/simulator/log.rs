@@ -14,17 +14,17 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Returns the log of the API server.
+    /// The log of the API server.
     pub(super) fn api_server() -> Self {
         Self::named("APIServer")
     }
 
-    /// Returns the log of the engine.
+    /// The log of the engine.
     pub(super) fn engine_core() -> Self {
         Self::named("EngineCore_DP0")
     }
 
-    /// Returns a log that says nothing, for tests.
+    /// A log that says nothing, for tests.
     #[cfg(test)]
     pub(super) fn silent() -> Self {
         Self { prefix: None }

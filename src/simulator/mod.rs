@@ -52,7 +52,7 @@ pub async fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Returns what argparse says in vLLM 0.13.0 about flags that it does not know.
+/// What argparse says in vLLM 0.13.0 about flags that it does not know.
 fn unrecognised(words: &[String]) -> String {
     let usage = "usage: vllm [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ...";
     format!(

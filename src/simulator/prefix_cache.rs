@@ -44,7 +44,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Returns nothing held, for a sequence whose hashes start with `salt`.
+    /// Nothing held, for a sequence whose hashes start with `salt`.
     pub(super) fn salted(salt: Option<&str>) -> Self {
         Self {
             chain: salt.map_or(0, |salt| fingerprint(salt.bytes().map(u64::from))),
@@ -58,7 +58,7 @@ impl Held {
 }
 
 impl BlockPool {
-    /// Returns `total` blank blocks of `size` tokens. Without `sharing` no prefix is ever found.
+    /// `total` blank blocks of `size` tokens. Without `sharing` no prefix is ever found.
     pub(super) fn new(total: usize, size: usize, sharing: bool) -> Self {
         Self {
             size,
@@ -71,7 +71,7 @@ impl BlockPool {
         }
     }
 
-    /// Returns the share of blocks that somebody holds.
+    /// The share of blocks that somebody holds.
     pub(super) fn usage(&self) -> f64 {
         let free = self.blank + self.idle.len();
         if self.total == 0 {

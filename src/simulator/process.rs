@@ -68,7 +68,7 @@ fn rename(keeps_environment: bool) -> std::io::Result<()> {
     std::fs::write("/proc/self/comm", TITLE)
 }
 
-/// Returns where arguments and environment lie: fields 48 to 51 of `/proc/PID/stat`, see proc(5).
+/// Where arguments and environment lie: fields 48 to 51 of `/proc/PID/stat`, see proc(5).
 fn areas(stat: &str) -> Option<[std::ops::Range<u64>; 2]> {
     // The name in parentheses may hold spaces; the field after it is number 3.
     let (_, fields) = stat.rsplit_once(')')?;

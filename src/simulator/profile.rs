@@ -55,7 +55,7 @@ const GB10: Timing = Timing {
 };
 
 impl Timing {
-    /// Returns the timing of a profile.
+    /// The timing of a profile.
     pub(super) fn of(profile: Profile) -> Self {
         match profile {
             Profile::Fast => FAST,
@@ -63,7 +63,7 @@ impl Timing {
         }
     }
 
-    /// Returns how long one step takes that advances `sequences` sequences and computes
+    /// How long one step takes that advances `sequences` sequences and computes
     /// `prefill_tokens` tokens of prompts beside.
     pub(super) fn step(&self, sequences: usize, prefill_tokens: usize) -> Duration {
         let prefill = prefill_tokens as f64 / self.prefill_tokens_per_second;
@@ -83,13 +83,13 @@ impl Timing {
     }
 }
 
-/// Returns what the share of the device leaves for the KV cache, in GiB. Negative when the weights
+/// What the share of the device leaves for the KV cache, in GiB. Negative when the weights
 /// do not even fit.
 pub(super) fn kv_gib(gpu_memory_utilization: f64) -> f64 {
     DEVICE_GIB * gpu_memory_utilization - WEIGHTS_GIB - OTHER_GIB
 }
 
-/// Returns how many blocks of `block_size` tokens that many GiB hold.
+/// How many blocks of `block_size` tokens that many GiB hold.
 pub(super) fn kv_blocks(gib: f64, block_size: usize) -> usize {
     (gib / KV_GIB_PER_TOKEN / block_size as f64).max(0.0) as usize
 }

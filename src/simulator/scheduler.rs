@@ -84,7 +84,7 @@ struct Sequence {
 }
 
 impl Scheduler {
-    /// Returns an idle engine.
+    /// An idle engine.
     pub(super) fn new(limits: Limits, timing: Timing) -> Self {
         let pool = BlockPool::new(limits.blocks, limits.block_size, limits.prefix_caching);
         let stats = Stats::new(limits.max_model_len);
@@ -144,17 +144,17 @@ impl Scheduler {
         }
     }
 
-    /// Returns how many sequences run.
+    /// How many sequences run.
     pub(super) fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// Returns how many sequences wait.
+    /// How many sequences wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Returns the share of the KV cache in use.
+    /// The share of the KV cache in use.
     pub(super) fn kv_usage(&self) -> f64 {
         self.pool.usage()
     }
@@ -251,7 +251,7 @@ impl Scheduler {
         }
     }
 
-    /// Returns what the step that [`Scheduler::begin`] planned has produced, at its end.
+    /// What the step that [`Scheduler::begin`] planned has produced, at its end.
     pub(super) fn complete(&mut self, now: Duration) -> Vec<Output> {
         let mut outputs = Vec::new();
         let mut step_tokens = 0;

@@ -88,7 +88,7 @@ async fn loaded(process: &mut EngineProcess, stop: &mut StopSignals) -> Result<(
     Err(failed_core())
 }
 
-/// Returns a socket that has the address, but refuses connections until it listens.
+/// A socket that has the address, but refuses connections until it listens.
 fn bound(options: &Options) -> std::io::Result<OwnedFd> {
     let host = options
         .host

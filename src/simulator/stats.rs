@@ -51,7 +51,7 @@ impl Histogram {
         self.observe(time.as_secs_f64());
     }
 
-    /// Returns each upper bound with how many values are at most that.
+    /// Each upper bound with how many values are at most that.
     pub(super) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         self.bounds
             .iter()
@@ -62,12 +62,12 @@ impl Histogram {
             })
     }
 
-    /// Returns the sum of all values.
+    /// The sum of all values.
     pub(super) fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// Returns how many values there were.
+    /// How many values there were.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -122,7 +122,7 @@ pub(super) struct RequestTimes {
 }
 
 impl Stats {
-    /// Returns zeros for a model with contexts of at most `max_model_len` tokens.
+    /// Zeros for a model with contexts of at most `max_model_len` tokens.
     pub(super) fn new(max_model_len: usize) -> Self {
         let lengths = Histogram::new(&one_two_five(max_model_len));
         let (token, request) = (Histogram::new(TOKEN), Histogram::new(REQUEST));
@@ -181,7 +181,7 @@ impl Stats {
     }
 }
 
-/// Returns 1, 2, 5, 10, 20, 50 … up to `largest`.
+/// 1, 2, 5, 10, 20, 50 … up to `largest`.
 fn one_two_five(largest: usize) -> Vec<f64> {
     let steps = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.pow(power)));
     steps

@@ -61,7 +61,7 @@ static NUMBERS: LazyLock<HashMap<&'static str, Token>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Returns the text of a token.
+/// The text of a token.
 pub(super) fn text_of(token: Token) -> &'static str {
     match token {
         BEGIN | END | SILENT => "",
@@ -82,7 +82,7 @@ pub(super) fn encode(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// Returns the text of several tokens.
+/// The text of several tokens.
 pub(super) fn decode(tokens: &[Token]) -> String {
     tokens.iter().map(|token| text_of(*token)).collect()
 }
@@ -115,7 +115,7 @@ fn number_of(piece: &str) -> Token {
     NUMBERS.get(piece).copied().unwrap_or_else(other)
 }
 
-/// Returns the token that the model answers with at `position` (counted from 0).
+/// The token that the model answers with at `position` (counted from 0).
 pub(super) fn next_token(seed: u64, position: usize) -> Token {
     let dice = mix(seed, position as u64);
     let opens = position == 0 || kind(seed, position - 1) == Kind::FullStop;
@@ -129,7 +129,7 @@ pub(super) fn next_token(seed: u64, position: usize) -> Token {
     FIRST_WORD + word as Token
 }
 
-/// Returns after how many tokens the model ends its answer of its own accord. Never under 160, so
+/// After how many tokens the model ends its answer of its own accord. Never under 160, so
 /// that the usual limits are what ends an answer.
 pub(super) fn natural_length(seed: u64) -> usize {
     160 + mix(seed, u64::MAX) as usize % 480
@@ -153,7 +153,7 @@ fn kind(seed: u64, position: usize) -> Kind {
     }
 }
 
-/// Returns one number for a sequence of numbers: FNV-1a, which is the same on every machine.
+/// One number for a sequence of numbers: FNV-1a, which is the same on every machine.
 pub(super) fn fingerprint(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers
         .into_iter()

@@ -14,7 +14,7 @@ pub(super) enum Hasher {
 }
 
 impl Hasher {
-    /// Returns the hasher for a file that is known by this digest.
+    /// The hasher for a file that is known by this digest.
     pub(super) fn like(digest: &str, size: u64) -> Self {
         if digest.len() == 64 {
             return Self::Sha256(Sha256::new());
@@ -39,7 +39,7 @@ impl Hasher {
     }
 }
 
-/// Says whether a text is a digest by which a blob is called.
+/// Whether a text is a digest by which a blob is called.
 pub(super) fn is_digest(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -79,7 +79,7 @@ pub struct Fetch {
     pub token: String,
     /// What to fetch.
     pub listing: Listing,
-    /// Says whether `refs/main` is to name the commit.
+    /// Whether `refs/main` is to name the commit.
     pub names_main: bool,
 }
 
@@ -122,7 +122,7 @@ impl Said {
     }
 }
 
-/// Says why a copy failed, and what to do about it.
+/// Why a copy failed, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -149,7 +149,7 @@ impl Error {
         self
     }
 
-    /// Returns the error of something that was done with a file here.
+    /// The error of something that was done with a file here.
     fn of_file(what: impl fmt::Display, error: &io::Error) -> Self {
         let failed = Self::new(format!("{what}: {error}"));
         match error.kind() {

@@ -26,12 +26,12 @@ pub(super) struct Part {
     size: u64,
 }
 
-/// Returns how many pieces a file of a size has.
+/// How many pieces a file of a size has.
 pub(super) fn pieces(size: u64) -> u64 {
     size.div_ceil(PIECE)
 }
 
-/// Returns where a piece begins, and how long it is.
+/// Where a piece begins, and how long it is.
 pub(super) fn bounds(piece: u64, size: u64) -> (u64, u64) {
     let from = piece * PIECE;
     (from, PIECE.min(size - from))

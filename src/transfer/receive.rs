@@ -233,7 +233,7 @@ impl Desk {
         }
     }
 
-    /// Says whether a blob is there and is what it is called.
+    /// Whether a blob is there and is what it is called.
     fn is_there(&self, blob: &Path, file: &File) -> io::Result<bool> {
         let mut blob = match fs::File::open(blob) {
             Ok(blob) if blob.metadata()?.len() == file.size => blob,

@@ -59,12 +59,12 @@ pub fn offer(offer: &Offer) -> Result<Offering, Error> {
 }
 
 impl Offering {
-    /// Returns what is offered.
+    /// What is offered.
     pub fn listing(&self) -> &Listing {
         &self.shared.listing
     }
 
-    /// Returns the port that it listens on.
+    /// The port that it listens on.
     ///
     /// # Errors
     ///

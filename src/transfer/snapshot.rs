@@ -57,7 +57,7 @@ fn walk(folder: &Path, below: &str, files: &mut Vec<File>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Returns the digest of a file: its blob is called so, unless the cache was made without links.
+/// The digest of a file: its blob is called so, unless the cache was made without links.
 fn digest(path: &Path) -> Result<String, Error> {
     let blob = fs::read_link(path).ok();
     let blob = blob.as_deref().and_then(Path::file_name);

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::plan::{Action, Address, Event, Failure, FailureKind, Requests};
 
 use super::error;
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::words::{clean, done, duration};
 
 /// Everything that came of a plan, gathered from its events in the order in which they came.
@@ -96,7 +96,7 @@ impl Tally {
         failed.any(|it| it.failure.kind == FailureKind::Bug)
     }
 
-    /// Says whether everything that was planned was done.
+    /// Whether everything that was planned was done.
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.skipped.is_empty()
     }
@@ -104,7 +104,7 @@ impl Tally {
 
 /// Renders what came of a plan, every failure with its cause. `requests` are those that the proxy
 /// served meanwhile, where there was one.
-pub fn render(tally: &Tally, requests: Option<Requests>, took: Duration, look: Look) -> String {
+pub fn render(tally: &Tally, requests: Option<Requests>, took: Duration, style: Style) -> String {
     let mut lines = Vec::new();
     for failed in &tally.failed {
         // The log was shown when it happened; here it would bury the other failures.
@@ -112,27 +112,27 @@ pub fn render(tally: &Tally, requests: Option<Requests>, took: Duration, look: L
             log: Vec::new(),
             ..failed.failure.clone()
         };
-        lines.extend(error::failure(&failed.address, &failure, None, look));
+        lines.extend(error::failure(&failed.address, &failure, None, style));
     }
     for skipped in &tally.skipped {
-        lines.push(not_tried(&skipped.address, &skipped.because, look));
+        lines.push(not_tried(&skipped.address, &skipped.because, style));
     }
     if !lines.is_empty() {
-        lines.insert(0, look.paint(Role::Title, "Not done:"));
+        lines.insert(0, style.paint(Role::Title, "Not done:"));
         lines.push(String::new());
     }
-    lines.push(verdict(tally, took, look));
-    lines.extend(requests.map(|requests| served(requests, look)));
+    lines.push(verdict(tally, took, style));
+    lines.extend(requests.map(|requests| served(requests, style)));
     lines.join("\n") + "\n"
 }
 
 /// Says that a thing was not tried, and because of what.
-pub(super) fn not_tried(address: &Address, because: &str, look: Look) -> String {
-    let text = look.paint(Role::Warning, "not tried");
+pub(super) fn not_tried(address: &Address, because: &str, style: Style) -> String {
+    let text = style.paint(Role::Warning, "not tried");
     format!("{address}: {text}, because of {}", clean(because))
 }
 
-fn verdict(tally: &Tally, took: Duration, look: Look) -> String {
+fn verdict(tally: &Tally, took: Duration, style: Style) -> String {
     let mut counts: BTreeMap<Action, usize> = BTreeMap::new();
     let (made, measured): (Vec<_>, Vec<_>) = tally
         .applied
@@ -155,7 +155,7 @@ fn verdict(tally: &Tally, took: Duration, look: Look) -> String {
             ("Done", Role::Good)
         }
         (true, false) => ("Applied", Role::Good),
-        (true, true) => return look.paint(Role::Good, "There was nothing to do."),
+        (true, true) => return style.paint(Role::Good, "There was nothing to do."),
         (false, false) => ("Applied in part", Role::Error),
         (false, true) => ("Nothing applied", Role::Error),
     };
@@ -163,18 +163,18 @@ fn verdict(tally: &Tally, took: Duration, look: Look) -> String {
         parts.push(format!("{} failed", tally.failed.len()));
         parts.push(format!("{} not tried", tally.skipped.len()));
     }
-    let lead = look.paint(role, lead);
+    let lead = style.paint(role, lead);
     format!("{lead} in {}: {}.", duration(took), parts.join(", "))
 }
 
 /// Says what became of the requests that were served while things changed.
-fn served(requests: Requests, look: Look) -> String {
+fn served(requests: Requests, style: Style) -> String {
     let Requests { ok, failed, cut } = requests;
-    let lead = look.paint(Role::Title, "Requests meanwhile:");
+    let lead = style.paint(Role::Title, "Requests meanwhile:");
     let failed = format!("{failed} failed");
     let failed = match requests.failed {
         0 => failed,
-        _ => look.paint(Role::Error, &failed),
+        _ => style.paint(Role::Error, &failed),
     };
     format!("{lead} {ok} ok, {failed}, {cut} cut.")
 }
@@ -225,7 +225,7 @@ mod tests {
             &tally(&events.concat()),
             Some(requests),
             Duration::from_secs(65),
-            Look::plain(),
+            Style::plain(),
         );
         insta::assert_snapshot!(text, @r"
         Applied in 1m05s: 2 created, 1 replaced.
@@ -246,7 +246,12 @@ mod tests {
             address: at("here/proxy"),
             because: "here/instance.b".to_owned(),
         });
-        let text = render(&tally(&events), None, Duration::from_secs(4), Look::plain());
+        let text = render(
+            &tally(&events),
+            None,
+            Duration::from_secs(4),
+            Style::plain(),
+        );
         insta::assert_snapshot!(text, @r"
         Not done:
         here/instance.b: failed: port 8200 was taken by pid 51234

@@ -3,45 +3,45 @@
 
 use std::path::Path;
 
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
 use super::words::{clean, number};
 use crate::results::quantile::Distribution;
 use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share};
 
 /// Renders a result, and says in which file the whole of it is.
-pub fn render(result: &BenchResult, file: Option<&Path>, look: Look) -> String {
-    let mut blocks = vec![title(result, look)];
-    blocks.push(measurements(&result.points, look));
-    blocks.push(shares(&result.points, look));
+pub fn render(result: &BenchResult, file: Option<&Path>, style: Style) -> String {
+    let mut blocks = vec![title(result, style)];
+    blocks.push(measurements(&result.points, style));
+    blocks.push(shares(&result.points, style));
     let beside = result.comparison.iter();
-    blocks.extend(beside.map(|it| versus(it, result.valid, look)));
-    if look.verbose {
-        blocks.push(definitions(look));
+    blocks.extend(beside.map(|it| versus(it, result.valid, style)));
+    if style.verbose {
+        blocks.push(definitions(style));
     }
-    blocks.push(verdict(result, file, look));
+    blocks.push(verdict(result, file, style));
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
 }
 
 /// What was measured, and under it the conditions.
-fn title(result: &BenchResult, look: Look) -> Vec<String> {
+fn title(result: &BenchResult, style: Style) -> Vec<String> {
     let joined = |parts: Vec<String>| {
         let said = parts.into_iter().filter(|part| !part.is_empty());
         said.collect::<Vec<String>>().join(" · ")
     };
     let job = &result.job;
-    let name = look.paint(Role::Title, &clean(&job.name));
+    let name = style.paint(Role::Title, &clean(&job.name));
     let endpoint = format!("http://{}", job.endpoint.authority);
     let what = [&job.topology, &job.model, &endpoint].map(|part| clean(part));
     let mut lines = vec![joined([vec![name], what.to_vec()].concat())];
     let conditions = joined(conditions(result));
-    let conditions = look.wrap(&conditions, look.width.saturating_sub(2));
+    let conditions = style.wrap(&conditions, style.width.saturating_sub(2));
     lines.extend(
         indented(conditions)
             .iter()
-            .map(|l| look.paint(Role::Faint, l)),
+            .map(|l| style.paint(Role::Faint, l)),
     );
     lines
 }
@@ -75,7 +75,7 @@ fn p95(of: Option<&Distribution>) -> Option<f64> {
     (!p95.at_least).then_some(p95.value)
 }
 
-fn measurements(points: &[Point], look: Look) -> Vec<String> {
+fn measurements(points: &[Point], style: Style) -> Vec<String> {
     let right = |title| (title, Align::Right);
     let has_p95 = points
         .iter()
@@ -90,7 +90,7 @@ fn measurements(points: &[Point], look: Look) -> Vec<String> {
         right("TPOT p50"),
         right("e2el mean"),
     ];
-    let mut table = Table::new(look, &heading);
+    let mut table = Table::new(style, &heading);
     for Point { load, summary, .. } in points {
         let metrics = &summary.metrics;
         table.row(vec![
@@ -123,7 +123,7 @@ fn outcome(ok: usize, failed: usize) -> Cell {
 }
 
 /// Who served the requests; of several loads, each for itself.
-fn shares(points: &[Point], look: Look) -> Vec<String> {
+fn shares(points: &[Point], style: Style) -> Vec<String> {
     let right = |title| (title, Align::Right);
     let heading = [
         (if points.len() > 1 { "load" } else { "" }, Align::Left),
@@ -136,7 +136,7 @@ fn shares(points: &[Point], look: Look) -> Vec<String> {
         right("e2el mean"),
     ];
     let from = usize::from(points.len() < 2);
-    let mut table = Table::new(look, &heading[from..]);
+    let mut table = Table::new(style, &heading[from..]);
     for Point { load, summary, .. } in points {
         let all: usize = summary.by_instance.values().map(|share| share.n).sum();
         for (name, share) in &summary.by_instance {
@@ -166,7 +166,7 @@ fn rows(are_none: bool, table: &Table) -> Vec<String> {
 }
 
 /// Sets two results side by side. A result that cannot be believed has no ratio to anything.
-fn versus(beside: &Comparison, valid: bool, look: Look) -> Vec<String> {
+fn versus(beside: &Comparison, valid: bool, style: Style) -> Vec<String> {
     let right = |title| (title, Align::Right);
     let heading = [
         ("metric", Align::Left),
@@ -175,7 +175,7 @@ fn versus(beside: &Comparison, valid: bool, look: Look) -> Vec<String> {
         right("ratio"),
         ("", Align::Left),
     ];
-    let mut table = Table::new(look, &heading);
+    let mut table = Table::new(style, &heading);
     for row in &beside.rows {
         let ratio = row.ratio.filter(|_| valid).map(|r| number(r) + "x");
         table.row(vec![
@@ -214,7 +214,7 @@ fn indented(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| format!(" {line}")).collect()
 }
 
-fn definitions(look: Look) -> Vec<String> {
+fn definitions(style: Style) -> Vec<String> {
     [
         "failed requests are counted and are in no latency",
         "TTFT   first token - request sent",
@@ -223,19 +223,19 @@ fn definitions(look: Look) -> Vec<String> {
         "tok/s  tokens of answered requests / (last token of all - first request sent)",
     ]
     .iter()
-    .map(|line| look.paint(Role::Faint, &format!(" {line}")))
+    .map(|line| style.paint(Role::Faint, &format!(" {line}")))
     .collect()
 }
 
-fn verdict(result: &BenchResult, file: Option<&Path>, look: Look) -> Vec<String> {
+fn verdict(result: &BenchResult, file: Option<&Path>, style: Style) -> Vec<String> {
     let mut lines = Vec::new();
     for anomaly in result.anomalies() {
-        lines.extend(explained(anomaly, look));
+        lines.extend(explained(anomaly, style));
     }
     lines.push(if result.valid {
-        look.paint(Role::Good, "✓ valid")
+        style.paint(Role::Good, "✓ valid")
     } else {
-        let lead = look.paint(Role::Error, "✗ invalid");
+        let lead = style.paint(Role::Error, "✗ invalid");
         format!("{lead}: these numbers cannot be believed")
     });
     if let Some(file) = file {
@@ -244,7 +244,7 @@ fn verdict(result: &BenchResult, file: Option<&Path>, look: Look) -> Vec<String>
     lines
 }
 
-fn explained(anomaly: &Anomaly, look: Look) -> Vec<String> {
+fn explained(anomaly: &Anomaly, style: Style) -> Vec<String> {
     let (sign, role) = match anomaly.severity {
         Severity::Error => ("✗", Role::Error),
         Severity::Warning => ("!", Role::Warning),
@@ -253,10 +253,10 @@ fn explained(anomaly: &Anomaly, look: Look) -> Vec<String> {
     };
     let lead = format!("{sign} {} {}", anomaly.id, anomaly.name);
     let message = format!("{lead} {}", clean(&anomaly.message));
-    let mut lines = look.wrap(&message, look.width.saturating_sub(2));
+    let mut lines = style.wrap(&message, style.width.saturating_sub(2));
     for (place, line) in lines.iter_mut().enumerate() {
         *line = match line.strip_prefix(&lead).filter(|_| place == 0) {
-            Some(rest) => look.paint(role, &lead) + rest,
+            Some(rest) => style.paint(role, &lead) + rest,
             None => format!("  {line}"),
         };
     }
@@ -269,14 +269,14 @@ fn explained(anomaly: &Anomaly, look: Look) -> Vec<String> {
         if text.is_empty() {
             continue;
         }
-        let wrapped = look.wrap(&clean(text), look.width.saturating_sub(11));
+        let wrapped = style.wrap(&clean(text), style.width.saturating_sub(11));
         for (place, line) in wrapped.iter().enumerate() {
             let label = if place == 0 {
                 format!("{label}:")
             } else {
                 String::new()
             };
-            let label = look.paint(Role::Faint, &format!("{label:<6}"));
+            let label = style.paint(Role::Faint, &format!("{label:<6}"));
             lines.push(format!("    {label} {line}"));
         }
     }

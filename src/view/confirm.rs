@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Question {
         }
     }
 
-    /// Returns what is said after a `no`.
+    /// What is said after a `no`.
     pub fn cancelled(self) -> &'static str {
         match self {
             Question::Apply => "Apply cancelled. Nothing was changed.",
@@ -54,11 +54,11 @@ pub(super) fn ask(
     question: Question,
     input: &mut impl BufRead,
     output: &mut impl Write,
-    look: Look,
+    style: Style,
 ) -> io::Result<Answer> {
     let (title, explanation) = question.words();
-    let title = look.paint(Role::Title, title);
-    let prompt = look.paint(Role::Title, "Enter a value:");
+    let title = style.paint(Role::Title, title);
+    let prompt = style.paint(Role::Title, "Enter a value:");
     write!(output, "\n{title}\n{explanation}\n\n  {prompt} ")?;
     output.flush()?;
 
@@ -81,7 +81,7 @@ mod tests {
 
     fn asked(question: Question, input: &str) -> (Answer, String) {
         let mut output = Vec::new();
-        let answer = ask(question, &mut input.as_bytes(), &mut output, Look::plain()).unwrap();
+        let answer = ask(question, &mut input.as_bytes(), &mut output, Style::plain()).unwrap();
         (answer, String::from_utf8(output).unwrap().trim().to_owned())
     }
 

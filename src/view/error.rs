@@ -6,7 +6,7 @@ use std::error::Error;
 use crate::describe::causes;
 use crate::plan::{Address, Failure, FailureKind};
 
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::words::{clean, log_line};
 
 /// Lines of a log that are shown under a failure.
@@ -26,25 +26,25 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn prefix(self, look: Look) -> String {
+    fn prefix(self, style: Style) -> String {
         let (word, role) = match self {
             Kind::Note => ("note:", Role::Title),
             Kind::Warning => ("warning:", Role::Warning),
             Kind::Error => ("error:", Role::Error),
             Kind::Hint => ("hint:", Role::Hint),
         };
-        look.paint(role, word)
+        style.paint(role, word)
     }
 }
 
 /// Renders one line of talk: `warning: …`. A text of several lines is left as it is laid out.
-pub fn line(kind: Kind, text: &str, look: Look) -> String {
-    format!("{} {}\n", kind.prefix(look), text.trim_end())
+pub fn line(kind: Kind, text: &str, style: Style) -> String {
+    format!("{} {}\n", kind.prefix(style), text.trim_end())
 }
 
 /// Renders an error, what caused it, and after a blank line what to do about it.
-pub fn render(error: &dyn Error, hints: &[String], look: Look) -> String {
-    let mut text = line(Kind::Error, &error.to_string(), look);
+pub fn render(error: &dyn Error, hints: &[String], style: Style) -> String {
+    let mut text = line(Kind::Error, &error.to_string(), style);
     for cause in causes(error) {
         text.push_str(&format_cause(&cause));
     }
@@ -52,7 +52,7 @@ pub fn render(error: &dyn Error, hints: &[String], look: Look) -> String {
         text.push('\n');
     }
     for hint in hints {
-        text.push_str(&line(Kind::Hint, hint, look));
+        text.push_str(&line(Kind::Hint, hint, style));
     }
     text
 }
@@ -78,22 +78,22 @@ pub(super) fn failure(
     address: &Address,
     failure: &Failure,
     after: Option<&str>,
-    look: Look,
+    style: Style,
 ) -> Vec<String> {
-    let failed = look.paint(Role::Error, "failed");
+    let failed = style.paint(Role::Error, "failed");
     let after = after.map(|after| format!(" [{after}]")).unwrap_or_default();
     let mut lines = vec![format!("{address}: {failed}: {}{after}", said(failure))];
-    if look.verbose {
+    if style.verbose {
         let causes = causes(failure).into_iter();
         lines.extend(causes.map(|cause| format!("    caused by: {}", clean(&cause))));
     }
     let skipped = failure.log.len().saturating_sub(LOG_LINES);
     for logged in &failure.log[skipped..] {
         let logged = format!("    | {}", log_line(logged));
-        lines.push(look.paint(Role::Faint, logged.trim_end()));
+        lines.push(style.paint(Role::Faint, logged.trim_end()));
     }
     if let Some(hint) = &failure.hint {
-        lines.push(format!("    {} {}", Kind::Hint.prefix(look), clean(hint)));
+        lines.push(format!("    {} {}", Kind::Hint.prefix(style), clean(hint)));
     }
     lines
 }
@@ -117,13 +117,13 @@ mod tests {
     #[test]
     fn an_error_names_its_causes_once_and_then_what_to_do() {
         let hints = ["try `ssh spark-02 true`".to_owned()];
-        insta::assert_snapshot!(render(&Outer(Middle(Inner)), &hints, Look::plain()), @r"
+        insta::assert_snapshot!(render(&Outer(Middle(Inner)), &hints, Style::plain()), @r"
         error: cannot observe spark-02
           caused by: ssh: no answer from 192.168.1.77:22 in 10 s
 
         hint: try `ssh spark-02 true`
         ");
-        insta::assert_snapshot!(render(&Inner, &[], Look::plain()), @"error: no answer from 192.168.1.77:22 in 10 s");
+        insta::assert_snapshot!(render(&Inner, &[], Style::plain()), @"error: no answer from 192.168.1.77:22 in 10 s");
     }
 
     #[test]
@@ -131,11 +131,11 @@ mod tests {
         let address = "here/proxy".parse().unwrap();
         let failed = Failure::of(Outer(Middle(Inner)));
         let told = |verbose| {
-            let look = Look {
+            let style = Style {
                 verbose,
-                ..Look::plain()
+                ..Style::plain()
             };
-            failure(&address, &failed, None, look).join("\n")
+            failure(&address, &failed, None, style).join("\n")
         };
         insta::assert_snapshot!(told(false), @"here/proxy: failed: cannot observe spark-02");
         insta::assert_snapshot!(told(true), @r"
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_bug_is_said_to_be_one() {
         let address = "here/proxy".parse().unwrap();
-        let lines = failure(&address, &Failure::bug("it crashed"), None, Look::plain());
+        let lines = failure(&address, &Failure::bug("it crashed"), None, Style::plain());
         assert_eq!(
             lines,
             ["here/proxy: failed: this is a bug in replica: it crashed"]
@@ -161,7 +161,7 @@ mod tests {
             .logged(log.collect())
             .hinted("lower gpu_memory_utilization");
         let address = "here/instance.a".parse().unwrap();
-        let lines = failure(&address, &failed, Some("12.0s"), Look::plain());
+        let lines = failure(&address, &failed, Some("12.0s"), Style::plain());
         assert_eq!(lines.len(), 22);
         insta::assert_snapshot!([&lines[..2], &lines[20..]].concat().join("\n"), @r"
         here/instance.a: failed: the server exited with status 1 [12.0s]

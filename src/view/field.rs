@@ -5,7 +5,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::plan::{Action, Field, Planned};
 
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::words::{clean, columns};
 
 /// Where the fields of a change begin.
@@ -16,21 +16,21 @@ const CONTEXT: usize = 2;
 const WIDEST_PATH: usize = 32;
 
 /// Renders the fields of one change, a line or more for each.
-pub(super) fn render(fields: &[Field], look: Look) -> Vec<String> {
+pub(super) fn render(fields: &[Field], style: Style) -> Vec<String> {
     let widths = fields.iter().map(|field| columns(&field.path));
     let column = widths.filter(|w| *w <= WIDEST_PATH).max().unwrap_or(0) + 1;
     fields
         .iter()
-        .flat_map(|field| render_one(field, column, look))
+        .flat_map(|field| render_one(field, column, style))
         .collect()
 }
 
-fn render_one(field: &Field, column: usize, look: Look) -> Vec<String> {
+fn render_one(field: &Field, column: usize, style: Style) -> Vec<String> {
     let action = sign_of(field);
-    let sign = look.paint(Role::Action(action), action.sign());
+    let sign = style.paint(Role::Action(action), action.sign());
     let label = format!("{}:", clean(&field.path));
     let forces = if field.forces_replacement {
-        let note = look.paint(Role::Action(Action::Replace), "# forces replacement");
+        let note = style.paint(Role::Action(Action::Replace), "# forces replacement");
         format!("   {note}")
     } else {
         String::new()
@@ -39,17 +39,17 @@ fn render_one(field: &Field, column: usize, look: Look) -> Vec<String> {
 
     let one_line = in_one_line(field).filter(|values| {
         let note = if field.forces_replacement { 23 } else { 0 };
-        INDENT + 2 + column.max(columns(&label)) + 1 + columns(values) + note <= look.width
+        INDENT + 2 + column.max(columns(&label)) + 1 + columns(values) + note <= style.width
     });
     match one_line {
         Some(values) => vec![head(&format!("{label:<column$} {values}"))],
         None => std::iter::once(head(&label))
-            .chain(in_many_lines(field, look))
+            .chain(in_many_lines(field, style))
             .collect(),
     }
 }
 
-/// Returns what happens to a field, which has the same signs as what happens to a thing.
+/// What happens to a field, which has the same signs as what happens to a thing.
 fn sign_of(field: &Field) -> Action {
     match (&field.old, &field.new) {
         (None, _) => Action::Create,
@@ -85,7 +85,7 @@ fn short(value: &Value) -> Option<String> {
     }
 }
 
-/// Says whether a text needs no quotes: it cannot be taken for a number, for another kind of
+/// Whether a text needs no quotes: it cannot be taken for a number, for another kind of
 /// value, or for something that the plan itself says.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
@@ -96,7 +96,7 @@ fn is_plain(text: &str) -> bool {
         && serde_json::from_str::<Value>(text).is_err()
 }
 
-fn in_many_lines(field: &Field, look: Look) -> Vec<String> {
+fn in_many_lines(field: &Field, style: Style) -> Vec<String> {
     let old = field.old.as_ref().map(long).unwrap_or_default();
     let new = match &field.new {
         Planned::Known(value) => long(value),
@@ -110,26 +110,26 @@ fn in_many_lines(field: &Field, look: Look) -> Vec<String> {
             lines.push(format!(
                 "{:INDENT$}    {}",
                 "",
-                look.paint(Role::Faint, "…")
+                style.paint(Role::Faint, "…")
             ));
         }
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-            lines.extend(diff_line(change.tag(), change.value(), look));
+            lines.extend(diff_line(change.tag(), change.value(), style));
         }
     }
     lines
 }
 
 /// Writes one line of a diff, broken where it is too long; nothing of it is left out.
-fn diff_line(tag: ChangeTag, line: &str, look: Look) -> Vec<String> {
+fn diff_line(tag: ChangeTag, line: &str, style: Style) -> Vec<String> {
     let (sign, role) = match tag {
         ChangeTag::Equal => (" ", Role::Faint),
         ChangeTag::Delete => ("-", Role::Action(Action::Destroy)),
         ChangeTag::Insert => ("+", Role::Action(Action::Create)),
     };
     let text: Vec<char> = clean(line.trim_end_matches('\n')).chars().collect();
-    let room = if look.folds {
-        look.width.saturating_sub(INDENT + 4).max(20)
+    let room = if style.folds {
+        style.width.saturating_sub(INDENT + 4).max(20)
     } else {
         usize::MAX
     };
@@ -141,7 +141,7 @@ fn diff_line(tag: ChangeTag, line: &str, look: Look) -> Vec<String> {
     sign_once
         .zip(pieces)
         .map(|(sign, piece)| {
-            let dressed = look.paint(role, format!("{sign} {piece}").trim_end());
+            let dressed = style.paint(role, format!("{sign} {piece}").trim_end());
             format!("{:INDENT$}  {dressed}", "").trim_end().to_owned()
         })
         .collect()
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn rendered(fields: &[Field]) -> String {
-        render(fields, Look::plain()).join("\n")
+        render(fields, Style::plain()).join("\n")
     }
 
     #[test]
@@ -235,12 +235,12 @@ mod tests {
         let fields = [field("env.KEY", None, Planned::Known(json!(token)))];
         let lines = render(
             &fields,
-            Look {
+            Style {
                 folds: true,
-                ..Look::plain()
+                ..Style::plain()
             },
         );
-        assert!(lines.iter().all(|line| columns(line) <= Look::WIDEST));
+        assert!(lines.iter().all(|line| columns(line) <= Style::WIDEST));
         assert_eq!(lines.concat().matches('x').count(), 200);
     }
 }

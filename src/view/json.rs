@@ -24,7 +24,7 @@ pub struct PlanDocument<'a> {
 pub struct ApplyDocument<'a> {
     format: &'static str,
     topology: &'a str,
-    /// Says whether everything was as declared when it was observed again.
+    /// Whether everything was as declared when it was observed again.
     converged: bool,
     #[serde(flatten)]
     plan: PlanBody<'a>,
@@ -73,7 +73,7 @@ impl<'a> PlanBody<'a> {
 }
 
 impl<'a> PlanDocument<'a> {
-    /// Returns the document of a plan.
+    /// The document of a plan.
     pub fn new(topology: &'a str, plan: &'a Plan) -> Self {
         Self {
             format: "replica.plan/1",
@@ -84,7 +84,7 @@ impl<'a> PlanDocument<'a> {
 }
 
 impl<'a> ApplyDocument<'a> {
-    /// Returns the document of a plan that was carried out.
+    /// The document of a plan that was carried out.
     pub fn new(topology: &'a str, plan: &'a Plan, tally: &'a Tally) -> Self {
         Self {
             format: "replica.apply/1",

@@ -1,6 +1,6 @@
 //! The only place that prints.
 //!
-//! Everything is rendered into text first, by pure functions that take data and a [`Look`]; the
+//! Everything is rendered into text first, by pure functions that take data and a [`Style`]; the
 //! [`Screen`] writes it. stdout is the result, stderr is the talk. What a machine reads
 //! ([`json`]) is the same data as what a person reads.
 
@@ -10,16 +10,16 @@ mod confirm;
 pub mod error;
 mod field;
 pub mod json;
-mod look;
 pub mod plan;
 mod progress;
 mod screen;
 pub mod status;
+mod style;
 mod table;
 pub mod words;
 
 pub use apply::Tally;
 pub use confirm::{Answer, Question};
-pub use look::{Look, Role};
 pub use progress::Progress;
 pub use screen::{Screen, Talk};
+pub use style::{Role, Style};

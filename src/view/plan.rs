@@ -6,7 +6,7 @@ use crate::name::NodeName;
 use crate::plan::{Action, Change, Plan};
 
 use super::field;
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::words::{clean, columns, count, list};
 
 /// Where the name of a thing begins: after two columns of margin, its sign, and a space.
@@ -17,24 +17,24 @@ const WIDEST_NAME: usize = 32;
 const WIDEST_REASONS: usize = 36;
 
 /// Renders a plan; `manifest` is the file as the user named it.
-pub fn render(plan: &Plan, manifest: &str, look: Look) -> String {
+pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
     let mut blocks = Vec::new();
     // A plan that changes nothing lists its keeps only for those who ask.
-    if plan.has_work() || look.verbose {
-        blocks.push(legend(plan, look));
-        blocks.extend(nodes(plan, look));
+    if plan.has_work() || style.verbose {
+        blocks.push(legend(plan, style));
+        blocks.extend(nodes(plan, style));
     }
-    blocks.push(blocked(plan, look));
-    blocks.push(foreign(plan, look));
-    blocks.push(unreachable(plan, look));
-    blocks.push(verdict(plan, manifest, look));
+    blocks.push(blocked(plan, style));
+    blocks.push(unmanaged(plan, style));
+    blocks.push(unreachable(plan, style));
+    blocks.push(verdict(plan, manifest, style));
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
 }
 
 /// Explains the signs that this plan uses.
-fn legend(plan: &Plan, look: Look) -> Vec<String> {
+fn legend(plan: &Plan, style: Style) -> Vec<String> {
     let used: BTreeSet<Action> = plan.changes.iter().map(|c| c.action).collect();
     let entries: Vec<String> = used
         .into_iter()
@@ -48,7 +48,7 @@ fn legend(plan: &Plan, look: Look) -> Vec<String> {
             };
             format!(
                 "{} {meaning}",
-                look.paint(Role::Action(action), action.sign())
+                style.paint(Role::Action(action), action.sign())
             )
         })
         .collect();
@@ -58,8 +58,8 @@ fn legend(plan: &Plan, look: Look) -> Vec<String> {
     vec![entries.join("   ")]
 }
 
-/// Returns one block a node, in the order of their names; what no node holds comes last.
-fn nodes(plan: &Plan, look: Look) -> Vec<Vec<String>> {
+/// One block a node, in the order of their names; what no node holds comes last.
+fn nodes(plan: &Plan, style: Style) -> Vec<Vec<String>> {
     let mut by_node: BTreeMap<(bool, Option<&NodeName>), Vec<&Change>> = BTreeMap::new();
     for change in plan.changes.iter().filter(|c| c.action != Action::Blocked) {
         let node = change.address.node.as_ref();
@@ -72,34 +72,34 @@ fn nodes(plan: &Plan, look: Look) -> Vec<Vec<String>> {
         .into_iter()
         .map(|((_, node), changes)| {
             let title = node.map_or("measured from here", NodeName::as_str);
-            let mut lines = vec![look.paint(Role::Title, title)];
-            lines.extend(node_lines(changes, look));
+            let mut lines = vec![style.paint(Role::Title, title)];
+            lines.extend(node_lines(changes, style));
             lines
         })
         .collect()
 }
 
-fn node_lines(mut changes: Vec<&Change>, look: Look) -> Vec<String> {
+fn node_lines(mut changes: Vec<&Change>, style: Style) -> Vec<String> {
     changes.sort_by(|a, b| a.address.cmp(&b.address));
     let (kept, mut shown): (Vec<&Change>, Vec<&Change>) =
         changes.iter().partition(|c| c.action == Action::Keep);
-    if look.verbose {
+    if style.verbose {
         shown = changes;
     }
     let mut lines = Vec::new();
-    if !look.verbose && !kept.is_empty() {
+    if !style.verbose && !kept.is_empty() {
         let sign = Action::Keep.sign();
         let text = format!("{sign:>5} {} kept", kept.len());
-        lines.push(look.paint(Role::Faint, &text));
+        lines.push(style.paint(Role::Faint, &text));
     }
     let named: Vec<(String, &Change)> = shown.iter().map(|c| (c.address.local(), *c)).collect();
-    lines.extend(entries(&named, look));
+    lines.extend(entries(&named, style));
     lines
 }
 
 /// Renders changes under the names that they go by here, their reasons in one column and their
 /// descriptions in another.
-fn entries(named: &[(String, &Change)], look: Look) -> Vec<String> {
+fn entries(named: &[(String, &Change)], style: Style) -> Vec<String> {
     let widest = |texts: &mut dyn Iterator<Item = usize>, limit: usize| {
         texts.filter(|width| *width <= limit).max().unwrap_or(0)
     };
@@ -112,8 +112,8 @@ fn entries(named: &[(String, &Change)], look: Look) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for (name, change) in named {
-        lines.extend(headline(name, change, columns, look));
-        lines.extend(field::render(&change.fields, look));
+        lines.extend(headline(name, change, columns, style));
+        lines.extend(field::render(&change.fields, style));
     }
     lines
 }
@@ -133,28 +133,28 @@ fn reasons(change: &Change) -> String {
         .join("; ")
 }
 
-/// Returns the line of a change: sign, name, reasons, description.
-fn headline(name: &str, change: &Change, column: Columns, look: Look) -> Vec<String> {
+/// The line of a change: sign, name, reasons, description.
+fn headline(name: &str, change: &Change, column: Columns, style: Style) -> Vec<String> {
     let start = NAME + column.name.max(columns(name)) + 2;
-    let room = look.width.saturating_sub(start).max(24);
-    let mut body = look.wrap(&reasons(change), room);
-    let summary = look.wrap(&clean(&change.summary), room);
+    let room = style.width.saturating_sub(start).max(24);
+    let mut body = style.wrap(&reasons(change), room);
+    let summary = style.wrap(&clean(&change.summary), room);
     let mut dressed: Vec<String> = summary
         .iter()
-        .map(|line| look.paint(Role::Faint, line))
+        .map(|line| style.paint(Role::Faint, line))
         .collect();
 
     // The description follows the reasons where there is room, and stands below them where not.
     if let ([reasons], [only]) = (body.as_mut_slice(), summary.as_slice()) {
         let gap = column.reasons.saturating_sub(columns(reasons)) + 3;
-        if columns(reasons) + gap + columns(only) <= room || !look.folds {
+        if columns(reasons) + gap + columns(only) <= room || !style.folds {
             *reasons = format!("{reasons}{:gap$}{}", "", dressed.remove(0));
         }
     }
     body.extend(dressed);
 
     let sign = format!("{:>5}", change.action.sign());
-    let sign = look.paint(Role::Action(change.action), &sign);
+    let sign = style.paint(Role::Action(change.action), &sign);
     let mut body = body.into_iter();
     let first = body.next().unwrap_or_default();
     let width = column.name;
@@ -164,7 +164,7 @@ fn headline(name: &str, change: &Change, column: Columns, look: Look) -> Vec<Str
         .collect()
 }
 
-fn blocked(plan: &Plan, look: Look) -> Vec<String> {
+fn blocked(plan: &Plan, style: Style) -> Vec<String> {
     let mut blocked: Vec<(String, &Change)> = plan
         .changes
         .iter()
@@ -175,50 +175,50 @@ fn blocked(plan: &Plan, look: Look) -> Vec<String> {
         return Vec::new();
     }
     blocked.sort_by(|a, b| a.1.address.cmp(&b.1.address));
-    let mut lines = vec![look.paint(Role::Title, "Blocked, and left as they are:")];
-    lines.extend(entries(&blocked, look));
+    let mut lines = vec![style.paint(Role::Title, "Blocked, and left as they are:")];
+    lines.extend(entries(&blocked, style));
     lines
 }
 
-fn foreign(plan: &Plan, look: Look) -> Vec<String> {
+fn unmanaged(plan: &Plan, style: Style) -> Vec<String> {
     if plan.unmanaged.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![look.paint(Role::Title, "Not ours, and left alone:")];
+    let mut lines = vec![style.paint(Role::Title, "Not ours, and left alone:")];
     for text in &plan.unmanaged {
-        lines.extend(marked(&clean(text), look));
+        lines.extend(marked(&clean(text), style));
     }
     lines
 }
 
-fn unreachable(plan: &Plan, look: Look) -> Vec<String> {
+fn unreachable(plan: &Plan, style: Style) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
     let title = "Unreachable: unknown, not absent: nothing is planned there.";
-    let mut lines = vec![look.paint(Role::Title, title)];
+    let mut lines = vec![style.paint(Role::Title, title)];
     for (node, failure) in &plan.unreachable {
         lines.extend(marked(
             &format!("{node}: {}", clean(&failure.message)),
-            look,
+            style,
         ));
     }
     lines
 }
 
-/// Returns a text behind the sign of what we cannot or will not touch.
-fn marked(text: &str, look: Look) -> Vec<String> {
-    let sign = look.paint(Role::Action(Action::Blocked), "    !");
+/// A text behind the sign of what we cannot or will not touch.
+fn marked(text: &str, style: Style) -> Vec<String> {
+    let sign = style.paint(Role::Action(Action::Blocked), "    !");
     let first = std::iter::once(sign).chain(std::iter::repeat(" ".repeat(NAME - 1)));
-    let lines = look.wrap(text, look.width.saturating_sub(NAME));
+    let lines = style.wrap(text, style.width.saturating_sub(NAME));
     first
         .zip(lines)
         .map(|(sign, line)| format!("{sign} {line}"))
         .collect()
 }
 
-/// Returns the one line that is read first: what would be done, or that nothing would.
-fn verdict(plan: &Plan, manifest: &str, look: Look) -> Vec<String> {
+/// The one line that is read first: what would be done, or that nothing would.
+fn verdict(plan: &Plan, manifest: &str, style: Style) -> Vec<String> {
     let nothing_to_do = plan.changes.iter().all(|c| c.action == Action::Keep);
     let (lead, rest) = if nothing_to_do {
         converged(plan, manifest)
@@ -231,11 +231,11 @@ fn verdict(plan: &Plan, manifest: &str, look: Look) -> Vec<String> {
         Role::Title
     };
     // Wrapped before it is dressed: escape sequences take no columns.
-    let mut lines = look.wrap(&format!("{lead} {rest}"), look.width);
+    let mut lines = style.wrap(&format!("{lead} {rest}"), style.width);
     if let Some(first) = lines.first_mut()
         && let Some(rest) = first.strip_prefix(lead)
     {
-        *first = look.paint(role, lead) + rest;
+        *first = style.paint(role, lead) + rest;
     }
     lines
 }

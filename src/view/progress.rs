@@ -16,8 +16,8 @@ use crate::plan::Event;
 
 use super::apply::{Tally, not_tried};
 use super::error::{self, Kind};
-use super::look::{Look, Role};
 use super::screen::Screen;
+use super::style::{Role, Style};
 use super::words::{clean, duration};
 
 use drawn::Drawn;
@@ -40,10 +40,10 @@ enum Shown {
 impl Progress {
     /// Begins to follow a plan that is carried out.
     pub fn new(screen: Screen) -> Self {
-        let look = screen.talk();
+        let style = screen.talk();
         let shown = match screen.bars() {
-            Some(bars) => Shown::Drawn(Drawn::new(bars, look)),
-            None => Shown::Plain(Plain::new(look)),
+            Some(bars) => Shown::Drawn(Drawn::new(bars, style)),
+            None => Shown::Plain(Plain::new(style)),
         };
         Self {
             screen,
@@ -99,9 +99,9 @@ impl Progress {
     }
 }
 
-/// Returns the lines of an event that settles something; they are the same however the rest is
+/// The lines of an event that settles something; they are the same however the rest is
 /// shown. `took` is how long a failure took to happen, which its event does not say.
-fn settled(event: &Event, took: Option<Duration>, look: Look) -> Vec<String> {
+fn settled(event: &Event, took: Option<Duration>, style: Style) -> Vec<String> {
     match event {
         Event::Finished {
             address,
@@ -112,18 +112,18 @@ fn settled(event: &Event, took: Option<Duration>, look: Look) -> Vec<String> {
                 "" => "done".to_owned(),
                 outcome => clean(outcome),
             };
-            let took = look.paint(Role::Faint, &format!("[{}]", duration(*took)));
+            let took = style.paint(Role::Faint, &format!("[{}]", duration(*took)));
             vec![format!(
                 "{address}: {} {took}",
-                look.paint(Role::Good, &outcome)
+                style.paint(Role::Good, &outcome)
             )]
         }
         Event::Failed { address, failure } => {
-            error::failure(address, failure, took.map(duration).as_deref(), look)
+            error::failure(address, failure, took.map(duration).as_deref(), style)
         }
-        Event::Skipped { address, because } => vec![not_tried(address, because, look)],
+        Event::Skipped { address, because } => vec![not_tried(address, because, style)],
         Event::Note(text) => {
-            let line = error::line(Kind::Note, &clean(text), look);
+            let line = error::line(Kind::Note, &clean(text), style);
             vec![line.trim_end().to_owned()]
         }
         Event::Started { .. } | Event::Progress { .. } => Vec::new(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::confirm::{self, Answer, Question};
 use super::error::{self, Kind};
-use super::look::Look;
+use super::style::Style;
 
 /// Where everything is printed: results on the standard output, talk on the standard error.
 ///
@@ -17,8 +17,8 @@ use super::look::Look;
 /// other line, so no two writers ever meet on one.
 #[derive(Debug, Clone)]
 pub struct Screen {
-    out: Look,
-    talk: Look,
+    out: Style,
+    talk: Style,
     json: bool,
     draws: bool,
     bars: MultiProgress,
@@ -36,33 +36,33 @@ impl Screen {
         } else {
             ProgressDrawTarget::hidden()
         };
-        let look = |colour, terminal, width| Look {
+        let style = |colour, terminal, width| Style {
             colour: colour != ColorChoice::Never,
             width,
             folds: terminal,
             verbose,
         };
         Self {
-            out: look(AutoStream::choice(&out), out.is_terminal(), width(&out)),
-            talk: look(AutoStream::choice(&talk), talk.is_terminal(), width(&talk)),
+            out: style(AutoStream::choice(&out), out.is_terminal(), width(&out)),
+            talk: style(AutoStream::choice(&talk), talk.is_terminal(), width(&talk)),
             json,
             draws,
             bars: MultiProgress::with_draw_target(target),
         }
     }
 
-    /// Says whether the result is one JSON document.
+    /// Whether the result is one JSON document.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Returns how results look.
-    pub fn out(&self) -> Look {
+    /// How results look.
+    pub fn out(&self) -> Style {
         self.out
     }
 
-    /// Returns how talk looks.
-    pub fn talk(&self) -> Look {
+    /// How talk looks.
+    pub fn talk(&self) -> Style {
         self.talk
     }
 
@@ -123,7 +123,7 @@ impl Screen {
         self.draws.then(|| self.bars.clone())
     }
 
-    /// Returns a writer of talk, for a log that would otherwise write across what is drawn.
+    /// A writer of talk, for a log that would otherwise write across what is drawn.
     pub fn writer(&self) -> Talk {
         Talk(self.clone())
     }
@@ -150,7 +150,7 @@ fn forgive_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Returns the columns of a stream: as `COLUMNS` says, as the terminal says, or as in a file.
+/// The columns of a stream: as `COLUMNS` says, as the terminal says, or as in a file.
 fn width(stream: &impl std::os::fd::AsFd) -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     let measured = || {
@@ -159,7 +159,7 @@ fn width(stream: &impl std::os::fd::AsFd) -> usize {
     };
     // Narrower than 40 columns, folding does more harm than running over.
     said.or_else(measured)
-        .map_or(Look::WIDEST, |columns| columns.clamp(40, Look::WIDEST))
+        .map_or(Style::WIDEST, |columns| columns.clamp(40, Style::WIDEST))
 }
 
 #[cfg(test)]

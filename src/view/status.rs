@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
 use super::words::clean;
 use crate::plan::Address;
@@ -14,7 +14,7 @@ use crate::plan::Address;
 /// How a topology stands. Serialised, it is the document of `status --json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct StatusReport {
-    /// Says whether everything is as declared.
+    /// Whether everything is as declared.
     pub converged: bool,
     /// Each node, by its name.
     pub nodes: BTreeMap<String, NodeStatus>,
@@ -36,7 +36,7 @@ pub enum Services {
 /// How a node stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NodeStatus {
-    /// Says whether it answered.
+    /// Whether it answered.
     pub reachable: bool,
     /// Why it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct ServiceStatus {
     pub port: u16,
     /// The process that leads it, where it runs.
     pub pid: Option<u32>,
-    /// Says whether it can be believed to serve.
+    /// Whether it can be believed to serve.
     pub ready: bool,
     /// Where others reach it, where it runs.
     pub url: Option<String>,
@@ -116,7 +116,7 @@ impl StatusReport {
         self.services.values().flat_map(Services::all)
     }
 
-    /// Says whether a node did not answer.
+    /// Whether a node did not answer.
     fn is_silent(&self, node: &str) -> bool {
         self.nodes.get(node).is_some_and(|node| !node.reachable)
     }
@@ -133,19 +133,19 @@ impl Services {
 
 /// Renders how a topology stands; `topology` is its name, and `manifest` the file as the user named
 /// it.
-pub fn render(report: &StatusReport, topology: &str, manifest: &str, look: Look) -> String {
-    let mut blocks = vec![table(report, look)];
+pub fn render(report: &StatusReport, topology: &str, manifest: &str, style: Style) -> String {
+    let mut blocks = vec![table(report, style)];
     blocks.push(sentences(report, |service| service.note.as_deref()));
     blocks.push(sentences(report, |service| service.summary.as_deref()));
-    blocks.push(gpus(report, look));
-    blocks.push(silent_nodes(report, look));
-    blocks.push(vec![verdict(report, topology, manifest, look)]);
+    blocks.push(gpus(report, style));
+    blocks.push(silent_nodes(report, style));
+    blocks.push(vec![verdict(report, topology, manifest, style)]);
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
 }
 
-fn table(report: &StatusReport, look: Look) -> Vec<String> {
+fn table(report: &StatusReport, style: Style) -> Vec<String> {
     if report.services().next().is_none() {
         return Vec::new();
     }
@@ -159,7 +159,7 @@ fn table(report: &StatusReport, look: Look) -> Vec<String> {
         left("READY"),
         left("URL"),
     ];
-    let mut table = Table::new(look, &heading);
+    let mut table = Table::new(style, &heading);
     for it in report.services() {
         table.row(vec![
             Cell::from(it.address.local()),
@@ -191,9 +191,9 @@ fn ready(ready: bool, unknown: bool) -> Cell {
     }
 }
 
-fn gpus(report: &StatusReport, look: Look) -> Vec<String> {
+fn gpus(report: &StatusReport, style: Style) -> Vec<String> {
     let heading = ["NODE", "GPU", "MEMORY"].map(|title| (title, Align::Left));
-    let mut table = Table::new(look, &heading);
+    let mut table = Table::new(style, &heading);
     let mut is_empty = true;
     for (name, node) in &report.nodes {
         for gpu in node.gpus.iter().flatten() {
@@ -223,11 +223,11 @@ fn gib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1u64 << 30) as f64)
 }
 
-fn silent_nodes(report: &StatusReport, look: Look) -> Vec<String> {
+fn silent_nodes(report: &StatusReport, style: Style) -> Vec<String> {
     let silent = report.nodes.iter().filter(|(_, node)| !node.reachable);
     silent
         .map(|(name, node)| {
-            let unreachable = look.paint(Role::Error, "unreachable");
+            let unreachable = style.paint(Role::Error, "unreachable");
             let reason = node.reason.as_deref().map(clean).unwrap_or_default();
             let separator = if reason.is_empty() { "" } else { ": " };
             format!("{name}: {unreachable}{separator}{reason}")
@@ -235,12 +235,12 @@ fn silent_nodes(report: &StatusReport, look: Look) -> Vec<String> {
         .collect()
 }
 
-fn verdict(report: &StatusReport, topology: &str, manifest: &str, look: Look) -> String {
+fn verdict(report: &StatusReport, topology: &str, manifest: &str, style: Style) -> String {
     if report.converged {
-        let lead = look.paint(Role::Good, "converged");
+        let lead = style.paint(Role::Good, "converged");
         return format!("{topology}: {lead}.");
     }
-    let lead = look.paint(Role::Warning, "not converged");
+    let lead = style.paint(Role::Warning, "not converged");
     format!("{topology}: {lead}. Run `replica plan {manifest}` to see what differs.")
 }
 
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_converged_fits_on_a_few_lines() {
-        insta::assert_snapshot!(render(&report(), "replicated-serving", "r.yaml", Look::plain()), @r"
+        insta::assert_snapshot!(render(&report(), "replicated-serving", "r.yaml", Style::plain()), @r"
         THING       NODE        PORT     PID  READY  URL
         instance.a  spark-01    8100  963810  yes    http://192.168.1.76:8100
         instance.b  spark-02    8200   51234  yes    http://192.168.1.76:8200
@@ -360,7 +360,7 @@ mod tests {
         let a = service("spark-01/instance.a", 8100, Some(963_810));
         let b = service("spark-02/instance.b", 8200, None);
         report.services.extend([instances([a, b, dead])]);
-        insta::assert_snapshot!(render(&report, "replicated-serving", "r.yaml", Look::plain()), @r"
+        insta::assert_snapshot!(render(&report, "replicated-serving", "r.yaml", Style::plain()), @r"
         THING       NODE        PORT     PID  READY    URL
         instance.a  spark-01    8100  963810  yes      http://192.168.1.76:8100
         instance.b  spark-02    8200       -  unknown  -
@@ -394,7 +394,7 @@ mod tests {
         };
         let document = serde_json::to_string(&report).unwrap();
         insta::assert_snapshot!(document, @r#"{"converged":false,"nodes":{},"instances":{},"proxy":null}"#);
-        let text = render(&report, "empty", "e.yaml", Look::plain());
+        let text = render(&report, "empty", "e.yaml", Style::plain());
         assert_eq!(
             text,
             "empty: not converged. Run `replica plan e.yaml` to see what differs.\n"

@@ -1,6 +1,6 @@
 //! Columns that line up.
 
-use super::look::{Look, Role};
+use super::style::{Role, Style};
 use super::words::{clean, columns, cut};
 
 /// Spaces between two columns.
@@ -9,7 +9,7 @@ const GAP: usize = 2;
 /// A table in the making: a heading, then rows.
 #[derive(Debug)]
 pub(super) struct Table {
-    look: Look,
+    style: Style,
     heading: Vec<(&'static str, Align)>,
     rows: Vec<Vec<Cell>>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Returns a text with a role.
+    /// A text with a role.
     pub(super) fn dressed(text: impl AsRef<str>, role: Role) -> Self {
         Self {
             role: Some(role),
@@ -37,7 +37,7 @@ impl Cell {
         }
     }
 
-    /// Returns a text, or `-` where there is none.
+    /// A text, or `-` where there is none.
     pub(super) fn or_dash<T: ToString>(value: Option<T>) -> Self {
         match value {
             Some(value) => Self::from(value.to_string().as_str()),
@@ -62,9 +62,9 @@ impl From<String> for Cell {
 }
 
 impl Table {
-    pub(super) fn new(look: Look, heading: &[(&'static str, Align)]) -> Self {
+    pub(super) fn new(style: Style, heading: &[(&'static str, Align)]) -> Self {
         Self {
-            look,
+            style,
             heading: heading.to_vec(),
             rows: Vec::new(),
         }
@@ -76,7 +76,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Returns the lines. Columns in which no row says anything are left out; the last one is cut
+    /// The lines. Columns in which no row says anything are left out; the last one is cut
     /// where it does not fit and lines are folded.
     pub(super) fn lines(&self) -> Vec<String> {
         let shown: Vec<usize> = (0..self.heading.len())
@@ -104,14 +104,14 @@ impl Table {
         for (place, (column, width)) in shown.iter().zip(widths).enumerate() {
             let cell = &row[*column];
             let is_last = place + 1 == shown.len();
-            let text = if is_last && self.look.folds {
-                cut(&cell.text, self.look.width.saturating_sub(used).max(12))
+            let text = if is_last && self.style.folds {
+                cut(&cell.text, self.style.width.saturating_sub(used).max(12))
             } else {
                 cell.text.clone()
             };
             let padding = " ".repeat(width.saturating_sub(columns(&text)));
             let dressed = match cell.role {
-                Some(role) => self.look.paint(role, &text),
+                Some(role) => self.style.paint(role, &text),
                 None => text,
             };
             // No padding at the end of a line: it would be copied with it.
@@ -145,7 +145,7 @@ mod tests {
             ("unused", Align::Left),
             ("note", Align::Left),
         ];
-        let mut table = Table::new(Look::plain(), &heading);
+        let mut table = Table::new(Style::plain(), &heading);
         table.row(vec!["a".into(), "8".into(), "".into(), "".into()]);
         table.row(vec!["long".into(), "128".into(), "".into(), "x\ny".into()]);
         insta::assert_snapshot!(table.lines().join("\n"), @r"
@@ -157,17 +157,17 @@ mod tests {
 
     #[test]
     fn the_last_column_is_cut_on_a_terminal_only() {
-        let narrow = Look {
+        let narrow = Style {
             width: 20,
             folds: true,
-            ..Look::plain()
+            ..Style::plain()
         };
-        let last_line = |look| {
-            let mut table = Table::new(look, &[("n", Align::Left), ("note", Align::Left)]);
+        let last_line = |style| {
+            let mut table = Table::new(style, &[("n", Align::Left), ("note", Align::Left)]);
             table.row(vec!["a".into(), "one two three four five".into()]);
             table.lines().remove(1)
         };
         assert_eq!(last_line(narrow), "a  one two three fo…");
-        assert_eq!(last_line(Look::plain()), "a  one two three four five");
+        assert_eq!(last_line(Style::plain()), "a  one two three four five");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 pub use crate::english::list;
 use crate::plan::{Action, Change};
 
-/// Returns a count with its noun: `1 proxy`, `2 instances`.
+/// A count with its noun: `1 proxy`, `2 instances`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")
@@ -23,7 +23,7 @@ fn plural(noun: &str) -> String {
     }
 }
 
-/// Returns a duration as precisely as a reader cares: `84ms`, `3.2s`, `1m05s`, `3h04m`, `2d03h`.
+/// A duration as precisely as a reader cares: `84ms`, `3.2s`, `1m05s`, `3h04m`, `2d03h`.
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     // Compared after rounding, so that 59.97 s is `1m00s` and never `60.0s`.
@@ -38,7 +38,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// Returns how long something has been going on, in whole seconds: `10s`, `1m05s`.
+/// How long something has been going on, in whole seconds: `10s`, `1m05s`.
 pub fn elapsed(elapsed: Duration) -> String {
     match elapsed.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
@@ -46,7 +46,7 @@ pub fn elapsed(elapsed: Duration) -> String {
     }
 }
 
-/// Returns a size in the units that disks and model cards use: `16.1 GB`, `512 B`.
+/// A size in the units that disks and model cards use: `16.1 GB`, `512 B`.
 pub fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64;
     let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
@@ -66,12 +66,12 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// Returns milliseconds with the digits that mean something: `0.12`, `14.6`, `171`.
+/// Milliseconds with the digits that mean something: `0.12`, `14.6`, `171`.
 pub fn millis(millis: f64) -> String {
     number(millis)
 }
 
-/// Returns a measured number with about three significant digits, and never fewer than its
+/// A measured number with about three significant digits, and never fewer than its
 /// whole part: `0.25`, `26.5`, `382`, `18630`.
 pub fn number(number: f64) -> String {
     let digits = match number.abs() {
@@ -82,7 +82,7 @@ pub fn number(number: f64) -> String {
     format!("{number:.digits$}")
 }
 
-/// Returns what is being done to a thing: `creating`.
+/// What is being done to a thing: `creating`.
 pub fn doing(change: &Change) -> &'static str {
     if change.is_measurement() {
         return "measuring";
@@ -97,7 +97,7 @@ pub fn doing(change: &Change) -> &'static str {
     }
 }
 
-/// Returns what was done to a thing: `created`.
+/// What was done to a thing: `created`.
 pub fn done(action: Action) -> &'static str {
     match action {
         Action::Keep => "kept",
@@ -109,7 +109,7 @@ pub fn done(action: Action) -> &'static str {
     }
 }
 
-/// Returns a text of another's making without what could move a terminal's cursor or hide
+/// A text of another's making without what could move a terminal's cursor or hide
 /// something: escape sequences and control characters. Line breaks stay.
 ///
 /// Command lines, logs and bodies come from processes that are not ours.
@@ -123,7 +123,7 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
-/// Returns a line of a log as it looked when it was last drawn: a progress bar draws itself over
+/// A line of a log as it looked when it was last drawn: a progress bar draws itself over
 /// and over on one line, a carriage return between.
 pub fn log_line(line: &str) -> String {
     let last = line.trim_end().rsplit('\r').find(|part| !part.is_empty());
@@ -152,7 +152,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Returns how many columns a text without escape sequences takes.
+/// How many columns a text without escape sequences takes.
 pub fn columns(text: &str) -> usize {
     text.chars().count()
 }

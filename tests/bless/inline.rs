@@ -1,6 +1,6 @@
 //! A snapshot in the source: the literal after the `@` of an assertion.
 
-/// Returns the source with another text in the literal of the assertion on a line, counted from 1.
+/// The source with another text in the literal of the assertion on a line, counted from 1.
 pub(crate) fn accept(source: &str, line: usize, text: &str) -> Result<String, &'static str> {
     let start = start_of(source, line).ok_or("the file has no such line")?;
     let (from, to) = literal(&source[start..]).ok_or("no `@\"...\"` stands there")?;
@@ -19,7 +19,7 @@ fn start_of(source: &str, line: usize) -> Option<usize> {
     starts.nth(line.checked_sub(1)?)
 }
 
-/// Returns from where to where the first literal goes that stands behind an `@`, without the `@`.
+/// From where to where the first literal goes that stands behind an `@`, without the `@`.
 fn literal(source: &str) -> Option<(usize, usize)> {
     let mut at = 0;
     let mut is_expected = false;
@@ -39,7 +39,7 @@ fn literal(source: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Returns how long the literal is that a text begins with, if it begins with one.
+/// How long the literal is that a text begins with, if it begins with one.
 fn length_of_literal(text: &str) -> Option<usize> {
     let raw = text.strip_prefix('r');
     let hashes = raw.map_or(0, |rest| rest.len() - rest.trim_start_matches('#').len());
@@ -52,7 +52,7 @@ fn length_of_literal(text: &str) -> Option<usize> {
     Some(opening + length + 1 + hashes)
 }
 
-/// Returns where a literal with escapes has its closing quote.
+/// Where a literal with escapes has its closing quote.
 fn end_of_escaped(body: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, letter) in body.char_indices() {
@@ -88,7 +88,7 @@ fn written(text: &str, indentation: &str) -> String {
     format!("{r}{hashes}\"{body}\"{hashes}")
 }
 
-/// Returns how many `#` keep a text's own quotes from ending it.
+/// How many `#` keep a text's own quotes from ending it.
 fn hashes_for(text: &str) -> usize {
     let after_quotes = text.split('"').skip(1);
     after_quotes

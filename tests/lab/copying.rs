@@ -30,7 +30,7 @@ fn set(lab: &Lab, manifest: &str) -> Laptop {
     Laptop::with(lab, manifest)
 }
 
-/// Returns every file and link of the model on a host, with its digest or where it leads. What
+/// Every file and link of the model on a host, with its digest or where it leads. What
 /// `refs/main` says is no part of a commit.
 fn content(lab: &Lab, host: &str) -> String {
     let script = format!(
@@ -40,7 +40,7 @@ fn content(lab: &Lab, host: &str) -> String {
     lab.exec(host, &script)
 }
 
-/// Says whether the program of a copy is gone from a host.
+/// Whether the program of a copy is gone from a host.
 fn is_tidy(lab: &Lab, host: &str) -> bool {
     !lab.files(host).iter().any(|name| name.contains("copy."))
 }
@@ -247,7 +247,7 @@ fn stops_half_way(lab: &Lab) -> String {
     lab.exec("spark-02", &script)
 }
 
-/// Returns the processes that copy, by their names.
+/// The processes that copy, by their names.
 fn ends_of_copies(lab: &Lab, host: &str) -> Vec<u32> {
     let mut processes = lab.processes(host);
     processes.retain(|it| it.name.starts_with("copy."));

@@ -48,7 +48,7 @@ impl Lab {
         Err(String::from_utf8_lossy(&up.stderr).trim().to_owned())
     }
 
-    /// Returns a folder for files that go with the lab.
+    /// A folder for files that go with the lab.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -57,7 +57,7 @@ impl Lab {
         self.folder.path().join("lab")
     }
 
-    /// Returns a file of the lab: `ssh_config`, `known_hosts`, `id_lab`.
+    /// A file of the lab: `ssh_config`, `known_hosts`, `id_lab`.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.state().join(name)
     }
@@ -107,13 +107,13 @@ impl Lab {
         pid.parse().expect("it printed its pid")
     }
 
-    /// Returns all processes of a host.
+    /// All processes of a host.
     pub(super) fn processes(&self, host: &str) -> Vec<Process> {
-        let look = self.exec(host, LOOK);
-        look.lines().filter_map(process).collect()
+        let found = self.exec(host, LOOK);
+        found.lines().filter_map(process).collect()
     }
 
-    /// Returns the processes of a host whose marks begin so: `v1:demo:instance/a:`.
+    /// The processes of a host whose marks begin so: `v1:demo:instance/a:`.
     pub(super) fn marked(&self, host: &str, prefix: &str) -> Vec<Process> {
         let mut all = self.processes(host);
         all.retain(|it| {
@@ -124,7 +124,7 @@ impl Lab {
         all
     }
 
-    /// Returns the one process that leads a thing of the topology `demo`: `instance/a`, `proxy`.
+    /// The one process that leads a thing of the topology `demo`: `instance/a`, `proxy`.
     pub(super) fn leader(&self, host: &str, thing: &str) -> Process {
         let leaders = self.leaders(host, thing);
         let [one] = leaders.as_slice() else {
@@ -133,21 +133,21 @@ impl Lab {
         one.clone()
     }
 
-    /// Returns every process that leads such a thing.
+    /// Every process that leads such a thing.
     pub(super) fn leaders(&self, host: &str, thing: &str) -> Vec<Process> {
         let mut found = self.marked(host, &format!("v1:demo:{thing}:"));
         found.retain(|it| it.pid == it.session);
         found
     }
 
-    /// Says whether a process is still the one that it was.
+    /// Whether a process is still the one that it was.
     pub(super) fn lives(&self, host: &str, process: &Process) -> bool {
         self.processes(host)
             .iter()
             .any(|it| (it.pid, it.start) == (process.pid, process.start))
     }
 
-    /// Returns how many sockets of a host listen on a port.
+    /// How many sockets of a host listen on a port.
     pub(super) fn listeners(&self, host: &str, port: u16) -> usize {
         let script = format!(
             "cat /proc/net/tcp /proc/net/tcp6 | grep -c ':{port:04X} [0-9A-F:]* 0A ' || true"
@@ -155,7 +155,7 @@ impl Lab {
         self.exec(host, &script).parse().expect("grep counts")
     }
 
-    /// Returns the files of ours on a host.
+    /// The files of ours on a host.
     pub(super) fn files(&self, host: &str) -> Vec<String> {
         let script = "cd /home/nvidia; find .local -mindepth 1 2>/dev/null || true";
         self.exec(host, script)

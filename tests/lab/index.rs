@@ -72,7 +72,7 @@ impl Index {
         fs::write(self.folder.join("slow"), seconds.to_string()).expect("the folder is ours");
     }
 
-    /// Returns the wheels that were fetched since it was last asked, in order.
+    /// The wheels that were fetched since it was last asked, in order.
     pub(super) fn fetched(&self) -> Vec<String> {
         let log = self.folder.join("fetched");
         let text = fs::read_to_string(&log).unwrap_or_default();
@@ -88,7 +88,7 @@ impl Drop for Index {
     }
 }
 
-/// Returns a uv, fetched once from where pip fetches things; nothing where that cannot be reached.
+/// A uv, fetched once from where pip fetches things; nothing where that cannot be reached.
 pub(super) fn uv() -> Option<&'static Path> {
     static UV: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {

@@ -77,7 +77,7 @@ impl Scene<'_> {
         self.index.fetched();
     }
 
-    /// Returns the records of the packages that there are, without those of a new environment.
+    /// The records of the packages that there are, without those of a new environment.
     fn records(&self) -> Vec<String> {
         let records =
             self.by_hand("cd ~/vllm/lib/python3*/site-packages && ls | grep -e dist-info -e ^~");

@@ -41,12 +41,12 @@ pub(super) struct Laptop {
 }
 
 impl Laptop {
-    /// Returns the laptop beside a lab, with a manifest in the current folder.
+    /// The laptop beside a lab, with a manifest in the current folder.
     pub(super) fn with(lab: &Lab, manifest: &str) -> Self {
         Self::named("laptop", lab, manifest)
     }
 
-    /// Returns one of several laptops.
+    /// One of several laptops.
     pub(super) fn named(name: &str, lab: &Lab, manifest: &str) -> Self {
         let home = lab.folder().join(name);
         let laptop = Self {
@@ -61,12 +61,12 @@ impl Laptop {
         laptop
     }
 
-    /// Returns its home.
+    /// Its home.
     pub(super) fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Returns the folder with the manifest.
+    /// The folder with the manifest.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -78,7 +78,7 @@ impl Laptop {
         self
     }
 
-    /// Returns the same laptop with a newer `replica`: another build, by the id that linkers give.
+    /// The same laptop with a newer `replica`: another build, by the id that linkers give.
     pub(super) fn of_another_build(self) -> Self {
         const NOTE: &[u8] = b"\x03\0\0\0GNU\0";
         let newer = self.home.join("replica");
@@ -141,7 +141,7 @@ impl Laptop {
         self.replica("apply -y").exits(0)
     }
 
-    /// Returns the plan as its document.
+    /// The plan as its document.
     pub(super) fn plan(&self) -> Value {
         self.replica("plan --json").json()
     }
@@ -270,20 +270,20 @@ impl Done {
         self
     }
 
-    /// Returns the document that it printed.
+    /// The document that it printed.
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
 }
 
-/// Returns what a plan says of one thing: `spark-01/instance.a`.
+/// What a plan says of one thing: `spark-01/instance.a`.
 pub(super) fn change<'a>(plan: &'a Value, address: &str) -> &'a Value {
     let changes = plan["changes"].as_array().expect("a plan has changes");
     let found = changes.iter().find(|change| change["address"] == address);
     found.unwrap_or_else(|| panic!("{address} is not in {plan:#}"))
 }
 
-/// Returns what is to become of each thing that is not kept, in the order of the plan.
+/// What is to become of each thing that is not kept, in the order of the plan.
 pub(super) fn pending(plan: &Value) -> Vec<String> {
     let changes = plan["changes"].as_array().expect("a plan has changes");
     let word = |change: &Value, key: &str| change[key].as_str().unwrap_or_default().to_owned();
@@ -294,7 +294,7 @@ pub(super) fn pending(plan: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Returns the reasons of a change, as one text.
+/// The reasons of a change, as one text.
 pub(super) fn reasons(change: &Value) -> String {
     let reasons = change["reasons"].as_array().expect("a change has reasons");
     let texts: Vec<_> = reasons

@@ -38,7 +38,7 @@ pub(super) fn scenario<F: FnOnce(&Lab)>(words: &str, play: F) {
     judge(name, &played);
 }
 
-/// Returns `group::scenario`, from the name of the scenario's own closure.
+/// `group::scenario`, from the name of the scenario's own closure.
 fn name_of<F>() -> &'static str {
     let path = type_name::<F>();
     // The name of the test program comes first.

@@ -57,7 +57,7 @@ fn process(lab: &Lab, host: &str, pid: u32) -> Process {
         .clone()
 }
 
-/// Returns the manifest of the demo that has the foreign servers of one node stopped.
+/// The manifest of the demo that has the foreign servers of one node stopped.
 fn stopping(node: &str) -> String {
     let node = format!("{node}: {{");
     DEMO.replace(&node, &format!("{node}unmanaged: stop, "))

@@ -40,7 +40,7 @@ impl Traffic {
         }
     }
 
-    /// Returns how many streams came to their end so far.
+    /// How many streams came to their end so far.
     pub(super) fn served(&self) -> usize {
         self.served.load(Ordering::SeqCst)
     }

@@ -16,7 +16,7 @@ use std::fs;
 use model::{Model, catalogue, plan, topology};
 use replica::plan::Plan;
 use replica::resource::{Observation, Topology, Undeclared};
-use replica::view::Look;
+use replica::view::Style;
 use replica::view::plan::render;
 
 /// Instances on one node.
@@ -71,15 +71,15 @@ struct Row {
 
 impl Row {
     fn of(instances: usize, nodes: usize) -> Self {
-        let costs = |manifest: &str, seen: &Observation, expected: fn(&Plan) -> bool| {
-            let plan = planned(manifest, seen).0;
+        let costs = |manifest: &str, observed: &Observation, expected: fn(&Plan) -> bool| {
+            let plan = planned(manifest, observed).0;
             assert!(expected(&plan), "another plan: {:?}", plan.changes);
-            Cost::of(|| planned(manifest, seen).1.len())
+            Cost::of(|| planned(manifest, observed).1.len())
         };
         let declared = manifest(instances, nodes, "0.001");
         let topology = topology(&declared);
         let resources = catalogue(&topology).resources();
-        let asked = Undeclared::questions(&topology);
+        let asked = Undeclared::facts(&topology);
         let mut model = Model::new(&topology);
         let nothing = model.observe(&resources, &asked);
         converge(&mut model, &topology);
@@ -169,10 +169,10 @@ fn cpu_ms() -> f64 {
 }
 
 /// What `replica plan` does once the nodes have answered: the plan, and its words.
-fn planned(manifest: &str, seen: &Observation) -> (Plan, String) {
+fn planned(manifest: &str, observed: &Observation) -> (Plan, String) {
     let topology = topology(manifest);
-    let plan = plan(&topology, &catalogue(&topology).resources(), seen);
-    let words = render(&plan, "topology.yaml", Look::plain());
+    let plan = plan(&topology, &catalogue(&topology).resources(), observed);
+    let words = render(&plan, "topology.yaml", Style::plain());
     (plan, words)
 }
 

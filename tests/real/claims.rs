@@ -135,7 +135,7 @@ const PROCESSES: &[Claim] = &[
     }),
 ];
 
-/// Returns an answer as far as it is the same for every server.
+/// An answer as far as it is the same for every server.
 fn answer(server: &Server, line: &str) -> String {
     let answer = send(server.port, line, &[], "").expect("it answers");
     let names = answer.header_names().join(" ");
@@ -192,7 +192,7 @@ fn merge(body: &mut Value, more: Value) {
     body.extend(more);
 }
 
-/// Returns the form of a document: its keys in their order, and its values as far as they do not
+/// The form of a document: its keys in their order, and its values as far as they do not
 /// depend on the moment, the model or the prompt.
 fn shape(value: &Value) -> String {
     match value {
@@ -217,7 +217,7 @@ fn shape(value: &Value) -> String {
     }
 }
 
-/// Returns the names of the metrics that a server tells of.
+/// The names of the metrics that a server tells of.
 fn metrics(server: &Server) -> BTreeSet<String> {
     let text = get(server.port, "/metrics").body;
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

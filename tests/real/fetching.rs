@@ -42,7 +42,7 @@ impl Hub {
         Self { folder, child }
     }
 
-    /// Returns the files that were fetched since it was last asked.
+    /// The files that were fetched since it was last asked.
     fn fetched(&self) -> Vec<String> {
         let log = self.folder.join("fetched");
         let text = fs::read_to_string(&log).unwrap_or_default();

@@ -21,13 +21,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Returns the value of a header, or nothing.
+    /// The value of a header, or nothing.
     pub(super) fn header(&self, name: &str) -> &str {
         let found = self.head.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 
-    /// Returns the names of its headers, sorted, without those that tell of the moment.
+    /// The names of its headers, sorted, without those that tell of the moment.
     pub(super) fn header_names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.head.iter().map(|(name, _)| name.as_str()).collect();
         names.retain(|name| !["date", "connection"].contains(name));
@@ -35,12 +35,12 @@ impl Answer {
         names
     }
 
-    /// Returns its body as a document.
+    /// Its body as a document.
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Returns what its server-sent events hold, in their order.
+    /// What its server-sent events hold, in their order.
     pub(super) fn events(&self) -> Vec<&str> {
         let events = self.body.split("\n\n").filter(|event| !event.is_empty());
         events

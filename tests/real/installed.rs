@@ -26,17 +26,17 @@ impl Installed {
         None
     }
 
-    /// Returns the virtual environment.
+    /// The virtual environment.
     pub(super) fn venv(&self) -> PathBuf {
         self.root.join("venv")
     }
 
-    /// Returns the cache that holds the model `replica-test/tiny-llama`.
+    /// The cache that holds the model `replica-test/tiny-llama`.
     pub(super) fn hub(&self) -> PathBuf {
         self.root.join("hub")
     }
 
-    /// Returns the snapshot of the model.
+    /// The snapshot of the model.
     pub(super) fn snapshot(&self) -> PathBuf {
         let repo = self.hub().join("models--replica-test--tiny-llama");
         let commit = fs::read_to_string(repo.join("refs/main")).expect("the model is there");

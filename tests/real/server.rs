@@ -99,12 +99,12 @@ impl Server {
         }
     }
 
-    /// Returns the process that leads.
+    /// The process that leads.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Says whether the leader runs.
+    /// Whether the leader runs.
     pub(super) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -117,12 +117,12 @@ impl Server {
         .code()
     }
 
-    /// Returns everything that it said.
+    /// Everything that it said.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Returns the processes of its session, each with its name.
+    /// The processes of its session, each with its name.
     pub(super) fn members(&self) -> Vec<(u32, String)> {
         let session = self.pid().to_string();
         let mut members = Vec::new();
@@ -142,7 +142,7 @@ impl Server {
         members
     }
 
-    /// Returns its engine's process.
+    /// Its engine's process.
     pub(super) fn engine(&self) -> Option<u32> {
         let engine = |(_, name): &(u32, String)| name.starts_with("VLLM::EngineCor");
         self.members().into_iter().find(engine).map(|(pid, _)| pid)
@@ -154,7 +154,7 @@ impl Server {
         kill_process(raw, signal).expect("it runs");
     }
 
-    /// Returns a file of `/proc` of a process, with blanks for zeros.
+    /// A file of `/proc` of a process, with blanks for zeros.
     pub(super) fn proc_file(pid: u32, name: &str) -> String {
         let bytes = fs::read(PathBuf::from(format!("/proc/{pid}/{name}"))).unwrap_or_default();
         String::from_utf8_lossy(&bytes).replace('\0', " ")

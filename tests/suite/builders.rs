@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Returns what a command names that is not there.
+/// What a command names that is not there.
 pub(super) fn missing(command: &str) -> Option<String> {
     let words: Vec<_> = command.split_whitespace().collect();
     match words.as_slice() {
@@ -36,7 +36,7 @@ pub(super) fn missing(command: &str) -> Option<String> {
     }
 }
 
-/// Returns what an alias stands for.
+/// What an alias stands for.
 fn expansion(alias: &str) -> Option<String> {
     let config = read(".cargo/config.toml");
     let head = format!("{alias} = \"");
@@ -62,7 +62,7 @@ fn missing_target(words: &[&str]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Says whether there is a test, or a room with tests, that a name begins.
+/// Whether there is a test, or a room with tests, that a name begins.
 fn names_a_test(target: Option<&str>, name: &str) -> bool {
     let folders = match target {
         Some("lab") => vec!["tests/lab"],

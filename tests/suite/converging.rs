@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use replica::converge::{Converged, Desired, Interrupt, Run, Say, World};
 use replica::plan::{Action, Failure, Plan, Step};
-use replica::resource::{Observation, Question, Resource, Topology, Undeclared};
+use replica::resource::{Fact, Observation, Resource, Topology, Undeclared};
 use tokio::sync::mpsc;
 
 use super::deciding::any_topology;
@@ -19,7 +19,7 @@ struct Modelled {
 }
 
 impl World for Modelled {
-    async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Question]) -> Observation {
+    async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Fact]) -> Observation {
         self.model.lock().unwrap().0.observe(resources, standing)
     }
 
@@ -50,8 +50,8 @@ impl Desired for Wish<'_> {
         }
     }
 
-    fn standing(&self) -> Vec<Question> {
-        Undeclared::questions(self.topology)
+    fn standing(&self) -> Vec<Fact> {
+        Undeclared::facts(self.topology)
     }
 
     fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {

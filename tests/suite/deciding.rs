@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use replica::converge::assess;
-use replica::node::Stale;
+use replica::node::UnmanagedPolicy;
 use replica::plan::{Action, Address, Effect, Plan};
 use replica::proxy::control::Backend;
 use replica::resource::{Observation, Topology};
@@ -22,8 +22,8 @@ instances:
 proxy: {node: one, port: 8192}
 ";
 
-/// Returns a plan as people compare it: a line a change, then a line a step.
-fn told(plan: &Plan) -> String {
+/// A plan as people compare it: a line a change, then a line a step.
+fn describe(plan: &Plan) -> String {
     let mut text = String::new();
     for change in &plan.changes {
         let reasons: Vec<_> = change.reasons.iter().map(|r| r.code.word()).collect();
@@ -74,7 +74,7 @@ fn converged(text: &str) -> (Topology, Model) {
 #[test]
 fn from_nothing_everything_is_made_in_the_order_of_its_needs() {
     let topology = topology(TWO);
-    insta::assert_snapshot!(told(&Model::new(&topology).plan(&topology)), @r#"
+    insta::assert_snapshot!(describe(&Model::new(&topology).plan(&topology)), @r#"
     + one/program absent
     + two/program absent
     + one/instance.a absent
@@ -96,7 +96,7 @@ fn from_nothing_everything_is_made_in_the_order_of_its_needs() {
 fn a_finished_plan_leaves_nothing_to_do() {
     let (topology, model) = converged(TWO);
     let plan = model.plan(&topology);
-    assert!(plan.is_converged(), "{}", told(&plan));
+    assert!(plan.is_converged(), "{}", describe(&plan));
     assert!(plan.steps.is_empty());
 }
 
@@ -104,7 +104,7 @@ fn a_finished_plan_leaves_nothing_to_do() {
 fn a_changed_argument_replaces_that_instance_alone_and_drains_it_first() {
     let (_, model) = converged(TWO);
     let changed = TWO.replace("port: 8200, ", "port: 8200, args: {max_num_seqs: 64}, ");
-    insta::assert_snapshot!(told(&model.plan(&topology(&changed))), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&topology(&changed))), @r#"
     = one/program 
     = two/program 
     = one/instance.a 
@@ -132,14 +132,14 @@ fn a_server_is_started_when_its_engine_was_seen_to_be_installed() {
     let topology = topology(REAL);
     let mut model = Model::new(&topology);
     let plan = model.plan(&topology);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     + one/engine.vllm absent
     = one/model.m 
     + one/instance.a absent
     [0] one/engine.vllm installing requires [] after []
     "#);
     model.perform(&plan);
-    insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&topology)), @r#"
     = one/engine.vllm 
     = one/model.m 
     + one/instance.a absent
@@ -159,14 +159,14 @@ fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
     assert!(model.plan(&topology(REAL)).is_converged());
     let changed = topology(&REAL.replace("vllm: 0.13.0", "vllm: 0.13.0+cu130"));
     let plan = model.plan(&changed);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     ~ one/engine.vllm other_version
     = one/model.m 
     -/+ one/instance.a differs
     [0] one/engine.vllm installing requires [] after []
     "#);
     model.perform(&plan);
-    insta::assert_snapshot!(told(&model.plan(&changed)), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&changed)), @r#"
     = one/engine.vllm 
     = one/model.m 
     -/+ one/instance.a differs
@@ -188,7 +188,7 @@ fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
 fn two_replacements_that_serve_together_go_one_after_another() {
     let (_, model) = converged(TWO);
     let changed = TWO.replace("{simulate:", "{args: {max_num_seqs: 64}, simulate:");
-    insta::assert_snapshot!(told(&model.plan(&topology(&changed))), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&topology(&changed))), @r#"
     = one/program 
     = two/program 
     -/+ one/instance.a differs
@@ -212,7 +212,7 @@ fn a_changed_policy_is_told_without_a_restart() {
     let (_, mut model) = converged(TWO);
     let changed = topology(&TWO.replace("port: 8192", "port: 8192, policy: least_connections"));
     let plan = model.plan(&changed);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     = one/program 
     = two/program 
     = one/instance.a 
@@ -229,7 +229,7 @@ fn a_changed_policy_is_told_without_a_restart() {
 fn an_orphaned_engine_is_reaped_before_the_new_start() {
     let (topology, mut model) = converged(TWO);
     model.kill("two", "instance/b", true);
-    insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&topology)), @r#"
     = one/program 
     = two/program 
     = one/instance.a 
@@ -248,7 +248,7 @@ fn a_killed_server_is_all_that_is_repaired() {
     let (topology, mut model) = converged(TWO);
     model.kill("one", "instance/a", false);
     let plan = model.plan(&topology);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     = one/program 
     = two/program 
     + one/instance.a gone
@@ -270,7 +270,7 @@ fn what_left_the_manifest_is_drained_and_destroyed() {
         "",
     ));
     let plan = model.plan(&fewer);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     - two/instance.b undeclared
     - two/program undeclared
     = one/program 
@@ -284,7 +284,7 @@ fn what_left_the_manifest_is_drained_and_destroyed() {
     "#);
     model.perform(&plan);
     let plan = model.plan(&fewer);
-    assert!(plan.is_converged(), "{}", told(&plan));
+    assert!(plan.is_converged(), "{}", describe(&plan));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_stale_server_gives_its_port_up_first_where_the_manifest_says_so() {
     model.add_stale("one", 8100);
     model.add_stale("two", 8200);
     let plan = model.plan(&topology);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     - two/unmanaged.10 stale
     + one/program absent
     + two/program absent
@@ -345,7 +345,7 @@ fn an_unreachable_node_is_unknown_and_the_rest_goes_on() {
         .unwrap()
         .unreachable = true;
     model.kill("one", "instance/a", false);
-    insta::assert_snapshot!(told(&model.plan(&topology)), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&topology)), @r#"
     = one/program 
     ! two/program unreachable
     + one/instance.a gone
@@ -362,7 +362,7 @@ fn destroy_stops_the_front_first_and_leaves_nothing() {
     let (topology, mut model) = converged(TWO);
     let stranger = model.add_stranger("two", 9000);
     let plan = model.plan_destruction(&topology);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     - one/proxy asked
     - one/instance.a asked
     - two/instance.b asked
@@ -394,7 +394,7 @@ fn two_that_swap_ports_are_both_stopped_before_either_starts() {
         .replace('X', "8200");
     let swapped = topology(&swapped);
     let plan = model.plan(&swapped);
-    insta::assert_snapshot!(told(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @r#"
     = one/program 
     = two/program 
     -/+ one/instance.a differs
@@ -414,7 +414,7 @@ fn two_that_swap_ports_are_both_stopped_before_either_starts() {
     "#);
     model.perform(&plan);
     let next = model.plan(&swapped);
-    assert!(next.is_converged(), "{}", told(&next));
+    assert!(next.is_converged(), "{}", describe(&next));
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn behind_a_failed_canary_the_old_servers_go_on_serving() {
     let plan = model.plan(&changed);
     model.perform(&plan);
     let next = model.plan(&changed);
-    assert!(next.is_converged(), "{}", told(&next));
+    assert!(next.is_converged(), "{}", describe(&next));
 }
 
 /// The old one could not be drained and the new one does not start: what still serves is kept.
@@ -449,12 +449,12 @@ fn a_server_that_moves_is_not_forgotten_before_the_new_one_serves() {
     });
     let (_, _, config) = model.proxy().unwrap();
     let b = config.backends.iter().find(|b| b.name == "b").unwrap();
-    assert_eq!(b.authority, "10.0.0.2:8200", "{}", told(&plan));
+    assert_eq!(b.authority, "10.0.0.2:8200", "{}", describe(&plan));
     assert!(model.nonces().contains(&b.nonce));
     let plan = model.plan(&moved);
     model.perform(&plan);
     let next = model.plan(&moved);
-    assert!(next.is_converged(), "{}", told(&next));
+    assert!(next.is_converged(), "{}", describe(&next));
 }
 
 /// Says what is wrong with a plan by itself, whatever the world.
@@ -489,7 +489,7 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
             .as_ref()
             .and_then(|it| topology.nodes.get(it));
         if matches!(step.effect, Effect::KillUnmanaged(_))
-            && node.is_none_or(|it| it.unmanaged() != Stale::Stop)
+            && node.is_none_or(|it| it.unmanaged() != UnmanagedPolicy::Stop)
         {
             return Some(format!("{} is nobody's to end", step.address));
         }
@@ -512,7 +512,7 @@ fn unlawful(plan: &Plan, topology: &Topology) -> Option<String> {
     None
 }
 
-/// Returns a topology drawn from choices: the last port is the proxy's.
+/// A topology drawn from choices: the last port is the proxy's.
 fn drawn(ports: &[u16], moved: bool, policy: usize, args: u8, proxy: bool) -> String {
     let policy = ["round_robin", "least_connections", "random"][policy % 3];
     let mut text = String::from(
@@ -557,11 +557,11 @@ proptest! {
         model.kill("one", &format!("instance/i{dead}"), orphan);
         let second = topology(&second);
         let plan = model.plan(&second);
-        prop_assert_eq!(told(&plan), told(&model.plan(&second)), "deciding is deterministic");
+        prop_assert_eq!(describe(&plan), describe(&model.plan(&second)), "deciding is deterministic");
         prop_assert_eq!(unlawful(&plan, &second), None);
         model.perform(&plan);
         let next = model.plan(&second);
-        prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
+        prop_assert!(next.is_converged(), "{}\nafter\n{}", describe(&next), describe(&plan));
         prop_assert!(model.nodes[&"one".parse().unwrap()].groups.contains_key(&stranger));
         for group in model.nodes.values().flat_map(|node| node.groups.values()) {
             if let Some(mark) = &group.mark {
@@ -598,7 +598,7 @@ proptest! {
                 // It is served from still, or from the one that took its place on another node.
                 let serves = |other: &Backend| other.name == backend.name && live.contains(&other.nonce);
                 if is_declared && live.contains(&backend.nonce) {
-                    prop_assert!(now.2.backends.iter().any(serves), "{backend:?} was forgotten\n{}", told(&plan));
+                    prop_assert!(now.2.backends.iter().any(serves), "{backend:?} was forgotten\n{}", describe(&plan));
                 }
             }
         }
@@ -608,7 +608,7 @@ proptest! {
             model.perform(&plan);
         }
         let next = model.plan(&second);
-        prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
+        prop_assert!(next.is_converged(), "{}\nafter\n{}", describe(&next), describe(&plan));
         prop_assert!(model.nodes[&"one".parse().unwrap()].groups.contains_key(&stranger));
         prop_assert!(model.nodes[&"two".parse().unwrap()].groups.contains_key(&neighbour));
     }
@@ -633,7 +633,7 @@ proptest! {
         prop_assert_eq!(unlawful(&plan, &second), None);
         model.perform(&plan);
         let next = model.plan(&second);
-        prop_assert!(next.is_converged(), "{}\nafter\n{}", told(&next), told(&plan));
+        prop_assert!(next.is_converged(), "{}\nafter\n{}", describe(&next), describe(&plan));
         let lives = |node: &str, pid: u32| model.nodes[&node.parse().unwrap()].groups.contains_key(&pid);
         for (node, pid) in kept {
             prop_assert!(lives(node, pid), "{} was ended on {}", pid, node);

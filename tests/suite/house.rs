@@ -64,7 +64,7 @@ struct Source {
 }
 
 impl Source {
-    /// Returns the lines of code: no comments, no tests.
+    /// The lines of code: no comments, no tests.
     fn code(&self) -> impl Iterator<Item = &str> {
         let tests = ["/tests.rs", "/tests/", "/scenarios/"];
         let is_test = tests.iter().any(|part| self.path.contains(part));
@@ -89,7 +89,7 @@ impl Source {
         paths.iter().any(|path| self.path.starts_with(path))
     }
 
-    /// Returns the lines of code in which one of these words stands.
+    /// The lines of code in which one of these words stands.
     fn lines_with(&self, words: &[&str]) -> Vec<String> {
         let has = |line: &&str| words.iter().any(|word| line.contains(word));
         let lines = self.code().filter(has);
@@ -136,7 +136,7 @@ fn sources(folder: &str) -> Vec<Source> {
     sources_in(folder, "rs")
 }
 
-/// Returns the sources in one language, by how its files end.
+/// The sources in one language, by how its files end.
 fn sources_in(folder: &str, language: &str) -> Vec<Source> {
     let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == language);
     let files = files_below(folder).into_iter().filter(is_one);
@@ -150,7 +150,7 @@ fn sources_in(folder: &str, language: &str) -> Vec<Source> {
     sources
 }
 
-/// Returns a source as a control has it.
+/// A source as a control has it.
 fn control(path: &str, text: &str) -> Source {
     Source {
         path: path.to_owned(),
@@ -188,7 +188,7 @@ const LISTS: [&str; 4] = [
 /// What is a word of vLLM's: a folder of its package.
 const OF_VLLM: [(&str, &str); 1] = [("src/resource/instance/toolchain.sh", "engine")];
 
-/// Returns where a kind is named outside of its own room: as a text of its own in Rust, as a word in
+/// Where a kind is named outside of its own room: as a text of its own in Rust, as a word in
 /// shell. In Rust, rooms rest on rooms, and have fields that are called like what they tell of.
 fn kinds_named_elsewhere(source: &Source) -> Vec<String> {
     let is_room = |kind: &str| source.path.starts_with(&format!("src/resource/{kind}/"));
@@ -244,7 +244,7 @@ fn knows_of_text(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Returns where a load shape is told apart from others: that is for the shape itself to say.
+/// Where a load shape is told apart from others: that is for the shape itself to say.
 fn names_a_shape(source: &Source) -> Vec<String> {
     if source.is_among(&["src/shape/"]) {
         return Vec::new();
@@ -257,7 +257,7 @@ fn names_a_shape(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Returns where a shape that is yet to come would be taken for one of the others.
+/// Where a shape that is yet to come would be taken for one of the others.
 fn forgets_a_shape(source: &Source) -> Vec<String> {
     source.lines_with(&["_ =>"])
 }
@@ -328,7 +328,7 @@ const LAYOUT: [&str; 12] = [
 ];
 
 /// The one file that does.
-const LAID_OUT: [&str; 1] = ["src/resource/place.rs"];
+const LAID_OUT: [&str; 1] = ["src/resource/node_files.rs"];
 
 fn knows_the_layout(source: &Source) -> Vec<String> {
     if source.is_among(&LAID_OUT) {
@@ -535,7 +535,7 @@ fn no_file_is_too_long_to_be_read() {
     assert_eq!(too_long(&just).len(), 0);
 }
 
-/// Returns the file that names a file of tests: `tests/suite/a/b.rs` is named in
+/// The file that names a file of tests: `tests/suite/a/b.rs` is named in
 /// `tests/suite/a/mod.rs`, and what is in no folder in `tests/suite.rs`.
 fn namer(path: &str) -> (String, &str) {
     let path = path.strip_suffix("/mod.rs").unwrap_or(path);

@@ -16,7 +16,7 @@ use replica::proxy::control::{BackendState, BackendStatus, Reply, Requests, Stat
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
 use replica::resource::{
-    Answers, Catalogue, Observation, Paths, Question, Resource, Topology, Undeclared,
+    Catalogue, Fact, Facts, Observation, Paths, Resource, Topology, Undeclared,
 };
 
 /// A process group as the model keeps it.
@@ -28,7 +28,7 @@ pub(super) struct Group {
     pub(super) listens: bool,
     pub(super) leads: bool,
     pub(super) orphan: bool,
-    /// Says that it is vLLM that nobody declares, of this user.
+    /// Whether it is vLLM that nobody declares, of this user.
     pub(super) stale: bool,
     pub(super) config: Option<Config>,
     /// The backends that were told to drain.
@@ -59,7 +59,7 @@ pub(super) fn topology(text: &str) -> Topology {
     manifest::read(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Returns the things of a topology; results are looked for where there are none.
+/// The things of a topology; results are looked for where there are none.
 pub(super) fn catalogue(topology: &Topology) -> Catalogue {
     static BINARIES: LazyLock<Arc<Binaries>> =
         LazyLock::new(|| Arc::new(Binaries::find(None).unwrap()));
@@ -72,7 +72,7 @@ pub(super) fn catalogue(topology: &Topology) -> Catalogue {
 }
 
 impl Model {
-    /// Returns the nodes of a topology, empty.
+    /// The nodes of a topology, empty.
     pub(super) fn new(topology: &Topology) -> Self {
         Self {
             nodes: topology
@@ -134,11 +134,11 @@ impl Model {
         }
     }
 
-    /// Returns what would be observed.
+    /// What would be observed.
     pub(super) fn observe(
         &self,
         resources: &[Arc<dyn Resource>],
-        standing: &[Question],
+        standing: &[Fact],
     ) -> Observation {
         let mut seen = Observation::default();
         let live = self.nonces();
@@ -147,14 +147,14 @@ impl Model {
                 seen.insert(name.clone(), Err(Failure::new("connection refused")));
                 continue;
             }
-            let mut answers = Answers::default();
-            let asked = resources.iter().flat_map(|resource| resource.questions());
-            let own = asked.filter_map(|(node, question)| (node == *name).then_some(question));
-            for question in standing.iter().cloned().chain(own) {
-                let answer = node.answer(&question.id, &live);
-                answers.insert(question.id, answer);
+            let mut facts = Facts::default();
+            let asked = resources.iter().flat_map(|resource| resource.facts());
+            let own = asked.filter_map(|(node, fact)| (node == *name).then_some(fact));
+            for fact in standing.iter().cloned().chain(own) {
+                let answer = node.answer(&fact.id, &live);
+                facts.insert(fact.id, answer);
             }
-            seen.insert(name.clone(), Ok(answers));
+            seen.insert(name.clone(), Ok(facts));
         }
         seen
     }
@@ -170,11 +170,11 @@ impl Model {
     }
 
     fn plan_for(&self, topology: &Topology, declared: &[Arc<dyn Resource>]) -> Plan {
-        let observed = self.observe(declared, &Undeclared::questions(topology));
+        let observed = self.observe(declared, &Undeclared::facts(topology));
         plan(topology, declared, &observed)
     }
 
-    /// Returns the names that only one server has, of all that answer.
+    /// The names that only one server has, of all that answer.
     pub(super) fn nonces(&self) -> BTreeSet<String> {
         let groups = self.nodes.values().flat_map(|node| node.groups.values());
         let answering = groups.filter(|group| group.leads && group.listens);
@@ -182,7 +182,7 @@ impl Model {
         marks.map(|mark| mark.nonce()).collect()
     }
 
-    /// Returns the node and the pid of the proxy, and what it serves, where it runs.
+    /// The node and the pid of the proxy, and what it serves, where it runs.
     pub(super) fn proxy(&self) -> Option<(&NodeName, u32, &Config)> {
         self.nodes.iter().find_map(|(name, node)| {
             let mut groups = node.groups.iter();
@@ -441,18 +441,18 @@ impl ModelNode {
     }
 }
 
-/// Returns the part of a path that is inside the topology's folder.
+/// The part of a path that is inside the topology's folder.
 fn inside(path: &str) -> String {
     path.splitn(6, '/').nth(5).unwrap_or(path).to_owned()
 }
 
-/// Says whether a mark is one of this topology.
+/// Whether a mark is one of this topology.
 pub(super) fn is_of(mark: &str, topology: &Topology) -> bool {
     mark.parse::<Mark>()
         .is_ok_and(|mark| mark.topology == topology.name.as_str())
 }
 
-/// Returns the digest of a specification, as marks carry it.
+/// The digest of a specification, as marks carry it.
 pub(super) fn digest(spec: &str) -> String {
     fingerprint(&serde_json::from_str(spec).unwrap())
 }

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use replica::plan::ReasonCode;
 
 use super::builders;
-use super::support::{MANIFESTS, Place};
+use super::support::{MANIFESTS, Workdir};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
@@ -87,20 +87,20 @@ fn typed(readme: &str) -> Vec<Typed> {
     found
 }
 
-/// Returns the code that a comment says a command ends with.
+/// The code that a comment says a command ends with.
 fn exit_of(comment: &str) -> i32 {
     let code = comment.trim().strip_prefix("exit ");
     code.map_or(0, |code| code.parse().unwrap())
 }
 
 impl Typed {
-    /// Says whether it is for who builds replica, and not for who uses it.
+    /// Whether it is for who builds replica, and not for who uses it.
     fn is_for_builders(&self) -> bool {
         let is_from_source = self.text.starts_with(FROM_SOURCE);
         !is_from_source && FOR_BUILDERS.iter().any(|it| self.text.starts_with(it))
     }
 
-    /// Returns what is run for it, if anything is.
+    /// What is run for it, if anything is.
     fn command(&self) -> Option<String> {
         if self.not_run.is_some() || self.is_for_builders() {
             return None;
@@ -117,7 +117,7 @@ impl Typed {
     }
 
     /// Stops before a machine is asked that is not this one.
-    fn check_that_it_stays_here(&self, line: &str, place: &Place) {
+    fn check_that_it_stays_here(&self, line: &str, place: &Workdir) {
         let mut words = line.split_whitespace().skip(1);
         if words.next().is_some_and(|c| ASKS_NOBODY.contains(&c)) {
             return;
@@ -139,8 +139,8 @@ impl Typed {
 }
 
 /// A copy of the samples under a name and on ports of its own, with `replica` at hand.
-fn copy_of_the_samples() -> Place {
-    let place = Place::local();
+fn copy_of_the_samples() -> Workdir {
+    let place = Workdir::local();
     fs::create_dir(place.work().join("manifests")).unwrap();
     for entry in fs::read_dir(MANIFESTS).unwrap() {
         let path = entry.unwrap().path();
@@ -156,7 +156,7 @@ fn copy_of_the_samples() -> Place {
     place
 }
 
-fn run(place: &Place, line: &str) -> Output {
+fn run(place: &Workdir, line: &str) -> Output {
     let mut command = Command::new("sh");
     command.args(["-c", line]).stdin(Stdio::null());
     place.settle(&mut command);
@@ -216,12 +216,12 @@ $ not this
 ```
 ";
     let all = typed(readme);
-    let told: Vec<_> = all
+    let describe: Vec<_> = all
         .iter()
         .map(|it| (it.line, it.text.as_str(), it.exit, it.not_run.as_deref()))
         .collect();
     assert_eq!(
-        told,
+        describe,
         [
             (2, "replica plan --json", 0, None),
             (5, "replica plan -detailed-exitcode", 2, None),

@@ -15,13 +15,13 @@ use replica::manifest;
 use replica::name::NodeName;
 use replica::plan::{Action, Change, Effect, Plan};
 use replica::resource::program::Binaries;
-use replica::resource::{Catalogue, Observation, Paths, Question, Resource, Topology, Undeclared};
+use replica::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::told::Told;
-use super::words;
+use super::describe;
+use super::node_case::NodeCase;
 
 /// One case.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ struct World {
     #[serde(default = "architectures")]
     binaries: Vec<String>,
     #[serde(default)]
-    nodes: BTreeMap<NodeName, Told>,
+    nodes: BTreeMap<NodeName, NodeCase>,
     /// The newest result of each benchmark.
     #[serde(default)]
     results: BTreeMap<String, Found>,
@@ -54,7 +54,7 @@ struct World {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Found {
-    /// Says that it is of what would be measured now.
+    /// Whether it is of what would be measured now.
     #[serde(default)]
     current: bool,
     /// The fingerprint that it has instead, as a former version wrote it.
@@ -127,7 +127,7 @@ impl Scene {
     }
 }
 
-/// Returns a result without numbers.
+/// A result without numbers.
 fn result(topology: &str, name: &str, fingerprint: &str, valid: bool) -> serde_json::Value {
     json!({
         "schema": "replica.bench/1",
@@ -171,22 +171,22 @@ impl Case {
     fn seen(&self, resources: &[Arc<dyn Resource>]) -> Observation {
         let mut seen = Observation::default();
         for node in self.declared.nodes.keys() {
-            let mut questions: BTreeMap<String, Question> = BTreeMap::new();
-            let asked = resources.iter().flat_map(|resource| resource.questions());
-            let own = asked.filter_map(|(of, question)| (of == *node).then_some(question));
-            let standing = Undeclared::questions(&self.declared);
-            for question in own.chain(standing) {
-                questions.insert(question.id.clone(), question);
+            let mut facts: BTreeMap<String, Fact> = BTreeMap::new();
+            let asked = resources.iter().flat_map(|resource| resource.facts());
+            let own = asked.filter_map(|(of, fact)| (of == *node).then_some(fact));
+            let standing = Undeclared::facts(&self.declared);
+            for fact in own.chain(standing) {
+                facts.insert(fact.id.clone(), fact);
             }
-            let told = self.world.nodes.get(node).cloned().unwrap_or_default();
-            let answers = told.answers(questions.into_values());
-            seen.insert(node.clone(), answers);
+            let describe = self.world.nodes.get(node).cloned().unwrap_or_default();
+            let facts = describe.facts(facts.into_values());
+            seen.insert(node.clone(), facts);
         }
         seen
     }
 }
 
-/// Returns the cases of one folder, in the order of their names.
+/// The cases of one folder, in the order of their names.
 fn cases(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/rooms")
@@ -199,7 +199,7 @@ fn cases(folder: &str) -> Vec<PathBuf> {
     cases
 }
 
-/// Returns the text of a case before what it expects, and what it expects.
+/// The text of a case before what it expects, and what it expects.
 fn halves(text: &str) -> (&str, &str) {
     match text.find("\nexpect: |\n") {
         Some(at) => (&text[..=at], &text[at + 1..]),
@@ -207,13 +207,13 @@ fn halves(text: &str) -> (&str, &str) {
     }
 }
 
-/// Returns the sentence at the head of a case.
+/// The sentence at the head of a case.
 fn shows(text: &str) -> String {
     let head = text.lines().map_while(|line| line.strip_prefix("# "));
     head.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the manifest in a case.
+/// The manifest in a case.
 fn declared(text: &str) -> String {
     let lines = text.lines().skip_while(|line| *line != "declared:").skip(1);
     let inside = lines.map_while(|line| line.strip_prefix("  "));
@@ -235,11 +235,11 @@ fn read(path: &Path) -> (String, Case) {
     (text, case)
 }
 
-/// Returns what follows from a case, as it stands in its file.
-fn expectation(plan: &Plan, told: impl Fn(&Change) -> bool) -> String {
+/// What follows from a case, as it stands in its file.
+fn expectation(plan: &Plan, describe: impl Fn(&Change) -> bool) -> String {
     let mut text = "expect: |\n".to_owned();
-    for change in plan.changes.iter().filter(|change| told(change)) {
-        let words = words::told(plan, change).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    for change in plan.changes.iter().filter(|change| describe(change)) {
+        let words = describe::describe(plan, change).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         let words = without_folders(&words);
         for line in words.lines() {
             let _ = writeln!(text, "  {line}");
@@ -262,12 +262,12 @@ fn without_folders(words: &str) -> String {
     }
 }
 
-fn hold(folder: &str, told: impl Fn(&Change) -> bool) {
+fn hold(folder: &str, describe: impl Fn(&Change) -> bool) {
     let update = std::env::var_os("REPLICA_UPDATE").is_some();
     let mut wrong = Vec::new();
     for path in cases(folder) {
         let (text, case) = read(&path);
-        let follows = expectation(&case.plan(), &told);
+        let follows = expectation(&case.plan(), &describe);
         let (head, expected) = halves(&text);
         if follows == expected {
             continue;
@@ -362,9 +362,9 @@ fn every_folder_of_cases_is_looked_at() {
 fn a_wrong_expectation_is_noticed() {
     let (text, case) = read(&cases("program")[0]);
     let (_, expected) = halves(&text);
-    let told = |change: &Change| change.address.kind == "program";
-    assert_eq!(expectation(&case.plan(), told), expected);
+    let describe = |change: &Change| change.address.kind == "program";
+    assert_eq!(expectation(&case.plan(), describe), expected);
     let spoilt = expected.replace("program", "something");
     assert!(difference(&spoilt, expected).contains('-'));
-    assert_ne!(expectation(&case.plan(), told), spoilt);
+    assert_ne!(expectation(&case.plan(), describe), spoilt);
 }

@@ -19,18 +19,18 @@ proxy: {node: one, port: 8192}
 benchmarks: {batch: {prompts: {inline: [Hello]}, load: {batch: 1}, max_tokens: 1}}
 ";
 
-/// Says how everything that is declared stands on these nodes.
+/// How everything that is declared stands on these nodes.
 fn stands(model: &Model) -> Vec<Stand> {
     let topology = topology(TWO);
     let declared = catalogue(&topology).resources();
     assess(
         &declared,
-        &model.observe(&declared, &Undeclared::questions(&topology)),
+        &model.observe(&declared, &Undeclared::facts(&topology)),
     )
 }
 
 /// Says what each thing serves as, a line each.
-fn told(model: &Model) -> String {
+fn describe(model: &Model) -> String {
     let mut text = String::new();
     for stand in stands(model) {
         if let Some(service) = &stand.service {
@@ -76,7 +76,7 @@ fn applied() -> Model {
 
 #[test]
 fn what_does_not_run_says_so() {
-    insta::assert_snapshot!(told(&Model::new(&topology(TWO))), @r#"
+    insta::assert_snapshot!(describe(&Model::new(&topology(TWO))), @r#"
     one/instance.a: port 8100 of one, not ready: it does not run
     two/instance.b: port 8200 of two, not ready: it does not run
     one/proxy: port 8192 of one, not ready: it does not run; {"policy":"round_robin","generation":null,"backends":[]}; round_robin to no instance
@@ -85,7 +85,7 @@ fn what_does_not_run_says_so() {
 
 #[test]
 fn what_runs_is_asked_or_has_told_already() {
-    insta::assert_snapshot!(told(&applied()), @r#"
+    insta::assert_snapshot!(describe(&applied()), @r#"
     one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
     two/instance.b: port 8200 of two, pid 10 at http://10.0.0.2:8200, ask 10.0.0.2 8200: /health /v1/models /v1/completions
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
@@ -96,7 +96,7 @@ fn what_runs_is_asked_or_has_told_already() {
 fn one_server_that_is_gone_leaves_the_others_ready() {
     let mut model = applied();
     model.kill("two", "instance/b", false);
-    insta::assert_snapshot!(told(&model), @r#"
+    insta::assert_snapshot!(describe(&model), @r#"
     one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
     two/instance.b: port 8200 of two, not ready: it does not run
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a"]}; round_robin to a, generation 1
@@ -108,7 +108,7 @@ fn a_proxy_without_a_server_is_not_ready() {
     let mut model = applied();
     model.kill("one", "instance/a", false);
     model.kill("two", "instance/b", false);
-    insta::assert_snapshot!(told(&model), @r#"
+    insta::assert_snapshot!(describe(&model), @r#"
     one/instance.a: port 8100 of one, not ready: it does not run
     two/instance.b: port 8200 of two, not ready: it does not run
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, not ready: no instance is ready; {"policy":"round_robin","generation":1,"backends":[]}; round_robin to no instance, generation 1
@@ -121,7 +121,7 @@ fn of_a_node_that_did_not_answer_nothing_is_concluded() {
     let mut model = applied();
     let two = model.nodes.get_mut(&"two".parse().unwrap()).unwrap();
     two.unreachable = true;
-    insta::assert_snapshot!(told(&model), @r#"
+    insta::assert_snapshot!(describe(&model), @r#"
     one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
     two/instance.b: port 8200 of two, not ready: two did not answer: what runs there is unknown
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1

@@ -94,13 +94,13 @@ benchmarks:
 fn others_are_told_durations_in_seconds() {
     let timed = topology(TIMED);
     let plan = Model::new(&timed).plan(&timed);
-    let told: Vec<_> = plan.steps.iter().filter_map(seconds).collect();
+    let describe: Vec<_> = plan.steps.iter().filter_map(seconds).collect();
     let expected = [
         "loading may stand still for 5400s",
         r#"{"connect":2.5,"idle":600.0}"#,
         "a request may take 120.0",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(describe, expected);
     let plain = TIMED.replace("2500ms", "2.5").replace("10m", "600");
     let mut model = Model::new(&timed);
     model.perform(&plan);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::{Change, Effect, NodePort, Operations, Reason, ReasonCode, Relations};
-use crate::resource::Answers;
+use crate::resource::Facts;
 
 fn at(name: &str) -> Address {
     name.parse().unwrap()
@@ -41,7 +41,7 @@ fn thing(address: &str, action: Action, relations: Relations) -> Stand {
 
 fn planned(stands: Vec<Stand>) -> Plan {
     let mut observed = Observation::default();
-    observed.insert("n".parse().unwrap(), Ok(Answers::default()));
+    observed.insert("n".parse().unwrap(), Ok(Facts::default()));
     decide(stands, &observed)
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::name::NodeName;
 use crate::plan::{Action, Effect};
-use crate::resource::{Observation, Question, Resource};
+use crate::resource::{Fact, Observation, Resource};
 
 /// What becomes of the steps of one thing.
 #[derive(Clone, Copy, PartialEq)]
@@ -60,7 +60,7 @@ impl Gates {
 }
 
 impl World for Gates {
-    async fn observe(&self, _: &[Arc<dyn Resource>], _: &[Question]) -> Observation {
+    async fn observe(&self, _: &[Arc<dyn Resource>], _: &[Fact]) -> Observation {
         Observation::default()
     }
 
@@ -90,7 +90,7 @@ fn address(name: &str) -> Address {
     Address::on(&node, "thing", Some(name))
 }
 
-/// Returns a plan: for each thing its name, how many steps it has, what its first waits for.
+/// A plan: for each thing its name, how many steps it has, what its first waits for.
 fn plan(things: &[(&str, usize, &[StepId], &[StepId])]) -> Plan {
     let mut plan = Plan::default();
     for (name, count, requires, after) in things {

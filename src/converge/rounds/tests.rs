@@ -8,7 +8,7 @@ use crate::converge::execute::Say;
 use crate::converge::{assess, decide};
 use crate::name::NodeName;
 use crate::plan::{Effect, Failure, Operation, Operations, Reason, ReasonCode, Relations, Stand};
-use crate::resource::Answers;
+use crate::resource::Facts;
 
 const ID: &str = "things";
 
@@ -51,14 +51,14 @@ impl Resource for Thing {
         &self.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
-        vec![(node(), Question::new(ID, ""))]
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
+        vec![(node(), Fact::new(ID, ""))]
     }
 
     fn stand(&self, observed: &Observation) -> Stand {
-        let answers = observed.of(&node()).unwrap();
+        let facts = observed.of(&node()).unwrap();
         let address = self.address.to_string();
-        let change = if answers.to(ID).lines().any(|line| line == address) {
+        let change = if facts.get(ID).lines().any(|line| line == address) {
             Change::keep(&self.address, "")
         } else {
             let reason = Reason::new(ReasonCode::Absent, "it is not there");
@@ -86,12 +86,12 @@ struct Nodes {
 }
 
 impl World for Nodes {
-    async fn observe(&self, _: &[Arc<dyn Resource>], _: &[Question]) -> Observation {
+    async fn observe(&self, _: &[Arc<dyn Resource>], _: &[Fact]) -> Observation {
         let there: Vec<_> = self.there.lock().unwrap().iter().cloned().collect();
         let mut observed = Observation::default();
-        let mut answers = Answers::default();
-        answers.insert(ID, there.join("\n"));
-        observed.insert(node(), Ok(answers));
+        let mut facts = Facts::default();
+        facts.insert(ID, there.join("\n"));
+        observed.insert(node(), Ok(facts));
         observed
     }
 
@@ -116,7 +116,7 @@ impl Desired for Things {
         things.map(|thing| Arc::new(thing) as _).collect()
     }
 
-    fn standing(&self) -> Vec<Question> {
+    fn standing(&self) -> Vec<Fact> {
         Vec::new()
     }
 

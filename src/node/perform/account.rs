@@ -15,7 +15,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Returns how many had to be killed: they did not end by themselves within the grace.
+    /// How many had to be killed: they did not end by themselves within the grace.
     pub fn killed(&self) -> usize {
         self.ended.iter().filter(|process| process.killed).count()
     }

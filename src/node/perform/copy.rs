@@ -125,7 +125,7 @@ async fn offered(lines: &mut mpsc::Receiver<Line>) -> Result<(u16, Listing), Fai
     Err(Failure::new("the node that has the model cannot offer it").logged(log))
 }
 
-/// Returns the command that runs a program and tells it something on its standard input: in no
+/// The command that runs a program and tells it something on its standard input: in no
 /// process list, as a token is in it.
 fn told(
     word: &str,
@@ -141,7 +141,7 @@ fn told(
     Ok(Command::script(wrapped(script)).with_secret("r_told", &text))
 }
 
-/// Returns what nobody can guess.
+/// What nobody can guess.
 fn token() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));

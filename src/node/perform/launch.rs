@@ -58,7 +58,7 @@ pub async fn launch(node: &Node, launch: &Launch) -> Result<Started, Failure> {
     }
 }
 
-/// Returns the script that starts a process.
+/// The script that starts a process.
 fn command(launch: &Launch) -> Result<Command, Failure> {
     let mut script = String::from(include_str!("../script/bare.sh"));
     let _ = writeln!(
@@ -106,7 +106,7 @@ fn command(launch: &Launch) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Returns a name that a shell takes for a variable's.
+/// A name that a shell takes for a variable's.
 fn variable(name: &str) -> Result<&str, Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !name.is_empty()

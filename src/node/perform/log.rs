@@ -55,12 +55,12 @@ impl Tail {
         }
     }
 
-    /// Returns what it says that it came to.
+    /// What it says that it came to.
     pub(super) fn outcome(self) -> String {
         self.outcome
     }
 
-    /// Returns a failure with the cause that the log names, or else with this one.
+    /// A failure with the cause that the log names, or else with this one.
     pub(super) fn failure(self, otherwise: String) -> Failure {
         let cause = self.cause.unwrap_or_else(|| Failure::new(otherwise));
         cause.logged(self.lines.into())

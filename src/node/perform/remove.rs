@@ -43,7 +43,7 @@ pub async fn remove(node: &Node, paths: &[String], emptied: Emptied) -> Result<(
     }
 }
 
-/// Returns whether a path is absolute or in the home, well below either, and leads nowhere else: a
+/// Whether a path is absolute or in the home, well below either, and leads nowhere else: a
 /// slip of the pen must not cost a home.
 fn is_deep(path: &str) -> bool {
     let (below, least) = match (path.strip_prefix("~/"), path.strip_prefix('/')) {

@@ -50,7 +50,7 @@ async fn try_once(
     watched.run(node, &command(work, attempt)?, progress).await
 }
 
-/// Returns a script that does something while it holds the lock of a file.
+/// A script that does something while it holds the lock of a file.
 pub(super) fn locked(lock: &str, script: &str) -> String {
     format!(
         "r_lock={}\nr_do() {{\n{}\n}}\n{}",

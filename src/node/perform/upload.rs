@@ -102,7 +102,7 @@ pub(in crate::node) async fn send(
     })
 }
 
-/// Returns the last line that the script complained with.
+/// The last line that the script complained with.
 fn reason(pieces: &[Piece]) -> Option<String> {
     let mut text = Vec::new();
     for piece in pieces {

@@ -51,7 +51,7 @@ pub async fn wait_ready(
     )))
 }
 
-/// Returns the script that notes that it serves: who looks later sees that it listens, and could
+/// The script that notes that it serves: who looks later sees that it listens, and could
 /// not tell that it never yielded a token. How old it is says how long loading takes, where it was
 /// seen before it listened.
 fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
@@ -67,7 +67,7 @@ fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
     ))
 }
 
-/// Returns what serves, and whether it was seen before it listened.
+/// What serves, and whether it was seen before it listened.
 async fn believe(
     node: &Node,
     ready: &WaitReady,
@@ -160,7 +160,7 @@ impl Startup {
         Ok(())
     }
 
-    /// Says whether it loads and it is known how long that takes.
+    /// Whether it loads and it is known how long that takes.
     fn is_estimated(&self) -> bool {
         self.expected.is_some() && self.seen == ProcessState::Quiet
     }
@@ -175,7 +175,7 @@ impl Startup {
         }
     }
 
-    /// Returns why the watch is over.
+    /// Why the watch is over.
     fn end(
         self,
         ready: &WaitReady,
@@ -258,7 +258,7 @@ async fn ask_once(
     }
 }
 
-/// Returns as much of a text as fits a line.
+/// As much of a text as fits a line.
 fn beginning(text: &str) -> String {
     let line: String = text.trim().chars().take(200).collect();
     line.replace('\n', " ")

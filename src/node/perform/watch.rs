@@ -3,7 +3,7 @@
 use crate::node::{Command, quote_path};
 use crate::plan::effect::WaitReady;
 
-/// Returns the script that watches a process.
+/// The script that watches a process.
 pub(super) fn command(ready: &WaitReady) -> Command {
     let script = format!(
         "r_log={}\n{}{}",

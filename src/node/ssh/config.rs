@@ -56,7 +56,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Option<Duration>,
 }
 
-/// Returns how a host is reached.
+/// How a host is reached.
 pub(super) async fn resolve(target: &Target, file: Option<&Path>) -> Result<Settings, Obstacle> {
     let unusable = |reason: String| Obstacle::Configuration {
         host: target.host.clone(),
@@ -93,7 +93,7 @@ pub(super) async fn resolve(target: &Target, file: Option<&Path>) -> Result<Sett
     read(&text, target).map_err(unusable)
 }
 
-/// Returns what `ssh -G` says where there is neither a configuration nor an `ssh`.
+/// What `ssh -G` says where there is neither a configuration nor an `ssh`.
 fn defaults(target: &Target) -> String {
     let user = target.user.clone().or_else(|| std::env::var("USER").ok());
     let mut text = format!(

@@ -60,7 +60,7 @@ impl Dialled {
         }
     }
 
-    /// Returns an error once the channel is gone; a write to it would wait for ever.
+    /// An error once the channel is gone; a write to it would wait for ever.
     fn alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if matches!(
             self.gone.try_recv(),

@@ -63,7 +63,7 @@ impl HostCheck {
         }
     }
 
-    /// Returns the host-key algorithms to offer: those it is known by first, as OpenSSH does; else
+    /// The host-key algorithms to offer: those it is known by first, as OpenSSH does; else
     /// a host that is known by one key would show another.
     pub(super) fn preferred(&self) -> Preferred {
         let mut known = self.known.algorithms(&self.name);
@@ -153,7 +153,7 @@ impl HostCheck {
         }
     }
 
-    /// Returns the command that makes this key known.
+    /// The command that makes this key known.
     fn command(&self, algorithm: &Algorithm) -> String {
         if !self.direct || self.alias {
             // `ssh-keyscan` knows neither jump hosts nor aliases.

@@ -52,7 +52,7 @@ pub(super) enum Standing {
     Revoked { file: PathBuf, line: usize },
 }
 
-/// Returns the name that a host is kept under: with its port unless that is 22.
+/// The name that a host is kept under: with its port unless that is 22.
 pub(super) fn entry_name(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
     if port == 22 {
@@ -89,7 +89,7 @@ impl KnownHosts {
         }
     }
 
-    /// Returns the lines that name a host, with their keys.
+    /// The lines that name a host, with their keys.
     fn of(&self, name: &str) -> Vec<(&Entry, PublicKey)> {
         self.entries
             .iter()
@@ -98,7 +98,7 @@ impl KnownHosts {
             .collect()
     }
 
-    /// Returns where a key stands for a host.
+    /// Where a key stands for a host.
     pub(super) fn standing(&self, name: &str, key: &PublicKey) -> Standing {
         let found = self.of(name);
         let marked = |marker| {
@@ -132,7 +132,7 @@ impl KnownHosts {
         }
     }
 
-    /// Returns the algorithms of the keys that a host is known by.
+    /// The algorithms of the keys that a host is known by.
     pub(super) fn algorithms(&self, name: &str) -> Vec<Algorithm> {
         self.of(name)
             .iter()
@@ -155,7 +155,7 @@ fn entry(line: &str) -> Option<(Marker, &str, String)> {
     Some((marker, patterns, format!("{algorithm} {key}")))
 }
 
-/// Returns whether a list of patterns names a host. One negated match outweighs all others.
+/// Whether a list of patterns names a host. One negated match outweighs all others.
 fn matches(patterns: &str, name: &str) -> bool {
     if patterns.starts_with('|') {
         return matches_hashed(patterns, name);

@@ -132,7 +132,7 @@ fn reach(
     })
 }
 
-/// Returns the connection to a jump host, which all who come at the same time share.
+/// The connection to a jump host, which all who come at the same time share.
 async fn bastion(
     hop: Target,
     before: Vec<Target>,
@@ -361,7 +361,7 @@ impl Dialling<'_> {
     }
 }
 
-/// Returns whether a handshake that ended so may go better the next time.
+/// Whether a handshake that ended so may go better the next time.
 fn passing(error: &russh::Error) -> bool {
     match error {
         russh::Error::IO(error) => matches!(

@@ -206,7 +206,7 @@ impl Account {
     }
 }
 
-/// Returns the hash to sign with: RSA keys need one that the server takes.
+/// The hash to sign with: RSA keys need one that the server takes.
 async fn hash_for(handle: &Handle<Guard>, algorithm: &Algorithm) -> Option<HashAlg> {
     if !matches!(algorithm, Algorithm::Rsa { .. }) {
         return None;

@@ -70,7 +70,7 @@ const INDIFFERENT: &[&str] = &[
     "visualhostkey",
 ];
 
-/// Returns what `ssh -G` would say of a host, as far as we ask: nothing where it must be asked.
+/// What `ssh -G` would say of a host, as far as we ask: nothing where it must be asked.
 pub(super) fn answer(target: &Target, file: Option<&Path>) -> Option<String> {
     if !cfg!(target_os = "linux") || system_ssh()? != Path::new(SSH) {
         return None;
@@ -102,7 +102,7 @@ pub(super) fn answer(target: &Target, file: Option<&Path>) -> Option<String> {
     reading.said()
 }
 
-/// Returns the `ssh` that would be run.
+/// The `ssh` that would be run.
 fn system_ssh() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
@@ -201,7 +201,7 @@ impl Reading<'_> {
         Some(())
     }
 
-    /// Returns whether a list of patterns names the host. One negated match outweighs all others.
+    /// Whether a list of patterns names the host. One negated match outweighs all others.
     fn is_named_by(&self, patterns: &str) -> bool {
         let is = |pattern: &str| matches_wildcard(pattern.as_bytes(), self.host.as_bytes());
         let mut named = false;
@@ -280,7 +280,7 @@ impl Reading<'_> {
         Some(())
     }
 
-    /// Returns a list of files with the home for `~`.
+    /// A list of files with the home for `~`.
     fn files(&self, value: &str) -> Option<String> {
         let files: Option<Vec<_>> = value
             .split_whitespace()
@@ -292,7 +292,7 @@ impl Reading<'_> {
         (!value.contains(['%', '$'])).then_some(files?.join(" "))
     }
 
-    /// Returns all of it, with the defaults for what was not set.
+    /// All of it, with the defaults for what was not set.
     fn said(mut self) -> Option<String> {
         let home = &self.account.home;
         let default = [
@@ -334,7 +334,7 @@ impl Reading<'_> {
     }
 }
 
-/// Returns the files of a path whose last part may have `*` in it, in order.
+/// The files of a path whose last part may have `*` in it, in order.
 fn expand(path: &Path) -> Option<Vec<PathBuf>> {
     let text = path.to_str()?;
     if !text.contains('*') {

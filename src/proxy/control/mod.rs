@@ -55,7 +55,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Says whether requests go to the backend of this name.
+    /// Whether requests go to the backend of this name.
     pub fn is_serving(&self, name: &str) -> bool {
         let backend = self.backends.get(name);
         backend.is_some_and(|backend| backend.state == BackendState::Ready)

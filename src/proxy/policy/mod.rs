@@ -50,7 +50,7 @@ policies! {
 
 /// Chooses a backend for a request.
 pub trait Policy: Debug + Send + Sync {
-    /// Returns the place of the chosen one among those that are ready; nothing if none is.
+    /// The place of the chosen one among those that are ready; nothing if none is.
     fn pick(&self, ready: &[Candidate]) -> Option<usize>;
 }
 

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// Returns the value of a sample on the page of metrics.
+/// The value of a sample on the page of metrics.
 async fn metric(proxy: &Running, sample: &str) -> u64 {
     let page = proxy.get("/metrics").await.body;
     page.lines()

@@ -32,7 +32,7 @@ impl Call {
         self.head.lines().next().unwrap()
     }
 
-    /// Returns a header of the request.
+    /// A header of the request.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(": ")?;
@@ -170,7 +170,7 @@ impl Fake {
         }
     }
 
-    /// Returns how many requests came, those for models aside.
+    /// How many requests came, those for models aside.
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }

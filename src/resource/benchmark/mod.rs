@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use declared::*;
 use serde_json::json;
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{Fact, Observation, Resource};
 use super::instance::Instance;
 use super::process::fingerprint;
 use super::proxy::Proxy;
@@ -110,12 +110,12 @@ impl Benchmark {
         }
     }
 
-    fn fingerprint(&self, seen: &Observation) -> String {
+    fn fingerprint(&self, observed: &Observation) -> String {
         let mut instances: Vec<_> = self
             .measured
             .instances
             .iter()
-            .map(|instance| json!([instance.address(), instance.fingerprint(seen)]))
+            .map(|instance| json!([instance.address(), instance.fingerprint(observed)]))
             .collect();
         instances.sort_by_key(ToString::to_string);
         fingerprint(&json!({
@@ -130,7 +130,7 @@ impl Benchmark {
         }))
     }
 
-    fn job(&self, seen: &Observation) -> Job {
+    fn job(&self, observed: &Observation) -> Job {
         let Prompts::Inline(prompts) = &self.declared.prompts;
         let relative = |path: &PathBuf| self.files.manifest.join(path);
         let Measured {
@@ -141,9 +141,9 @@ impl Benchmark {
         Job {
             name: self.name.to_string(),
             topology: self.topology.to_string(),
-            fingerprint: self.fingerprint(seen),
+            fingerprint: self.fingerprint(observed),
             endpoint: self.measured.endpoint(),
-            instances: instances.iter().map(|i| target(i, seen)).collect(),
+            instances: instances.iter().map(|i| target(i, observed)).collect(),
             model: first.served_model().to_owned(),
             prompts: prompts.clone(),
             load: self.declared.load.clone(),
@@ -156,7 +156,7 @@ impl Benchmark {
             results: self.files.results.clone(),
             provenance: json!({
                 "name": self.topology,
-                "instances": instances.iter().map(|i| i.provenance(seen)).collect::<Vec<_>>(),
+                "instances": instances.iter().map(|i| i.provenance(observed)).collect::<Vec<_>>(),
                 "proxy": proxy.as_ref().map(|p| json!({
                     "address": p.address(), "authority": p.authority(), "policy": p.policy(),
                 })),
@@ -165,11 +165,11 @@ impl Benchmark {
     }
 }
 
-fn target(instance: &Arc<Instance>, seen: &Observation) -> Target {
+fn target(instance: &Arc<Instance>, observed: &Observation) -> Target {
     Target {
         name: instance.name().to_string(),
         authority: instance.authority(),
-        nonce: instance.planned_mark(seen).nonce(),
+        nonce: instance.planned_mark(observed).nonce(),
         max_num_seqs: instance.max_num_seqs(),
     }
 }
@@ -184,11 +184,11 @@ fn headline(latest: &Latest) -> String {
 }
 
 impl Benchmark {
-    fn compare(&self, seen: &Observation) -> Change {
+    fn compare(&self, observed: &Observation) -> Change {
         let run = |reason| Change::new(&self.address, Action::Create, vec![reason]);
         match &self.latest {
             None => run(Reason::new(ReasonCode::Absent, "there is no result yet")),
-            Some(latest) if latest.fingerprint != self.fingerprint(seen) => run(Reason::new(
+            Some(latest) if latest.fingerprint != self.fingerprint(observed) => run(Reason::new(
                 ReasonCode::Differs,
                 "the newest result is of something else",
             )),
@@ -206,7 +206,7 @@ impl Resource for Benchmark {
         &self.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
         Vec::new()
     }
 

@@ -59,7 +59,7 @@ impl Order {
         let main = engine.distribution.clone();
         let shortfalls = match found.stands {
             Stands::Venv => found.shortfalls(engine),
-            Stands::Nothing | Stands::Folder => all(engine),
+            Stands::Nothing | Stands::StateFolder => all(engine),
         };
         let mut order = Self::default();
         for shortfall in &shortfalls {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::VllmEngine;
 use crate::node::quote_path;
-use crate::resource::contract::{Answers, Question};
+use crate::resource::contract::{Fact, Facts};
 
 /// Those that must be of one build with vLLM.
 pub(super) const TORCH: [&str; 3] = ["torch", "torchvision", "torchaudio"];
@@ -16,7 +16,7 @@ pub(super) enum Stands {
     #[default]
     Nothing,
     /// A folder that holds something else.
-    Folder,
+    StateFolder,
     /// A virtual environment.
     Venv,
 }
@@ -59,15 +59,15 @@ pub(super) struct Build {
     pub(super) cuda: Option<String>,
 }
 
-/// The question that [`Installed`] is read from.
-pub(super) fn question(engine: &VllmEngine) -> Question {
+/// The fact that [`Installed`] is read from.
+pub(super) fn fact(engine: &VllmEngine) -> Fact {
     let script = format!(
         "r_venv={}\n{}{}",
         quote_path(&engine.venv),
         include_str!("site.sh"),
         include_str!("look.sh")
     );
-    Question::new(id(engine), script)
+    Fact::new(id(engine), script)
 }
 
 /// A name as PEP 503 compares it: lower case, and one dash for dots, dashes and underlines.
@@ -83,15 +83,15 @@ fn id(engine: &VllmEngine) -> String {
 }
 
 impl Installed {
-    /// Reads the answer to the question.
-    pub fn read(engine: &VllmEngine, answers: &Answers) -> Self {
+    /// Reads the fact.
+    pub fn read(engine: &VllmEngine, facts: &Facts) -> Self {
         let mut installed = Self::default();
         let mut partial = BTreeSet::new();
-        for line in answers.to(&id(engine)).lines() {
+        for line in facts.get(&id(engine)).lines() {
             let words: Vec<_> = line.split(' ').collect();
             match words.as_slice() {
                 ["venv"] => installed.stands = Stands::Venv,
-                ["folder"] => installed.stands = Stands::Folder,
+                ["folder"] => installed.stands = Stands::StateFolder,
                 ["ours"] => installed.is_ours = true,
                 ["no-python"] => installed.lacks_python = true,
                 ["command"] => installed.has_command = true,
@@ -186,8 +186,8 @@ mod tests {
                       partial foo_bar-1.dist-info\ndist vllm-0.0.0.dist-info vllm 0.13.0+cpu\n\
                       dist torch-2.9.1.dist-info torch 2.9.1\ndist torchaudio-2.9.1.dist-info torchaudio 2.9.1\n\
                       build torchaudio 2.9.1+cu128\nbuild torch 2.9.1+cu128\ncuda torch 12.8\nlinked 13\n";
-        let answers = [(id(&engine), answer.to_owned())].into_iter().collect();
-        let found = Installed::read(&engine, &answers);
+        let facts = [(id(&engine), answer.to_owned())].into_iter().collect();
+        let found = Installed::read(&engine, &facts);
         assert_eq!(found.stands, Stands::Venv);
         assert_eq!(found.records, "12 34");
         assert_eq!(found.one("vllm"), Some("0.13.0+cpu"));

@@ -20,7 +20,7 @@ use installed::{Stands, TORCH};
 pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
 
-use super::contract::{Answers, Observation, Question, Resource};
+use super::contract::{Fact, Facts, Observation, Resource};
 use crate::name::NodeName;
 use crate::plan::{
     Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, ReasonCode,
@@ -50,7 +50,7 @@ impl Installation {
     fn installed(&self, observed: &Observation) -> Installed {
         observed
             .of(&self.node)
-            .map(|answers| Installed::read(&self.engine, answers))
+            .map(|facts| Installed::read(&self.engine, facts))
             .unwrap_or_default()
     }
 
@@ -105,7 +105,7 @@ impl Installation {
     fn compare(&self, found: &Installed) -> Change {
         match found.stands {
             Stands::Nothing => return self.create(),
-            Stands::Folder => {
+            Stands::StateFolder => {
                 let venv = &self.engine.venv;
                 let text = format!("{venv} is a folder and no virtual environment");
                 let reason = Reason::new(ReasonCode::OtherFolder, text);
@@ -134,8 +134,8 @@ impl Resource for Installation {
         &self.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
-        vec![(self.node.clone(), installed::question(&self.engine))]
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
+        vec![(self.node.clone(), installed::fact(&self.engine))]
     }
 
     fn stand(&self, observed: &Observation) -> Stand {
@@ -166,8 +166,8 @@ pub fn address(node: &NodeName, engine: &VllmEngine) -> Address {
 
 /// The versions that a server of this engine runs, or will once what falls short is
 /// installed: of vLLM, of torch and those of one build with it, and of the declared packages.
-pub fn versions(engine: &VllmEngine, answers: Option<&Answers>) -> BTreeMap<String, String> {
-    let found = answers.map(|answers| Installed::read(engine, answers));
+pub fn versions(engine: &VllmEngine, facts: Option<&Facts>) -> BTreeMap<String, String> {
+    let found = facts.map(|facts| Installed::read(engine, facts));
     let found = found.unwrap_or_default();
     let wanted = engine.wanted();
     let names = wanted.keys().map(String::as_str).chain(TORCH);

@@ -51,11 +51,11 @@ impl Instance {
 
     /// The assembler of the node's CUDA toolkit, where Triton's own may be too old.
     fn assembler(&self, engine: &VllmEngine, observed: &Observation) -> Option<String> {
-        let answers = observed.of(&self.seat.node)?;
-        let machine = Machine::read(answers);
+        let facts = observed.of(&self.managed.node)?;
+        let machine = Machine::read(facts);
         // A machine that does not tell of its GPUs may have one.
         let may_need = machine.gpus.iter().all(|gpu| gpu.name.contains(YOUNG));
-        self.toolchain(engine, answers).ptxas.filter(|_| may_need)
+        self.toolchain(engine, facts).ptxas.filter(|_| may_need)
     }
 
     /// The folders that come first where it looks for programs: Triton, ninja and

@@ -8,7 +8,7 @@ use super::{Instance, Runtime};
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{Readiness, Service};
 use crate::resource::contract::Observation;
-use crate::resource::place::Place;
+use crate::resource::node_files::NodeFiles;
 use crate::resource::process::Mark;
 
 /// The variable by which vLLM takes its API key, so that the key is in no argument list.
@@ -17,15 +17,15 @@ const API_KEY: &str = "VLLM_API_KEY";
 impl Instance {
     pub(super) fn launch(&self, mark: &Mark, observed: &Observation) -> Launch {
         Launch {
-            address: self.seat.address.clone(),
+            address: self.managed.address.clone(),
             mark: mark.to_string(),
             spec: self.spec(observed).to_string(),
             argv: self.argv(mark, observed),
             path: self.path(),
             env: self.plain_env(observed),
             secret_env: self.secrets(),
-            folder: self.seat.folder.run(),
-            log: self.seat.log(mark),
+            folder: self.managed.folder.run(),
+            log: self.managed.log(mark),
             log_reader: LogReader::Vllm,
         }
     }
@@ -70,7 +70,7 @@ impl Instance {
     /// How it is stopped: what must be free is the port that it has, which is not the
     /// declared one where it moves.
     pub(super) fn stop(&self, observed: &Observation) -> Stop {
-        self.seat.stop(observed, self.server.stop_timeout)
+        self.managed.stop(observed, self.server.stop_timeout)
     }
 
     /// What must be answered for the server with this mark to be healthy: it is well, it has the
@@ -106,7 +106,7 @@ impl Instance {
     /// What it serves as: whether one that runs is healthy is asked of itself.
     pub(super) fn service(&self, observed: &Observation) -> Service {
         let (port, authority) = (self.server.port.get(), self.authority());
-        self.seat.service(observed, port, &authority, |session| {
+        self.managed.service(observed, port, &authority, |session| {
             Readiness::Ask(self.probe(&session.mark))
         })
     }
@@ -115,10 +115,10 @@ impl Instance {
     /// healthy, it has its name, and it has produced a token.
     pub(super) fn ready(&self, mark: &Mark, expected: Option<Duration>) -> WaitReady {
         WaitReady {
-            address: self.seat.address.clone(),
+            address: self.managed.address.clone(),
             mark: mark.to_string(),
             probe: self.probe(mark),
-            log: self.seat.log(mark),
+            log: self.managed.log(mark),
             patience: self.server.ready_timeout,
             expected,
             log_reader: LogReader::Vllm,
@@ -127,8 +127,8 @@ impl Instance {
 
     /// How long its newest start took that is known to have served.
     pub(super) fn last_took(&self, observed: &Observation) -> Option<Duration> {
-        let place = Place::read(&self.seat.folder, observed.of(&self.seat.node)?);
-        place.last_took(&self.seat.address)
+        let files = NodeFiles::read(&self.managed.folder, observed.of(&self.managed.node)?);
+        files.last_took(&self.managed.address)
     }
 
     fn check(

@@ -53,7 +53,7 @@ pub(super) struct Ask {
 }
 
 impl Budget {
-    /// Returns what a machine has, where it tells.
+    /// What a machine has, where it tells.
     pub(super) fn of(machine: &Machine) -> Option<Self> {
         let kind = if machine.gpus.is_empty() {
             Kind::Cpu
@@ -94,7 +94,7 @@ impl Budget {
         })
     }
 
-    /// Returns what a server asks for that was, or is to be, started as this specification says.
+    /// What a server asks for that was, or is to be, started as this specification says.
     /// Where that cannot be told it asks for nothing.
     pub(super) fn asks(&self, spec: &Value) -> Vec<Ask> {
         if spec.pointer("/engine/simulate").is_some() {
@@ -164,7 +164,7 @@ impl Budget {
     }
 }
 
-/// Returns the share of a GPU's memory that a server takes; nothing where it is told how much to
+/// The share of a GPU's memory that a server takes; nothing where it is told how much to
 /// take, and does not look at its share.
 fn share(spec: &Value) -> Option<f64> {
     let version = spec.pointer("/engine/vllm").and_then(Value::as_str);
@@ -183,7 +183,7 @@ fn share(spec: &Value) -> Option<f64> {
     }
 }
 
-/// Returns the numbers of the GPUs that a server uses, where its environment does not name them in
+/// The numbers of the GPUs that a server uses, where its environment does not name them in
 /// another way.
 fn devices(spec: &Value) -> Option<Vec<usize>> {
     let size = |name: &str| match spec.pointer(&format!("/args/{name}")) {
@@ -206,7 +206,7 @@ fn devices(spec: &Value) -> Option<Vec<usize>> {
     Some(visible.into_iter().take(count).collect())
 }
 
-/// Returns the cache that vLLM sets aside on a CPU, where it is said how large that is.
+/// The cache that vLLM sets aside on a CPU, where it is said how large that is.
 fn cache_of_cpu(spec: &Value) -> Option<Ask> {
     if spec.pointer("/args/num_gpu_blocks_override").is_some() {
         return None;
@@ -219,7 +219,7 @@ fn cache_of_cpu(spec: &Value) -> Option<Ask> {
     })
 }
 
-/// Returns what a server has been given: nothing as long as it loads, for it may still ask.
+/// What a server has been given: nothing as long as it loads, for it may still ask.
 fn held(budget: &Budget, session: &Session, table: &ProcessTable) -> Vec<Ask> {
     let holds = |owner: &Owner| owner.session == session.id;
     let mut owners = table.listeners.iter().flat_map(|listener| &listener.owners);
@@ -233,19 +233,24 @@ fn held(budget: &Budget, session: &Session, table: &ProcessTable) -> Vec<Ask> {
 
 impl Instance {
     /// Why the memory of its node does not suffice for its start, and who has it.
-    pub(super) fn memory_short(&self, seen: &Observation) -> Vec<Reason> {
-        let (Some(answers), Some(mut budget)) = (seen.of(&self.seat.node), self.finds(seen)) else {
+    pub(super) fn memory_short(&self, observed: &Observation) -> Vec<Reason> {
+        let (Some(facts), Some(mut budget)) =
+            (observed.of(&self.managed.node), self.finds(observed))
+        else {
             return Vec::new();
         };
-        let (machine, table) = (Machine::read(answers), ProcessTable::read(answers));
-        let Err(shortage) = self.start_in(&mut budget, &table, seen) else {
+        let (machine, table) = (Machine::read(facts), ProcessTable::read(facts));
+        let Err(shortage) = self.start_in(&mut budget, &table, observed) else {
             return Vec::new();
         };
         let hint = "lower what it asks for, or stop what holds the memory";
         let mut reasons = vec![Reason::new(ReasonCode::NoMemory, shortage).hinted(hint)];
-        let before = self.those_before(seen);
+        let before = self.those_before(observed);
         let first = before.iter().map(|mate| {
-            let text = format!("{} starts before it and takes its own", mate.seat.address);
+            let text = format!(
+                "{} starts before it and takes its own",
+                mate.managed.address
+            );
             Reason::new(ReasonCode::MemoryHeld, text)
         });
         reasons.extend(first);
@@ -261,33 +266,33 @@ impl Instance {
     /// The memory that it finds when its turn to start comes. Nothing where the machine does not
     /// tell, or where servers that are not ours end first: what those hold is seen once they are
     /// gone, and until then nothing is started.
-    fn finds(&self, seen: &Observation) -> Option<Budget> {
+    fn finds(&self, observed: &Observation) -> Option<Budget> {
         match &self.before {
             // Those of a node are asked in the order in which they start, so that this goes no
             // deeper than one: what is left is kept.
-            Some(before) => before.leaves(seen).as_ref().clone(),
-            None => self.node_has(seen),
+            Some(before) => before.leaves(observed).as_ref().clone(),
+            None => self.node_has(observed),
         }
     }
 
     /// The memory that it leaves to those that start after it.
-    fn leaves(&self, seen: &Observation) -> Arc<Option<Budget>> {
-        self.leaves.of(seen, || {
-            let (mut budget, answers) = (self.finds(seen)?, seen.of(&self.seat.node)?);
-            if self.by_itself(seen).action.starts() {
+    fn leaves(&self, observed: &Observation) -> Arc<Option<Budget>> {
+        self.leaves.of(observed, || {
+            let (mut budget, facts) = (self.finds(observed)?, observed.of(&self.managed.node)?);
+            if self.by_itself(observed).action.starts() {
                 // What does not fit does not start, and takes nothing.
-                let _ = self.start_in(&mut budget, &ProcessTable::read(answers), seen);
+                let _ = self.start_in(&mut budget, &ProcessTable::read(facts), observed);
             }
             Some(budget)
         })
     }
 
     /// What its node has once what it is to run no longer is gone.
-    fn node_has(&self, seen: &Observation) -> Option<Budget> {
-        let answers = seen.of(&self.seat.node)?;
-        let table = ProcessTable::read(answers);
-        let mut budget = Budget::of(&Machine::read(answers))?;
-        if !self.seat.ended_beside(&table).is_empty() {
+    fn node_has(&self, observed: &Observation) -> Option<Budget> {
+        let facts = observed.of(&self.managed.node)?;
+        let table = ProcessTable::read(facts);
+        let mut budget = Budget::of(&Machine::read(facts))?;
+        if !self.managed.ended_beside(&table).is_empty() {
             return None;
         }
         for session in table.sessions.iter().filter(|s| self.is_left_over(s)) {
@@ -297,10 +302,10 @@ impl Instance {
     }
 
     /// Those that start before it on its node and take memory, in the order in which they start.
-    fn those_before(&self, seen: &Observation) -> Vec<&Self> {
+    fn those_before(&self, observed: &Observation) -> Vec<&Self> {
         let mut mates: Vec<_> =
             std::iter::successors(self.before.as_deref(), |mate| mate.before.as_deref())
-                .filter(|mate| mate.change(seen).action.starts())
+                .filter(|mate| mate.change(observed).action.starts())
                 .collect();
         mates.reverse();
         mates
@@ -311,16 +316,16 @@ impl Instance {
         &self,
         budget: &mut Budget,
         table: &ProcessTable,
-        seen: &Observation,
+        observed: &Observation,
     ) -> Result<(), String> {
         let mut after = budget.clone();
-        for session in self.seat.sessions(table) {
+        for session in self.managed.sessions(table) {
             after.give_back(&held(&after, session, table));
         }
         let vllm = self.server.runtime.vllm();
         let is_for_cpus = vllm.is_some_and(|vllm| vllm.engine.is_for_cpus());
         if !is_for_cpus || after.kind == Kind::Cpu {
-            after.take(&after.asks(&self.spec(seen)))?;
+            after.take(&after.asks(&self.spec(observed)))?;
         }
         *budget = after;
         Ok(())
@@ -328,21 +333,21 @@ impl Instance {
 
     fn is_of(&self, session: &Session) -> bool {
         let mark = &session.mark;
-        mark.topology == self.seat.topology.as_str()
+        mark.topology == self.managed.topology.as_str()
             && mark.kind == KIND
-            && mark.name == self.seat.address.name
+            && mark.name == self.managed.address.name
     }
 
-    /// Says whether this is a server of its topology that its node is to run no longer.
+    /// Whether this is a server of its topology that its node is to run no longer.
     fn is_left_over(&self, session: &Session) -> bool {
         let name = session.mark.name.as_deref().unwrap_or_default();
-        session.mark.topology == self.seat.topology.as_str()
+        session.mark.topology == self.managed.topology.as_str()
             && session.mark.kind == KIND
             && !name.parse().is_ok_and(|name| self.mates.contains(&name))
     }
 }
 
-/// Returns who holds memory: servers that run on, vLLM processes that are not ours, and what is
+/// Who holds memory: servers that run on, vLLM processes that are not ours, and what is
 /// largest beside them.
 fn holders(
     table: &ProcessTable,
@@ -360,10 +365,10 @@ fn holders(
             format!("{what} of topology `{topology}` runs (pid {})", session.id)
         })
         .collect();
-    let foreign = || table.foreign.iter().map(|it| &it.process);
-    words.extend(foreign().map(|process| table.describe(process)));
+    let unmanaged = || table.unmanaged.iter().map(|it| &it.process);
+    words.extend(unmanaged().map(|process| table.describe(process)));
     let processes = table.sessions.iter().flat_map(|session| &session.processes);
-    let told: BTreeSet<u32> = processes.chain(foreign()).map(|p| p.pid).collect();
+    let told: BTreeSet<u32> = processes.chain(unmanaged()).map(|p| p.pid).collect();
     let large = machine
         .holders
         .iter()
@@ -383,13 +388,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::resource::contract::Answers;
+    use crate::resource::contract::Facts;
 
     fn budget(answer: &str) -> Budget {
-        let answers: Answers = [("machine".to_owned(), answer.to_owned())]
+        let facts: Facts = [("machine".to_owned(), answer.to_owned())]
             .into_iter()
             .collect();
-        Budget::of(&Machine::read(&answers)).unwrap()
+        Budget::of(&Machine::read(&facts)).unwrap()
     }
 
     /// A machine with 120 GiB that it shares with its GPU, and 100 GiB of them available.
@@ -465,10 +470,10 @@ mod tests {
     #[test]
     fn what_a_machine_does_not_tell_is_not_counted() {
         let read = |answer: &str| {
-            let answers: Answers = [("machine".to_owned(), answer.to_owned())]
+            let facts: Facts = [("machine".to_owned(), answer.to_owned())]
                 .into_iter()
                 .collect();
-            Budget::of(&Machine::read(&answers))
+            Budget::of(&Machine::read(&facts))
         };
         assert_eq!(read(""), None);
         assert_eq!(read("total 1\n"), None);

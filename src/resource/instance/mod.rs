@@ -25,17 +25,17 @@ pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
 
-use super::contract::{Memo, Observation, Question, Resource};
+use super::contract::{Fact, Memo, Observation, Resource};
 use super::engine;
 use super::machine;
 use super::model;
-use super::place::{Listens, Place};
-use super::process::{Mark, ProcessTable, Seat, Session, differences, fingerprint};
+use super::node_files::{Listens, NodeFiles};
+use super::process::{ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint};
 use super::program::Program;
 use super::unmanaged;
 use crate::name::{InstanceName, NodeName, TopologyName};
 use crate::net::Authority;
-use crate::node::Stale;
+use crate::node::UnmanagedPolicy;
 use crate::plan::{
     Action, Address, Change, Effect, Field, NodePort, Operation, Operations, Reason, ReasonCode,
     Relations, Stand,
@@ -46,7 +46,7 @@ pub const KIND: &str = "instance";
 
 /// A server that a node is to run.
 pub struct Instance {
-    seat: Seat,
+    managed: ManagedProcess,
     name: InstanceName,
     listens: Listens,
     server: Server,
@@ -72,8 +72,8 @@ pub struct Parts {
     pub name: InstanceName,
     /// Where it listens.
     pub listens: Listens,
-    /// What becomes of the foreign servers of its node.
-    pub stale: Stale,
+    /// What becomes of the unmanaged servers of its node.
+    pub unmanaged: UnmanagedPolicy,
     /// As it is meant.
     pub server: Server,
     /// `replica` itself as its node has it, where something of the node needs it.
@@ -85,11 +85,12 @@ pub struct Parts {
 }
 
 impl Instance {
-    /// Returns the instance that these parts make.
+    /// The instance that these parts make.
     pub fn new(parts: Parts) -> Self {
         let name = Some(parts.name.as_str());
         Self {
-            seat: Seat::new(&parts.topology, &parts.server.node, KIND, name).beside(parts.stale),
+            managed: ManagedProcess::new(&parts.topology, &parts.server.node, KIND, name)
+                .beside(parts.unmanaged),
             name: parts.name,
             listens: parts.listens,
             server: parts.server,
@@ -103,139 +104,150 @@ impl Instance {
         }
     }
 
-    /// Returns its name.
+    /// Its name.
     pub fn name(&self) -> &InstanceName {
         &self.name
     }
 
-    /// Returns its node.
+    /// Its node.
     pub fn node(&self) -> &NodeName {
-        &self.seat.node
+        &self.managed.node
     }
 
-    /// Returns `host:port`, by which others reach it.
+    /// `host:port`, by which others reach it.
     pub fn authority(&self) -> String {
         Authority::new(&self.listens.reached_at, self.server.port.get()).to_string()
     }
 
-    /// Returns the model's name, as clients say it.
+    /// The model's name, as clients say it.
     pub fn served_model(&self) -> &str {
         self.server.model.as_str()
     }
 
-    /// Returns how many requests its engine runs at once, where the manifest says so.
+    /// How many requests its engine runs at once, where the manifest says so.
     pub fn max_num_seqs(&self) -> Option<u32> {
         u32::try_from(self.server.args.whole("max_num_seqs")?).ok()
     }
 
-    /// Returns the mark of the server that runs now, if one leads its session.
-    pub fn running_mark(&self, seen: &Observation) -> Option<Mark> {
-        self.seat.running(seen).map(|session| session.mark)
+    /// The mark of the server that runs now, if one leads its session.
+    pub fn running_mark(&self, observed: &Observation) -> Option<Mark> {
+        self.managed.running(observed).map(|session| session.mark)
     }
 
-    /// Returns the mark of the server that will run once the plan is carried out.
-    pub fn planned_mark(&self, seen: &Observation) -> Mark {
+    /// The mark of the server that will run once the plan is carried out.
+    pub fn planned_mark(&self, observed: &Observation) -> Mark {
         // What is blocked runs on as it is.
-        let is_started = self.change(seen).action.starts();
-        match self.running_mark(seen) {
+        let is_started = self.change(observed).action.starts();
+        match self.running_mark(observed) {
             Some(mark) if !is_started => mark,
-            _ => self.next_mark(seen),
+            _ => self.next_mark(observed),
         }
     }
 
-    /// Returns the digest of what it is to be, for results that rest on it: that of what runs
+    /// The digest of what it is to be, for results that rest on it: that of what runs
     /// where that is as declared, though another version of replica may have put it in words.
-    pub fn fingerprint(&self, seen: &Observation) -> String {
-        self.planned_mark(seen).fingerprint
+    pub fn fingerprint(&self, observed: &Observation) -> String {
+        self.planned_mark(observed).fingerprint
     }
 
-    /// Returns what a result says of it: what runs, where, as which process of which boot.
-    pub fn provenance(&self, seen: &Observation) -> Value {
+    /// What a result says of it: what runs, where, as which process of which boot.
+    pub fn provenance(&self, observed: &Observation) -> Value {
         let mut found = serde_json::json!({
             "name": self.name,
-            "node": self.seat.node,
-            "spec": *self.spec(seen),
-            "mark": self.planned_mark(seen).to_string(),
+            "node": self.managed.node,
+            "spec": *self.spec(observed),
+            "mark": self.planned_mark(observed).to_string(),
         });
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             // What the manifest calls it says nothing to whoever compares.
             found["repo"] = vllm.model.repo.clone().into();
         }
-        let Some(answers) = seen.of(&self.seat.node) else {
+        let Some(facts) = observed.of(&self.managed.node) else {
             return found;
         };
-        if let Some(leader) = self.seat.leader(seen) {
+        if let Some(leader) = self.managed.leader(observed) {
             found["pid"] = leader.pid.into();
             found["start_time"] = leader.start.into();
             found["command"] = leader.command.into();
         }
-        found["boot_id"] = ProcessTable::read(answers).boot_id.clone().into();
-        found["system"] = Place::read(&self.seat.folder, answers)
+        found["boot_id"] = ProcessTable::read(facts).boot_id.clone().into();
+        found["system"] = NodeFiles::read(&self.managed.folder, facts)
             .system
             .clone()
             .into();
         found
     }
 
-    fn next_mark(&self, seen: &Observation) -> Mark {
-        self.seat.next_mark(seen, fingerprint(&self.spec(seen)))
+    fn next_mark(&self, observed: &Observation) -> Mark {
+        self.managed
+            .next_mark(observed, fingerprint(&self.spec(observed)))
     }
 
     /// The specification of the server that is to run.
-    fn spec(&self, seen: &Observation) -> Arc<Value> {
-        self.spec.of(seen, || self.specify(seen))
+    fn spec(&self, observed: &Observation) -> Arc<Value> {
+        self.spec.of(observed, || self.specify(observed))
     }
 
     /// What is to become of it, given what runs and what is free.
-    pub fn change(&self, seen: &Observation) -> Arc<Change> {
-        self.change.of(seen, || {
-            let change = self.by_itself(seen).as_ref().clone();
+    pub fn change(&self, observed: &Observation) -> Arc<Change> {
+        self.change.of(observed, || {
+            let change = self.by_itself(observed).as_ref().clone();
             if !change.action.starts() {
                 return change;
             }
-            self.blocked_by(self.memory_short(seen), change)
+            self.blocked_by(self.memory_short(observed), change)
         })
     }
 
     /// What is to become of it, whatever memory the others on its node need.
-    fn by_itself(&self, seen: &Observation) -> Arc<Change> {
-        self.by_itself.of(seen, || self.compare_by_itself(seen))
+    fn by_itself(&self, observed: &Observation) -> Arc<Change> {
+        self.by_itself
+            .of(observed, || self.compare_by_itself(observed))
     }
 
-    fn compare_by_itself(&self, seen: &Observation) -> Change {
-        let Some(answers) = seen.of(&self.seat.node) else {
-            return Change::blocked(&self.seat.address, Reason::unreachable("unknown"));
+    fn compare_by_itself(&self, observed: &Observation) -> Change {
+        let Some(facts) = observed.of(&self.managed.node) else {
+            return Change::blocked(&self.managed.address, Reason::unreachable("unknown"));
         };
-        let table = ProcessTable::read(answers);
-        let change = self.compare_running(seen, &table, &Place::read(&self.seat.folder, answers));
-        // A stranger on the port of a server that runs shares its requests: that is no keep.
-        let port_taken = self.seat.port_taken(self.server.port.get(), &table);
+        let table = ProcessTable::read(facts);
+        let change = self.compare_running(
+            observed,
+            &table,
+            &NodeFiles::read(&self.managed.folder, facts),
+        );
+        // Somebody else on the port of a server that runs shares its requests: that is no keep.
+        let port_taken = self.managed.port_taken(self.server.port.get(), &table);
         let mut obstacles: Vec<_> = port_taken.into_iter().collect();
         if change.action.acts() {
             obstacles.extend(self.missing_secrets());
         }
         if change.action.starts() {
-            obstacles.extend(self.would_fail(seen));
+            obstacles.extend(self.would_fail(observed));
         }
         self.blocked_by(obstacles, change)
     }
 
-    /// Returns the change, or that it cannot be.
+    /// The change, or that it cannot be.
     fn blocked_by(&self, obstacles: Vec<Reason>, change: Change) -> Change {
         if obstacles.is_empty() {
             return change;
         }
-        Change::new(&self.seat.address, Action::Blocked, obstacles).described(change.summary)
+        Change::new(&self.managed.address, Action::Blocked, obstacles).described(change.summary)
     }
 
     /// Compares what runs with what is to run, the port being free for it.
-    fn compare_running(&self, seen: &Observation, table: &ProcessTable, place: &Place) -> Change {
-        let sessions = self.seat.sessions(table);
+    fn compare_running(
+        &self,
+        observed: &Observation,
+        table: &ProcessTable,
+        files: &NodeFiles,
+    ) -> Change {
+        let sessions = self.managed.sessions(table);
         let leaders: Vec<_> = sessions.iter().filter(|s| s.leader().is_some()).collect();
         match leaders.as_slice() {
-            [] if sessions.is_empty() => self.create(place),
+            [] if sessions.is_empty() => self.create(files),
             [] => self.replace_orphans(&sessions),
-            [one] => self.compare_one(seen, table, place, one),
+            [one] => self.compare_one(observed, table, files, one),
             several => {
                 let text = format!("{} servers run as this one", several.len());
                 self.replace(vec![Reason::new(ReasonCode::Duplicate, text)])
@@ -245,12 +257,12 @@ impl Instance {
 
     fn compare_one(
         &self,
-        seen: &Observation,
+        observed: &Observation,
         table: &ProcessTable,
-        place: &Place,
+        files: &NodeFiles,
         session: &Session,
     ) -> Change {
-        let mut fields = differences(&session.spec, &self.spec(seen), &["args", "env"]);
+        let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
         // A secret that is not at hand cannot be compared: its server runs on.
         fields.retain(|field| !self.is_unknown_secret(&field.path) && !is_unknown_version(field));
         let pid = session.leader().map_or(0, |leader| leader.pid);
@@ -268,8 +280,8 @@ impl Instance {
                 .iter()
                 .any(|owner| owner.session == session.id)
         });
-        if listens && place.has_served(&self.seat.address, session.mark.generation) {
-            return Change::keep(&self.seat.address, summary);
+        if listens && files.has_served(&self.managed.address, session.mark.generation) {
+            return Change::keep(&self.managed.address, summary);
         }
         let text = if listens {
             "it listens but was never seen to serve"
@@ -277,7 +289,7 @@ impl Instance {
             "it runs but does not listen yet"
         };
         let reason = Reason::new(ReasonCode::NotReady, text);
-        Change::new(&self.seat.address, Action::Update, vec![reason]).described(summary)
+        Change::new(&self.managed.address, Action::Update, vec![reason]).described(summary)
     }
 
     fn is_unknown_secret(&self, path: &str) -> bool {
@@ -287,15 +299,15 @@ impl Instance {
         source.is_some_and(|source| std::env::var_os(source).is_none())
     }
 
-    fn create(&self, place: &Place) -> Change {
-        let reason = match place.last_generation(&self.seat.address) {
+    fn create(&self, files: &NodeFiles) -> Change {
+        let reason = match files.last_generation(&self.managed.address) {
             0 => Reason::new(ReasonCode::Absent, "it does not run"),
             generation => Reason::new(
                 ReasonCode::Gone,
                 format!("its process is gone; the log of start {generation} remains"),
             ),
         };
-        Change::new(&self.seat.address, Action::Create, vec![reason])
+        Change::new(&self.managed.address, Action::Create, vec![reason])
             .described(format!("port {}", self.server.port))
     }
 
@@ -314,10 +326,10 @@ impl Instance {
     }
 
     fn replace(&self, reasons: Vec<Reason>) -> Change {
-        Change::new(&self.seat.address, Action::Replace, reasons)
+        Change::new(&self.managed.address, Action::Replace, reasons)
     }
 
-    /// Returns each secret that it is to have and that is not at hand.
+    /// Each secret that it is to have and that is not at hand.
     fn missing_secrets(&self) -> impl Iterator<Item = Reason> {
         let secrets = self.secrets().into_iter();
         let missing = secrets.filter(|(_, source)| std::env::var_os(source).is_none());
@@ -328,7 +340,7 @@ impl Instance {
     }
 }
 
-/// Says whether a server does not tell which version of a package it was started with: older
+/// Whether a server does not tell which version of a package it was started with: older
 /// versions of `replica` did not write that down.
 fn is_unknown_version(field: &Field) -> bool {
     field.old.is_none() && field.path.starts_with("engine.installed")
@@ -337,7 +349,7 @@ fn is_unknown_version(field: &Field) -> bool {
 impl Instance {
     /// What it is made of: the program that simulates it, or its engine and its model.
     fn requires(&self) -> Vec<Address> {
-        let node = &self.seat.node;
+        let node = &self.managed.node;
         match &self.server.runtime {
             Runtime::Simulated(_) => vec![self.program.address().clone()],
             Runtime::Vllm(vllm) => vec![
@@ -347,53 +359,53 @@ impl Instance {
         }
     }
 
-    fn replan_after(&self, seen: &Observation) -> Vec<Address> {
+    fn replan_after(&self, observed: &Observation) -> Vec<Address> {
         if let Runtime::Simulated(_) = &self.server.runtime {
             return Vec::new();
         }
         // Where its model is, and which packages it runs, is seen once they are there; and what
         // memory there is, once nobody else has it.
         let mut found = self.requires();
-        if let Some(answers) = seen.of(&self.seat.node) {
-            let ended = self.seat.ended_beside(&ProcessTable::read(answers));
+        if let Some(facts) = observed.of(&self.managed.node) {
+            let ended = self.managed.ended_beside(&ProcessTable::read(facts));
             found.extend(
                 ended
                     .iter()
-                    .map(|it| unmanaged::address(&self.seat.node, it)),
+                    .map(|it| unmanaged::address(&self.managed.node, it)),
             );
         }
         found
     }
 
-    fn operations(&self, seen: &Observation) -> Operations {
-        let on = |effect| Operation::on(&self.seat.node, effect);
+    fn operations(&self, observed: &Observation) -> Operations {
+        let on = |effect| Operation::on(&self.managed.node, effect);
         let ready =
             |mark: &Mark, expected| on(Effect::WaitReady(Box::new(self.ready(mark, expected))));
-        let next = self.next_mark(seen);
-        let start = Effect::Launch(Box::new(self.launch(&next, seen)));
-        let running = self.running_mark(seen);
+        let next = self.next_mark(observed);
+        let start = Effect::Launch(Box::new(self.launch(&next, observed)));
+        let running = self.running_mark(observed);
         Operations {
-            start: vec![on(start), ready(&next, self.last_took(seen))],
+            start: vec![on(start), ready(&next, self.last_took(observed))],
             // It loads already: nobody knows since when.
             update: running.iter().map(|mark| ready(mark, None)).collect(),
-            stop: vec![on(Effect::Stop(self.stop(seen)))],
+            stop: vec![on(Effect::Stop(self.stop(observed)))],
             ..Operations::default()
         }
     }
 
-    fn relations(&self, seen: &Observation) -> Relations {
-        let node = &self.seat.node;
+    fn relations(&self, observed: &Observation) -> Relations {
+        let node = &self.managed.node;
         Relations {
             requires: self.requires(),
-            replan_after: self.replan_after(seen),
+            replan_after: self.replan_after(observed),
             wants_ports: vec![NodePort::new(node, self.server.port.get())],
-            occupies: self.seat.occupies(seen),
+            occupies: self.managed.occupies(observed),
             concurrency_group: match &self.server.runtime {
                 // Loading weights peaks.
                 Runtime::Vllm(_) => Some(format!("the memory of {node}")),
                 Runtime::Simulated(_) => None,
             },
-            rolling_group: Some(self.seat.topology.to_string()),
+            rolling_group: Some(self.managed.topology.to_string()),
             ..Relations::default()
         }
     }
@@ -401,16 +413,16 @@ impl Instance {
 
 impl Resource for Instance {
     fn address(&self) -> &Address {
-        &self.seat.address
+        &self.managed.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
-        let mut questions = self.seat.questions();
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
+        let mut facts = self.managed.facts();
         if let Runtime::Vllm(vllm) = &self.server.runtime {
-            let more = [machine::question(), self.toolchain_question(&vllm.engine)];
-            questions.extend(more.map(|one| (self.seat.node.clone(), one)));
+            let more = [machine::fact(), self.toolchain_fact(&vllm.engine)];
+            facts.extend(more.map(|one| (self.managed.node.clone(), one)));
         }
-        questions
+        facts
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

@@ -4,10 +4,10 @@ use super::Instance;
 use super::known::{Known, release};
 use super::toolchain::Toolchain;
 use crate::plan::{Reason, ReasonCode};
-use crate::resource::contract::{Answers, Observation};
+use crate::resource::contract::{Facts, Observation};
 use crate::resource::engine::VllmEngine;
 use crate::resource::machine::{Bytes, Machine};
-use crate::resource::place::Place;
+use crate::resource::node_files::NodeFiles;
 
 /// What a start writes at least, in logs and compiled kernels.
 const ROOM: Bytes = Bytes(256 << 20);
@@ -15,29 +15,29 @@ const ROOM: Bytes = Bytes(256 << 20);
 impl Instance {
     /// Each reason why its start would fail, where its engine is a real one.
     pub(super) fn would_fail(&self, observed: &Observation) -> Vec<Reason> {
-        let (Some(answers), Some(vllm)) =
-            (observed.of(&self.seat.node), self.server.runtime.vllm())
+        let (Some(facts), Some(vllm)) =
+            (observed.of(&self.managed.node), self.server.runtime.vllm())
         else {
             return Vec::new();
         };
         let engine = &vllm.engine;
-        let (machine, toolchain) = (Machine::read(answers), self.toolchain(engine, answers));
+        let (machine, toolchain) = (Machine::read(facts), self.toolchain(engine, facts));
         let mut reasons = self.unknown_arguments(engine, &toolchain);
         reasons.extend(disk_full(&machine));
         // What has served there once has what it takes, wherever it found it.
-        if !self.has_ever_served(answers) {
+        if !self.has_ever_served(facts) {
             reasons.extend(self.no_compiler(engine, &machine));
             reasons.extend(no_headers(&toolchain));
         }
         reasons
     }
 
-    fn has_ever_served(&self, answers: &Answers) -> bool {
-        let place = Place::read(&self.seat.folder, answers);
-        let generations = 1..=place.last_generation(&self.seat.address);
+    fn has_ever_served(&self, facts: &Facts) -> bool {
+        let files = NodeFiles::read(&self.managed.folder, facts);
+        let generations = 1..=files.last_generation(&self.managed.address);
         generations
             .rev()
-            .any(|generation| place.has_served(&self.seat.address, generation))
+            .any(|generation| files.has_served(&self.managed.address, generation))
     }
 
     fn unknown_arguments(&self, engine: &VllmEngine, toolchain: &Toolchain) -> Vec<Reason> {

@@ -12,36 +12,36 @@ use crate::resource::model::Cached;
 use crate::resource::process::secret_digest;
 
 impl Instance {
-    /// Returns the specification. Settings that need no restart are no part of it; of a secret,
+    /// The specification. Settings that need no restart are no part of it; of a secret,
     /// only a keyed digest is.
-    pub(super) fn specify(&self, seen: &Observation) -> Value {
+    pub(super) fn specify(&self, observed: &Observation) -> Value {
         let mut spec = json!({
             "model": self.server.model,
             "listen": {"host": self.listens.on, "port": self.server.port},
-            "engine": self.engine_spec(seen),
+            "engine": self.engine_spec(observed),
             "args": self.server.args,
             "env": self.env_spec(),
         });
-        if let Some((revision, _)) = self.snapshot(seen) {
+        if let Some((revision, _)) = self.snapshot(observed) {
             spec["revision"] = revision.into();
         }
         spec
     }
 
-    /// Returns what its engine is: as declared, and with the versions that are there, or will be.
-    fn engine_spec(&self, seen: &Observation) -> Value {
+    /// What its engine is: as declared, and with the versions that are there, or will be.
+    fn engine_spec(&self, observed: &Observation) -> Value {
         match &self.server.runtime {
             Runtime::Simulated(engine) => json!({"simulate": {"profile": engine.profile}}),
             Runtime::Vllm(VllmRuntime { engine, .. }) => json!({
                 "vllm": engine.version,
                 "venv": engine.venv,
                 "packages": engine.packages,
-                "installed": engine::versions(engine, seen.of(&self.seat.node)),
+                "installed": engine::versions(engine, observed.of(&self.managed.node)),
             }),
         }
     }
 
-    /// Returns the variables whose values are secret, each with the variable here that holds it.
+    /// The variables whose values are secret, each with the variable here that holds it.
     pub(super) fn secrets(&self) -> BTreeMap<String, String> {
         let secret = |(name, value): (&String, &EnvValue)| match value {
             EnvValue::FromEnv(source) => Some((name.clone(), source.clone())),
@@ -57,7 +57,7 @@ impl Instance {
                 EnvValue::Plain(text) => text.clone(),
                 EnvValue::FromEnv(source) => {
                     let value = std::env::var(source).unwrap_or_default();
-                    secret_digest(self.seat.topology.as_str(), name, &value)
+                    secret_digest(self.managed.topology.as_str(), name, &value)
                 }
             };
             spec.insert(name.clone(), shown.into());
@@ -65,11 +65,11 @@ impl Instance {
         Value::Object(spec)
     }
 
-    /// Returns the revision and the path of the model on the node, where the engine is a real one
+    /// The revision and the path of the model on the node, where the engine is a real one
     /// and the node has it.
-    pub(super) fn snapshot(&self, seen: &Observation) -> Option<(String, String)> {
+    pub(super) fn snapshot(&self, observed: &Observation) -> Option<(String, String)> {
         let model = &self.server.runtime.vllm()?.model;
-        let cached = Cached::read(model, seen.of(&self.seat.node)?);
+        let cached = Cached::read(model, observed.of(&self.managed.node)?);
         let revision = model.revision.clone().unwrap_or(cached.revision);
         (!revision.is_empty()).then_some((revision, cached.path))
     }

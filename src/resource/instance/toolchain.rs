@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::Instance;
 use super::known::Known;
 use crate::node::quote_path;
-use crate::resource::contract::{Answers, Question};
+use crate::resource::contract::{Fact, Facts};
 use crate::resource::engine::VllmEngine;
 use crate::resource::environment::EnvValue;
 
@@ -40,19 +40,19 @@ impl Toolchain {
 }
 
 impl Instance {
-    pub(super) fn toolchain_question(&self, engine: &VllmEngine) -> Question {
+    pub(super) fn toolchain_fact(&self, engine: &VllmEngine) -> Fact {
         let mut script = String::new();
         for (name, path) in [("venv", engine.venv.as_str()), ("cuda", self.cuda())] {
             let _ = writeln!(script, "{name}={}", quote_path(path));
         }
         script.push_str(include_str!("toolchain.sh"));
-        Question::new(self.toolchain_id(engine), script)
+        Fact::new(self.toolchain_id(engine), script)
     }
 
-    /// Reads the answer to the question.
-    pub(super) fn toolchain(&self, engine: &VllmEngine, answers: &Answers) -> Toolchain {
+    /// Reads the fact.
+    pub(super) fn toolchain(&self, engine: &VllmEngine, facts: &Facts) -> Toolchain {
         let mut toolchain = Toolchain::default();
-        for line in answers.to(&self.toolchain_id(engine)).lines() {
+        for line in facts.get(&self.toolchain_id(engine)).lines() {
             toolchain.take(line.trim_end());
         }
         toolchain

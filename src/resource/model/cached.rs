@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ModelDeclaration;
 use crate::node::{quote, quote_path};
-use crate::resource::contract::{Answers, Question};
+use crate::resource::contract::{Fact, Facts};
 
 /// One revision, as the cache holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub struct Cached {
     pub(super) cache: String,
     /// Bytes that are free on the disk of the cache, where the node told.
     pub(super) free: Option<u64>,
-    /// Says that the cache, or the folder that it would come into, can be written.
+    /// Whether the cache, or the folder that it would come into, can be written.
     pub(super) is_writable: bool,
-    /// Says that something of it was once begun to be fetched, and not ended.
+    /// Whether something of it was once begun to be fetched, and not ended.
     has_incomplete: bool,
-    /// Says that the declared folder holds a model.
+    /// Whether the declared folder holds a model.
     pub(super) has_directory: bool,
     files: BTreeMap<String, u64>,
     /// The files of the commit with their sizes, where the hub's tools noted them.
@@ -44,11 +44,11 @@ pub(super) struct Shortfall {
     pub(super) text: String,
 }
 
-/// Returns the question that [`Cached`] is read from.
+/// The fact that [`Cached`] is read from.
 ///
 /// The cache's place follows the rules of `huggingface_hub`: `HF_HUB_CACHE`, then `HF_HOME`, then
 /// `XDG_CACHE_HOME`. Files under `original/` are no part of what vLLM loads.
-pub(super) fn question(declared: &ModelDeclaration) -> Question {
+pub(super) fn fact(declared: &ModelDeclaration) -> Fact {
     let cache = declared.cache.as_deref().map_or_else(
         || {
             "\"${HF_HUB_CACHE:-${HUGGINGFACE_HUB_CACHE:-${HF_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingface}/hub}}\""
@@ -63,10 +63,10 @@ pub(super) fn question(declared: &ModelDeclaration) -> Question {
         quote(declared.revision.as_deref().unwrap_or_default()),
         include_str!("look.sh")
     );
-    Question::new(id(declared), script)
+    Fact::new(id(declared), script)
 }
 
-/// Returns the name of a repository's folder in a cache.
+/// The name of a repository's folder in a cache.
 pub(super) fn folder(declared: &ModelDeclaration) -> String {
     format!("models--{}", declared.repo.replace('/', "--"))
 }
@@ -99,10 +99,10 @@ impl Shortfall {
 }
 
 impl Cached {
-    /// Reads the answer to the question.
-    pub fn read(declared: &ModelDeclaration, answers: &Answers) -> Self {
+    /// Reads the fact.
+    pub fn read(declared: &ModelDeclaration, facts: &Facts) -> Self {
         let mut cached = Self::default();
-        for line in answers.to(&id(declared)).lines() {
+        for line in facts.get(&id(declared)).lines() {
             let line = line.trim_end_matches('\r');
             cached.line(line.split_once(' ').unwrap_or((line, "")));
         }
@@ -128,17 +128,17 @@ impl Cached {
         }
     }
 
-    /// Says whether the cache knows the repository.
+    /// Whether the cache knows the repository.
     pub(super) fn has_repo(&self) -> bool {
         self.has_repo
     }
 
-    /// Says whether nothing falls short.
+    /// Whether nothing falls short.
     pub(super) fn is_whole(&self, declared: &ModelDeclaration) -> bool {
         self.shortfalls(declared).is_empty()
     }
 
-    /// Returns the bytes that another cache has of it and this one has not.
+    /// The bytes that another cache has of it and this one has not.
     pub(super) fn lacks(&self, other: &Self) -> u64 {
         let lacking = other
             .files
@@ -147,7 +147,7 @@ impl Cached {
         lacking.map(|(_, size)| size).sum()
     }
 
-    /// Returns everything by which this falls short of a model that can be loaded.
+    /// Everything by which this falls short of a model that can be loaded.
     pub(super) fn shortfalls(&self, declared: &ModelDeclaration) -> Vec<Shortfall> {
         let mut shortfalls = self.lacking(declared);
         // A whole model may have such a rest beside it.
@@ -178,7 +178,7 @@ impl Cached {
         shortfalls
     }
 
-    /// Returns what is not there at all, though the index or the hub's note names it.
+    /// What is not there at all, though the index or the hub's note names it.
     fn missing(&self) -> impl Iterator<Item = Shortfall> {
         let mut names = self.files.keys().chain(&self.dangling);
         let has_weights = names.any(|name| name.ends_with(".safetensors"));
@@ -204,7 +204,7 @@ impl Cached {
         all.into_iter()
     }
 
-    /// Returns what is there and has another size than it should.
+    /// What is there and has another size than it should.
     fn damaged(&self) -> impl Iterator<Item = Shortfall> {
         self.files.iter().filter_map(|(name, &size)| {
             let noted = self.tree.get(name).copied();
@@ -264,8 +264,8 @@ mod tests {
             repo: "o/m".into(),
             ..ModelDeclaration::default()
         };
-        let answers = [(id(&declared), answer.to_owned())].into_iter().collect();
-        let found = Cached::read(&declared, &answers).shortfalls(&declared);
+        let facts = [(id(&declared), answer.to_owned())].into_iter().collect();
+        let found = Cached::read(&declared, &facts).shortfalls(&declared);
         found.into_iter().map(|shortfall| shortfall.text).collect()
     }
 

@@ -13,7 +13,7 @@ use crate::resource::environment::EnvValue;
 /// How long nothing may come before it counts as stalled.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns the work that fetches what a cache lacks of a model.
+/// The work that fetches what a cache lacks of a model.
 pub(super) fn work(
     declared: &ModelDeclaration,
     found: &Cached,
@@ -58,7 +58,7 @@ pub(super) fn work(
     }
 }
 
-/// Returns the work that takes a model from a folder of the node.
+/// The work that takes a model from a folder of the node.
 pub(super) fn import(
     declared: &ModelDeclaration,
     found: &Cached,
@@ -89,7 +89,7 @@ pub(super) fn import(
     }
 }
 
-/// Returns the file whose lock keeps those apart that change one model in one cache.
+/// The file whose lock keeps those apart that change one model in one cache.
 pub(super) fn lock(declared: &ModelDeclaration, found: &Cached) -> String {
     format!("{}/.locks/{}/replica.lock", found.cache, folder(declared))
 }

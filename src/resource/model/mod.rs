@@ -15,7 +15,7 @@ pub use source::Sharing;
 
 use source::Source;
 
-use super::contract::{Observation, Question, Resource};
+use super::contract::{Fact, Observation, Resource};
 use crate::name::{ModelName, NodeName};
 use crate::plan::{
     Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Relations, Stand,
@@ -43,7 +43,7 @@ pub struct Fetcher {
 }
 
 impl Model {
-    /// Returns the model, as one node is to have it.
+    /// The model, as one node is to have it.
     pub fn new(
         node: &NodeName,
         name: &ModelName,
@@ -60,14 +60,12 @@ impl Model {
         }
     }
 
-    fn cached(&self, seen: &Observation) -> Cached {
-        let answers = seen.of(&self.node);
-        answers.map_or_else(Cached::default, |answers| {
-            Cached::read(&self.declared, answers)
-        })
+    fn cached(&self, observed: &Observation) -> Cached {
+        let facts = observed.of(&self.node);
+        facts.map_or_else(Cached::default, |facts| Cached::read(&self.declared, facts))
     }
 
-    /// Returns why it cannot be fetched, where that can be told before.
+    /// Why it cannot be fetched, where that can be told before.
     fn obstacle(cached: &Cached) -> Option<Reason> {
         if cached.cache.is_empty() {
             let text = "it did not say where its cache is";
@@ -85,12 +83,12 @@ impl Model {
         })
     }
 
-    /// Returns that the disk has no room for it, where its size is known before.
-    fn no_room(&self, cached: &Cached, source: &Source, seen: &Observation) -> Option<Reason> {
+    /// That the disk has no room for it, where its size is known before.
+    fn no_room(&self, cached: &Cached, source: &Source, observed: &Observation) -> Option<Reason> {
         let Source::Peer { node, .. } = source else {
             return None;
         };
-        let other = Cached::read(&self.declared, seen.of(node)?);
+        let other = Cached::read(&self.declared, observed.of(node)?);
         let (lacks, free) = (cached.lacks(&other), cached.free?);
         let mb = |bytes: u64| bytes.div_ceil(1_000_000);
         (lacks > free).then(|| {
@@ -107,8 +105,8 @@ impl Model {
 
 impl Model {
     /// The tool that fetches comes with the engine; what is copied has to be there first.
-    fn waits_for(&self, seen: &Observation) -> Vec<Address> {
-        match self.source(seen) {
+    fn waits_for(&self, observed: &Observation) -> Vec<Address> {
+        match self.source(observed) {
             Source::Directory(_) => Vec::new(),
             Source::Hub => vec![self.fetcher.engine.clone()],
             Source::Peer { node, .. } => {
@@ -117,8 +115,8 @@ impl Model {
         }
     }
 
-    fn compare(&self, seen: &Observation) -> Change {
-        let cached = self.cached(seen);
+    fn compare(&self, observed: &Observation) -> Change {
+        let cached = self.cached(observed);
         let shortfalls = cached.shortfalls(&self.declared);
         if shortfalls.is_empty() {
             let commit: String = cached.revision.chars().take(12).collect();
@@ -132,8 +130,8 @@ impl Model {
         let reasons = shortfalls
             .into_iter()
             .map(|shortfall| Reason::new(ReasonCode::NotCached, shortfall.text));
-        let source = self.source(seen);
-        let obstacle = Self::obstacle(&cached).or_else(|| self.no_room(&cached, &source, seen));
+        let source = self.source(observed);
+        let obstacle = Self::obstacle(&cached).or_else(|| self.no_room(&cached, &source, observed));
         if let Some(obstacle) = obstacle {
             return Change::new(
                 &self.address,
@@ -158,16 +156,16 @@ impl Model {
                 format!("{node} over {network}{once}")
             }
         };
-        let reasons = reasons.chain(self.wanting(seen));
+        let reasons = reasons.chain(self.wanting(observed));
         Change::new(&self.address, action, reasons.collect())
             .described(format!("{} from {from}", self.declared.repo))
     }
 
-    fn fetch(&self, seen: &Observation) -> Vec<Operation> {
-        let cached = self.cached(seen);
-        let work = match self.source(seen) {
+    fn fetch(&self, observed: &Observation) -> Vec<Operation> {
+        let cached = self.cached(observed);
+        let work = match self.source(observed) {
             Source::Peer { node, address, .. } => {
-                let copy = self.copy(&node, &address, seen);
+                let copy = self.copy(&node, &address, observed);
                 let copy = copy.map(Box::new).map(Effect::Copy);
                 return copy
                     .map(|copy| Operation::on(&self.node, copy))
@@ -189,8 +187,8 @@ impl Resource for Model {
         &self.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
-        vec![(self.node.clone(), cached::question(&self.declared))]
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
+        vec![(self.node.clone(), cached::fact(&self.declared))]
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

@@ -14,7 +14,7 @@ use crate::node::NodeDeclaration;
 use crate::plan::Reason;
 use crate::plan::effect::{Copy, Upload};
 use crate::resource::contract::Observation;
-use crate::resource::place::{Folder, Place};
+use crate::resource::node_files::{NodeFiles, StateFolder};
 use crate::resource::program::{Binaries, Binary};
 
 /// The network that is fast, where nodes have one.
@@ -31,7 +31,7 @@ pub struct Sharing {
     /// The programs at hand.
     pub binaries: Arc<Binaries>,
     /// The folder of the topology on every node.
-    pub folder: Folder,
+    pub folder: StateFolder,
 }
 
 /// Where a model comes from.
@@ -42,7 +42,7 @@ pub(super) enum Source {
         node: NodeName,
         network: String,
         address: String,
-        /// Says that it has to fetch it first.
+        /// Whether it has to fetch it first.
         lacks_it: bool,
     },
     /// The declared folder of this node.
@@ -52,8 +52,8 @@ pub(super) enum Source {
 }
 
 impl Model {
-    /// Returns where this node's model is to come from.
-    pub(super) fn source(&self, seen: &Observation) -> Source {
+    /// Where this node's model is to come from.
+    pub(super) fn source(&self, observed: &Observation) -> Source {
         let others = || {
             self.sharing
                 .nodes
@@ -61,50 +61,50 @@ impl Model {
                 .filter(|(node, _)| *node != self.node)
         };
         let whole = others().find_map(|(node, declared)| {
-            let cached = self.cached_on(node, seen)?;
+            let cached = self.cached_on(node, observed)?;
             let source = self.peer(node, declared, false)?;
-            (cached.is_whole(&self.declared) && self.can_copy(node, seen)).then_some(source)
+            (cached.is_whole(&self.declared) && self.can_copy(node, observed)).then_some(source)
         });
         let before_this = others().filter(|(node, _)| *node < self.node);
         let first = || {
             let mut first = before_this.filter_map(|(node, declared)| {
-                let cached = self.cached_on(node, seen)?;
+                let cached = self.cached_on(node, observed)?;
                 let source = self.peer(node, declared, true)?;
                 let comes_to_have_it = Self::obstacle(&cached).is_none();
-                (comes_to_have_it && self.can_copy(node, seen)).then_some(source)
+                (comes_to_have_it && self.can_copy(node, observed)).then_some(source)
             });
             first.next()
         };
         whole
-            .or_else(|| self.directory(seen))
+            .or_else(|| self.directory(observed))
             .or_else(first)
             .unwrap_or(Source::Hub)
     }
 
-    /// Returns what would have to be at hand, where a node has it and for want of that alone it is
+    /// What would have to be at hand, where a node has it and for want of that alone it is
     /// not copied from there.
-    pub(super) fn wanting(&self, seen: &Observation) -> Option<Reason> {
-        if matches!(self.source(seen), Source::Peer { .. }) {
+    pub(super) fn wanting(&self, observed: &Observation) -> Option<Reason> {
+        if matches!(self.source(observed), Source::Peer { .. }) {
             return None;
         }
         let mut others = self.sharing.nodes.iter();
         let (node, lacking) = others.find_map(|(node, declared)| {
             let has_it = *node != self.node
                 && self.peer(node, declared, false).is_some()
-                && self.cached_on(node, seen)?.is_whole(&self.declared);
+                && self.cached_on(node, observed)?.is_whole(&self.declared);
             let mut ends = [node, &self.node].into_iter();
-            let lacking = ends.find(|end| self.binary(end, seen).is_none())?;
+            let lacking = ends.find(|end| self.binary(end, observed).is_none())?;
             has_it.then_some((node, lacking))
         })?;
-        let place = Place::read(&self.sharing.folder, seen.of(lacking)?);
-        let missing = self.sharing.binaries.missing(&place.system);
+        let files = NodeFiles::read(&self.sharing.folder, observed.of(lacking)?);
+        let missing = self.sharing.binaries.missing(&files.system);
         let text = format!("{node} has it, and could give it, but {}", missing.text);
         Some(Reason { text, ..missing })
     }
 
-    fn directory(&self, seen: &Observation) -> Option<Source> {
+    fn directory(&self, observed: &Observation) -> Option<Source> {
         let directory = self.declared.directory.clone()?;
-        let has_it = self.cached(seen).has_directory;
+        let has_it = self.cached(observed).has_directory;
         has_it.then_some(Source::Directory(directory))
     }
 
@@ -124,23 +124,23 @@ impl Model {
         })
     }
 
-    fn cached_on(&self, node: &NodeName, seen: &Observation) -> Option<Cached> {
-        Some(Cached::read(&self.declared, seen.of(node)?))
+    fn cached_on(&self, node: &NodeName, observed: &Observation) -> Option<Cached> {
+        Some(Cached::read(&self.declared, observed.of(node)?))
     }
 
-    /// Says whether a program is at hand for both ends.
-    fn can_copy(&self, other: &NodeName, seen: &Observation) -> bool {
-        self.binary(other, seen).is_some() && self.binary(&self.node, seen).is_some()
+    /// Whether a program is at hand for both ends.
+    fn can_copy(&self, other: &NodeName, observed: &Observation) -> bool {
+        self.binary(other, observed).is_some() && self.binary(&self.node, observed).is_some()
     }
 
-    fn binary(&self, node: &NodeName, seen: &Observation) -> Option<&Binary> {
-        let place = Place::read(&self.sharing.folder, seen.of(node)?);
-        self.sharing.binaries.fitting(&place.system)
+    fn binary(&self, node: &NodeName, observed: &Observation) -> Option<&Binary> {
+        let files = NodeFiles::read(&self.sharing.folder, observed.of(node)?);
+        self.sharing.binaries.fitting(&files.system)
     }
 
-    /// Returns the program that one end of this node's copy runs.
-    fn brought(&self, node: &NodeName, seen: &Observation) -> Option<Upload> {
-        let binary = self.binary(node, seen)?;
+    /// The program that one end of this node's copy runs.
+    fn brought(&self, node: &NodeName, observed: &Observation) -> Option<Upload> {
+        let binary = self.binary(node, observed)?;
         // Each copy brings its own: another one that ends removes nothing of it.
         let name = format!("copy.{}.{}", self.node, self.address.local());
         Some(Upload {
@@ -149,10 +149,15 @@ impl Model {
         })
     }
 
-    /// Returns the copy from another node.
-    pub(super) fn copy(&self, from: &NodeName, address: &str, seen: &Observation) -> Option<Copy> {
-        let own = self.cached(seen);
-        let other = self.cached_on(from, seen)?;
+    /// The copy from another node.
+    pub(super) fn copy(
+        &self,
+        from: &NodeName,
+        address: &str,
+        observed: &Observation,
+    ) -> Option<Copy> {
+        let own = self.cached(observed);
+        let other = self.cached_on(from, observed)?;
         let repo = folder(&self.declared);
         // A name may lead to an address that the node itself does not have.
         let is_address = address.parse::<IpAddr>().is_ok();
@@ -164,13 +169,13 @@ impl Model {
             target: format!("{}/{repo}", own.cache),
             revision: self.declared.revision.clone(),
             lock: lock(&self.declared, &own),
-            sender: self.brought(from, seen)?,
-            receiver: self.brought(&self.node, seen)?,
+            sender: self.brought(from, observed)?,
+            receiver: self.brought(&self.node, observed)?,
         })
     }
 }
 
-/// Returns the network that both nodes are on: the declared one, else the fast one, else the one
+/// The network that both nodes are on: the declared one, else the fast one, else the one
 /// that all share.
 fn network<'a>(
     declared: &'a ModelDeclaration,

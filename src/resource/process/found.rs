@@ -6,15 +6,15 @@ use super::{Mark, ProcessTable};
 use crate::name::NodeName;
 use crate::plan::Address;
 use crate::plan::effect::Stop;
-use crate::resource::contract::{Answers, Found, Question};
-use crate::resource::place::{Folder, Place};
+use crate::resource::contract::{Fact, Facts, Found};
+use crate::resource::node_files::{NodeFiles, StateFolder};
 
 /// How long a process may take to end by itself that no manifest says more of.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// What a node is asked, so that [`found`] finds them.
-pub(in crate::resource) fn questions(folder: &Folder) -> Vec<Question> {
-    vec![super::question(), folder.question()]
+pub(in crate::resource) fn facts(folder: &StateFolder) -> Vec<Fact> {
+    vec![super::fact(), folder.fact()]
 }
 
 /// Every thing of a topology that runs on a node, or has left a log there, of the kinds that are
@@ -23,13 +23,13 @@ pub(in crate::resource) fn found(
     is_wanted: impl Fn(&str) -> bool,
     topology: &str,
     node: &NodeName,
-    answers: &Answers,
+    facts: &Facts,
 ) -> Vec<Found> {
-    let folder = Folder::of(topology);
-    let (table, place) = (ProcessTable::read(answers), Place::read(&folder, answers));
+    let folder = StateFolder::of(topology);
+    let (table, files) = (ProcessTable::read(facts), NodeFiles::read(&folder, facts));
     let ours = table.sessions.iter().map(|session| &session.mark);
     let ours = ours.filter(|mark| mark.topology == topology);
-    let logged = place.logged();
+    let logged = files.logged();
     let logged = logged.keys();
     let mut addresses: Vec<Address> = ours
         .map(|mark| mark.address(node))
@@ -38,12 +38,12 @@ pub(in crate::resource) fn found(
         .collect();
     addresses.sort();
     addresses.dedup();
-    let found = |address| of(topology, address, &table, &place);
+    let found = |address| of(topology, address, &table, &files);
     addresses.into_iter().map(found).collect()
 }
 
-fn of(topology: &str, address: Address, table: &ProcessTable, place: &Place) -> Found {
-    let folder = Folder::of(topology);
+fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles) -> Found {
+    let folder = StateFolder::of(topology);
     let sessions = table.of(topology, &address);
     let processes = sessions.iter().flat_map(|session| &session.processes);
     let pids: Vec<_> = processes.map(|process| process.pid.to_string()).collect();
@@ -61,7 +61,7 @@ fn of(topology: &str, address: Address, table: &ProcessTable, place: &Place) -> 
         },
         occupies: ports,
         stop: (!pids.is_empty()).then_some(stop),
-        paths: place
+        paths: files
             .logs_of(&address)
             .map(|log| folder.file(log))
             .collect(),

@@ -33,7 +33,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Returns the mark of a thing that is about to be started.
+    /// The mark of a thing that is about to be started.
     pub fn new(
         topology: &TopologyName,
         address: &Address,
@@ -49,12 +49,12 @@ impl Mark {
         }
     }
 
-    /// Returns the address of the thing, on the node where the mark was found.
+    /// The address of the thing, on the node where the mark was found.
     pub fn address(&self, node: &NodeName) -> Address {
         Address::on(node, &self.kind, self.name.as_deref())
     }
 
-    /// Returns what it is, without a node: `instance.a`.
+    /// What it is, without a node: `instance.a`.
     pub fn address_in_words(&self) -> String {
         match &self.name {
             Some(name) => format!("{}.{name}", self.kind),
@@ -62,7 +62,7 @@ impl Mark {
         }
     }
 
-    /// Returns the beginning that every generation of the thing has in common.
+    /// The beginning that every generation of the thing has in common.
     pub fn prefix(topology: &str, address: &Address) -> String {
         prefix(topology, &address.kind, address.name.as_deref())
     }
@@ -72,7 +72,7 @@ impl Mark {
         prefix(&self.topology, &self.kind, self.name.as_deref())
     }
 
-    /// Returns the served model name that only a process with this mark has. It shows over HTTP
+    /// The served model name that only a process with this mark has. It shows over HTTP
     /// who answers, without a look at the node.
     pub fn nonce(&self) -> String {
         let digest = Sha256::digest(self.to_string().as_bytes());
@@ -95,7 +95,7 @@ impl fmt::Display for Mark {
     }
 }
 
-/// Says why a text is not a mark that this version reads.
+/// Why a text is not a mark that this version reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a mark that this version of replica reads")]
 pub struct UnreadableMark(String);

@@ -1,17 +1,17 @@
 //! What rooms share that hold a process of ours: its mark, its specification, how it is
-//! found, and its seat on a node.
+//! found, and what of ours runs there.
 
-mod foreign;
 pub(super) mod found;
+mod managed;
 mod mark;
 mod one;
-mod seat;
 mod spec;
 mod table;
+mod unmanaged;
 
-pub use foreign::{Foreign, StaleServer, Standing};
+pub use managed::ManagedProcess;
 pub use mark::{Mark, UnreadableMark};
 pub use one::Process;
-pub use seat::Seat;
 pub use spec::{differences, fingerprint, secret_digest};
-pub use table::{Listener, Owner, ProcessTable, Session, question};
+pub use table::{Listener, Owner, ProcessTable, Session, fact};
+pub use unmanaged::{Ownership, UnmanagedProcess, UnmanagedServer};

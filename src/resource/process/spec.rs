@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use crate::hex::hex;
 use crate::plan::{Field, Planned};
 
-/// Returns the digest of a specification, the same whatever the order of its keys.
+/// The digest of a specification, the same whatever the order of its keys.
 pub fn fingerprint(spec: &Value) -> String {
     let digest = Sha256::digest(canonical(spec).to_string().as_bytes());
     hex(&digest[..6])
 }
 
-/// Returns the same value with the keys of every map in order.
+/// The same value with the keys of every map in order.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -83,7 +83,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Says whether a path is inside one of the maps that are taken verbatim.
+    /// Whether a path is inside one of the maps that are taken verbatim.
     fn is_filled(&self, path: &str) -> bool {
         let inside = |map: &&str| {
             path.strip_prefix(*map)
@@ -119,7 +119,7 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// Returns what stands for a secret in a specification: enough to see that it changed, not enough
+/// What stands for a secret in a specification: enough to see that it changed, not enough
 /// to learn it.
 pub fn secret_digest(topology: &str, name: &str, value: &str) -> String {
     let mut digest = Sha256::new();

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::foreign::{Foreign, StaleServer, Standing, is_vllm};
 use super::mark::Mark;
 use super::one::Process;
+use super::unmanaged::{Ownership, UnmanagedProcess, UnmanagedServer, is_vllm};
 use crate::plan::Address;
-use crate::resource::contract::{Answers, Question};
+use crate::resource::contract::{Fact, Facts};
 
 const ID: &str = "processes";
 
-/// Returns the one question that everything here is read from.
-pub fn question() -> Question {
-    Question::new(ID, include_str!("look.sh"))
+/// The one fact that everything here is read from.
+pub fn fact() -> Fact {
+    Fact::new(ID, include_str!("look.sh"))
 }
 
 /// Everything that was seen running on one node.
@@ -28,7 +28,7 @@ pub struct ProcessTable {
     /// Every listening TCP socket.
     pub listeners: Vec<Listener>,
     /// Processes of vLLM that carry no mark, in the order of pids.
-    pub foreign: Vec<Foreign>,
+    pub unmanaged: Vec<UnmanagedProcess>,
     /// Where the sessions of each thing stand, by the beginning of their marks.
     places: BTreeMap<String, Vec<usize>>,
     /// Seconds since the boot.
@@ -51,12 +51,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns the process that leads it. Without one, the rest are orphans.
+    /// The process that leads it. Without one, the rest are orphans.
     pub fn leader(&self) -> Option<&Process> {
         self.processes.iter().find(|process| process.pid == self.id)
     }
 
-    /// Returns the port that it was started on.
+    /// The port that it was started on.
     pub fn port(&self) -> Option<u16> {
         let port = self.spec.pointer("/listen/port")?.as_u64()?;
         u16::try_from(port).ok()
@@ -87,28 +87,28 @@ pub struct Owner {
 
 impl ProcessTable {
     /// Reads the answer. What cannot be read is left out: a half-written line is nobody's.
-    pub fn read(answers: &Answers) -> Arc<Self> {
-        answers.parsed(Self::read_anew)
+    pub fn read(facts: &Facts) -> Arc<Self> {
+        facts.parsed(Self::read_anew)
     }
 
-    fn read_anew(answers: &Answers) -> Self {
+    fn read_anew(facts: &Facts) -> Self {
         let mut reader = Reader::default();
-        for line in answers.to(ID).lines() {
+        for line in facts.get(ID).lines() {
             reader.line(line);
         }
         reader.finish()
     }
 
-    /// Returns the sessions that were started as this thing, newest generation first.
+    /// The sessions that were started as this thing, newest generation first.
     pub fn of(&self, topology: &str, address: &Address) -> Vec<&Session> {
         let places = self.places.get(&Mark::prefix(topology, address));
         let places = places.into_iter().flatten();
-        let mut found: Vec<_> = places.map(|place| &self.sessions[*place]).collect();
+        let mut found: Vec<_> = places.map(|files| &self.sessions[*files]).collect();
         found.sort_by_key(|session| std::cmp::Reverse((session.mark.generation, session.id)));
         found
     }
 
-    /// Returns the ports that a thing was started on, as long as anything of it lives; where it
+    /// The ports that a thing was started on, as long as anything of it lives; where it
     /// does not say, those that it listens on.
     pub fn ports_of(&self, topology: &str, address: &Address) -> Vec<u16> {
         let mut ports = BTreeSet::new();
@@ -122,18 +122,18 @@ impl ProcessTable {
         ports.into_iter().collect()
     }
 
-    /// Returns the sockets that listen on a port.
+    /// The sockets that listen on a port.
     pub fn listeners_on(&self, port: u16) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().filter(move |l| l.port == port)
     }
 
-    /// Returns the vLLM servers of this user that are not ours.
-    pub fn stale_servers(&self) -> Vec<StaleServer> {
-        StaleServer::gather(&self.foreign)
+    /// The vLLM servers of this user that are not ours.
+    pub fn unmanaged_servers(&self) -> Vec<UnmanagedServer> {
+        UnmanagedServer::gather(&self.unmanaged)
     }
 
-    /// Returns the ports that a server listens on which is not ours.
-    pub fn ports_of_stale(&self, server: &StaleServer) -> Vec<u16> {
+    /// The ports that a server listens on which is not ours.
+    pub fn ports_of_stale(&self, server: &UnmanagedServer) -> Vec<u16> {
         let is_its = |owner: &Owner| server.processes().any(|it| it.pid == owner.process.pid);
         let listens = |listener: &&Listener| listener.owners.iter().any(is_its);
         let ports: BTreeSet<_> = self
@@ -145,16 +145,16 @@ impl ProcessTable {
         ports.into_iter().collect()
     }
 
-    /// Returns what holds a port that is neither one of these sessions nor one of these servers, in
+    /// What holds a port that is neither one of these sessions nor one of these servers, in
     /// words, if anything does.
     pub fn holder_of(
         &self,
         port: u16,
         except: &[&Session],
-        ended: &[StaleServer],
+        ended: &[UnmanagedServer],
     ) -> Option<String> {
         let is_excepted = |owner: &Owner| {
-            let mut ended = ended.iter().flat_map(StaleServer::processes);
+            let mut ended = ended.iter().flat_map(UnmanagedServer::processes);
             except.iter().any(|session| session.id == owner.session)
                 || ended.any(|process| process.pid == owner.process.pid)
         };
@@ -203,7 +203,7 @@ impl ProcessTable {
         )
     }
 
-    /// Returns how long a process has been running, in seconds.
+    /// How long a process has been running, in seconds.
     pub fn age(&self, process: &Process) -> Option<f64> {
         (self.ticks > 0.0 && process.start > 0)
             .then(|| (self.uptime - process.start as f64 / self.ticks).max(0.0))
@@ -249,7 +249,7 @@ impl Reader {
             }
             "clock" => self.clock(rest),
             "process" => self.process(rest),
-            "foreign" => self.foreign(rest),
+            "foreign" => self.unmanaged(rest),
             "MARK" => self.mark(rest),
             "SPEC" => self.spec(rest),
             "command" => self.command(rest),
@@ -284,15 +284,15 @@ impl Reader {
     }
 
     /// `pid ppid start own|other|container child|orphan name…`
-    fn foreign(&mut self, rest: &str) -> Option<()> {
+    fn unmanaged(&mut self, rest: &str) -> Option<()> {
         let mut f = rest.splitn(6, ' ');
         let pid = f.next()?.parse().ok()?;
         let parent = f.next()?.parse().ok()?;
         let start = f.next()?.parse().ok()?;
-        let standing = match f.next()? {
-            "own" => Standing::Own,
-            "container" => Standing::Container,
-            _ => Standing::OtherUser,
+        let ownership = match f.next()? {
+            "own" => Ownership::Own,
+            "container" => Ownership::Container,
+            _ => Ownership::OtherUser,
         };
         let orphaned = f.next()? == "orphan";
         let name = f.next()?.to_owned();
@@ -302,11 +302,11 @@ impl Reader {
             name,
             ..Process::default()
         };
-        self.table.foreign.push(Foreign {
+        self.table.unmanaged.push(UnmanagedProcess {
             process,
             parent,
             orphaned,
-            standing,
+            ownership,
         });
         Some(())
     }
@@ -370,15 +370,15 @@ impl Reader {
             .members
             .values_mut()
             .flatten()
-            .chain(self.table.foreign.iter_mut().map(|it| &mut it.process))
+            .chain(self.table.unmanaged.iter_mut().map(|it| &mut it.process))
         {
             if let Some((user, command)) = self.commands.remove(&process.pid) {
                 process.user = user;
                 process.command = command;
             }
         }
-        self.table.foreign.retain(|it| is_vllm(&it.process));
-        self.table.foreign.sort_by_key(|it| it.process.pid);
+        self.table.unmanaged.retain(|it| is_vllm(&it.process));
+        self.table.unmanaged.sort_by_key(|it| it.process.pid);
         for (id, mut processes) in self.members {
             processes.sort_by_key(|process| process.pid);
             // The leader's word comes first; an orphan's is as good when it is gone.
@@ -394,13 +394,13 @@ impl Reader {
                 processes,
             });
         }
-        for (place, session) in self.table.sessions.iter().enumerate() {
+        for (files, session) in self.table.sessions.iter().enumerate() {
             let places = self
                 .table
                 .places
                 .entry(session.mark.of_thing())
                 .or_default();
-            places.push(place);
+            places.push(files);
         }
         self.table
     }
@@ -474,7 +474,7 @@ process x y
     #[test]
     fn a_process_is_described_with_its_age() {
         let table = table();
-        insta::assert_snapshot!(table.describe(&table.foreign[0].process),
+        insta::assert_snapshot!(table.describe(&table.unmanaged[0].process),
             @"pid 400 of user root, up 25m31s: vllm serve x --port 9000");
     }
 }

@@ -42,7 +42,7 @@ impl Binary {
         format!("replica-{}", &self.build[..16])
     }
 
-    /// Returns the beginning of its build id, for people.
+    /// The beginning of its build id, for people.
     pub fn short(&self) -> &str {
         &self.build[..12]
     }
@@ -115,7 +115,7 @@ impl Binaries {
         Ok(())
     }
 
-    /// Returns the binary for what `uname -sm` says of a node.
+    /// The binary for what `uname -sm` says of a node.
     pub fn fitting(&self, system: &str) -> Option<&Binary> {
         let architecture = system.strip_prefix("Linux ")?;
         let architecture = if architecture == "arm64" {

@@ -15,7 +15,7 @@ const LONGEST: u64 = 64 * 1024;
 /// A shorter id (a linker can be told to take a time or a number) tells too little.
 const SHORTEST: usize = 16;
 
-/// Returns the build id of a binary: nothing where it has none, or is no ELF file of 64 bits.
+/// The build id of a binary: nothing where it has none, or is no ELF file of 64 bits.
 ///
 /// # Errors
 ///

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 pub use binaries::{Binaries, Binary};
 
-use super::contract::{self, Answers, Found, Observation, Question, Resource};
-use super::place::{Folder, Place};
+use super::contract::{self, Fact, Facts, Found, Observation, Resource};
+use super::node_files::{NodeFiles, StateFolder};
 use crate::name::{NodeName, TopologyName};
 use crate::plan::effect::Upload;
 use crate::plan::{
@@ -26,14 +26,14 @@ impl contract::Kind for Kind {
         KIND
     }
 
-    fn questions(&self, folder: &Folder) -> Vec<Question> {
-        vec![folder.question()]
+    fn facts(&self, folder: &StateFolder) -> Vec<Fact> {
+        vec![folder.fact()]
     }
 
-    fn found(&self, topology: &str, node: &NodeName, answers: &Answers) -> Vec<Found> {
-        let folder = Folder::of(topology);
-        let place = Place::read(&folder, answers);
-        let is_there = place.binaries().next().is_some();
+    fn found(&self, topology: &str, node: &NodeName, facts: &Facts) -> Vec<Found> {
+        let folder = StateFolder::of(topology);
+        let files = NodeFiles::read(&folder, facts);
+        let is_there = files.binaries().next().is_some();
         let found = Found {
             address: Address::on(node, KIND, None),
             summary: "replica itself".to_owned(),
@@ -49,51 +49,51 @@ impl contract::Kind for Kind {
 pub struct Program {
     address: Address,
     node: NodeName,
-    folder: Folder,
+    folder: StateFolder,
     binaries: Arc<Binaries>,
 }
 
 impl Program {
-    /// Returns the program of a node.
+    /// The program of a node.
     pub fn new(topology: &TopologyName, node: &NodeName, binaries: &Arc<Binaries>) -> Self {
         Self {
             address: Address::on(node, KIND, None),
             node: node.clone(),
-            folder: Folder::of(topology.as_str()),
+            folder: StateFolder::of(topology.as_str()),
             binaries: Arc::clone(binaries),
         }
     }
 
-    /// Returns the binary that fits the node's system, once that is known.
-    pub fn binary(&self, seen: &Observation) -> Option<&Binary> {
-        let place = Place::read(&self.folder, seen.of(&self.node)?);
-        self.binaries.fitting(&place.system)
+    /// The binary that fits the node's system, once that is known.
+    pub fn binary(&self, observed: &Observation) -> Option<&Binary> {
+        let files = NodeFiles::read(&self.folder, observed.of(&self.node)?);
+        self.binaries.fitting(&files.system)
     }
 
-    /// Returns where it stands on the node.
-    pub fn path(&self, seen: &Observation) -> String {
+    /// Where it stands on the node.
+    pub fn path(&self, observed: &Observation) -> String {
         let name = self
-            .binary(seen)
+            .binary(observed)
             .map_or_else(|| "replica".to_owned(), Binary::name);
         self.folder.binary(&name)
     }
 }
 
 impl Program {
-    fn compare(&self, seen: &Observation) -> Change {
-        let place = seen
+    fn compare(&self, observed: &Observation) -> Change {
+        let files = observed
             .of(&self.node)
-            .map(|answers| Place::read(&self.folder, answers))
+            .map(|facts| NodeFiles::read(&self.folder, facts))
             .unwrap_or_default();
-        let Some(binary) = self.binaries.fitting(&place.system) else {
-            return Change::blocked(&self.address, self.binaries.missing(&place.system));
+        let Some(binary) = self.binaries.fitting(&files.system) else {
+            return Change::blocked(&self.address, self.binaries.missing(&files.system));
         };
         let summary = format!("replica {}, {}", env!("CARGO_PKG_VERSION"), binary.short());
         let name = binary.name();
-        if place.binaries().any(|it| it == (&name, binary.size)) {
+        if files.binaries().any(|it| it == (&name, binary.size)) {
             return Change::keep(&self.address, summary);
         }
-        let (action, reason) = if place.binaries().next().is_some() {
+        let (action, reason) = if files.binaries().next().is_some() {
             (
                 Action::Replace,
                 Reason::new(ReasonCode::Differs, "this replica is another build"),
@@ -121,8 +121,8 @@ impl Resource for Program {
         &self.address
     }
 
-    fn questions(&self) -> Vec<(NodeName, Question)> {
-        vec![(self.node.clone(), self.folder.question())]
+    fn facts(&self) -> Vec<(NodeName, Fact)> {
+        vec![(self.node.clone(), self.folder.fact())]
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

@@ -10,8 +10,8 @@ use crate::resource::contract::Observation;
 
 impl Proxy {
     /// What it serves as: it is ready once it sends requests to an instance.
-    pub(super) fn service(&self, seen: &Observation) -> Service {
-        let status = self.status(seen);
+    pub(super) fn service(&self, observed: &Observation) -> Service {
+        let status = self.status(observed);
         let served = Served {
             policy: self.policy(),
             generation: status.as_ref().and_then(generation),
@@ -27,7 +27,7 @@ impl Proxy {
             requests: status.as_ref().map(|status| status.requests),
             details: served.details(),
             summary: Some(served.summary()),
-            ..self.seat.service(seen, port, &authority, readiness)
+            ..self.managed.service(observed, port, &authority, readiness)
         }
     }
 }

@@ -56,7 +56,7 @@ impl Usage {
 }
 
 impl Envelope {
-    /// Returns a whole response; `choices` hold each choice's text and end.
+    /// A whole response; `choices` hold each choice's text and end.
     pub(super) fn response(&self, job: &Job, choices: &[Piece], usage: Usage) -> Value {
         match self.kind {
             Kind::Completion => self.completion(job, choices, usage),
@@ -130,7 +130,7 @@ impl Envelope {
         })
     }
 
-    /// Returns the first event of a chat's choice, which has no text yet. Nothing for a completion.
+    /// The first event of a chat's choice, which has no text yet. Nothing for a completion.
     pub(super) fn opening(&self, job: &Job, index: usize, usage: Option<Usage>) -> Option<Bytes> {
         let delta = r#"{"role":"assistant","content":"","reasoning_content":null}"#;
         let choice =
@@ -143,7 +143,7 @@ impl Envelope {
         (self.kind == Kind::Chat).then(|| self.event(&choice, &rest))
     }
 
-    /// Returns the event for a piece; `first` when it is its choice's first.
+    /// The event for a piece; `first` when it is its choice's first.
     pub(super) fn chunk(
         &self,
         job: &Job,
@@ -207,7 +207,7 @@ impl Envelope {
         self.event(&choice, &usage)
     }
 
-    /// Returns the event that closes a stream with the usage.
+    /// The event that closes a stream with the usage.
     pub(super) fn closing(&self, usage: Usage) -> Bytes {
         self.event("", &format!(r#","usage":{}"#, usage.short()))
     }

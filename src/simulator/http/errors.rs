@@ -35,12 +35,12 @@ impl Failure {
         }
     }
 
-    /// Returns what FastAPI says about a path that is not there.
+    /// What FastAPI says about a path that is not there.
     pub(super) fn not_found() -> Self {
         Self::plain(StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#)
     }
 
-    /// Returns what FastAPI says about a method that a path does not have.
+    /// What FastAPI says about a method that a path does not have.
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         let failure = Self::plain(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -52,23 +52,23 @@ impl Failure {
         }
     }
 
-    /// Returns the answer to a missing or wrong key.
+    /// The answer to a missing or wrong key.
     pub(super) fn unauthorized() -> Self {
         Self::plain(StatusCode::UNAUTHORIZED, r#"{"error":"Unauthorized"}"#)
     }
 
-    /// Returns the answer to a request that makes no sense to vLLM itself.
+    /// The answer to a request that makes no sense to vLLM itself.
     pub(super) fn bad_request(message: &str) -> Self {
         Self::error(StatusCode::BAD_REQUEST, "BadRequestError", message)
     }
 
-    /// Returns the answer to a name that this server does not have.
+    /// The answer to a name that this server does not have.
     pub(super) fn unknown_model(model: &str) -> Self {
         let message = format!("The model `{model}` does not exist.");
         Self::error(StatusCode::NOT_FOUND, "NotFoundError", &message)
     }
 
-    /// Returns the answer when the engine's process is gone.
+    /// The answer when the engine's process is gone.
     pub(super) fn engine_dead() -> Self {
         Self::error(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -77,7 +77,7 @@ impl Failure {
         )
     }
 
-    /// Returns what FastAPI makes of a body that does not fit: its message shows where in the
+    /// What FastAPI makes of a body that does not fit: its message shows where in the
     /// server's sources that happened. `detail` is one error as Python prints it.
     pub(super) fn invalid(path: &str, detail: &str) -> Self {
         let function = if path.contains("chat") {
@@ -92,14 +92,14 @@ impl Failure {
         Self::error(StatusCode::BAD_REQUEST, "Bad Request", &message)
     }
 
-    /// Returns the answer to a body of another type, which FastAPI does not even read.
+    /// The answer to a body of another type, which FastAPI does not even read.
     pub(super) fn unsupported_media_type() -> Self {
         let detail = "Unsupported Media Type: Only 'application/json' is allowed";
         let message = format!("1 validation error:\n  {detail} [\"{detail}\"]");
         Self::error(StatusCode::BAD_REQUEST, "Bad Request", &message)
     }
 
-    /// Returns the answer to a body that is not JSON.
+    /// The answer to a body that is not JSON.
     pub(super) fn invalid_json(path: &str, error: &serde_json::Error) -> Self {
         let at = error.column().saturating_sub(1);
         Self::invalid(
@@ -111,7 +111,7 @@ impl Failure {
         )
     }
 
-    /// Returns the answer to a body with a field that cannot be.
+    /// The answer to a body with a field that cannot be.
     pub(super) fn invalid_value(path: &str, message: &str) -> Self {
         let quoted = message.replace('\'', "\\'");
         let detail =
@@ -120,7 +120,7 @@ impl Failure {
     }
 }
 
-/// Returns the event with which a stream ends early when the engine is gone. Python's `json.dumps`
+/// The event with which a stream ends early when the engine is gone. Python's `json.dumps`
 /// puts spaces here, unlike everywhere else.
 pub(super) fn engine_dead_event() -> Bytes {
     let body = format!(

@@ -25,7 +25,7 @@ pub(super) struct Sent<'a> {
 }
 
 impl Sent<'_> {
-    /// Returns a header as text.
+    /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

@@ -137,7 +137,7 @@ const HISTOGRAMS: &[Values] = &[
     ),
 ];
 
-/// Returns the page.
+/// The page.
 pub(super) fn page(server: &Server) -> Answer {
     let (stats, running, waiting, usage) = {
         let books = server.engine.books();

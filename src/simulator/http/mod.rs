@@ -94,7 +94,7 @@ impl Answer {
 }
 
 impl Server {
-    /// Returns a server for an engine that runs.
+    /// A server for an engine that runs.
     pub(super) fn new(options: Options, engine: Engine, log: Log) -> Self {
         let (limits, names) = (options.limits(), options.names());
         Self {
@@ -118,7 +118,7 @@ impl Server {
         }
     }
 
-    /// Returns the name in responses: the first one, whichever was asked for.
+    /// The name in responses: the first one, whichever was asked for.
     fn answering_name(&self) -> String {
         self.names[0].clone()
     }

@@ -78,7 +78,7 @@ impl Pieces {
         }
     }
 
-    /// Returns the pieces that are there, at least one; nothing when all choices have ended.
+    /// The pieces that are there, at least one; nothing when all choices have ended.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -182,7 +182,7 @@ impl Choice {
 }
 
 impl Stop {
-    /// Returns where a stop string starts that ends in the text from `from` on. What the model says
+    /// Where a stop string starts that ends in the text from `from` on. What the model says
     /// is ASCII, so every place is the start of a character.
     fn find(&self, text: &str, from: usize) -> Option<(usize, &str)> {
         self.strings.iter().find_map(|string| {
@@ -193,7 +193,7 @@ impl Stop {
         })
     }
 
-    /// Returns how much of the text cannot be the beginning of a stop string.
+    /// How much of the text cannot be the beginning of a stop string.
     fn safe_length(&self, text: &str) -> usize {
         let longest = self.strings.iter().map(String::len).max();
         match longest {

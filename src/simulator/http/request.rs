@@ -103,7 +103,7 @@ impl Content {
 }
 
 impl Prompt {
-    /// Returns each prompt's text, where it was given, and its tokens.
+    /// Each prompt's text, where it was given, and its tokens.
     fn read(&self) -> Vec<(String, Vec<Token>)> {
         let encode = |prompt: &String| (prompt.clone(), text::encode(prompt));
         let known = |ids: &Vec<Token>| (text::decode(ids), ids.clone());
@@ -144,7 +144,7 @@ impl Body {
         }
     }
 
-    /// Returns the prompts of a tokenisation.
+    /// The prompts of a tokenisation.
     pub(super) fn tokens(&self) -> Vec<Token> {
         let prompts = if self.messages.is_some() {
             self.chat_prompt()
@@ -154,7 +154,7 @@ impl Body {
         prompts.into_iter().flat_map(|(_, tokens)| tokens).collect()
     }
 
-    /// Returns the work for a completion.
+    /// The work for a completion.
     pub(super) fn completion(&self, max_model_len: usize) -> Result<Job, Failure> {
         if self.suffix.is_some() {
             return Err(Failure::bad_request("suffix is not currently supported"));
@@ -171,7 +171,7 @@ impl Body {
         self.job(prompts, Some(wanted), max_model_len)
     }
 
-    /// Returns the work for a chat completion.
+    /// The work for a chat completion.
     pub(super) fn chat(&self, max_model_len: usize) -> Result<Job, Failure> {
         let prompts = self.chat_prompt();
         let wanted = self.max_completion_tokens.or(self.max_tokens);
@@ -197,7 +197,7 @@ impl Body {
         self.prompt.as_ref().map(Prompt::read).unwrap_or_default()
     }
 
-    /// Returns the conversation as Llama's template writes it; the markers are one token each.
+    /// The conversation as Llama's template writes it; the markers are one token each.
     fn chat_prompt(&self) -> Vec<(String, Vec<Token>)> {
         let mut tokens = vec![text::BEGIN];
         let mut last = String::new();
@@ -274,7 +274,7 @@ impl Body {
         }
     }
 
-    /// Returns what decides the answer: the prompt alone when nothing is left to chance.
+    /// What decides the answer: the prompt alone when nothing is left to chance.
     fn seed_for(&self, prompt: &[Token]) -> u64 {
         let prompt = fingerprint(prompt.iter().map(|token| u64::from(*token)));
         match self.seed {
@@ -325,7 +325,7 @@ impl Body {
     }
 }
 
-/// Returns a count beside numbers that a client may have made negative.
+/// A count beside numbers that a client may have made negative.
 fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

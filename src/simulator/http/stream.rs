@@ -27,7 +27,7 @@ enum Content {
 }
 
 impl Reply {
-    /// Returns a body that is there.
+    /// A body that is there.
     pub(super) fn whole(body: Bytes, busy: Busy) -> Self {
         Self {
             content: Content::Whole(Some(body).filter(|body| !body.is_empty())),
@@ -35,7 +35,7 @@ impl Reply {
         }
     }
 
-    /// Returns a body that is yet to come.
+    /// A body that is yet to come.
     pub(super) fn events(events: Box<Events>, busy: Busy) -> Self {
         Self {
             content: Content::Events(events),
@@ -86,7 +86,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Returns the stream of answers to a job.
+    /// The stream of answers to a job.
     pub(super) fn new(envelope: Envelope, job: Job, pieces: Pieces, counted: Counted) -> Self {
         let completion = vec![0; job.works.len()];
         Self {
@@ -100,7 +100,7 @@ impl Events {
         }
     }
 
-    /// Returns the next event, each on its own as vLLM yields them.
+    /// The next event, each on its own as vLLM yields them.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         while self.ready.is_empty() && !self.ended {
             match ready!(self.pieces.poll_next(context)) {

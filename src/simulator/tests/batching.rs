@@ -20,7 +20,7 @@ pub(super) fn engine(line: &str) -> Engine {
     )
 }
 
-/// Returns work with a prompt of its own.
+/// Work with a prompt of its own.
 pub(super) fn work(prompt: usize, answer: usize) -> Work {
     let first = fastrand::u32(..);
     Work {
@@ -52,7 +52,7 @@ async fn read(mut generation: Generation, start: Instant) -> Vec<(Output, Durati
     outputs
 }
 
-/// Returns how many run and how many wait.
+/// How many run and how many wait.
 fn crowd(engine: &Engine) -> (usize, usize) {
     let books = engine.books();
     (books.running(), books.waiting())

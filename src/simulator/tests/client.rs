@@ -35,7 +35,7 @@ impl Answer {
         serde_json::from_str(&self.body).expect("the body is JSON")
     }
 
-    /// Returns the data of each event, the last one included.
+    /// The data of each event, the last one included.
     pub(super) fn events(&self) -> Vec<&str> {
         self.body
             .split_terminator("\n\n")
@@ -43,7 +43,7 @@ impl Answer {
             .collect()
     }
 
-    /// Returns each event but `[DONE]`.
+    /// Each event but `[DONE]`.
     pub(super) fn chunks(&self) -> Vec<Value> {
         let events = self.events();
         let (last, chunks) = events.split_last().expect("a stream has an end");

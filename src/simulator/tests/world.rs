@@ -90,7 +90,7 @@ impl Outside {
         server
     }
 
-    /// Returns what it has said so far.
+    /// What it has said so far.
     pub(super) fn log(&self) -> String {
         self.log.lock().expect("nobody panics with the log").clone()
     }
@@ -106,7 +106,7 @@ impl Outside {
         self.child.id().cast_signed()
     }
 
-    /// Returns the engine's pid, as the log tells it.
+    /// The engine's pid, as the log tells it.
     pub(super) async fn engine_pid(&self) -> i32 {
         self.says("(EngineCore_DP0 pid=").await;
         let log = self.log();
@@ -167,7 +167,7 @@ fn gather(pipe: impl std::io::Read + Send + 'static, log: &Arc<Mutex<String>>) {
     });
 }
 
-/// Returns a port that nobody had a moment ago.
+/// A port that nobody had a moment ago.
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()

@@ -13,13 +13,13 @@ fn seed_batch() -> BenchResult {
     result
 }
 
-fn shown(result: &BenchResult, look: Look) -> String {
-    render(result, Some(Path::new(FILE)), look)
+fn shown(result: &BenchResult, style: Style) -> String {
+    render(result, Some(Path::new(FILE)), style)
 }
 
 #[test]
 fn a_result_that_cannot_be_believed_says_why() {
-    insta::assert_snapshot!(shown(&seed_batch(), Look::plain()), @r#"
+    insta::assert_snapshot!(shown(&seed_batch(), Style::plain()), @r#"
     batch · replicated · llama · http://192.168.1.75:8192
      round_robin · 100 tokens each · 2 warm-up requests each · times in ms
 
@@ -71,9 +71,9 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
     let mut result = seed_batch();
     result.points[0].anomalies.clear();
     result.valid = true;
-    let verbose = Look {
+    let verbose = Style {
         verbose: true,
-        ..Look::plain()
+        ..Style::plain()
     };
     insta::assert_snapshot!(shown(&result, verbose), @r#"
     batch · replicated · llama · http://192.168.1.75:8192
@@ -113,7 +113,7 @@ fn every_load_of_a_result_is_shown_with_its_own_numbers() {
     result.points.push(closed);
     result.comparison = None;
     result.valid = true;
-    insta::assert_snapshot!(shown(&result, Look::plain()), @r#"
+    insta::assert_snapshot!(shown(&result, Style::plain()), @r#"
     batch · replicated · llama · http://192.168.1.75:8192
      round_robin · 100 tokens each · 2 warm-up requests each · times in ms
 
@@ -142,11 +142,11 @@ fn no_line_is_wider_than_a_terminal() {
     point.summary.metrics.output_tokens = 12_345_678;
     let ttft = point.summary.metrics.ttft.as_mut().unwrap();
     (ttft.p95.value, ttft.p95.at_least) = (123_456.0, false);
-    let folded = Look {
+    let folded = Style {
         folds: true,
-        ..Look::plain()
+        ..Style::plain()
     };
     for line in shown(&result, folded).lines() {
-        assert!(line.chars().count() <= Look::WIDEST, "{line}");
+        assert!(line.chars().count() <= Style::WIDEST, "{line}");
     }
 }

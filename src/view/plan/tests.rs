@@ -47,7 +47,7 @@ fn node(name: &str) -> NodeName {
 }
 
 fn rendered(plan: &Plan) -> String {
-    render(plan, "topology.yaml", Look::plain())
+    render(plan, "topology.yaml", Style::plain())
 }
 
 #[test]
@@ -260,9 +260,9 @@ fn what_is_converged_is_one_line_and_more_for_those_who_ask() {
         keep("controller/proxy", "pid 4711, port 8192, generation 4"),
     ]);
     insta::assert_snapshot!(rendered(&plan), @"No changes. controller, spark-01 and spark-02 match topology.yaml (1 engine, 2 instances, 1 proxy).");
-    let verbose = Look {
+    let verbose = Style {
         verbose: true,
-        ..Look::plain()
+        ..Style::plain()
     };
     insta::assert_snapshot!(render(&plan, "topology.yaml", verbose), @r"
     controller
@@ -298,10 +298,10 @@ fn a_narrow_terminal_breaks_reasons_under_themselves() {
             true,
         )]),
     ]);
-    let narrow = Look {
+    let narrow = Style {
         width: 60,
         folds: true,
-        ..Look::plain()
+        ..Style::plain()
     };
     insta::assert_snapshot!(render(&plan, "topology.yaml", narrow), @r#"
     -/+ replace: stop, then start
@@ -331,9 +331,9 @@ fn colour_changes_nothing_but_colour() {
             .with_fields(vec![field("args.x", json!(1), json!(2), true)]),
     ]);
     plan.unmanaged.push("a: pid 7".to_owned());
-    let coloured = Look {
+    let coloured = Style {
         colour: true,
-        ..Look::plain()
+        ..Style::plain()
     };
     let coloured = render(&plan, "topology.yaml", coloured);
     assert!(coloured.contains('\x1b'));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::plan::{Address, Event, Phase};
-use crate::view::look::{Look, Role};
+use crate::view::style::{Role, Style};
 use crate::view::words::{clean, columns, cut, doing, duration};
 
 use super::phase::{BAR, bar, detail};
@@ -16,7 +16,7 @@ use super::settled;
 #[derive(Debug)]
 pub(super) struct Drawn {
     bars: MultiProgress,
-    look: Look,
+    style: Style,
     under_way: BTreeMap<Address, UnderWay>,
 }
 
@@ -27,10 +27,10 @@ struct UnderWay {
 }
 
 impl Drawn {
-    pub(super) fn new(bars: MultiProgress, look: Look) -> Self {
+    pub(super) fn new(bars: MultiProgress, style: Style) -> Self {
         Self {
             bars,
-            look,
+            style,
             under_way: BTreeMap::new(),
         }
     }
@@ -51,9 +51,9 @@ impl Drawn {
             | Event::Skipped { address, .. } => {
                 let took = self.end(address);
                 self.redraw();
-                settled(event, took, self.look)
+                settled(event, took, self.style)
             }
-            Event::Note(_) => settled(event, None, self.look),
+            Event::Note(_) => settled(event, None, self.style),
         }
     }
 
@@ -96,8 +96,8 @@ impl Drawn {
             let doing = clean(&phase.doing);
             let head = format!("{:name$}  {doing:word$}  ", address.to_string());
             // The spinner, the time and the spaces about them take some twelve columns.
-            let room = self.look.width.saturating_sub(columns(&head) + 12);
-            let detail = self.look.paint(Role::Faint, &told(phase, room));
+            let room = self.style.width.saturating_sub(columns(&head) + 12);
+            let detail = self.style.paint(Role::Faint, &told(phase, room));
             line.set_message(format!("{head}{detail}"));
         }
     }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn each_thing_has_its_line_until_it_is_settled() {
         let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let mut drawn = Drawn::new(hidden, Look::plain());
+        let mut drawn = Drawn::new(hidden, Style::plain());
         for address in ["here/proxy", "here/instance.a"] {
             let change = Change::new(&at(address), Action::Create, Vec::new());
             assert!(drawn.on(&Event::Started { change }).is_empty());

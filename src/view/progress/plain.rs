@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::plan::{Address, Event, Phase};
-use crate::view::look::Look;
+use crate::view::style::Style;
 use crate::view::words::{clean, doing, elapsed};
 
 use super::phase::detail;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is under way, and what was last said of it. Knows no clock: it is told the time.
 #[derive(Debug)]
 pub(super) struct Plain {
-    look: Look,
+    style: Style,
     under_way: BTreeMap<Address, UnderWay>,
 }
 
@@ -29,14 +29,14 @@ struct UnderWay {
 }
 
 impl Plain {
-    pub(super) fn new(look: Look) -> Self {
+    pub(super) fn new(style: Style) -> Self {
         Self {
-            look,
+            style,
             under_way: BTreeMap::new(),
         }
     }
 
-    /// Returns the lines that an event is worth.
+    /// The lines that an event is worth.
     pub(super) fn on(&mut self, event: &Event, now: Instant) -> Vec<String> {
         match event {
             Event::Started { change } => {
@@ -49,9 +49,9 @@ impl Plain {
             | Event::Failed { address, .. }
             | Event::Skipped { address, .. } => {
                 let since = self.under_way.remove(address).map(|it| it.since);
-                settled(event, since.map(|since| now - since), self.look)
+                settled(event, since.map(|since| now - since), self.style)
             }
-            Event::Note(_) => settled(event, None, self.look),
+            Event::Note(_) => settled(event, None, self.style),
         }
     }
 
@@ -84,7 +84,7 @@ impl Plain {
         vec![line]
     }
 
-    /// Returns a line for each thing that was silent for too long.
+    /// A line for each thing that was silent for too long.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<String> {
         let things = self.under_way.iter_mut();
         things
@@ -123,7 +123,7 @@ mod tests {
     /// Plays events, each so many seconds after the start; `None` is a second that passes.
     fn played(events: &[(u64, Option<Event>)]) -> String {
         let start = Instant::now();
-        let mut plain = Plain::new(Look::plain());
+        let mut plain = Plain::new(Style::plain());
         let lines: Vec<String> = events
             .iter()
             .flat_map(|(at, event)| {

@@ -1,13 +1,13 @@
 //! Nothing is changed without a word from somebody who saw the plan.
 
 use super::SMALL;
-use crate::suite::support::{Place, Terminal, process};
+use crate::suite::support::{Terminal, Workdir, process};
 
 const PROMPT: &str = "Enter a value:";
 
 #[test]
 fn without_a_terminal_and_without_the_flag_apply_refuses() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let _ = place
         .replica(&["apply"])
         .exits(1)
@@ -19,7 +19,7 @@ fn without_a_terminal_and_without_the_flag_apply_refuses() {
 
 #[test]
 fn at_a_terminal_the_plan_is_shown_and_yes_carries_it_out() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let (code, seen) = Terminal::run(&place, 100, &["apply", "--no-bench"])
         .answer(PROMPT, "yes\n")
         .end();
@@ -31,7 +31,7 @@ fn at_a_terminal_the_plan_is_shown_and_yes_carries_it_out() {
 
 #[test]
 fn anything_but_yes_changes_nothing() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     for word in ["no\n", "y\n", "\n"] {
         let (code, seen) = Terminal::run(&place, 100, &["apply"])
             .answer(PROMPT, word)
@@ -44,7 +44,7 @@ fn anything_but_yes_changes_nothing() {
 
 #[test]
 fn destroy_asks_too_and_a_no_leaves_everything_running() {
-    let place = Place::with(SMALL).applied();
+    let place = Workdir::with(SMALL).applied();
     let before = process::marked(&place.topology);
     let (code, seen) = Terminal::run(&place, 80, &["destroy"])
         .answer(PROMPT, "no\n")
@@ -56,11 +56,11 @@ fn destroy_asks_too_and_a_no_leaves_everything_running() {
 
 #[test]
 fn no_color_is_honoured_at_a_terminal() {
-    let place = Place::with(SMALL).env("NO_COLOR", "1");
+    let place = Workdir::with(SMALL).env("NO_COLOR", "1");
     let (code, seen) = Terminal::run(&place, 100, &["plan"]).end();
     assert_eq!(code, Some(0), "{seen}");
     assert!(!seen.contains("\x1b["), "{seen:?}");
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let (_, seen) = Terminal::run(&place, 100, &["plan"]).end();
     assert!(seen.contains("\x1b["), "{seen:?}");
 }

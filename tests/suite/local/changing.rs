@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::PAIR;
-use crate::suite::support::{Place, process};
+use crate::suite::support::{Workdir, process};
 
 const B: &str = "engine: demo, model: demo}\nproxy";
 const B_CHANGED: &str = "engine: demo, model: demo, args: {max_num_seqs: 64}}\nproxy";
 
 #[test]
 fn a_changed_argument_replaces_that_server_alone() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let (a, b, proxy) = (
         place.pid("/instances/a"),
         place.pid("/instances/b"),
@@ -42,7 +42,7 @@ fn a_changed_argument_replaces_that_server_alone() {
 
 #[test]
 fn a_changed_policy_is_applied_without_a_restart() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let before = process::marked(&place.topology);
     place.change("round_robin", "least_connections");
     let _ = place
@@ -59,7 +59,7 @@ fn a_changed_policy_is_applied_without_a_restart() {
 
 #[test]
 fn a_shorter_list_of_backends_is_applied_without_a_restart() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let before = process::marked(&place.topology);
     place.change("policy: round_robin", "policy: round_robin, backends: [b]");
     assert_eq!(place.plan(), ["update here/proxy"]);
@@ -70,7 +70,7 @@ fn a_shorter_list_of_backends_is_applied_without_a_restart() {
 
 #[test]
 fn what_the_manifest_no_longer_names_is_destroyed() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let (a, b, proxy) = (
         place.pid("/instances/a"),
         place.pid("/instances/b"),
@@ -127,7 +127,7 @@ impl Clients {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stream_breaks_while_a_server_is_replaced() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let url = format!("http://127.0.0.1:{}/v1/completions", place.port(2));
     let clients = Arc::new(Clients::default());
     let streaming: Vec<_> = (0..4)

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 
 use super::{PAIR, SMALL};
 use crate::suite::support::process::Signal;
-use crate::suite::support::{MANIFESTS, Place, process, until};
+use crate::suite::support::{MANIFESTS, Workdir, process, until};
 
 #[test]
 fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
-    let place = Place::empty();
+    let place = Workdir::empty();
     for words in [
         &["validate"][..],
         &["plan"],
@@ -29,7 +29,7 @@ fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let place = Place::empty();
+    let place = Workdir::empty();
     let _ = place
         .replica(&["plan", "elsewhere.yaml"])
         .exits(65)
@@ -38,7 +38,7 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn a_wrong_manifest_is_shown_with_line_and_nearest_word() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     place.change("proxy:", "proxi:");
     for command in ["validate", "plan", "apply", "destroy", "status"] {
         let said = place.replica(&[command]).exits(65);
@@ -48,7 +48,7 @@ fn a_wrong_manifest_is_shown_with_line_and_nearest_word() {
 
 #[test]
 fn a_wrong_command_line_is_64_and_help_is_0() {
-    let place = Place::empty();
+    let place = Workdir::empty();
     for words in [
         &["frobnicate"][..],
         &["plan", "--frobnicate"],
@@ -68,7 +68,7 @@ fn a_wrong_command_line_is_64_and_help_is_0() {
 
 #[test]
 fn a_manifest_of_the_current_folder_needs_no_name() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let _ = place.replica(&["validate"]).exits(0).shows("is valid");
     let said = place.replica(&["validate", "--json"]).exits(0);
     assert_eq!(said.json()["valid"], true);
@@ -77,7 +77,7 @@ fn a_manifest_of_the_current_folder_needs_no_name() {
 
 #[test]
 fn terraforms_habits_hold() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let _ = place.replica(&["plan", "-detailed-exitcode"]).exits(2);
     let _ = place
         .replica(&["apply", "-auto-approve", "-no-bench"])
@@ -88,7 +88,7 @@ fn terraforms_habits_hold() {
 
 #[test]
 fn status_tells_before_during_and_after() {
-    let place = Place::with(PAIR);
+    let place = Workdir::with(PAIR);
     let before = place.status();
     assert_eq!(before["converged"], false);
     assert_eq!(before["instances"]["a"]["ready"], false);
@@ -112,7 +112,7 @@ fn status_tells_before_during_and_after() {
 
 #[test]
 fn logs_are_found_by_every_way_to_say_an_address() {
-    let place = Place::with(SMALL).applied();
+    let place = Workdir::with(SMALL).applied();
     for address in ["a", "instance.a", "here/instance.a"] {
         let _ = place
             .replica(&["logs", address])
@@ -131,7 +131,7 @@ fn logs_are_found_by_every_way_to_say_an_address() {
 
 #[test]
 fn logs_are_followed_as_they_grow() {
-    let place = Place::with(SMALL).applied();
+    let place = Workdir::with(SMALL).applied();
     let mut child = place
         .command(&["logs", "a", "-f", "-n", "1"])
         .stdout(Stdio::piped())
@@ -160,8 +160,8 @@ fn logs_are_followed_as_they_grow() {
     assert!(tails.is_empty(), "still reading: {tails:?}");
 }
 
-/// Returns what still reads a log of this place, once it had the time to end.
-fn until_no_tail(place: &Place) -> Vec<u32> {
+/// What still reads a log of this place, once it had the time to end.
+fn until_no_tail(place: &Workdir) -> Vec<u32> {
     let home = place.home();
     let tails = || -> Vec<u32> {
         std::fs::read_dir("/proc")
@@ -179,7 +179,7 @@ fn until_no_tail(place: &Place) -> Vec<u32> {
 
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     for words in [
         "plan -v",
         "status --json",
@@ -204,14 +204,14 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn the_schema_is_the_one_of_the_repository() {
-    let said = Place::empty().replica(&["schema"]).exits(0);
+    let said = Workdir::empty().replica(&["schema"]).exits(0);
     let kept = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/topology.json"));
     assert_eq!(said.out, kept.unwrap());
 }
 
 #[test]
 fn completions_are_there_for_every_shell() {
-    let place = Place::empty();
+    let place = Workdir::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let _ = place
             .replica(&["completions", shell])
@@ -230,7 +230,7 @@ fn completions_are_there_for_every_shell() {
 
 #[test]
 fn with_json_the_standard_output_is_one_document() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     for words in [
         &["validate", "--json"][..],
         &["plan", "--json"],

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process;
 
 use super::{PAIR, SMALL};
-use crate::suite::support::{Place, until};
+use crate::suite::support::{Workdir, until};
 
 #[test]
 fn a_strangers_port_blocks_names_the_stranger_and_leaves_it_alone() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let stranger = TcpListener::bind(("127.0.0.1", place.port(0))).unwrap();
     let blocked = format!("port {} is held by pid {}", place.port(0), process::id());
     let _ = place.replica(&["plan"]).exits(0).shows(&blocked);
@@ -32,7 +32,7 @@ fn a_strangers_port_blocks_names_the_stranger_and_leaves_it_alone() {
 /// A node that does not answer excuses what waits for it, and nothing else.
 #[test]
 fn what_is_blocked_shows_in_the_exit_code_beside_an_unreachable_node() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let away = "{here: {ssh: local}, away: {ssh: 'nobody@127.0.0.1:1'}}";
     place.change("{here: {ssh: local}}", away);
     let stranger = TcpListener::bind(("127.0.0.1", place.port(0))).unwrap();
@@ -46,8 +46,8 @@ fn what_is_blocked_shows_in_the_exit_code_beside_an_unreachable_node() {
 
 #[test]
 fn a_port_of_another_topology_names_its_owner() {
-    let first = Place::with(SMALL).applied();
-    let second = Place::with(SMALL);
+    let first = Workdir::with(SMALL).applied();
+    let second = Workdir::with(SMALL);
     second.change(&second.port(0).to_string(), &first.port(0).to_string());
     let _ = second
         .replica(&["apply", "-y", "--no-bench"])
@@ -58,14 +58,17 @@ fn a_port_of_another_topology_names_its_owner() {
 
 #[test]
 fn two_topologies_live_side_by_side_and_one_is_destroyed_alone() {
-    let (first, second) = (Place::with(SMALL).applied(), Place::with(SMALL).applied());
+    let (first, second) = (
+        Workdir::with(SMALL).applied(),
+        Workdir::with(SMALL).applied(),
+    );
     let _ = second.replica(&["destroy", "-y"]).exits(0);
     assert_eq!(first.status()["converged"], true);
 }
 
 #[test]
 fn of_two_applies_at_once_the_second_is_told_who_holds_the_lock() {
-    let place = Place::with(PAIR);
+    let place = Workdir::with(PAIR);
     place.change("sim_load_seconds: 0", "sim_load_seconds: 6");
     let first = place.begin(&["apply", "-y", "--no-bench"]);
     let lock = place.state().with_extension("lock");
@@ -91,7 +94,7 @@ fn of_two_applies_at_once_the_second_is_told_who_holds_the_lock() {
 /// a node lets it go.
 #[test]
 fn a_command_that_changes_nothing_has_let_its_lock_go_before_it_ends() {
-    let place = Place::with(SMALL);
+    let place = Workdir::with(SMALL);
     let slow = place.work().join("slow");
     fs::create_dir(&slow).unwrap();
     let script = "#!/bin/sh\nsleep 0.5\nexec /bin/rm \"$@\"\n";

@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use serde_json::Value;
 
 use super::{PAIR, SMALL};
-use crate::suite::support::{Place, process};
+use crate::suite::support::{Workdir, process};
 
 #[test]
 fn the_first_apply_brings_all_up_measures_and_leaves_it_running() {
-    let place = Place::local();
+    let place = Workdir::local();
     let said = place
         .replica(&["apply", "topology.yaml", "--auto-approve"])
         .exits(0);
@@ -36,7 +36,7 @@ fn the_first_apply_brings_all_up_measures_and_leaves_it_running() {
 
 #[test]
 fn a_result_says_what_was_measured_and_the_latest_is_found() {
-    let place = Place::local();
+    let place = Workdir::local();
     let _ = place.replica(&["apply", "-y"]).exits(0);
     let folder = format!("results/{}/batch", place.topology);
     let latest: Value = serde_json::from_str(&place.read(format!("{folder}/latest.json"))).unwrap();
@@ -63,7 +63,7 @@ fn a_result_says_what_was_measured_and_the_latest_is_found() {
 
 #[test]
 fn after_an_apply_there_is_nothing_to_plan_and_nothing_to_apply() {
-    let place = Place::local();
+    let place = Workdir::local();
     let _ = place.replica(&["apply", "-y"]).exits(0);
     let before = process::marked(&place.topology);
     let _ = place
@@ -78,7 +78,7 @@ fn after_an_apply_there_is_nothing_to_plan_and_nothing_to_apply() {
 
 #[test]
 fn a_benchmark_is_measured_again_when_it_is_asked_for() {
-    let place = Place::local();
+    let place = Workdir::local();
     let _ = place.replica(&["apply", "-y"]).exits(0);
     let results = || {
         let folder = place
@@ -95,7 +95,7 @@ fn a_benchmark_is_measured_again_when_it_is_asked_for() {
 
 #[test]
 fn from_another_folder_it_is_the_same_topology() {
-    let place = Place::with(SMALL).applied();
+    let place = Workdir::with(SMALL).applied();
     fs::create_dir(place.work().join("below")).unwrap();
     let absolute = place.work().join("topology.yaml");
     for file in ["../topology.yaml", absolute.to_str().unwrap()] {
@@ -108,7 +108,7 @@ fn from_another_folder_it_is_the_same_topology() {
 
 #[test]
 fn an_apply_tells_machines_what_it_did() {
-    let place = Place::with(PAIR);
+    let place = Workdir::with(PAIR);
     let said = place.replica(&["apply", "-y", "--json"]).exits(0);
     let document = said.json();
     assert_eq!(document["summary"]["create"], 4, "{said}");

@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 
 use super::PAIR;
-use crate::suite::support::{Place, process};
+use crate::suite::support::{Workdir, process};
 
 #[test]
 fn destroy_removes_all_proves_it_and_leaves_results() {
-    let place = Place::local();
+    let place = Workdir::local();
     let _ = place.replica(&["apply", "-y"]).exits(0);
     let said = place.replica(&["destroy", "-y"]).exits(0);
     let said = said
@@ -26,14 +26,14 @@ fn destroy_removes_all_proves_it_and_leaves_results() {
 
 #[test]
 fn a_second_destroy_finds_nothing_and_that_is_no_error() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let _ = place.replica(&["destroy", "-y"]).exits(0);
     let _ = place.replica(&["destroy"]).exits(0).shows("Nothing of");
 }
 
 #[test]
 fn what_destroy_would_do_can_be_planned() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let before = process::marked(&place.topology);
     let said = place.replica(&["plan", "--destroy", "--json"]).exits(0);
     assert_eq!(said.json()["summary"]["destroy"], 4, "{said}");

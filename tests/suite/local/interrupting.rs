@@ -2,11 +2,11 @@
 
 use super::PAIR;
 use crate::suite::support::process::Signal;
-use crate::suite::support::{Place, process, until};
+use crate::suite::support::{Workdir, process, until};
 
 /// A place whose servers take a while to load.
-fn slow(seconds: u32) -> Place {
-    let place = Place::with(PAIR);
+fn slow(seconds: u32) -> Workdir {
+    let place = Workdir::with(PAIR);
     place.change(
         "sim_load_seconds: 0",
         &format!("sim_load_seconds: {seconds}"),
@@ -14,7 +14,7 @@ fn slow(seconds: u32) -> Place {
     place
 }
 
-fn until_started(place: &Place) {
+fn until_started(place: &Workdir) {
     until("both servers", || {
         (place.status()["instances"]["a"]["pid"].is_u64()
             && place.status()["instances"]["b"]["pid"].is_u64())
@@ -69,7 +69,7 @@ fn a_killed_apply_leaves_no_lock_and_the_next_goes_on() {
 
 #[test]
 fn a_server_that_cannot_load_fails_with_its_reason_and_the_rest_converges() {
-    let place = Place::with(PAIR);
+    let place = Workdir::with(PAIR);
     let b = format!("port: {}, engine: demo, model: demo", place.port(1));
     place.change(&b, &format!("{b}, args: {{sim_fail_loading: oom}}"));
     let said = place.replica(&["apply", "-y"]).exits(6);

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::SMALL;
-use crate::suite::support::Place;
+use crate::suite::support::Workdir;
 
 const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/seed");
 
@@ -45,7 +45,7 @@ fn anomalies(result: &Value) -> Vec<&Value> {
 
 #[test]
 fn the_notebooks_run_is_reproduced_refused_and_its_cold_replica_named() {
-    let place = Place::with(NOTEBOOK);
+    let place = Workdir::with(NOTEBOOK);
     let baseline = fs::read_to_string(format!("{SEED}/baseline_metrics.json")).unwrap();
     place.write("baseline_metrics.json", &baseline);
     let said = place.replica(&["apply", "-y"]).exits(7);
@@ -89,7 +89,7 @@ fn a_valid_result_is_handed_on_with_the_notebooks_own_keys() {
              save: metrics.json}}"
         );
     }
-    let place = Place::with(&text);
+    let place = Workdir::with(&text);
     let _ = place.replica(&["apply", "-y"]).exits(0);
     let saved: Value = serde_json::from_str(&place.read("metrics.json")).unwrap();
     let theirs = fs::read_to_string(format!("{SEED}/replicated_metrics.json")).unwrap();
@@ -111,7 +111,7 @@ fn a_closed_loop_keeps_its_width_and_is_measured_once() {
         "benchmarks:\n  closed: {prompts: {inline: [Hello]}, load: {concurrency: 4, requests: 20}, \
          max_tokens: 50}\n",
     );
-    let place = Place::with(&text);
+    let place = Workdir::with(&text);
     let said = place.replica(&["apply", "-y"]).exits(0);
     let _ = said.shows("concurrency 4 x 20").shows("20/0");
     let folder = format!("results/{}/closed", place.topology);
@@ -129,7 +129,7 @@ fn a_closed_loop_keeps_its_width_and_is_measured_once() {
 
 #[test]
 fn nothing_is_measured_of_what_is_not_as_declared() {
-    let place = Place::local();
+    let place = Workdir::local();
     let _ = place
         .replica(&["bench"])
         .exits(1)
@@ -139,7 +139,7 @@ fn nothing_is_measured_of_what_is_not_as_declared() {
 
 #[test]
 fn results_go_where_they_are_told_to() {
-    let place = Place::local();
+    let place = Workdir::local();
     let _ = place
         .replica(&["apply", "-y", "--results", "kept"])
         .exits(0);
@@ -173,7 +173,7 @@ fn measured(result: &Value) -> (i64, i64) {
 
 #[test]
 fn two_benchmarks_are_measured_one_after_another_in_the_order_of_the_manifest() {
-    let place = Place::with(TWO_BENCHMARKS);
+    let place = Workdir::with(TWO_BENCHMARKS);
     let applied = place.replica(&["apply", "-y", "--json"]).exits(0).json();
     let again = place.replica(&["bench", "--json"]).exits(0).json();
     for results in [&applied["benchmarks"], &again] {

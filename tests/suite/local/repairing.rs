@@ -2,11 +2,11 @@
 
 use super::{PAIR, SMALL};
 use crate::suite::support::process::Signal;
-use crate::suite::support::{Place, process, until};
+use crate::suite::support::{Workdir, process, until};
 
 #[test]
 fn a_killed_server_is_planned_with_its_reason_and_alone_repaired() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let (a, b, proxy) = (
         place.pid("/instances/a"),
         place.pid("/instances/b"),
@@ -32,7 +32,7 @@ fn a_killed_server_is_planned_with_its_reason_and_alone_repaired() {
 
 #[test]
 fn a_killed_servers_engine_does_not_outlive_the_repair() {
-    let place = Place::with(SMALL).applied();
+    let place = Workdir::with(SMALL).applied();
     let before = process::marked(&place.topology);
     process::signal(place.pid("/instances/a"), Signal::KILL);
     let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
@@ -46,7 +46,7 @@ fn a_killed_servers_engine_does_not_outlive_the_repair() {
 
 #[test]
 fn a_killed_proxy_is_started_again_and_serves() {
-    let place = Place::with(PAIR).applied();
+    let place = Workdir::with(PAIR).applied();
     let (a, proxy) = (place.pid("/instances/a"), place.pid("/proxy"));
     process::signal(proxy, Signal::KILL);
     until("its end", || (!process::is_alive(proxy)).then_some(()));

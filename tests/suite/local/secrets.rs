@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::suite::support::{Place, process};
+use crate::suite::support::{Workdir, process};
 
 const SECRET: &str = "open-sesame-4711";
 
@@ -19,7 +19,7 @@ benchmarks:
   one: {prompts: {inline: [Hello]}, load: {sequential: 1}, max_tokens: 10}
 ";
 
-/// Returns every file below a folder that holds the secret.
+/// Every file below a folder that holds the secret.
 fn holding(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -37,7 +37,7 @@ fn holding(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_secret_is_in_no_plan_log_mark_argument_or_result() {
-    let place = Place::with(MANIFEST).env("KEY", SECRET);
+    let place = Workdir::with(MANIFEST).env("KEY", SECRET);
     let mut said = vec![
         place.replica(&["plan", "-v", "--json"]).exits(0),
         place.replica(&["plan", "-v"]).exits(0),
@@ -72,7 +72,7 @@ fn a_secret_is_in_no_plan_log_mark_argument_or_result() {
 
 #[test]
 fn another_secret_replaces_the_server_and_shows_neither() {
-    let place = Place::with(MANIFEST).env("KEY", SECRET).applied();
+    let place = Workdir::with(MANIFEST).env("KEY", SECRET).applied();
     let mut command = place.command(&["plan"]);
     let output = command.env("KEY", "another-word-0815").output().unwrap();
     let plan = String::from_utf8_lossy(&output.stdout);
@@ -83,7 +83,7 @@ fn another_secret_replaces_the_server_and_shows_neither() {
 
 #[test]
 fn a_secret_that_is_not_set_blocks_and_is_named() {
-    let place = Place::with(MANIFEST);
+    let place = Workdir::with(MANIFEST);
     let _ = place
         .replica(&["apply", "-y"])
         .exits(6)

@@ -7,7 +7,7 @@ mod said;
 mod terminal;
 mod wait;
 
-pub(crate) use place::{MANIFESTS, Place};
+pub(crate) use place::{MANIFESTS, Workdir};
 pub(crate) use ports::Ports;
 pub(crate) use said::{Running, Said};
 pub(crate) use terminal::Terminal;

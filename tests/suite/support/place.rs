@@ -21,7 +21,7 @@ const SAMPLE_PORTS: [&str; 3] = ["8100", "8200", "8192"];
 /// What runs is found by the topology's name on the whole machine, whatever the home: so the name
 /// is one that nobody else has, or a scenario would take over what a developer has running.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Workdir {
     dir: TempDir,
     ports: Ports,
     pub(crate) topology: String,
@@ -30,7 +30,7 @@ pub(crate) struct Place {
     first: Option<String>,
 }
 
-impl Place {
+impl Workdir {
     /// A place without a manifest.
     pub(crate) fn empty() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -68,7 +68,7 @@ impl Place {
         self
     }
 
-    /// Returns a text with this place's name and ports instead of the sample's.
+    /// A text with this place's name and ports instead of the sample's.
     pub(crate) fn own(&self, text: &str) -> String {
         let text = renamed(text, &self.topology);
         let ports = SAMPLE_PORTS.iter().enumerate();
@@ -77,7 +77,7 @@ impl Place {
         })
     }
 
-    /// Returns a port of this place: `a`'s, `b`'s, the proxy's.
+    /// A port of this place: `a`'s, `b`'s, the proxy's.
     pub(crate) fn port(&self, index: usize) -> u16 {
         self.ports.get(index)
     }
@@ -90,7 +90,7 @@ impl Place {
         self.dir.path().join("work")
     }
 
-    /// Returns the folder of this topology in the home.
+    /// The folder of this topology in the home.
     pub(crate) fn state(&self) -> PathBuf {
         self.home()
             .join(".local/state/replica")
@@ -136,7 +136,7 @@ impl Place {
         }
     }
 
-    /// Returns a command with an environment of its own and nothing on its standard input.
+    /// A command with an environment of its own and nothing on its standard input.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_replica"));
         command.args(words).stdin(Stdio::null());
@@ -161,13 +161,13 @@ impl Place {
         self
     }
 
-    /// Returns what `status --json` says.
+    /// What `status --json` says.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
         self.replica(&["status", "--json"]).exits(0).json()
     }
 
-    /// Returns the pid that `status` tells of: at `/instances/a` or `/proxy`.
+    /// The pid that `status` tells of: at `/instances/a` or `/proxy`.
     #[track_caller]
     pub(crate) fn pid(&self, pointer: &str) -> u32 {
         let status = self.status();
@@ -176,14 +176,14 @@ impl Place {
         u32::try_from(pid.unwrap_or_else(|| panic!("no {pointer} in {status:#}"))).unwrap()
     }
 
-    /// Returns the plan as `action address`, without what is kept.
+    /// The plan as `action address`, without what is kept.
     #[track_caller]
     pub(crate) fn plan(&self) -> Vec<String> {
         acting(&self.replica(&["plan", "--json"]).exits(0).json())
     }
 }
 
-/// Returns the changes of a document as `action address`, without what is kept.
+/// The changes of a document as `action address`, without what is kept.
 fn acting(document: &Value) -> Vec<String> {
     let changes = document["changes"].as_array().unwrap();
     let words = changes.iter().map(|change| {
@@ -193,7 +193,7 @@ fn acting(document: &Value) -> Vec<String> {
     words.filter(|line| !line.starts_with("keep ")).collect()
 }
 
-/// Returns a manifest under another topology's name.
+/// A manifest under another topology's name.
 fn renamed(text: &str, topology: &str) -> String {
     let lines = text.lines().map(|line| {
         if line.starts_with("topology:") {
@@ -209,7 +209,7 @@ fn line(words: &[&str]) -> String {
     format!("replica {}", words.join(" "))
 }
 
-impl Drop for Place {
+impl Drop for Workdir {
     fn drop(&mut self) {
         let Some(first) = &self.first else { return };
         // What a scenario made of the manifest may be unreadable.

@@ -6,7 +6,7 @@ use std::path::Path;
 pub(crate) use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
-/// Returns the processes that carry a mark of this topology.
+/// The processes that carry a mark of this topology.
 pub(crate) fn marked(topology: &str) -> Vec<u32> {
     let mark = format!("REPLICA_MARK=v1:{topology}:");
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -18,7 +18,7 @@ pub(crate) fn marked(topology: &str) -> Vec<u32> {
     pids.collect()
 }
 
-/// Returns everything that a process was given: its environment, its words.
+/// Everything that a process was given: its environment, its words.
 pub(crate) fn environ(pid: u32) -> String {
     read(pid, "environ")
 }

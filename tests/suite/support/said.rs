@@ -33,7 +33,7 @@ impl Said {
         self
     }
 
-    /// Returns the one document on the standard output.
+    /// The one document on the standard output.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}\n{self}"))

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::{Place, until};
+use super::{Workdir, until};
 
 /// A command at a terminal of its own.
 pub(crate) struct Terminal {
@@ -21,7 +21,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Runs a command at a terminal that is so wide.
-    pub(crate) fn run(place: &Place, columns: u16, words: &[&str]) -> Self {
+    pub(crate) fn run(place: &Workdir, columns: u16, words: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();

@@ -211,7 +211,7 @@ impl Drop for Foreign {
     }
 }
 
-mod ending;
+mod killing_unmanaged;
 mod serving;
 mod starting;
 mod stopping;

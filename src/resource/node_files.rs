@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::contract::{Answers, Question};
+use super::contract::{Fact, Facts};
 use crate::node::perform::Emptied;
 use crate::node::quote_path;
 use crate::plan::Address;
@@ -36,11 +36,11 @@ const RUN: &str = "run";
 ///                        <topology>.lock
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
+pub struct StateFolder {
     path: String,
 }
 
-impl Folder {
+impl StateFolder {
     /// What goes with the last thing that was in it. Whatever runs has a log: where there is none
     /// any more, nobody is in the folder that all run in.
     pub const EMPTIED: Emptied = Emptied {
@@ -86,14 +86,14 @@ impl Folder {
         format!("{}/{LOGS}/{}.{generation}.log", self.path, address.local())
     }
 
-    /// A file that a [`Place`] knows by its path in the folder.
+    /// A file that a [`NodeFiles`] knows by its path in the folder.
     pub fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
 
-    /// Returns the question that a [`Place`] is read from.
-    pub fn question(&self) -> Question {
-        Question::new(
+    /// The fact that a [`NodeFiles`] is read from.
+    pub fn fact(&self) -> Fact {
+        Fact::new(
             self.id(),
             format!(
                 "echo \"system $(uname -sm)\"; echo \"home $HOME\"\ncd {} 2>/dev/null || exit 0\n\
@@ -111,8 +111,8 @@ impl Folder {
 
 /// One node, as far as files and names go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The question that it was read from.
+pub struct NodeFiles {
+    /// The fact that it was read from.
     id: String,
     /// What `uname -sm` says: `Linux aarch64`.
     pub system: String,
@@ -124,37 +124,37 @@ pub struct Place {
     took: BTreeMap<String, u64>,
 }
 
-impl Place {
-    /// Reads the answer to [`Folder::question`].
-    pub fn read(folder: &Folder, answers: &Answers) -> Arc<Self> {
-        let place = answers.parsed(|answers| Self::read_anew(folder, answers));
+impl NodeFiles {
+    /// Reads [`StateFolder::fact`].
+    pub fn read(folder: &StateFolder, facts: &Facts) -> Arc<Self> {
+        let files = facts.parsed(|facts| Self::read_anew(folder, facts));
         // What was parsed before may be of another topology's folder.
-        if place.id == folder.id() {
-            return place;
+        if files.id == folder.id() {
+            return files;
         }
-        Arc::new(Self::read_anew(folder, answers))
+        Arc::new(Self::read_anew(folder, facts))
     }
 
-    fn read_anew(folder: &Folder, answers: &Answers) -> Self {
-        let mut place = Self {
+    fn read_anew(folder: &StateFolder, facts: &Facts) -> Self {
+        let mut files = Self {
             id: folder.id(),
             ..Self::default()
         };
-        for line in answers.to(&folder.id()).lines() {
+        for line in facts.get(&folder.id()).lines() {
             match line.split_once(' ') {
-                Some(("system", system)) => system.clone_into(&mut place.system),
-                Some(("home", home)) => home.clone_into(&mut place.home),
+                Some(("system", system)) => system.clone_into(&mut files.system),
+                Some(("home", home)) => home.clone_into(&mut files.home),
                 Some(("file", rest)) => {
                     if let Some((size, name)) = rest.split_once(' ')
                         && let Ok(size) = size.parse()
                     {
-                        place.files.insert(name.to_owned(), size);
+                        files.files.insert(name.to_owned(), size);
                     }
                 }
-                _ => drop(place.take_note(line)),
+                _ => drop(files.take_note(line)),
             }
         }
-        place
+        files
     }
 
     /// Reads `log/instance.a.2.ready:45`.
@@ -171,7 +171,7 @@ impl Place {
         files.filter_map(|(path, size)| Some((inside(path, BINARIES)?, *size)))
     }
 
-    /// Returns the things that have left logs here, each with its newest generation.
+    /// The things that have left logs here, each with its newest generation.
     pub fn logged(&self) -> BTreeMap<String, u64> {
         let mut logged = BTreeMap::new();
         for name in self.files.keys() {
@@ -183,7 +183,7 @@ impl Place {
         logged
     }
 
-    /// Returns the logs of a thing, and what was noted beside them, by their path in the folder.
+    /// The logs of a thing, and what was noted beside them, by their path in the folder.
     pub fn logs_of(&self, address: &Address) -> impl Iterator<Item = &str> {
         let local = address.local();
         beginning_with(&self.files, &local)
@@ -194,14 +194,14 @@ impl Place {
             })
     }
 
-    /// Returns whether one start of a thing was ever seen to serve.
+    /// Whether one start of a thing was ever seen to serve.
     pub fn has_served(&self, address: &Address, generation: u64) -> bool {
         let local = address.local();
         beginning_with(&self.files, &local)
             .any(|(name, _)| read_name(name, ".ready") == Some((&local, generation)))
     }
 
-    /// Returns how long the newest start of a thing took that was watched until it served.
+    /// How long the newest start of a thing took that was watched until it served.
     pub fn last_took(&self, address: &Address) -> Option<Duration> {
         let local = address.local();
         let of_thing = beginning_with(&self.took, &local).filter_map(|(name, seconds)| {
@@ -213,7 +213,7 @@ impl Place {
             .map(|(_, seconds)| Duration::from_secs(seconds))
     }
 
-    /// Returns the newest generation of a thing that has left a log here; 0 where none has.
+    /// The newest generation of a thing that has left a log here; 0 where none has.
     pub fn last_generation(&self, address: &Address) -> u64 {
         let local = address.local();
         let generations = beginning_with(&self.files, &local).filter_map(|(name, _)| {
@@ -259,23 +259,23 @@ mod tests {
 
     #[test]
     fn the_newest_log_tells_the_last_generation() {
-        let folder = Folder::of("t");
+        let folder = StateFolder::of("t");
         let answer = "system Linux aarch64\nhome /home/nvidia\nfile 10 log/instance.a.2.log\n\
                       file 10 log/instance.a.11.log\nfile 5 log/instance.a.b.1.log\nfile 0 log/instance.a.2.ready\nfile 7 bin/replica-0f\n\
                       log/instance.a.2.ready:45\nlog/instance.a.1.ready:90\nlog/instance.a.b.1.ready:7\nlog/instance.a.3.ready:x\n";
-        let answers = [(folder.id(), answer.to_owned())].into_iter().collect();
-        let place = Place::read(&folder, &answers);
+        let facts = [(folder.id(), answer.to_owned())].into_iter().collect();
+        let files = NodeFiles::read(&folder, &facts);
         let node = "n".parse().unwrap();
-        let generation = |name| place.last_generation(&Address::on(&node, "instance", Some(name)));
+        let generation = |name| files.last_generation(&Address::on(&node, "instance", Some(name)));
         assert_eq!(generation("a"), 11);
         assert_eq!(generation("a.b"), 1);
         assert_eq!(generation("c"), 0);
-        assert_eq!(place.files["bin/replica-0f"], 7);
+        assert_eq!(files.files["bin/replica-0f"], 7);
         let a = Address::on(&node, "instance", Some("a"));
-        assert!(place.has_served(&a, 2) && !place.has_served(&a, 11));
-        assert_eq!(place.logs_of(&a).count(), 3);
-        assert_eq!(place.last_took(&a), Some(Duration::from_secs(45)));
+        assert!(files.has_served(&a, 2) && !files.has_served(&a, 11));
+        assert_eq!(files.logs_of(&a).count(), 3);
+        assert_eq!(files.last_took(&a), Some(Duration::from_secs(45)));
         let c = Address::on(&node, "instance", Some("c"));
-        assert_eq!(place.last_took(&c), None);
+        assert_eq!(files.last_took(&c), None);
     }
 }

@@ -13,14 +13,14 @@ use replica::proxy::control::{
 };
 use replica::proxy::policy::PolicySpec;
 use replica::resource::process::Mark;
-use replica::resource::{Answers, Question};
+use replica::resource::{Fact, Facts};
 use serde::Deserialize;
 use serde_json::Value;
 
 /// One node, as a case tells of it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Told {
+pub(super) struct NodeCase {
     /// Why it does not answer, where it does not.
     unreachable: Option<String>,
     /// What `uname -sm` says.
@@ -35,11 +35,11 @@ pub(super) struct Told {
     home: BTreeMap<String, Entry>,
     /// Text to add to the answers of a sort of question, or to stand for them.
     texts: BTreeMap<String, String>,
-    /// Says that every line ends in CRLF.
+    /// Whether every line ends in CRLF.
     crlf: bool,
 }
 
-impl Default for Told {
+impl Default for NodeCase {
     fn default() -> Self {
         Self {
             unreachable: None,
@@ -68,7 +68,7 @@ struct Runs {
     /// The port that it listens on.
     #[serde(default)]
     listens: Option<u16>,
-    /// Says that it was never seen to serve, though it listens.
+    /// Whether it was never seen to serve, though it listens.
     #[serde(default)]
     unserved: bool,
     /// Whose it is, where it looks like vLLM and is not ours.
@@ -77,7 +77,7 @@ struct Runs {
     /// The process that started it, or took it over.
     #[serde(default = "init")]
     parent: u32,
-    /// Says that whoever looks may not see that it holds its port.
+    /// Whether whoever looks may not see that it holds its port.
     #[serde(default)]
     hidden: bool,
     #[serde(default = "name")]
@@ -150,34 +150,31 @@ enum Entry {
     Links(String),
 }
 
-impl Told {
-    /// Returns what it answers to these questions.
-    pub(super) fn answers(
-        &self,
-        questions: impl Iterator<Item = Question>,
-    ) -> Result<Answers, Failure> {
+impl NodeCase {
+    /// What it answers to these questions.
+    pub(super) fn facts(&self, facts: impl Iterator<Item = Fact>) -> Result<Facts, Failure> {
         if let Some(reason) = &self.unreachable {
             return Err(Failure::new(reason));
         }
         let home = self.real_home();
-        let answer = |question: Question| {
-            let sort = question.id.split(' ').next().unwrap_or_default();
+        let answer = |fact: Fact| {
+            let sort = fact.id.split(' ').next().unwrap_or_default();
             let mut answer = match sort {
                 "processes" => self.processes(),
                 "place" => self.place(),
                 "served" => self.served(),
                 // What this machine has is no part of a case.
                 "machine" => String::new(),
-                _ if home.is_some() => asked(&question.script, home.as_ref().unwrap().path()),
+                _ if home.is_some() => asked(&fact.script, home.as_ref().unwrap().path()),
                 _ => String::new(),
             };
             answer.push_str(self.texts.get(sort).map_or("", String::as_str));
             if self.crlf {
                 answer = answer.replace('\n', "\r\n");
             }
-            (question.id, answer)
+            (fact.id, answer)
         };
-        Ok(questions.map(answer).collect())
+        Ok(facts.map(answer).collect())
     }
 
     fn processes(&self) -> String {
@@ -257,14 +254,14 @@ impl Told {
         let Some(served) = &self.served else {
             return String::new();
         };
-        let backend = |(name, told): (&String, &ServedBackend)| Backend {
+        let backend = |(name, describe): (&String, &ServedBackend)| Backend {
             name: name.clone(),
-            authority: told.at.clone(),
-            nonce: told.mark.parse::<Mark>().unwrap().nonce(),
+            authority: describe.at.clone(),
+            nonce: describe.mark.parse::<Mark>().unwrap().nonce(),
         };
-        let standing = |(name, told): (&String, &ServedBackend)| {
+        let standing = |(name, describe): (&String, &ServedBackend)| {
             let status = BackendStatus {
-                state: told.state,
+                state: describe.state,
                 in_flight: 0,
                 trouble: None,
             };
@@ -316,14 +313,14 @@ impl Runs {
         self.mark.as_ref().map(|_| self.session.unwrap_or(self.pid))
     }
 
-    /// Returns the mark of a server that was seen to serve.
+    /// The mark of a server that was seen to serve.
     fn serves(&self) -> Option<Mark> {
         self.listens.filter(|_| !self.unserved)?;
         self.mark.as_ref()?.parse().ok()
     }
 }
 
-/// Returns as much of an ELF file as tells what it links to: headers, and a dynamic section that
+/// As much of an ELF file as tells what it links to: headers, and a dynamic section that
 /// names a table of strings.
 fn library_that_links_to(library: &str) -> Vec<u8> {
     const BASE: u64 = 0x1000;

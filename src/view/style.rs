@@ -1,6 +1,6 @@
 //! How a text is dressed: colour, width, and how much of it is wanted.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 
 use crate::plan::Action;
 
@@ -9,23 +9,23 @@ use super::words::wrap;
 /// What a rendering may use. Renderings are pure: the same data and the same look give the same
 /// text, on a terminal or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
-    /// Says whether escape sequences for colour may be used.
+pub struct Style {
+    /// Whether escape sequences for colour may be used.
     pub colour: bool,
     /// The columns that a line should take.
     pub width: usize,
-    /// Says whether longer lines are broken at that width. Where nobody looks they are not: what
+    /// Whether longer lines are broken at that width. Where nobody looks they are not: what
     /// is read by `grep` stays on one line.
     pub folds: bool,
-    /// Says whether the details that are folded by default are shown.
+    /// Whether the details that are folded by default are shown.
     pub verbose: bool,
 }
 
-impl Look {
+impl Style {
     /// The widest that anything is printed, however wide the terminal: longer lines are not read.
     pub const WIDEST: usize = 100;
 
-    /// Returns the look of a file or a pipe.
+    /// The look of a file or a pipe.
     pub fn plain() -> Self {
         Self {
             colour: false,
@@ -70,15 +70,15 @@ pub enum Role {
 }
 
 impl Role {
-    fn style(self) -> Style {
-        let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+    fn style(self) -> anstyle::Style {
+        let colour = |colour: AnsiColor| anstyle::Style::new().fg_color(Some(colour.into()));
         match self {
-            Role::Action(Action::Keep) | Role::Faint => Style::new().dimmed(),
+            Role::Action(Action::Keep) | Role::Faint => anstyle::Style::new().dimmed(),
             Role::Action(Action::Create) | Role::Good => colour(AnsiColor::Green),
             Role::Action(Action::Update) => colour(AnsiColor::Yellow),
             Role::Action(Action::Replace) => colour(AnsiColor::Magenta),
             Role::Action(Action::Destroy) => colour(AnsiColor::Red),
-            Role::Title => Style::new().bold(),
+            Role::Title => anstyle::Style::new().bold(),
             Role::Warning => colour(AnsiColor::Yellow).bold(),
             Role::Error | Role::Action(Action::Blocked) => colour(AnsiColor::Red).bold(),
             Role::Hint => colour(AnsiColor::Cyan).bold(),
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn without_colour_a_text_is_left_alone() {
-        assert_eq!(Look::plain().paint(Role::Error, "no"), "no");
-        let coloured = Look {
+        assert_eq!(Style::plain().paint(Role::Error, "no"), "no");
+        let coloured = Style {
             colour: true,
-            ..Look::plain()
+            ..Style::plain()
         };
         assert_eq!(coloured.paint(Role::Good, "yes"), "\x1b[32myes\x1b[0m");
     }

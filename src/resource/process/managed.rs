@@ -1,19 +1,19 @@
-//! The place that one process of ours takes on a node: how it is found there, what it was started
+//! One process of ours on a node: how it is found there, what it was started
 //! as, and what the next start of it will be.
 
 use std::time::Duration;
 
-use super::{Mark, Process, ProcessTable, Session, StaleServer};
+use super::{Mark, Process, ProcessTable, Session, UnmanagedServer};
 use crate::name::{NodeName, TopologyName};
-use crate::node::Stale;
+use crate::node::UnmanagedPolicy;
 use crate::plan::effect::Stop;
 use crate::plan::{Address, NodePort, Readiness, Reason, ReasonCode, Service};
-use crate::resource::contract::{Answers, Observation, Question};
-use crate::resource::place::{Folder, Place};
+use crate::resource::contract::{Fact, Facts, Observation};
+use crate::resource::node_files::{NodeFiles, StateFolder};
 
 /// One process of a topology, on one node.
 #[derive(Debug, Clone)]
-pub struct Seat {
+pub struct ManagedProcess {
     /// The topology that it belongs to.
     pub topology: TopologyName,
     /// What it is.
@@ -21,44 +21,44 @@ pub struct Seat {
     /// The node.
     pub node: NodeName,
     /// The folder of its files.
-    pub folder: Folder,
+    pub folder: StateFolder,
     /// What becomes of the node's vLLM servers that are not ours.
-    pub stale: Stale,
+    pub unmanaged: UnmanagedPolicy,
 }
 
-impl Seat {
-    /// Returns the seat of a thing on a node.
+impl ManagedProcess {
+    /// The process of a thing on a node.
     pub fn new(topology: &TopologyName, node: &NodeName, kind: &str, name: Option<&str>) -> Self {
         Self {
             topology: topology.clone(),
             address: Address::on(node, kind, name),
             node: node.clone(),
-            folder: Folder::of(topology.as_str()),
-            stale: Stale::default(),
+            folder: StateFolder::of(topology.as_str()),
+            unmanaged: UnmanagedPolicy::default(),
         }
     }
 
     /// Says what becomes of the node's vLLM servers that are not ours.
     #[must_use]
-    pub fn beside(mut self, stale: Stale) -> Self {
-        self.stale = stale;
+    pub fn beside(mut self, unmanaged: UnmanagedPolicy) -> Self {
+        self.unmanaged = unmanaged;
         self
     }
 
-    /// Returns what to ask the node.
-    pub fn questions(&self) -> Vec<(NodeName, Question)> {
-        let questions = [super::question(), self.folder.question()];
-        questions.map(|one| (self.node.clone(), one)).into()
+    /// What to ask the node for.
+    pub fn facts(&self) -> Vec<(NodeName, Fact)> {
+        let facts = [super::fact(), self.folder.fact()];
+        facts.map(|one| (self.node.clone(), one)).into()
     }
 
-    /// Returns what was started here, newest first.
+    /// What was started here, newest first.
     pub fn sessions<'a>(&self, table: &'a ProcessTable) -> Vec<&'a Session> {
         table.of(self.topology.as_str(), &self.address)
     }
 
-    /// Returns the session that runs here, where its leader lives.
-    pub fn running(&self, seen: &Observation) -> Option<Session> {
-        let table = ProcessTable::read(seen.of(&self.node)?);
+    /// The session that runs here, where its leader lives.
+    pub fn running(&self, observed: &Observation) -> Option<Session> {
+        let table = ProcessTable::read(observed.of(&self.node)?);
         let sessions = self.sessions(&table);
         let led = sessions
             .into_iter()
@@ -66,22 +66,22 @@ impl Seat {
         Some(led.clone())
     }
 
-    /// Returns the process that leads the session that runs here.
-    pub fn leader(&self, seen: &Observation) -> Option<Process> {
-        self.running(seen)?.leader().cloned()
+    /// The process that leads the session that runs here.
+    pub fn leader(&self, observed: &Observation) -> Option<Process> {
+        self.running(observed)?.leader().cloned()
     }
 
     /// What is to listen here, on this port, serves as; others reach it by this authority. Of a
     /// session that runs `readiness` says whether it can be believed.
     pub fn service(
         &self,
-        seen: &Observation,
+        observed: &Observation,
         port: u16,
         authority: &str,
         readiness: impl FnOnce(&Session) -> Readiness,
     ) -> Service {
         let stopped = Service::stopped(NodePort::new(&self.node, port));
-        let Some(session) = self.running(seen) else {
+        let Some(session) = self.running(observed) else {
             return stopped;
         };
         Service {
@@ -93,38 +93,38 @@ impl Seat {
         }
     }
 
-    /// Returns the mark of the next start: its generation is one more than any that was ever seen.
-    pub fn next_mark(&self, seen: &Observation, fingerprint: String) -> Mark {
-        let last = seen
+    /// The mark of the next start: its generation is one more than any that was ever seen.
+    pub fn next_mark(&self, observed: &Observation, fingerprint: String) -> Mark {
+        let last = observed
             .of(&self.node)
-            .map_or(0, |answers| self.last_generation(answers));
+            .map_or(0, |facts| self.last_generation(facts));
         Mark::new(&self.topology, &self.address, last + 1, fingerprint)
     }
 
-    fn last_generation(&self, answers: &Answers) -> u64 {
-        let table = ProcessTable::read(answers);
+    fn last_generation(&self, facts: &Facts) -> u64 {
+        let table = ProcessTable::read(facts);
         let marked = self
             .sessions(&table)
             .first()
             .map_or(0, |session| session.mark.generation);
-        let logged = Place::read(&self.folder, answers).last_generation(&self.address);
+        let logged = NodeFiles::read(&self.folder, facts).last_generation(&self.address);
         marked.max(logged)
     }
 
-    /// Returns the ports that what was started here listens on, or may still have.
-    pub fn ports_held(&self, seen: &Observation) -> Vec<u16> {
-        let table = seen.of(&self.node).map(ProcessTable::read);
+    /// The ports that what was started here listens on, or may still have.
+    pub fn ports_held(&self, observed: &Observation) -> Vec<u16> {
+        let table = observed.of(&self.node).map(ProcessTable::read);
         let topology = self.topology.as_str();
         table.map_or_else(Vec::new, |table| table.ports_of(topology, &self.address))
     }
 
     /// The same, as the ports of its node.
-    pub fn occupies(&self, seen: &Observation) -> Vec<NodePort> {
-        let ports = self.ports_held(seen).into_iter();
+    pub fn occupies(&self, observed: &Observation) -> Vec<NodePort> {
+        let ports = self.ports_held(observed).into_iter();
         ports.map(|port| NodePort::new(&self.node, port)).collect()
     }
 
-    /// Returns why a port cannot be had, where something holds it that is not of this topology and
+    /// Why a port cannot be had, where something holds it that is not of this topology and
     /// does not give it up.
     pub fn port_taken(&self, port: u16, table: &ProcessTable) -> Option<Reason> {
         let is_ours = |session: &&Session| session.mark.topology == self.topology.as_str();
@@ -134,25 +134,25 @@ impl Seat {
         Some(Reason::new(ReasonCode::PortTaken, text))
     }
 
-    /// Returns the foreign servers of its node that are to be ended.
-    pub fn ended_beside(&self, table: &ProcessTable) -> Vec<StaleServer> {
-        match self.stale {
-            Stale::Leave => Vec::new(),
-            Stale::Stop => table.stale_servers(),
+    /// The unmanaged servers of its node that are to be ended.
+    pub fn ended_beside(&self, table: &ProcessTable) -> Vec<UnmanagedServer> {
+        match self.unmanaged {
+            UnmanagedPolicy::Leave => Vec::new(),
+            UnmanagedPolicy::Stop => table.unmanaged_servers(),
         }
     }
 
-    /// Returns how what runs here is stopped.
-    pub fn stop(&self, seen: &Observation, grace: Duration) -> Stop {
+    /// How what runs here is stopped.
+    pub fn stop(&self, observed: &Observation, grace: Duration) -> Stop {
         Stop {
             address: self.address.clone(),
             mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
-            ports: self.ports_held(seen),
+            ports: self.ports_held(observed),
             grace,
         }
     }
 
-    /// Returns where the start with this mark writes its log.
+    /// Where the start with this mark writes its log.
     pub fn log(&self, mark: &Mark) -> String {
         self.folder.log(&self.address, mark.generation)
     }

@@ -8,7 +8,7 @@ use replica::plan::effect::{Copy, KillUnmanaged, Launch, RunScript, WaitReady};
 use replica::plan::{Change, Effect, Field, Job, Plan, Planned, Step};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
-pub(super) fn told(plan: &Plan, change: &Change) -> String {
+pub(super) fn describe(plan: &Plan, change: &Change) -> String {
     let mut text = format!("{} {}", change.action.sign(), change.address);
     if !change.summary.is_empty() {
         let _ = write!(text, " ({})", change.summary);
@@ -59,7 +59,7 @@ fn field_in_words(field: &Field) -> String {
     format!("{} {old} -> {new}{sign}", field.path)
 }
 
-/// Returns an effect in one line.
+/// An effect in one line.
 fn effect(step: &Step) -> String {
     match &step.effect {
         Effect::Upload(upload) => format!("upload {}", upload.target),

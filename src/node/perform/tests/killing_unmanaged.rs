@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns a process as an end names it.
+/// A process as an end names it.
 fn known(pid: u32) -> (u32, u64) {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, rest) = stat.rsplit_once(") ").unwrap();
@@ -15,12 +15,12 @@ fn boot_id() -> String {
 }
 
 /// What somebody started from a shell, as with `nohup … &`.
-struct Stale {
+struct Unmanaged {
     thing: Thing,
     shell: Foreign,
 }
 
-impl Stale {
+impl Unmanaged {
     /// Starts a server with these habits, and beside it what the shell is given; both say their pids.
     fn run(more: &[&str], beside: &str) -> Self {
         Self::on(Thing::new(), more, beside)
@@ -70,7 +70,7 @@ impl Stale {
     }
 }
 
-impl Drop for Stale {
+impl Drop for Unmanaged {
     /// Ends what a failed test leaves behind: all of it is in the group of its shell.
     fn drop(&mut self) {
         let group = format!("-{}", self.shell.0.id());
@@ -78,7 +78,7 @@ impl Drop for Stale {
     }
 }
 
-/// Returns the children of a process.
+/// The children of a process.
 fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
@@ -91,17 +91,17 @@ fn children(pid: u32) -> Vec<u32> {
 #[tokio::test]
 async fn a_server_ends_with_what_it_started_and_nothing_of_the_shell_around_it() {
     for node in shells() {
-        let stale = Stale::run(&["child"], "tail -f /dev/null");
-        let server = stale.server().await;
+        let unmanaged = Unmanaged::run(&["child"], "tail -f /dev/null");
+        let server = unmanaged.server().await;
         let child = children(server)[0];
-        let end = stale.end(&[known(server)], MINUTE);
+        let end = unmanaged.end(&[known(server)], MINUTE);
         let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         let pids: Vec<_> = ended.ended.iter().map(|it| it.pid).collect();
         assert_eq!(pids, [server, child], "{ended:?}");
         assert_eq!(ended.killed(), 0, "{ended:?}");
         assert!(!lives(server) && !lives(child));
-        assert!(lives(stale.shell.0.id()) && lives(stale.pid("beside").await));
-        TcpListener::bind(("127.0.0.1", stale.thing.port)).unwrap();
+        assert!(lives(unmanaged.shell.0.id()) && lives(unmanaged.pid("beside").await));
+        TcpListener::bind(("127.0.0.1", unmanaged.thing.port)).unwrap();
         let again = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         assert_eq!(again.ended, []);
     }
@@ -110,10 +110,10 @@ async fn a_server_ends_with_what_it_started_and_nothing_of_the_shell_around_it()
 #[tokio::test]
 async fn a_server_that_hangs_is_killed_with_what_it_started() {
     for node in shells() {
-        let stale = Stale::run(&["deaf", "child"], "true");
-        let server = stale.server().await;
+        let unmanaged = Unmanaged::run(&["deaf", "child"], "true");
+        let server = unmanaged.server().await;
         let child = children(server)[0];
-        let end = stale.end(&[known(server), known(child)], Duration::from_millis(1));
+        let end = unmanaged.end(&[known(server), known(child)], Duration::from_millis(1));
         let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         assert_eq!((ended.ended.len(), ended.killed()), (2, 2), "{ended:?}");
         assert!(!lives(server) && !lives(child));
@@ -123,15 +123,15 @@ async fn a_server_that_hangs_is_killed_with_what_it_started() {
 #[tokio::test]
 async fn what_a_killed_server_left_behind_is_ended_alone() {
     for node in shells() {
-        let stale = Stale::run(&["child"], "true");
-        let server = stale.server().await;
+        let unmanaged = Unmanaged::run(&["child"], "true");
+        let server = unmanaged.server().await;
         let orphan = children(server)[0];
         let known = known(orphan);
         let _ = Program::new("kill")
             .args(["-KILL", &server.to_string()])
             .status();
         gone(&server.to_string()).await;
-        let ended = super::kill_unmanaged(&node, &stale.end(&[known], MINUTE), &silent)
+        let ended = super::kill_unmanaged(&node, &unmanaged.end(&[known], MINUTE), &silent)
             .await
             .unwrap();
         assert_eq!(ended.ended.len(), 1, "{ended:?}");
@@ -142,13 +142,13 @@ async fn what_a_killed_server_left_behind_is_ended_alone() {
 #[tokio::test]
 async fn a_pid_of_another_start_or_boot_is_another_process() {
     for node in shells() {
-        let stale = Stale::run(&[], "true");
-        let server = stale.server().await;
+        let unmanaged = Unmanaged::run(&[], "true");
+        let server = unmanaged.server().await;
         let (pid, start) = known(server);
-        let reused = stale.end(&[(pid, start - 1)], MINUTE);
+        let reused = unmanaged.end(&[(pid, start - 1)], MINUTE);
         let rebooted = KillUnmanaged {
             boot_id: "0f9c".to_owned(),
-            ..stale.end(&[(pid, start)], MINUTE)
+            ..unmanaged.end(&[(pid, start)], MINUTE)
         };
         for end in [reused, rebooted] {
             let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_pid_of_another_start_or_boot_is_another_process() {
 #[tokio::test]
 async fn what_carries_a_mark_is_spared_and_so_is_its_session() {
     for node in shells() {
-        let stale = Stale::run(&[], "true");
+        let unmanaged = Unmanaged::run(&[], "true");
         let thing = Thing::new();
         // Its child has lost the mark.
         let script = "env -i sleep 1000 & echo up; wait";
@@ -173,7 +173,7 @@ async fn what_carries_a_mark_is_spared_and_so_is_its_session() {
         }
         let child = children(leader.pid)[0];
         for pid in [leader.pid, child] {
-            let end = stale.end(&[known(pid)], MINUTE);
+            let end = unmanaged.end(&[known(pid)], MINUTE);
             let failure = super::kill_unmanaged(&node, &end, &silent)
                 .await
                 .unwrap_err();
@@ -191,21 +191,21 @@ async fn what_carries_a_mark_is_spared_and_so_is_its_session() {
 #[tokio::test]
 async fn of_two_on_one_port_one_ends_and_the_other_goes_on() {
     for node in shells() {
-        let stale = Stale::run(&[], "true");
+        let unmanaged = Unmanaged::run(&[], "true");
         let mut shared = Thing::new();
-        shared.port = stale.thing.port;
-        let server = stale.server().await;
-        let other = Stale::on(shared, &[], "true");
+        shared.port = unmanaged.thing.port;
+        let server = unmanaged.server().await;
+        let other = Unmanaged::on(shared, &[], "true");
         let other_pid = other.pid("pid").await;
         let sockets = || {
             let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
-            let port = format!(":{:04X} 00000000:0000 0A", stale.thing.port);
+            let port = format!(":{:04X} 00000000:0000 0A", unmanaged.thing.port);
             sockets.matches(&port).count()
         };
         while sockets() < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let end = stale.end(&[known(server)], MINUTE);
+        let end = unmanaged.end(&[known(server)], MINUTE);
         let ended = super::kill_unmanaged(&node, &end, &silent).await.unwrap();
         assert_eq!(ended.ended.len(), 1, "{ended:?}");
         assert!(!lives(server) && lives(other_pid));

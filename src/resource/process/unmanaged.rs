@@ -6,20 +6,20 @@ use super::one::Process;
 
 /// A process of vLLM that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub struct UnmanagedProcess {
     /// The process.
     pub process: Process,
     /// The process that started it, or that took it over.
     pub parent: u32,
-    /// Says that whoever started it is gone: its parent is in another session than itself.
+    /// Whether whoever started it is gone: its parent is in another session than itself.
     pub orphaned: bool,
     /// Whose it is.
-    pub standing: Standing,
+    pub ownership: Ownership,
 }
 
 /// Whose a process is, as far as we may end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Ownership {
     /// It is of the user that we are logged in as.
     Own,
     /// It is of another user.
@@ -30,15 +30,15 @@ pub enum Standing {
 
 /// A vLLM server that is not ours, or what is left of one: processes that come to an end together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaleServer {
+pub struct UnmanagedServer {
     /// The process that the others were started by.
     pub root: Process,
     /// The others, in the order of pids.
     pub parts: Vec<Process>,
 }
 
-impl StaleServer {
-    /// Returns all of its processes, its root first.
+impl UnmanagedServer {
+    /// All of its processes, its root first.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         std::iter::once(&self.root).chain(&self.parts)
     }
@@ -48,9 +48,9 @@ impl StaleServer {
     /// A server is known by what it runs. A part of one, such as `VLLM::EngineCore`, is taken with
     /// its server, or once whoever started it is gone: the engine of a program that lives, of a
     /// notebook say, is no server's.
-    pub fn gather(foreign: &[Foreign]) -> Vec<Self> {
-        let own = foreign.iter().filter(|it| it.standing == Standing::Own);
-        let own: BTreeMap<u32, &Foreign> = own.map(|it| (it.process.pid, it)).collect();
+    pub fn gather(unmanaged: &[UnmanagedProcess]) -> Vec<Self> {
+        let own = unmanaged.iter().filter(|it| it.ownership == Ownership::Own);
+        let own: BTreeMap<u32, &UnmanagedProcess> = own.map(|it| (it.process.pid, it)).collect();
         let mut servers: BTreeMap<u32, Self> = BTreeMap::new();
         for it in own.values() {
             let Some(root) = root_of(it, &own) else {
@@ -68,27 +68,30 @@ impl StaleServer {
     }
 }
 
-/// Returns the first of its ancestors, itself among them, that may come to an end with all below it.
-fn root_of<'a>(it: &'a Foreign, own: &BTreeMap<u32, &'a Foreign>) -> Option<&'a Foreign> {
-    let parent = |it: &&'a Foreign| own.get(&it.parent).copied();
+/// The first of its ancestors, itself among them, that may come to an end with all below it.
+fn root_of<'a>(
+    it: &'a UnmanagedProcess,
+    own: &BTreeMap<u32, &'a UnmanagedProcess>,
+) -> Option<&'a UnmanagedProcess> {
+    let parent = |it: &&'a UnmanagedProcess| own.get(&it.parent).copied();
     // What is half-written may go in circles.
     let line = std::iter::successors(Some(it), parent).take(own.len());
     line.filter(|it| it.is_root()).last()
 }
 
-impl Foreign {
+impl UnmanagedProcess {
     fn is_root(&self) -> bool {
         is_server(&self.process) || (self.orphaned && is_part(&self.process))
     }
 }
 
-/// Says whether a process is one of vLLM, and not an editor or a `tail` with the word in its
+/// Whether a process is one of vLLM, and not an editor or a `tail` with the word in its
 /// command line.
 pub(super) fn is_vllm(process: &Process) -> bool {
     is_part(process) || program(process).is_some()
 }
 
-/// Says whether a process serves: `vllm bench` and the like do not.
+/// Whether a process serves: `vllm bench` and the like do not.
 fn is_server(process: &Process) -> bool {
     let serves = |(program, first): (&str, &str)| match program {
         "vllm" | "vllm.entrypoints.cli.main" => first == "serve",
@@ -97,12 +100,12 @@ fn is_server(process: &Process) -> bool {
     program(process).is_some_and(serves)
 }
 
-/// Says whether a process has the title of a part, such as `VLLM::EngineCore`.
+/// Whether a process has the title of a part, such as `VLLM::EngineCore`.
 fn is_part(process: &Process) -> bool {
     process.name.starts_with("VLLM::")
 }
 
-/// Returns what of vLLM a process runs, the command or a module, and the first argument of that.
+/// What of vLLM a process runs, the command or a module, and the first argument of that.
 fn program(process: &Process) -> Option<(&str, &str)> {
     let mut words = process.command.split(' ').filter(|word| !word.is_empty());
     let mut word = base(words.next()?);
@@ -116,7 +119,7 @@ fn program(process: &Process) -> Option<(&str, &str)> {
     (base(word) == "vllm").then(|| ("vllm", words.next().unwrap_or_default()))
 }
 
-/// Says whether a word is an option of Python's that takes no word of its own.
+/// Whether a word is an option of Python's that takes no word of its own.
 fn is_flag(word: &str) -> bool {
     let flags = word.strip_prefix('-').unwrap_or_default();
     !flags.is_empty() && flags.chars().all(|flag| "bBdEiIOPqRsSuvx".contains(flag))
@@ -186,28 +189,28 @@ mod tests {
         assert!(!serves("python3 -m vllm.entrypoints.openai.run_batch"));
     }
 
-    /// Returns the servers, each as its root and its parts.
-    fn gathered(foreign: &[(u32, u32, bool, Standing, &str)]) -> Vec<(u32, Vec<u32>)> {
-        let foreign = foreign
+    /// The servers, each as its root and its parts.
+    fn gathered(unmanaged: &[(u32, u32, bool, Ownership, &str)]) -> Vec<(u32, Vec<u32>)> {
+        let unmanaged = unmanaged
             .iter()
-            .map(|&(pid, parent, orphaned, standing, name)| {
+            .map(|&(pid, parent, orphaned, ownership, name)| {
                 let command = format!("{name} serve x");
                 let process = process(pid, name, &command);
-                Foreign {
+                UnmanagedProcess {
                     process,
                     parent,
                     orphaned,
-                    standing,
+                    ownership,
                 }
             });
-        let servers = StaleServer::gather(&foreign.collect::<Vec<_>>());
-        let pids = |server: &StaleServer| server.parts.iter().map(|part| part.pid).collect();
+        let servers = UnmanagedServer::gather(&unmanaged.collect::<Vec<_>>());
+        let pids = |server: &UnmanagedServer| server.parts.iter().map(|part| part.pid).collect();
         servers.iter().map(|it| (it.root.pid, pids(it))).collect()
     }
 
     #[test]
     fn parts_go_with_their_server_wherever_their_pids_stand() {
-        use Standing::Own;
+        use Ownership::Own;
         let family = [
             (10, 30, false, Own, "VLLM::Worker_TP0"),
             (20, 1, true, Own, "vllm"),
@@ -224,8 +227,8 @@ mod tests {
 
     #[test]
     fn what_is_not_of_this_user_or_no_server_is_nobodys_to_take() {
-        use Standing::{Container, OtherUser, Own};
-        let foreign = [
+        use Ownership::{Container, OtherUser, Own};
+        let unmanaged = [
             (10, 1, true, OtherUser, "vllm"),
             (11, 10, false, OtherUser, "VLLM::EngineCor"),
             (20, 1, true, Container, "vllm"),
@@ -236,6 +239,6 @@ mod tests {
             (40, 41, false, Own, "VLLM::Worker_TP0"),
             (41, 40, false, Own, "VLLM::Worker_TP0"),
         ];
-        assert_eq!(gathered(&foreign), []);
+        assert_eq!(gathered(&unmanaged), []);
     }
 }
