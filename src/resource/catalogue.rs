@@ -20,7 +20,7 @@ use crate::name::{InstanceName, ModelName, NodeName};
 use crate::node::{NodeDeclaration, UnmanagedPolicy};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
-pub static KINDS: [&dyn Kind; 6] = [
+pub static KINDS: &[&dyn Kind] = &[
     &program::Kind,
     &Kept(engine::KIND),
     &Kept(model::KIND),

@@ -67,9 +67,9 @@ impl Orphan {
     ) -> Vec<Self> {
         let mut orphans: Vec<(Turn, Self)> = Vec::new();
         for (node, facts) in observed.answered() {
-            let known = KINDS.iter().enumerate().flat_map(|(files, kind)| {
+            let known = KINDS.iter().enumerate().flat_map(|(place, kind)| {
                 let found = kind.found(topology, node, facts).into_iter();
-                found.map(move |one| (files, one))
+                found.map(move |one| (place, one))
             });
             // A newer version may have kinds that this one does not know: what carries our mark is
             // ours all the same. It may serve from anything, so it goes first.
@@ -78,8 +78,8 @@ impl Orphan {
             let unknown = unknown.into_iter().map(|one| (KINDS.len(), one));
             let found = known.chain(unknown);
             let found = found.filter(|(_, one)| !declared.contains(&one.address));
-            orphans.extend(found.map(|(files, found)| {
-                let turn = (found.stop.is_none(), Reverse(files));
+            orphans.extend(found.map(|(place, found)| {
+                let turn = (found.stop.is_none(), Reverse(place));
                 let orphan = Self {
                     node: node.clone(),
                     found,

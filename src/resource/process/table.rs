@@ -103,7 +103,7 @@ impl ProcessTable {
     pub fn of(&self, topology: &str, address: &Address) -> Vec<&Session> {
         let places = self.places.get(&Mark::prefix(topology, address));
         let places = places.into_iter().flatten();
-        let mut found: Vec<_> = places.map(|files| &self.sessions[*files]).collect();
+        let mut found: Vec<_> = places.map(|place| &self.sessions[*place]).collect();
         found.sort_by_key(|session| std::cmp::Reverse((session.mark.generation, session.id)));
         found
     }
@@ -394,13 +394,13 @@ impl Reader {
                 processes,
             });
         }
-        for (files, session) in self.table.sessions.iter().enumerate() {
+        for (place, session) in self.table.sessions.iter().enumerate() {
             let places = self
                 .table
                 .places
                 .entry(session.mark.of_thing())
                 .or_default();
-            places.push(files);
+            places.push(place);
         }
         self.table
     }
