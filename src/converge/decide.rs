@@ -85,7 +85,7 @@ impl<'a> Hooks<'a> {
 }
 
 /// Copies the operations of the hooks that are about a thing.
-fn told(hooks: &BTreeMap<&Address, Vec<&Hook>>, of: &Address) -> Vec<Operation> {
+fn operations_of(hooks: &BTreeMap<&Address, Vec<&Hook>>, of: &Address) -> Vec<Operation> {
     let hooks = hooks.get(&of.anywhere()).into_iter().flatten();
     hooks
         .flat_map(|hook| hook.operations.iter().cloned())
@@ -157,7 +157,7 @@ impl<'a> Draft<'a> {
         let action = stand.change.action;
         operations.extend_from_slice(stand.operations.of(action));
         if action != Action::Destroy {
-            operations.extend(told(&self.hooks.admit, stand.address()));
+            operations.extend(operations_of(&self.hooks.admit, stand.address()));
         }
         operations
     }
@@ -168,7 +168,7 @@ impl<'a> Draft<'a> {
         if !stand.change.action.stops() || self.stopped.contains_key(stand.address()) {
             return Vec::new();
         }
-        let mut operations = told(&self.hooks.drain, stand.address());
+        let mut operations = operations_of(&self.hooks.drain, stand.address());
         operations.extend_from_slice(&stand.operations.stop);
         operations
     }

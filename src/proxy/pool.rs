@@ -208,6 +208,8 @@ impl Pool {
         // Nothing is touched before everything is known to be possible.
         let mut known = new?;
         known.append(&mut table.members);
+        // The table is made anew in the order of the configuration, which policies go by. Who is
+        // declared still stays the same member: its requests in flight and its probes are its own.
         for spec in &config.backends {
             if let Some(at) = known.iter().position(|member| member.is(spec)) {
                 let member = known.swap_remove(at);
@@ -215,9 +217,11 @@ impl Pool {
                 table.members.push(member);
             }
         }
+        // Who is left is declared no more: it gets nothing new, and ends what it has.
         for member in known {
             table.retire(member);
         }
+        // A policy that stays remembers whose turn it is.
         if table.config.as_ref().map(|c| &c.policy) != Some(&config.policy) {
             table.policy = config.policy.build();
         }
