@@ -57,7 +57,7 @@ async fn apply(
         left: converged.left,
     };
     show(screen, workspace, &plan, &applied)?;
-    Ok(exit(&plan, &applied))
+    Ok(exit(&applied))
 }
 
 /// What an apply came to.
@@ -113,7 +113,7 @@ fn show(
     if screen.is_json() {
         let results = applied.run.documents();
         let document = ApplyDocument::new(workspace.topology().name.as_str(), plan, tally)
-            .converged(applied.left.is_converged())
+            .left(&applied.left)
             .requests(applied.requests.unwrap_or_default())
             .benchmarks(&results);
         return Ok(screen.document(&document)?);
@@ -128,6 +128,7 @@ fn show(
     }
     screen.result(&apply::render(
         tally,
+        &applied.left,
         applied.requests,
         applied.run.took,
         screen.out(),
@@ -144,16 +145,14 @@ fn show(
     Ok(())
 }
 
-fn exit(plan: &Plan, applied: &Applied) -> Exit {
+fn exit(applied: &Applied) -> Exit {
     let tally = &applied.run.tally;
-    let made_any = tally.applied.iter().any(|done| done.action.acts());
     let unreachable = !applied.left.unreachable.is_empty();
     // What waits for a node that did not answer is told by that; a measurement, by what it measures.
     let is_blocked = |change: &Change| {
         change.action == Action::Blocked && !change.is_measurement() && !change.is_out_of_reach()
     };
-    let mut changes = plan.changes.iter().chain(&applied.left.changes);
-    let blocked = changes.any(is_blocked);
+    let blocked = applied.left.changes.iter().any(is_blocked);
     let unmade = applied
         .left
         .changes
@@ -164,7 +163,11 @@ fn exit(plan: &Plan, applied: &Applied) -> Exit {
     } else if applied.run.interrupted {
         Exit::Interrupted
     } else if !tally.failed.is_empty() || blocked || unmade {
-        if made_any { Exit::Partly } else { Exit::Failed }
+        if tally.has_touched() {
+            Exit::Partly
+        } else {
+            Exit::Failed
+        }
     } else if unreachable {
         Exit::Unreachable
     } else if !applied.run.is_valid() {

@@ -33,7 +33,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
 async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> Result<Exit, Error> {
     let wish = workspace.destroyed();
     let (_, plan) = workspace.plan(&wish).await;
-    if !screen.is_json() {
+    // Where there is nothing, what was seen in the end says so.
+    let tells = !plan.changes.is_empty() || !plan.unreachable.is_empty();
+    if !screen.is_json() && tells {
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
     if plan.has_work() {
@@ -45,11 +47,11 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
     let tally = &run.tally;
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
-        let document = ApplyDocument::new(name, &plan, tally).converged(left.is_converged());
+        let document = ApplyDocument::new(name, &plan, tally).left(&left);
         screen.document(&document)?;
     } else {
         if plan.has_work() {
-            let told = apply::render(tally, None, run.took, screen.out());
+            let told = apply::render(tally, &left, None, run.took, screen.out());
             screen.result(&format!("\n{told}"))?;
         }
         if left.is_converged() {
@@ -61,10 +63,10 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
     } else if run.interrupted {
         Exit::Interrupted
     } else if !tally.failed.is_empty() || left.has_work() {
-        if tally.applied.is_empty() {
-            Exit::Failed
-        } else {
+        if tally.has_touched() {
             Exit::Partly
+        } else {
+            Exit::Failed
         }
     } else if !left.unreachable.is_empty() {
         Exit::Unreachable

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::plan::{Address, Change, Event, Failure, Phase, Plan, Step, StepId};
+use crate::plan::{Action, Address, Change, Event, Failure, Phase, Plan, Step, StepId};
 use crate::resource::{Fact, Observation, Resource};
 
 /// What is observed and changed: the nodes, or in tests a model of them.
@@ -188,11 +188,13 @@ impl Chain {
     async fn perform<W: World>(self, world: &W) -> ChainState {
         let began = Instant::now();
         let address = self.change.address.clone();
+        // What was not there and did not come to be is as it was.
+        let was_there = self.change.action != Action::Create;
         self.say.send(Event::Started {
             change: self.change,
         });
         let mut outcome = String::new();
-        for step in &self.steps {
+        for (done, step) in self.steps.iter().enumerate() {
             match world.perform(step, &self.say).await {
                 Ok(seen) if seen.is_empty() => {}
                 Ok(seen) => outcome = seen,
@@ -200,6 +202,7 @@ impl Chain {
                     self.say.send(Event::Failed {
                         address,
                         failure: failure.clone(),
+                        partly: done > 0 && was_there,
                     });
                     return ChainState::Failed(failure);
                 }
@@ -232,7 +235,13 @@ impl Awaited {
         if matches!(*self.outcome.borrow(), ChainState::Pending) {
             let address = self.address.clone();
             let failure = crashed();
-            let _ = events.send(Event::Failed { address, failure });
+            // Which of its steps were done nobody knows.
+            let partly = true;
+            let _ = events.send(Event::Failed {
+                address,
+                failure,
+                partly,
+            });
         }
     }
 }

@@ -94,8 +94,8 @@ impl World for Live {
                 Ok(format!("ready, pid {}", ready.pid))
             }
             Effect::ProxyControl(control) => {
-                perform::control(self.node(step)?, control, progress).await?;
-                Ok(String::new())
+                let status = perform::control(self.node(step)?, control, progress).await?;
+                Ok(status.shortfall().unwrap_or_default().to_owned())
             }
             Effect::Measure(job) => self.measure(job, say).await,
         }

@@ -34,6 +34,8 @@ pub enum Event {
         address: Address,
         /// What went wrong.
         failure: Failure,
+        /// Whether steps of it had been done before, so that it is not as it was.
+        partly: bool,
     },
     /// A change was not tried.
     Skipped {

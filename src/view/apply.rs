@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::plan::{Action, Address, Event, Failure, FailureKind, Requests};
+use crate::name::NodeName;
+use crate::plan::{Action, Address, Change, Event, Failure, FailureKind, Plan, Requests};
 
 use super::error;
 use super::style::{Role, Style};
-use super::words::{clean, done, duration};
+use super::words::{clean, count, done, duration};
 
 /// Everything that came of a plan, gathered from its events in the order in which they came.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,6 +47,8 @@ pub struct Failed {
     /// Why.
     #[serde(flatten)]
     pub failure: Failure,
+    /// Whether steps of it had been done before, so that it is not as it was.
+    pub partly: bool,
 }
 
 /// A change that was not tried.
@@ -78,9 +81,14 @@ impl Tally {
                 outcome: outcome.clone(),
                 took: *took,
             }),
-            Event::Failed { address, failure } => self.failed.push(Failed {
+            Event::Failed {
+                address,
+                failure,
+                partly,
+            } => self.failed.push(Failed {
                 address: address.clone(),
                 failure: failure.clone(),
+                partly: *partly,
             }),
             Event::Skipped { address, because } => self.skipped.push(Skipped {
                 address: address.clone(),
@@ -100,11 +108,28 @@ impl Tally {
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.skipped.is_empty()
     }
+
+    /// Whether anything is not as it was before.
+    pub fn has_touched(&self) -> bool {
+        !self.applied.is_empty() || self.failed.iter().any(|it| it.partly)
+    }
+
+    fn tells_of(&self, address: &Address) -> bool {
+        self.failed.iter().any(|it| it.address == *address)
+            || self.skipped.iter().any(|it| it.address == *address)
+    }
 }
 
-/// Renders what came of a plan, every failure with its cause. `requests` are those that the proxy
-/// served meanwhile, where there was one.
-pub fn render(tally: &Tally, requests: Option<Requests>, took: Duration, style: Style) -> String {
+/// Renders what came of a plan: every failure with its cause, and what is `left` to do, with what is
+/// in its way. `requests` are those that were served meanwhile, where anything counts that.
+pub fn render(
+    tally: &Tally,
+    left: &Plan,
+    requests: Option<Requests>,
+    took: Duration,
+    style: Style,
+) -> String {
+    let left = Left::of(left, tally);
     let mut lines = Vec::new();
     for failed in &tally.failed {
         // The log was shown when it happened; here it would bury the other failures.
@@ -117,13 +142,92 @@ pub fn render(tally: &Tally, requests: Option<Requests>, took: Duration, style: 
     for skipped in &tally.skipped {
         lines.push(not_tried(&skipped.address, &skipped.because, style));
     }
+    lines.extend(left.lines(style));
     if !lines.is_empty() {
         lines.insert(0, style.paint(Role::Title, "Not done:"));
         lines.push(String::new());
     }
-    lines.push(verdict(tally, took, style));
+    lines.push(verdict(tally, &left, took, style));
     lines.extend(requests.map(|requests| served(requests, style)));
     lines.join("\n") + "\n"
+}
+
+/// What was left in the end for another reason than that it failed or was not tried.
+struct Left<'a> {
+    blocked: Vec<&'a Change>,
+    unmeasured: Vec<&'a Change>,
+    unreachable: &'a [(NodeName, Failure)],
+}
+
+impl<'a> Left<'a> {
+    fn of(plan: &'a Plan, tally: &Tally) -> Self {
+        let untold = |change: &&Change| !tally.tells_of(&change.address);
+        let changes = || plan.changes.iter().filter(untold);
+        // What is out of reach is told by its node.
+        let is_blocked = |change: &&Change| {
+            change.action == Action::Blocked
+                && !change.is_out_of_reach()
+                && !change.is_measurement()
+        };
+        let is_unmeasured =
+            |change: &&Change| change.is_measurement() && change.action != Action::Keep;
+        let was_measured = |change: &&Change| {
+            let mut applied = tally.applied.iter();
+            applied.any(|done| done.address == change.address)
+        };
+        Self {
+            blocked: changes().filter(is_blocked).collect(),
+            unmeasured: changes()
+                .filter(is_unmeasured)
+                .filter(|change| !was_measured(change))
+                .collect(),
+            unreachable: &plan.unreachable,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.blocked.is_empty() && self.unmeasured.is_empty() && self.unreachable.is_empty()
+    }
+
+    fn lines(&self, style: Style) -> Vec<String> {
+        let line = |name: &str, state: &str, why: &str| {
+            let why = clean(why);
+            let separator = if why.is_empty() { "" } else { ": " };
+            format!(
+                "{name}: {}{separator}{why}",
+                style.paint(Role::Warning, state)
+            )
+        };
+        let blocked = self.blocked.iter().map(|change| {
+            let why: Vec<String> = change.why().collect();
+            line(&change.address.to_string(), "blocked", &why.join("; "))
+        });
+        let unmeasured = self.unmeasured.iter().map(|change| {
+            let why = "not everything is as declared";
+            line(&change.address.to_string(), "not measured", why)
+        });
+        let unreachable = self
+            .unreachable
+            .iter()
+            .map(|(node, failure)| line(node.as_str(), "unreachable", &failure.message));
+        blocked.chain(unmeasured).chain(unreachable).collect()
+    }
+
+    fn counts(&self) -> impl Iterator<Item = (usize, String)> {
+        let nodes = count(self.unreachable.len(), "node");
+        [
+            (
+                self.blocked.len(),
+                format!("{} blocked", self.blocked.len()),
+            ),
+            (
+                self.unmeasured.len(),
+                format!("{} not measured", self.unmeasured.len()),
+            ),
+            (self.unreachable.len(), format!("{nodes} unreachable")),
+        ]
+        .into_iter()
+    }
 }
 
 /// Says that a thing was not tried, and because of what.
@@ -132,7 +236,8 @@ pub(super) fn not_tried(address: &Address, because: &str, style: Style) -> Strin
     format!("{address}: {text}, because of {}", clean(because))
 }
 
-fn verdict(tally: &Tally, took: Duration, style: Style) -> String {
+/// The last line: all that was done, and all that was not.
+fn verdict(tally: &Tally, left: &Left<'_>, took: Duration, style: Style) -> String {
     let mut counts: BTreeMap<Action, usize> = BTreeMap::new();
     let (made, measured): (Vec<_>, Vec<_>) = tally
         .applied
@@ -148,21 +253,22 @@ fn verdict(tally: &Tally, took: Duration, style: Style) -> String {
     if !measured.is_empty() {
         parts.push(format!("{} measured", measured.len()));
     }
-    let (lead, role) = match (tally.is_complete(), parts.is_empty()) {
-        (true, false)
-            if counts.keys().all(|action| *action == Action::Destroy) && measured.is_empty() =>
-        {
-            ("Done", Role::Good)
-        }
-        (true, false) => ("Applied", Role::Good),
-        (true, true) => return style.paint(Role::Good, "There was nothing to do."),
-        (false, false) => ("Applied in part", Role::Error),
-        (false, true) => ("Nothing applied", Role::Error),
+    let is_complete = tally.is_complete() && left.is_empty();
+    let only_destroyed = counts.keys().all(|action| *action == Action::Destroy);
+    let (lead, role) = match (is_complete, tally.has_touched()) {
+        (true, true) if only_destroyed && measured.is_empty() => ("Done", Role::Good),
+        (true, true) => ("Applied", Role::Good),
+        (true, false) => return style.paint(Role::Good, "There was nothing to do."),
+        (false, true) => ("Applied in part", Role::Error),
+        (false, false) => ("Nothing applied", Role::Error),
     };
-    if !tally.is_complete() {
-        parts.push(format!("{} failed", tally.failed.len()));
-        parts.push(format!("{} not tried", tally.skipped.len()));
-    }
+    let (failed, skipped) = (tally.failed.len(), tally.skipped.len());
+    let undone = [
+        (failed, format!("{failed} failed")),
+        (skipped, format!("{skipped} not tried")),
+    ];
+    let undone = undone.into_iter().chain(left.counts());
+    parts.extend(undone.filter(|(number, _)| *number > 0).map(|(_, it)| it));
     let lead = style.paint(role, lead);
     format!("{lead} in {}: {}.", duration(took), parts.join(", "))
 }
@@ -182,7 +288,7 @@ fn served(requests: Requests, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Change;
+    use crate::plan::{Reason, ReasonCode};
 
     fn tally(events: &[Event]) -> Tally {
         let mut tally = Tally::default();
@@ -223,6 +329,7 @@ mod tests {
         };
         let text = render(
             &tally(&events.concat()),
+            &Plan::default(),
             Some(requests),
             Duration::from_secs(65),
             Style::plain(),
@@ -241,6 +348,7 @@ mod tests {
             failure: Failure::new("port 8200 was taken by pid 51234")
                 .logged(vec!["a line".to_owned()])
                 .hinted("stop pid 51234, or change instances.b.port"),
+            partly: false,
         });
         events.push(Event::Skipped {
             address: at("here/proxy"),
@@ -248,6 +356,7 @@ mod tests {
         });
         let text = render(
             &tally(&events),
+            &Plan::default(),
             None,
             Duration::from_secs(4),
             Style::plain(),
@@ -260,5 +369,66 @@ mod tests {
 
         Applied in part in 4.0s: 1 created, 1 failed, 1 not tried.
         ");
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_the_rest_is_told_last() {
+        let blocked = |address, code, why| Change::blocked(&at(address), Reason::new(code, why));
+        let left = Plan {
+            changes: vec![
+                blocked(
+                    "here/instance.b",
+                    ReasonCode::PortTaken,
+                    "port 8200 is held by pid 7",
+                ),
+                blocked("spark-02/instance.c", ReasonCode::Unreachable, "unknown"),
+                Change::new(&at("benchmark.batch"), Action::Create, Vec::new()),
+            ],
+            unreachable: vec![(
+                "spark-02".parse().unwrap(),
+                Failure::new("no answer in 10 s"),
+            )],
+            ..Plan::default()
+        };
+        let told =
+            |tally: &Tally| render(tally, &left, None, Duration::from_secs(4), Style::plain());
+        let made = done_with("here/instance.a", Action::Create);
+        insta::assert_snapshot!(told(&tally(&made)), @"
+        Not done:
+        here/instance.b: blocked: port 8200 is held by pid 7
+        benchmark.batch: not measured: not everything is as declared
+        spark-02: unreachable: no answer in 10 s
+
+        Applied in part in 4.0s: 1 created, 1 blocked, 1 not measured, 1 node unreachable.
+        ");
+        insta::assert_snapshot!(told(&Tally::default()), @"
+        Not done:
+        here/instance.b: blocked: port 8200 is held by pid 7
+        benchmark.batch: not measured: not everything is as declared
+        spark-02: unreachable: no answer in 10 s
+
+        Nothing applied in 4.0s: 1 blocked, 1 not measured, 1 node unreachable.
+        ");
+    }
+
+    #[test]
+    fn what_was_stopped_and_did_not_start_again_is_not_nothing() {
+        let failed = |partly| {
+            let event = Event::Failed {
+                address: at("here/instance.b"),
+                failure: Failure::new("it died before it was ready"),
+                partly,
+            };
+            let text = render(
+                &tally(&[event]),
+                &Plan::default(),
+                None,
+                Duration::from_secs(4),
+                Style::plain(),
+            );
+            text.lines().last().unwrap().to_owned()
+        };
+        assert_eq!(failed(true), "Applied in part in 4.0s: 1 failed.");
+        assert_eq!(failed(false), "Nothing applied in 4.0s: 1 failed.");
     }
 }

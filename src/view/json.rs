@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::name::NodeName;
-use crate::plan::{Change, Plan, Requests, Summary};
+use crate::plan::{Action, Change, Plan, Requests, Summary};
 
 use super::apply::{Applied, Failed, Skipped, Tally};
 
@@ -31,6 +31,7 @@ pub struct ApplyDocument<'a> {
     applied: &'a [Applied],
     failed: &'a [Failed],
     skipped: &'a [Skipped],
+    left: Left<'a>,
     requests: Requests,
     benchmarks: &'a [Value],
 }
@@ -45,6 +46,13 @@ struct PlanBody<'a> {
     foreign: &'a [String],
 }
 
+/// What was not as declared when everything was observed again, and why.
+#[derive(Debug, Default, Serialize)]
+struct Left<'a> {
+    changes: Vec<&'a Change>,
+    unreachable: Vec<Unreachable<'a>>,
+}
+
 #[derive(Debug, Serialize)]
 struct Unreachable<'a> {
     node: &'a NodeName,
@@ -53,19 +61,23 @@ struct Unreachable<'a> {
     hint: Option<&'a str>,
 }
 
+fn unreachable(plan: &Plan) -> Vec<Unreachable<'_>> {
+    let unreachable = plan.unreachable.iter();
+    unreachable
+        .map(|(node, failure)| Unreachable {
+            node,
+            reason: &failure.message,
+            hint: failure.hint.as_deref(),
+        })
+        .collect()
+}
+
 impl<'a> PlanBody<'a> {
     fn new(plan: &'a Plan) -> Self {
-        let unreachable = plan.unreachable.iter();
         Self {
             changes: &plan.changes,
             summary: plan.summary(),
-            unreachable: unreachable
-                .map(|(node, failure)| Unreachable {
-                    node,
-                    reason: &failure.message,
-                    hint: failure.hint.as_deref(),
-                })
-                .collect(),
+            unreachable: unreachable(plan),
             unmanaged: &plan.unmanaged,
             foreign: &plan.unmanaged,
         }
@@ -94,15 +106,21 @@ impl<'a> ApplyDocument<'a> {
             applied: &tally.applied,
             failed: &tally.failed,
             skipped: &tally.skipped,
+            left: Left::default(),
             requests: Requests::default(),
             benchmarks: &[],
         }
     }
 
-    /// Adds what was seen when everything was observed again.
+    /// Adds what was seen to be left to do when everything was observed again.
     #[must_use]
-    pub fn converged(mut self, converged: bool) -> Self {
-        self.converged = converged;
+    pub fn left(mut self, left: &'a Plan) -> Self {
+        let changes = left.changes.iter();
+        self.converged = left.is_converged();
+        self.left = Left {
+            changes: changes.filter(|it| it.action != Action::Keep).collect(),
+            unreachable: unreachable(left),
+        };
         self
     }
 
@@ -251,6 +269,7 @@ mod tests {
         tally.on(&Event::Failed {
             address: at("here/proxy"),
             failure: Failure::new("port 8192 is taken").hinted("stop pid 7"),
+            partly: false,
         });
         tally.on(&Event::Skipped {
             address: at("benchmark.batch"),
@@ -297,7 +316,8 @@ mod tests {
               "kind": "world",
               "message": "port 8192 is taken",
               "log": [],
-              "hint": "stop pid 7"
+              "hint": "stop pid 7",
+              "partly": false
             }
           ],
           "skipped": [
@@ -306,6 +326,10 @@ mod tests {
               "because": "here/proxy"
             }
           ],
+          "left": {
+            "changes": [],
+            "unreachable": []
+          },
           "requests": {
             "ok": 1842,
             "failed": 0,

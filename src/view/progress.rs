@@ -118,9 +118,9 @@ fn settled(event: &Event, took: Option<Duration>, style: Style) -> Vec<String> {
                 style.paint(Role::Good, &outcome)
             )]
         }
-        Event::Failed { address, failure } => {
-            error::failure(address, failure, took.map(duration).as_deref(), style)
-        }
+        Event::Failed {
+            address, failure, ..
+        } => error::failure(address, failure, took.map(duration).as_deref(), style),
         Event::Skipped { address, because } => vec![not_tried(address, because, style)],
         Event::Note(text) => {
             let line = error::line(Kind::Note, &clean(text), style);

@@ -156,7 +156,9 @@ impl Walk {
                 Event::Finished {
                     address, outcome, ..
                 } => format!("{} finished: {outcome}", address.local()),
-                Event::Failed { address, failure } => {
+                Event::Failed {
+                    address, failure, ..
+                } => {
                     format!("{} failed: {}", address.local(), failure.message)
                 }
                 Event::Skipped { address, because } => {

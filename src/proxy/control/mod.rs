@@ -60,6 +60,14 @@ impl Status {
         let backend = self.backends.get(name);
         backend.is_some_and(|backend| backend.state == BackendState::Ready)
     }
+
+    /// Why it serves nobody, where it does not. What it has just been told of may be seen yet.
+    pub fn shortfall(&self) -> Option<&'static str> {
+        let mut backends = self.backends.values();
+        let may_serve = backends
+            .any(|backend| matches!(backend.state, BackendState::Ready | BackendState::Pending));
+        (!may_serve).then_some("it runs, and no instance is ready")
+    }
 }
 
 /// One backend as it stands.

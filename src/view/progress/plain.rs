@@ -200,6 +200,7 @@ mod tests {
                 failure: Failure::new("the server exited with status 1")
                     .logged(vec!["loading".to_owned(), "ValueError: \x1b[31mno memory".to_owned()])
                     .hinted("lower gpu_memory_utilization"),
+                partly: true,
             })),
             (12, Some(Event::Skipped { address: at("here/proxy"), because: b.to_owned() })),
             (13, Some(Event::Note("finishing what is under way".to_owned()))),
