@@ -15,7 +15,7 @@ use crate::converge::{Desired as _, assess};
 use crate::node::{Fleet, perform};
 use crate::plan::{Action, Address, Failure, Plan, Readiness, Service};
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
-use crate::resource::{Facts, KINDS, Listed, Observation};
+use crate::resource::{Facts, KINDS, Listed, Observation, Undeclared};
 use crate::view::status::{
     GpuMemoryStatus, GpuStatus, MemoryStatus, NodeStatus, ServiceStatus, Services, StatusReport,
     render,
@@ -39,7 +39,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
     let wish = workspace.as_declared().asking([machine::fact()]);
     let (observed, plan) = workspace.plan(&wish).await;
-    let stands = assess(&wish.resources(), &observed).into_iter();
+    let declared = wish.resources();
+    let undeclared = Undeclared::beside(workspace.topology(), &declared, &observed).resources;
+    let stands = assess(&[declared, undeclared].concat(), &observed).into_iter();
     let serving = stands.filter_map(|stand| Some((stand.change.address, stand.service?)));
     let services = asked(&workspace.fleet, serving, &plan).await;
     let is_ready = services.iter().all(|service| service.ready);
@@ -179,7 +181,7 @@ fn by_kind(services: &[ServiceStatus]) -> IndexMap<String, Services> {
         let mut own = services.iter().filter(is_of).cloned();
         let (key, own) = match kind.listed() {
             Listed::Nowhere => continue,
-            Listed::ByName(key) => (key, Services::ByName(own.map(named).collect())),
+            Listed::ByName(key) => (key, Services::ByName(by_name(own))),
             Listed::Alone => (kind.name(), Services::Alone(own.next().map(Box::new))),
         };
         listed.insert(key.to_owned(), own);
@@ -187,9 +189,20 @@ fn by_kind(services: &[ServiceStatus]) -> IndexMap<String, Services> {
     listed
 }
 
-fn named(service: ServiceStatus) -> (String, ServiceStatus) {
-    let name = service.address.name.clone();
-    (name.unwrap_or_else(|| service.address.local()), service)
+/// What is declared comes first and has its name; what else is called so goes by its whole address.
+fn by_name(services: impl Iterator<Item = ServiceStatus>) -> BTreeMap<String, ServiceStatus> {
+    let mut named = BTreeMap::new();
+    for service in services {
+        let address = &service.address;
+        let name = address.name.clone().unwrap_or_else(|| address.local());
+        let name = if named.contains_key(&name) {
+            address.to_string()
+        } else {
+            name
+        };
+        named.insert(name, service);
+    }
+    named
 }
 
 #[cfg(test)]
@@ -215,6 +228,7 @@ mod tests {
     fn each_kind_says_where_its_things_are_listed() {
         insta::assert_snapshot!(document(&[]), @r#"{"instances":{},"proxy":null}"#);
         insta::assert_snapshot!(document(&["n/proxy", "n/instance.b", "m/instance.a"]), @r#"{"instances":{"a":{"node":"m","port":8100,"pid":null,"ready":true,"url":null},"b":{"node":"n","port":8100,"pid":null,"ready":true,"url":null}},"proxy":{"node":"n","port":8100,"pid":null,"ready":true,"url":null}}"#);
+        insta::assert_snapshot!(document(&["n/instance.a", "m/instance.a"]), @r#"{"instances":{"a":{"node":"n","port":8100,"pid":null,"ready":true,"url":null},"m/instance.a":{"node":"m","port":8100,"pid":null,"ready":true,"url":null}},"proxy":null}"#);
         insta::assert_snapshot!(document(&["n/program", "n/telescope.a"]), @r#"{"instances":{},"proxy":null}"#);
     }
 

@@ -9,7 +9,7 @@ use super::effect::Probe;
 /// What a thing serves as, of one that serves: what `status` tells of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
-    /// Where it is declared to listen.
+    /// Where it listens; of one that does not run, where it is declared to.
     pub at: NodePort,
     /// The process that leads it, where it runs.
     pub pid: Option<u32>,

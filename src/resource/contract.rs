@@ -192,6 +192,8 @@ pub struct Found {
     pub address: Address,
     /// What there is of it, for the line in the plan: `pid 4711`.
     pub summary: String,
+    /// The process that leads it, where it runs.
+    pub pid: Option<u32>,
     /// The ports that it listens on.
     pub occupies: Vec<u16>,
     /// How it is stopped; nothing where it does not run.

@@ -9,8 +9,8 @@ use super::node_files::StateFolder;
 use super::process;
 use crate::name::NodeName;
 use crate::plan::{
-    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, ReasonCode,
-    Relations, Stand,
+    Action, Address, Change, Effect, NodePort, Operation, Operations, Readiness, Reason,
+    ReasonCode, Relations, Service, Stand,
 };
 
 /// A thing of ours that nothing declares: processes, or the files of one that is gone.
@@ -124,6 +124,7 @@ impl Resource for Orphan {
         let Found {
             address,
             summary,
+            pid,
             occupies,
             stop,
             paths,
@@ -134,6 +135,12 @@ impl Resource for Orphan {
         });
         let stop = stop.clone().map(Effect::Stop);
         let ports = occupies.iter();
+        // It answers whoever still has its address.
+        let service = occupies.first().map(|port| Service {
+            pid: *pid,
+            readiness: Readiness::NotReady(self.reason.text.clone()),
+            ..Service::stopped(NodePort::new(&self.node, *port))
+        });
         let change = Change::new(address, Action::Destroy, vec![self.reason.clone()]);
         Stand {
             operations: Operations {
@@ -146,6 +153,7 @@ impl Resource for Orphan {
                 occupies: ports.map(|port| NodePort::new(&self.node, *port)).collect(),
                 ..Relations::default()
             },
+            service,
             ..Stand::new(change.described(summary.clone()))
         }
     }

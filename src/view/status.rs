@@ -89,9 +89,9 @@ pub struct ServiceStatus {
     /// What it is.
     #[serde(skip)]
     pub address: Address,
-    /// The node that it is declared on.
+    /// The node that it is on.
     pub node: String,
-    /// The port that it is declared to listen on.
+    /// The port that it listens on; of one that does not run, that it is declared to.
     pub port: u16,
     /// The process that leads it, where it runs.
     pub pid: Option<u32>,
@@ -111,7 +111,7 @@ pub struct ServiceStatus {
 }
 
 impl StatusReport {
-    /// Everything that is declared to serve.
+    /// Everything that serves, or is declared to.
     fn services(&self) -> impl Iterator<Item = &ServiceStatus> {
         self.services.values().flat_map(Services::all)
     }

@@ -19,20 +19,23 @@ proxy: {node: one, port: 8192}
 benchmarks: {batch: {prompts: {inline: [Hello]}, load: {batch: 1}, max_tokens: 1}}
 ";
 
-/// How everything that is declared stands on these nodes.
-fn stands(model: &Model) -> Vec<Stand> {
-    let topology = topology(TWO);
+/// How everything stands on these nodes, for a manifest.
+fn stands(model: &Model, manifest: &str) -> Vec<Stand> {
+    let topology = topology(manifest);
     let declared = catalogue(&topology).resources();
-    assess(
-        &declared,
-        &model.observe(&declared, &Undeclared::facts(&topology)),
-    )
+    let observed = model.observe(&declared, &Undeclared::facts(&topology));
+    let undeclared = Undeclared::beside(&topology, &declared, &observed).resources;
+    assess(&[declared, undeclared].concat(), &observed)
 }
 
 /// Says what each thing serves as, a line each.
 fn describe(model: &Model) -> String {
+    describe_for(TWO, model)
+}
+
+fn describe_for(manifest: &str, model: &Model) -> String {
     let mut text = String::new();
-    for stand in stands(model) {
+    for stand in stands(model, manifest) {
         if let Some(service) = &stand.service {
             let address = stand.address();
             let _ = writeln!(text, "{address}: {}", in_words(service));
@@ -115,6 +118,23 @@ fn a_proxy_without_a_server_is_not_ready() {
     "#);
 }
 
+/// The manifest says otherwise by now: what is told is what the nodes do.
+#[test]
+fn what_runs_is_told_and_not_what_is_wished() {
+    let manifest = TWO
+        .replace("port: 8100", "port: 8101")
+        .replace(
+            "  b: {node: two, port: 8200, engine: demo, model: demo}\n",
+            "",
+        )
+        .replace("port: 8192", "port: 8192, policy: least_connections");
+    insta::assert_snapshot!(describe_for(&manifest, &applied()), @r#"
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
+    two/instance.b: port 8200 of two, not ready: it is not in the manifest
+    "#);
+}
+
 /// Unknown is not absent.
 #[test]
 fn of_a_node_that_did_not_answer_nothing_is_concluded() {
@@ -135,7 +155,7 @@ fn what_serves_is_of_a_kind_that_status_lists() {
         let kind = KINDS.iter().find(|kind| kind.name() == name);
         kind.is_some_and(|kind| kind.listed() != Listed::Nowhere)
     };
-    for stand in stands(&applied()) {
+    for stand in stands(&applied(), TWO) {
         let is_listed = listed(&stand.address().kind);
         assert_eq!(is_listed, stand.service.is_some(), "{}", stand.address());
     }

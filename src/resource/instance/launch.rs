@@ -9,7 +9,7 @@ use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{Readiness, Service};
 use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
-use crate::resource::process::Mark;
+use crate::resource::process::{Mark, Session};
 
 /// The variable by which vLLM takes its API key, so that the key is in no argument list.
 const API_KEY: &str = "VLLM_API_KEY";
@@ -105,10 +105,13 @@ impl Instance {
 
     /// What it serves as: whether one that runs is healthy is asked of itself.
     pub(super) fn service(&self, observed: &Observation) -> Service {
-        let (port, authority) = (self.server.port.get(), self.authority());
-        self.managed.service(observed, port, &authority, |session| {
-            Readiness::Ask(self.probe(&session.mark))
-        })
+        let port = self.server.port.get();
+        let readiness = |session: &Session, port| {
+            let probe = self.probe(&session.mark);
+            Readiness::Ask(Probe { port, ..probe })
+        };
+        self.managed
+            .service(observed, &self.listens, port, readiness)
     }
 
     /// What must be true of a server before it is believed: it listens alone, it is

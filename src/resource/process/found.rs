@@ -59,6 +59,7 @@ fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles)
             [] => "its process is gone, its log remains".to_owned(),
             pids => format!("pid {}", pids.join(", ")),
         },
+        pid: sessions.iter().find_map(|it| it.leader()).map(|it| it.pid),
         occupies: ports,
         stop: (!pids.is_empty()).then_some(stop),
         paths: files

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::{Mark, Process, ProcessTable, Session, UnmanagedServer};
 use crate::name::{NodeName, TopologyName};
+use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
 use crate::plan::effect::Stop;
 use crate::plan::{Address, NodePort, Readiness, Reason, ReasonCode, Service};
 use crate::resource::contract::{Fact, Facts, Observation};
-use crate::resource::node_files::{NodeFiles, StateFolder};
+use crate::resource::node_files::{Listens, NodeFiles, StateFolder};
 
 /// One process of a topology, on one node.
 #[derive(Debug, Clone)]
@@ -71,24 +72,33 @@ impl ManagedProcess {
         self.running(observed)?.leader().cloned()
     }
 
-    /// What is to listen here, on this port, serves as; others reach it by this authority. Of a
-    /// session that runs `readiness` says whether it can be believed.
+    /// What is to listen here, on this port, serves as. Of a session that runs, and listens
+    /// there, `readiness` says whether it can be believed.
     pub fn service(
         &self,
         observed: &Observation,
+        listens: &Listens,
         port: u16,
-        authority: &str,
-        readiness: impl FnOnce(&Session) -> Readiness,
+        readiness: impl FnOnce(&Session, u16) -> Readiness,
     ) -> Service {
         let stopped = Service::stopped(NodePort::new(&self.node, port));
         let Some(session) = self.running(observed) else {
             return stopped;
         };
+        // What runs may listen where the manifest no longer says.
+        let held = self.ports_held(observed);
+        let port = if held.contains(&port) {
+            port
+        } else {
+            held.first().copied().unwrap_or(port)
+        };
+        let authority = Authority::new(&listens.reached_at, port);
         Service {
+            at: NodePort::new(&self.node, port),
             pid: session.leader().map(|leader| leader.pid),
             started: session.leader().map(|leader| leader.start),
             url: Some(format!("http://{authority}")),
-            readiness: readiness(&session),
+            readiness: readiness(&session, port),
             ..stopped
         }
     }

@@ -37,6 +37,7 @@ impl contract::Kind for Kind {
         let found = Found {
             address: Address::on(node, KIND, None),
             summary: "replica itself".to_owned(),
+            pid: None,
             occupies: Vec::new(),
             stop: None,
             paths: vec![folder.binaries(), folder.run()],

@@ -115,11 +115,7 @@ impl Proxy {
 
     /// The policy's name.
     pub fn policy(&self) -> String {
-        let policy = json!(self.declared.policy);
-        match policy {
-            Value::String(name) => name,
-            other => other.to_string(),
-        }
+        policy_name(&self.declared.policy)
     }
 
     /// What it says of itself, where it runs and answers.
@@ -503,6 +499,14 @@ impl Proxy {
             admit: self.admit(observed),
             ..Relations::default()
         }
+    }
+}
+
+/// A policy as a manifest names it.
+fn policy_name(policy: &impl Serialize) -> String {
+    match json!(policy) {
+        Value::String(name) => name,
+        other => other.to_string(),
     }
 }
 

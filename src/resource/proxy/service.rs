@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Proxy;
+use super::{Proxy, policy_name};
 use crate::english::list;
 use crate::plan::{Readiness, Service};
 use crate::proxy::control::Status;
@@ -13,12 +13,11 @@ impl Proxy {
     pub(super) fn service(&self, observed: &Observation) -> Service {
         let status = self.status(observed);
         let served = Served {
-            policy: self.policy(),
+            policy: status.as_ref().and_then(policy).unwrap_or(self.policy()),
             generation: status.as_ref().and_then(generation),
             backends: status.as_ref().map(serving).unwrap_or_default(),
         };
-        let (port, authority) = (self.declared.port.get(), self.authority());
-        let readiness = |_: &_| match (&status, &served.backends[..]) {
+        let readiness = |_: &_, _| match (&status, &served.backends[..]) {
             (None, _) => Readiness::NotReady("its control socket does not answer".to_owned()),
             (_, []) => Readiness::NotReady("no instance is ready".to_owned()),
             _ => Readiness::Ready,
@@ -27,7 +26,9 @@ impl Proxy {
             requests: status.as_ref().map(|status| status.requests),
             details: served.details(),
             summary: Some(served.summary()),
-            ..self.managed.service(observed, port, &authority, readiness)
+            ..self
+                .managed
+                .service(observed, &self.listens, self.declared.port.get(), readiness)
         }
     }
 }
@@ -37,6 +38,12 @@ struct Served {
     policy: String,
     generation: Option<u64>,
     backends: Vec<String>,
+}
+
+/// The policy that it serves by, which the manifest may no longer say.
+fn policy(status: &Status) -> Option<String> {
+    let config = status.config.as_ref()?;
+    Some(policy_name(&config.policy))
 }
 
 fn generation(status: &Status) -> Option<u64> {

@@ -152,3 +152,31 @@ async fn no_stream_breaks_while_a_server_is_replaced() {
     assert_eq!(document["requests"]["cut"], 0, "{said}");
     assert_ne!(document["requests"]["ok"], 0, "{said}");
 }
+
+#[test]
+fn status_tells_what_the_nodes_do_and_not_what_the_manifest_wants() {
+    let place = Workdir::with(PAIR).applied();
+    let (a, b) = (place.pid("/instances/a"), place.pid("/instances/b"));
+    place.change("policy: round_robin", "policy: least_connections");
+    let manifest = place.read("topology.yaml");
+    let without_b: Vec<_> = manifest
+        .lines()
+        .filter(|it| !it.starts_with("  b:"))
+        .collect();
+    place.write("topology.yaml", &(without_b.join("\n") + "\n"));
+    place.change(&place.port(0).to_string(), "8999");
+    let status = place.status();
+    assert_eq!(status["converged"], false);
+    assert_eq!(status["proxy"]["policy"], "round_robin", "{status:#}");
+    assert_eq!(status["instances"]["a"]["pid"], a, "{status:#}");
+    assert_eq!(
+        status["instances"]["a"]["port"],
+        place.port(0),
+        "{status:#}"
+    );
+    assert_eq!(status["instances"]["b"]["pid"], b, "{status:#}");
+    assert_eq!(
+        status["instances"]["b"]["note"],
+        "it is not in the manifest"
+    );
+}
