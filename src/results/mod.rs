@@ -19,6 +19,7 @@ mod record;
 mod result;
 mod store;
 mod summary;
+mod terms;
 mod under_way;
 mod warmup;
 
@@ -34,10 +35,11 @@ pub(crate) use record::by_instance;
 pub use record::{Record, Stamps, Status};
 pub use result::{BenchResult, Comparison, Files, Point, Row, SCHEMA};
 pub(crate) use store::RunFiles;
-pub use store::{Latest, latest, single_throughput};
+pub use store::{PastResult, past_results, single_throughput};
 pub use summary::{
     Counts, DEFINITIONS, ErrorGroup, FORMULAS, InFlight, Metrics, Share, Summary, Window,
 };
+pub use terms::terms;
 pub use under_way::Measuring;
 pub(crate) use under_way::UnderWay;
 pub use warmup::{WarmedInstance, Warmup, WarmupRequest};

@@ -1,24 +1,30 @@
 //! Where results lie: `<results>/<topology>/<benchmark>/<UTC time>.json`, its requests beside it,
 //! and `latest.json` pointing at the newest. Every file appears whole or not at all.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::facts::Run;
 use super::headline::{Headline, Single};
 use super::record::Record;
 use super::result::{BenchResult, SCHEMA};
+use super::terms::terms;
 use crate::plan::{Failure, Job};
 use crate::shape::Class;
 
 const POINTER: &str = "latest.json";
 
-/// The newest result of a benchmark, as far as planning needs it.
+/// As many results of one benchmark as are looked through, the newest of them.
+const LOOKED_THROUGH: usize = 100;
+
+/// A result of a benchmark, as far as planning needs it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Latest {
+pub struct PastResult {
     /// The digest of all that the result depends on.
     pub fingerprint: String,
     /// Whether it may be believed.
@@ -29,6 +35,8 @@ pub struct Latest {
     pub started: jiff::Timestamp,
     /// What it says in a few numbers, load by load.
     pub headlines: Vec<Headline>,
+    /// What it depends on, value by value.
+    pub terms: Map<String, Value>,
 }
 
 /// The pointer file.
@@ -41,11 +49,31 @@ struct Pointer {
     fingerprint: String,
 }
 
-/// The newest result of a benchmark; one that is damaged or missing is none.
-pub fn latest(results: &Path, topology: &str, benchmark: &str) -> Option<Latest> {
-    let (path, result) = newest(&results.join(topology).join(benchmark))?;
-    Some(Latest {
+/// The results of a benchmark, the newest first; one that is damaged is none. Where nothing points
+/// at a newest one there are none: they were put aside.
+pub fn past_results(results: &Path, topology: &str, benchmark: &str) -> Vec<PastResult> {
+    let folder = results.join(topology).join(benchmark);
+    let Some((newest, _)) = newest(&folder) else {
+        return Vec::new();
+    };
+    let is_result = |path: &PathBuf| {
+        let is_json = path.extension().is_some_and(|it| it == "json");
+        is_json && path.file_name().is_some_and(|name| name != POINTER)
+    };
+    let entries = fs::read_dir(&folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    // Their names are times.
+    let mut paths: Vec<PathBuf> = paths.filter(is_result).collect();
+    paths.sort_by_key(|path| Reverse((*path == newest, path.clone())));
+    let paths = paths.into_iter().take(LOOKED_THROUGH);
+    paths.filter_map(past_result).collect()
+}
+
+fn past_result(path: PathBuf) -> Option<PastResult> {
+    let result: BenchResult = read(&path)?;
+    (result.schema == SCHEMA).then(|| PastResult {
         headlines: result.headlines(),
+        terms: terms(&result.job, &result.topology),
         fingerprint: result.job.fingerprint,
         valid: result.valid,
         started: result.run.started,

@@ -41,7 +41,7 @@ fn legend(plan: &Plan, style: Style) -> Vec<String> {
         .filter(|action| action.acts())
         .map(|action| {
             let meaning = match action {
-                Action::Create => "create",
+                Action::Create => created(plan),
                 Action::Update => "update in place",
                 Action::Replace => "replace: stop, then start",
                 _ => "destroy",
@@ -56,6 +56,20 @@ fn legend(plan: &Plan, style: Style) -> Vec<String> {
         return Vec::new();
     }
     vec![entries.join("   ")]
+}
+
+/// What a plan creates: things, or results.
+fn created(plan: &Plan) -> &'static str {
+    let is_created = |change: &&Change| change.action == Action::Create;
+    let mut created = plan.changes.iter().filter(is_created);
+    match (
+        created.clone().any(|it| !it.is_measurement()),
+        created.any(Change::is_measurement),
+    ) {
+        (_, false) => "create",
+        (true, true) => "create, or measure",
+        (false, true) => "measure",
+    }
 }
 
 /// One block a node, in the order of their names; what no node holds comes last.
@@ -80,7 +94,8 @@ fn nodes(plan: &Plan, style: Style) -> Vec<Vec<String>> {
 }
 
 fn node_lines(mut changes: Vec<&Change>, style: Style) -> Vec<String> {
-    changes.sort_by(|a, b| a.address.cmp(&b.address));
+    // Measurements stand in the order in which they are made, which is the manifest's.
+    changes.sort_by_key(|change| (!change.is_measurement()).then_some(&change.address));
     let (kept, mut shown): (Vec<&Change>, Vec<&Change>) =
         changes.iter().partition(|c| c.action == Action::Keep);
     if style.verbose {
@@ -242,13 +257,18 @@ fn verdict(plan: &Plan, manifest: &str, style: Style) -> Vec<String> {
 
 fn counted(plan: &Plan) -> String {
     let summary = plan.summary();
+    let is_measured = |change: &&Change| change.is_measurement() && change.action.acts();
+    let to_measure = plan.changes.iter().filter(is_measured).count();
     let mut parts = vec![
-        format!("{} to create", summary.create),
+        format!("{} to create", summary.create - to_measure),
         format!("{} to update", summary.update),
         format!("{} to replace", summary.replace),
         format!("{} to destroy", summary.destroy),
         format!("{} kept", summary.keep),
     ];
+    if to_measure > 0 {
+        parts.insert(parts.len() - 1, format!("{to_measure} to measure"));
+    }
     if summary.blocked > 0 {
         parts.push(format!("{} blocked", summary.blocked));
     }
@@ -274,7 +294,7 @@ fn converged(plan: &Plan, manifest: &str) -> (&'static str, String) {
     let kinds: Vec<String> = kinds.iter().map(|(kind, n)| count(*n, kind)).collect();
 
     let (who, matches) = match answered.as_slice() {
-        [] => ("Nothing".to_owned(), "is declared in"),
+        [] => ("Nothing".to_owned(), "is left to do for"),
         [one] => ((*one).to_owned(), "matches"),
         many => (list(many), "match"),
     };

@@ -138,7 +138,7 @@ async fn without_a_warm_up_the_cold_replica_is_named_and_the_result_refused() {
     assert_eq!(ids, [("A6", Some("b")), ("A4", Some("b")), ("A3", None)]);
     assert!(outcome.result.warmup.instances.is_empty());
     // It is kept as evidence, and not handed on.
-    assert!(!latest(lab.results.path(), "lab", "batch").unwrap().valid);
+    assert!(!newest(&lab).unwrap().valid);
     assert_eq!((outcome.saved, job.save.unwrap().exists()), (None, false));
 }
 

@@ -38,12 +38,12 @@ async fn a_batch_is_warmed_measured_and_kept() {
     );
     let lines = fs::read_to_string(&outcome.requests).unwrap();
     assert_eq!(lines.lines().count(), 8);
-    let newest = latest(lab.results.path(), "lab", "batch").unwrap();
-    assert_eq!((newest.path, newest.valid), (outcome.path.clone(), true));
-    assert_eq!((&*newest.fingerprint, newest.headlines[0].ok), ("f-1", 8));
+    let past = newest(&lab).unwrap();
+    assert_eq!((past.path, past.valid), (outcome.path.clone(), true));
+    assert_eq!((&*past.fingerprint, past.headlines[0].ok), ("f-1", 8));
 
     fs::write(&outcome.path, &text[..text.len() / 2]).unwrap();
-    assert_eq!(latest(lab.results.path(), "lab", "batch"), None);
+    assert_eq!(newest(&lab), None);
 }
 
 #[tokio::test]

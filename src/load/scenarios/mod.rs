@@ -17,7 +17,9 @@ use tokio::sync::Barrier;
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
 use super::*;
 use crate::plan::{Endpoint, Job, Phase, Target};
-use crate::results::{BenchResult, Record, Severity, Status, Summary, latest, read_baseline};
+use crate::results::{
+    BenchResult, PastResult, Record, Severity, Status, Summary, past_results, read_baseline,
+};
 use crate::shape::Shape;
 use crate::shape::known::{batch, concurrency, sequential};
 
@@ -30,6 +32,12 @@ fn target(name: &str, fake: &Fake) -> Target {
         nonce: format!("replica-{name}"),
         max_num_seqs: Some(256),
     }
+}
+
+/// The newest result of the batch that planning would find.
+fn newest(lab: &Lab) -> Option<PastResult> {
+    let past = past_results(lab.results.path(), "lab", "batch");
+    past.into_iter().next()
 }
 
 /// Two replicas and what stands before them.

@@ -14,14 +14,14 @@ use serde_json::json;
 
 use super::contract::{Fact, Observation, Resource};
 use super::instance::Instance;
-use super::process::fingerprint;
+use super::process::{differences, fingerprint};
 use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
 use crate::plan::{
-    Action, Address, Change, Effect, Endpoint, Job, Operation, Operations, Reason, ReasonCode,
-    Relations, Stand, Target,
+    Action, Address, Change, Effect, Endpoint, Field, Job, Operation, Operations, Reason,
+    ReasonCode, Relations, Stand, Target,
 };
-use crate::results::{self, Latest};
+use crate::results::{self, JobFacts, PastResult};
 
 /// What this kind is called.
 pub const KIND: &str = "benchmark";
@@ -34,7 +34,8 @@ pub struct Benchmark {
     declared: Measurement,
     measured: Measured,
     files: Files,
-    latest: Option<Latest>,
+    /// What was measured before, the newest first.
+    past: Vec<PastResult>,
 }
 
 /// What is measured: the proxy and all servers behind it, or one server.
@@ -90,7 +91,7 @@ pub struct Files {
 }
 
 impl Benchmark {
-    /// The benchmark, with the newest result that there is.
+    /// The benchmark, with the results that there are.
     pub fn new(
         topology: &TopologyName,
         name: &BenchmarkName,
@@ -98,7 +99,7 @@ impl Benchmark {
         measured: Measured,
         files: Files,
     ) -> Self {
-        let latest = results::latest(&files.results, topology.as_str(), name.as_str());
+        let past = results::past_results(&files.results, topology.as_str(), name.as_str());
         Self {
             address: Address::nowhere(KIND, name.as_str()),
             topology: topology.clone(),
@@ -106,7 +107,7 @@ impl Benchmark {
             declared: declared.clone(),
             measured,
             files,
-            latest,
+            past,
         }
     }
 
@@ -175,9 +176,9 @@ fn target(instance: &Arc<Instance>, observed: &Observation) -> Target {
 }
 
 /// What a result says, for the line in the plan.
-fn headline(latest: &Latest) -> String {
-    let when = latest.started.strftime("%Y-%m-%d %H:%M UTC");
-    match results::throughput(&latest.headlines) {
+fn headline(past: &PastResult) -> String {
+    let when = past.started.strftime("%Y-%m-%d %H:%M UTC");
+    match results::throughput(&past.headlines) {
         Some(throughput) => format!("{throughput}, measured {when}"),
         None => format!("measured {when}"),
     }
@@ -185,19 +186,41 @@ fn headline(latest: &Latest) -> String {
 
 impl Benchmark {
     fn compare(&self, observed: &Observation) -> Change {
-        let run = |reason| Change::new(&self.address, Action::Create, vec![reason]);
-        match &self.latest {
-            None => run(Reason::new(ReasonCode::Absent, "there is no result yet")),
-            Some(latest) if latest.fingerprint != self.fingerprint(observed) => run(Reason::new(
+        let run = |code, text| {
+            let reason = Reason::new(code, text);
+            Change::new(&self.address, Action::Create, vec![reason])
+        };
+        let fingerprint = self.fingerprint(observed);
+        let of_this = |past: &&PastResult| past.fingerprint == fingerprint;
+        // What was measured of exactly this counts, whatever was measured since.
+        let mut valid = self.past.iter().filter(|past| past.valid);
+        if let Some(past) = valid.find(of_this) {
+            return Change::keep(&self.address, headline(past));
+        }
+        match self.past.first() {
+            None => run(ReasonCode::Absent, "there is no result yet"),
+            Some(newest) if of_this(&newest) => {
+                run(ReasonCode::Invalid, "the newest result cannot be believed")
+            }
+            Some(newest) => run(
                 ReasonCode::Differs,
                 "the newest result is of something else",
-            )),
-            Some(latest) if !latest.valid => run(Reason::new(
-                ReasonCode::Invalid,
-                "the newest result cannot be believed",
-            )),
-            Some(latest) => Change::keep(&self.address, headline(latest)),
+            )
+            .with_fields(self.differences(newest, observed)),
         }
+    }
+
+    /// What a result depends on and is another thing now.
+    fn differences(&self, past: &PastResult, observed: &Observation) -> Vec<Field> {
+        let job = self.job(observed);
+        let mut now = results::terms(&JobFacts::from(&job), &job.provenance);
+        // What an older version did not write down is not known to differ.
+        now.retain(|key, _| past.terms.contains_key(key));
+        let mut fields = differences(&json!(past.terms), &json!(now), &[]);
+        for field in &mut fields {
+            field.forces_replacement = false;
+        }
+        fields
     }
 }
 

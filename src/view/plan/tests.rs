@@ -66,8 +66,8 @@ fn everything_is_created_from_nothing() {
             &["no result for this fingerprint"],
         ),
     ]);
-    insta::assert_snapshot!(rendered(&plan), @r"
-    + create
+    insta::assert_snapshot!(rendered(&plan), @"
+    + create, or measure
 
     here
         + instance.a  not running   simulated, port 8100
@@ -78,7 +78,7 @@ fn everything_is_created_from_nothing() {
     measured from here
         + benchmark.batch  no result for this fingerprint
 
-    Plan: 5 to create, 0 to update, 0 to replace, 0 to destroy, 0 kept.
+    Plan: 4 to create, 0 to update, 0 to replace, 0 to destroy, 1 to measure, 0 kept.
     ");
 }
 

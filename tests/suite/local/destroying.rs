@@ -28,7 +28,10 @@ fn destroy_removes_all_proves_it_and_leaves_results() {
 fn a_second_destroy_finds_nothing_and_that_is_no_error() {
     let place = Workdir::with(PAIR).applied();
     let _ = place.replica(&["destroy", "-y"]).exits(0);
-    let _ = place.replica(&["destroy"]).exits(0).shows("Nothing of");
+    let said = place.replica(&["destroy"]).exits(0).shows("Nothing of");
+    assert!(!said.out.contains("declared"), "{said}");
+    let again = place.replica(&["plan", "--destroy"]).exits(0);
+    let _ = again.shows("Nothing is left to do");
 }
 
 #[test]

@@ -184,3 +184,19 @@ fn two_benchmarks_are_measured_one_after_another_in_the_order_of_the_manifest() 
         assert!(began < ended && ended < then, "{began} to {ended}, {then}");
     }
 }
+
+#[test]
+fn a_measurement_of_something_else_says_of_what_and_one_of_this_counts_again() {
+    let one = "one: {prompts: {inline: [Hello]}, load: {sequential: 1}, max_tokens: 16}";
+    let place = Workdir::with(&format!("{SMALL}benchmarks:\n  {one}\n"));
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    place.change("max_tokens: 16", "max_tokens: 24");
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("max_tokens: 16 -> 24")
+        .shows("1 to measure");
+    let _ = place.replica(&["apply", "-y"]).exits(0).shows("1 measured");
+    place.change("max_tokens: 24", "max_tokens: 16");
+    let _ = place.replica(&["plan"]).exits(0).shows("No changes.");
+}
