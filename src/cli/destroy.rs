@@ -24,7 +24,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
-    let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
+    let workspace = Workspace::open_alone(global, args.file.as_deref(), &screen).await?;
     let work = destroyed(global, &workspace, &screen);
     workspace.locked(work).await
 }

@@ -32,7 +32,7 @@ pub(super) struct Args {
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let (file, wanted) = file_and_thing(&args.what)?;
-    let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
+    let workspace = Workspace::open_alone(global, file.as_deref(), &screen).await?;
     let observed = workspace.observe().await;
     let folder = StateFolder::of(workspace.topology().name.as_str());
     let logs = logs(&folder, &observed);

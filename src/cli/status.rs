@@ -36,7 +36,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
-    let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
+    let workspace = Workspace::open_alone(global, args.file.as_deref(), &screen).await?;
     let wish = workspace.as_declared().asking([machine::fact()]);
     let (observed, plan) = workspace.plan(&wish).await;
     let declared = wish.resources();

@@ -23,13 +23,27 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// Reads the manifest, then connects to its nodes.
+    /// Reads the manifest and looks at the files that it names, then connects to its nodes.
     pub(super) async fn open(
         global: &Global,
         file: Option<&Path>,
         screen: &Screen,
     ) -> Result<Self, Error> {
         let manifest = manifest::load(&manifest::find(file)?)?;
+        Self::connect(global, manifest, screen).await
+    }
+
+    /// The same for whoever measures nothing.
+    pub(super) async fn open_alone(
+        global: &Global,
+        file: Option<&Path>,
+        screen: &Screen,
+    ) -> Result<Self, Error> {
+        let manifest = manifest::load_alone(&manifest::find(file)?)?;
+        Self::connect(global, manifest, screen).await
+    }
+
+    async fn connect(global: &Global, manifest: Manifest, screen: &Screen) -> Result<Self, Error> {
         let topology = &manifest.topology;
         let binaries = crate::resource::binaries(topology, global.programs.as_deref());
         let binaries = binaries.map_err(|source| Error::Here {

@@ -17,7 +17,11 @@ use crate::resource::proxy::ProxyDeclaration;
 /// A serving topology: what runs where, and what is measured of it.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "replica topology")]
+#[schemars(
+    title = "replica topology",
+    // A place for anchors, as in compose files.
+    extend("patternProperties" = {"^x-": {}})
+)]
 pub(super) struct Document {
     /// The name of what runs. Two manifests of one name are two states of the same thing: applying
     /// one after the other changes only what differs.

@@ -1,7 +1,7 @@
 //! A manifest's file: found, read, and understood.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -16,6 +16,8 @@ use crate::resource::Topology;
 
 /// The manifest of the current folder.
 const DEFAULT: &str = "topology.yaml";
+/// What stands for the standard input.
+const STDIN: &str = "-";
 /// No topology is near this size; a file that is, is another file.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -40,36 +42,54 @@ pub struct Manifest {
 /// Fails when there is no such file, and says how to begin.
 pub fn find(given: Option<&Path>) -> Result<PathBuf, ManifestError> {
     let path = given.unwrap_or(Path::new(DEFAULT));
-    if path.is_file() {
+    if path == Path::new(STDIN) {
         return Ok(path.to_owned());
     }
-    let name = path.display().to_string();
-    let problem = if path.is_dir() {
-        folder(path)
-    } else if given.is_some() {
-        absent(path)
-    } else {
-        Problem::new(format!("there is no `{DEFAULT}` in this folder"))
-            .hint("name the manifest: `replica validate manifests/local.yaml`")
+    // A pipe is as good as a file.
+    let problem = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => folder(path),
+        Ok(_) => return Ok(path.to_owned()),
+        Err(error) if error.kind() != ErrorKind::NotFound => unreadable(path, &error),
+        Err(_) if given.is_some() => absent(path),
+        Err(_) => Problem::new(format!("there is no `{DEFAULT}` in this folder"))
+            .hint("name the manifest: `replica validate manifests/local.yaml`"),
     };
-    Err(ManifestError::unread(name, problem))
+    Err(ManifestError::unread(path.display().to_string(), problem))
 }
 
-/// Reads a manifest.
+/// Reads a manifest, and looks at the files that it names: it is to be measured by.
 ///
 /// # Errors
 ///
 /// Fails with every mistake that the manifest has, not only the first.
 pub fn load(path: &Path) -> Result<Manifest, ManifestError> {
-    let bytes = fs::read(path).map_err(|error| {
+    load_file(path, Some(path))
+}
+
+/// Reads a manifest alone: what runs can be looked at and ended though a file of it is missing.
+///
+/// # Errors
+///
+/// Fails with every mistake that the manifest has, not only the first.
+pub fn load_alone(path: &Path) -> Result<Manifest, ManifestError> {
+    load_file(path, None)
+}
+
+fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, ManifestError> {
+    let bytes = bytes_of(path).map_err(|error| {
         let problem = match error.kind() {
             ErrorKind::NotFound => absent(path),
             ErrorKind::IsADirectory => folder(path),
-            _ => Problem::new(format!("`{}` cannot be read: {error}", path.display())),
+            _ => unreadable(path, &error),
         };
         ManifestError::unread(path.display().to_string(), problem)
     })?;
-    let topology = understand(&path.display().to_string(), &bytes)?;
+    let name = if path == Path::new(STDIN) {
+        "the standard input".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    let topology = understand(&name, &bytes, with_files)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
@@ -88,11 +108,28 @@ pub fn load(path: &Path) -> Result<Manifest, ManifestError> {
 ///
 /// Fails with every mistake that the manifest has, not only the first.
 pub fn read(text: &str) -> Result<Topology, ManifestError> {
-    understand("the manifest", text.as_bytes())
+    understand("the manifest", text.as_bytes(), None)
 }
 
-/// Reads what a file holds; `name` is what its reader calls it.
-pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestError> {
+/// What a file holds, or what comes through a pipe; of more than a manifest can have, the beginning.
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let most = MOST_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    if path == Path::new(STDIN) {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+    } else {
+        fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Reads what a file holds; `name` is what its reader calls it, and `file` the file itself where
+/// those that it names are to be looked at.
+pub(super) fn understand(
+    name: &str,
+    bytes: &[u8],
+    file: Option<&Path>,
+) -> Result<Topology, ManifestError> {
     let source = decode(name, bytes)?;
     let mut problems = Vec::new();
     let mut marks = Marks::default();
@@ -100,8 +137,10 @@ pub(super) fn understand(name: &str, bytes: &[u8]) -> Result<Topology, ManifestE
     match parse::parse(&source.text, &mut marks, &mut problems) {
         Some(root) if root.is_nothing() => problems.push(empty()),
         Some(root) => {
+            let root = root.without(is_extension);
             let document = typed::read::<Document>(&root, &mut marks, &mut problems);
-            topology = document.and_then(|document| check(&document, &root, &marks, &mut problems));
+            topology =
+                document.and_then(|document| check(&document, &root, &marks, file, &mut problems));
         }
         None if problems.is_empty() => problems.push(empty()),
         None => {}
@@ -116,8 +155,7 @@ fn decode(name: &str, bytes: &[u8]) -> Result<Source, ManifestError> {
     let name = name.to_owned();
     if bytes.len() > MOST_BYTES {
         let problem = Problem::new(format!(
-            "`{name}` has {} bytes; a manifest has at most {MOST_BYTES}",
-            bytes.len()
+            "`{name}` is too long: a manifest has at most {MOST_BYTES} bytes"
         ))
         .hint("is this the file that you meant?");
         return Err(ManifestError::unread(name, problem));
@@ -149,6 +187,11 @@ fn not_utf8(name: String, bytes: &[u8], at: usize) -> ManifestError {
     ManifestError::new(Source { name, text }, vec![problem])
 }
 
+/// Whether a key of the root is somebody's own, as in compose files: a place for anchors.
+fn is_extension(key: &str) -> bool {
+    key.starts_with("x-")
+}
+
 fn empty() -> Problem {
     Problem::new("the manifest is empty").at(0..0).hint(
         "it begins with `topology: NAME` and `nodes:`; `replica validate manifests/local.yaml` reads one that is whole",
@@ -158,6 +201,10 @@ fn empty() -> Problem {
 fn absent(path: &Path) -> Problem {
     Problem::new(format!("there is no file `{}`", path.display()))
         .hint("the manifest is the first argument: `replica validate manifests/local.yaml`")
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    Problem::new(format!("`{}` cannot be read: {error}", path.display()))
 }
 
 fn folder(path: &Path) -> Problem {

@@ -29,6 +29,6 @@ mod typed;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Manifest, find, load, read};
+pub use file::{Manifest, find, load, load_alone, read};
 pub use problem::{ManifestError, Problem};
 pub use schema::{schema, schema_text};

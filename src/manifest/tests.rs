@@ -77,7 +77,7 @@ fn every_mistake_is_told_as_it_is_kept() {
     for path in yaml_files("tests/manifests/invalid") {
         let name = path.file_name().unwrap().to_str().unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        let Err(error) = understand(name, &bytes) else {
+        let Err(error) = understand(name, &bytes, None) else {
             wrong.push(format!("{name} was taken for good"));
             continue;
         };
@@ -210,9 +210,9 @@ fn a_manifest_knows_its_file() {
 #[test]
 fn a_file_beyond_the_bounds_is_not_read() {
     let large = " ".repeat((1 << 20) + 1);
-    let error = understand("large.yaml", large.as_bytes()).unwrap_err();
-    insta::assert_snapshot!(error, @r"
-    error: `large.yaml` has 1048577 bytes; a manifest has at most 1048576
+    let error = understand("large.yaml", large.as_bytes(), None).unwrap_err();
+    insta::assert_snapshot!(error, @"
+    error: `large.yaml` is too long: a manifest has at most 1048576 bytes
     hint: is this the file that you meant?
 
     1 error in large.yaml; nothing was changed
@@ -230,14 +230,14 @@ fn a_mebibyte_of_aliases_is_refused_at_once() {
         }
         text += &line;
     }
-    let error = understand("bomb.yaml", text.as_bytes()).unwrap_err();
+    let error = understand("bomb.yaml", text.as_bytes(), None).unwrap_err();
     assert!(error.to_string().contains("20000 values"), "{error}");
 }
 
 #[test]
 fn mistakes_without_number_are_cut_short() {
     let keys: String = (0..1000).fold(String::new(), |text, i| text + &format!("key{i}: 1\n"));
-    let error = understand("many.yaml", keys.as_bytes()).unwrap_err();
+    let error = understand("many.yaml", keys.as_bytes(), None).unwrap_err();
     assert!(error.problems().len() <= 101);
     assert!(
         error
@@ -248,7 +248,7 @@ fn mistakes_without_number_are_cut_short() {
 
 #[test]
 fn colours_are_only_where_they_are_asked_for() {
-    let error = understand("t.yaml", b"toplogy: t\n").unwrap_err();
+    let error = understand("t.yaml", b"toplogy: t\n", None).unwrap_err();
     assert!(!error.render(false).contains('\u{1b}'));
     assert!(error.render(true).contains('\u{1b}'));
 }
@@ -256,7 +256,7 @@ fn colours_are_only_where_they_are_asked_for() {
 #[test]
 fn a_secret_is_never_shown() {
     let text = "topology: t\nnodes: {here: {ssh: locl}}\nengines:\n  demo:\n    simulate: {}\n    env: {HF_TOKEN: hf_sesame, X: [1]}\n";
-    let said = understand("t.yaml", text.as_bytes())
+    let said = understand("t.yaml", text.as_bytes(), None)
         .unwrap_err()
         .to_string();
     assert!(said.contains("HF_TOKEN: *********, X: [1]"), "{said}");
@@ -367,7 +367,7 @@ proptest! {
         let mut files = yaml_files("manifests");
         files.extend(yaml_files("tests/manifests/valid"));
         let bytes = apply(std::fs::read(&files[file % files.len()]).unwrap(), &changes);
-        if let Err(error) = understand("t.yaml", &bytes) {
+        if let Err(error) = understand("t.yaml", &bytes, None) {
             prop_assert!(!error.problems().is_empty());
             let lines = bytes.split(|b| *b == b'\n').count();
             for problem in error.problems() {
@@ -377,4 +377,64 @@ proptest! {
             prop_assert!(error.render(true).contains("t.yaml"));
         }
     }
+}
+
+/// A manifest with two benchmarks of these files, in a folder with a baseline that is none.
+fn with_files(one: &str, two: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("none.json"), "{}").unwrap();
+    let text = format!(
+        "topology: t\nnodes: {{here: {{ssh: local}}}}\nengines: {{demo: {{simulate: {{profile: fast}}}}}}\n\
+         instances: {{a: {{node: here, port: 8100, engine: demo, model: m}}}}\nbenchmarks:\n\
+         \x20 one: {{prompts: {{inline: [x]}}, load: {{batch: 2}}, {one}}}\n\
+         \x20 two: {{prompts: {{inline: [x]}}, load: {{batch: 4}}, {two}}}\n"
+    );
+    let path = folder.path().join("t.yaml");
+    std::fs::write(&path, text).unwrap();
+    assert!(
+        super::load_alone(&path).is_ok(),
+        "who measures nothing needs none"
+    );
+    let said = load(&path).map_or_else(|error| error.to_string(), |_| String::new());
+    let errors = said.lines().filter_map(|line| line.strip_prefix("error: "));
+    errors
+        .map(|line| line.replace(&folder.path().display().to_string(), ""))
+        .collect()
+}
+
+#[test]
+fn files_that_a_manifest_names_are_looked_at_before_anything_is_measured() {
+    let fine = "max_tokens: 1";
+    let none: [&str; 0] = [];
+    assert_eq!(with_files(fine, fine), none);
+    assert_eq!(
+        with_files("baseline: nope.json", fine),
+        ["there is no file `nope.json`"]
+    );
+    assert_eq!(
+        with_files("baseline: none.json", fine),
+        [
+            "cannot read the baseline /none.json: it has neither `single_request` nor `batch_processing`"
+        ]
+    );
+    assert_eq!(
+        with_files("save: ./x/../t.yaml", fine),
+        ["the result would overwrite this manifest"]
+    );
+    assert_eq!(
+        with_files("save: x.json", "save: ./x.json"),
+        ["`two` would overwrite what `one` saves"]
+    );
+    // What one saves the other may be compared with.
+    assert_eq!(with_files("save: x.json", "baseline: x.json"), none);
+}
+
+#[test]
+fn keys_that_begin_with_x_are_somebodys_own() {
+    let text = "x-ports: &port 8100\ntopology: t\nnodes: {here: {ssh: local}}\n\
+                engines: {demo: {simulate: {profile: fast}}}\n\
+                instances: {a: {node: here, port: *port, engine: demo, model: m}}\n";
+    let topology = super::read(text).unwrap();
+    assert_eq!(topology.instances.values().next().unwrap().port.get(), 8100);
+    assert!(super::read(&text.replace("x-ports", "y-ports")).is_err());
 }

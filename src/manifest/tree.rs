@@ -51,6 +51,19 @@ impl Node {
         }
     }
 
+    /// The same without some entries of the map that it is, by their keys.
+    pub(super) fn without(self: Rc<Self>, is_unwanted: impl Fn(&str) -> bool) -> Rc<Self> {
+        let Value::Map(entries) = &self.value else {
+            return self;
+        };
+        let wanted = entries.iter().filter(|entry| !is_unwanted(&entry.key));
+        Rc::new(Self {
+            value: Value::Map(wanted.cloned().collect()),
+            span: self.span.clone(),
+            ..*self
+        })
+    }
+
     /// What a reader would call this value: `the text \`http\``, `a list`.
     pub(super) fn found(&self) -> String {
         match &self.value {

@@ -55,6 +55,15 @@ pub(crate) struct Claim {
     pub(crate) headline: Headline,
 }
 
+/// Looks whether a file is a baseline.
+///
+/// # Errors
+///
+/// With why it is none.
+pub fn check(path: &Path) -> Result<(), Failure> {
+    read(path).map(drop)
+}
+
 /// Reads a baseline.
 pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
     let unreadable = |why: &dyn std::fmt::Display| {

@@ -24,6 +24,7 @@ mod under_way;
 mod warmup;
 
 pub use anomaly::{Anomaly, Severity, Subject};
+pub use baseline::check as check_baseline;
 pub(crate) use baseline::{Baseline, Claim, Origin, read as read_baseline};
 pub use facts::{ClientFacts, JobFacts, PromptFacts, Run, Tool};
 pub(crate) use figures::{BatchFigures, Figures, differ};

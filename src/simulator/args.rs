@@ -149,6 +149,13 @@ impl Args {
         }
     }
 
+    /// These words.
+    pub(super) fn of(words: &[String]) -> Self {
+        Self {
+            words: words.to_vec(),
+        }
+    }
+
     /// What the words mean.
     pub(super) fn read(&self) -> Result<Options, InvalidArgs> {
         let sorted = flags::sort(&self.words);

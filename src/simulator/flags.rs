@@ -75,6 +75,12 @@ const SHORT: &[(&str, &str)] = &[
     ("-ac", "attention-config"),
 ];
 
+/// Every flag there is, without its dashes.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    let lists = [SWITCHES, VALUES, LISTS].into_iter();
+    lists.flat_map(str::split_whitespace)
+}
+
 /// The command line, sorted.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Sorted {

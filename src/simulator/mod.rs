@@ -39,6 +39,35 @@ pub use process::{ENGINE_CORE_COMMAND, engine_core};
 
 use args::InvalidArgs;
 
+/// Why the simulator would not start with some words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It knows no such flag.
+    Unknown,
+    /// It knows the flag and does not take the value, for this reason.
+    Value(String),
+}
+
+/// Why the simulator would not start with these words, if it would not.
+pub fn refusal(words: &[String]) -> Option<Refusal> {
+    match Args::of(words).read() {
+        Ok(_) => None,
+        Err(InvalidArgs::Unknown(_)) => Some(Refusal::Unknown),
+        Err(InvalidArgs::Clap(error)) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Some(Refusal::Value(
+                line.trim_start_matches("error: ").to_owned(),
+            ))
+        }
+    }
+}
+
+/// Every flag that the simulator knows, without its dashes.
+pub fn known_flags() -> impl Iterator<Item = &'static str> {
+    flags::all()
+}
+
 /// Runs the API server until it is told to stop, or its engine dies.
 pub async fn run(args: Args) -> ExitCode {
     match args.read() {

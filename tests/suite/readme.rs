@@ -144,11 +144,13 @@ fn copy_of_the_samples() -> Workdir {
     fs::create_dir(place.work().join("manifests")).unwrap();
     for entry in fs::read_dir(MANIFESTS).unwrap() {
         let path = entry.unwrap().path();
+        let mut text = fs::read_to_string(&path).unwrap();
+        // What lies beside them is named by them.
         if path.extension().is_some_and(|it| it == "yaml") {
-            let text = place.own(&fs::read_to_string(&path).unwrap());
-            let name = path.file_name().unwrap().to_str().unwrap();
-            place.write(format!("manifests/{name}"), &text);
+            text = place.own(&text);
         }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        place.write(format!("manifests/{name}"), &text);
     }
     fs::create_dir(place.home().join("bin")).unwrap();
     let program = place.home().join("bin/replica");

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::problem::Problem;
-use super::super::suggest::shown;
+use super::super::suggest::{nearest, shown};
 use super::Checker;
+use crate::name::EngineName;
 use crate::resource::argument::Argument;
+use crate::resource::instance::words_of;
+use crate::simulator::{self, Refusal};
 
 /// The arguments that replica gives itself, and where a manifest says them.
 const OWNED: &[(&str, &str)] = &[
@@ -111,7 +114,7 @@ fn misspelt(seen: &Checker<'_>, path: &[&str], name: &str) -> Option<Problem> {
 
 /// `gpu_memory_utilization: 30` is a share of one, not of a hundred.
 fn percentage(seen: &Checker<'_>, path: &[&str], name: &str, value: &Argument) -> Option<Problem> {
-    if name.replace('-', "_") != "gpu_memory_utilization" {
+    if !is_share(name) {
         return None;
     }
     let share = value.meaning().as_f64();
@@ -128,6 +131,10 @@ fn percentage(seen: &Checker<'_>, path: &[&str], name: &str, value: &Argument) -
         }
         _ => problem.hint("it is the share of the memory that vLLM takes, as in `0.3`"),
     })
+}
+
+fn is_share(name: &str) -> bool {
+    name.replace('-', "_") == "gpu_memory_utilization"
 }
 
 /// `max-model-len` and `max_model_len` are one argument.
@@ -150,6 +157,74 @@ fn twice(seen: &Checker<'_>, [kind, name, args]: [&str; 3], arguments: &Argument
         }));
     }
     out
+}
+
+/// `yes` is a text in YAML 1.2, which vLLM would take for a word too many.
+pub(super) fn switches_are_true_or_false(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (path, name, value) in each(seen) {
+        let Argument::Text(text) = value else {
+            continue;
+        };
+        let meant = match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "true" => true,
+            "no" | "off" | "false" => false,
+            _ => continue,
+        };
+        let title = format!("`{}` is a text, and no switch", shown(text));
+        let problem = seen.report(&path, title);
+        out.extend(
+            problem.map(|problem| problem.hint(format!("write `{name}: {meant}`, without quotes"))),
+        );
+    }
+    out
+}
+
+/// A simulated engine takes what vLLM 0.13.0 takes, and its own: what it refuses is told before
+/// anything is stopped for it.
+pub(super) fn are_known_to_the_simulator(seen: &Checker<'_>) -> Vec<Problem> {
+    let is_simulated = |name: &EngineName| {
+        let engine = seen.document.engines.get(name);
+        engine.is_some_and(|engine| engine.simulate.is_some())
+    };
+    let engines = seen.document.engines.iter();
+    let engines = engines.filter(|(name, _)| is_simulated(name));
+    let instances = seen.document.instances.iter();
+    let instances = instances.filter(|(_, instance)| is_simulated(&instance.engine));
+    let maps = engines
+        .map(|(name, engine)| (["engines", name.as_str(), "args"], &engine.args))
+        .chain(instances.map(|(name, it)| (["instances", name.as_str(), "args"], &it.args)));
+    let mut out = Vec::new();
+    for ([kind, name, args], arguments) in maps {
+        for (argument, value) in arguments {
+            let path = [kind, name, args, argument.as_str()];
+            if is_spelled(argument) && *value != Argument::Null {
+                out.extend(refused(seen, &path, argument, value));
+            }
+        }
+    }
+    out
+}
+
+fn refused(seen: &Checker<'_>, path: &[&str], name: &str, value: &Argument) -> Option<Problem> {
+    match simulator::refusal(&words_of(name, value))? {
+        Refusal::Unknown => {
+            let title = format!("the simulated engine knows no argument `{}`", shown(name));
+            let flags: Vec<String> = simulator::known_flags()
+                .map(|it| it.replace('-', "_"))
+                .collect();
+            let near = nearest(&name.replace('-', "_"), flags.iter().map(String::as_str));
+            let problem = seen.report_key(path, title)?;
+            Some(match near {
+                Some(near) => problem.hint(format!("did you mean `{near}`?")),
+                None => problem.hint("it takes those of `vllm serve` 0.13.0, and its own `sim_…`; `replica simulate --help` lists what has an effect"),
+            })
+        }
+        // Of this one a rule of its own tells more. A number is compared by what it means, so that
+        // one which is written in another way may be of a server that runs.
+        Refusal::Value(_) if is_share(name) || !matches!(value, Argument::Text(_)) => None,
+        Refusal::Value(why) => seen.report(path, why),
+    }
 }
 
 /// What replica decides is not an argument.

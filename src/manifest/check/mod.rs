@@ -7,6 +7,7 @@ mod arguments;
 mod benchmarks;
 mod engines;
 mod environment;
+mod files;
 mod models;
 mod nodes;
 mod ports;
@@ -15,6 +16,7 @@ mod references;
 mod resolve;
 
 use std::ops::Range;
+use std::path::Path;
 
 use super::document::Document;
 use super::marks::{Found, Marks, find};
@@ -40,6 +42,8 @@ const RULES: &[Rule] = &[
     models::are_pinned_to_a_commit,
     models::are_fetched_from_somewhere,
     arguments::are_spelled_as_vllm_does,
+    arguments::switches_are_true_or_false,
+    arguments::are_known_to_the_simulator,
     arguments::leave_to_replica_what_is_its,
     environment::names_are_names,
     environment::secrets_are_not_written_down,
@@ -51,14 +55,18 @@ const RULES: &[Rule] = &[
     benchmarks::ask_something,
     benchmarks::save_what_the_file_has_a_place_for,
     benchmarks::files_are_beside_the_manifest,
+    files::baselines_can_be_read,
+    files::saves_overwrite_nothing,
 ];
 
 /// Checks a document against every rule, and adds what is broken to `problems`. What it means is
 /// returned where everything that it names was found; it is to be believed when nothing is broken.
+/// `file` is the manifest's own, where the files that it names are to be looked at.
 pub(super) fn check(
     document: &Document,
     root: &Node,
     marks: &Marks,
+    file: Option<&Path>,
     problems: &mut Vec<Problem>,
 ) -> Option<Topology> {
     let seen = Checker {
@@ -66,6 +74,7 @@ pub(super) fn check(
         document,
         root,
         marks,
+        file,
     };
     problems.extend(RULES.iter().flat_map(|rule| rule(&seen)));
     resolve::topology(&seen)
@@ -78,6 +87,7 @@ struct Checker<'a> {
     engines: Engines<'a>,
     root: &'a Node,
     marks: &'a Marks,
+    file: Option<&'a Path>,
 }
 
 impl<'a> Checker<'a> {

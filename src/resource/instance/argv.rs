@@ -51,6 +51,11 @@ impl Arguments {
     }
 }
 
+/// The words by which vLLM's command line takes one argument.
+pub fn words_of(name: &str, value: &Argument) -> Vec<String> {
+    one(&normal(name), value)
+}
+
 fn normal(name: &str) -> String {
     match name.split_once('.') {
         Some((flag, key)) => format!("{}.{key}", flag.replace('-', "_")),

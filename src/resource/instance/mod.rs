@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use argv::Arguments;
+pub use argv::{Arguments, words_of};
 pub use declared::*;
 pub use server::{Runtime, Server, VllmRuntime};
 

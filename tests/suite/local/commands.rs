@@ -242,3 +242,24 @@ fn with_json_the_standard_output_is_one_document() {
         assert!(said.json().is_object(), "{said}");
     }
 }
+
+#[test]
+fn a_manifest_may_come_through_a_pipe() {
+    let place = Workdir::with(SMALL);
+    for words in [
+        "cat topology.yaml | $0 validate -",
+        "cat topology.yaml | $0 validate /dev/stdin",
+        "mkfifo pipe; cat topology.yaml >pipe & $0 plan pipe",
+    ] {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", words, env!("CARGO_BIN_EXE_replica")]);
+        place.settle(&mut shell);
+        let said = shell.output().unwrap();
+        assert!(said.status.success(), "{words}: {said:?}");
+    }
+    std::os::unix::fs::symlink("loop", place.work().join("loop")).unwrap();
+    let _ = place
+        .replica(&["validate", "loop"])
+        .exits(65)
+        .says("symbolic links");
+}

@@ -1,0 +1,111 @@
+//! The files that a manifest names: what is read must be there, and nothing is overwritten.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::super::problem::Problem;
+use super::super::suggest::shown;
+use super::Checker;
+use crate::resource::benchmark::BenchmarkDeclaration;
+use crate::results::check_baseline;
+use crate::shape::Shape;
+
+/// A baseline is there and is one before anything is measured for it; or a benchmark writes it.
+pub(super) fn baselines_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(manifest) = seen.file else {
+        return Vec::new();
+    };
+    let is_written = |file: &Path| {
+        let mut benchmarks = seen.document.benchmarks.values();
+        benchmarks.any(|other| other.save.as_deref() == Some(file))
+    };
+    let mut out = Vec::new();
+    for (name, benchmark) in &seen.document.benchmarks {
+        let Some(file) = benchmark.baseline.as_deref() else {
+            continue;
+        };
+        let path = beside(manifest, file);
+        if is_written(file) && !path.exists() {
+            continue;
+        }
+        let at = ["benchmarks", name.as_str(), "baseline"];
+        if !path.is_file() {
+            let title = format!("there is no file `{}`", shown(&file.to_string_lossy()));
+            out.extend(seen.report(&at, title).map(|problem| {
+                problem.hint(
+                    "a baseline lies beside the manifest; leave the key out to compare nothing",
+                )
+            }));
+        } else if let Err(failure) = check_baseline(&path) {
+            let problem = seen.report(&at, failure.message);
+            out.extend(problem.map(|problem| match failure.hint {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            }));
+        }
+    }
+    out
+}
+
+/// What is saved takes the place of nothing that the manifest is made of, and of no other result.
+pub(super) fn saves_overwrite_nothing(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(manifest) = seen.file else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    let mut saved: Vec<(PathBuf, &str, &BenchmarkDeclaration)> = Vec::new();
+    for (name, benchmark) in &seen.document.benchmarks {
+        let Some(file) = benchmark.save.as_deref() else {
+            continue;
+        };
+        let path = beside(manifest, file);
+        let at = ["benchmarks", name.as_str(), "save"];
+        if path == plain(manifest) {
+            let problem = seen.report(&at, "the result would overwrite this manifest");
+            out.extend(problem.map(|problem| problem.hint("save it under another name")));
+        }
+        let loses = |other: &&(PathBuf, &str, &BenchmarkDeclaration)| {
+            other.0 == path && is_of_one_class(other.2, benchmark)
+        };
+        if let Some((_, first, _)) = saved.iter().find(loses) {
+            let title = format!("`{name}` would overwrite what `{first}` saves");
+            let place = seen.place(&["benchmarks", first, "save"]);
+            out.extend(seen.report(&at, title).zip(place).map(|(problem, place)| {
+                problem
+                    .also(place, format!("`{first}` is saved here"))
+                    .hint("that file holds one request alone and one batch: save one of them elsewhere")
+            }));
+        }
+        saved.push((path, name.as_str(), benchmark));
+    }
+    out
+}
+
+fn is_of_one_class(one: &BenchmarkDeclaration, other: &BenchmarkDeclaration) -> bool {
+    let is_alone = |it: &BenchmarkDeclaration| {
+        let shape = Shape::try_from(it.load.clone()).ok()?;
+        Some(shape.class().is_alone())
+    };
+    is_alone(one)
+        .zip(is_alone(other))
+        .is_some_and(|(a, b)| a == b)
+}
+
+/// A file as seen from the manifest's folder.
+fn beside(manifest: &Path, file: &Path) -> PathBuf {
+    plain(&manifest.parent().unwrap_or(Path::new("")).join(file))
+}
+
+/// A path without `.`, and without what `..` takes back: as far as that is told without looking.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
