@@ -3,7 +3,10 @@
 use std::io;
 
 use super::exit::Exit;
+use crate::describe::describe;
 use crate::manifest::ManifestError;
+use crate::view::json::ErrorDocument;
+use crate::view::words::count;
 
 /// What kept a command from doing its work.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,29 @@ impl Error {
             Error::Usage(_) => Exit::Usage,
             Error::Locked { .. } => Exit::Locked,
             Error::Here { .. } | Error::Refused { .. } => Exit::Failed,
+        }
+    }
+
+    /// The same for a machine.
+    pub fn document(&self) -> ErrorDocument {
+        let exit = self.exit() as u8;
+        match self {
+            Error::Manifest(error) => {
+                let number = error.problems().len();
+                let message = format!("{} in {}", count(number, "error"), error.file());
+                ErrorDocument::new("manifest", exit, message, Vec::new()).of_manifest(error)
+            }
+            other => ErrorDocument::new(other.code(), exit, describe(other), other.hints()),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Error::Manifest(_) => "manifest",
+            Error::Usage(_) => "usage",
+            Error::Locked { .. } => "locked",
+            Error::Here { .. } => "io",
+            Error::Refused { .. } => "refused",
         }
     }
 

@@ -114,9 +114,10 @@ enum Command {
 
 /// Runs the command line and returns its exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(with_two_dashes(words)) {
+    let words = with_two_dashes(words);
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, words.iter().any(|word| word == "--json")),
     };
     // Before any thread: it overwrites its own arguments.
     if matches!(cli.command, Command::SimulateEngineCore) {
@@ -166,6 +167,10 @@ async fn run(cli: &Cli) -> ExitCode {
 
 fn report(global: &Global, error: &Error) {
     let screen = global.screen();
+    if screen.is_json() {
+        // Who cannot read the document reads the line below.
+        let _ = screen.document(&error.document());
+    }
     match error {
         Error::Manifest(error) => screen.say(&(error.render(screen.talk().colour) + "\n")),
         other => screen.error(other, &other.hints()),
@@ -207,14 +212,23 @@ fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// Prints help and usage errors as clap words them; a usage error has its own exit code.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, is_json: bool) -> ExitCode {
     // Where nobody reads it, nobody misses it.
     let _ = error.print();
     match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
             Exit::Done.into()
         }
-        _ => Exit::Usage.into(),
+        _ => {
+            if is_json {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                let message = first.trim_start_matches("error: ").to_owned();
+                let screen = Screen::new(false, true);
+                let _ = screen.document(&Error::Usage(message).document());
+            }
+            Exit::Usage.into()
+        }
     }
 }
 

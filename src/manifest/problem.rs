@@ -68,6 +68,11 @@ impl Problem {
         &self.title
     }
 
+    /// What would be right.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// The bytes that are wrong, where the mistake stands in the text.
     pub fn place(&self) -> Option<Range<usize>> {
         self.place.clone()
@@ -160,6 +165,11 @@ impl ManifestError {
     /// Each mistake, in the order of the text. There is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// The file, as its reader knows it.
+    pub fn file(&self) -> &str {
+        &self.source.name
     }
 
     /// The line and the column of a mistake, both counted from 1.

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::manifest::{ManifestError, Problem};
 use crate::name::NodeName;
 use crate::plan::{Action, Change, Plan, Requests, Summary};
 
@@ -135,6 +136,75 @@ impl<'a> ApplyDocument<'a> {
     #[must_use]
     pub fn benchmarks(mut self, benchmarks: &'a [Value]) -> Self {
         self.benchmarks = benchmarks;
+        self
+    }
+}
+
+/// The document of a command that could not do its work.
+#[derive(Debug, Serialize)]
+pub struct ErrorDocument {
+    format: &'static str,
+    /// False, where it is the manifest that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<bool>,
+    error: ErrorBody,
+    /// Each mistake of a manifest, in the order of its text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<ProblemBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorBody {
+    /// A stable word: `manifest`, `usage`, `locked`.
+    code: &'static str,
+    /// The exit code.
+    exit: u8,
+    message: String,
+    hints: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemBody {
+    message: String,
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    hints: Vec<String>,
+}
+
+impl ErrorDocument {
+    /// The document of an error: its word, its exit code, what is said of it and what to do.
+    pub fn new(code: &'static str, exit: u8, message: String, hints: Vec<String>) -> Self {
+        Self {
+            format: "replica.error/1",
+            valid: None,
+            error: ErrorBody {
+                code,
+                exit,
+                message,
+                hints,
+            },
+            problems: Vec::new(),
+        }
+    }
+
+    /// Adds the mistakes of a manifest.
+    #[must_use]
+    pub fn of_manifest(mut self, error: &ManifestError) -> Self {
+        let problem = |problem: &Problem| {
+            let position = error.position(problem);
+            ProblemBody {
+                message: problem.title().to_owned(),
+                file: error.file().to_owned(),
+                line: position.map(|(line, _)| line),
+                column: position.map(|(_, column)| column),
+                hints: problem.hints().to_vec(),
+            }
+        };
+        self.valid = Some(false);
+        self.problems = error.problems().iter().map(problem).collect();
         self
     }
 }

@@ -263,3 +263,28 @@ fn a_manifest_may_come_through_a_pipe() {
         .exits(65)
         .says("symbolic links");
 }
+
+#[test]
+fn errors_are_documents_for_machines() {
+    let place = Workdir::with(SMALL);
+    place.change("port: ", "prot: ");
+    let error = |words: &[&str], exit| place.replica(words).exits(exit).json();
+    let said = error(&["validate", "--json"], 65);
+    assert_eq!(said["format"], "replica.error/1", "{said:#}");
+    assert_eq!(said["valid"], false);
+    assert_eq!(said["error"]["code"], "manifest");
+    assert_eq!(said["error"]["exit"], 65);
+    assert_eq!(said["problems"][0]["message"], "unknown key `prot`");
+    assert_eq!(said["problems"][0]["file"], "topology.yaml");
+    assert_eq!(said["problems"][0]["line"], 5);
+    assert_eq!(said["problems"][0]["hints"][0], "did you mean `port`?");
+    assert_eq!(
+        error(&["plan", "nope.yaml", "--json"], 65)["problems"][0]["line"],
+        serde_json::Value::Null
+    );
+    place.change("prot: ", "port: ");
+    assert_eq!(error(&["apply", "--json"], 1)["error"]["code"], "refused");
+    assert_eq!(error(&["bench", "--json"], 1)["error"]["code"], "refused");
+    let said = error(&["plan", "--json", "--jsn"], 64);
+    assert_eq!(said["error"]["code"], "usage");
+}
