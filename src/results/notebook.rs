@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::figures::{BatchFigures, Figures, SingleFigures};
-use super::result::{BenchResult, Point};
+use super::result::{BenchResult, Point, is_simulated};
 use super::store;
 use crate::plan::{Failure, Job};
 use crate::shape::Class;
@@ -146,12 +146,16 @@ fn config(job: &Job) -> Map<String, Value> {
         "prefill_decode" => "nixl",
         _ => "none",
     };
-    let config = json!({
+    let mut config = json!({
         "num_instances": job.instances.len(),
         "gpu_memory_utilization": memory_share(&job.provenance),
         "routing": policy.replace('_', "-"),
         "kv_transfer": transfer,
     });
+    if is_simulated(&job.provenance) {
+        // The notebooks knew real servers alone: they need no word for that.
+        config["simulated"] = true.into();
+    }
     config.as_object().cloned().unwrap_or_default()
 }
 

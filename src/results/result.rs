@@ -95,6 +95,13 @@ pub struct Files {
     pub requests: String,
 }
 
+/// Whether any of the servers that a job's provenance tells of only pretended to be vLLM.
+pub fn is_simulated(topology: &Value) -> bool {
+    let instances = topology["instances"].as_array().into_iter().flatten();
+    let mut engines = instances.map(|instance| &instance["spec"]["engine"]["simulate"]);
+    engines.any(|simulate| !simulate.is_null())
+}
+
 impl BenchResult {
     /// All anomalies, point by point.
     pub fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {

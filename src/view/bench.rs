@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
-use super::words::{clean, number};
+use super::words::{clean, count, number};
 use crate::results::quantile::Distribution;
-use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share};
+use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share, is_simulated};
 
 /// Renders a result, and says in which file the whole of it is.
 pub fn render(result: &BenchResult, file: Option<&Path>, style: Style) -> String {
@@ -49,15 +49,17 @@ fn title(result: &BenchResult, style: Style) -> Vec<String> {
 /// What a reader should have before any number.
 fn conditions(result: &BenchResult) -> Vec<String> {
     let job = &result.job;
+    let simulated = is_simulated(&result.topology).then(|| "simulated".to_owned());
     let policy = job.endpoint.policy.as_deref().map(clean);
     let tokens = format!("{} tokens each", job.max_tokens);
     let warm = match job.warmup {
         0 => "not warmed".to_owned(),
-        n => format!("{n} warm-up requests each"),
+        n => format!("{} each", count(n as usize, "warm-up request")),
     };
     // The unit is said once here, so that the table fits on 80 columns.
     let unit = "times in ms".to_owned();
-    policy.into_iter().chain([tokens, warm, unit]).collect()
+    let first = simulated.into_iter().chain(policy);
+    first.chain([tokens, warm, unit]).collect()
 }
 
 /// A number for a table, or nothing.
@@ -195,7 +197,14 @@ fn versus(beside: &Comparison, valid: bool, style: Style) -> Vec<String> {
 }
 
 fn metric(row: &Row) -> String {
-    let metric = format!("{} {}", row.what, row.unit);
+    // What counts tokens says so already.
+    let unit = if row.what.starts_with(&row.unit) {
+        ""
+    } else {
+        &row.unit
+    };
+    let metric = format!("{} {unit}", row.what);
+    let metric = metric.trim_end().to_owned();
     match &row.load {
         Some(load) => format!("{load}: {metric}"),
         None => metric,

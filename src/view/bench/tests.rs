@@ -35,7 +35,7 @@ fn a_result_that_cannot_be_believed_says_why() {
      throughput tok/s                       122   26.5
      mean latency ms                        817  18632  not comparable
      mean latency by its wall time ms      6533  18632
-     tokens in all tokens                   800    800
+     tokens in all                          800    800
 
     ✗ A6 cold replica `b` was cold: not warmed, its requests took 30.21 s where the others took 7.05 s
         seen:  warmed false, median_ms 30210.0, others_median_ms 7055.0
@@ -75,7 +75,7 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
         verbose: true,
         ..Style::plain()
     };
-    insta::assert_snapshot!(shown(&result, verbose), @r#"
+    insta::assert_snapshot!(shown(&result, verbose), @"
     batch · replicated · llama · http://192.168.1.75:8192
      round_robin · 100 tokens each · 2 warm-up requests each · times in ms
 
@@ -91,7 +91,7 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
      throughput tok/s                       122   26.5  0.22x  see the remarks
      mean latency ms                        817  18632         not comparable
      mean latency by its wall time ms      6533  18632  2.85x  see the remarks
-     tokens in all tokens                   800    800  1.00x  see the remarks
+     tokens in all                          800    800  1.00x  see the remarks
 
      failed requests are counted and are in no latency
      TTFT   first token - request sent
@@ -101,7 +101,7 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
 
     ✓ valid
     result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
-    "#);
+    ");
 }
 
 #[test]
