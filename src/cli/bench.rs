@@ -54,7 +54,7 @@ async fn bench(
         })
         .collect();
     if asked.is_empty() {
-        return Err(no_such_benchmark(workspace));
+        return Err(no_such_benchmark(workspace, wanted));
     }
     let run = WatchedRun::begin(workspace, screen);
     let report = run.execute(&decide(asked, &observed)).await;
@@ -78,15 +78,20 @@ async fn bench(
     })
 }
 
-fn no_such_benchmark(workspace: &Workspace) -> Error {
+fn no_such_benchmark(workspace: &Workspace, wanted: Option<&str>) -> Error {
     let names = workspace.topology().benchmarks.keys();
     let names: Vec<_> = names.map(ToString::to_string).collect();
     let hint = if names.is_empty() {
         "the manifest declares no benchmarks".to_owned()
     } else {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
         format!("there is {}", list(&names))
     };
-    Error::refused("there is no such benchmark", hint)
+    let title = match wanted {
+        Some(name) => format!("there is no benchmark `{name}`"),
+        None => "there is no benchmark".to_owned(),
+    };
+    Error::refused(title, hint)
 }
 
 /// Takes `[FILE] [BENCHMARK]` apart: a single word is a file where it looks like one.

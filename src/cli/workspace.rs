@@ -47,9 +47,18 @@ impl Workspace {
         let topology = &manifest.topology;
         let binaries = crate::resource::binaries(topology, global.programs.as_deref());
         let binaries = binaries.map_err(|source| Error::Here {
-            what: "the replica binaries for the nodes cannot be read".to_owned(),
+            what: match &global.programs {
+                Some(folder) => format!("no replica binaries can be read in {}", folder.display()),
+                None => "the replica binaries for the nodes cannot be read".to_owned(),
+            },
             source,
         })?;
+        if let Some(file) = &global.ssh_config
+            && let Err(source) = std::fs::File::open(file)
+        {
+            let what = format!("the SSH configuration {} cannot be read", file.display());
+            return Err(Error::Here { what, source });
+        }
         let options = ConnectOptions {
             ssh_config: global.ssh_config.clone(),
             ..ConnectOptions::default()

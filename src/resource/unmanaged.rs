@@ -146,7 +146,9 @@ pub(super) fn left_alone(
 /// How a process would come to its end, were it to.
 fn ended_by(node: &NodeName, it: &UnmanagedProcess, could_be_stopped: bool) -> String {
     match it.ownership {
-        Ownership::OtherUser if it.process.user == "root" => " (only root can stop it)".to_owned(),
+        Ownership::OtherUser if ["", "root"].contains(&it.process.user.as_str()) => {
+            " (only root can stop it)".to_owned()
+        }
         Ownership::OtherUser => format!(" (only {} or root can stop it)", it.process.user),
         Ownership::Container => " (in a container: it is stopped with that)".to_owned(),
         Ownership::Own if could_be_stopped => {

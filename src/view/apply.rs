@@ -230,10 +230,10 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Says that a thing was not tried, and because of what.
+/// Says that a thing was not tried, and why.
 pub(super) fn not_tried(address: &Address, because: &str, style: Style) -> String {
     let text = style.paint(Role::Warning, "not tried");
-    format!("{address}: {text}, because of {}", clean(because))
+    format!("{address}: {text}: {}", clean(because))
 }
 
 /// The last line: all that was done, and all that was not.
@@ -352,7 +352,7 @@ mod tests {
         });
         events.push(Event::Skipped {
             address: at("here/proxy"),
-            because: "here/instance.b".to_owned(),
+            because: "here/instance.b was not done".to_owned(),
         });
         let text = render(
             &tally(&events),
@@ -361,11 +361,11 @@ mod tests {
             Duration::from_secs(4),
             Style::plain(),
         );
-        insta::assert_snapshot!(text, @r"
+        insta::assert_snapshot!(text, @"
         Not done:
         here/instance.b: failed: port 8200 was taken by pid 51234
             hint: stop pid 51234, or change instances.b.port
-        here/proxy: not tried, because of here/instance.b
+        here/proxy: not tried: here/instance.b was not done
 
         Applied in part in 4.0s: 1 created, 1 failed, 1 not tried.
         ");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::NodeName;
-use crate::plan::{Action, Change, Plan};
+use crate::plan::{Action, Change, Plan, ReasonCode};
 
 use super::field;
 use super::style::{Role, Style};
@@ -141,11 +141,12 @@ struct Columns {
 }
 
 fn reasons(change: &Change) -> String {
-    change
-        .why()
-        .map(|why| clean(&why))
-        .collect::<Vec<_>>()
-        .join("; ")
+    // That it was asked for, whoever asked knows.
+    if change.reasons.iter().all(|it| it.code == ReasonCode::Asked) {
+        return String::new();
+    }
+    let why: Vec<String> = change.why().map(|why| clean(&why)).collect();
+    why.join("; ")
 }
 
 /// The line of a change: sign, name, reasons, description.

@@ -202,9 +202,9 @@ mod tests {
                     .hinted("lower gpu_memory_utilization"),
                 partly: true,
             })),
-            (12, Some(Event::Skipped { address: at("here/proxy"), because: b.to_owned() })),
+            (12, Some(Event::Skipped { address: at("here/proxy"), because: format!("{b} was not done") })),
             (13, Some(Event::Note("finishing what is under way".to_owned()))),
-        ]), @r"
+        ]), @"
         here/instance.b: replacing...
         here/instance.b: draining (3 requests in flight)...
         here/instance.b: starting...
@@ -212,7 +212,7 @@ mod tests {
             | loading
             | ValueError: no memory
             hint: lower gpu_memory_utilization
-        here/proxy: not tried, because of here/instance.b
+        here/proxy: not tried: here/instance.b was not done
         note: finishing what is under way
         ");
     }
