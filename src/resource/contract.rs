@@ -1,88 +1,13 @@
 //! What a kind of thing must answer for the corridor to converge it.
 
-use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::facts::{Fact, Facts};
 use super::node_files::StateFolder;
 use crate::name::NodeName;
 use crate::plan::effect::Stop;
 use crate::plan::{Address, Failure, Stand};
-
-/// Something to learn of a node, as pyinfra and ansible have facts: a POSIX shell fragment that
-/// reads and never writes.
-///
-/// Facts with the same id are gathered once, however many things want them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fact {
-    /// What it is, with everything that makes it differ from others: `venv ~/vllm`.
-    pub id: String,
-    /// The fragment; what it prints is the fact.
-    pub script: String,
-}
-
-impl Fact {
-    /// What a fragment prints, by this id.
-    pub fn new(id: impl Into<String>, script: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            script: script.into(),
-        }
-    }
-}
-
-/// What was gathered of a node, by the ids of the facts.
-#[derive(Debug, Clone, Default)]
-pub struct Facts {
-    texts: BTreeMap<String, String>,
-    readings: Readings,
-}
-
-/// What was parsed of the facts so far, by its type.
-type Readings = Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>;
-
-impl Facts {
-    /// What was gathered by this id: empty where nothing was.
-    pub fn get(&self, id: &str) -> &str {
-        self.texts.get(id).map_or("", String::as_str)
-    }
-
-    /// What `read` makes of these facts, made once for each type: every thing of a node reads the
-    /// same table, some of them many times.
-    pub fn parsed<T: Any + Send + Sync>(&self, read: impl FnOnce(&Self) -> T) -> Arc<T> {
-        let readings = || self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = readings().get(&TypeId::of::<T>()).cloned();
-        if let Some(Ok(reading)) = known.map(Arc::downcast) {
-            return reading;
-        }
-        let reading = Arc::new(read(self));
-        readings().insert(TypeId::of::<T>(), Arc::clone(&reading) as _);
-        reading
-    }
-
-    /// Records a fact.
-    pub fn insert(&mut self, id: impl Into<String>, fact: impl Into<String>) {
-        self.texts.insert(id.into(), fact.into());
-        self.readings = Readings::default();
-    }
-}
-
-impl FromIterator<(String, String)> for Facts {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(facts: I) -> Self {
-        Self {
-            texts: facts.into_iter().collect(),
-            readings: Readings::default(),
-        }
-    }
-}
-
-impl PartialEq for Facts {
-    fn eq(&self, other: &Self) -> bool {
-        self.texts == other.texts
-    }
-}
-
-impl Eq for Facts {}
 
 /// Everything that was observed, at one moment, of every node.
 #[derive(Debug, Clone, Default)]
@@ -233,28 +158,5 @@ mod tests {
         observed.insert(node, Err(Failure::new("gone")));
         assert_eq!(made(&observed, "three"), "three");
         assert_eq!(made(&Observation::default(), "four"), "four");
-    }
-
-    #[test]
-    fn facts_are_read_once_until_there_are_more() {
-        let mut facts = Facts::default();
-        facts.insert("a", "one two");
-        let count = |facts: &Facts| {
-            facts.parsed(|facts| {
-                facts
-                    .get("a")
-                    .split(' ')
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
-            })
-        };
-        let first = count(&facts);
-        assert_eq!(*first, ["one", "two"]);
-        assert!(Arc::ptr_eq(&first, &count(&facts.clone())));
-        let before = facts.clone();
-        facts.insert("a", "one");
-        assert_eq!(*count(&facts), ["one"]);
-        assert_eq!(*count(&before), ["one", "two"], "a copy stays as it was");
-        assert_ne!(facts, before);
     }
 }

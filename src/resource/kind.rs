@@ -1,6 +1,7 @@
 //! The two sorts of kinds that need no static side of their own.
 
-use super::contract::{Fact, Facts, Found, Kind, Listed};
+use super::contract::{Found, Kind, Listed};
+use super::facts::{Fact, Facts};
 use super::node_files::StateFolder;
 use super::process::found;
 use crate::name::NodeName;

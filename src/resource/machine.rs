@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::contract::{Fact, Facts};
+use super::facts::{Fact, Facts};
 
 const ID: &str = "machine";
 

@@ -1,8 +1,8 @@
 //! The rooms: one for each kind of thing that a manifest declares.
 //!
-//! A room holds a kind's declaration, the facts that it wants of a node, its comparison and its effects. To
-//! add a kind: write its room, add its field to [`Topology`] and to the document of the manifest,
-//! and its line to [`Catalogue`].
+//! A room holds a kind's declaration, the facts that it wants of a node, its comparison and its
+//! effects. To add a kind: write its room, add its field to [`Topology`] and to the document of the
+//! manifest, and its line to [`KINDS`], with what makes it of a topology.
 
 pub mod argument;
 pub mod benchmark;
@@ -10,6 +10,7 @@ mod catalogue;
 mod contract;
 pub mod engine;
 pub mod environment;
+mod facts;
 pub mod instance;
 mod kind;
 pub mod machine;
@@ -24,7 +25,8 @@ mod undeclared;
 mod unmanaged;
 
 pub use catalogue::{Catalogue, KINDS, Paths, binaries};
-pub use contract::{Fact, Facts, Found, Kind, Listed, Observation, Resource};
+pub use contract::{Found, Kind, Listed, Observation, Resource};
+pub use facts::{Fact, Facts};
 pub use node_files::{Listens, NodeFiles, StateFolder};
 pub use topology::Topology;
 pub use undeclared::Undeclared;

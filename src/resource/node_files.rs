@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::contract::{Fact, Facts};
+use super::facts::{Fact, Facts};
 use crate::node::perform::Emptied;
 use crate::node::quote_path;
 use crate::plan::Address;

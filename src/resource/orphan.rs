@@ -4,7 +4,8 @@
 use std::cmp::Reverse;
 
 use super::KINDS;
-use super::contract::{Fact, Found, Observation, Resource};
+use super::contract::{Found, Observation, Resource};
+use super::facts::Fact;
 use super::node_files::StateFolder;
 use super::process;
 use crate::name::NodeName;

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::contract::{Fact, Observation, Resource};
+use super::contract::{Observation, Resource};
+use super::facts::Fact;
 use super::orphan::Orphan;
 use super::topology::Topology;
 use super::unmanaged::{Unmanaged, left_alone};

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::contract::{Fact, Observation, Resource};
+use super::contract::{Observation, Resource};
+use super::facts::Fact;
 use super::process::{Ownership, ProcessTable, UnmanagedProcess, UnmanagedServer};
 use crate::name::NodeName;
 use crate::node::{NodeDeclaration, UnmanagedPolicy};

@@ -12,7 +12,8 @@ use std::sync::Arc;
 pub use declared::*;
 use serde_json::json;
 
-use super::contract::{Fact, Observation, Resource};
+use super::contract::{Observation, Resource};
+use super::facts::Fact;
 use super::instance::Instance;
 use super::process::{differences, fingerprint};
 use super::proxy::Proxy;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::VllmEngine;
 use crate::node::quote_path;
-use crate::resource::contract::{Fact, Facts};
+use crate::resource::facts::{Fact, Facts};
 
 /// Those that must be of one build with vLLM.
 pub(super) const TORCH: [&str; 3] = ["torch", "torchvision", "torchaudio"];

@@ -20,7 +20,8 @@ use installed::{Stands, TORCH};
 pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
 
-use super::contract::{Fact, Facts, Observation, Resource};
+use super::contract::{Observation, Resource};
+use super::facts::{Fact, Facts};
 use crate::name::NodeName;
 use crate::plan::{
     Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, ReasonCode,

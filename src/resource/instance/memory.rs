@@ -388,7 +388,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::resource::contract::Facts;
+    use crate::resource::facts::Facts;
 
     fn budget(answer: &str) -> Budget {
         let facts: Facts = [("machine".to_owned(), answer.to_owned())]

@@ -25,8 +25,9 @@ pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
 
-use super::contract::{Fact, Memo, Observation, Resource};
+use super::contract::{Memo, Observation, Resource};
 use super::engine;
+use super::facts::Fact;
 use super::machine;
 use super::model;
 use super::node_files::{Listens, NodeFiles};

@@ -4,8 +4,9 @@ use super::Instance;
 use super::known::{Known, release};
 use super::toolchain::Toolchain;
 use crate::plan::{Reason, ReasonCode};
-use crate::resource::contract::{Facts, Observation};
+use crate::resource::contract::Observation;
 use crate::resource::engine::VllmEngine;
+use crate::resource::facts::Facts;
 use crate::resource::machine::{Bytes, Machine};
 use crate::resource::node_files::NodeFiles;
 

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use super::Instance;
 use super::known::Known;
 use crate::node::quote_path;
-use crate::resource::contract::{Fact, Facts};
 use crate::resource::engine::VllmEngine;
 use crate::resource::environment::EnvValue;
+use crate::resource::facts::{Fact, Facts};
 
 /// Where a CUDA toolkit is when nobody says otherwise.
 const CUDA: &str = "/usr/local/cuda";

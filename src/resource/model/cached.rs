@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ModelDeclaration;
 use crate::node::{quote, quote_path};
-use crate::resource::contract::{Fact, Facts};
+use crate::resource::facts::{Fact, Facts};
 
 /// One revision, as the cache holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,7 +15,8 @@ pub use source::Sharing;
 
 use source::Source;
 
-use super::contract::{Fact, Observation, Resource};
+use super::contract::{Observation, Resource};
+use super::facts::Fact;
 use crate::name::{ModelName, NodeName};
 use crate::plan::{
     Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Relations, Stand,

@@ -6,7 +6,8 @@ use super::{Mark, ProcessTable};
 use crate::name::NodeName;
 use crate::plan::Address;
 use crate::plan::effect::Stop;
-use crate::resource::contract::{Fact, Facts, Found};
+use crate::resource::contract::Found;
+use crate::resource::facts::{Fact, Facts};
 use crate::resource::node_files::{NodeFiles, StateFolder};
 
 /// How long a process may take to end by itself that no manifest says more of.

@@ -9,7 +9,8 @@ use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
 use crate::plan::effect::Stop;
 use crate::plan::{Address, NodePort, Readiness, Reason, ReasonCode, Service};
-use crate::resource::contract::{Fact, Facts, Observation};
+use crate::resource::contract::Observation;
+use crate::resource::facts::{Fact, Facts};
 use crate::resource::node_files::{Listens, NodeFiles, StateFolder};
 
 /// One process of a topology, on one node.

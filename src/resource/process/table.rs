@@ -9,7 +9,7 @@ use super::mark::Mark;
 use super::one::Process;
 use super::unmanaged::{Ownership, UnmanagedProcess, UnmanagedServer, is_vllm};
 use crate::plan::Address;
-use crate::resource::contract::{Fact, Facts};
+use crate::resource::facts::{Fact, Facts};
 
 const ID: &str = "processes";
 

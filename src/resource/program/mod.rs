@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 pub use binaries::{Binaries, Binary};
 
-use super::contract::{self, Fact, Facts, Found, Observation, Resource};
+use super::contract::{self, Found, Observation, Resource};
+use super::facts::{Fact, Facts};
 use super::node_files::{NodeFiles, StateFolder};
 use crate::name::{NodeName, TopologyName};
 use crate::plan::effect::Upload;

@@ -15,7 +15,8 @@ pub use declared::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::contract::{Fact, Memo, Observation, Resource};
+use super::contract::{Memo, Observation, Resource};
+use super::facts::Fact;
 use super::instance::{self, Instance};
 use super::node_files::{Listens, NodeFiles};
 use super::process::{ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint};

@@ -2,7 +2,7 @@
 
 use crate::node::quote_path;
 use crate::proxy::control::{Reply, Status};
-use crate::resource::contract::{Fact, Facts};
+use crate::resource::facts::{Fact, Facts};
 use crate::resource::node_files::StateFolder;
 
 /// The control socket, in the folder that the proxy runs in. A short relative name: the path of a
