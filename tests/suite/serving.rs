@@ -82,7 +82,7 @@ fn what_does_not_run_says_so() {
     insta::assert_snapshot!(describe(&Model::new(&topology(TWO))), @r#"
     one/instance.a: port 8100 of one, not ready: it does not run
     two/instance.b: port 8200 of two, not ready: it does not run
-    one/proxy: port 8192 of one, not ready: it does not run; {"policy":"round_robin","generation":null,"backends":[]}; round_robin to no instance
+    one/proxy: port 8192 of one, not ready: it does not run; {"policy":"round_robin","generation":null,"backends":[]}
     "#);
 }
 

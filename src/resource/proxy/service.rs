@@ -25,7 +25,8 @@ impl Proxy {
         Service {
             requests: status.as_ref().map(|status| status.requests),
             details: served.details(),
-            summary: Some(served.summary()),
+            // One that is not there serves by no policy.
+            summary: status.is_some().then(|| served.summary()),
             ..self
                 .managed
                 .service(observed, &self.listens, self.declared.port.get(), readiness)
