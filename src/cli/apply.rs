@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::run::{RunOutcome, WatchedRun};
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
-use crate::plan::{Action, Address, Change, Plan, Requests, Service};
+use crate::plan::{Address, Change, Plan, Requests, Service, Stand};
 use crate::resource::Observation;
 use crate::view::{Answer, Question, Screen, apply, json::ApplyDocument, plan};
 
@@ -92,8 +92,7 @@ fn requests(workspace: &Workspace, before: &Observation, after: &Observation) ->
     let resources = workspace.as_declared().resources();
     let services = |observed| -> BTreeMap<Address, Service> {
         let stands = assess(&resources, observed).into_iter();
-        let serving = stands.filter_map(|it| Some((it.change.address, it.service?)));
-        serving.collect()
+        stands.filter_map(Stand::serving).collect()
     };
     let before = services(before);
     let after = services(after);
@@ -148,11 +147,7 @@ fn show(
 fn exit(applied: &Applied) -> Exit {
     let tally = &applied.run.tally;
     let unreachable = !applied.left.unreachable.is_empty();
-    // What waits for a node that did not answer is told by that; a measurement, by what it measures.
-    let is_blocked = |change: &Change| {
-        change.action == Action::Blocked && !change.is_measurement() && !change.is_out_of_reach()
-    };
-    let blocked = applied.left.changes.iter().any(is_blocked);
+    let blocked = applied.left.changes.iter().any(Change::is_obstructed);
     let unmade = applied
         .left
         .changes

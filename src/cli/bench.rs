@@ -80,11 +80,10 @@ async fn bench(
 
 fn no_such_benchmark(workspace: &Workspace, wanted: Option<&str>) -> Error {
     let names = workspace.topology().benchmarks.keys();
-    let names: Vec<_> = names.map(ToString::to_string).collect();
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     let hint = if names.is_empty() {
         "the manifest declares no benchmarks".to_owned()
     } else {
-        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
         format!("there is {}", list(&names))
     };
     let title = match wanted {

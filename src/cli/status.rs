@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
 use crate::node::{Fleet, perform};
-use crate::plan::{Action, Address, Failure, Plan, Readiness, Service};
+use crate::plan::{Action, Address, Failure, Plan, Readiness, Service, Stand};
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
 use crate::resource::{Facts, KINDS, Listed, Observation, Undeclared};
 use crate::view::status::{
@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let declared = wish.resources();
     let undeclared = Undeclared::beside(workspace.topology(), &declared, &observed).resources;
     let stands = assess(&[declared, undeclared].concat(), &observed).into_iter();
-    let serving = stands.filter_map(|stand| Some((stand.change.address, stand.service?)));
+    let serving = stands.filter_map(Stand::serving);
     let services = asked(&workspace.fleet, serving, &plan).await;
     let is_ready = services.iter().all(|service| service.ready);
     let is_made = plan

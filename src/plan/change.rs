@@ -140,6 +140,12 @@ impl Change {
         self.action == Action::Blocked && self.reasons.iter().all(waits)
     }
 
+    /// Whether something stands in the way of it. What waits for a node that did not answer is told
+    /// by that, and a measurement by what it measures.
+    pub fn is_obstructed(&self) -> bool {
+        self.action == Action::Blocked && !self.is_measurement() && !self.is_out_of_reach()
+    }
+
     /// Why, in words: each reason, with what to do about it.
     pub fn why(&self) -> impl Iterator<Item = String> {
         self.reasons.iter().map(|reason| match &reason.hint {

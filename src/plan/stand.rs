@@ -57,6 +57,11 @@ impl Stand {
         &self.change.address
     }
 
+    /// What it serves as, of a thing that serves.
+    pub fn serving(self) -> Option<(Address, Service)> {
+        Some((self.change.address, self.service?))
+    }
+
     /// The same thing, for which something else is done because somebody asked for it. What cannot
     /// be done stays so.
     #[must_use]

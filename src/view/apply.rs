@@ -163,12 +163,6 @@ impl<'a> Left<'a> {
     fn of(plan: &'a Plan, tally: &Tally) -> Self {
         let untold = |change: &&Change| !tally.tells_of(&change.address);
         let changes = || plan.changes.iter().filter(untold);
-        // What is out of reach is told by its node.
-        let is_blocked = |change: &&Change| {
-            change.action == Action::Blocked
-                && !change.is_out_of_reach()
-                && !change.is_measurement()
-        };
         let is_unmeasured =
             |change: &&Change| change.is_measurement() && change.action != Action::Keep;
         let was_measured = |change: &&Change| {
@@ -176,7 +170,7 @@ impl<'a> Left<'a> {
             applied.any(|done| done.address == change.address)
         };
         Self {
-            blocked: changes().filter(is_blocked).collect(),
+            blocked: changes().filter(|it| it.is_obstructed()).collect(),
             unmeasured: changes()
                 .filter(is_unmeasured)
                 .filter(|change| !was_measured(change))

@@ -45,7 +45,7 @@ impl Supervised<'_> {
         let mut deadline = Instant::now() + self.patience;
         let running = node.stream(command, sender);
         tokio::pin!(running);
-        let (mut status, mut written) = (None, None);
+        let (mut status, mut count) = (None, None);
         loop {
             tokio::select! {
                 line = lines.recv() => match line {
@@ -53,8 +53,8 @@ impl Supervised<'_> {
                         deadline = Instant::now() + self.patience;
                         if let Some(mut part) = tail.take(&line) {
                             // How much has come is told now and then, and holds until it is more.
-                            written = part.count.or(written);
-                            part.count = written;
+                            count = part.count.or(count);
+                            part.count = count;
                             progress(Phase::new(self.doing).at(part));
                         }
                     }
