@@ -1,6 +1,6 @@
 //! Walks a plan: performs each chain of steps when what it waits for has ended. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,11 +154,11 @@ pub(super) async fn execute<W: World>(
 
 impl Chain {
     async fn walk<W: World>(mut self, world: &W) -> ChainState {
-        let failed = self.wait().await;
-        let why_not = match failed {
-            Some(address) => Some(format!("{address} was not done")),
-            None if self.interrupt.load(Ordering::SeqCst) => Some("interrupted".to_owned()),
-            None => None,
+        let waited = self.wait().await;
+        let why_not = match &waited {
+            Err(address) => Some(format!("{address} was not done")),
+            Ok(_) if self.interrupt.load(Ordering::SeqCst) => Some("interrupted".to_owned()),
+            Ok(_) => None,
         };
         let address = self.change.address.clone();
         if let Some(because) = why_not {
@@ -168,24 +168,31 @@ impl Chain {
             });
             return ChainState::Skipped(because);
         }
-        self.perform(world).await
+        self.perform(world, &waited.unwrap_or_default()).await
     }
 
-    /// Waits for what comes first. Returns what was needed and was not done.
-    async fn wait(&mut self) -> Option<Address> {
-        let mut failed = None;
+    /// Waits for what comes first, and returns what of it was done.
+    ///
+    /// # Errors
+    ///
+    /// With what was needed and was not done.
+    async fn wait(&mut self) -> Result<BTreeSet<Address>, Address> {
+        let (mut done, mut failed) = (BTreeSet::new(), None);
         for awaited in &mut self.requires {
-            if !matches!(awaited.end().await, ChainState::Done) {
-                failed.get_or_insert_with(|| awaited.address.clone());
+            match awaited.end().await {
+                ChainState::Done => drop(done.insert(awaited.address.clone())),
+                _ => drop(failed.get_or_insert_with(|| awaited.address.clone())),
             }
         }
         for awaited in &mut self.after {
-            awaited.end().await;
+            if matches!(awaited.end().await, ChainState::Done) {
+                done.insert(awaited.address.clone());
+            }
         }
-        failed
+        failed.map_or(Ok(done), Err)
     }
 
-    async fn perform<W: World>(self, world: &W) -> ChainState {
+    async fn perform<W: World>(self, world: &W, before: &BTreeSet<Address>) -> ChainState {
         let began = Instant::now();
         let address = self.change.address.clone();
         // What was not there and did not come to be is as it was.
@@ -194,8 +201,9 @@ impl Chain {
             change: self.change,
         });
         let mut outcome = String::new();
-        for (done, step) in self.steps.iter().enumerate() {
-            match world.perform(step, &self.say).await {
+        for (done, mut step) in self.steps.into_iter().enumerate() {
+            step.effect = step.effect.after(before);
+            match world.perform(&step, &self.say).await {
                 Ok(seen) if seen.is_empty() => {}
                 Ok(seen) => outcome = seen,
                 Err(failure) => {

@@ -40,7 +40,8 @@ impl Live {
     }
 
     async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
-        let outcome = load::measure(job, |phase| say.phase(phase)).await?;
+        let keys = perform::api_keys(&self.fleet, &job.api_keys).await?;
+        let outcome = load::measure(job, &keys, |phase| say.phase(phase)).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
             (true, None) => "measured".to_owned(),
@@ -94,7 +95,9 @@ impl World for Live {
                 Ok(format!("ready, pid {}", ready.pid))
             }
             Effect::ProxyControl(control) => {
-                let status = perform::control(self.node(step)?, control, progress).await?;
+                let node = self.node(step)?;
+                let control = perform::with_keys(&self.fleet, node, control).await?;
+                let status = perform::control(node, &control, progress).await?;
                 Ok(status.shortfall().unwrap_or_default().to_owned())
             }
             Effect::Measure(job) => self.measure(job, say).await,

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::key::ApiKey;
+use super::key::ApiKeys;
 use super::sample::{Ending, Raw};
 use super::wire::{Clock, Marks, nanoseconds, wire};
 use crate::describe::describe;
@@ -28,7 +28,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) clock: Clock,
-    pub(super) key: Option<ApiKey>,
+    pub(super) keys: ApiKeys,
     pub(super) limit: Duration,
 }
 
@@ -143,7 +143,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "text/event-stream")
             .header("x-request-id", message.id);
-        self.authorised(request)
+        self.authorised(request, authority)
             .body(Full::new(message.body))
             .expect("every part of the request is valid")
     }
@@ -156,7 +156,7 @@ impl Client {
             .header(HOST, authority)
             .header(ACCEPT, "application/json");
         let request = self
-            .authorised(request)
+            .authorised(request, authority)
             .body(Full::default())
             .expect("every part of the request is valid");
         let fetch = async {
@@ -170,17 +170,18 @@ impl Client {
         }
     }
 
-    /// Strikes the API key out of what a server said.
+    /// Strikes the API keys out of what a server said.
     pub(super) fn redact(&self, text: &str) -> String {
-        match &self.key {
-            Some(key) => key.redact(text),
-            None => text.to_owned(),
-        }
+        self.keys.redact(text)
     }
 
-    fn authorised(&self, request: hyper::http::request::Builder) -> hyper::http::request::Builder {
-        match &self.key {
-            Some(key) => request.header(AUTHORIZATION, key.header()),
+    fn authorised(
+        &self,
+        request: hyper::http::request::Builder,
+        authority: &str,
+    ) -> hyper::http::request::Builder {
+        match self.keys.header(authority) {
+            Some(key) => request.header(AUTHORIZATION, key),
             None => request,
         }
     }

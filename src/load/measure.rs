@@ -1,5 +1,6 @@
 //! The story of a measurement: who answers, warm, send, read, sum up, judge, write.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use super::client::{Client, Connection};
 use super::counts::{Counts, Stage};
 use super::drive::{Transport, drive};
-use super::key::ApiKey;
+use super::key::ApiKeys;
 use super::request::Requests;
 use super::sample::{Ending, Raw};
 use super::warmup::Warmer;
@@ -43,7 +44,8 @@ pub struct Measurement {
     pub anomalies: Vec<Anomaly>,
 }
 
-/// Measures a job, and writes what came of it. `tell` hears about the progress four times a second.
+/// Measures a job, and writes what came of it. `keys` are the API keys of the job, by the addresses
+/// that they are shown to; `tell` hears about the progress four times a second.
 ///
 /// All connections live on a thread of their own, which does nothing else; dropping the future ends
 /// it.
@@ -51,13 +53,15 @@ pub struct Measurement {
 /// # Errors
 ///
 /// Fails where there is nothing to judge: an instance that is not the one that was started or that
-/// answers no warm-up, a missing key, an unreadable baseline, a folder that cannot be written. What
+/// answers no warm-up, a key that no header holds, an unreadable baseline, a folder that cannot be written. What
 /// was measured and cannot be believed is an [`Measurement`] that is not `valid`.
 pub async fn measure(
     job: &Job,
+    keys: &BTreeMap<String, String>,
     mut tell: impl FnMut(Phase) + Send,
 ) -> Result<Measurement, Failure> {
     check(job)?;
+    let keys = ApiKeys::new(keys)?;
     limits::make_room(job.load.schedule().in_flight)?;
     let baseline = job
         .baseline
@@ -69,7 +73,7 @@ pub async fn measure(
         started: jiff::Timestamp::now(),
     };
     let counts = Arc::new(Counts::new());
-    let bench = Bench::new(job, &run, &counts)?;
+    let bench = Bench::new(job, keys, &run, &counts);
     let under_way = UnderWay::begin(job, &run)?;
     let work = on_own_thread(bench.perform(under_way))?;
     let measured = watched(work, &counts, &mut tell).await?;
@@ -113,18 +117,17 @@ struct Driven {
 }
 
 impl Bench {
-    fn new(job: &Job, run: &Run, counts: &Arc<Counts>) -> Result<Self, Failure> {
-        let key = job.api_key_env.as_deref().map(ApiKey::from_env);
-        Ok(Self {
+    fn new(job: &Job, keys: ApiKeys, run: &Run, counts: &Arc<Counts>) -> Self {
+        Self {
             job: job.clone(),
             client: Client {
                 clock: Clock::start(),
-                key: key.transpose()?,
+                keys,
                 limit: Duration::from_secs_f64(job.timeout_s),
             },
             requests: Requests::of(job, &run.id),
             counts: Arc::clone(counts),
-        })
+        }
     }
 
     async fn perform(self, mut under_way: UnderWay) -> Result<Measured, Failure> {

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
+use super::keys::authorization;
 
 /// Why a backend cannot be served from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,8 @@ pub(super) struct Backend {
     pub(super) authority: Authority,
     /// The name, as `x-replica-instance` says it.
     pub(super) label: HeaderValue,
+    /// What it is shown instead of the client's own key, where it wants one.
+    pub(super) authorization: Option<HeaderValue>,
     pub(super) connections: Connections,
     pub(super) tally: Tally,
     condition: watch::Sender<Condition>,
@@ -84,6 +87,7 @@ impl Backend {
             return Err(InvalidBackend::Nonce(spec.name));
         }
         Ok(Self {
+            authorization: authorization(&spec),
             spec,
             authority,
             label,
@@ -245,6 +249,7 @@ mod tests {
             name: name.to_owned(),
             authority: authority.to_owned(),
             nonce: nonce.to_owned(),
+            key: None,
         }
     }
 

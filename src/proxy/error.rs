@@ -49,6 +49,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// Says that a client shows none of the keys that it must show one of.
+    pub(super) fn unauthorized() -> Self {
+        let message = "this wants an API key: `Authorization: Bearer KEY`";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
     /// Says that one of the proxy's own paths is only read.
     pub(super) fn method_not_allowed(path: &str) -> Self {
         let message = format!("`{path}` answers GET and HEAD only");
@@ -92,6 +98,11 @@ impl ApiError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             // OpenAI's clients wait that long and try again; a pending instance is probed as often.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 section 15.5.2 wants it said by which scheme.
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -21,8 +21,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, Uri};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::backend::{Backend, Claim, count};
 use super::body::{Outgoing, Passage, Relay};
@@ -96,6 +96,10 @@ pub(super) async fn forward(
         };
         match attempt(&claim, bounds, outbound).await {
             Ok((response, connection, reusable)) => {
+                if response.status() == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
+                    // Who does not know its own key is somebody else.
+                    claim.suspect();
+                }
                 let passage = Passage {
                     connection,
                     claim,
@@ -256,6 +260,9 @@ impl Outbound {
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         headers::ensure_host(headers, &backend.authority);
+        if let Some(own) = &backend.authorization {
+            headers.insert(header::AUTHORIZATION, own.clone());
+        }
         request
     }
 

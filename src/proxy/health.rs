@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,14 +27,11 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 /// vLLM's API server is one thread that also tokenizes: a late answer is not yet a dead server.
 const PATIENCE: u32 = 3;
-/// Where the key of the backends is looked for: our own name first, then OpenAI's clients'.
-const KEYS: [&str; 2] = ["REPLICA_API_KEY", "OPENAI_API_KEY"];
 
 /// Asks backends for their served names.
 #[derive(Debug, Clone)]
 pub(super) struct Prober {
     client: reqwest::Client,
-    key: Option<String>,
 }
 
 /// Probes one backend until it is dropped.
@@ -58,8 +56,7 @@ enum Unseen {
 }
 
 impl Prober {
-    /// Makes a prober. A backend that wants an API key (vLLM's `--api-key`) is shown the one in
-    /// `REPLICA_API_KEY` or `OPENAI_API_KEY`, and only after it asked.
+    /// Makes a prober. A backend that wants an API key is shown its own, and only after it asked.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -69,8 +66,7 @@ impl Prober {
             // A kept connection would lead to the old process when another took the port.
             .pool_max_idle_per_host(0)
             .build()?;
-        let key = KEYS.iter().find_map(|name| std::env::var(name).ok());
-        Ok(Self { client, key })
+        Ok(Self { client })
     }
 
     /// Probes a backend from now on.
@@ -106,8 +102,8 @@ impl Prober {
     async fn probe(&self, backend: &Backend) -> Result<(), Unseen> {
         let url = format!("http://{}/v1/models", backend.authority);
         let mut answer = self.ask(&url, None).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.key.is_some() {
-            answer = self.ask(&url, self.key.as_deref()).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED && backend.authorization.is_some() {
+            answer = self.ask(&url, backend.authorization.as_ref()).await?;
         }
         if answer.status() != StatusCode::OK {
             let unclear = format!("{url} answers {}", answer.status());
@@ -125,10 +121,10 @@ impl Prober {
         }
     }
 
-    async fn ask(&self, url: &str, key: Option<&str>) -> Result<reqwest::Response, Unseen> {
+    async fn ask(&self, url: &str, key: Option<&HeaderValue>) -> Result<reqwest::Response, Unseen> {
         let mut request = self.client.get(url);
         if let Some(key) = key {
-            request = request.bearer_auth(key);
+            request = request.header(AUTHORIZATION, key);
         }
         request.send().await.map_err(|error| unreached(&error))
     }
@@ -189,15 +185,23 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::plan::effect::control::{Hidden, Key};
     use crate::proxy::control;
 
     /// Answers each request by what its head says, and returns a backend there.
-    async fn backend(answer: impl Fn(&str) -> &'static str + Send + 'static) -> Backend {
+    async fn backend(
+        key: Option<&str>,
+        answer: impl Fn(&str) -> &'static str + Send + 'static,
+    ) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let spec = control::Backend {
             name: "a".to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
             nonce: "replica-1".to_owned(),
+            key: key.map(|key| Key {
+                digest: "of it".to_owned(),
+                hidden: Some(Hidden(key.to_owned())),
+            }),
         };
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -216,11 +220,8 @@ mod tests {
     const FAILING: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
     const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>";
 
-    fn prober(key: Option<&str>) -> Prober {
-        Prober {
-            key: key.map(str::to_owned),
-            ..Prober::new().unwrap()
-        }
+    async fn probe(backend: &Backend) -> Result<(), Unseen> {
+        Prober::new().unwrap().probe(backend).await
     }
 
     #[tokio::test]
@@ -232,9 +233,8 @@ mod tests {
                 LOCKED
             }
         };
-        let backend = backend(locked).await;
-        assert_eq!(prober(Some("k")).probe(&backend).await, Ok(()));
-        let unseen = prober(None).probe(&backend).await;
+        assert_eq!(probe(&backend(Some("k"), locked).await).await, Ok(()));
+        let unseen = probe(&backend(None, locked).await).await;
         assert!(matches!(unseen, Err(Unseen::Unclear(_))), "{unseen:?}");
     }
 
@@ -247,27 +247,25 @@ mod tests {
                 SEEN
             }
         };
-        let backend = backend(curious).await;
-        assert_eq!(prober(Some("k")).probe(&backend).await, Ok(()));
+        let backend = backend(Some("k"), curious).await;
+        assert_eq!(probe(&backend).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_page_of_something_else_is_a_stranger() {
-        let backend = backend(|_| PAGE).await;
-        let unseen = prober(None).probe(&backend).await;
+        let unseen = probe(&backend(None, |_| PAGE).await).await;
         assert!(matches!(unseen, Err(Unseen::Stranger { .. })), "{unseen:?}");
     }
 
     #[tokio::test]
     async fn a_failing_list_is_borne_for_a_while() {
-        let backend = backend(|_| FAILING).await;
+        let backend = backend(None, |_| FAILING).await;
         backend.seen();
-        let prober = prober(None);
         for misses in 1..PATIENCE {
-            judge(&backend, prober.probe(&backend).await, misses);
+            judge(&backend, probe(&backend).await, misses);
             assert_eq!(backend.state(), BackendState::Ready);
         }
-        judge(&backend, prober.probe(&backend).await, PATIENCE);
+        judge(&backend, probe(&backend).await, PATIENCE);
         assert_eq!(backend.state(), BackendState::Ejected);
     }
 }

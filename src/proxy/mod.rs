@@ -9,7 +9,8 @@
 //!
 //! # What must never be
 //!
-//! A backend that was not seen with its nonce gets no request. A request of which a byte was sent
+//! Who does not show a key where one is declared gets no answer, and no backend is shown it. A
+//! backend that was not seen with its nonce gets no request. A request of which a byte was sent
 //! goes to no second backend. A stream that broke never looks like one that ended. Health never
 //! ends a drain.
 
@@ -21,6 +22,7 @@ mod error;
 mod forward;
 mod headers;
 mod health;
+mod keys;
 mod log;
 mod metrics;
 mod models;

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::backend::{Backend, Claim, InvalidBackend};
 use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
 use super::health::{Prober, Probing};
+use super::keys::{self, ClientKeys};
 use super::policy::{Candidate, Policy, PolicySpec};
 
 /// Why a configuration is not taken.
@@ -33,6 +34,8 @@ pub(super) enum Refusal {
     Different(u64),
     #[error("there is no configuration yet that a backend could be admitted to")]
     Unconfigured,
+    #[error("the key `{0}` is spoken of, and was never told")]
+    UnknownKey(String),
 }
 
 /// The bounds on waiting, ready for use.
@@ -77,6 +80,7 @@ pub(super) struct Pool {
 struct Table {
     config: Option<Config>,
     policy: Box<dyn Policy>,
+    client_keys: ClientKeys,
     bounds: Bounds,
     members: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
@@ -100,6 +104,7 @@ impl Pool {
             table: Mutex::new(Table {
                 config: None,
                 policy: PolicySpec::default().build(),
+                client_keys: ClientKeys::default(),
                 bounds: bounds.expect("the defaults are positive"),
                 members: Vec::new(),
                 leaving: Vec::new(),
@@ -146,6 +151,26 @@ impl Pool {
     /// Whether a served name is a nonce, which clients are not to know.
     pub(super) fn is_nonce(&self, model: &str) -> bool {
         self.table().backends().any(|b| b.spec.nonce == model)
+    }
+
+    /// What clients must show.
+    pub(super) fn client_keys(&self) -> ClientKeys {
+        self.table().client_keys.clone()
+    }
+
+    /// A configuration with the keys in it that it only speaks of.
+    pub(super) fn completed(&self, mut config: Config) -> Result<Config, Refusal> {
+        keys::complete(&mut config, self.table().config.as_ref())?;
+        Ok(config)
+    }
+
+    /// A backend with its key, should it only speak of it.
+    pub(super) fn completed_backend(
+        &self,
+        mut backend: control::Backend,
+    ) -> Result<control::Backend, Refusal> {
+        keys::complete_backend(&mut backend, self.table().config.as_ref())?;
+        Ok(backend)
     }
 
     /// The configuration in force.
@@ -225,6 +250,7 @@ impl Pool {
         if table.config.as_ref().map(|c| &c.policy) != Some(&config.policy) {
             table.policy = config.policy.build();
         }
+        table.client_keys = ClientKeys::of(&config);
         table.bounds = bounds;
         table.config = Some(config);
         table.forget_the_gone();

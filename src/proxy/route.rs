@@ -60,9 +60,17 @@ impl Front {
     /// Answers one request.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Outgoing>, ClientGone> {
         let id = headers::request_id(request.headers());
+        let keys = self.pool.client_keys();
+        if !keys.admit(request.method(), request.uri(), request.headers()) {
+            return Ok(ApiError::unauthorized().into_response(&id));
+        }
+        if keys.are_wanted() {
+            // It is the proxy's: no backend is shown it.
+            request.headers_mut().remove(header::AUTHORIZATION);
+        }
         let path = request.uri().path();
         let own = match route(request.method(), path) {
             Route::Models => return self.models(request, id).await,

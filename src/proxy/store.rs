@@ -44,12 +44,21 @@ impl Store {
         }
     }
 
-    /// Keeps a configuration. Whoever reads the file, whenever, finds the old one or the new.
+    /// Keeps a configuration, for the eyes of its owner alone: there are keys in it. Whoever reads
+    /// the file, whenever, finds the old one or the new.
     pub(super) async fn save(&self, kept: &Kept) -> io::Result<()> {
         let text = serde_json::to_vec(kept)?;
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
-        let mut file = tokio::fs::File::create(&beside).await?;
+        // One that was left half written may be open to others.
+        let _ = tokio::fs::remove_file(&beside).await;
+        let mut options = tokio::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)
+            .await?;
         file.write_all(&text).await?;
         file.sync_all().await?;
         tokio::fs::rename(&beside, &self.path).await

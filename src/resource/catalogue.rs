@@ -59,10 +59,7 @@ impl Catalogue {
         let programs = programs(topology, binaries);
         let instances = instances(topology, binaries);
         let proxy = topology.proxy.as_ref().map(|declared| {
-            let is_behind = |instance: &&Arc<Instance>| {
-                let named = declared.backends.as_ref();
-                named.is_none_or(|named| named.contains(instance.name()))
-            };
+            let is_behind = |instance: &&Arc<Instance>| declared.serves_from(instance.name());
             let proxy = Proxy::new(
                 &topology.name,
                 listens(topology, &declared.node, declared.host.as_ref()),
@@ -149,6 +146,7 @@ fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>
         .into_iter()
         .map(|(node, it)| (node, Arc::new(it)))
         .collect();
+    let proxy = topology.proxy.as_ref();
     let mut last: BTreeMap<&NodeName, Arc<Instance>> = BTreeMap::new();
     let mut instances = Vec::new();
     for (name, server) in &topology.instances {
@@ -161,6 +159,7 @@ fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>
             program: program(topology, &server.node, binaries),
             before: last.get(&server.node).cloned(),
             mates: Arc::clone(&mates[&server.node]),
+            is_behind_proxy: proxy.is_some_and(|proxy| proxy.serves_from(name)),
         }));
         last.insert(&server.node, Arc::clone(&instance));
         instances.push(instance);

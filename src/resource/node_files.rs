@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::facts::{Fact, Facts};
 use crate::node::perform::Emptied;
-use crate::node::quote_path;
+use crate::node::{NodeKey, quote_path};
 use crate::plan::Address;
 
 /// Where a server listens, and where others find it.
@@ -26,6 +26,9 @@ const BINARIES: &str = "bin";
 const LOGS: &str = "log";
 const RUN: &str = "run";
 
+/// The random key, in the folder that everything runs in: it goes with the last thing there.
+const NODE_KEY: &str = "run/node.key";
+
 /// The folder on a node that holds everything of one topology. How it is laid out is known here
 /// alone.
 ///
@@ -33,6 +36,7 @@ const RUN: &str = "run";
 /// ~/.local/state/replica/<topology>/bin/replica-<build>
 ///                                   log/<kind>.<name>.<generation>.log
 ///                                   run/proxy.sock
+///                                   run/node.key
 ///                        <topology>.lock
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,11 @@ impl StateFolder {
         format!("{}/{RUN}", self.path)
     }
 
+    /// The file of the random key by which secrets are told apart there.
+    pub fn node_key(&self) -> String {
+        self.file(NODE_KEY)
+    }
+
     /// Where one start of a thing writes its log.
     pub fn log(&self, address: &Address, generation: u64) -> String {
         format!("{}/{LOGS}/{}.{generation}.log", self.path, address.local())
@@ -98,7 +107,8 @@ impl StateFolder {
             format!(
                 "echo \"system $(uname -sm)\"; echo \"home $HOME\"\ncd {} 2>/dev/null || exit 0\n\
                  find {BINARIES} {LOGS} {RUN} -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\n\
-                 grep -Hs '^[0-9]' {LOGS}/*.ready\ntrue",
+                 grep -Hs '^[0-9]' {LOGS}/*.ready\n\
+                 [ ! -s {NODE_KEY} ] || echo \"node-key $(cat {NODE_KEY})\"\ntrue",
                 quote_path(&self.path)
             ),
         )
@@ -122,6 +132,8 @@ pub struct NodeFiles {
     pub files: BTreeMap<String, u64>,
     /// How many seconds a start took until it served, by its note's path in the folder.
     took: BTreeMap<String, u64>,
+    /// The random key by which secrets are told apart there, once something had one.
+    pub node_key: Option<NodeKey>,
 }
 
 impl NodeFiles {
@@ -144,6 +156,7 @@ impl NodeFiles {
             match line.split_once(' ') {
                 Some(("system", system)) => system.clone_into(&mut files.system),
                 Some(("home", home)) => home.clone_into(&mut files.home),
+                Some(("node-key", key)) => files.node_key = key.parse().ok(),
                 Some(("file", rest)) => {
                     if let Some((size, name)) = rest.split_once(' ')
                         && let Ok(size) = size.parse()

@@ -24,6 +24,7 @@ pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
         blocks.push(legend(plan, style));
         blocks.extend(nodes(plan, style));
     }
+    blocks.push(uncompared(plan, style));
     blocks.push(blocked(plan, style));
     blocks.push(unmanaged(plan, style));
     blocks.push(unreachable(plan, style));
@@ -180,19 +181,29 @@ fn headline(name: &str, change: &Change, column: Columns, style: Style) -> Vec<S
         .collect()
 }
 
+/// What is kept with a reason to say so: not all of it could be compared.
+fn uncompared(plan: &Plan, style: Style) -> Vec<String> {
+    let is_uncompared = |c: &Change| c.action == Action::Keep && !c.reasons.is_empty();
+    // Whoever asks for the keeps reads it there.
+    let is_shown = |change: &Change| is_uncompared(change) && !style.verbose;
+    titled("Kept, and not compared in all:", plan, is_shown, style)
+}
+
 fn blocked(plan: &Plan, style: Style) -> Vec<String> {
-    let mut blocked: Vec<(String, &Change)> = plan
-        .changes
-        .iter()
-        .filter(|c| c.action == Action::Blocked)
-        .map(|c| (c.address.to_string(), c))
-        .collect();
-    if blocked.is_empty() {
+    let is_blocked = |change: &Change| change.action == Action::Blocked;
+    titled("Blocked, and left as they are:", plan, is_blocked, style)
+}
+
+/// Those changes of a plan, by their whole addresses, where there are any.
+fn titled(title: &str, plan: &Plan, wanted: impl Fn(&Change) -> bool, style: Style) -> Vec<String> {
+    let wanted = plan.changes.iter().filter(|change| wanted(change));
+    let mut named: Vec<_> = wanted.map(|c| (c.address.to_string(), c)).collect();
+    if named.is_empty() {
         return Vec::new();
     }
-    blocked.sort_by(|a, b| a.1.address.cmp(&b.1.address));
-    let mut lines = vec![style.paint(Role::Title, "Blocked, and left as they are:")];
-    lines.extend(entries(&blocked, style));
+    named.sort_by(|a, b| a.1.address.cmp(&b.1.address));
+    let mut lines = vec![style.paint(Role::Title, title)];
+    lines.extend(entries(&named, style));
     lines
 }
 

@@ -602,6 +602,13 @@ proptest! {
                 }
             }
         }
+        if let Some((_, _, config)) = model.proxy() {
+            let known = before.proxy().map_or_else(Vec::new, |(_, _, config)| config.backends.clone());
+            for backend in &config.backends {
+                let is_there = live.contains(&backend.nonce) || known.contains(backend);
+                prop_assert!(is_there, "{backend:?} was never started\n{}", describe(&plan));
+            }
+        }
         for _ in 0..2 {
             let plan = model.plan(&second);
             prop_assert_eq!(unlawful(&plan, &second), None);

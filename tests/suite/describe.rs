@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use replica::name::NodeName;
-use replica::plan::effect::{Copy, KillUnmanaged, Launch, RunScript, WaitReady};
+use replica::plan::effect::{Copy, KillUnmanaged, Launch, RunScript, Secret, WaitReady};
 use replica::plan::{Change, Effect, Field, Job, Plan, Planned, Step};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
@@ -118,7 +118,11 @@ fn start(launch: &Launch) -> String {
     for (name, value) in &launch.env {
         let _ = write!(words, " {name}={value}");
     }
-    for (name, source) in &launch.secret_env {
+    for (name, secret) in &launch.secret_env {
+        let source = match secret {
+            Secret::Variable(source) => source.clone(),
+            Secret::ServerKey(key) => format!("the key of {}", key.nonce),
+        };
         let _ = write!(words, " {name}=<{source}>");
     }
     let _ = write!(words, " into {}", launch.log);

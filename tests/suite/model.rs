@@ -199,15 +199,21 @@ impl Model {
     /// them is skipped, as the executor does.
     pub(super) fn perform_but(&mut self, plan: &Plan, fails: impl Fn(&Step) -> bool) {
         let mut undone: BTreeSet<&Address> = BTreeSet::new();
+        let mut done: BTreeSet<Address> = BTreeSet::new();
         for step in &plan.steps {
             let waits = step.requires.iter().map(|id| &plan.steps[*id].address);
             let is_undone =
                 undone.contains(&step.address) || waits.clone().any(|a| undone.contains(a));
             if is_undone || fails(step) {
                 undone.insert(&step.address);
+                done.remove(&step.address);
                 continue;
             }
-            self.suffer(step);
+            self.suffer(&Step {
+                effect: step.effect.clone().after(&done),
+                ..step.clone()
+            });
+            done.insert(step.address.clone());
         }
     }
 

@@ -258,6 +258,7 @@ impl NodeCase {
             name: name.clone(),
             authority: describe.at.clone(),
             nonce: describe.mark.parse::<Mark>().unwrap().nonce(),
+            key: None,
         };
         let standing = |(name, describe): (&String, &ServedBackend)| {
             let status = BackendStatus {
@@ -272,6 +273,7 @@ impl NodeCase {
             backends: served.backends.iter().map(backend).collect(),
             policy: served.policy.clone(),
             timeouts: served.timeouts.clone(),
+            client_keys: Vec::new(),
         };
         let status = Status {
             config: (served.generation > 0).then_some(config),

@@ -61,7 +61,7 @@ async fn a_baseline_is_set_beside_the_result_with_its_faults() {
     assert!(beside.comparable, "{:?}", beside.remarks);
     assert!(beside.rows.iter().any(|row| row.what == "median TTFT"));
     job.baseline = Some(seed_path("environment_config.json"));
-    assert!(measure(&job, |_| {}).await.is_err());
+    assert!(measured(&job).await.is_err());
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn stamps_are_never_before_what_they_saw() {
     let lab = Lab::healthy().await;
     let client = client::Client {
         clock: lab.a.clock(),
-        key: None,
+        keys: key::ApiKeys::default(),
         limit: Duration::from_secs(20),
     };
     let requests = request::Requests::of(&lab.job("x", batch(1)), "run");
@@ -164,7 +164,7 @@ async fn progress_is_told() {
     let lab = Lab::healthy().await;
     let mut phases = Vec::new();
     let told = |phase: Phase| phases.push(phase.doing);
-    measure(&lab.job("single", sequential(1)), told)
+    measure(&lab.job("single", sequential(1)), &BTreeMap::new(), told)
         .await
         .unwrap();
     assert_eq!(phases.last().unwrap(), "summarising");

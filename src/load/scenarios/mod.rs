@@ -4,7 +4,7 @@ mod compared;
 mod failing;
 mod healthy;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::sync::Barrier;
 
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
 use super::*;
-use crate::plan::{Endpoint, Job, Phase, Target};
+use crate::plan::{Endpoint, Failure, Job, Phase, Target};
 use crate::results::{
     BenchResult, PastResult, Record, Severity, Status, Summary, past_results, read_baseline,
 };
@@ -86,7 +86,7 @@ impl Lab {
             max_tokens: TOKENS as u32,
             warmup: 2,
             timeout_s: 20.0,
-            api_key_env: None,
+            api_keys: BTreeMap::new(),
             baseline: None,
             save: None,
             results: self.results.path().to_owned(),
@@ -95,8 +95,13 @@ impl Lab {
     }
 }
 
+/// Measures a job that needs no API key.
+async fn measured(job: &Job) -> Result<Measurement, Failure> {
+    measure(job, &BTreeMap::new(), |_| {}).await
+}
+
 async fn run(job: &Job) -> Measurement {
-    measure(job, |_| {}).await.unwrap()
+    measured(job).await.unwrap()
 }
 
 /// What came of the one load of a measurement.

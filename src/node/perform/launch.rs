@@ -1,13 +1,17 @@
 //! Starting a process that outlives the connection, marked, and exactly once.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use serde_json::Value;
 
 use crate::logs::grammar;
 use crate::node::{Command, Node, quote, quote_path};
 use crate::plan::Failure;
-use crate::plan::effect::Launch;
+use crate::plan::effect::{Launch, Secret};
 
 use super::log::Tail;
+use super::secret::{make_node_key, missing};
 
 /// A process that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +31,8 @@ pub struct Started {
 /// When a secret is missing here, when the program cannot be run, or when what an earlier process
 /// of the same mark left behind still lives.
 pub async fn launch(node: &Node, launch: &Launch) -> Result<Started, Failure> {
-    let output = node.run(&command(launch)?).await?;
+    let secrets = Secrets::had(node, launch).await?;
+    let output = node.run(&command(launch, &secrets)?).await?;
     let text = output.text();
     let mut lines = text.lines();
     let mut words = lines.next().unwrap_or_default().split(' ');
@@ -58,8 +63,59 @@ pub async fn launch(node: &Node, launch: &Launch) -> Result<Started, Failure> {
     }
 }
 
+/// The secrets of a process, and its specification with their digests.
+struct Secrets {
+    values: Vec<(String, String)>,
+    spec: String,
+}
+
+impl Secrets {
+    async fn had(node: &Node, launch: &Launch) -> Result<Self, Failure> {
+        // Where one is missing here, nothing is left on the node.
+        let here = of_this_machine(&launch.secret_env)?;
+        if launch.secret_env.is_empty() {
+            return Ok(Self {
+                values: Vec::new(),
+                spec: launch.spec.clone(),
+            });
+        }
+        let node_key = make_node_key(node, &launch.node_key, Some(&launch.log)).await?;
+        let mut spec: Value = serde_json::from_str(&launch.spec)
+            .map_err(|error| Failure::bug(format!("the specification is no JSON: {error}")))?;
+        let mut values = here;
+        for (name, secret) in &launch.secret_env {
+            let digest = match secret {
+                Secret::Variable(_) => node_key.digest(name, &values[name]),
+                Secret::ServerKey(key) => {
+                    values.insert(name.clone(), node_key.server_key(&key.nonce));
+                    node_key.own_digest()
+                }
+            };
+            spec["env"][name] = digest.into();
+        }
+        Ok(Self {
+            values: values.into_iter().collect(),
+            spec: spec.to_string(),
+        })
+    }
+}
+
+/// The secrets that are in variables of this machine.
+fn of_this_machine(
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let mut values = BTreeMap::new();
+    for (name, secret) in secrets {
+        if let Secret::Variable(source) = secret {
+            let value = std::env::var(source).map_err(|_| missing(name, source))?;
+            values.insert(name.clone(), value);
+        }
+    }
+    Ok(values)
+}
+
 /// The script that starts a process.
-fn command(launch: &Launch) -> Result<Command, Failure> {
+fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
     let mut script = String::from(include_str!("../script/bare.sh"));
     let _ = writeln!(
         script,
@@ -81,7 +137,7 @@ fn command(launch: &Launch) -> Result<Command, Failure> {
     }
     let own = [
         ("REPLICA_MARK", launch.mark.as_str()),
-        ("REPLICA_SPEC", launch.spec.as_str()),
+        ("REPLICA_SPEC", had.spec.as_str()),
         // vLLM writes its title over its environment, and so over the mark, unless told not to.
         ("SPT_NOENV", "1"),
     ];
@@ -90,8 +146,7 @@ fn command(launch: &Launch) -> Result<Command, Failure> {
         let _ = writeln!(script, "export {}={}", variable(name)?, quote(value));
     }
     let mut secrets = Vec::new();
-    for (name, source) in &launch.secret_env {
-        let value = std::env::var(source).map_err(|_| missing(name, source))?;
+    for (name, value) in &had.values {
         let carrier = format!("r_secret_{}", variable(name)?);
         let _ = writeln!(script, "export {name}=\"${carrier}\"");
         secrets.push((carrier, value));
@@ -101,7 +156,7 @@ fn command(launch: &Launch) -> Result<Command, Failure> {
     script.push_str(include_str!("../script/launch.sh"));
     let mut command = Command::script(script);
     for (carrier, value) in secrets {
-        command = command.with_secret(&carrier, &value);
+        command = command.with_secret(&carrier, value);
     }
     Ok(command)
 }
@@ -118,11 +173,4 @@ fn variable(name: &str) -> Result<&str, Failure> {
     Err(Failure::new(format!(
         "`{name}` cannot be a variable's name"
     )))
-}
-
-pub(super) fn missing(wanted: &str, source: &str) -> Failure {
-    Failure::new(format!(
-        "`{wanted}` takes its value from `{source}` of this machine's environment, which is not set"
-    ))
-    .hinted(format!("export {source}=… and run the same again"))
 }

@@ -7,11 +7,13 @@
 mod account;
 mod control;
 mod copy;
+mod keys;
 mod kill_unmanaged;
 mod launch;
 mod log;
 mod remove;
 mod run_script;
+mod secret;
 mod stop;
 mod supervised;
 mod upload;
@@ -24,10 +26,12 @@ mod tests;
 pub use account::{EndedProcess, Stopped};
 pub use control::control;
 pub use copy::copy;
+pub use keys::with_keys;
 pub use kill_unmanaged::kill_unmanaged;
 pub use launch::{Started, launch};
 pub use remove::{Emptied, remove};
 pub use run_script::run_script;
+pub use secret::api_keys;
 pub use stop::stop;
 #[cfg(test)]
 pub(super) use upload::send;

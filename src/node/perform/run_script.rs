@@ -6,7 +6,7 @@ use crate::plan::effect::RunScript;
 use crate::plan::{Failure, Phase};
 
 use super::OnPhase;
-use super::launch::missing;
+use super::secret::missing;
 use super::supervised::{ScriptEnd, Supervised};
 
 /// Does a piece of work to its end, and returns what it says that it came to. One that stalls is

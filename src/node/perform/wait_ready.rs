@@ -12,8 +12,8 @@ use crate::plan::effect::{Check, Probe, WaitReady};
 use crate::plan::{Failure, Part, Phase, Time};
 
 use super::OnPhase;
-use super::launch::missing;
 use super::log::Tail;
+use super::secret::secret;
 use super::watch::{self, ProcessState, Reading};
 
 /// What takes less is over before anybody wonders.
@@ -74,7 +74,7 @@ async fn believe(
     progress: OnPhase<'_>,
 ) -> Result<(ReadyIn, bool), Failure> {
     let began = Instant::now();
-    let requests = requests(ready)?;
+    let requests = requests(node, ready).await?;
     let trouble = Mutex::new(format!("nothing listens on port {}", ready.probe.port));
     let asking = ask(node, ready, &requests, progress, &trouble);
     let (sender, mut lines) = mpsc::channel(256);
@@ -225,7 +225,8 @@ async fn ask(
 /// With what was not shown in time, and what was seen instead.
 pub async fn check(node: &Node, probe: &Probe, timeout: Duration) -> Result<(), Failure> {
     for check in &probe.checks {
-        let asked = ask_once(node, probe, check, &request(check)?, timeout).await;
+        let request = request(node, check).await?;
+        let asked = ask_once(node, probe, check, &request, timeout).await;
         asked.map_err(|reason| Failure::new(format!("{}: {reason}", check.shows)))?;
     }
     Ok(())
@@ -264,20 +265,22 @@ fn beginning(text: &str) -> String {
     line.replace('\n', " ")
 }
 
-fn requests(ready: &WaitReady) -> Result<Vec<HttpRequest>, Failure> {
-    ready.probe.checks.iter().map(request).collect()
+async fn requests(node: &Node, ready: &WaitReady) -> Result<Vec<HttpRequest>, Failure> {
+    let mut requests = Vec::new();
+    for check in &ready.probe.checks {
+        requests.push(request(node, check).await?);
+    }
+    Ok(requests)
 }
 
-fn request(check: &Check) -> Result<HttpRequest, Failure> {
+async fn request(node: &Node, check: &Check) -> Result<HttpRequest, Failure> {
     let request = match &check.body {
         Some(body) => HttpRequest::post(&check.path, body),
         None => HttpRequest::get(&check.path),
     };
-    match &check.api_key_env {
-        Some(source) => {
-            let key = std::env::var(source).map_err(|_| missing(&check.shows, source))?;
-            Ok(request.header("authorization", format!("Bearer {key}")))
-        }
-        None => Ok(request),
-    }
+    let Some(api_key) = &check.api_key else {
+        return Ok(request);
+    };
+    let key = secret(node, api_key, &check.shows).await?;
+    Ok(request.header("authorization", format!("Bearer {key}")))
 }

@@ -1,9 +1,14 @@
 //! What a running proxy is told: the half of its control protocol that a plan carries.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::ServerKey;
+use crate::plan::Address;
 
 /// Something to tell a running proxy through its control socket.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -12,10 +17,51 @@ pub struct ProxyControl {
     pub program: String,
     /// The folder that holds its control socket: absolute, or `~/…`.
     pub folder: String,
-    /// What it is told.
+    /// What it is told; the keys in it are completed by `keys` on the way.
     pub request: Request,
+    /// Where the keys are had that it is to know.
+    pub keys: Keys,
+    /// The backends that are to be started first, by their names: it is told of each only once that
+    /// thing was brought about.
+    pub awaited: BTreeMap<String, Address>,
     /// How long the answer may take; nothing for as long as it takes.
     pub timeout: Option<Duration>,
+}
+
+impl ProxyControl {
+    /// The same, of these things that were awaited and of no others.
+    #[must_use]
+    pub fn after(mut self, done: &BTreeSet<Address>) -> Self {
+        if let Request::Configure(config) = &mut self.request {
+            let awaited = &self.awaited;
+            let is_there = |backend: &Backend| {
+                let awaited = awaited.get(&backend.name);
+                awaited.is_none_or(|address| done.contains(address))
+            };
+            config.backends.retain(is_there);
+            let backends = &config.backends;
+            let is_told = |name: &String| backends.iter().any(|backend| backend.name == *name);
+            self.keys.backends.retain(|name, _| is_told(name));
+        }
+        self
+    }
+}
+
+/// Where the keys of a request to the proxy are had. What is in none of them it knows already.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Keys {
+    /// The variables of this machine whose values clients show.
+    pub clients: Vec<String>,
+    /// The file of the random key of the proxy's node, by which those are told apart: absolute, or
+    /// `~/…`.
+    pub node_key: String,
+    /// What is shown to each backend, by its name.
+    pub backends: BTreeMap<String, ServerKey>,
+}
+
+impl Keys {
+    /// The name by which the digests of what clients show are made.
+    pub const CLIENT: &str = "client key";
 }
 
 /// What the proxy can be told.
@@ -52,6 +98,10 @@ pub struct Config<P = Value> {
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// The keys of which every client shows one, each hidden by its SHA-256. Without any, whoever
+    /// asks is answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_keys: Vec<Key>,
 }
 
 /// One instance, as the proxy knows it.
@@ -64,6 +114,47 @@ pub struct Backend {
     /// The served name that only this very process has; it must be among its `/v1/models` before
     /// any request goes there, and is hidden from clients.
     pub nonce: String,
+    /// The key that it is shown, and that opens nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+}
+
+/// A key, as the proxy and whoever tells it things speak of it. Two are one where their digests are.
+#[derive(Debug, Clone, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// What stands for it wherever it may be seen.
+    pub digest: String,
+    /// Itself, on its way to the proxy alone: a plan has none, and the proxy tells none. Where it is
+    /// left out, it is a key that the proxy has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Hidden>,
+}
+
+impl Key {
+    /// A key that is spoken of, and not told.
+    pub fn spoken_of(digest: impl Into<String>) -> Self {
+        Self {
+            digest: digest.into(),
+            hidden: None,
+        }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+/// A text that no debug output shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// How long the proxy waits, in seconds.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::LogReader;
+use super::{LogReader, Secret};
 use crate::plan::Address;
 
 /// A process to start.
@@ -14,7 +14,8 @@ pub struct Launch {
     pub address: Address,
     /// Its mark, the value of `REPLICA_MARK`.
     pub mark: String,
-    /// Its whole normalised specification, the value of `REPLICA_SPEC`; holds no secret.
+    /// Its whole normalised specification, the value of `REPLICA_SPEC`. It holds no secret: in its
+    /// `env`, the digest of each takes the place of what stands there, made with the node's key.
     pub spec: String,
     /// The program and its arguments; a leading `~/` of a word stands for the node's home.
     pub argv: Vec<String>,
@@ -22,8 +23,10 @@ pub struct Launch {
     pub path: Vec<String>,
     /// Its environment beyond `HOME`, `PATH`, `USER`, `LANG`; no secrets.
     pub env: BTreeMap<String, String>,
-    /// Variables whose values are secret: name -> the variable of this machine that holds it.
-    pub secret_env: BTreeMap<String, String>,
+    /// Variables whose values are secret.
+    pub secret_env: BTreeMap<String, Secret>,
+    /// The file of the random key that digests of secrets are made with: absolute, or `~/…`.
+    pub node_key: String,
     /// Its working folder, made if missing: absolute, or `~/…`.
     pub folder: String,
     /// Where its output goes: absolute, or `~/…`. Always a new file.

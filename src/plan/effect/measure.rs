@@ -1,9 +1,11 @@
 //! A measurement to make, as a value.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
 use crate::shape::Shape;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
@@ -32,8 +34,8 @@ pub struct Job {
     pub warmup: u32,
     /// Seconds that a request may take.
     pub timeout_s: f64,
-    /// The variable of this machine that holds the API key, if one is needed.
-    pub api_key_env: Option<String>,
+    /// The API keys that are needed, each by whom it is shown to: `host:port`.
+    pub api_keys: BTreeMap<String, Secret>,
     /// A result to compare with: the notebook's `baseline_metrics.json`, or one of ours.
     pub baseline: Option<PathBuf>,
     /// Where to write the notebook's `replicated_metrics.json`.

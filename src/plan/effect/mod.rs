@@ -11,7 +11,10 @@ mod log;
 mod measure;
 mod ready;
 mod script;
+mod secret;
 mod stop;
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -22,8 +25,10 @@ pub use log::LogReader;
 pub use measure::{Endpoint, Job, Target};
 pub use ready::{Check, Probe, WaitReady};
 pub use script::RunScript;
+pub use secret::{Secret, ServerKey};
 pub use stop::{KillUnmanaged, Stop};
 
+use super::Address;
 use crate::name::NodeName;
 
 /// An effect, and the node that performs it: a thing may span several nodes.
@@ -77,4 +82,16 @@ pub enum Effect {
     ProxyControl(Box<ProxyControl>),
     /// Measures, from this machine.
     Measure(Box<Job>),
+}
+
+impl Effect {
+    /// The same once other things were to come first, of which these did: what was not brought about
+    /// is not spoken of.
+    #[must_use]
+    pub fn after(self, done: &BTreeSet<Address>) -> Self {
+        match self {
+            Self::ProxyControl(control) => Self::ProxyControl(Box::new(control.after(done))),
+            other => other,
+        }
+    }
 }

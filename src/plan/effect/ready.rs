@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::LogReader;
+use super::{LogReader, Secret};
 use crate::plan::Address;
 
 /// What must be true of a process before it is believed to serve.
@@ -56,8 +56,8 @@ pub struct Check {
     pub path: String,
     /// The JSON body of a POST; nothing for a GET.
     pub body: Option<serde_json::Value>,
-    /// The name of the variable of this machine that holds the API key, if one is needed.
-    pub api_key_env: Option<String>,
+    /// The API key, if one is needed.
+    pub api_key: Option<Secret>,
     /// A text that the answer must contain, beside its status being 200.
     pub contains: Option<String>,
 }

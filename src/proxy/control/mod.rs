@@ -12,7 +12,7 @@ use super::policy::PolicySpec;
 use crate::plan::effect::control as effect;
 
 pub use crate::plan::Requests;
-pub use crate::plan::effect::control::{Backend, Timeouts};
+pub use crate::plan::effect::control::{Backend, Key, Timeouts};
 pub use client::{ControlError, call, relay};
 
 /// A configuration whose policy is one that this proxy knows.

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::{Backend as Spec, BackendState, Config, Reply, Request, Status};
 use crate::proxy::ProxyError;
 use crate::proxy::backend::Backend;
+use crate::proxy::keys;
 use crate::proxy::pool::Refusal;
 use crate::proxy::route::Front;
 use crate::proxy::store::{Kept, Store};
@@ -123,6 +124,7 @@ impl Control {
 
     async fn configure(&self, config: Config, replies: &mut Replies) -> Result<(), Unanswered> {
         let store = self.store.lock().await;
+        let config = self.front.pool.completed(config)?;
         self.front.pool.check(&config)?;
         let kept = Kept {
             config: config.clone(),
@@ -150,6 +152,7 @@ impl Control {
 
     async fn admit(&self, spec: Spec, replies: &mut Replies) -> Result<(), Unanswered> {
         let store = self.store.lock().await;
+        let spec = self.front.pool.completed_backend(spec)?;
         let config = self.front.pool.config_with(&spec)?;
         let mut draining = self.front.pool.draining();
         draining.remove(&spec.name);
@@ -185,7 +188,7 @@ impl Control {
 
     fn status(&self) -> Status {
         Status {
-            config: self.front.pool.config(),
+            config: self.front.pool.config().map(keys::told),
             backends: self.front.pool.statuses(),
             requests: self.front.ledger.read(),
             fd_limit: self.fd_limit,

@@ -153,6 +153,7 @@ impl Fake {
             name: name.to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
             nonce: nonce.to_owned(),
+            key: None,
         };
         let served = Arc::new(Mutex::new(vec!["tiny".to_owned(), nonce.to_owned()]));
         let calls = Arc::<AtomicUsize>::default();

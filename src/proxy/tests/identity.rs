@@ -1,6 +1,12 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::hex::hex;
+use crate::plan::effect::control::{Hidden, Key};
 
 #[tokio::test]
 async fn the_nonce_is_hidden_wherever_models_are_listed() {
@@ -96,4 +102,86 @@ async fn a_ready_instance_whose_nonce_is_gone_is_taken_out() {
     let trouble = status.backends["a"].trouble.as_deref().unwrap();
     assert!(trouble.contains("another server"), "{trouble}");
     assert_eq!(a.calls(), 0);
+}
+
+/// One request with this `Authorization`.
+fn with_key(key: &str) -> String {
+    let asked = "GET /v1/anything HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer";
+    format!("{asked} {key}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_clients_key_goes_no_further_and_the_backend_is_shown_its_own() {
+    let echo = |mut call: fake::Call| async move {
+        let shown = call.header("authorization").map(str::to_owned);
+        call.reply("200 OK", &json!({ "shown": shown }).to_string())
+            .await;
+        Some(call.stream)
+    };
+    let (mut own, keyless) = (
+        Fake::answering("a", echo).await,
+        Fake::answering("b", echo).await,
+    );
+    let key = |digest: &str, hidden: &str| Key {
+        digest: digest.to_owned(),
+        hidden: Some(Hidden(hidden.to_owned())),
+    };
+    own.backend.key = Some(key("a", "sk-own"));
+    let proxy = Running::before(&[&own, &keyless]).await;
+    assert_eq!(
+        proxy.ask(&with_key("theirs")).await.json()["shown"],
+        "Bearer sk-own"
+    );
+
+    let mut guarded = config(2, &[&own, &keyless]);
+    guarded.client_keys = vec![key("one", &hex(&Sha256::digest("theirs")))];
+    let status = proxy.configure(&guarded).await;
+    let told = serde_json::to_string(&status).unwrap();
+    assert!(!told.contains("sk-own") && !told.contains(&hex(&Sha256::digest("theirs"))));
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        shown.push(proxy.ask(&with_key("theirs")).await.json()["shown"].clone());
+    }
+    shown.sort_by_key(ToString::to_string);
+    assert_eq!(shown, [json!("Bearer sk-own"), json!(null)]);
+    for refused in [
+        with_key("sk-own"),
+        "GET /v1/models HTTP/1.1\r\nhost: p\r\n\r\n".to_owned(),
+    ] {
+        let answer = proxy.ask(&refused).await;
+        assert_eq!(
+            (answer.status(), answer.error().as_str()),
+            (401, "unauthorized")
+        );
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    assert_eq!(proxy.get("/health").await.status(), 200);
+}
+
+/// What it was told of keys it keeps for its next start, and for its owner alone.
+#[tokio::test]
+async fn a_proxy_that_starts_again_knows_the_keys() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::start().await;
+    let mut guarded = config(1, &[&fake]);
+    guarded.client_keys = vec![Key {
+        digest: "one".to_owned(),
+        hidden: Some(Hidden(hex(&Sha256::digest("theirs")))),
+    }];
+    proxy.configure(&guarded).await;
+    let kept = proxy.folder.path().join("state.json");
+    let mode = std::fs::metadata(kept).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let Running {
+        folder,
+        stops,
+        serving,
+        ..
+    } = proxy;
+    stops.send(()).await.unwrap();
+    soon(serving).await.unwrap();
+    let again = Running::start_in(folder).await;
+    again.until_state("a", BackendState::Ready).await;
+    assert_eq!(again.ask(&with_key("theirs")).await.status(), 200);
+    assert_eq!(again.ask(&with_key("others")).await.status(), 401);
 }

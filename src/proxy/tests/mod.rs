@@ -155,6 +155,7 @@ fn config(generation: u64, fakes: &[&Fake]) -> Config {
         backends: fakes.iter().map(|fake| fake.backend.clone()).collect(),
         policy: PolicySpec::RoundRobin,
         timeouts: Timeouts::default(),
+        client_keys: Vec::new(),
     }
 }
 

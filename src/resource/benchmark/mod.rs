@@ -6,6 +6,7 @@
 
 mod declared;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::instance::Instance;
 use super::process::{differences, fingerprint};
 use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
+use crate::plan::effect::Secret;
 use crate::plan::{
     Action, Address, Change, Effect, Endpoint, Field, Job, Operation, Operations, Reason,
     ReasonCode, Relations, Stand, Target,
@@ -73,6 +75,20 @@ impl Measured {
                 policy: None,
             },
         }
+    }
+
+    /// What is shown to whom: the declared key to who clients speak to, and its own to each server.
+    fn api_keys(&self, observed: &Observation) -> BTreeMap<String, Secret> {
+        let own = self.instances.iter().filter_map(|instance| {
+            let key = instance.api_key(&instance.planned_mark(observed))?;
+            Some((instance.authority(), key))
+        });
+        let mut keys: BTreeMap<_, _> = own.collect();
+        let proxy = self.proxy.as_ref();
+        if let Some((proxy, variable)) = proxy.and_then(|it| Some((it, it.client_variable()?))) {
+            keys.insert(proxy.authority(), Secret::Variable(variable.to_owned()));
+        }
+        keys
     }
 
     fn addresses(&self) -> Vec<Address> {
@@ -152,7 +168,7 @@ impl Benchmark {
             max_tokens: self.declared.max_tokens,
             warmup: self.declared.warmup,
             timeout_s: self.declared.timeout.get(),
-            api_key_env: first.api_key_env(),
+            api_keys: self.measured.api_keys(observed),
             baseline: self.declared.baseline.as_ref().map(relative),
             save: self.declared.save.as_ref().map(relative),
             results: self.files.results.clone(),

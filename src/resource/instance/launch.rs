@@ -1,11 +1,14 @@
 //! How an instance is started, believed, and stopped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::{Instance, Runtime};
-use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
+use crate::node::NodeKey;
+use crate::plan::effect::control::Key;
+use crate::plan::effect::{Check, Launch, LogReader, Probe, Secret, ServerKey, Stop, WaitReady};
 use crate::plan::{Readiness, Service};
 use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
@@ -23,7 +26,8 @@ impl Instance {
             argv: self.argv(mark, observed),
             path: self.path(),
             env: self.plain_env(observed),
-            secret_env: self.secrets(),
+            secret_env: self.secrets(mark),
+            node_key: self.managed.folder.node_key(),
             folder: self.managed.folder.run(),
             log: self.managed.log(mark),
             log_reader: LogReader::Vllm,
@@ -81,8 +85,9 @@ impl Instance {
         let one_token =
             json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
         let checks = vec![
-            self.check("the health check", "/health", None, None),
+            self.check(mark, "the health check", "/health", None, None),
             self.check(
+                mark,
                 "its name among the models",
                 "/v1/models",
                 None,
@@ -90,6 +95,7 @@ impl Instance {
             ),
             // The answer has the first of its names, whichever it was asked by.
             self.check(
+                mark,
                 "one token",
                 "/v1/completions",
                 Some(one_token),
@@ -136,6 +142,7 @@ impl Instance {
 
     fn check(
         &self,
+        mark: &Mark,
         shows: &str,
         path: &str,
         body: Option<serde_json::Value>,
@@ -145,13 +152,62 @@ impl Instance {
             shows: shows.to_owned(),
             path: path.to_owned(),
             body,
-            api_key_env: self.secrets().remove(API_KEY),
+            api_key: self.api_key(mark),
             contains: contains.map(str::to_owned),
         }
     }
 
-    /// The variable of this machine that holds the API key, if the server wants one.
-    pub fn api_key_env(&self) -> Option<String> {
-        self.secrets().remove(API_KEY)
+    /// Whether what this variable holds is made on its node, and only that server takes it: of one
+    /// behind the proxy, which wants the declared key itself. vLLM 0.13 takes several keys, and
+    /// writes all that it is not given by this variable into its log; by this it takes one.
+    pub(super) fn has_own_key(&self, variable: &str) -> bool {
+        self.is_behind_proxy && variable == API_KEY
+    }
+
+    /// What its secret variables hold once it runs with this mark.
+    fn secrets(&self, mark: &Mark) -> BTreeMap<String, Secret> {
+        let secret = |(name, source): (&str, &str)| {
+            let secret = if self.has_own_key(name) {
+                Secret::ServerKey(self.server_key(mark))
+            } else {
+                Secret::Variable(source.to_owned())
+            };
+            (name.to_owned(), secret)
+        };
+        self.declared_secrets().map(secret).collect()
+    }
+
+    /// The key that only the server with this mark takes.
+    fn server_key(&self, mark: &Mark) -> ServerKey {
+        ServerKey {
+            node: self.managed.node.clone(),
+            node_key: self.managed.folder.node_key(),
+            nonce: mark.nonce(),
+        }
+    }
+
+    /// The API key that the server with this mark wants, if it wants one.
+    pub fn api_key(&self, mark: &Mark) -> Option<Secret> {
+        self.secrets(mark).remove(API_KEY)
+    }
+
+    /// What stands for the key that only it takes, where it has one.
+    pub fn own_key(&self, observed: &Observation) -> Option<Key> {
+        let Secret::ServerKey(key) = self.api_key(&self.planned_mark(observed))? else {
+            return None;
+        };
+        let files = NodeFiles::read(&self.managed.folder, observed.of(&self.managed.node)?);
+        // Before anything of its node had a key, there is nothing to make it with.
+        let digest = files.node_key.as_ref().map(|node_key| {
+            let key = node_key.server_key(&key.nonce);
+            NodeKey::server_key_digest(&key)
+        });
+        Some(Key::spoken_of(digest.unwrap_or_default()))
+    }
+
+    /// The variable of this machine with the API key that clients are to show, if they are to.
+    pub fn client_key(&self) -> Option<&str> {
+        let mut declared = self.declared_secrets();
+        declared.find_map(|(name, source)| (name == API_KEY).then_some(source))
     }
 }

@@ -57,6 +57,8 @@ pub struct Instance {
     before: Option<Arc<Instance>>,
     /// The names of all that its node is to run, itself included.
     mates: Arc<BTreeSet<InstanceName>>,
+    /// Whether clients reach it by way of the proxy.
+    is_behind_proxy: bool,
     spec: Memo<Value>,
     by_itself: Memo<Change>,
     change: Memo<Change>,
@@ -83,6 +85,8 @@ pub struct Parts {
     pub before: Option<Arc<Instance>>,
     /// The names of all that its node is to run, itself included.
     pub mates: Arc<BTreeSet<InstanceName>>,
+    /// Whether clients reach it by way of the proxy.
+    pub is_behind_proxy: bool,
 }
 
 impl Instance {
@@ -98,6 +102,7 @@ impl Instance {
             program: parts.program,
             before: parts.before,
             mates: parts.mates,
+            is_behind_proxy: parts.is_behind_proxy,
             spec: Memo::default(),
             by_itself: Memo::default(),
             change: Memo::default(),
@@ -156,7 +161,7 @@ impl Instance {
         let mut found = serde_json::json!({
             "name": self.name,
             "node": self.managed.node,
-            "spec": *self.spec(observed),
+            "spec": self.without_secrets(&self.spec(observed)),
             "mark": self.planned_mark(observed).to_string(),
         });
         if let Runtime::Vllm(vllm) = &self.server.runtime {
@@ -180,8 +185,9 @@ impl Instance {
     }
 
     fn next_mark(&self, observed: &Observation) -> Mark {
-        self.managed
-            .next_mark(observed, fingerprint(&self.spec(observed)))
+        // What it is does not hang on the secrets that it is told.
+        let spec = self.without_secrets(&self.spec(observed));
+        self.managed.next_mark(observed, fingerprint(&spec))
     }
 
     /// The specification of the server that is to run.
@@ -211,11 +217,15 @@ impl Instance {
             return Change::blocked(&self.managed.address, Reason::unreachable("unknown"));
         };
         let table = ProcessTable::read(facts);
-        let change = self.compare_running(
+        let mut change = self.compare_running(
             observed,
             &table,
             &NodeFiles::read(&self.managed.folder, facts),
         );
+        if change.action == Action::Keep {
+            // Whether they changed cannot be told.
+            change.reasons.extend(self.missing_secrets());
+        }
         // Somebody else on the port of a server that runs shares its requests: that is no keep.
         let port_taken = self.managed.port_taken(self.server.port.get(), &table);
         let mut obstacles: Vec<_> = port_taken.into_iter().collect();
@@ -264,8 +274,7 @@ impl Instance {
         session: &Session,
     ) -> Change {
         let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
-        // A secret that is not at hand cannot be compared: its server runs on.
-        fields.retain(|field| !self.is_unknown_secret(&field.path) && !is_unknown_version(field));
+        fields.retain(|field| !is_unknown_version(field));
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.server.port);
         if !fields.is_empty() {
@@ -291,13 +300,6 @@ impl Instance {
         };
         let reason = Reason::new(ReasonCode::NotReady, text);
         Change::new(&self.managed.address, Action::Update, vec![reason]).described(summary)
-    }
-
-    fn is_unknown_secret(&self, path: &str) -> bool {
-        let source = path
-            .strip_prefix("env.")
-            .and_then(|name| self.secrets().remove(name));
-        source.is_some_and(|source| std::env::var_os(source).is_none())
     }
 
     fn create(&self, files: &NodeFiles) -> Change {
@@ -332,8 +334,8 @@ impl Instance {
 
     /// Each secret that it is to have and that is not at hand.
     fn missing_secrets(&self) -> impl Iterator<Item = Reason> {
-        let secrets = self.secrets().into_iter();
-        let missing = secrets.filter(|(_, source)| std::env::var_os(source).is_none());
+        let declared = self.declared_secrets();
+        let missing = declared.filter(|(_, source)| std::env::var_os(source).is_none());
         missing.map(|(variable, source)| {
             let text = format!("{variable} is to come from {source}, which is not set here");
             Reason::new(ReasonCode::SecretMissing, text)

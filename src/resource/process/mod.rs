@@ -12,6 +12,6 @@ mod unmanaged;
 pub use managed::ManagedProcess;
 pub use mark::{Mark, UnreadableMark};
 pub use one::Process;
-pub use spec::{differences, fingerprint, secret_digest};
+pub use spec::{PLAIN_DIGEST, differences, fingerprint, plain_digest};
 pub use table::{Listener, Owner, ProcessTable, Session, fact};
 pub use unmanaged::{Ownership, UnmanagedProcess, UnmanagedServer};

@@ -37,6 +37,14 @@ pub struct ProxyDeclaration {
     pub timeouts: TimeoutsDeclaration,
 }
 
+impl ProxyDeclaration {
+    /// Whether it sends requests to the instance of this name.
+    pub fn serves_from(&self, instance: &InstanceName) -> bool {
+        let named = self.backends.as_ref();
+        named.is_none_or(|named| named.contains(instance))
+    }
+}
+
 /// How long the proxy waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 //! its control socket while it serves.
 
 mod declared;
+mod keys;
 mod served;
 mod service;
 
@@ -148,16 +149,37 @@ impl Proxy {
     }
 
     /// An instance as the proxy is to know it. Of one whose node did not answer nothing is
-    /// known, and the proxy may see it all the same: it keeps the name that it has.
+    /// known, and the proxy may see it all the same: it keeps the name and the key that it has.
     fn backend(&self, instance: &Instance, observed: &Observation) -> Backend {
         let is_unknown = observed.of(instance.node()).is_none();
         let served = is_unknown.then(|| self.served_backend(instance.name().as_str(), observed));
-        let nonce = served.flatten().map(|backend| backend.nonce);
-        Backend {
-            name: instance.name().to_string(),
-            authority: instance.authority(),
-            nonce: nonce.unwrap_or_else(|| instance.planned_mark(observed).nonce()),
+        match served.flatten() {
+            Some(served) => Backend {
+                authority: instance.authority(),
+                ..served
+            },
+            None => Backend {
+                name: instance.name().to_string(),
+                authority: instance.authority(),
+                nonce: instance.planned_mark(observed).nonce(),
+                key: instance.own_key(observed),
+            },
         }
+    }
+
+    /// What it is to serve from: who runs, or is about to. A stranger may listen where one does not
+    /// run that cannot be started.
+    fn serves_from(&self, instance: &Instance, observed: &Observation) -> bool {
+        if observed.of(instance.node()).is_none() {
+            let served = self.served_backend(instance.name().as_str(), observed);
+            return served.is_some();
+        }
+        instance.running_mark(observed).is_some() || instance.change(observed).action.starts()
+    }
+
+    fn serving<'a>(&'a self, observed: &'a Observation) -> impl Iterator<Item = &'a Arc<Instance>> {
+        let backends = self.backends.iter();
+        backends.filter(|instance| self.serves_from(instance, observed))
     }
 
     fn reported(&self, observed: &Observation) -> Arc<Reported> {
@@ -176,12 +198,12 @@ impl Proxy {
         Config {
             generation,
             backends: self
-                .backends
-                .iter()
+                .serving(observed)
                 .map(|b| self.backend(b, observed))
                 .collect(),
             policy: json!(self.declared.policy),
             timeouts: self.timeouts.clone(),
+            client_keys: self.client_keys(observed),
         }
     }
 
@@ -257,16 +279,22 @@ impl Proxy {
             .iter()
             .map(|backend| {
                 let known = known.contains(backend.name.as_str());
-                let nonce = if known {
-                    json!(backend.nonce)
-                } else {
-                    Value::Null
-                };
-                let shown = json!({"authority": backend.authority, "nonce": nonce});
+                let key = backend.key.as_ref().map(|key| &key.digest);
+                let shown = json!({
+                    "authority": backend.authority,
+                    "nonce": known.then_some(&backend.nonce),
+                    "key": key.filter(|_| known),
+                });
                 (backend.name.clone(), shown)
             })
             .collect();
-        json!({"policy": config.policy, "timeouts": config.timeouts, "backends": backends})
+        let client_keys = config.client_keys.iter().map(|key| &key.digest);
+        json!({
+            "policy": config.policy,
+            "timeouts": config.timeouts,
+            "backends": backends,
+            "client_keys": client_keys.collect::<Vec<_>>(),
+        })
     }
 
     /// The backends that run as declared and that the proxy knows but does not serve from.
@@ -292,6 +320,8 @@ impl Proxy {
         let tell = Effect::ProxyControl(Box::new(ProxyControl {
             program: self.program.path(observed),
             folder: self.managed.folder.run(),
+            keys: self.keys(&request, observed),
+            awaited: self.awaited(observed),
             request,
             timeout,
         }));
@@ -322,13 +352,8 @@ impl Proxy {
                 .collect(),
             path: Vec::new(),
             env: [].into(),
-            secret_env: self
-                .backends
-                .iter()
-                .find_map(|instance| instance.api_key_env())
-                .map(|source| ("REPLICA_API_KEY".to_owned(), source))
-                .into_iter()
-                .collect(),
+            secret_env: [].into(),
+            node_key: self.managed.folder.node_key(),
             folder: self.managed.folder.run(),
             log: self.managed.log(mark),
             log_reader: LogReader::None,
@@ -346,7 +371,7 @@ impl Proxy {
                     shows: "the health check".to_owned(),
                     path: "/health".to_owned(),
                     body: None,
-                    api_key_env: None,
+                    api_key: None,
                     contains: None,
                 }],
             },
@@ -425,6 +450,16 @@ impl Proxy {
     }
 
     fn compare(&self, observed: &Observation) -> Change {
+        let change = self.compare_process(observed);
+        match self.missing_key(observed) {
+            Some(reason) if change.action.acts() => {
+                Change::blocked(&self.managed.address, reason).described(change.summary)
+            }
+            _ => change,
+        }
+    }
+
+    fn compare_process(&self, observed: &Observation) -> Change {
         let Some(facts) = observed.of(&self.managed.node) else {
             return Change::blocked(&self.managed.address, Reason::unreachable("unknown"));
         };

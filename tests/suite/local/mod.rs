@@ -7,6 +7,7 @@ mod conflicts;
 mod converging;
 mod destroying;
 mod interrupting;
+mod keys;
 mod measuring;
 mod repairing;
 mod secrets;

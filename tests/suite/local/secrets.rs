@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use replica::node::NodeKey;
+
 use crate::suite::support::{Workdir, process};
 
 const SECRET: &str = "open-sesame-4711";
@@ -11,7 +13,7 @@ const MANIFEST: &str = "\
 topology: guarded
 nodes: {here: {ssh: local}}
 engines:
-  demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}, env: {VLLM_API_KEY: {from_env: KEY}}}
+  demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}, env: {VLLM_API_KEY: {from_env: KEY}, HF_TOKEN: {from_env: KEY}}}
 instances:
   a: {node: here, port: 8100, engine: demo, model: demo}
 proxy: {node: here, port: 8192}
@@ -45,22 +47,17 @@ fn a_secret_is_in_no_plan_log_mark_argument_or_result() {
         place.replica(&["status", "--json"]).exits(0),
         place.replica(&["logs", "a"]).exits(0),
     ];
-    // The proxy asks its backends for their names, and needs the key for it.
-    let mut carried = 0;
+    let mut carried = Vec::new();
     for pid in process::marked(&place.topology) {
         let environ = process::environ(pid);
         let words = environ.split('\0').filter(|w| w.contains(SECRET));
-        for word in words {
-            let name = word.strip_suffix(&format!("={SECRET}"));
-            assert!(
-                matches!(name, Some("VLLM_API_KEY" | "REPLICA_API_KEY")),
-                "{word}"
-            );
-            carried += 1;
-        }
+        carried.extend(words.map(str::to_owned));
         assert!(!process::command(pid).contains(SECRET));
     }
-    assert_ne!(carried, 0);
+    carried.sort();
+    carried.dedup();
+    // Of an API key the proxy has a digest, and the servers have others.
+    assert_eq!(carried, [format!("HF_TOKEN={SECRET}")]);
     assert_eq!(holding(&place.home()), [""; 0]);
     assert_eq!(holding(&place.work()), [""; 0]);
     said.push(place.replica(&["destroy", "-y", "-vv"]).exits(0));
@@ -77,8 +74,16 @@ fn another_secret_replaces_the_server_and_shows_neither() {
     let output = command.env("KEY", "another-word-0815").output().unwrap();
     let plan = String::from_utf8_lossy(&output.stdout);
     assert!(plan.contains("-/+ instance.a"), "{plan}");
-    assert!(plan.contains("VLLM_API_KEY"), "{plan}");
+    assert!(plan.contains("HF_TOKEN"), "{plan}");
     assert!(!plan.contains(SECRET) && !plan.contains("0815"), "{plan}");
+    // Whoever has the plan and guesses the word cannot tell: it takes what lies on the node.
+    let node_key = place.read(place.state().join("run/node.key"));
+    assert!(!plan.contains(&node_key), "{plan}");
+    let digest = node_key
+        .parse::<NodeKey>()
+        .unwrap()
+        .digest("HF_TOKEN", SECRET);
+    assert!(plan.contains(&format!("{digest} -> keyed:")), "{plan}");
 }
 
 #[test]
@@ -88,4 +93,26 @@ fn a_secret_that_is_not_set_blocks_and_is_named() {
         .replica(&["apply", "-y"])
         .exits(6)
         .shows("VLLM_API_KEY is to come from KEY, which is not set here");
+}
+
+/// Who has not got the key looks, and changes nothing; nothing is broken by that.
+#[test]
+fn a_secret_that_is_not_set_is_said_of_what_runs() {
+    let place = Workdir::with(MANIFEST).env("KEY", SECRET).applied();
+    let without = |words: &[&str]| {
+        let output = place.command(words).env_remove("KEY").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, plan) = without(&["plan", "--detailed-exitcode"]);
+    assert!(
+        plan.contains("HF_TOKEN is to come from KEY, which is not set here"),
+        "{plan}"
+    );
+    assert_eq!(code, Some(2), "there is something to measure: {plan}");
+    let (code, status) = without(&["status", "--exit-code", "--json"]);
+    assert_eq!(code, Some(0), "{status}");
+    let (code, _) = without(&["apply", "-y", "--no-bench"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(place.status()["converged"], true);
 }

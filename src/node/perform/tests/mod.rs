@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 use crate::node::tests::{gone, here, shells};
 use crate::node::{Node, quote};
-use crate::plan::effect::control::Request;
+use crate::plan::effect::control::{Keys, Request};
 use crate::plan::effect::{
-    Check, KillUnmanaged, Launch, LogReader, Probe, ProxyControl, Stop, Upload, WaitReady,
+    Check, KillUnmanaged, Launch, LogReader, Probe, ProxyControl, Secret, Stop, Upload, WaitReady,
 };
 use crate::plan::{Address, Count, Failure, FailureKind, Part, Phase};
 use crate::proxy::control::Status;
@@ -67,6 +67,7 @@ impl Thing {
             path: Vec::new(),
             env: BTreeMap::new(),
             secret_env: BTreeMap::new(),
+            node_key: self.at("a folder/node.key"),
             folder: self.at("a folder"),
             log: self.at("logs/a.log"),
             log_reader: LogReader::Vllm,
@@ -87,7 +88,7 @@ impl Thing {
             shows: shows.to_owned(),
             path: path.to_owned(),
             body: None,
-            api_key_env: None,
+            api_key: None,
             contains: contains.map(str::to_owned),
         };
         WaitReady {
@@ -173,6 +174,12 @@ fn python() -> &'static str {
             .unwrap();
         String::from_utf8(told.stdout).unwrap()
     })
+}
+
+/// One secret variable, which this one of the test's own holds.
+fn from_here(name: &str, source: &str) -> BTreeMap<String, Secret> {
+    let source = Secret::Variable(source.to_owned());
+    BTreeMap::from([(name.to_owned(), source)])
 }
 
 fn address() -> Address {

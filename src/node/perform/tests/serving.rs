@@ -131,7 +131,7 @@ async fn patience_ends_with_what_is_still_wrong() {
             .contains("its name among the models: the answer lacks `nonce-1`: {}"),
         "{failure:?}"
     );
-    wanted.probe.checks[0].api_key_env = Some("NO_SUCH_KEY".to_owned());
+    wanted.probe.checks[0].api_key = Some(Secret::Variable("NO_SUCH_KEY".to_owned()));
     let failure = wait_ready(&here(), &wanted, &silent).await.unwrap_err();
     assert!(failure.message.contains("`NO_SUCH_KEY`"), "{failure:?}");
     stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();

@@ -1,6 +1,10 @@
 //! Starting.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
+use crate::node::NodeKey;
+use crate::plan::effect::ServerKey;
 
 #[tokio::test]
 async fn what_starts_is_marked_bare_and_alone() {
@@ -9,7 +13,7 @@ async fn what_starts_is_marked_bare_and_alone() {
         let mut wanted = thing.launch(&["sleep", "1000"]);
         wanted.env = BTreeMap::from([("CUDA_HOME".to_owned(), "it's $HOME".to_owned())]);
         wanted.path = vec!["~/it's".to_owned(), "/opt/bin".to_owned()];
-        wanted.secret_env = BTreeMap::from([("TOKEN".to_owned(), "PATH".to_owned())]);
+        wanted.secret_env = from_here("TOKEN", "PATH");
         let first = launch(&node, &wanted).await.unwrap();
         assert!(!first.already);
 
@@ -22,7 +26,10 @@ async fn what_starts_is_marked_bare_and_alone() {
             values.insert(name, value);
         }
         assert_eq!(values["REPLICA_MARK"], thing.mark());
-        assert_eq!(values["REPLICA_SPEC"], wanted.spec);
+        let spec: serde_json::Value = serde_json::from_str(values["REPLICA_SPEC"]).unwrap();
+        assert_eq!(spec["kind"], "it's");
+        let digest = node_key(&thing).digest("TOKEN", values["TOKEN"]);
+        assert_eq!(spec["env"]["TOKEN"], digest);
         assert_eq!(values["SPT_NOENV"], "1");
         assert_eq!(values["CUDA_HOME"], "it's $HOME");
         let home = std::env::home_dir().unwrap();
@@ -96,7 +103,7 @@ async fn what_cannot_start_says_why() {
         );
 
         let mut wanted = thing.launch(&["true"]);
-        wanted.secret_env = BTreeMap::from([("TOKEN".to_owned(), "NO_SUCH_SECRET".to_owned())]);
+        wanted.secret_env = from_here("TOKEN", "NO_SUCH_SECRET");
         let failure = launch(&node, &wanted).await.unwrap_err();
         assert!(failure.message.contains("`NO_SUCH_SECRET`"), "{failure:?}");
 
@@ -104,5 +111,43 @@ async fn what_cannot_start_says_why() {
         wanted.folder = "/dev/null/x".to_owned();
         let failure = launch(&node, &wanted).await.unwrap_err();
         assert!(failure.message.contains("Not a directory"), "{failure:?}");
+    }
+}
+
+/// The random key of a node, which is for its owner alone to read.
+fn node_key(thing: &Thing) -> NodeKey {
+    let path = thing.at("a folder/node.key");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_server_has_a_key_of_its_own_that_is_made_where_it_runs() {
+    for node in shells() {
+        let thing = Thing::new();
+        let key = ServerKey {
+            node: "here".parse().unwrap(),
+            node_key: thing.at("a folder/node.key"),
+            nonce: "replica-1".to_owned(),
+        };
+        let mut wanted = thing.launch(&["sleep", "1000"]);
+        let own = Secret::ServerKey(key.clone());
+        wanted.secret_env = BTreeMap::from([("VLLM_API_KEY".to_owned(), own.clone())]);
+        let first = launch(&node, &wanted).await.unwrap();
+        let environ = fs::read_to_string(format!("/proc/{}/environ", first.pid)).unwrap();
+        let node_key = node_key(&thing);
+        let own_key = node_key.server_key("replica-1");
+        assert!(environ.contains(&format!("VLLM_API_KEY={own_key}\0")));
+        assert!(environ.contains(&node_key.own_digest()), "{environ}");
+        assert_eq!(
+            secret::secret(&node, &own, "a check").await.unwrap(),
+            own_key
+        );
+        stop(&node, &thing.stop(MINUTE), &silent).await.unwrap();
+
+        fs::write(thing.at("a folder/node.key"), "half").unwrap();
+        let failure = launch(&node, &wanted).await.unwrap_err();
+        assert!(failure.message.contains("is damaged"), "{failure:?}");
     }
 }

@@ -37,6 +37,8 @@ async fn the_proxy_is_told_and_heard() {
                 folder,
                 request,
                 timeout: limit,
+                keys: Keys::default(),
+                awaited: BTreeMap::new(),
             };
             let answer = super::control(&here(), &control, &progress).await;
             (answer, heard.into_inner().unwrap())

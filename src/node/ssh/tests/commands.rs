@@ -279,6 +279,7 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         path: Vec::new(),
         env: BTreeMap::new(),
         secret_env: BTreeMap::new(),
+        node_key: String::new(),
         folder: "~/state/it's".to_owned(),
         log: "~/state/a.log".to_owned(),
         log_reader: LogReader::None,
