@@ -40,7 +40,7 @@ impl WatchedRun {
             follower: tokio::spawn(Progress::new(screen.clone()).follow(receiver)),
             watcher: tokio::spawn(watch(Arc::clone(&interrupt), screen.clone())),
             run: Run {
-                world: Arc::new(Live::new(workspace.fleet.clone())),
+                world: Arc::new(workspace.live()),
                 events,
                 interrupt,
             },

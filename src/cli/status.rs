@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use indexmap::IndexMap;
-use tokio::task::JoinSet;
 
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
-use crate::node::{Fleet, perform};
 use crate::plan::{Action, Address, Failure, Plan, Readiness, Service, Stand};
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
 use crate::resource::{Facts, KINDS, Listed, Observation, Undeclared};
@@ -31,9 +28,6 @@ pub(super) struct Args {
     exit_code: bool,
 }
 
-/// How long a server may take with each answer: a token may stand behind others' requests.
-const ANSWER: Duration = Duration::from_secs(10);
-
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open_alone(global, args.file.as_deref(), &screen).await?;
@@ -43,7 +37,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let undeclared = Undeclared::beside(workspace.topology(), &declared, &observed).resources;
     let stands = assess(&[declared, undeclared].concat(), &observed).into_iter();
     let serving = stands.filter_map(Stand::serving);
-    let services = asked(&workspace.fleet, serving, &plan).await;
+    let services = serving.map(|(address, service)| service_status(address, service, &plan));
+    let services: Vec<_> = services.collect();
     let is_ready = services.iter().all(|service| service.ready);
     let is_made = plan
         .changes
@@ -110,48 +105,11 @@ fn node_status(machine: &Machine) -> NodeStatus {
     }
 }
 
-/// Asks all that serves whatever must be asked of it, and tells how each stands. They are asked side
-/// by side: however many hang, it takes no longer than one that does.
-async fn asked(
-    fleet: &Fleet,
-    serving: impl Iterator<Item = (Address, Service)>,
-    plan: &Plan,
-) -> Vec<ServiceStatus> {
-    let mut asking = JoinSet::new();
-    for (address, service) in serving {
-        let fleet = fleet.clone();
-        asking.spawn(async move {
-            let trouble = trouble(&fleet, &service).await;
-            (address, service, trouble)
-        });
-    }
-    let facts = asking.join_all().await.into_iter();
-    facts
-        .map(|(address, service, trouble)| service_status(address, service, trouble, plan))
-        .collect()
-}
-
-/// Why something cannot be believed to serve, if it cannot.
-async fn trouble(fleet: &Fleet, service: &Service) -> Option<String> {
-    match &service.readiness {
+fn service_status(address: Address, service: Service, plan: &Plan) -> ServiceStatus {
+    let trouble = match service.readiness {
         Readiness::Ready => None,
-        Readiness::NotReady(reason) => Some(reason.clone()),
-        Readiness::Ask(probe) => {
-            let healthy = match fleet.node(&service.at.node) {
-                Ok(node) => perform::check(node, probe, ANSWER).await,
-                Err(failure) => Err(failure),
-            };
-            healthy.err().map(|failure| failure.message)
-        }
-    }
-}
-
-fn service_status(
-    address: Address,
-    service: Service,
-    trouble: Option<String>,
-    plan: &Plan,
-) -> ServiceStatus {
+        Readiness::NotReady(reason) => Some(reason),
+    };
     ServiceStatus {
         node: service.at.node.to_string(),
         port: service.at.port,
@@ -213,8 +171,15 @@ mod tests {
     fn service(address: &str, trouble: Option<&str>, plan: &Plan) -> ServiceStatus {
         let address: Address = address.parse().unwrap();
         let at = NodePort::new(address.node.as_ref().unwrap(), 8100);
-        let trouble = trouble.map(str::to_owned);
-        service_status(address, Service::stopped(at), trouble, plan)
+        let readiness = match trouble {
+            None => Readiness::Ready,
+            Some(trouble) => Readiness::NotReady(trouble.to_owned()),
+        };
+        let service = Service {
+            readiness,
+            ..Service::stopped(at)
+        };
+        service_status(address, service, plan)
     }
 
     fn document(addresses: &[&str]) -> String {

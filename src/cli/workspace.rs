@@ -9,7 +9,7 @@ use super::lock;
 use crate::converge::{self, Desired, Live, World as _, assess, decide};
 use crate::manifest::{self, Manifest};
 use crate::node::{ConnectOptions, Fleet};
-use crate::plan::Plan;
+use crate::plan::{Address, Plan};
 use crate::resource::program::Binaries;
 use crate::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
 use crate::view::Screen;
@@ -20,6 +20,7 @@ pub(super) struct Workspace {
     pub(super) fleet: Fleet,
     binaries: Arc<Binaries>,
     paths: Paths,
+    screen: Screen,
 }
 
 impl Workspace {
@@ -79,6 +80,7 @@ impl Workspace {
             binaries,
             fleet,
             manifest,
+            screen: screen.clone(),
         })
     }
 
@@ -129,13 +131,23 @@ impl Workspace {
 
     /// Asks every node what it is asked whatever is declared for it.
     pub(super) async fn observe(&self) -> Observation {
-        let live = Live::new(self.fleet.clone());
-        live.observe(&[], &self.destroyed().standing()).await
+        let standing = self.destroyed().standing();
+        self.live().observe(&[], &standing).await
     }
 
     /// Looks at every node and plans what is to be done.
     pub(super) async fn plan(&self, wish: &Wish<'_>) -> (Observation, Plan) {
-        converge::plan(&Live::new(self.fleet.clone()), wish).await
+        converge::plan(&self.live(), wish).await
+    }
+
+    /// The nodes as they are.
+    pub(super) fn live(&self) -> Live {
+        let results = self.paths.results.join(self.topology().name.as_str());
+        let screen = self.screen.clone();
+        let waiting = move |address: &Address| {
+            screen.note(&format!("waiting for {address} to show that it works"));
+        };
+        Live::new(self.fleet.clone(), results, Arc::new(waiting))
     }
 }
 

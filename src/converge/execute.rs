@@ -160,15 +160,34 @@ impl Chain {
             Ok(_) if self.interrupt.load(Ordering::SeqCst) => Some("interrupted".to_owned()),
             Ok(_) => None,
         };
-        let address = self.change.address.clone();
         if let Some(because) = why_not {
-            self.say.send(Event::Skipped {
-                address,
-                because: because.clone(),
-            });
-            return ChainState::Skipped(because);
+            return self.skip(because);
         }
-        self.perform(world, &waited.unwrap_or_default()).await
+        let steps = self.steps_after(&waited.unwrap_or_default());
+        if steps.is_empty() {
+            return self.skip("what it waited for was not done".to_owned());
+        }
+        self.perform(world, &steps).await
+    }
+
+    /// What is left to do, given what of that which comes first was done.
+    fn steps_after(&mut self, done: &BTreeSet<Address>) -> Vec<Step> {
+        let steps = std::mem::take(&mut self.steps).into_iter();
+        let left = steps.filter_map(|step| {
+            Some(Step {
+                effect: step.effect.after(done)?,
+                ..step
+            })
+        });
+        left.collect()
+    }
+
+    fn skip(self, because: String) -> ChainState {
+        self.say.send(Event::Skipped {
+            address: self.change.address,
+            because: because.clone(),
+        });
+        ChainState::Skipped(because)
     }
 
     /// Waits for what comes first, and returns what of it was done.
@@ -192,7 +211,7 @@ impl Chain {
         failed.map_or(Ok(done), Err)
     }
 
-    async fn perform<W: World>(self, world: &W, before: &BTreeSet<Address>) -> ChainState {
+    async fn perform<W: World>(self, world: &W, steps: &[Step]) -> ChainState {
         let began = Instant::now();
         let address = self.change.address.clone();
         // What was not there and did not come to be is as it was.
@@ -201,9 +220,8 @@ impl Chain {
             change: self.change,
         });
         let mut outcome = String::new();
-        for (done, mut step) in self.steps.into_iter().enumerate() {
-            step.effect = step.effect.after(before);
-            match world.perform(&step, &self.say).await {
+        for (done, step) in steps.iter().enumerate() {
+            match world.perform(step, &self.say).await {
                 Ok(seen) if seen.is_empty() => {}
                 Ok(seen) => outcome = seen,
                 Err(failure) => {

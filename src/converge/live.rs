@@ -1,27 +1,41 @@
 //! The world as it is: steps performed on the nodes, measurements made from this machine.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::execute::{Say, World};
-use super::observe::observe;
+use super::observe::{OnWaiting, ask_for_life, observe};
 use crate::load::{self, Measurement};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Effect, Failure, Job, Phase, Step};
 use crate::resource::{Fact, Observation, Resource, StateFolder};
-use crate::results::throughput;
+use crate::results::{self, throughput};
 
 /// The nodes of a topology, and what was measured of them.
-#[derive(Debug)]
 pub struct Live {
     fleet: Fleet,
+    /// Where measurements of the topology leave their notes.
+    results: PathBuf,
+    waiting: OnWaiting,
     measured: Mutex<Vec<Measurement>>,
 }
 
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Live");
+        shown.field("fleet", &self.fleet).finish_non_exhaustive()
+    }
+}
+
 impl Live {
-    /// The world of these nodes.
-    pub fn new(fleet: Fleet) -> Self {
+    /// The world of these nodes. `results` is the folder of the topology's results, and `waiting`
+    /// hears of servers that are waited for.
+    pub fn new(fleet: Fleet, results: PathBuf, waiting: OnWaiting) -> Self {
         Self {
             fleet,
+            results,
+            waiting,
             measured: Mutex::default(),
         }
     }
@@ -57,7 +71,13 @@ impl Live {
 
 impl World for Live {
     async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Fact]) -> Observation {
-        observe(&self.fleet, resources, standing).await
+        let mut observed = observe(&self.fleet, resources, standing).await;
+        // What is measured is not to be disturbed.
+        if !results::is_measured(&self.results) {
+            let shown = ask_for_life(&self.fleet, resources, &observed, &self.waiting).await;
+            observed.insert_liveness(shown);
+        }
+        observed
     }
 
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {

@@ -19,4 +19,5 @@ pub use assess::assess;
 pub use decide::decide;
 pub use execute::{Interrupt, Report, Say, World};
 pub use live::Live;
+pub use observe::OnWaiting;
 pub use rounds::{Converged, Desired, Run, plan};

@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::name::NodeName;
-use crate::node::{Command, Fleet};
-use crate::plan::Failure;
+use crate::node::{Command, Fleet, perform};
+use crate::plan::{Address, Failure, Liveness};
 use crate::resource::{Fact, Facts, Observation, Resource};
+
+/// How long somebody waits before they wonder.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
+/// Hears of what is waited for.
+pub type OnWaiting = Arc<dyn Fn(&Address) + Send + Sync>;
 
 /// Looks at every node of the fleet.
 ///
@@ -45,6 +53,37 @@ pub(super) async fn observe(
         observation.insert(name, facts);
     }
     observation
+}
+
+/// Asks what runs for a sign of life, all side by side: what cannot be asked from here stays out.
+/// `waiting` hears of each that takes its time.
+pub(super) async fn ask_for_life(
+    fleet: &Fleet,
+    resources: &[Arc<dyn Resource>],
+    observed: &Observation,
+    waiting: &OnWaiting,
+) -> BTreeMap<Address, Liveness> {
+    let mut asking = JoinSet::new();
+    for probe in resources
+        .iter()
+        .filter_map(|it| it.liveness_probe(observed))
+    {
+        let (fleet, waiting) = (fleet.clone(), Arc::clone(waiting));
+        asking.spawn(async move {
+            let node = fleet.node(&probe.node).ok()?;
+            let asked = perform::liveness(node, &probe);
+            tokio::pin!(asked);
+            let shown = if let Ok(shown) = timeout(WORTH_TELLING, &mut asked).await {
+                shown
+            } else {
+                waiting(&probe.address);
+                asked.await
+            };
+            Some((probe.address.clone(), shown.ok()?))
+        });
+    }
+    let shown = asking.join_all().await;
+    shown.into_iter().flatten().collect()
 }
 
 async fn ask(

@@ -68,20 +68,18 @@ impl<W: World> Run<W> {
     /// declared is worth measuring.
     pub async fn converge(&self, desired: &impl Desired, plan: Plan) -> Converged {
         let mut left = plan;
-        let (mut undone, mut made) = (BTreeSet::new(), BTreeSet::new());
+        let mut undone = BTreeSet::new();
         let mut round = 0;
         loop {
             let wanted =
                 |change: &Change| !change.is_measurement() && !undone.contains(&change.address);
             let report = self.execute(&left, wanted).await;
-            made.extend(report.applied.iter().cloned());
             undone.extend(report.undone());
             let observed;
             (observed, left) = self::plan(self.world.as_ref(), desired).await;
             // What failed is not tried again within a run, nor what would only come after it: the
             // cause is told once, and whoever mends it applies again.
             undone = with_dependents(undone, &left);
-            undone.extend(told_the_same(&made, &undone, &left));
             round += 1;
             if round == ROUNDS || !is_worth_another_round(&left, &undone) {
                 return self.measure(desired, Converged { observed, left }).await;
@@ -117,25 +115,6 @@ fn with_dependents(mut undone: BTreeSet<Address>, plan: &Plan) -> BTreeSet<Addre
         }
     }
     undone
-}
-
-/// What was made in this run already and is to be made again only for the sake of something before
-/// it that was not done: it would come to the same.
-fn told_the_same(
-    made: &BTreeSet<Address>,
-    undone: &BTreeSet<Address>,
-    plan: &Plan,
-) -> Vec<Address> {
-    let comes_after_undone = |step: &&Step| {
-        let mut after = step.after.iter().map(|id| &plan.steps[*id].address);
-        after.any(|address| undone.contains(address))
-    };
-    let made = plan
-        .steps
-        .iter()
-        .filter(|step| made.contains(&step.address));
-    let made = made.filter(comes_after_undone);
-    made.map(|step| step.address.clone()).collect()
 }
 
 #[cfg(test)]

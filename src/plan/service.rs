@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::NodePort;
-use super::effect::Probe;
 
 /// What a thing serves as, of one that serves: what `status` tells of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,14 +80,12 @@ impl Requests {
 }
 
 /// Whether a service can be believed to serve, as far as an observation tells.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// It was seen to serve.
     Ready,
     /// It was seen not to serve, for this reason.
     NotReady(String),
-    /// It serves where it answers all of this now.
-    Ask(Probe),
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use super::facts::{Fact, Facts};
 use super::node_files::StateFolder;
 use crate::name::NodeName;
 use crate::plan::effect::Stop;
-use crate::plan::{Address, Failure, Stand};
+use crate::plan::{Address, Failure, Liveness, LivenessProbe, Stand};
 
 /// Everything that was observed, at one moment, of every node.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
     nodes: BTreeMap<NodeName, Result<Facts, Failure>>,
+    /// What the servers showed that were asked for a sign of life.
+    liveness: BTreeMap<Address, Liveness>,
     /// Tells this observation from every other, for [`Memo`]: what is added to it makes it another.
     identity: Arc<()>,
 }
@@ -26,6 +28,17 @@ impl Observation {
     /// Records what a node answered, or why it could not be asked.
     pub fn insert(&mut self, node: NodeName, facts: Result<Facts, Failure>) {
         self.nodes.insert(node, facts);
+        self.identity = Arc::default();
+    }
+
+    /// What a server showed that was asked for a sign of life; nothing of one that was not.
+    pub fn liveness(&self, address: &Address) -> Option<&Liveness> {
+        self.liveness.get(address)
+    }
+
+    /// Records what servers showed.
+    pub fn insert_liveness(&mut self, shown: impl IntoIterator<Item = (Address, Liveness)>) {
+        self.liveness.extend(shown);
         self.identity = Arc::default();
     }
 
@@ -138,6 +151,10 @@ pub trait Resource: Send + Sync {
 
     /// The facts that it wants, and of which node: a thing may span several.
     fn facts(&self) -> Vec<(NodeName, Fact)>;
+
+    /// How it is asked for a sign of life, where it runs and has shown one before: nothing for what
+    /// cannot be asked.
+    fn liveness_probe(&self, observed: &Observation) -> Option<LivenessProbe>;
 
     /// How it stands: what is to become of it, by which operations, and what ties it to others.
     /// Of a node that did not answer nothing is to be concluded; the corridor blocks the change.

@@ -10,8 +10,8 @@ use super::node_files::StateFolder;
 use super::process;
 use crate::name::NodeName;
 use crate::plan::{
-    Action, Address, Change, Effect, NodePort, Operation, Operations, Readiness, Reason,
-    ReasonCode, Relations, Service, Stand,
+    Action, Address, Change, Effect, LivenessProbe, NodePort, Operation, Operations, Readiness,
+    Reason, ReasonCode, Relations, Service, Stand,
 };
 
 /// A thing of ours that nothing declares: processes, or the files of one that is gone.
@@ -119,6 +119,10 @@ impl Resource for Orphan {
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         // It was found by what every node is asked.
         Vec::new()
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, _: &Observation) -> Stand {

@@ -11,8 +11,8 @@ use crate::name::NodeName;
 use crate::node::{NodeDeclaration, UnmanagedPolicy};
 use crate::plan::effect::KillUnmanaged;
 use crate::plan::{
-    Action, Address, Change, Effect, NodePort, Operation, Operations, Reason, ReasonCode,
-    Relations, Stand,
+    Action, Address, Change, Effect, LivenessProbe, NodePort, Operation, Operations, Reason,
+    ReasonCode, Relations, Stand,
 };
 
 /// What this kind is called.
@@ -82,6 +82,10 @@ impl Resource for Unmanaged {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         vec![(self.node.clone(), super::process::fact())]
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, _: &Observation) -> Stand {

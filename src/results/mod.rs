@@ -41,6 +41,6 @@ pub use summary::{
     Counts, DEFINITIONS, ErrorGroup, FORMULAS, InFlight, Metrics, Share, Summary, Window,
 };
 pub use terms::terms;
-pub use under_way::Measuring;
 pub(crate) use under_way::UnderWay;
+pub use under_way::{Measuring, is_measured};
 pub use warmup::{WarmedInstance, Warmup, WarmupRequest};

@@ -145,6 +145,17 @@ fn others(own: &Path) -> io::Result<Vec<(PathBuf, Measuring)>> {
     Ok(held)
 }
 
+/// Whether a topology is measured from this machine now; `folder` is that of its results.
+pub fn is_measured(folder: &Path) -> bool {
+    let notes = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_note = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(NOTE)
+    };
+    let mut notes = notes.map(|entry| entry.path()).filter(is_note);
+    notes.any(|note| is_held(&note))
+}
+
 fn is_held(note: &Path) -> bool {
     // Shared, so that two that look at one moment do not take each other for its holder.
     File::open(note).is_ok_and(|note| note.try_lock_shared().is_err())
@@ -190,6 +201,17 @@ mod tests {
         assert_eq!(one.end(), [measuring("2")]);
         assert_eq!(two.end(), [measuring("1")]);
         assert_eq!(notes(folder.path()), 0);
+    }
+
+    #[test]
+    fn it_is_known_whether_somebody_measures() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_measured(&folder.path().join("not made yet")));
+        let one = begin(folder.path(), "1");
+        assert!(is_measured(folder.path()));
+        drop(one);
+        fs::write(folder.path().join(".measuring-0"), "left behind").unwrap();
+        assert!(!is_measured(folder.path()));
     }
 
     #[test]

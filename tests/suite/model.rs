@@ -11,7 +11,7 @@ use replica::manifest;
 use replica::name::NodeName;
 use replica::plan::effect::control::{Backend, Config, Request};
 use replica::plan::effect::{Launch, Stop};
-use replica::plan::{Address, Effect, Failure, Plan, Step};
+use replica::plan::{Address, Effect, Failure, Liveness, Plan, Step};
 use replica::proxy::control::{BackendState, BackendStatus, Reply, Requests, Status};
 use replica::resource::process::{Mark, fingerprint};
 use replica::resource::program::Binaries;
@@ -52,6 +52,8 @@ pub(super) struct Model {
     pub(super) nodes: BTreeMap<NodeName, ModelNode>,
     /// The pids that were stopped, with their node.
     pub(super) stopped: BTreeSet<(NodeName, u32)>,
+    /// What servers show that are asked for a sign of life.
+    pub(super) liveness: BTreeMap<Address, Liveness>,
 }
 
 /// Reads a topology from YAML.
@@ -156,6 +158,13 @@ impl Model {
             }
             seen.insert(name.clone(), Ok(facts));
         }
+        let probes = resources.iter().filter_map(|it| it.liveness_probe(&seen));
+        let shown = probes.filter_map(|probe| {
+            let shown = self.liveness.get(&probe.address)?;
+            Some((probe.address, shown.clone()))
+        });
+        let shown: Vec<_> = shown.collect();
+        seen.insert_liveness(shown);
         seen
     }
 
@@ -209,10 +218,12 @@ impl Model {
                 done.remove(&step.address);
                 continue;
             }
-            self.suffer(&Step {
-                effect: step.effect.clone().after(&done),
-                ..step.clone()
-            });
+            if let Some(effect) = step.effect.clone().after(&done) {
+                self.suffer(&Step {
+                    effect,
+                    ..step.clone()
+                });
+            }
             done.insert(step.address.clone());
         }
     }
@@ -363,7 +374,7 @@ impl ModelNode {
                 config.backends.push(backend.clone());
                 config.backends.sort_by(|a, b| a.name.cmp(&b.name));
             }
-            Request::Drain { backend } => {
+            Request::Drain { backend, .. } => {
                 proxy.draining.insert(backend.clone());
             }
             Request::Status => {}

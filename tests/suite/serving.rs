@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use replica::converge::assess;
-use replica::plan::{Readiness, Service, Stand};
+use replica::plan::effect::control::Request;
+use replica::plan::{Action, Change, Effect, Liveness, Readiness, ReasonCode, Service, Stand};
 use replica::resource::{KINDS, Listed, Undeclared};
 
 use super::model::{Model, catalogue, topology};
@@ -48,11 +49,6 @@ fn in_words(service: &Service) -> String {
     let readiness = match &service.readiness {
         Readiness::Ready => "ready".to_owned(),
         Readiness::NotReady(reason) => format!("not ready: {reason}"),
-        Readiness::Ask(probe) => {
-            let paths = probe.checks.iter().map(|check| check.path.as_str());
-            let paths: Vec<_> = paths.collect();
-            format!("ask {} {}: {}", probe.host, probe.port, paths.join(" "))
-        }
     };
     let running = match (service.pid, &service.url) {
         (Some(pid), Some(url)) => format!("pid {pid} at {url}, "),
@@ -87,10 +83,10 @@ fn what_does_not_run_says_so() {
 }
 
 #[test]
-fn what_runs_is_asked_or_has_told_already() {
+fn what_was_seen_to_serve_is_ready() {
     insta::assert_snapshot!(describe(&applied()), @r#"
-    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
-    two/instance.b: port 8200 of two, pid 10 at http://10.0.0.2:8200, ask 10.0.0.2 8200: /health /v1/models /v1/completions
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ready
+    two/instance.b: port 8200 of two, pid 10 at http://10.0.0.2:8200, ready
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
     "#);
 }
@@ -100,7 +96,7 @@ fn one_server_that_is_gone_leaves_the_others_ready() {
     let mut model = applied();
     model.kill("two", "instance/b", false);
     insta::assert_snapshot!(describe(&model), @r#"
-    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ready
     two/instance.b: port 8200 of two, not ready: it does not run
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a"]}; round_robin to a, generation 1
     "#);
@@ -129,7 +125,7 @@ fn what_runs_is_told_and_not_what_is_wished() {
         )
         .replace("port: 8192", "port: 8192, policy: least_connections");
     insta::assert_snapshot!(describe_for(&manifest, &applied()), @r#"
-    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ready
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
     two/instance.b: port 8200 of two, not ready: it is not in the manifest
     "#);
@@ -142,7 +138,7 @@ fn of_a_node_that_did_not_answer_nothing_is_concluded() {
     let two = model.nodes.get_mut(&"two".parse().unwrap()).unwrap();
     two.unreachable = true;
     insta::assert_snapshot!(describe(&model), @r#"
-    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ask 10.0.0.1 8100: /health /v1/models /v1/completions
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ready
     two/instance.b: port 8200 of two, not ready: two did not answer: what runs there is unknown
     one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
     "#);
@@ -159,4 +155,52 @@ fn what_serves_is_of_a_kind_that_status_lists() {
         let is_listed = listed(&stand.address().kind);
         assert_eq!(is_listed, stand.service.is_some(), "{}", stand.address());
     }
+}
+
+/// The same nodes, where the first server shows this when it is asked.
+fn showing(shown: Liveness) -> Model {
+    let mut model = applied();
+    let a = "one/instance.a".parse().unwrap();
+    model.liveness.insert(a, shown);
+    model
+}
+
+#[test]
+fn what_shows_no_sign_of_life_is_not_ready_and_is_replaced_without_waiting_for_it() {
+    let model = showing(Liveness::Failed("one token: none within 10 s".to_owned()));
+    insta::assert_snapshot!(describe(&model), @r#"
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, not ready: one token: none within 10 s
+    two/instance.b: port 8200 of two, pid 10 at http://10.0.0.2:8200, ready
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
+    "#);
+    let plan = model.plan(&topology(TWO));
+    let is_a = |change: &&Change| change.address.local() == "instance.a";
+    let change = plan.changes.iter().find(is_a).unwrap();
+    assert_eq!(
+        (change.action, change.reasons[0].code),
+        (Action::Replace, ReasonCode::Silent)
+    );
+    let drains = plan.steps.iter().filter_map(|step| match &step.effect {
+        Effect::ProxyControl(control) => match &control.request {
+            Request::Drain { backend, wait } => Some((backend.as_str(), *wait)),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(drains.collect::<Vec<_>>(), [("a", false)]);
+}
+
+#[test]
+fn what_is_slow_to_answer_is_ready_and_says_so() {
+    let model = showing(Liveness::Alive {
+        slow: Some("slow: it took 3.2 s".to_owned()),
+    });
+    insta::assert_snapshot!(describe(&model), @r#"
+    one/instance.a: port 8100 of one, pid 10 at http://10.0.0.1:8100, ready; slow: it took 3.2 s
+    two/instance.b: port 8200 of two, pid 10 at http://10.0.0.2:8200, ready
+    one/proxy: port 8192 of one, pid 20 at http://10.0.0.1:8192, ready; {"policy":"round_robin","generation":1,"backends":["a","b"]}; round_robin to a and b, generation 1
+    "#);
+    let plan = model.plan(&topology(TWO));
+    let is_kept = |change: &Change| change.is_measurement() || change.action == Action::Keep;
+    assert!(plan.changes.iter().all(is_kept));
 }

@@ -7,7 +7,9 @@ use super::*;
 use crate::converge::execute::Say;
 use crate::converge::{assess, decide};
 use crate::name::NodeName;
-use crate::plan::{Effect, Failure, Operation, Operations, Reason, ReasonCode, Relations, Stand};
+use crate::plan::{
+    Effect, Failure, LivenessProbe, Operation, Operations, Reason, ReasonCode, Relations, Stand,
+};
 use crate::resource::Facts;
 
 const ID: &str = "things";
@@ -40,11 +42,6 @@ impl Thing {
         self
     }
 
-    fn after(mut self, other: &str) -> Self {
-        self.relations.after = vec![at(other)];
-        self
-    }
-
     fn made_of(mut self, other: &str) -> Self {
         self.relations.replan_after = vec![at(other)];
         self
@@ -58,6 +55,10 @@ impl Resource for Thing {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         vec![(node(), Fact::new(ID, ""))]
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, observed: &Observation) -> Stand {
@@ -193,22 +194,6 @@ async fn the_last_word_is_what_was_seen_and_rounds_come_to_an_end() {
     let rounds = format!("n/instance.b x{ROUNDS}");
     assert_eq!(tried, ["n/engine.e x1", "n/instance.a x1", rounds.as_str()]);
     assert!(!left.is_converged());
-}
-
-/// It would serve from what failed too, and can do no more about that.
-#[tokio::test]
-async fn what_comes_after_a_failure_is_not_made_again_for_its_sake() {
-    let world = Nodes {
-        fails: ["n/instance.b"].into(),
-        lies: ["n/proxy"].into(),
-        ..Nodes::default()
-    };
-    let things = vec![
-        Thing::new("n/instance.b"),
-        Thing::new("n/proxy").after("n/instance.b"),
-    ];
-    let (tried, _) = converge(things, world, false).await;
-    assert_eq!(tried, ["n/instance.b x1", "n/proxy x1"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod copy;
 mod keys;
 mod kill_unmanaged;
 mod launch;
+mod liveness;
 mod log;
 mod remove;
 mod run_script;
@@ -29,6 +30,7 @@ pub use copy::copy;
 pub use keys::with_keys;
 pub use kill_unmanaged::kill_unmanaged;
 pub use launch::{Started, launch};
+pub use liveness::liveness;
 pub use remove::{Emptied, remove};
 pub use run_script::run_script;
 pub use secret::api_keys;
@@ -36,7 +38,7 @@ pub use stop::stop;
 #[cfg(test)]
 pub(super) use upload::send;
 pub use upload::upload;
-pub use wait_ready::{ReadyIn, check, wait_ready};
+pub use wait_ready::{ReadyIn, wait_ready};
 
 use crate::plan::{Failure, Phase};
 

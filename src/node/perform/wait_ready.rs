@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::logs::grammar;
-use crate::node::{Command, HttpRequest, Line, Node, quote_path};
+use crate::node::{Command, HttpAnswer, HttpRequest, Line, Node, quote_path};
 use crate::plan::effect::{Check, Probe, WaitReady};
 use crate::plan::{Failure, Part, Phase, Time};
 
@@ -218,20 +218,6 @@ async fn ask(
     }
 }
 
-/// Asks a server of a node all that shows that it is healthy, each once.
-///
-/// # Errors
-///
-/// With what was not shown in time, and what was seen instead.
-pub async fn check(node: &Node, probe: &Probe, timeout: Duration) -> Result<(), Failure> {
-    for check in &probe.checks {
-        let request = request(node, check).await?;
-        let asked = ask_once(node, probe, check, &request, timeout).await;
-        asked.map_err(|reason| Failure::new(format!("{}: {reason}", check.shows)))?;
-    }
-    Ok(())
-}
-
 async fn ask_once(
     node: &Node,
     probe: &Probe,
@@ -243,6 +229,11 @@ async fn ask_once(
         .http(&probe.host, probe.port, request, timeout)
         .await
         .map_err(|error| error.to_string())?;
+    answered_as_it_should(check, &answer)
+}
+
+/// What is wrong with an answer, if anything is.
+pub(super) fn answered_as_it_should(check: &Check, answer: &HttpAnswer) -> Result<(), String> {
     if answer.status != 200 {
         return Err(format!(
             "status {}: {}",
@@ -273,7 +264,7 @@ async fn requests(node: &Node, ready: &WaitReady) -> Result<Vec<HttpRequest>, Fa
     Ok(requests)
 }
 
-async fn request(node: &Node, check: &Check) -> Result<HttpRequest, Failure> {
+pub(super) async fn request(node: &Node, check: &Check) -> Result<HttpRequest, Failure> {
     let request = match &check.body {
         Some(body) => HttpRequest::post(&check.path, body),
         None => HttpRequest::get(&check.path),

@@ -21,17 +21,23 @@ pub struct ProxyControl {
     pub request: Request,
     /// Where the keys are had that it is to know.
     pub keys: Keys,
-    /// The backends that are to be started first, by their names: it is told of each only once that
-    /// thing was brought about.
+    /// The backends that are to be brought about first, by their names: it is told of none that was
+    /// not.
     pub awaited: BTreeMap<String, Address>,
+    /// Whether it is told anything but those.
+    pub tells_more: bool,
     /// How long the answer may take; nothing for as long as it takes.
     pub timeout: Option<Duration>,
 }
 
 impl ProxyControl {
-    /// The same, of these things that were awaited and of no others.
-    #[must_use]
-    pub fn after(mut self, done: &BTreeSet<Address>) -> Self {
+    /// The same, of these things that were awaited and of no others. Nothing where nothing is left
+    /// to tell.
+    pub fn after(mut self, done: &BTreeSet<Address>) -> Option<Self> {
+        let is_done = |address: &Address| done.contains(address);
+        if !self.tells_more && !self.awaited.values().any(is_done) {
+            return None;
+        }
         if let Request::Configure(config) = &mut self.request {
             let awaited = &self.awaited;
             let is_there = |backend: &Backend| {
@@ -43,7 +49,7 @@ impl ProxyControl {
             let is_told = |name: &String| backends.iter().any(|backend| backend.name == *name);
             self.keys.backends.retain(|name, _| is_told(name));
         }
-        self
+        Some(self)
     }
 }
 
@@ -76,11 +82,19 @@ pub enum Request<P = Value> {
     Drain {
         /// The backend's name.
         backend: String,
+        /// Whether the answer waits for what is in flight. Of one that does nothing any more it
+        /// would wait for ever.
+        #[serde(default = "wait")]
+        wait: bool,
     },
     /// Serve from this backend too, or again; the answer comes when it was seen with its nonce.
     Admit(Backend),
     /// Say what is being served.
     Status,
+}
+
+fn wait() -> bool {
+    true
 }
 
 /// Everything that the proxy can change without a restart.

@@ -86,12 +86,11 @@ pub enum Effect {
 
 impl Effect {
     /// The same once other things were to come first, of which these did: what was not brought about
-    /// is not spoken of.
-    #[must_use]
-    pub fn after(self, done: &BTreeSet<Address>) -> Self {
-        match self {
-            Self::ProxyControl(control) => Self::ProxyControl(Box::new(control.after(done))),
+    /// is not spoken of. Nothing where that leaves nothing to do.
+    pub fn after(self, done: &BTreeSet<Address>) -> Option<Self> {
+        Some(match self {
+            Self::ProxyControl(control) => Self::ProxyControl(Box::new(control.after(done)?)),
             other => other,
-        }
+        })
     }
 }

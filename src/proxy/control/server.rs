@@ -116,7 +116,7 @@ impl Control {
     async fn answer(&self, request: Request, replies: &mut Replies) -> Result<(), Unanswered> {
         match request {
             Request::Configure(config) => self.configure(config, replies).await,
-            Request::Drain { backend } => self.drain(&backend, replies).await,
+            Request::Drain { backend, wait } => self.drain(&backend, wait, replies).await,
             Request::Admit(backend) => self.admit(backend, replies).await,
             Request::Status => Ok(()),
         }
@@ -137,7 +137,7 @@ impl Control {
         self.wait_until_empty(&leaving, replies).await
     }
 
-    async fn drain(&self, name: &str, replies: &mut Replies) -> Result<(), Unanswered> {
+    async fn drain(&self, name: &str, wait: bool, replies: &mut Replies) -> Result<(), Unanswered> {
         let store = self.store.lock().await;
         let draining = self.front.pool.drain(name);
         tracing::info!(backend = name, "draining");
@@ -147,6 +147,9 @@ impl Control {
             keep(&store, &Kept { config, draining }).await?;
         }
         drop(store);
+        if !wait {
+            return Ok(());
+        }
         self.wait_until_empty(&draining, replies).await
     }
 

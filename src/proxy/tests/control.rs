@@ -27,6 +27,7 @@ async fn a_drain_waits_for_what_is_in_flight() {
     let drain = tokio::spawn(async move {
         let request = Request::Drain {
             backend: "a".to_owned(),
+            wait: true,
         };
         super::call(&socket, &request, |reply| {
             heard.send(reply.clone()).unwrap();
@@ -60,7 +61,12 @@ async fn a_drain_waits_for_what_is_in_flight() {
 async fn what_is_not_served_is_drained_already() {
     let proxy = Running::start().await;
     let backend = "nobody".to_owned();
-    let status = proxy.done(&Request::Drain { backend }).await;
+    let status = proxy
+        .done(&Request::Drain {
+            backend,
+            wait: true,
+        })
+        .await;
     assert_eq!(status.config, None);
 }
 
@@ -204,7 +210,12 @@ async fn the_last_configuration_outlives_the_proxy() {
     let proxy = Running::before(&[&fake, &other]).await;
     proxy.configure(&config(7, &[&fake, &other])).await;
     let backend = "b".to_owned();
-    proxy.done(&Request::Drain { backend }).await;
+    proxy
+        .done(&Request::Drain {
+            backend,
+            wait: true,
+        })
+        .await;
     let Running {
         folder,
         stops,

@@ -21,8 +21,8 @@ use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
 use crate::plan::effect::Secret;
 use crate::plan::{
-    Action, Address, Change, Effect, Endpoint, Field, Job, Operation, Operations, Reason,
-    ReasonCode, Relations, Stand, Target,
+    Action, Address, Change, Effect, Endpoint, Field, Job, LivenessProbe, Operation, Operations,
+    Reason, ReasonCode, Relations, Stand, Target,
 };
 use crate::results::{self, JobFacts, PastResult};
 
@@ -248,6 +248,10 @@ impl Resource for Benchmark {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         Vec::new()
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

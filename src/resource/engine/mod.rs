@@ -24,8 +24,8 @@ use super::contract::{Observation, Resource};
 use super::facts::{Fact, Facts};
 use crate::name::NodeName;
 use crate::plan::{
-    Action, Address, Change, Effect, Field, Operation, Operations, Planned, Reason, ReasonCode,
-    Relations, Stand,
+    Action, Address, Change, Effect, Field, LivenessProbe, Operation, Operations, Planned, Reason,
+    ReasonCode, Relations, Stand,
 };
 
 /// What this kind is called.
@@ -137,6 +137,10 @@ impl Resource for Installation {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         vec![(self.node.clone(), installed::fact(&self.engine))]
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

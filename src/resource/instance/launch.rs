@@ -9,13 +9,32 @@ use super::{Instance, Runtime};
 use crate::node::NodeKey;
 use crate::plan::effect::control::Key;
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Secret, ServerKey, Stop, WaitReady};
-use crate::plan::{Readiness, Service};
 use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
-use crate::resource::process::{Mark, Session};
+use crate::resource::process::Mark;
 
 /// The variable by which vLLM takes its API key, so that the key is in no argument list.
 const API_KEY: &str = "VLLM_API_KEY";
+
+/// How a token is chosen.
+#[derive(Clone, Copy)]
+pub(super) struct Sampling {
+    shows: &'static str,
+    temperature: f64,
+}
+
+/// The likeliest.
+pub(super) const GREEDY: Sampling = Sampling {
+    shows: "one token",
+    temperature: 0.0,
+};
+
+/// One that is drawn: the first of these compiles for seconds, and holds up all that is streamed
+/// meanwhile.
+const SAMPLED: Sampling = Sampling {
+    shows: "one sampled token",
+    temperature: 1.0,
+};
 
 impl Instance {
     pub(super) fn launch(&self, mark: &Mark, observed: &Observation) -> Launch {
@@ -77,13 +96,29 @@ impl Instance {
         self.managed.stop(observed, self.server.stop_timeout)
     }
 
+    /// That it produces a token: one that hangs still says that it is well.
+    pub(super) fn one_token(&self, mark: &Mark, sampling: Sampling) -> Check {
+        let body = json!({
+            "model": mark.nonce(),
+            "prompt": "Hello",
+            "max_tokens": 1,
+            "temperature": sampling.temperature,
+        });
+        // The answer has the first of its names, whichever it was asked by.
+        let contains = Some("\"usage\"");
+        self.check(
+            mark,
+            sampling.shows,
+            "/v1/completions",
+            Some(body),
+            contains,
+        )
+    }
+
     /// What must be answered for the server with this mark to be healthy: it is well, it has the
-    /// name that only it has, and it produces a token, for one that hangs still says that it is
-    /// well. A start waits for this, and `status` asks it once more.
+    /// name that only it has, and it produces tokens, likely ones and drawn ones.
     fn probe(&self, mark: &Mark) -> Probe {
         let nonce = mark.nonce();
-        let one_token =
-            json!({"model": nonce, "prompt": "Hello", "max_tokens": 1, "temperature": 0});
         let checks = vec![
             self.check(mark, "the health check", "/health", None, None),
             self.check(
@@ -93,31 +128,14 @@ impl Instance {
                 None,
                 Some(&nonce),
             ),
-            // The answer has the first of its names, whichever it was asked by.
-            self.check(
-                mark,
-                "one token",
-                "/v1/completions",
-                Some(one_token),
-                Some("\"usage\""),
-            ),
+            self.one_token(mark, GREEDY),
+            self.one_token(mark, SAMPLED),
         ];
         Probe {
             host: self.listens.on.clone(),
             port: self.server.port.get(),
             checks,
         }
-    }
-
-    /// What it serves as: whether one that runs is healthy is asked of itself.
-    pub(super) fn service(&self, observed: &Observation) -> Service {
-        let port = self.server.port.get();
-        let readiness = |session: &Session, port| {
-            let probe = self.probe(&session.mark);
-            Readiness::Ask(Probe { port, ..probe })
-        };
-        self.managed
-            .service(observed, &self.listens, port, readiness)
     }
 
     /// What must be true of a server before it is believed: it listens alone, it is

@@ -11,6 +11,7 @@ mod launch;
 mod memory;
 mod preflight;
 mod server;
+mod service;
 mod spec;
 mod toolchain;
 
@@ -38,8 +39,8 @@ use crate::name::{InstanceName, NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
 use crate::plan::{
-    Action, Address, Change, Effect, Field, NodePort, Operation, Operations, Reason, ReasonCode,
-    Relations, Stand,
+    Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
+    Operations, Reason, ReasonCode, Relations, Stand,
 };
 
 /// What this kind is called.
@@ -284,14 +285,14 @@ impl Instance {
                 .with_fields(fields)
                 .described(summary);
         }
-        let listens = table.listeners_on(self.server.port.get()).any(|listener| {
-            listener
-                .owners
-                .iter()
-                .any(|owner| owner.session == session.id)
-        });
+        let listens = table.listens(session, self.server.port.get());
         if listens && files.has_served(&self.managed.address, session.mark.generation) {
-            return Change::keep(&self.managed.address, summary);
+            return match observed.liveness(&self.managed.address) {
+                Some(Liveness::Failed(reason)) => self
+                    .replace(vec![Reason::new(ReasonCode::Silent, reason)])
+                    .described(summary),
+                _ => Change::keep(&self.managed.address, summary),
+            };
         }
         let text = if listens {
             "it listens but was never seen to serve"
@@ -426,6 +427,10 @@ impl Resource for Instance {
             facts.extend(more.map(|one| (self.managed.node.clone(), one)));
         }
         facts
+    }
+
+    fn liveness_probe(&self, observed: &Observation) -> Option<LivenessProbe> {
+        self.asked_for_life(observed)
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

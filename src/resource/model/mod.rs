@@ -19,7 +19,8 @@ use super::contract::{Observation, Resource};
 use super::facts::Fact;
 use crate::name::{ModelName, NodeName};
 use crate::plan::{
-    Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Relations, Stand,
+    Action, Address, Change, Effect, LivenessProbe, Operation, Operations, Reason, ReasonCode,
+    Relations, Stand,
 };
 
 /// What this kind is called.
@@ -190,6 +191,10 @@ impl Resource for Model {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         vec![(self.node.clone(), cached::fact(&self.declared))]
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

@@ -127,6 +127,20 @@ impl ProcessTable {
         self.listeners.iter().filter(move |l| l.port == port)
     }
 
+    /// Whether a process of a session listens on a port.
+    pub fn listens(&self, session: &Session, port: u16) -> bool {
+        let is_its = |owner: &Owner| owner.session == session.id;
+        self.listeners_on(port)
+            .any(|listener| listener.owners.iter().any(is_its))
+    }
+
+    /// Whether nobody but a session listens on a port: with somebody else, who answers is chance.
+    pub fn listens_alone(&self, session: &Session, port: u16) -> bool {
+        let is_its = |owner: &Owner| owner.session == session.id;
+        let mut listeners = self.listeners_on(port).peekable();
+        listeners.peek().is_some() && listeners.all(|it| it.owners.iter().any(is_its))
+    }
+
     /// The vLLM servers of this user that are not ours.
     pub fn unmanaged_servers(&self) -> Vec<UnmanagedServer> {
         UnmanagedServer::gather(&self.unmanaged)

@@ -13,7 +13,8 @@ use super::node_files::{NodeFiles, StateFolder};
 use crate::name::{NodeName, TopologyName};
 use crate::plan::effect::Upload;
 use crate::plan::{
-    Action, Address, Change, Effect, Operation, Operations, Reason, ReasonCode, Stand,
+    Action, Address, Change, Effect, LivenessProbe, Operation, Operations, Reason, ReasonCode,
+    Stand,
 };
 
 /// What this kind is called.
@@ -125,6 +126,10 @@ impl Resource for Program {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         vec![(self.node.clone(), self.folder.fact())]
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

@@ -87,9 +87,14 @@ impl Proxy {
         }
     }
 
-    /// The backends that are to be started first.
+    /// The backends that are to be brought about first. One that it serves from as it is stays.
     pub(super) fn awaited(&self, observed: &Observation) -> BTreeMap<String, Address> {
-        let is_awaited = |instance: &&Arc<Instance>| instance.change(observed).action.starts();
+        let is_awaited = |instance: &&Arc<Instance>| {
+            let served = self.served_backend(instance.name().as_str(), observed);
+            let nonce = instance.planned_mark(observed).nonce();
+            let is_served = served.is_some_and(|backend| backend.nonce == nonce);
+            instance.change(observed).action.acts() && !is_served
+        };
         let awaited = self.backends.iter().filter(is_awaited);
         awaited
             .map(|it| (it.name().to_string(), it.address().clone()))

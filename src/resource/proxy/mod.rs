@@ -28,8 +28,8 @@ use crate::node::UnmanagedPolicy;
 use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeouts};
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{
-    Action, Address, Change, Effect, Field, Hook, NodePort, Operation, Operations, Reason,
-    ReasonCode, Relations, Stand,
+    Action, Address, Change, Effect, Field, Hook, Liveness, LivenessProbe, NodePort, Operation,
+    Operations, Reason, ReasonCode, Relations, Stand,
 };
 use crate::proxy::control::Status;
 
@@ -257,14 +257,30 @@ impl Proxy {
     /// Compares what it serves with what it is to serve. The nonce of a backend is compared only
     /// where the instance runs as declared: one that is about to be started anew is told then.
     fn served_differences(&self, observed: &Observation, status: &Status) -> Vec<Field> {
+        self.differences_to(&self.config(0, observed), observed, status)
+    }
+
+    fn differences_to(
+        &self,
+        config: &Config,
+        observed: &Observation,
+        status: &Status,
+    ) -> Vec<Field> {
         let served = status.config.as_ref();
         let old = served.map_or_else(|| json!({}), |config| self.described(config, observed));
-        let new = self.described(&self.config(0, observed), observed);
-        let mut fields = differences(&old, &new, &[]);
+        let mut fields = differences(&old, &self.described(config, observed), &[]);
         for field in &mut fields {
             field.forces_replacement = false;
         }
         fields
+    }
+
+    /// Whether a configuration says anything but what to serve from once it was brought about.
+    fn tells_more(&self, config: &Config, observed: &Observation, status: &Status) -> bool {
+        let (mut told, awaited) = (config.clone(), self.awaited(observed));
+        told.backends
+            .retain(|backend| !awaited.contains_key(&backend.name));
+        !self.differences_to(&told, observed, status).is_empty()
     }
 
     fn described<P: Serialize>(&self, config: &Config<P>, observed: &Observation) -> Value {
@@ -317,15 +333,25 @@ impl Proxy {
         timeout: Option<Duration>,
         observed: &Observation,
     ) -> Operation {
-        let tell = Effect::ProxyControl(Box::new(ProxyControl {
+        let control = self.control(request, timeout, observed);
+        Operation::on(&self.managed.node, Effect::ProxyControl(Box::new(control)))
+    }
+
+    fn control(
+        &self,
+        request: Request,
+        timeout: Option<Duration>,
+        observed: &Observation,
+    ) -> ProxyControl {
+        ProxyControl {
             program: self.program.path(observed),
             folder: self.managed.folder.run(),
             keys: self.keys(&request, observed),
             awaited: self.awaited(observed),
+            tells_more: true,
             request,
             timeout,
-        }));
-        Operation::on(&self.managed.node, tell)
+        }
     }
 
     fn launch(&self, mark: &Mark, observed: &Observation) -> Launch {
@@ -406,12 +432,15 @@ impl Proxy {
         let mut operations = Vec::new();
         if !self.served_differences(observed, &status).is_empty() {
             let generation = status.config.as_ref().map_or(0, |config| config.generation) + 1;
+            let config = self.config(generation, observed);
+            let tells_more = self.tells_more(&config, observed, &status);
             // What leaves is drained first, however long its last request takes.
-            operations.push(self.tell(
-                Request::Configure(self.config(generation, observed)),
-                None,
-                observed,
-            ));
+            let configure = self.control(Request::Configure(config), None, observed);
+            let configure = Effect::ProxyControl(Box::new(ProxyControl {
+                tells_more,
+                ..configure
+            }));
+            operations.push(Operation::on(&self.managed.node, configure));
         }
         let waiting: BTreeSet<_> = self
             .waiting_backends(observed, &status)
@@ -489,12 +518,19 @@ impl Proxy {
         }
     }
 
+    /// Whether the server behind a backend shows no sign of life: its requests come to no end.
+    fn has_failed(&self, name: &str, observed: &Observation) -> bool {
+        let mut named = self.backends.iter().filter(|it| it.name().as_str() == name);
+        named.any(|it| matches!(observed.liveness(it.address()), Some(Liveness::Failed(_))))
+    }
+
     /// What it is told before a backend stops. No bound: a request that runs is never cut off.
     fn drain(&self, observed: &Observation) -> Vec<Hook> {
         let hook = |backend: Backend| Hook {
             of: Address::nowhere(instance::KIND, &backend.name),
             operations: vec![self.tell(
                 Request::Drain {
+                    wait: !self.has_failed(&backend.name, observed),
                     backend: backend.name,
                 },
                 None,
@@ -556,6 +592,10 @@ impl Resource for Proxy {
         let served = served::fact(&self.managed.folder);
         facts.push((self.managed.node.clone(), served));
         facts
+    }
+
+    fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
+        None
     }
 
     fn stand(&self, observed: &Observation) -> Stand {

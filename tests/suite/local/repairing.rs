@@ -1,5 +1,8 @@
 //! What dies is found missing, and alone is put right.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use super::{PAIR, SMALL};
 use crate::suite::support::process::Signal;
 use crate::suite::support::{Workdir, process, until};
@@ -55,4 +58,113 @@ fn a_killed_proxy_is_started_again_and_serves() {
     assert_eq!(place.pid("/instances/a"), a);
     let backends = &place.status()["proxy"]["backends"];
     assert_eq!(*backends, serde_json::json!(["a", "b"]));
+}
+
+/// Sends a request that nobody will answer, and keeps the connection.
+fn hang(port: u16) -> TcpStream {
+    let body = r#"{"model": "demo", "prompt": "Hello", "max_tokens": 3}"#;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(
+        stream,
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    stream
+}
+
+/// A server that is alive by every sign but the one that counts: it produces no token.
+#[test]
+fn a_wedged_server_is_named_by_all_and_replaced_without_waiting_for_what_hangs() {
+    let place = Workdir::with(PAIR);
+    let b = format!("b: {{node: here, port: {}, ", place.port(1));
+    place.change(&b, &format!("{b}args: {{sim_wedge_after: 8}}, "));
+    let place = place.applied();
+    let (a, b) = (place.pid("/instances/a"), place.pid("/instances/b"));
+    let hanging: Vec<_> = (0..9).map(|_| hang(place.port(1))).collect();
+    let through_the_proxy: Vec<_> = (0..4).map(|_| hang(place.port(2))).collect();
+    let status = place
+        .replica(&["status", "--exit-code", "--json"])
+        .exits(2)
+        .says("waiting for here/instance.b to show that it works")
+        .json();
+    assert_eq!(status["converged"], false);
+    assert_eq!(status["instances"]["a"]["ready"], true);
+    assert_eq!(status["instances"]["b"]["ready"], false);
+    let said = place.replica(&["plan", "--detailed-exitcode", "--json"]);
+    let plan = said.exits(2).json();
+    let changes = plan["changes"].as_array().unwrap();
+    let b_changes = changes.iter().find(|c| c["address"] == "here/instance.b");
+    let change = b_changes.unwrap();
+    assert_eq!(change["action"], "replace");
+    assert_eq!(change["reasons"][0]["code"], "silent");
+    let applied = place
+        .replica(&["apply", "-y", "--no-bench", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(applied["converged"], true);
+    assert_eq!(place.pid("/instances/a"), a);
+    assert_ne!(place.pid("/instances/b"), b);
+    drop((hanging, through_the_proxy));
+}
+
+/// One that was stopped answers nothing at all.
+#[test]
+fn a_server_that_stands_still_is_replaced() {
+    let place = Workdir::with(SMALL).applied();
+    let a = place.pid("/instances/a");
+    process::signal(a, Signal::STOP);
+    assert_eq!(place.plan(), ["replace here/instance.a"]);
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_ne!(place.pid("/instances/a"), a);
+}
+
+/// What works on something is not asked for more, and is not waited for.
+#[test]
+fn a_busy_server_is_believed_by_its_counters() {
+    let place = Workdir::with(SMALL);
+    place.change(
+        "sim_load_seconds: 0",
+        "sim_load_seconds: 0, max_num_seqs: 1",
+    );
+    let place = place.applied();
+    let before = tokens_asked(&place);
+    let body = r#"{"model": "demo", "prompt": "Hello", "max_tokens": 2000, "ignore_eos": true}"#;
+    let mut stream = TcpStream::connect(("127.0.0.1", place.port(0))).unwrap();
+    write!(
+        stream,
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    until("the server to be busy", || {
+        metric(&place, "vllm:num_requests_running").filter(|running| *running > 0.0)
+    });
+    let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
+    assert!(tokens_asked(&place) <= before, "it was asked for another");
+}
+
+/// How many completions the server has ended.
+fn tokens_asked(place: &Workdir) -> f64 {
+    metric(place, "vllm:request_success_total").unwrap_or_default()
+}
+
+/// The sum of a metric of the first server.
+fn metric(place: &Workdir, name: &str) -> Option<f64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", place.port(0))).unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let of = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        rest.rsplit(' ').next()?.trim().parse::<f64>().ok()
+    };
+    let values: Vec<_> = page.lines().filter_map(of).collect();
+    (!values.is_empty()).then(|| values.iter().sum())
 }

@@ -24,6 +24,7 @@ async fn the_proxy_is_told_and_heard() {
     let thing = Thing::new();
     let request = Request::Drain {
         backend: "it's".to_owned(),
+        wait: true,
     };
     let told = |body: String, limit| {
         let program = proxy(&thing, &body);
@@ -39,6 +40,7 @@ async fn the_proxy_is_told_and_heard() {
                 timeout: limit,
                 keys: Keys::default(),
                 awaited: BTreeMap::new(),
+                tells_more: true,
             };
             let answer = super::control(&here(), &control, &progress).await;
             (answer, heard.into_inner().unwrap())

@@ -1,0 +1,194 @@
+//! Asking a server that runs for a sign of life.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::wait_ready::{answered_as_it_should, request};
+use crate::node::{HttpRequest, Node, NodeError};
+use crate::plan::{Counters, Failure, Liveness, LivenessProbe};
+
+/// How long a server may take to show that it lives. It is the longest that a look takes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a page of counters may take: it is one that a server has at hand.
+const PAGE: Duration = Duration::from_secs(2);
+
+/// Between two looks at the counters of one that is busy.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What takes longer is worth telling.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Asks a server for a sign of life. Where it works on something, its counters are looked at until
+/// one goes up; it is asked to do something itself only where it is idle, or counts nothing.
+///
+/// # Errors
+///
+/// When the server cannot be asked from here, which tells nothing of it.
+pub async fn liveness(node: &Node, probe: &LivenessProbe) -> Result<Liveness, Failure> {
+    let began = Instant::now();
+    let asking = Asking {
+        node,
+        probe,
+        deadline: began + LIMIT,
+    };
+    let before = asking.counted().await?;
+    if let Some(before) = before.filter(|before| before.running > 0.0) {
+        return asking.watch(before).await;
+    }
+    asking.ask(before, began).await
+}
+
+/// What is asked, and until when.
+struct Asking<'a> {
+    node: &'a Node,
+    probe: &'a LivenessProbe,
+    deadline: Instant,
+}
+
+/// What a server counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Counted {
+    running: f64,
+    work: f64,
+}
+
+impl Asking<'_> {
+    /// What it counts now; nothing where it does not tell in time.
+    async fn counted(&self) -> Result<Option<Counted>, Failure> {
+        let LivenessProbe {
+            host,
+            port,
+            counters,
+            ..
+        } = self.probe;
+        let request = HttpRequest::get(&counters.path);
+        match self.node.http(host, *port, &request, PAGE).await {
+            Ok(page) => Ok(read(&page.text(), counters)),
+            Err(NodeError::TimedOut { .. } | NodeError::NoAnswer { .. }) => Ok(None),
+            // It was seen to listen a moment ago: what is in the way is on the way.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at the counters of one that works on something until one of them goes up.
+    async fn watch(&self, before: Counted) -> Result<Liveness, Failure> {
+        loop {
+            sleep(PAUSE).await;
+            let now = self.counted().await?;
+            if now.is_some_and(|now| now.work > before.work) {
+                return Ok(Liveness::Alive { slow: None });
+            }
+            if now.is_some_and(|now| now.running == 0.0) {
+                return self.ask(now, Instant::now()).await;
+            }
+            if Instant::now() >= self.deadline {
+                let running = before.running;
+                return Ok(Liveness::Failed(format!(
+                    "it works on {running} requests, and has produced nothing for {} s",
+                    LIMIT.as_secs()
+                )));
+            }
+        }
+    }
+
+    /// Has it do something.
+    async fn ask(&self, before: Option<Counted>, began: Instant) -> Result<Liveness, Failure> {
+        let LivenessProbe {
+            host, port, work, ..
+        } = self.probe;
+        let request = request(self.node, work).await?;
+        let asked = self.node.http(host, *port, &request, LIMIT);
+        match timeout_at(self.deadline, asked).await {
+            Ok(Ok(answer)) => Ok(match answered_as_it_should(work, &answer) {
+                Ok(()) => alive(began.elapsed()),
+                Err(reason) => Liveness::Failed(format!("{}: {reason}", work.shows)),
+            }),
+            Ok(Err(error @ NodeError::NoAnswer { .. })) => {
+                Ok(Liveness::Failed(format!("{}: {error}", work.shows)))
+            }
+            Ok(Err(NodeError::TimedOut { .. })) | Err(_) => self.has_worked_since(before).await,
+            Ok(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// One that was asked in vain may have had others to work for.
+    async fn has_worked_since(&self, before: Option<Counted>) -> Result<Liveness, Failure> {
+        let now = self.counted().await?;
+        let seconds = LIMIT.as_secs();
+        if let (Some(before), Some(now)) = (before, now)
+            && now.work > before.work
+        {
+            let slow = format!("it works, and did not come to it within {seconds} s");
+            return Ok(Liveness::Alive { slow: Some(slow) });
+        }
+        let shows = &self.probe.work.shows;
+        Ok(Liveness::Failed(format!(
+            "{shows}: none within {seconds} s"
+        )))
+    }
+}
+
+fn alive(took: Duration) -> Liveness {
+    let slow = (took >= SLOW).then(|| format!("slow: it took {:.1} s", took.as_secs_f64()));
+    Liveness::Alive { slow }
+}
+
+/// Reads a page of counters; nothing where it counts no work.
+fn read(page: &str, counters: &Counters) -> Option<Counted> {
+    let values = |wanted: &str| {
+        let value = |line: &str| {
+            let rest = line.strip_prefix(wanted)?;
+            let is_whole = rest.starts_with(['{', ' ']);
+            let value = rest.rsplit(' ').next().filter(|_| is_whole)?;
+            value.parse::<f64>().ok()
+        };
+        page.lines().filter_map(value).collect::<Vec<_>>()
+    };
+    let working: Vec<_> = counters.working.iter().flat_map(|it| values(it)).collect();
+    (!working.is_empty()).then(|| Counted {
+        running: values(counters.running).iter().sum(),
+        work: working.iter().sum(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters() -> Counters {
+        Counters {
+            path: "/metrics".to_owned(),
+            running: "vllm:num_requests_running",
+            working: &["vllm:generation_tokens_total", "vllm:prompt_tokens_total"],
+        }
+    }
+
+    #[test]
+    fn a_page_is_read_by_whole_names() {
+        let page = "# HELP vllm:generation_tokens_total x\n\
+                    vllm:num_requests_running{engine=\"0\",model_name=\"a b\"} 2.0\n\
+                    vllm:num_requests_running{engine=\"1\",model_name=\"a b\"} 1.0\n\
+                    vllm:generation_tokens_total{engine=\"0\"} 7.0\n\
+                    vllm:generation_tokens_total_more{engine=\"0\"} 70.0\n\
+                    vllm:prompt_tokens_total 5\n";
+        let counted = Counted {
+            running: 3.0,
+            work: 12.0,
+        };
+        assert_eq!(read(page, &counters()), Some(counted));
+        assert_eq!(read("vllm:num_requests_running 3\n", &counters()), None);
+        assert_eq!(read("<html>", &counters()), None);
+    }
+
+    #[test]
+    fn what_took_long_is_told() {
+        assert_eq!(
+            alive(Duration::from_millis(20)),
+            Liveness::Alive { slow: None }
+        );
+        let slow = Some("slow: it took 3.2 s".to_owned());
+        assert_eq!(alive(Duration::from_millis(3200)), Liveness::Alive { slow });
+    }
+}

@@ -1,0 +1,78 @@
+//! What an instance serves as, and whether it still does.
+
+use super::Instance;
+use super::launch::GREEDY;
+use crate::plan::{Counters, Liveness, LivenessProbe, Readiness, Service};
+use crate::resource::contract::Observation;
+use crate::resource::node_files::NodeFiles;
+use crate::resource::process::{ProcessTable, Session};
+
+/// What vLLM counts of which one goes up with every step of its engine: the tokens of prompts only
+/// once the first token of their answers is there, which chunks of a long prefill do not bring.
+const WORK: [&str; 3] = [
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+    "vllm:iteration_tokens_total_count",
+];
+
+impl Instance {
+    /// What it serves as, and whether it was seen to.
+    pub(super) fn service(&self, observed: &Observation) -> Service {
+        let port = self.server.port.get();
+        let readiness = |session: &Session, port| self.readiness(observed, session, port);
+        let summary = match observed.liveness(&self.managed.address) {
+            Some(Liveness::Alive { slow }) => slow.clone(),
+            _ => None,
+        };
+        Service {
+            summary,
+            ..self
+                .managed
+                .service(observed, &self.listens, port, readiness)
+        }
+    }
+
+    fn readiness(&self, observed: &Observation, session: &Session, port: u16) -> Readiness {
+        if let Some(Liveness::Failed(reason)) = observed.liveness(&self.managed.address) {
+            return Readiness::NotReady(reason.clone());
+        }
+        if self.has_served(observed, session, port) {
+            Readiness::Ready
+        } else {
+            Readiness::NotReady("it was not seen to serve yet".to_owned())
+        }
+    }
+
+    /// Whether what runs listens, and was once seen to serve.
+    fn has_served(&self, observed: &Observation, session: &Session, port: u16) -> bool {
+        let Some(facts) = observed.of(&self.managed.node) else {
+            return false;
+        };
+        let files = NodeFiles::read(&self.managed.folder, facts);
+        ProcessTable::read(facts).listens(session, port)
+            && files.has_served(&self.managed.address, session.mark.generation)
+    }
+
+    /// How it is asked for a sign of life. One that loads, or was never seen to serve, is waited
+    /// for instead; of one that shares its port, somebody else might answer.
+    pub(super) fn asked_for_life(&self, observed: &Observation) -> Option<LivenessProbe> {
+        let session = self.managed.running(observed)?;
+        let port = session.port()?;
+        let table = ProcessTable::read(observed.of(&self.managed.node)?);
+        if !self.has_served(observed, &session, port) || !table.listens_alone(&session, port) {
+            return None;
+        }
+        Some(LivenessProbe {
+            address: self.managed.address.clone(),
+            node: self.managed.node.clone(),
+            host: self.listens.on.clone(),
+            port,
+            counters: Counters {
+                path: "/metrics".to_owned(),
+                running: "vllm:num_requests_running",
+                working: &WORK,
+            },
+            work: self.one_token(&session.mark, GREEDY),
+        })
+    }
+}
