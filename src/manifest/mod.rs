@@ -20,6 +20,7 @@ mod parse;
 mod problem;
 mod scalar;
 mod schema;
+mod secrets;
 mod stand_in;
 mod suggest;
 mod syntax;

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use super::secrets::secrets;
+
 /// How what to do about it is labelled.
 fn labelled() -> Level<'static> {
     Level::HELP.with_name("hint")
@@ -78,6 +80,24 @@ impl Problem {
         self.place.clone()
     }
 
+    /// Strikes a secret out of all that it says.
+    fn strike(&mut self, secret: &str) {
+        // What is shorter is in half of all words.
+        if secret.chars().count() < 4 {
+            return;
+        }
+        let labels = self
+            .label
+            .iter_mut()
+            .chain(self.also.iter_mut().map(|it| &mut it.1));
+        let said = labels.chain(&mut self.hints).chain([&mut self.title]);
+        for text in said {
+            if text.contains(secret) {
+                *text = text.replace(secret, "***");
+            }
+        }
+    }
+
     fn render(&self, source: &Source, renderer: &Renderer) -> String {
         let title = Group::with_title(Level::ERROR.primary_title(&*self.title));
         let Some(place) = &self.place else {
@@ -146,10 +166,22 @@ pub struct ManifestError {
 impl ManifestError {
     /// Gathers what is wrong with a text, in the order in which a reader meets it.
     pub(super) fn new(mut source: Source, mut problems: Vec<Problem>) -> Self {
-        for problem in &problems {
-            if let Some(secret) = &problem.secret {
-                source.mask(secret);
+        let pointed_at = problems.iter().filter_map(|it| it.secret.clone());
+        let hidden: Vec<_> = pointed_at.chain(secrets(&source.text)).collect();
+        for secret in &hidden {
+            let secret = source.clamp(secret);
+            // What somebody says of it holds it no more than the text.
+            let words = source.text[secret].trim_matches(['"', '\'']).to_owned();
+            for problem in &mut problems {
+                problem.strike(&words);
+                // A word that is meant to help may be made of parts of it.
+                words
+                    .split([':', '[', ']'])
+                    .for_each(|word| problem.strike(word));
             }
+        }
+        for secret in &hidden {
+            source.mask(secret);
         }
         problems.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
         problems.dedup();

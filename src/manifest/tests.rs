@@ -263,6 +263,28 @@ fn a_secret_is_never_shown() {
     assert!(!said.contains("sesame"));
 }
 
+/// Nor where something else is wrong beside it, in whatever is said of that.
+#[test]
+fn a_login_in_a_url_is_never_shown() {
+    let login = "https://me:sesame@host/simple";
+    for text in [
+        format!(
+            "topology: t\nengines: {{e: {{venv: ~/v, vllm: 0.13.0, extra_indexes: [{login}]}}}}\n"
+        ),
+        format!("topology: t\nengines: {{e: {{venv: ~/v, extra_indexs: [{login}]}}}}\n"),
+        format!("topology: t\nengines: {{e: {{venv: {login}}}}}\n"),
+        format!("topology: t\nengines: {{e: {{vllm: {login}\n"),
+        format!("topology: {login}\n"),
+        format!("topology: t\n{login}: 1\n"),
+        "topology: t\nenv: {MY_PASSWORD: sesame\n".to_owned(),
+        "topology: t\ninstances: {a: {port: 1, env: {MY_TOKEN: [sesame]}}}\n".to_owned(),
+    ] {
+        let error = understand("t.yaml", text.as_bytes(), None).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains("sesame"), "{said}");
+    }
+}
+
 /// One change to a text.
 #[derive(Debug, Clone)]
 enum Change {

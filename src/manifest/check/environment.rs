@@ -1,6 +1,7 @@
 //! The environment of what is started.
 
 use super::super::problem::Problem;
+use super::super::secrets::is_name_of_secret;
 use super::super::suggest::shown;
 use super::Checker;
 use crate::resource::environment::EnvValue;
@@ -74,7 +75,7 @@ fn letters(name: &str) -> String {
 /// value stands in plans and marks.
 pub(super) fn secrets_are_not_written_down(seen: &Checker<'_>) -> Vec<Problem> {
     let secrets = each(seen).into_iter().filter(|(_, name, value)| {
-        matches!(value, EnvValue::Plain(text) if !text.is_empty()) && is_secret(name)
+        matches!(value, EnvValue::Plain(text) if !text.is_empty()) && is_name_of_secret(name)
     });
     secrets
         .filter_map(|(path, name, _)| {
@@ -85,19 +86,4 @@ pub(super) fn secrets_are_not_written_down(seen: &Checker<'_>) -> Vec<Problem> {
             )))
         })
         .collect()
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    [
-        "TOKEN",
-        "API_KEY",
-        "ACCESS_KEY",
-        "SECRET",
-        "PASSWORD",
-        "CREDENTIALS",
-    ]
-    .iter()
-    .any(|end| name == *end || name.ends_with(&format!("_{end}")))
-        || name.contains("SECRET_")
 }
