@@ -10,7 +10,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
-use crate::plan::{Action, Address, Failure, Plan, Readiness, Service, Stand};
+use crate::plan::{Address, Failure, Plan, Readiness, Service, Stand};
 use crate::resource::machine::{self, Bytes, Gpu, Machine};
 use crate::resource::{Facts, KINDS, Listed, Observation, Undeclared};
 use crate::view::status::{
@@ -40,12 +40,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let services = serving.map(|(address, service)| service_status(address, service, &plan));
     let services: Vec<_> = services.collect();
     let is_ready = services.iter().all(|service| service.ready);
-    let is_made = plan
-        .changes
-        .iter()
-        .all(|c| c.is_measurement() || c.action == Action::Keep);
     let report = StatusReport {
-        converged: is_ready && is_made && plan.unreachable.is_empty(),
+        converged: is_ready && plan.is_made(),
         nodes: nodes(&observed),
         services: by_kind(&services),
     };
@@ -166,7 +162,7 @@ fn by_name(services: impl Iterator<Item = ServiceStatus>) -> BTreeMap<String, Se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Change, NodePort, Reason, ReasonCode};
+    use crate::plan::{Action, Change, NodePort, Reason, ReasonCode};
 
     fn service(address: &str, trouble: Option<&str>, plan: &Plan) -> ServiceStatus {
         let address: Address = address.parse().unwrap();

@@ -74,6 +74,12 @@ impl Plan {
         self.unreachable.is_empty() && self.changes.iter().all(|c| c.action == Action::Keep)
     }
 
+    /// Whether everything on the nodes is as declared, whatever is still to be measured.
+    pub fn is_made(&self) -> bool {
+        let is_made = |change: &Change| change.is_measurement() || change.action == Action::Keep;
+        self.unreachable.is_empty() && self.changes.iter().all(is_made)
+    }
+
     /// Whether there is anything to do.
     pub fn has_work(&self) -> bool {
         self.changes.iter().any(|c| c.action.acts())

@@ -117,7 +117,7 @@ impl<'a> ApplyDocument<'a> {
     #[must_use]
     pub fn left(mut self, left: &'a Plan) -> Self {
         let changes = left.changes.iter();
-        self.converged = left.is_converged();
+        self.converged = left.is_made();
         self.left = Left {
             changes: changes.filter(|it| it.action != Action::Keep).collect(),
             unreachable: unreachable(left),

@@ -57,7 +57,7 @@ async fn the_proxy_is_told_and_heard() {
     let asked = fs::read_to_string(thing.at("asked")).unwrap();
     assert_eq!(
         asked,
-        "{\"drain\":{\"backend\":\"it's\"}}\nproxy-control proxy.sock\n"
+        "{\"drain\":{\"backend\":\"it's\",\"wait\":true}}\nproxy-control proxy.sock\n"
     );
 
     let body = "echo '{\"refused\":{\"message\":\"no\"}}'".to_owned();
