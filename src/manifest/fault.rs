@@ -9,7 +9,7 @@ use super::describe::{describe, with_settings};
 use super::marks::Mark;
 use super::problem::Problem;
 use super::scalar::{Meaning, Scalar};
-use super::suggest::{listed, nearest, shown, slug, synonym};
+use super::suggest::{argument_of_vllm, listed, nearest, shown, slug, synonym};
 use super::tree::{Node, Value};
 
 /// Why reading stopped, and where.
@@ -146,6 +146,16 @@ fn repair(scalar: &Scalar, expected: &str) -> Option<String> {
     {
         return Some(format!("write {text} without quotes"));
     }
+    if is_text && expected == MAP {
+        let (key, value) = scalar.text.split_once(':')?;
+        let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let key = shown(key);
+        return (is_key && !value.starts_with('/'))
+            .then(|| format!("a space is missing after `{key}:`"));
+    }
+    if is_text && expected.contains("number") {
+        return bare_number(&scalar.text);
+    }
     if is_text && expected.contains("`true`") {
         let yes = matches!(
             scalar.text.to_lowercase().as_str(),
@@ -164,6 +174,28 @@ fn repair(scalar: &Scalar, expected: &str) -> Option<String> {
         return Some(format!("a list of one is written `[{text}]`"));
     }
     None
+}
+
+/// The number in a text that has a unit or separators: `120s`, `1_000`.
+fn bare_number(text: &str) -> Option<String> {
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '_');
+    let unit = text.trim_start_matches(is_number);
+    let digits = text[..text.len() - unit.len()].replace([',', '_'], "");
+    let is_whole = Scalar::plain(digits.clone()).decimal().is_some();
+    match unit.trim_start() {
+        _ if !is_whole => None,
+        // Whether a thousand of them is 1000 or 1024 is not for us to guess.
+        "k" | "K" | "m" | "M" | "g" | "G" => Some("write the number in full".to_owned()),
+        unit if unit.len() <= 12 && unit.chars().all(|c| c.is_alphabetic() || c == '%') => {
+            let why = if unit.is_empty() {
+                ""
+            } else {
+                ": it takes no unit"
+            };
+            Some(format!("write `{digits}`{why}"))
+        }
+        _ => None,
+    }
 }
 
 fn missing(at: &At, field: &str) -> Problem {
@@ -187,11 +219,48 @@ fn unknown_key(at: &At, known: &[&'static str]) -> Problem {
         Mark::Renamed(_, word) => Some(word),
         _ => nearest(key, known.iter().copied()).or_else(|| synonym(key, known)),
     };
-    let problem = match near {
-        Some(near) => problem.hint(format!("did you mean `{near}`?")),
-        None => problem,
+    let hint = match near {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None => without_space(key, known).or_else(|| elsewhere(key, known)),
     };
+    let problem = hint.into_iter().fold(problem, Problem::hint);
     problem.hint(format!("allowed here: {}", listed(known.iter().copied())))
+}
+
+/// `{port:8100}` is a key without a value.
+fn without_space(key: &str, known: &[&'static str]) -> Option<String> {
+    let (word, value) = key.split_once(':')?;
+    let value = shown(value);
+    known
+        .contains(&word)
+        .then(|| format!("write `{word}: {value}`, with a space after the colon"))
+}
+
+/// What belongs into one of the maps of an engine or an instance.
+fn elsewhere(key: &str, known: &[&'static str]) -> Option<String> {
+    let is_variable = key.contains('_')
+        && key.starts_with(|c: char| c.is_ascii_uppercase())
+        && key
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if is_variable {
+        return known
+            .contains(&"env")
+            .then(|| format!("put it under `env`: `env: {{{key}: …}}`"));
+    }
+    if key.replace('-', "_") == "api_key" && known.contains(&"env") {
+        return Some(
+            "set it as a secret: `env: {VLLM_API_KEY: {from_env: VLLM_API_KEY}}`".to_owned(),
+        );
+    }
+    let argument = argument_of_vllm(key)?;
+    Some(if known.contains(&"args") {
+        format!("put it under `args`: `args: {{{argument}: …}}`")
+    } else {
+        format!(
+            "it is an argument of vLLM: put it under `args` of an engine or an instance, as `{argument}`"
+        )
+    })
 }
 
 fn unknown_variant(at: &At, word: &str, known: &[&'static str]) -> Problem {
@@ -274,6 +343,7 @@ impl At {
     }
 }
 
+const MAP: &str = "a map, as in `key: value`";
 const LIST: &str = "a list";
 const WHOLE: &str = "a whole number, 0 or more";
 
@@ -290,8 +360,8 @@ fn words(expected: &str) -> String {
         "a boolean" => "`true` or `false`",
         "a string" | "path string" | "a borrowed string" => "a text",
         "a sequence" => LIST,
-        "a map" => "a map, as in `key: value`",
-        _ if expected.starts_with("struct ") => "a map, as in `key: value`",
+        "a map" => MAP,
+        _ if expected.starts_with("struct ") => MAP,
         _ => expected,
     }
     .to_owned()

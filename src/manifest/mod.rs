@@ -21,6 +21,7 @@ mod problem;
 mod scalar;
 mod schema;
 mod secrets;
+mod slips;
 mod stand_in;
 mod suggest;
 mod syntax;

@@ -2,6 +2,8 @@
 
 use strsim::damerau_levenshtein;
 
+use crate::simulator;
+
 /// Words of other tools for what a manifest calls otherwise.
 const SYNONYMS: &[(&str, &str)] = &[
     ("arguments", "args"),
@@ -50,6 +52,33 @@ pub(super) fn synonym<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .iter()
         .find(|(theirs, ours)| *theirs == plain && known.contains(ours))?;
     known.iter().find(|word| *word == ours).copied()
+}
+
+/// Flags that no manifest writes under `args`.
+const NO_ARGUMENTS: &[&str] = &[
+    "api-key",
+    "config",
+    "host",
+    "model",
+    "port",
+    "profile",
+    "revision",
+    "served-model-name",
+    "uds",
+];
+
+/// The argument of vLLM that a word is, or was most likely meant to be, as a manifest writes it.
+pub(super) fn argument_of_vllm(word: &str) -> Option<String> {
+    let known: Vec<String> = simulator::known_flags()
+        // What the simulator has beyond vLLM, and what replica sets itself.
+        .filter(|flag| !flag.starts_with("sim-") && !NO_ARGUMENTS.contains(flag))
+        .map(|flag| flag.replace('-', "_"))
+        .collect();
+    let plain = normal(word.trim_start_matches('-'));
+    // A short word is near to too many.
+    let near = || nearest(&plain, known.iter().map(String::as_str)).filter(|_| plain.len() > 7);
+    let exact = known.iter().map(String::as_str).find(|flag| *flag == plain);
+    exact.or_else(near).map(str::to_owned)
 }
 
 fn normal(word: &str) -> String {

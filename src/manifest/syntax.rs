@@ -3,12 +3,16 @@
 use serde_yaml::granit_parser::{ErrorKind, ScanError};
 
 use super::problem::Problem;
+use super::slips;
 
 /// Puts a syntax error into words.
 pub(super) fn problem(error: &ScanError, text: &str, at: usize) -> Problem {
+    let at = at.min(text.len());
+    if let Some(problem) = slips::explain(error.kind(), text, at) {
+        return problem;
+    }
     let (title, hint) = words(error.kind(), error);
     // The end of a line, or of the file, is best seen as the last thing that stands before it.
-    let at = at.min(text.len());
     let place = at..text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
     let problem = Problem::new(title).at(place);
     match hint {
@@ -45,6 +49,10 @@ fn words(kind: &ErrorKind, error: &ScanError) -> (String, Option<&'static str>) 
         K::UnexpectedCharacter { .. } => (
             "this character cannot begin a value",
             "put the value in quotes",
+        ),
+        K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => (
+            "a quoted text ends before this",
+            "items are separated by commas; a value that begins with a quote ends with one",
         ),
         K::ExpectedFlowMappingSeparator => (
             "a `,` or a `}` is missing here",
