@@ -44,6 +44,7 @@ async fn apply(
     };
     let (before, plan) = workspace.plan(&wish).await;
     if !screen.is_json() {
+        workspace.remark(screen);
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
     if plan.has_work() {
@@ -113,6 +114,7 @@ fn show(
         let results = applied.run.documents();
         let document = ApplyDocument::new(workspace.topology().name.as_str(), plan, tally)
             .left(&applied.left)
+            .remarks(&workspace.manifest.remarks)
             .requests(applied.requests.unwrap_or_default())
             .benchmarks(&results);
         return Ok(screen.document(&document)?);

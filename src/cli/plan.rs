@@ -32,11 +32,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     };
     let (_, plan) = workspace.plan(&wish).await;
     if screen.is_json() {
-        screen.document(&PlanDocument::new(
-            workspace.topology().name.as_str(),
-            &plan,
-        ))?;
+        let name = workspace.topology().name.as_str();
+        let document = PlanDocument::new(name, &plan).remarks(&workspace.manifest.remarks);
+        screen.document(&document)?;
     } else {
+        workspace.remark(&screen);
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
     }
     Ok(exit(&plan, args.detailed_exitcode))

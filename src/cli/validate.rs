@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
+use super::workspace::remark;
 use crate::manifest;
+use crate::view::json::ValidDocument;
 use crate::view::words::{count, list};
 
 /// Check the manifest, every mistake at once; asks no node
@@ -22,7 +22,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let manifest = manifest::load(&manifest::find(args.file.as_deref())?)?;
     let topology = &manifest.topology;
     if screen.is_json() {
-        screen.document(&json!({"valid": true, "topology": topology.name}))?;
+        screen.document(&ValidDocument::new(
+            topology.name.as_str(),
+            &manifest.remarks,
+        ))?;
         return Ok(Exit::Done);
     }
     let things = [
@@ -36,6 +39,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| count(n, what))
         .collect();
+    remark(&manifest, &screen);
     screen.result(&format!(
         "{} is valid: {}.\n",
         manifest.path.display(),

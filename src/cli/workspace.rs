@@ -7,7 +7,7 @@ use super::Global;
 use super::error::Error;
 use super::lock;
 use crate::converge::{self, Desired, Live, World as _, assess, decide};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Manifest, Severity};
 use crate::node::{ConnectOptions, Fleet};
 use crate::plan::{Address, Plan};
 use crate::resource::program::Binaries;
@@ -88,6 +88,11 @@ impl Workspace {
         &self.manifest.topology
     }
 
+    /// Says what is odd in the manifest, where a plan is shown.
+    pub(super) fn remark(&self, screen: &Screen) {
+        remark(&self.manifest, screen);
+    }
+
     /// The manifest's file, as the user named it.
     pub(super) fn file(&self) -> String {
         self.manifest.path.display().to_string()
@@ -148,6 +153,18 @@ impl Workspace {
             screen.note(&format!("waiting for {address} to show that it works"));
         };
         Live::new(self.fleet.clone(), results, Arc::new(waiting))
+    }
+}
+
+/// Says what is odd in a manifest.
+pub(super) fn remark(manifest: &Manifest, screen: &Screen) {
+    let file = manifest.path.display();
+    for remark in &manifest.remarks {
+        let said = format!("{file}:{}: {}", remark.line, remark.message);
+        match remark.severity {
+            Severity::Note => screen.note(&said),
+            Severity::Warning => screen.warning(&said),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::check::check;
 use super::document::Document;
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem, Source};
+use super::remark::{Remark, remarks};
 use super::{parse, typed};
 use crate::hex::hex;
 use crate::resource::Topology;
@@ -32,6 +33,15 @@ pub struct Manifest {
     pub folder: PathBuf,
     /// The digest of the file's bytes, in hex.
     pub sha256: String,
+    /// What is odd in it, in the order of its text.
+    pub remarks: Vec<Remark>,
+}
+
+/// What a text means, and what is odd in it.
+#[derive(Debug)]
+pub(super) struct Understood {
+    pub(super) topology: Topology,
+    pub(super) remarks: Vec<Remark>,
 }
 
 /// The manifest that a command is about: the given one, or `topology.yaml` of the current
@@ -89,7 +99,7 @@ fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, Manifes
     } else {
         path.display().to_string()
     };
-    let topology = understand(&name, &bytes, with_files)?;
+    let Understood { topology, remarks } = understand(&name, &bytes, with_files)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
@@ -99,6 +109,7 @@ fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, Manifes
         path: path.to_owned(),
         folder,
         sha256: hex(&Sha256::digest(&bytes)),
+        remarks,
     })
 }
 
@@ -108,7 +119,7 @@ fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, Manifes
 ///
 /// Fails with every mistake that the manifest has, not only the first.
 pub fn read(text: &str) -> Result<Topology, ManifestError> {
-    understand("the manifest", text.as_bytes(), None)
+    Ok(understand("the manifest", text.as_bytes(), None)?.topology)
 }
 
 /// What a file holds, or what comes through a pipe; of more than a manifest can have, the beginning.
@@ -129,24 +140,27 @@ pub(super) fn understand(
     name: &str,
     bytes: &[u8],
     file: Option<&Path>,
-) -> Result<Topology, ManifestError> {
+) -> Result<Understood, ManifestError> {
     let source = decode(name, bytes)?;
     let mut problems = Vec::new();
     let mut marks = Marks::default();
-    let mut topology = None;
+    let mut understood = None;
     match parse::parse(&source.text, &mut marks, &mut problems) {
         Some(root) if root.is_nothing() => problems.push(empty()),
         Some(root) => {
             let root = root.without(is_extension);
             let document = typed::read::<Document>(&root, &mut marks, &mut problems);
-            topology =
-                document.and_then(|document| check(&document, &root, &marks, file, &mut problems));
+            understood = document.and_then(|document| {
+                let topology = check(&document, &root, &marks, file, &mut problems)?;
+                let remarks = remarks(&document, &root, &marks, &source.text);
+                Some(Understood { topology, remarks })
+            });
         }
         None if problems.is_empty() => problems.push(empty()),
         None => {}
     }
-    match topology {
-        Some(topology) if problems.is_empty() => Ok(topology),
+    match understood {
+        Some(understood) if problems.is_empty() => Ok(understood),
         _ => Err(ManifestError::new(source, problems)),
     }
 }

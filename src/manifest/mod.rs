@@ -18,6 +18,7 @@ mod file;
 mod marks;
 mod parse;
 mod problem;
+mod remark;
 mod scalar;
 mod schema;
 mod secrets;
@@ -33,4 +34,5 @@ mod tests;
 
 pub use file::{Manifest, find, load, load_alone, read};
 pub use problem::{ManifestError, Problem};
+pub use remark::{Remark, Severity};
 pub use schema::{schema, schema_text};

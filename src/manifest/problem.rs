@@ -153,6 +153,14 @@ impl Source {
     }
 }
 
+/// The line and the column of a byte, both counted from 1.
+pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
 /// Every mistake of a manifest at once.
 ///
 /// Its `Display` is what a reader needs: for each mistake the line, the column, the text with a
@@ -207,10 +215,7 @@ impl ManifestError {
     /// The line and the column of a mistake, both counted from 1.
     pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
         let start = self.source.clamp(problem.place.as_ref()?).start;
-        let before = &self.source.text[..start];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.matches('\n').count() + 1;
-        Some((line, before[line_start..].chars().count() + 1))
+        Some(line_and_column(&self.source.text, start))
     }
 
     /// Shows every mistake, with or without the colours of a terminal.

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::manifest::{ManifestError, Problem};
+use crate::manifest::{ManifestError, Problem, Remark};
 use crate::name::NodeName;
 use crate::plan::{Action, Change, Plan, Requests, Summary};
 
@@ -18,6 +18,25 @@ pub struct PlanDocument<'a> {
     topology: &'a str,
     #[serde(flatten)]
     plan: PlanBody<'a>,
+}
+
+/// The document of `validate --json`, where nothing is wrong.
+#[derive(Debug, Serialize)]
+pub struct ValidDocument<'a> {
+    valid: bool,
+    topology: &'a str,
+    remarks: &'a [Remark],
+}
+
+impl<'a> ValidDocument<'a> {
+    /// The document of a manifest without mistakes.
+    pub fn new(topology: &'a str, remarks: &'a [Remark]) -> Self {
+        Self {
+            valid: true,
+            topology,
+            remarks,
+        }
+    }
 }
 
 /// The document of `apply --json`: the plan, and what came of it.
@@ -43,6 +62,8 @@ struct PlanBody<'a> {
     summary: Summary,
     unreachable: Vec<Unreachable<'a>>,
     unmanaged: &'a [String],
+    /// What is odd in the manifest.
+    remarks: &'a [Remark],
     /// What `unmanaged` was called before; goes with the next version of the format.
     foreign: &'a [String],
 }
@@ -81,6 +102,7 @@ impl<'a> PlanBody<'a> {
             unreachable: unreachable(plan),
             unmanaged: &plan.unmanaged,
             foreign: &plan.unmanaged,
+            remarks: &[],
         }
     }
 }
@@ -93,6 +115,13 @@ impl<'a> PlanDocument<'a> {
             topology,
             plan: PlanBody::new(plan),
         }
+    }
+
+    /// Adds what is odd in the manifest.
+    #[must_use]
+    pub fn remarks(mut self, remarks: &'a [Remark]) -> Self {
+        self.plan.remarks = remarks;
+        self
     }
 }
 
@@ -122,6 +151,13 @@ impl<'a> ApplyDocument<'a> {
             changes: changes.filter(|it| it.action != Action::Keep).collect(),
             unreachable: unreachable(left),
         };
+        self
+    }
+
+    /// Adds what is odd in the manifest.
+    #[must_use]
+    pub fn remarks(mut self, remarks: &'a [Remark]) -> Self {
+        self.plan.remarks = remarks;
         self
     }
 
@@ -318,6 +354,7 @@ mod tests {
           "unmanaged": [
             "here: pid 7"
           ],
+          "remarks": [],
           "foreign": [
             "here: pid 7"
           ]
@@ -371,6 +408,7 @@ mod tests {
           },
           "unreachable": [],
           "unmanaged": [],
+          "remarks": [],
           "foreign": [],
           "applied": [
             {

@@ -76,6 +76,26 @@ fn a_manifest_of_the_current_folder_needs_no_name() {
 }
 
 #[test]
+fn what_is_declared_and_used_by_nothing_is_remarked_on() {
+    let place = Workdir::with(SMALL);
+    let old = "engines: {old: {simulate: {profile: fast}}, ";
+    place.change("engines: {", old);
+    let remark = "topology.yaml:3: no instance has the engine `old`";
+    let _ = place.replica(&["validate"]).exits(0).says(remark);
+    let _ = place.replica(&["plan"]).exits(0).says(remark);
+    for command in ["validate", "plan"] {
+        let said = place.replica(&[command, "--json"]).exits(0).json();
+        let remark = &said["remarks"][0];
+        assert_eq!(remark["severity"], "warning", "{said}");
+        assert_eq!(
+            (&remark["line"], &remark["column"]),
+            (&3.into(), &11.into())
+        );
+    }
+    let _ = place.replica(&["status"]).exits(0);
+}
+
+#[test]
 fn terraforms_habits_hold() {
     let place = Workdir::with(SMALL);
     let _ = place.replica(&["plan", "-detailed-exitcode"]).exits(2);
