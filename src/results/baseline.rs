@@ -10,7 +10,7 @@ use super::facts::JobFacts;
 use super::figures::Figures;
 use super::headline::Headline;
 use super::notebook::Notebook;
-use super::result::{BenchResult, Point, SCHEMA};
+use super::result::{BenchResult, Point, SCHEMA, is_simulated};
 use crate::plan::Failure;
 use crate::shape::Shape;
 
@@ -23,6 +23,8 @@ pub(crate) struct Baseline {
     pub(crate) origin: Origin,
     /// The model that it names.
     pub(crate) model: Option<String>,
+    /// Whether its servers only pretended to be vLLM.
+    pub(crate) simulated: bool,
     /// What it claims, load by load.
     claims: Vec<Claim>,
 }
@@ -111,6 +113,7 @@ impl Baseline {
                 served: config.contains_key("routing") || config.contains_key("num_instances"),
             },
             model: notebook.model.clone(),
+            simulated: notebook.is_simulated(),
             claims: vec![Claim {
                 load: None,
                 figures: notebook.figures(),
@@ -128,6 +131,7 @@ impl Baseline {
         Self {
             path: path.to_owned(),
             model: Some(result.job.model.clone()),
+            simulated: is_simulated(&result.topology),
             claims: result.points.iter().map(claim).collect(),
             origin: Origin::Ours {
                 valid: result.valid,

@@ -15,6 +15,9 @@ use super::store;
 use crate::plan::{Failure, Job};
 use crate::shape::Class;
 
+/// The key of `config` that tells simulated servers from real ones.
+const SIMULATED: &str = "simulated";
+
 /// A metrics file of the notebooks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Notebook {
@@ -78,6 +81,11 @@ fn is_batch(class: Class) -> bool {
 }
 
 impl Notebook {
+    /// Whether its servers only pretended to be vLLM.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.config.get(SIMULATED).and_then(Value::as_bool) == Some(true)
+    }
+
     /// A half that this result has not is that of the newest result on the very same targets, or
     /// nothing.
     fn of(job: &Job, result: &BenchResult) -> Self {
@@ -154,7 +162,7 @@ fn config(job: &Job) -> Map<String, Value> {
     });
     if is_simulated(&job.provenance) {
         // The notebooks knew real servers alone: they need no word for that.
-        config["simulated"] = true.into();
+        config[SIMULATED] = true.into();
     }
     config.as_object().cloned().unwrap_or_default()
 }

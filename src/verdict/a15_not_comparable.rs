@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Case, Finding, Rule};
-use crate::results::{Anomaly, Baseline, Claim, DEFINITIONS, JobFacts, Origin, Point, differ};
+use crate::results::{
+    Anomaly, Baseline, Claim, DEFINITIONS, JobFacts, Origin, Point, differ, is_simulated,
+};
 use crate::shape::Class;
 
 pub(super) const RULE: Rule = Rule {
@@ -29,6 +31,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
 /// What keeps a baseline from being compared, a fragment each.
 fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
     let mut found = Vec::new();
+    found.extend(other_engines(case, baseline));
     if let Some(theirs) = &baseline.model {
         if *theirs != case.job.model && !mentions(case.provenance, theirs) {
             let ours = &case.job.model;
@@ -52,6 +55,16 @@ fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
     }
     found.extend(other_sizes(case, baseline));
     found
+}
+
+/// What a simulated engine does says nothing of a real one, nor the other way round.
+fn other_engines(case: &Case<'_>, baseline: &Baseline) -> Option<String> {
+    let said = match (baseline.simulated, is_simulated(case.provenance)) {
+        (true, false) => "its engines were simulated, ours are real",
+        (false, true) => "its engines were real, ours are simulated",
+        _ => return None,
+    };
+    Some(said.to_owned())
 }
 
 fn mentions(value: &Value, text: &str) -> bool {
@@ -121,4 +134,34 @@ fn other_sizes(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
         other.map(|length| format!("its answers have about {length:.0} tokens, ours {asked}")),
     );
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::results::Subject;
+    use crate::verdict::scene::{batch, scene, seed};
+
+    #[test]
+    fn simulated_engines_and_real_ones_are_never_held_together() {
+        let said = |theirs: bool, ours: bool| {
+            let mut scene = scene(batch([100.0; 4], [100.0; 4]));
+            let mut baseline = seed("replicated_metrics.json");
+            baseline.simulated = theirs;
+            scene.baseline = Some(baseline);
+            let engine = if ours { "simulate" } else { "venv" };
+            scene.provenance["instances"] =
+                serde_json::json!([{"spec": {"engine": {engine: "fast"}}}]);
+            let anomalies = scene.judge().into_iter();
+            let of_baseline = anomalies.filter(|it| it.subject == Subject::Baseline);
+            let mut a15 = of_baseline.filter(|it| it.id == "A15");
+            a15.next().map(|it| it.message).unwrap_or_default()
+        };
+        let real = "its engines were real, ours are simulated";
+        let simulated = "its engines were simulated, ours are real";
+        assert!(said(false, true).contains(real));
+        assert!(said(true, false).contains(simulated));
+        for same in [said(false, false), said(true, true)] {
+            assert!(!same.contains("engines were"), "{same}");
+        }
+    }
 }

@@ -65,6 +65,25 @@ async fn a_baseline_is_set_beside_the_result_with_its_faults() {
 }
 
 #[tokio::test]
+async fn what_was_simulated_is_known_for_it_wherever_it_is_kept() {
+    let lab = Lab::healthy().await;
+    let path = lab.results.path().join("metrics.json");
+    let mut job = lab.job("batch", batch(8));
+    job.save = Some(path.clone());
+    let real = run(&job).await;
+    assert!(!read_baseline(&path).unwrap().simulated);
+    job.provenance["instances"] = json!([{"spec": {"engine": {"simulate": {"profile": "fast"}}}}]);
+    let simulated = run(&job).await;
+    for file in [&path, &simulated.path] {
+        assert!(read_baseline(file).unwrap().simulated, "{}", file.display());
+    }
+    job.baseline = Some(real.path);
+    let beside = run(&job).await.result.comparison.unwrap();
+    assert!(!beside.comparable);
+    assert!(beside.remarks[0].contains("its engines were real, ours are simulated"));
+}
+
+#[tokio::test]
 async fn a_closed_loop_is_compared_with_one_and_never_saved_as_a_single_request() {
     let lab = Lab::healthy().await;
     let path = lab.results.path().join("replicated_metrics.json");
