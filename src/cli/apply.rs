@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Global;
+use super::asking::Asking;
 use super::error::Error;
 use super::exit::Exit;
 use super::run::{RunOutcome, WatchedRun};
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
-use crate::plan::{Address, Change, Plan, Requests, Service, Stand};
+use crate::plan::{Address, Approval, Approved, Change, Plan, Requests, Service, Stand};
 use crate::resource::Observation;
-use crate::view::{Answer, Question, Screen, apply, json::ApplyDocument, plan};
+use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
 
 /// Make the nodes as the manifest declares, then run its benchmarks
 #[derive(Debug, clap::Args)]
@@ -42,15 +43,24 @@ async fn apply(
     } else {
         workspace.as_declared()
     };
-    let (before, plan) = workspace.plan(&wish).await;
+    let seen = workspace.plan(&wish).await;
     if !screen.is_json() {
         workspace.remark(screen);
-        screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
+        screen.result(&plan::render(&seen.1, &workspace.file(), screen.out()))?;
     }
-    if plan.has_work() {
-        confirm(global, screen, Question::Apply)?;
-    }
-    let run = WatchedRun::begin(workspace, screen);
+    let asking = Asking {
+        global,
+        screen,
+        workspace,
+        question: Question::Apply,
+    };
+    let (before, plan) = asking.approved(&wish, seen).await?;
+    let approval = if global.auto_approve {
+        Approval::Everything
+    } else {
+        Approval::Of(Approved::of(&plan))
+    };
+    let run = WatchedRun::begin(workspace, screen, approval);
     let converged = run.converge(&wish, plan.clone()).await;
     let applied = Applied {
         run: run.end().await,
@@ -68,24 +78,6 @@ struct Applied {
     left: Plan,
     /// What was served meanwhile, where anything counts that.
     requests: Option<Requests>,
-}
-
-/// Asks, unless the answer was given with the command. Without anybody to ask, refuses.
-pub(super) fn confirm(global: &Global, screen: &Screen, question: Question) -> Result<(), Error> {
-    if global.auto_approve {
-        return Ok(());
-    }
-    match screen.ask(question)? {
-        Answer::Yes => Ok(()),
-        Answer::No => Err(Error::Refused {
-            message: question.cancelled().to_owned(),
-            hint: None,
-        }),
-        Answer::NoTerminal => Err(Error::refused(
-            "nobody is there to be asked: the standard input is no terminal; nothing was changed",
-            "give --auto-approve to go ahead without asking",
-        )),
-    }
 }
 
 /// What was served between two observations, where anything counts that.
@@ -136,7 +128,10 @@ fn show(
     ))?;
     let unexplained = applied.left.has_work() && tally.is_complete() && applied.run.is_valid();
     if unexplained {
-        screen.warning("it was all done, and what is seen is not yet what is declared:");
+        screen.warning(
+            "all that was agreed to was done, and what is seen is not what is declared; apply \
+             again for the rest:",
+        );
         screen.say(&plan::render(
             &applied.left,
             &workspace.file(),

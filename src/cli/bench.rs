@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
-use crate::plan::{Action, Change, Reason, ReasonCode};
+use crate::plan::{Action, Approval, Change, Reason, ReasonCode};
 use crate::view::Screen;
 use crate::view::words::list;
 
@@ -56,7 +56,7 @@ async fn bench(
     if asked.is_empty() {
         return Err(no_such_benchmark(workspace, wanted));
     }
-    let run = WatchedRun::begin(workspace, screen);
+    let run = WatchedRun::begin(workspace, screen, Approval::Everything);
     let report = run.execute(&decide(asked, &observed)).await;
     let run = run.end().await;
     if screen.is_json() {

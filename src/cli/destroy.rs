@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use super::Global;
-use super::apply::confirm;
+use super::asking::Asking;
 use super::error::Error;
 use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired as _, assess};
-use crate::plan::NodePort;
+use crate::plan::{Approval, NodePort};
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
 use crate::view::words::{count, list};
@@ -32,16 +32,22 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
 /// Shows what is to go, asks, removes it, and looks whether it is gone.
 async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> Result<Exit, Error> {
     let wish = workspace.destroyed();
-    let (_, plan) = workspace.plan(&wish).await;
+    let seen = workspace.plan(&wish).await;
+    let plan = &seen.1;
     // Where there is nothing, what was seen in the end says so.
     let tells = !plan.changes.is_empty() || !plan.unreachable.is_empty();
     if !screen.is_json() && tells {
-        screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
+        screen.result(&plan::render(plan, &workspace.file(), screen.out()))?;
     }
-    if plan.has_work() {
-        confirm(global, screen, Question::Destroy)?;
-    }
-    let run = WatchedRun::begin(workspace, screen);
+    let asking = Asking {
+        global,
+        screen,
+        workspace,
+        question: Question::Destroy,
+    };
+    let (_, plan) = asking.approved(&wish, seen).await?;
+    // Nothing of ours is to be left, whatever comes to light of it on the way.
+    let run = WatchedRun::begin(workspace, screen, Approval::Everything);
     let Converged { observed, left } = run.converge(&wish, plan.clone()).await;
     let run = run.end().await;
     let tally = &run.tally;

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod apply;
+mod asking;
 mod bench;
 mod completions;
 mod destroy;

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
 use crate::load::Measurement;
-use crate::plan::Plan;
+use crate::plan::{Approval, Plan};
 use crate::view::{Progress, Screen, Tally, bench};
 
 /// A run that is under way: people watch it, and may interrupt.
@@ -33,7 +33,7 @@ pub(super) struct RunOutcome {
 }
 
 impl WatchedRun {
-    pub(super) fn begin(workspace: &Workspace, screen: &Screen) -> Self {
+    pub(super) fn begin(workspace: &Workspace, screen: &Screen, approval: Approval) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
         let interrupt = Interrupt::new(AtomicBool::new(false));
         Self {
@@ -43,6 +43,7 @@ impl WatchedRun {
                 world: Arc::new(workspace.live()),
                 events,
                 interrupt,
+                approval,
             },
             screen: screen.clone(),
             began: Instant::now(),
@@ -65,6 +66,7 @@ impl WatchedRun {
             world,
             events,
             interrupt,
+            approval: _,
         } = self.run;
         drop(events);
         self.watcher.abort();

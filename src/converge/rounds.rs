@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::execute::{Interrupt, Report, World, execute};
-use crate::plan::{Action, Address, Change, Event, Plan, Step};
+use crate::plan::{Action, Address, Approval, Change, Event, Plan, Step};
 use crate::resource::{Fact, Observation, Resource};
 
 /// How often a plan is carried out before what is left is called a failure. The first round
@@ -39,6 +39,8 @@ pub struct Run<W> {
     pub events: mpsc::UnboundedSender<Event>,
     /// Set when nothing more is to be begun.
     pub interrupt: Interrupt,
+    /// What may be done without asking again.
+    pub approval: Approval,
 }
 
 /// What a run came to.
@@ -71,14 +73,20 @@ impl<W: World> Run<W> {
         let mut undone = BTreeSet::new();
         let mut round = 0;
         loop {
-            let wanted =
-                |change: &Change| !change.is_measurement() && !undone.contains(&change.address);
+            let wanted = |change: &Change| {
+                !change.is_measurement()
+                    && !undone.contains(&change.address)
+                    && self.approval.covers(change)
+            };
             let report = self.execute(&left, wanted).await;
             undone.extend(report.undone());
             let observed;
             (observed, left) = self::plan(self.world.as_ref(), desired).await;
             // What failed is not tried again within a run, nor what would only come after it: the
             // cause is told once, and whoever mends it applies again.
+            let unasked = left.changes.iter().filter(|it| !self.approval.covers(it));
+            let unasked = unasked.filter(|it| it.action.acts());
+            undone.extend(unasked.map(|it| it.address.clone()));
             undone = with_dependents(undone, &left);
             round += 1;
             if round == ROUNDS || !is_worth_another_round(&left, &undone) {

@@ -1,6 +1,7 @@
 //! Plain data that every room shares: what is to become of each thing, and in which order.
 
 mod address;
+mod approval;
 mod change;
 pub mod effect;
 mod event;
@@ -15,6 +16,7 @@ mod step;
 use serde::Serialize;
 
 pub use address::{Address, InvalidAddress};
+pub use approval::{Approval, Approved};
 pub use change::{Action, Change, Field, Planned};
 pub use effect::{Effect, Endpoint, Job, Operation, Target};
 pub use event::Event;

@@ -34,6 +34,12 @@ pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
     blocks.join("\n\n") + "\n"
 }
 
+/// Renders some changes of a plan by themselves, each with its whole address.
+pub fn news(changes: &[&Change], style: Style) -> String {
+    let named = changes.iter().map(|it| (it.address.to_string(), *it));
+    entries(&named.collect::<Vec<_>>(), style).join("\n") + "\n"
+}
+
 /// Explains the signs that this plan uses.
 fn legend(plan: &Plan, style: Style) -> Vec<String> {
     let used: BTreeSet<Action> = plan.changes.iter().map(|c| c.action).collect();

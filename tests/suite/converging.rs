@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use replica::converge::{Converged, Desired, Interrupt, Run, Say, World};
-use replica::plan::{Action, Failure, Plan, Step};
+use replica::plan::{Action, Approval, Approved, Failure, Plan, Step};
 use replica::resource::{Fact, Observation, Resource, Topology, Undeclared};
 use tokio::sync::mpsc;
 
@@ -65,15 +65,18 @@ fn converge(model: Model, wish: &Wish<'_>, fails: &BTreeSet<usize>) -> (Model, C
     let runtime = { runtime }.build().unwrap();
     runtime.block_on(async {
         let (events, _receiver) = mpsc::unbounded_channel();
+        let world = Modelled {
+            model: Mutex::new((model, 0)),
+            fails: fails.clone(),
+        };
+        let (_, plan) = replica::converge::plan(&world, wish).await;
         let run = Run {
-            world: Arc::new(Modelled {
-                model: Mutex::new((model, 0)),
-                fails: fails.clone(),
-            }),
+            world: Arc::new(world),
             events,
             interrupt: Interrupt::default(),
+            // Whoever agrees to a plan has agreed to all that it takes.
+            approval: Approval::Of(Approved::of(&plan)),
         };
-        let (_, plan) = replica::converge::plan(run.world.as_ref(), wish).await;
         let converged = run.converge(wish, plan).await;
         let model = run.world.model.lock().unwrap().0.clone();
         (model, converged)

@@ -8,7 +8,8 @@ use crate::converge::execute::Say;
 use crate::converge::{assess, decide};
 use crate::name::NodeName;
 use crate::plan::{
-    Effect, Failure, LivenessProbe, Operation, Operations, Reason, ReasonCode, Relations, Stand,
+    Approved, Effect, Failure, LivenessProbe, Operation, Operations, Reason, ReasonCode,
+    Relations, Stand,
 };
 use crate::resource::Facts;
 
@@ -133,12 +134,22 @@ impl Desired for Things {
 
 /// Converges these things in a world; returns how often each was tried, and what is left.
 async fn converge(things: Vec<Thing>, world: Nodes, interrupted: bool) -> (Vec<String>, Plan) {
+    converge_as(Approval::Everything, things, world, interrupted).await
+}
+
+async fn converge_as(
+    approval: Approval,
+    things: Vec<Thing>,
+    world: Nodes,
+    interrupted: bool,
+) -> (Vec<String>, Plan) {
     let desired = Things(things);
     let (events, _receiver) = mpsc::unbounded_channel();
     let run = Run {
         world: Arc::new(world),
         events,
         interrupt: Interrupt::new(interrupted.into()),
+        approval,
     };
     let (_, plan) = plan(run.world.as_ref(), &desired).await;
     let converged = run.converge(&desired, plan).await;
@@ -194,6 +205,20 @@ async fn the_last_word_is_what_was_seen_and_rounds_come_to_an_end() {
     let rounds = format!("n/instance.b x{ROUNDS}");
     assert_eq!(tried, ["n/engine.e x1", "n/instance.a x1", rounds.as_str()]);
     assert!(!left.is_converged());
+}
+
+#[tokio::test]
+async fn what_nobody_agreed_to_is_not_done_nor_what_hangs_on_it() {
+    let approved = Plan {
+        changes: ["n/instance.b", "benchmark.one"]
+            .map(|it| Change::new(&at(it), Action::Create, Vec::new()))
+            .into(),
+        ..Plan::default()
+    };
+    let approval = Approval::Of(Approved::of(&approved));
+    let (tried, left) = converge_as(approval, things(), Nodes::default(), false).await;
+    assert_eq!(tried, ["n/instance.b x1"]);
+    assert_eq!(left.summary().create, 3);
 }
 
 #[tokio::test]

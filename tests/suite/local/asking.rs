@@ -1,6 +1,7 @@
 //! Nothing is changed without a word from somebody who saw the plan.
 
 use super::SMALL;
+use crate::suite::support::process::{Signal, signal};
 use crate::suite::support::{Terminal, Workdir, process};
 
 const PROMPT: &str = "Enter a value:";
@@ -63,4 +64,36 @@ fn no_color_is_honoured_at_a_terminal() {
     let place = Workdir::with(SMALL);
     let (_, seen) = Terminal::run(&place, 100, &["plan"]).end();
     assert!(seen.contains("\x1b["), "{seen:?}");
+}
+
+/// A declared benchmark that takes no time.
+const ONE: &str = "
+benchmarks:
+  one: {prompts: {inline: [hello]}, load: {sequential: 1}, max_tokens: 4}
+";
+
+#[test]
+fn what_changed_while_an_answer_was_awaited_is_asked_anew() {
+    let place = Workdir::with(&(SMALL.to_owned() + ONE)).applied();
+    let a = place.pid("/instances/a");
+    let asked = Terminal::run(&place, 100, &["apply"]).sees(PROMPT);
+    signal(a, Signal::KILL);
+    let (code, seen) = asked
+        .answer(PROMPT, "yes\n")
+        .answer("new in the plan", "no\n")
+        .end();
+    assert_eq!(code, Some(1), "{seen}");
+    assert!(
+        seen.contains("its server is gone") || seen.contains("it does not run"),
+        "{seen}"
+    );
+    assert!(seen.contains("Apply cancelled."), "{seen}");
+    assert!(place.status()["instances"]["a"]["pid"].is_null());
+    // With the second yes it is done.
+    let (code, seen) = Terminal::run(&place, 100, &["apply"])
+        .answer(PROMPT, "yes\n")
+        .end();
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(!seen.contains("new in the plan"), "{seen}");
+    assert_ne!(place.pid("/instances/a"), a);
 }

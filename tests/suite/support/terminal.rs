@@ -68,14 +68,21 @@ impl Terminal {
         }
     }
 
+    /// Waits until the screen has shown this.
+    #[track_caller]
+    pub(crate) fn sees(self, text: &str) -> Self {
+        until(text, || {
+            self.seen.lock().unwrap().contains(text).then_some(())
+        });
+        self
+    }
+
     /// Waits until the screen has shown this, then types.
     #[track_caller]
-    pub(crate) fn answer(mut self, prompt: &str, keys: &str) -> Self {
-        until(prompt, || {
-            self.seen.lock().unwrap().contains(prompt).then_some(())
-        });
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self
+    pub(crate) fn answer(self, prompt: &str, keys: &str) -> Self {
+        let mut this = self.sees(prompt);
+        this.keys.write_all(keys.as_bytes()).unwrap();
+        this
     }
 
     /// Waits for the end; returns the exit code and everything that was shown.
