@@ -1,7 +1,6 @@
 //! Runs that people watch and may interrupt.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -11,7 +10,8 @@ use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
 use crate::load::Measurement;
-use crate::plan::{Approval, Plan};
+use crate::plan::{Address, Approval, Plan};
+use crate::view::words::list;
 use crate::view::{Progress, Screen, Tally, bench};
 
 /// A run that is under way: people watch it, and may interrupt.
@@ -35,12 +35,13 @@ pub(super) struct RunOutcome {
 impl WatchedRun {
     pub(super) fn begin(workspace: &Workspace, screen: &Screen, approval: Approval) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
-        let interrupt = Interrupt::new(AtomicBool::new(false));
+        let interrupt = Interrupt::default();
+        let world = Arc::new(workspace.live().until(interrupt.clone()));
         Self {
             follower: tokio::spawn(Progress::new(screen.clone()).follow(receiver)),
-            watcher: tokio::spawn(watch(Arc::clone(&interrupt), screen.clone())),
+            watcher: tokio::spawn(watch(interrupt.clone(), Arc::clone(&world), screen.clone())),
             run: Run {
-                world: Arc::new(workspace.live()),
+                world,
                 events,
                 interrupt,
                 approval,
@@ -73,7 +74,7 @@ impl WatchedRun {
         RunOutcome {
             tally: self.follower.await.unwrap_or_default(),
             measured: world.take_measured(),
-            interrupted: interrupt.load(Ordering::SeqCst),
+            interrupted: interrupt.is_set(),
             took: self.began.elapsed(),
             screen: self.screen,
         }
@@ -103,17 +104,39 @@ impl RunOutcome {
 }
 
 /// Waits for Ctrl-C: the first lets what runs come to its end, the second leaves at once.
-async fn watch(interrupt: Interrupt, screen: Screen) {
+async fn watch(interrupt: Interrupt, world: Arc<Live>, screen: Screen) {
     if tokio::signal::ctrl_c().await.is_err() {
         return;
     }
-    interrupt.store(true, Ordering::SeqCst);
+    interrupt.set();
     screen.warning(
-        "interrupted: what is under way is finished, nothing more is begun; press again to leave \
-         at once (a later apply goes on from either)",
+        "interrupted: a measurement ends now and keeps what it has, other steps are finished, and \
+         nothing more is begun; press again to leave at once (a later apply goes on from either)",
     );
     if tokio::signal::ctrl_c().await.is_ok() {
+        screen.warning(&left_behind(&world.under_way()));
         leave();
+    }
+}
+
+/// What becomes of what is under way when nobody waits for it any more.
+fn left_behind(under_way: &[Address]) -> String {
+    let named = |measured: bool| -> Vec<String> {
+        let things = under_way.iter().filter(|it| it.node.is_none() == measured);
+        things.map(ToString::to_string).collect()
+    };
+    let (measured, made) = (named(true), named(false));
+    let lost = (!measured.is_empty()).then(|| format!("{} is lost", list(&measured)));
+    let open = (!made.is_empty()).then(|| {
+        format!(
+            "nobody waited for the end of {}: plan shows it",
+            list(&made)
+        )
+    });
+    let said: Vec<String> = lost.into_iter().chain(open).collect();
+    match said.as_slice() {
+        [] => "left; nothing was under way".to_owned(),
+        said => format!("left at once: {}", said.join("; ")),
     }
 }
 
@@ -123,4 +146,20 @@ async fn watch(interrupt: Interrupt, screen: Screen) {
 )]
 fn leave() {
     std::process::exit(i32::from(Exit::Interrupted as u8));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_at_once_is_told_what_is_lost() {
+        let said = |under_way: &[&str]| {
+            let under_way: Vec<Address> = under_way.iter().map(|it| it.parse().unwrap()).collect();
+            left_behind(&under_way)
+        };
+        insta::assert_snapshot!(said(&["benchmark.batch"]), @"left at once: benchmark.batch is lost");
+        insta::assert_snapshot!(said(&["n/instance.a", "n/instance.b"]), @"left at once: nobody waited for the end of n/instance.a and n/instance.b: plan shows it");
+        insta::assert_snapshot!(said(&[]), @"left; nothing was under way");
+    }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::interrupt::Interrupt;
 use crate::plan::{Action, Address, Change, Event, Failure, Phase, Plan, Step, StepId};
 use crate::resource::{Fact, Observation, Resource};
 
@@ -51,9 +51,6 @@ impl Say {
         let _ = self.events.send(event);
     }
 }
-
-/// Set when the plan should come to an end: what runs is finished, nothing more is begun.
-pub type Interrupt = Arc<AtomicBool>;
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -134,7 +131,7 @@ pub(super) async fn execute<W: World>(
                 address: change.address.clone(),
                 events: events.clone(),
             },
-            interrupt: Arc::clone(interrupt),
+            interrupt: interrupt.clone(),
             steps: steps.clone(),
         };
         chain_of.extend(steps.iter().map(|step| (step.id, awaited.clone())));
@@ -157,7 +154,7 @@ impl Chain {
         let waited = self.wait().await;
         let why_not = match &waited {
             Err(address) => Some(format!("{address} was not done")),
-            Ok(_) if self.interrupt.load(Ordering::SeqCst) => Some("interrupted".to_owned()),
+            Ok(_) if self.interrupt.is_set() => Some("interrupted".to_owned()),
             Ok(_) => None,
         };
         if let Some(because) = why_not {

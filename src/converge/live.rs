@@ -1,14 +1,16 @@
 //! The world as it is: steps performed on the nodes, measurements made from this machine.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::execute::{Say, World};
+use super::interrupt::Interrupt;
 use super::observe::{OnWaiting, ask_for_life, observe};
 use crate::load::{self, Measurement};
 use crate::node::{Fleet, Node, perform};
-use crate::plan::{Effect, Failure, Job, Phase, Step};
+use crate::plan::{Address, Effect, Failure, Job, Phase, Step};
 use crate::resource::{Fact, Observation, Resource, StateFolder};
 use crate::results::{self, throughput};
 
@@ -18,7 +20,9 @@ pub struct Live {
     /// Where measurements of the topology leave their notes.
     results: PathBuf,
     waiting: OnWaiting,
+    interrupt: Interrupt,
     measured: Mutex<Vec<Measurement>>,
+    under_way: Mutex<BTreeSet<Address>>,
 }
 
 impl fmt::Debug for Live {
@@ -36,13 +40,26 @@ impl Live {
             fleet,
             results,
             waiting,
+            interrupt: Interrupt::default(),
             measured: Mutex::default(),
+            under_way: Mutex::default(),
         }
+    }
+
+    /// The same, whose measurements end when this is wished.
+    #[must_use]
+    pub fn until(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// The things that a step is being performed for.
+    pub fn under_way(&self) -> Vec<Address> {
+        locked(&self.under_way).iter().cloned().collect()
     }
 
     /// What was measured since this was last asked, in the order in which it was.
     pub fn take_measured(&self) -> Vec<Measurement> {
-        std::mem::take(&mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut locked(&self.measured))
     }
 
     /// The node that performs a step.
@@ -55,17 +72,19 @@ impl Live {
 
     async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
         let keys = perform::api_keys(&self.fleet, &job.api_keys).await?;
-        let outcome = load::measure(job, &keys, |phase| say.phase(phase)).await?;
+        let stop = self.interrupt.wished();
+        let outcome = load::measure(job, &keys, stop, |phase| say.phase(phase)).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
             (true, None) => "measured".to_owned(),
             (false, _) => "the result cannot be believed".to_owned(),
         };
-        self.measured
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(outcome);
-        Ok(said)
+        let cut = outcome.result.interrupted.as_ref().map(|cut| {
+            let kept = outcome.path.display();
+            Failure::interrupted(format!("{cut}; what was measured is kept in {kept}"))
+        });
+        locked(&self.measured).push(outcome);
+        cut.map_or(Ok(said), Err)
     }
 }
 
@@ -81,6 +100,15 @@ impl World for Live {
     }
 
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
+        locked(&self.under_way).insert(step.address.clone());
+        let done = self.carry_out(step, say).await;
+        locked(&self.under_way).remove(&step.address);
+        done
+    }
+}
+
+impl Live {
+    async fn carry_out(&self, step: &Step, say: &Say) -> Result<String, Failure> {
         let progress: perform::OnPhase<'_> = &|phase| say.phase(phase);
         match &step.effect {
             Effect::Upload(upload) => {
@@ -123,6 +151,10 @@ impl World for Live {
             Effect::Measure(job) => self.measure(job, say).await,
         }
     }
+}
+
+fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says what was ended, and whether it had to be killed.

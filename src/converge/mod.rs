@@ -11,13 +11,15 @@
 mod assess;
 mod decide;
 mod execute;
+mod interrupt;
 mod live;
 mod observe;
 mod rounds;
 
 pub use assess::assess;
 pub use decide::decide;
-pub use execute::{Interrupt, Report, Say, World};
+pub use execute::{Report, Say, World};
+pub use interrupt::Interrupt;
 pub use live::Live;
 pub use observe::OnWaiting;
 pub use rounds::{Converged, Desired, Run, plan};

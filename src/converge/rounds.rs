@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::execute::{Interrupt, Report, World, execute};
+use super::execute::{Report, World, execute};
+use super::interrupt::Interrupt;
 use crate::plan::{Action, Address, Approval, Change, Event, Plan, Step};
 use crate::resource::{Fact, Observation, Resource};
 

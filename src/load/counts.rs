@@ -13,6 +13,8 @@ pub(super) enum Stage {
     Verifying,
     /// Every instance answers its first requests.
     Warming,
+    /// The way through the endpoint takes its first one.
+    WarmingThrough,
     /// Requests are measured.
     Measuring,
     /// What was seen is summarised, judged and written.
@@ -61,6 +63,7 @@ impl Counts {
         match stage {
             Stage::Verifying => Phase::new("verifying"),
             Stage::Warming => Phase::new("warming").counted(requests),
+            Stage::WarmingThrough => Phase::new("warming").at("through the endpoint"),
             Stage::Measuring => Phase::new("measuring").counted(requests),
             Stage::Summarising => Phase::new("summarising"),
         }

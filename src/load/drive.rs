@@ -31,16 +31,36 @@ pub(super) trait Transport: Send + Sync + 'static {
     ) -> impl Future<Output = Self::Answer> + Send;
 }
 
-/// Drives a schedule to its end, and returns the answers in the order of sending.
+/// What came of a drive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answers<A> {
+    /// The answers, in the order of sending.
+    pub(super) landed: Vec<A>,
+    /// Requests that were in flight when it was stopped; nothing where it came to its end.
+    pub(super) cut: Option<usize>,
+}
+
+/// Drives a schedule to its end, or until `stop`: then nothing more is sent, and what is in flight
+/// is let go of.
 ///
 /// What is sent at the very beginning is sent over connections that were all made before, so that
 /// none is made while the first requests are measured. A request that has its moment makes its own
 /// connection while it waits for it.
 pub(super) async fn drive<T: Transport>(
-    mut schedule: Schedule,
+    schedule: Schedule,
     transport: Arc<T>,
-) -> Vec<T::Answer> {
+    stop: impl Future<Output = ()>,
+) -> Answers<T::Answer> {
     let mut lanes = Lanes::over(transport);
+    let is_stopped = tokio::select! {
+        biased;
+        () = follow(schedule, &mut lanes) => false,
+        () = stop => true,
+    };
+    lanes.end(is_stopped)
+}
+
+async fn follow<T: Transport>(mut schedule: Schedule, lanes: &mut Lanes<T>) {
     let mut next = schedule.pacing.next(Duration::ZERO, 0);
     let mut first = 0;
     while next == Next::Now {
@@ -60,13 +80,17 @@ pub(super) async fn drive<T: Transport>(
         let since = lanes.transport.now().saturating_sub(begun);
         next = schedule.pacing.next(since, lanes.in_flight());
     }
-    lanes.end().await
+    while !lanes.are_empty() {
+        lanes.wait().await;
+    }
 }
 
 /// The requests of a drive: a task for each that is in flight, and the answers of the others.
 struct Lanes<T: Transport> {
     transport: Arc<T>,
     sent: u32,
+    /// Requests whose moment has not come.
+    waiting: usize,
     flying: JoinSet<(u32, T::Answer)>,
     landed: Vec<(u32, T::Answer)>,
 }
@@ -76,6 +100,7 @@ impl<T: Transport> Lanes<T> {
         Self {
             transport,
             sent: 0,
+            waiting: 0,
             flying: JoinSet::new(),
             landed: Vec::new(),
         }
@@ -112,7 +137,9 @@ impl<T: Transport> Lanes<T> {
     /// Sends a request at a moment, and returns then.
     async fn send_at(&mut self, moment: Duration) {
         self.send(Some(moment));
+        self.waiting = 1;
         until(moment, &*self.transport).await;
+        self.waiting = 0;
     }
 
     /// Waits until a request has ended.
@@ -140,12 +167,14 @@ impl<T: Transport> Lanes<T> {
         u32::try_from(self.flying.len()).unwrap_or(u32::MAX)
     }
 
-    async fn end(mut self) -> Vec<T::Answer> {
-        while !self.are_empty() {
-            self.wait().await;
-        }
+    /// Lets go of what is still in flight.
+    fn end(mut self, is_stopped: bool) -> Answers<T::Answer> {
+        let cut = self.in_flight() as usize - self.waiting;
         self.landed.sort_by_key(|(index, _)| *index);
-        self.landed.into_iter().map(|(_, answer)| answer).collect()
+        Answers {
+            landed: self.landed.into_iter().map(|(_, answer)| answer).collect(),
+            cut: is_stopped.then_some(cut),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::wire::Clock;
 use super::{identity, limits, sample};
 use crate::plan::{Failure, Job, Phase};
 use crate::results::{
-    self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Measuring,
+    self, Anomaly, Baseline, BenchResult, ClientFacts, Comparison, Cut, Files, JobFacts, Measuring,
     Point, Record, Run, RunFiles, SCHEMA, Tool, UnderWay, Warmup,
 };
 use crate::shape::Shape;
@@ -47,17 +48,22 @@ pub struct Measurement {
 /// Measures a job, and writes what came of it. `keys` are the API keys of the job, by the addresses
 /// that they are shown to; `tell` hears about the progress four times a second.
 ///
+/// Where `stop` comes first, nothing more is sent, and what has ended by then is written as a result
+/// that was interrupted: it is kept, and stands for nothing.
+///
 /// All connections live on a thread of their own, which does nothing else; dropping the future ends
 /// it.
 ///
 /// # Errors
 ///
 /// Fails where there is nothing to judge: an instance that is not the one that was started or that
-/// answers no warm-up, a key that no header holds, an unreadable baseline, a folder that cannot be written. What
-/// was measured and cannot be believed is an [`Measurement`] that is not `valid`.
+/// answers no warm-up, a stop before a request has ended, a key that no header holds, an unreadable
+/// baseline, a folder that cannot be written. What was measured and cannot be believed is an
+/// [`Measurement`] that is not `valid`.
 pub async fn measure(
     job: &Job,
     keys: &BTreeMap<String, String>,
+    stop: impl Future<Output = ()> + Send + 'static,
     mut tell: impl FnMut(Phase) + Send,
 ) -> Result<Measurement, Failure> {
     check(job)?;
@@ -75,7 +81,7 @@ pub async fn measure(
     let counts = Arc::new(Counts::new());
     let bench = Bench::new(job, keys, &run, &counts);
     let under_way = UnderWay::begin(job, &run)?;
-    let work = on_own_thread(bench.perform(under_way))?;
+    let work = on_own_thread(bench.perform(under_way, stop))?;
     let measured = watched(work, &counts, &mut tell).await?;
     counts.enter(Stage::Summarising, 0);
     tell(counts.phase());
@@ -114,6 +120,8 @@ struct Measured {
 struct Driven {
     load: Shape,
     records: Vec<Record>,
+    /// Where it was stopped before that.
+    cut: Option<Cut>,
 }
 
 impl Bench {
@@ -130,12 +138,23 @@ impl Bench {
         }
     }
 
-    async fn perform(self, mut under_way: UnderWay) -> Result<Measured, Failure> {
-        identity::verify(&self.client, &self.job.instances).await?;
-        let warmup = self.warm().await?;
+    async fn perform(
+        self,
+        mut under_way: UnderWay,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Measured, Failure> {
+        let mut stop = pin!(stop);
+        let warmup = tokio::select! {
+            warmup = self.prepare() => warmup?,
+            () = &mut stop => return Err(nothing_measured()),
+        };
         let bench = Arc::new(self);
         under_way.measure();
-        let loads = vec![bench.drive(&bench.job.load).await];
+        let driven = bench.drive(&bench.job.load, stop).await;
+        if driven.cut.is_some() && driven.records.is_empty() {
+            return Err(nothing_measured());
+        }
+        let loads = vec![driven];
         let others = under_way.end();
         Ok(Measured {
             warmup,
@@ -144,24 +163,36 @@ impl Bench {
         })
     }
 
-    async fn drive(self: &Arc<Self>, load: &Shape) -> Driven {
+    async fn prepare(&self) -> Result<Warmup, Failure> {
+        identity::verify(&self.client, &self.job.instances).await?;
+        self.warm().await
+    }
+
+    async fn drive(self: &Arc<Self>, load: &Shape, stop: impl Future<Output = ()>) -> Driven {
         let schedule = load.schedule();
-        self.counts.enter(Stage::Measuring, schedule.requests);
-        let raws = drive(schedule, Arc::clone(self)).await;
+        let asked = schedule.requests;
+        self.counts.enter(Stage::Measuring, asked);
+        let answers = drive(schedule, Arc::clone(self), stop).await;
+        let ended = answers.landed.len();
         Driven {
             load: load.clone(),
-            records: raws.into_iter().map(|raw| self.read(raw)).collect(),
+            cut: answers.cut.map(|in_flight| Cut {
+                asked,
+                ended,
+                in_flight,
+            }),
+            records: answers
+                .landed
+                .into_iter()
+                .map(|raw| self.read(raw))
+                .collect(),
         }
     }
 
     async fn warm(&self) -> Result<Warmup, Failure> {
         let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
-        let through_the_endpoint = u32::from(self.job.warmup > 0);
         let requests = self.job.warmup.saturating_mul(instances);
-        self.counts.enter(
-            Stage::Warming,
-            requests.saturating_add(through_the_endpoint),
-        );
+        self.counts.enter(Stage::Warming, requests);
         let warmer = Warmer {
             client: self.client.clone(),
             requests: self.requests.clone(),
@@ -178,6 +209,10 @@ impl Bench {
         record.error = record.error.map(|error| self.client.redact(&error));
         record
     }
+}
+
+fn nothing_measured() -> Failure {
+    Failure::interrupted("interrupted before a request had ended: nothing was measured")
 }
 
 /// Who serves a request of which no header says it: the instance that is the endpoint.
@@ -276,6 +311,7 @@ fn conclude(
         warmup: measured.warmup,
         valid: points.iter().all(|point| point.valid),
         points,
+        interrupted: measured.loads.iter().find_map(|driven| driven.cut),
         files: Files {
             requests: place.requests_name(),
         },
@@ -310,6 +346,7 @@ fn judged(
         single: single.as_ref(),
         baseline,
         others: &measured.others,
+        cut: driven.cut.as_ref(),
     });
     point.judged(anomalies)
 }

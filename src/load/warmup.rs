@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Message};
-use super::counts::Counts;
+use super::counts::{Counts, Stage};
 use super::request::Requests;
 use super::sample;
 use crate::plan::{Failure, Job, Target};
@@ -37,6 +37,7 @@ impl Warmer {
         for instance in &warmup.instances {
             must_have_answered(instance)?;
         }
+        self.counts.enter(Stage::WarmingThrough, 1);
         let through = self.requests.warm_up("endpoint", 0);
         warmup.endpoint = Some(self.ask(&job.endpoint.authority, through).await);
         Ok(warmup)

@@ -34,7 +34,7 @@ pub(crate) use notebook::save as save_for_the_notebook;
 pub(crate) use quantile::tidy;
 pub(crate) use record::by_instance;
 pub use record::{Record, Stamps, Status};
-pub use result::{BenchResult, Comparison, Files, Point, Row, SCHEMA, is_simulated};
+pub use result::{BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated};
 pub(crate) use store::RunFiles;
 pub use store::{PastResult, past_results, single_throughput};
 pub use summary::{

@@ -1,5 +1,7 @@
 //! The result of a measurement: `replica.bench/1`. Fields are added to it, never changed.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,8 +39,37 @@ pub struct BenchResult {
     pub comparison: Option<Comparison>,
     /// Whether nothing forbids to believe it.
     pub valid: bool,
+    /// Where it was stopped before its end: then it is never valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<Cut>,
     /// What lies beside it.
     pub files: Files,
+}
+
+/// How far a measurement had come when it was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The requests that it was to send.
+    pub asked: u32,
+    /// Those that had ended; of these the result tells.
+    pub ended: usize,
+    /// Those that were in flight, and were let go of.
+    pub in_flight: usize,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            asked,
+            ended,
+            in_flight,
+        } = self;
+        write!(f, "interrupted after {ended} of {asked} requests")?;
+        match in_flight {
+            0 => Ok(()),
+            flying => write!(f, ", {flying} in flight"),
+        }
+    }
 }
 
 /// One load, and what came of it.

@@ -148,7 +148,7 @@ impl RunFiles {
     }
 
     /// Writes the requests, the result, and then the pointer, so that the pointer never names what
-    /// is not there.
+    /// is not there. Nothing points at what was interrupted.
     pub(crate) fn write<'a>(
         &self,
         result: &BenchResult,
@@ -159,6 +159,9 @@ impl RunFiles {
             fs::create_dir_all(&self.folder)?;
             replace(&self.requests(), &lines?)?;
             replace(&self.result(), &pretty(result)?)?;
+            if result.interrupted.is_some() {
+                return Ok(());
+            }
             let pointer = Pointer {
                 schema: "replica.latest/1".to_owned(),
                 result: format!("{}.json", self.stem),

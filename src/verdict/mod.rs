@@ -12,6 +12,7 @@ mod a06_cold_replica;
 mod a10_errors;
 mod a15_not_comparable;
 mod a19_another_measurement;
+mod a20_interrupted;
 mod rule;
 
 use serde_json::Value;
@@ -19,12 +20,13 @@ use serde_json::Value;
 use crate::plan::Target;
 pub use crate::results::{Anomaly, Severity, Subject};
 use crate::results::{
-    Baseline, Claim, JobFacts, Measuring, Point, Record, Single, Warmup, by_instance,
+    Baseline, Claim, Cut, JobFacts, Measuring, Point, Record, Single, Warmup, by_instance,
 };
 use rule::{Finding, Rule};
 
 /// The rules, in the order in which they speak: what names a cause before what shows an effect.
 const RULES: &[Rule] = &[
+    a20_interrupted::RULE,
     a19_another_measurement::RULE,
     a10_errors::RULE,
     a02_self_consistency::RULE,
@@ -54,11 +56,17 @@ pub(crate) struct Case<'a> {
     pub(crate) baseline: Option<&'a Baseline>,
     /// Who else measured the topology meanwhile.
     pub(crate) others: &'a [Measuring],
+    /// Where it was stopped before its end.
+    pub(crate) cut: Option<&'a Cut>,
 }
 
 /// Lets every rule speak. What makes the result invalid comes first, what is said of the baseline
 /// last.
 pub(crate) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
+    if case.cut.is_some() {
+        // The other rules know whole loads.
+        return (a20_interrupted::RULE.check)(case);
+    }
     let found = RULES.iter().flat_map(|rule| (rule.check)(case));
     let mut anomalies: Vec<Anomaly> = found.collect();
     anomalies.sort_by_key(|anomaly| (anomaly.subject, anomaly.severity));

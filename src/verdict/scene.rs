@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::Endpoint;
 use crate::results::{
-    BenchResult, ClientFacts, Comparison, DEFINITIONS, Files, PromptFacts, Run, SCHEMA, Stamps,
-    Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
+    BenchResult, ClientFacts, Comparison, Cut, DEFINITIONS, Files, PromptFacts, Run, SCHEMA,
+    Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
 };
 use crate::shape::Shape;
 use crate::shape::known;
@@ -113,6 +113,7 @@ pub(crate) struct Scene {
     pub(crate) baseline: Option<Baseline>,
     pub(crate) provenance: Value,
     pub(crate) others: Vec<Measuring>,
+    pub(crate) cut: Option<Cut>,
 }
 
 pub(crate) fn scene(records: Vec<Record>) -> Scene {
@@ -125,6 +126,7 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         baseline: None,
         provenance: json!({"models": {"llama": "meta-llama/Llama-3.1-8B-Instruct"}}),
         others: Vec::new(),
+        cut: None,
     }
 }
 
@@ -166,6 +168,7 @@ impl Scene {
             single: self.single.as_ref(),
             baseline: self.baseline.as_ref(),
             others: &self.others,
+            cut: self.cut.as_ref(),
         }
     }
 
@@ -217,6 +220,7 @@ pub(crate) fn notebook_run() -> BenchResult {
             baseline: "baseline_metrics.json".to_owned(),
             ..comparison
         }),
+        interrupted: None,
         files: Files {
             requests: "2026-02-06T08-39-45.112Z.requests.jsonl".to_owned(),
         },

@@ -133,7 +133,7 @@ impl Walk {
         let interrupt = Interrupt::default();
         let (sender, events) = mpsc::unbounded_channel();
         let walk = {
-            let (world, interrupt) = (Arc::clone(&world), Arc::clone(&interrupt));
+            let (world, interrupt) = (Arc::clone(&world), interrupt.clone());
             async move { execute(&plan, |_| true, &world, &sender, &interrupt).await }
         };
         Self {
@@ -308,7 +308,7 @@ async fn an_interrupt_lets_what_runs_come_to_its_end_and_begins_nothing_more() {
         world,
     );
     walk.world.saw(&["thing.a begins 0"]).await;
-    walk.interrupt.store(true, Ordering::SeqCst);
+    walk.interrupt.set();
     walk.world.open(0);
     let (report, told) = walk.end().await;
     assert_eq!(

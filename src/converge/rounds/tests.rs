@@ -8,8 +8,8 @@ use crate::converge::execute::Say;
 use crate::converge::{assess, decide};
 use crate::name::NodeName;
 use crate::plan::{
-    Approved, Effect, Failure, LivenessProbe, Operation, Operations, Reason, ReasonCode,
-    Relations, Stand,
+    Approved, Effect, Failure, LivenessProbe, Operation, Operations, Reason, ReasonCode, Relations,
+    Stand,
 };
 use crate::resource::Facts;
 
@@ -145,10 +145,14 @@ async fn converge_as(
 ) -> (Vec<String>, Plan) {
     let desired = Things(things);
     let (events, _receiver) = mpsc::unbounded_channel();
+    let interrupt = Interrupt::default();
+    if interrupted {
+        interrupt.set();
+    }
     let run = Run {
         world: Arc::new(world),
         events,
-        interrupt: Interrupt::new(interrupted.into()),
+        interrupt,
         approval,
     };
     let (_, plan) = plan(run.world.as_ref(), &desired).await;

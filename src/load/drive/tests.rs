@@ -9,6 +9,13 @@ use super::*;
 use crate::shape::Pacing;
 use crate::shape::known::{batch, concurrency, sequential};
 
+/// The answers of a drive that nobody stops.
+async fn drive<T: Transport>(schedule: Schedule, transport: Arc<T>) -> Vec<T::Answer> {
+    let answers = super::drive(schedule, transport, std::future::pending()).await;
+    assert_eq!(answers.cut, None);
+    answers.landed
+}
+
 /// Counts what is in flight; a request ends when `together` of them have met.
 struct Counting {
     now: AtomicU32,
@@ -193,4 +200,18 @@ async fn a_closed_loop_sends_the_next_when_one_has_ended() {
     let sent = server.sent.lock().unwrap().clone();
     let at: Vec<Duration> = sent.iter().map(|(_, at, _)| *at).collect();
     assert_eq!(at, [0, 0, 100, 100, 200].map(ms));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drive_that_is_stopped_keeps_what_has_ended_and_sends_no_more() {
+    let server = Slow::new(100, 0);
+    let schedule = concurrency(2, 8).schedule();
+    let answers = super::drive(schedule, server.clone(), sleep(ms(250))).await;
+    assert_eq!(answers.landed, [0, 1, 2, 3]);
+    assert_eq!(answers.cut, Some(2));
+    sleep(ms(1000)).await;
+    assert_eq!(server.sent.lock().unwrap().len(), 6);
+    let (schedule, _) = timed(&[10, 500]);
+    let answers = super::drive(schedule, Slow::new(100, 0), sleep(ms(50))).await;
+    assert_eq!((answers.landed.len(), answers.cut), (0, Some(1)));
 }

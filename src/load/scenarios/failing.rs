@@ -1,6 +1,8 @@
 //! Measurements that do not go well: each failure has its name, and nothing is hidden.
 
 use super::*;
+use crate::plan::FailureKind;
+use tokio::sync::Notify;
 
 #[tokio::test]
 async fn an_instance_that_is_another_is_not_measured() {
@@ -150,7 +152,7 @@ async fn a_secret_is_sent_and_is_in_no_artefact() {
     let job = lab.job("secret", batch(2));
     let at = [(&lab.proxy, secret), (&lab.a, "sk-of-a")];
     let keys = at.map(|(fake, key)| (fake.authority.clone(), key.to_owned()));
-    let outcome = measure(&job, &keys.into(), |_| {}).await.unwrap();
+    let outcome = measured_with(&job, &keys.into(), |_| {}).await.unwrap();
     let shown = |fake: &Fake| fake.asked()[0].headers.get("authorization").cloned();
     assert_eq!(shown(&lab.proxy).unwrap(), "Bearer sk-hush-4711");
     assert_eq!(shown(&lab.a).unwrap(), "Bearer sk-of-a");
@@ -176,6 +178,66 @@ async fn a_measurement_that_is_dropped_lets_go_of_the_servers() {
     }
     measuring.abort();
     lab.proxy.left().await;
+}
+
+/// A lab whose proxy answers so many measured requests, and then no more.
+async fn answering(number: usize) -> (Lab, Arc<Notify>) {
+    let stuck = Arc::new(Notify::new());
+    let tell = Arc::clone(&stuck);
+    let lab = Lab::new(move |asked, instance| {
+        if asked.index < number {
+            return healthy(Some(instance), TOKENS);
+        }
+        tell.notify_one();
+        vec![Step::Write(head(Some(instance))), Step::Hang]
+    })
+    .await;
+    (lab, stuck)
+}
+
+#[tokio::test]
+async fn a_measurement_that_is_stopped_keeps_what_it_has_and_stands_for_nothing() {
+    let (lab, stuck) = answering(3).await;
+    let mut job = lab.job("batch", sequential(8));
+    job.warmup = 0;
+    job.save = Some(lab.results.path().join("saved.json"));
+    let stop = async move { stuck.notified().await };
+    let outcome = measure(&job, &BTreeMap::new(), stop, |_| {}).await.unwrap();
+    let cut = outcome.result.interrupted.unwrap();
+    assert_eq!((cut.asked, cut.ended, cut.in_flight), (8, 3, 1));
+    assert!(!outcome.valid);
+    let ids: Vec<&str> = outcome.anomalies.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!((ids, outcome.saved), (vec!["A20"], None));
+    assert_eq!(
+        fs::read_to_string(&outcome.requests)
+            .unwrap()
+            .lines()
+            .count(),
+        3
+    );
+    let kept: BenchResult = serde_json::from_slice(&fs::read(&outcome.path).unwrap()).unwrap();
+    assert_eq!(kept, outcome.result);
+    assert_eq!(newest(&lab), None, "it is the newest of nothing");
+    lab.proxy.left().await;
+}
+
+#[tokio::test]
+async fn a_measurement_that_is_stopped_before_a_request_has_ended_leaves_nothing() {
+    let (lab, stuck) = answering(0).await;
+    let mut job = lab.job("batch", sequential(8));
+    job.warmup = 0;
+    let stop = async move { stuck.notified().await };
+    let failure = measure(&job, &BTreeMap::new(), stop, |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Interrupted);
+    assert!(failure.message.contains("nothing was measured"));
+    assert_eq!(
+        fs::read_dir(lab.results.path().join("lab"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[tokio::test]

@@ -164,7 +164,7 @@ async fn progress_is_told() {
     let lab = Lab::healthy().await;
     let mut phases = Vec::new();
     let told = |phase: Phase| phases.push(phase.doing);
-    measure(&lab.job("single", sequential(1)), &BTreeMap::new(), told)
+    measured_with(&lab.job("single", sequential(1)), &BTreeMap::new(), told)
         .await
         .unwrap();
     assert_eq!(phases.last().unwrap(), "summarising");

@@ -95,9 +95,17 @@ impl Lab {
     }
 }
 
-/// Measures a job that needs no API key.
+/// Measures a job that needs no API key, to the end.
 async fn measured(job: &Job) -> Result<Measurement, Failure> {
-    measure(job, &BTreeMap::new(), |_| {}).await
+    measured_with(job, &BTreeMap::new(), |_| {}).await
+}
+
+async fn measured_with(
+    job: &Job,
+    keys: &BTreeMap<String, String>,
+    tell: impl FnMut(Phase) + Send,
+) -> Result<Measurement, Failure> {
+    measure(job, keys, std::future::pending(), tell).await
 }
 
 async fn run(job: &Job) -> Measurement {

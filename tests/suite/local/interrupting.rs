@@ -1,5 +1,8 @@
 //! However a run ends, the next one goes on from there.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use super::PAIR;
 use crate::suite::support::process::Signal;
 use crate::suite::support::{Workdir, process, until};
@@ -78,4 +81,52 @@ fn a_server_that_cannot_load_fails_with_its_reason_and_the_rest_converges() {
     assert_eq!(status["instances"]["a"]["ready"], true, "{status:#}");
     assert_eq!(status["instances"]["b"]["ready"], false, "{status:#}");
     assert_eq!(status["proxy"]["backends"], serde_json::json!(["a"]));
+}
+
+/// Two measurements, the first of which takes minutes.
+const LONG: &str = "
+benchmarks:
+  long: {prompts: {inline: [hello]}, load: {sequential: 20000}, max_tokens: 64}
+  later: {prompts: {inline: [hello]}, load: {sequential: 1}, max_tokens: 4}
+";
+
+/// Requests that the proxy has answered by now.
+fn answered(place: &Workdir) -> u64 {
+    let mut proxy = TcpStream::connect(("127.0.0.1", place.port(2))).unwrap();
+    let ask = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    proxy.write_all(ask.as_bytes()).unwrap();
+    let mut page = String::new();
+    proxy.read_to_string(&mut page).unwrap();
+    let lines = page.lines();
+    let counters = lines.filter(|line| line.starts_with("replica_proxy_requests_total{"));
+    let counts = counters.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    counts.sum()
+}
+
+#[test]
+fn ctrl_c_ends_a_measurement_and_keeps_what_it_has() {
+    let place = Workdir::with(&(PAIR.to_owned() + LONG)).applied();
+    let results = place.work().join("results").join(&place.topology);
+    for command in [&["apply", "-y"][..], &["bench"]] {
+        let running = place.begin(command);
+        let before = answered(&place);
+        until("some requests", || {
+            (answered(&place) > before + 20).then_some(())
+        });
+        running.signal(Signal::INT);
+        let said = running.end().exits(130);
+        let said = said.says("interrupted").says("benchmark.later: not tried");
+        let _ = said.says("what was measured is kept in").shows("A20");
+    }
+    let kept: Vec<_> = std::fs::read_dir(results.join("long")).unwrap().collect();
+    assert_eq!(
+        kept.len(),
+        4,
+        "two results, two lists of requests: {kept:?}"
+    );
+    assert!(!results.join("later").exists());
+    assert_eq!(
+        place.plan(),
+        ["create benchmark.long", "create benchmark.later"]
+    );
 }
