@@ -28,7 +28,7 @@ pub use error::Error;
 pub use exit::Exit;
 
 use crate::simulator;
-use crate::view::Screen;
+use crate::view::{self, Screen};
 
 /// Terraform for LLM serving experiments you can trust
 ///
@@ -173,7 +173,10 @@ fn report(global: &Global, error: &Error) {
         let _ = screen.document(&error.document());
     }
     match error {
-        Error::Manifest(error) => screen.say(&(error.render(screen.talk().colour) + "\n")),
+        Error::Manifest(error) => screen.say(&view::error::manifest(
+            &error.render(screen.talk().colour),
+            screen.talk(),
+        )),
         other => screen.error(other, &other.hints()),
     }
 }

@@ -132,22 +132,22 @@ pub fn render(
     let left = Left::of(left, tally);
     let mut lines = Vec::new();
     for failed in &tally.failed {
-        // The log was shown when it happened; here it would bury the other failures.
-        let failure = Failure {
-            log: Vec::new(),
-            ..failed.failure.clone()
-        };
-        lines.extend(error::failure(&failed.address, &failure, None, style));
+        // It was told in full when it happened; here it would bury the other failures.
+        lines.extend(error::failure_again(
+            &failed.address,
+            &failed.failure,
+            style,
+        ));
     }
     for skipped in &tally.skipped {
-        lines.push(not_tried(&skipped.address, &skipped.because, style));
+        lines.extend(not_tried(&skipped.address, &skipped.because, style));
     }
     lines.extend(left.lines(style));
     if !lines.is_empty() {
         lines.insert(0, style.paint(Role::Title, "Not done:"));
         lines.push(String::new());
     }
-    lines.push(verdict(tally, &left, took, style));
+    lines.extend(style.hang(&verdict(tally, &left, took, style), 4));
     lines.extend(requests.map(|requests| served(requests, style)));
     lines.join("\n") + "\n"
 }
@@ -187,10 +187,8 @@ impl<'a> Left<'a> {
         let line = |name: &str, state: &str, why: &str| {
             let why = clean(why);
             let separator = if why.is_empty() { "" } else { ": " };
-            format!(
-                "{name}: {}{separator}{why}",
-                style.paint(Role::Warning, state)
-            )
+            let state = style.paint(Role::Warning, state);
+            style.hang(&format!("{name}: {state}{separator}{why}"), 4)
         };
         let blocked = self.blocked.iter().map(|change| {
             let why: Vec<String> = change.why().collect();
@@ -204,7 +202,11 @@ impl<'a> Left<'a> {
             .unreachable
             .iter()
             .map(|(node, failure)| line(node.as_str(), "unreachable", &failure.message));
-        blocked.chain(unmeasured).chain(unreachable).collect()
+        blocked
+            .chain(unmeasured)
+            .chain(unreachable)
+            .flatten()
+            .collect()
     }
 
     fn counts(&self) -> impl Iterator<Item = (usize, String)> {
@@ -225,9 +227,9 @@ impl<'a> Left<'a> {
 }
 
 /// Says that a thing was not tried, and why.
-pub(super) fn not_tried(address: &Address, because: &str, style: Style) -> String {
+pub(super) fn not_tried(address: &Address, because: &str, style: Style) -> Vec<String> {
     let text = style.paint(Role::Warning, "not tried");
-    format!("{address}: {text}: {}", clean(because))
+    style.hang(&format!("{address}: {text}: {}", clean(because)), 4)
 }
 
 /// The last line: all that was done, and all that was not.

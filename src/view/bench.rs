@@ -35,7 +35,7 @@ fn title(result: &BenchResult, style: Style) -> Vec<String> {
     let name = style.paint(Role::Title, &clean(&job.name));
     let endpoint = format!("http://{}", job.endpoint.authority);
     let what = [&job.topology, &job.model, &endpoint].map(|part| clean(part));
-    let mut lines = vec![joined([vec![name], what.to_vec()].concat())];
+    let mut lines = style.hang(&joined([vec![name], what.to_vec()].concat()), 2);
     let conditions = joined(conditions(result));
     let conditions = style.wrap(&conditions, style.width.saturating_sub(2));
     lines.extend(

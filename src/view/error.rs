@@ -7,10 +7,12 @@ use crate::describe::causes;
 use crate::plan::{Address, Failure, FailureKind};
 
 use super::style::{Role, Style};
-use super::words::{clean, log_line};
+use super::words::{beginning, clean, columns, log_line};
 
-/// Lines of a log that are shown under a failure.
-const LOG_LINES: usize = 20;
+/// Where the second line of something begins.
+const INDENT: usize = 4;
+/// Lines of a log that are shown under a failure; all that are known, to those who ask for more.
+const LOG_LINES: usize = 6;
 
 /// What kind of talk a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +41,18 @@ impl Kind {
 
 /// Renders one line of talk: `warning: …`. A text of several lines is left as it is laid out.
 pub fn line(kind: Kind, text: &str, style: Style) -> String {
-    format!("{} {}\n", kind.prefix(style), text.trim_end())
+    let said = format!("{} {}", kind.prefix(style), text.trim_end());
+    if text.trim_end().contains('\n') {
+        return said + "\n";
+    }
+    style.hang(&said, INDENT).join("\n") + "\n"
 }
 
 /// Renders an error, what caused it, and after a blank line what to do about it.
 pub fn render(error: &dyn Error, hints: &[String], style: Style) -> String {
     let mut text = line(Kind::Error, &error.to_string(), style);
     for cause in causes(error) {
-        text.push_str(&format_cause(&cause));
+        text.push_str(&format_cause(&cause, style));
     }
     if !hints.is_empty() {
         text.push('\n');
@@ -57,9 +63,32 @@ pub fn render(error: &dyn Error, hints: &[String], style: Style) -> String {
     text
 }
 
+/// Lays out what is said of a manifest: titles and hints go into the width, and the lines of the
+/// manifest itself stay as they are.
+pub fn manifest(said: &str, style: Style) -> String {
+    let lines = said.lines().flat_map(|line| {
+        let plain = anstream::adapter::strip_str(line).to_string();
+        let indent = plain.len() - plain.trim_start().len();
+        let is_hint = plain.trim_start().starts_with("= ");
+        let after_number = plain.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_snippet = indent > 0 && !is_hint || after_number.starts_with(" |");
+        if is_snippet || plain.is_empty() {
+            return vec![line.to_owned()];
+        }
+        let narrow = Style {
+            width: style.width.saturating_sub(indent),
+            ..style
+        };
+        let after = if is_hint { "= hint: ".len() } else { INDENT };
+        let lines = narrow.hang(line.trim_start(), after).into_iter();
+        lines.map(|line| format!("{:indent$}{line}", "")).collect()
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
 /// A cause of several lines stands with its lines under each other.
-fn format_cause(cause: &str) -> String {
-    let lines: Vec<&str> = cause.lines().collect();
+fn format_cause(cause: &str, style: Style) -> String {
+    let lines = style.wrap(cause, style.width.saturating_sub(13));
     format!("  caused by: {}\n", lines.join("\n             "))
 }
 
@@ -80,20 +109,73 @@ pub(super) fn failure(
     after: Option<&str>,
     style: Style,
 ) -> Vec<String> {
-    let failed = style.paint(Role::Error, "failed");
     let after = after.map(|after| format!(" [{after}]")).unwrap_or_default();
-    let mut lines = vec![format!("{address}: {failed}: {}{after}", said(failure))];
+    let mut lines = style.hang(&(headline(address, failure, style) + &after), INDENT);
     if style.verbose {
         let causes = causes(failure).into_iter();
         lines.extend(causes.map(|cause| format!("    caused by: {}", clean(&cause))));
     }
-    let skipped = failure.log.len().saturating_sub(LOG_LINES);
-    for logged in &failure.log[skipped..] {
-        let logged = format!("    | {}", log_line(logged));
-        lines.push(style.paint(Role::Faint, logged.trim_end()));
+    for logged in telling(failure, style) {
+        let room = style.width.saturating_sub(INDENT + 2);
+        // What fits keeps its indentation.
+        let parts = if style.folds && columns(&logged) > room {
+            style.wrap(&logged, room)
+        } else {
+            vec![logged]
+        };
+        for part in parts {
+            let part = format!("    | {part}");
+            lines.push(style.paint(Role::Faint, part.trim_end()));
+        }
     }
-    if let Some(hint) = &failure.hint {
-        lines.push(format!("    {} {}", Kind::Hint.prefix(style), clean(hint)));
+    lines.extend(hint(failure, style));
+    lines
+}
+
+/// The same where it was told before: as much as goes into a line where somebody looks, and what to
+/// do next.
+pub(super) fn failure_again(address: &Address, failure: &Failure, style: Style) -> Vec<String> {
+    let said = headline(address, failure, style);
+    let said = if style.folds {
+        beginning(&said, style.width)
+    } else {
+        said
+    };
+    let mut lines = vec![said];
+    lines.extend(hint(failure, style));
+    lines
+}
+
+fn headline(address: &Address, failure: &Failure, style: Style) -> String {
+    let failed = style.paint(Role::Error, "failed");
+    format!("{address}: {failed}: {}", said(failure))
+}
+
+fn hint(failure: &Failure, style: Style) -> Vec<String> {
+    let Some(hint) = &failure.hint else {
+        return Vec::new();
+    };
+    let hint = format!("{} {}", Kind::Hint.prefix(style), clean(hint));
+    let narrow = Style {
+        width: style.width.saturating_sub(INDENT),
+        ..style
+    };
+    let lines = narrow.hang(&hint, INDENT).into_iter();
+    lines.map(|line| format!("{:INDENT$}{line}", "")).collect()
+}
+
+/// The end of a log without what is said in the headline.
+fn telling(failure: &Failure, style: Style) -> Vec<String> {
+    let message = said(failure);
+    let lines = failure
+        .log
+        .iter()
+        .map(|line| log_line(line).trim_end().to_owned());
+    let mut lines: Vec<String> = lines.collect();
+    if !style.verbose {
+        lines.retain(|line| message.is_empty() || !line.contains(&message));
+        let skipped = lines.len().saturating_sub(LOG_LINES);
+        lines.drain(..skipped);
     }
     lines
 }
@@ -145,6 +227,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_manifest_goes_into_the_width() {
+        let text = "topology: t\nnodes: {here: {ssh: local}}\ninstances:\n  a: {node: here, \
+                    port: 8100, engine: demo, model: demo, gpu_memory_utilization: 0.3, x: 4}\n";
+        let error = crate::manifest::read(text).unwrap_err();
+        let style = Style {
+            width: 60,
+            folds: true,
+            ..Style::plain()
+        };
+        insta::assert_snapshot!(manifest(&error.to_string(), style), @"
+        error: there is no engine `demo`
+         --> the manifest:4:39
+          |
+        4 |   a: {node: here, port: 8100, engine: demo, model: demo, gpu_memory_utilization: 0.3, x: 4}
+          |                                       ^^^^
+          |
+          = hint: declare it under `engines:`
+
+        error: unknown key `gpu_memory_utilization`
+         --> the manifest:4:58
+          |
+        4 |   a: {node: here, port: 8100, engine: demo, model: demo, gpu_memory_utilization: 0.3, x: 4}
+          |                                                          ^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: put it under `args`:
+                  `args: {gpu_memory_utilization: …}`
+          = hint: allowed here: `node`, `port`, `engine`, `model`,
+                  `host`, `args`, `env`, `ready_timeout`,
+                  `stop_timeout`
+
+        error: unknown key `x`
+         --> the manifest:4:87
+          |
+        4 |   a: {node: here, port: 8100, engine: demo, model: demo, gpu_memory_utilization: 0.3, x: 4}
+          |                                                                                       ^
+          |
+          = hint: allowed here: `node`, `port`, `engine`, `model`,
+                  `host`, `args`, `env`, `ready_timeout`,
+                  `stop_timeout`
+
+        3 errors in the manifest; nothing was changed
+        ");
+        let coloured = manifest(&error.render(true), style);
+        let plain = anstream::adapter::strip_str(&coloured).to_string();
+        assert_eq!(plain, manifest(&error.to_string(), style));
+    }
+
+    #[test]
     fn a_bug_is_said_to_be_one() {
         let address = "here/proxy".parse().unwrap();
         let lines = failure(&address, &Failure::bug("it crashed"), None, Style::plain());
@@ -162,12 +292,63 @@ mod tests {
             .hinted("lower gpu_memory_utilization");
         let address = "here/instance.a".parse().unwrap();
         let lines = failure(&address, &failed, Some("12.0s"), Style::plain());
-        assert_eq!(lines.len(), 22);
-        insta::assert_snapshot!([&lines[..2], &lines[20..]].concat().join("\n"), @r"
+        insta::assert_snapshot!(lines.join("\n"), @"
         here/instance.a: failed: the server exited with status 1 [12.0s]
-            | (EngineCore) line 3
+            | (EngineCore) line 17
+            | (EngineCore) line 18
+            | (EngineCore) line 19
+            | (EngineCore) line 20
+            | (EngineCore) line 21
             | (EngineCore) line 22
             hint: lower gpu_memory_utilization
+        ");
+        let verbose = Style {
+            verbose: true,
+            ..Style::plain()
+        };
+        assert_eq!(failure(&address, &failed, None, verbose).len(), 24);
+    }
+
+    #[test]
+    fn at_a_terminal_a_failure_is_short_and_breaks_no_word() {
+        let message = "ValueError: Free memory on device (21.0/119.7 GiB) on startup is less than \
+                       desired GPU memory utilization (0.9, 107.73 GiB).";
+        let failed = Failure::new(message)
+            .logged(vec![
+                format!("(EngineCore) {message}"),
+                "    raise RuntimeError(".to_owned(),
+                "RuntimeError: Engine core initialization failed. See root cause above.".to_owned(),
+            ])
+            .hinted("free memory on the node, or lower args.gpu_memory_utilization; see `replica logs t.yaml a`");
+        let address = "here/instance.a".parse().unwrap();
+        let style = Style {
+            width: 60,
+            folds: true,
+            ..Style::plain()
+        };
+        let told = failure(&address, &failed, Some("0.5s"), style);
+        insta::assert_snapshot!(told.join("\n"), @"
+        here/instance.a: failed: ValueError: Free memory on device
+            (21.0/119.7 GiB) on startup is less than desired GPU
+            memory utilization (0.9, 107.73 GiB). [0.5s]
+            |     raise RuntimeError(
+            | RuntimeError: Engine core initialization failed. See
+            | root cause above.
+            hint: free memory on the node, or lower
+                args.gpu_memory_utilization; see
+                `replica logs t.yaml a`
+        ");
+        let again = failure_again(&address, &failed, style);
+        insta::assert_snapshot!(again.join("\n"), @"
+        here/instance.a: failed: ValueError: Free memory on device …
+            hint: free memory on the node, or lower
+                args.gpu_memory_utilization; see
+                `replica logs t.yaml a`
+        ");
+        insta::assert_snapshot!(line(Kind::Warning, message, style), @"
+        warning: ValueError: Free memory on device (21.0/119.7 GiB)
+            on startup is less than desired GPU memory utilization
+            (0.9, 107.73 GiB).
         ");
     }
 }

@@ -16,6 +16,9 @@ const WIDEST_NAME: usize = 32;
 /// Reasons longer than this do not push their neighbours' descriptions to the right.
 const WIDEST_REASONS: usize = 36;
 
+/// As many processes of others as are told of unasked.
+const STRANGERS: usize = 3;
+
 /// Renders a plan; `manifest` is the file as the user named it.
 pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
     let mut blocks = Vec::new();
@@ -217,9 +220,23 @@ fn unmanaged(plan: &Plan, style: Style) -> Vec<String> {
     if plan.unmanaged.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![style.paint(Role::Title, "Not ours, and left alone:")];
-    for text in &plan.unmanaged {
+    let all = plan.unmanaged.len();
+    let shown = if style.verbose {
+        all
+    } else {
+        all.min(STRANGERS)
+    };
+    let title = match all {
+        1 => "Not ours, and left alone:".to_owned(),
+        _ => format!("Not ours, and left alone ({all}):"),
+    };
+    let mut lines = vec![style.paint(Role::Title, &title)];
+    for text in &plan.unmanaged[..shown] {
         lines.extend(marked(&clean(text), style));
+    }
+    if shown < all {
+        let more = format!("      and {} more; -v shows all", all - shown);
+        lines.push(style.paint(Role::Faint, &more));
     }
     lines
 }

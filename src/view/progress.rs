@@ -113,15 +113,13 @@ fn settled(event: &Event, took: Option<Duration>, style: Style) -> Vec<String> {
                 outcome => clean(outcome),
             };
             let took = style.paint(Role::Faint, &format!("[{}]", duration(*took)));
-            vec![format!(
-                "{address}: {} {took}",
-                style.paint(Role::Good, &outcome)
-            )]
+            let outcome = style.paint(Role::Good, &outcome);
+            style.hang(&format!("{address}: {outcome} {took}"), 4)
         }
         Event::Failed {
             address, failure, ..
         } => error::failure(address, failure, took.map(duration).as_deref(), style),
-        Event::Skipped { address, because } => vec![not_tried(address, because, style)],
+        Event::Skipped { address, because } => not_tried(address, because, style),
         Event::Note(text) => {
             let line = error::line(Kind::Note, &clean(text), style);
             vec![line.trim_end().to_owned()]

@@ -135,11 +135,13 @@ impl Services {
 /// it.
 pub fn render(report: &StatusReport, topology: &str, manifest: &str, style: Style) -> String {
     let mut blocks = vec![table(report, style)];
-    blocks.push(sentences(report, |service| service.note.as_deref()));
-    blocks.push(sentences(report, |service| service.summary.as_deref()));
+    blocks.push(sentences(report, style, |service| service.note.as_deref()));
+    blocks.push(sentences(report, style, |service| {
+        service.summary.as_deref()
+    }));
     blocks.push(gpus(report, style));
     blocks.push(silent_nodes(report, style));
-    blocks.push(vec![verdict(report, topology, manifest, style)]);
+    blocks.push(style.hang(&verdict(report, topology, manifest, style), 4));
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
@@ -174,12 +176,16 @@ fn table(report: &StatusReport, style: Style) -> Vec<String> {
 }
 
 /// What is said of each thing in a line of its own: sentences would tear the table apart.
-fn sentences(report: &StatusReport, said: impl Fn(&ServiceStatus) -> Option<&str>) -> Vec<String> {
+fn sentences(
+    report: &StatusReport,
+    style: Style,
+    said: impl Fn(&ServiceStatus) -> Option<&str>,
+) -> Vec<String> {
     let sentences = report.services().filter_map(|service| {
         let text = said(service)?;
         Some(format!("{}: {}", service.address.local(), clean(text)))
     });
-    sentences.collect()
+    sentences.flat_map(|text| style.hang(&text, 4)).collect()
 }
 
 /// What stands on a node that does not answer is neither ready nor not ready.
@@ -226,11 +232,11 @@ fn gib(bytes: u64) -> String {
 fn silent_nodes(report: &StatusReport, style: Style) -> Vec<String> {
     let silent = report.nodes.iter().filter(|(_, node)| !node.reachable);
     silent
-        .map(|(name, node)| {
+        .flat_map(|(name, node)| {
             let unreachable = style.paint(Role::Error, "unreachable");
             let reason = node.reason.as_deref().map(clean).unwrap_or_default();
             let separator = if reason.is_empty() { "" } else { ": " };
-            format!("{name}: {unreachable}{separator}{reason}")
+            style.hang(&format!("{name}: {unreachable}{separator}{reason}"), 4)
         })
         .collect()
 }

@@ -40,6 +40,25 @@ impl Style {
         wrap(text, if self.folds { width } else { usize::MAX })
     }
 
+    /// Breaks a text into lines that go into the width; those after the first are indented.
+    pub fn hang(self, text: &str, indent: usize) -> Vec<String> {
+        if !self.folds {
+            return text.lines().map(str::to_owned).collect();
+        }
+        let mut lines = self.wrap(text, self.width);
+        if lines.len() > 1 {
+            // What follows has less room than the first line.
+            let first = lines.remove(0);
+            let rest = self.wrap(&lines.join(" "), self.width.saturating_sub(indent));
+            lines = rest
+                .into_iter()
+                .map(|it| format!("{:indent$}{it}", ""))
+                .collect();
+            lines.insert(0, first);
+        }
+        lines
+    }
+
     /// Dresses a text for its role.
     pub fn paint(self, role: Role, text: &str) -> String {
         if !self.colour || text.is_empty() {

@@ -1,7 +1,7 @@
 //! Columns that line up.
 
 use super::style::{Role, Style};
-use super::words::{clean, columns, cut};
+use super::words::{clean, columns};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -46,6 +46,15 @@ impl Cell {
     }
 }
 
+impl Cell {
+    fn dress(&self, text: &str, style: Style) -> String {
+        match self.role {
+            Some(role) => style.paint(role, text),
+            None => text.to_owned(),
+        }
+    }
+}
+
 impl From<&str> for Cell {
     fn from(text: &str) -> Self {
         Self {
@@ -76,8 +85,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines. Columns in which no row says anything are left out; the last one is cut
-    /// where it does not fit and lines are folded.
+    /// The lines. Columns in which no row says anything are left out; the last one goes on
+    /// below where it does not fit and lines are folded: it may be what somebody copies.
     pub(super) fn lines(&self) -> Vec<String> {
         let shown: Vec<usize> = (0..self.heading.len())
             .filter(|column| self.rows.iter().any(|row| !row[*column].text.is_empty()))
@@ -86,7 +95,7 @@ impl Table {
         let heading: Vec<Cell> = self.heading.iter().map(|h| heading_cell(h.0)).collect();
         std::iter::once(&heading)
             .chain(&self.rows)
-            .map(|row| self.line(row, &shown, &widths))
+            .flat_map(|row| self.row_lines(row, &shown, &widths))
             .collect()
     }
 
@@ -98,34 +107,53 @@ impl Table {
             .unwrap_or(0)
     }
 
-    fn line(&self, row: &[Cell], shown: &[usize], widths: &[usize]) -> String {
+    fn row_lines(&self, row: &[Cell], shown: &[usize], widths: &[usize]) -> Vec<String> {
+        let Some((last, before)) = shown.split_last() else {
+            return Vec::new();
+        };
         let mut line = String::new();
-        let mut used = 0;
-        for (place, (column, width)) in shown.iter().zip(widths).enumerate() {
-            let cell = &row[*column];
-            let is_last = place + 1 == shown.len();
-            let text = if is_last && self.style.folds {
-                cut(&cell.text, self.style.width.saturating_sub(used).max(12))
-            } else {
-                cell.text.clone()
-            };
-            let padding = " ".repeat(width.saturating_sub(columns(&text)));
-            let dressed = match cell.role {
-                Some(role) => self.style.paint(role, &text),
-                None => text,
+        for (column, width) in before.iter().zip(widths) {
+            line += &self.padded(&row[*column], *column, *width);
+            line += &" ".repeat(GAP);
+        }
+        let used = columns(&line);
+        let cell = &row[*last];
+        let room = self.style.width.saturating_sub(used).max(12);
+        let parts = self.style.wrap(&cell.text, room);
+        let fits = parts.iter().all(|part| columns(part) <= room) || !self.style.folds;
+        if let ([only], true) = (parts.as_slice(), fits) {
+            let only = Cell {
+                text: only.clone(),
+                role: cell.role,
             };
             // No padding at the end of a line: it would be copied with it.
-            line += &match (self.heading[*column].1, is_last) {
-                (Align::Right, _) => padding + &dressed,
-                (Align::Left, true) => dressed,
-                (Align::Left, false) => dressed + &padding,
-            };
-            if !is_last {
-                line += &" ".repeat(GAP);
-            }
-            used += width + GAP;
+            let width = widths.last().copied().unwrap_or(0);
+            line += self.padded(&only, *last, width).trim_end();
+            return vec![line.trim_end().to_owned()];
         }
-        line.trim_end().to_owned()
+        // A word that is too long for its column has a line of its own.
+        let (indent, parts) = if fits {
+            (used, parts)
+        } else {
+            let room = self.style.width.saturating_sub(GAP);
+            (GAP, self.style.wrap(&cell.text, room))
+        };
+        let mut parts = parts.into_iter().map(|part| cell.dress(&part, self.style));
+        let first = if fits { parts.next() } else { None };
+        let first = line + &first.unwrap_or_default();
+        let rest = parts.map(|part| format!("{:indent$}{part}", ""));
+        std::iter::once(first.trim_end().to_owned())
+            .chain(rest)
+            .collect()
+    }
+
+    fn padded(&self, cell: &Cell, column: usize, width: usize) -> String {
+        let padding = " ".repeat(width.saturating_sub(columns(&cell.text)));
+        let dressed = cell.dress(&cell.text, self.style);
+        match self.heading[column].1 {
+            Align::Right => padding + &dressed,
+            Align::Left => dressed + &padding,
+        }
     }
 }
 
@@ -156,18 +184,34 @@ mod tests {
     }
 
     #[test]
-    fn the_last_column_is_cut_on_a_terminal_only() {
-        let narrow = Style {
-            width: 20,
-            folds: true,
-            ..Style::plain()
+    fn the_last_column_goes_on_below_and_what_is_one_word_stays_whole() {
+        let told = |text: &str, width| {
+            let folded = Style {
+                width,
+                folds: true,
+                ..Style::plain()
+            };
+            let mut table = Table::new(folded, &[("name", Align::Left), ("url", Align::Left)]);
+            table.row(vec!["instance.a".into(), text.into()]);
+            table.lines().join("\n")
         };
-        let last_line = |style| {
-            let mut table = Table::new(style, &[("n", Align::Left), ("note", Align::Left)]);
-            table.row(vec!["a".into(), "one two three four five".into()]);
-            table.lines().remove(1)
-        };
-        assert_eq!(last_line(narrow), "a  one two three fo…");
-        assert_eq!(last_line(Style::plain()), "a  one two three four five");
+        insta::assert_snapshot!(told("one two three four", 28), @"
+        name        url
+        instance.a  one two three
+                    four
+        ");
+        insta::assert_snapshot!(told("http://192.168.1.76:8100", 40), @"
+        name        url
+        instance.a  http://192.168.1.76:8100
+        ");
+        insta::assert_snapshot!(told("http://192.168.1.76:8100", 28), @"
+        name        url
+        instance.a
+          http://192.168.1.76:8100
+        ");
+        let style = Style::plain();
+        let mut table = Table::new(style, &[("n", Align::Left), ("note", Align::Left)]);
+        table.row(vec!["a".into(), "one two three four five".into()]);
+        assert_eq!(table.lines()[1], "a  one two three four five");
     }
 }

@@ -132,13 +132,14 @@ pub fn log_line(line: &str) -> String {
 
 /// Breaks a text into lines of at most `width` characters, between words.
 ///
-/// A word that is longer stays whole: it is a path or an id that somebody will copy. Width is
-/// counted in characters, which is wrong for scripts whose letters are two columns wide.
+/// A word that is longer stays whole: it is a path or an id that somebody will copy. So does what
+/// stands in backticks, which is a command as often as not. Width is counted in characters, which is
+/// wrong for scripts whose letters are two columns wide.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
+        for word in words(paragraph) {
             if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
                 lines.push(std::mem::take(&mut line));
             }
@@ -152,9 +153,46 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// How many columns a text without escape sequences takes.
+/// The words of a line; a span in backticks belongs to one word.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let end = end_of_word(rest);
+        words.push(&rest[..end]);
+        rest = rest[end..].trim_start();
+    }
+    words
+}
+
+fn end_of_word(text: &str) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        let space = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let opened = rest.find('`').filter(|tick| *tick < space);
+        let closed = opened.and_then(|tick| Some(tick + 2 + rest[tick + 1..].find('`')?));
+        match closed {
+            Some(closed) => at += closed,
+            None => return at + space,
+        }
+    }
+}
+
+/// How many columns a text takes; escape sequences take none.
 pub fn columns(text: &str) -> usize {
-    text.chars().count()
+    anstream::adapter::strip_str(text)
+        .map(|part| part.chars().count())
+        .sum()
+}
+
+/// The beginning of a text, as many whole words as go into so many columns.
+pub fn beginning(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let first = wrap(text, width.saturating_sub(2)).into_iter().next();
+    format!("{} …", first.unwrap_or_default())
 }
 
 /// Cuts a text to so many columns and says so with `…`.
@@ -221,5 +259,17 @@ mod tests {
             ["a", "/very/long/path", "b"]
         );
         assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(beginning("one two three", 9), "one two …");
+        assert_eq!(beginning("one two", 9), "one two");
+        assert_eq!(wrap("\x1b[1mone\x1b[0m two", 7).len(), 1);
+    }
+
+    #[test]
+    fn a_command_in_backticks_is_never_broken() {
+        assert_eq!(
+            wrap("run `replica plan a.yaml` (or `b`), then go", 12),
+            ["run", "`replica plan a.yaml`", "(or `b`),", "then go"]
+        );
+        assert_eq!(wrap("a ` alone b", 4), ["a `", "alone", "b"]);
     }
 }

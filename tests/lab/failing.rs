@@ -18,7 +18,7 @@ fn a_server_that_dies_loading_is_told_with_its_cause_and_the_rest_serves() {
         let done = laptop.replica("apply -y").exits(6);
         done.shows("spark-02/instance.b: failed")
             .shows("is less than desired GPU memory utilization")
-            .shows("EngineCore failed to start")
+            .shows("Engine core initialization failed")
             .shows("lower args.gpu_memory_utilization");
         lab.leader("spark-01", "instance/a");
         assert_eq!(lab.leaders("spark-02", "instance/b"), []);

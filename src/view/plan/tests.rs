@@ -342,3 +342,26 @@ fn colour_changes_nothing_but_colour() {
         rendered(&plan)
     );
 }
+
+#[test]
+fn of_many_strangers_only_some_are_told_of_unasked() {
+    let plan = Plan {
+        unmanaged: (1..=5).map(|n| format!("pid {n}")).collect(),
+        ..Plan::default()
+    };
+    let told = render(&plan, "t.yaml", Style::plain());
+    assert!(
+        told.contains("left alone (5):") && told.contains("pid 3"),
+        "{told}"
+    );
+    assert!(
+        told.contains("and 2 more; -v shows all") && !told.contains("pid 4"),
+        "{told}"
+    );
+    let verbose = Style {
+        verbose: true,
+        ..Style::plain()
+    };
+    let told = render(&plan, "t.yaml", verbose);
+    assert!(told.contains("pid 5") && !told.contains("more"), "{told}");
+}
