@@ -14,6 +14,9 @@ use crate::plan::{Address, Effect, Failure, Job, Phase, Step};
 use crate::resource::{Fact, Observation, Resource, StateFolder};
 use crate::results::{self, throughput};
 
+/// The folder of logs of failures, among the results of a topology.
+const FAILED: &str = "failed";
+
 /// The nodes of a topology, and what was measured of them.
 pub struct Live {
     fleet: Fleet,
@@ -119,6 +122,14 @@ impl Live {
             Effect::Remove { paths } => {
                 perform::remove(self.node(step)?, paths, StateFolder::EMPTIED).await?;
                 Ok(String::new())
+            }
+            Effect::KeepLog(keep) => {
+                let folder = self.results.join(FAILED);
+                let path = perform::keep_log(self.node(step)?, keep, &folder).await?;
+                Ok(format!(
+                    "the log of its last failure is kept in {}",
+                    path.display()
+                ))
             }
             Effect::RunScript(script) => {
                 perform::run_script(self.node(step)?, script, progress).await

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::facts::{Fact, Facts};
 use super::node_files::StateFolder;
 use crate::name::NodeName;
-use crate::plan::effect::Stop;
+use crate::plan::effect::{KeepLog, Stop};
 use crate::plan::{Address, Failure, Liveness, LivenessProbe, Stand};
 
 /// Everything that was observed, at one moment, of every node.
@@ -138,6 +138,8 @@ pub struct Found {
     pub stop: Option<Stop>,
     /// The files of it that are removed with it: absolute, or `~/…`.
     pub paths: Vec<String>,
+    /// The log of its last start that was never seen to serve, to keep before it goes.
+    pub failure: Option<KeepLog>,
 }
 
 /// One thing that a manifest declares, or that an earlier one left on a node.

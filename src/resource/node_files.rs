@@ -119,6 +119,17 @@ impl StateFolder {
     }
 }
 
+/// A start of a thing, by the log that it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start<'a> {
+    /// The log's path in the folder.
+    pub path: &'a str,
+    /// Which start it was.
+    pub generation: u64,
+    /// The log's size in bytes.
+    pub size: u64,
+}
+
 /// One node, as far as files and names go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeFiles {
@@ -205,6 +216,20 @@ impl NodeFiles {
                 let read = read_log_name(name).or_else(|| read_name(name, ".ready"));
                 read.is_some_and(|(thing, _)| thing == local)
             })
+    }
+
+    /// The starts of a thing that have left a log.
+    pub fn starts_of(&self, address: &Address) -> impl Iterator<Item = Start<'_>> {
+        let local = address.local();
+        let files = beginning_with(&self.files, &local);
+        files.filter_map(move |(path, size)| {
+            let (thing, generation) = read_log_name(path)?;
+            (thing == local).then_some(Start {
+                path,
+                generation,
+                size: *size,
+            })
+        })
     }
 
     /// Whether one start of a thing was ever seen to serve.

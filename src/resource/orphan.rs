@@ -133,11 +133,14 @@ impl Resource for Orphan {
             occupies,
             stop,
             paths,
+            failure,
         } = &self.found;
         let on = |effect| Operation::on(&self.node, effect);
         let remove = (!paths.is_empty()).then(|| Effect::Remove {
             paths: paths.clone(),
         });
+        let keep = failure.clone().map(Effect::KeepLog);
+        let remove = keep.into_iter().chain(remove);
         let stop = stop.clone().map(Effect::Stop);
         let ports = occupies.iter();
         // It answers whoever still has its address.
@@ -150,7 +153,7 @@ impl Resource for Orphan {
         Stand {
             operations: Operations {
                 stop: stop.map(on).into_iter().collect(),
-                remove: remove.map(on).into_iter().collect(),
+                remove: remove.map(on).collect(),
                 ..Operations::default()
             },
             relations: Relations {

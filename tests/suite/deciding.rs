@@ -38,6 +38,7 @@ fn describe(plan: &Plan) -> String {
     for step in &plan.steps {
         let verb = match &step.effect {
             Effect::Upload(_) => "upload".to_owned(),
+            Effect::KeepLog(_) => "keep its log".to_owned(),
             Effect::Remove { .. } => "remove".to_owned(),
             Effect::RunScript(work) => work.doing.clone(),
             Effect::Copy(_) => "copy".to_owned(),

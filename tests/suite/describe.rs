@@ -63,6 +63,7 @@ fn field_in_words(field: &Field) -> String {
 fn effect(step: &Step) -> String {
     match &step.effect {
         Effect::Upload(upload) => format!("upload {}", upload.target),
+        Effect::KeepLog(keep) => format!("keep {} as {}", keep.log, keep.name),
         Effect::Remove { paths } => format!("remove {}", paths.join(" ")),
         Effect::RunScript(work) => self::work(work),
         Effect::Copy(copy) => self::copy(copy),

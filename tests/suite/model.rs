@@ -270,6 +270,13 @@ impl ModelNode {
                 let size = std::fs::metadata(&upload.source).unwrap().len();
                 self.files.insert(inside(&upload.target), size);
             }
+            Effect::KeepLog(keep) => {
+                let log = inside(&keep.log);
+                assert!(
+                    self.files.contains_key(&log),
+                    "kept what is not there: {log}"
+                );
+            }
             Effect::Remove { paths } => {
                 for path in paths {
                     let prefix = inside(path).replace(".*.log", ".");

@@ -7,6 +7,7 @@
 mod account;
 mod control;
 mod copy;
+mod keep_log;
 mod keys;
 mod kill_unmanaged;
 mod launch;
@@ -27,6 +28,7 @@ mod tests;
 pub use account::{EndedProcess, Stopped};
 pub use control::control;
 pub use copy::copy;
+pub use keep_log::keep_log;
 pub use keys::with_keys;
 pub use kill_unmanaged::kill_unmanaged;
 pub use launch::{Started, launch};

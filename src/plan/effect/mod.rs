@@ -6,6 +6,7 @@
 
 pub mod control;
 mod copy;
+mod keep_log;
 mod launch;
 mod log;
 mod measure;
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 pub use control::ProxyControl;
 pub use copy::{Copy, Upload};
+pub use keep_log::KeepLog;
 pub use launch::Launch;
 pub use log::LogReader;
 pub use measure::{Endpoint, Job, Target};
@@ -66,6 +68,8 @@ pub enum Effect {
         /// What is removed: absolute, or `~/…`.
         paths: Vec<String>,
     },
+    /// Keeps the log of a failure on this machine.
+    KeepLog(KeepLog),
     /// Does something that takes minutes, while somebody watches.
     RunScript(Box<RunScript>),
     /// Copies a model from another node.

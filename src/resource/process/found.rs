@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Mark, ProcessTable};
 use crate::name::NodeName;
 use crate::plan::Address;
-use crate::plan::effect::Stop;
+use crate::plan::effect::{KeepLog, Stop};
 use crate::resource::contract::Found;
 use crate::resource::facts::{Fact, Facts};
 use crate::resource::node_files::{NodeFiles, StateFolder};
@@ -56,10 +56,7 @@ fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles)
         grace: GRACE,
     };
     Found {
-        summary: match pids.as_slice() {
-            [] => "its process is gone, its log remains".to_owned(),
-            pids => format!("pid {}", pids.join(", ")),
-        },
+        summary: summary(&pids, files.starts_of(&address).count()),
         pid: sessions.iter().find_map(|it| it.leader()).map(|it| it.pid),
         occupies: ports,
         stop: (!pids.is_empty()).then_some(stop),
@@ -67,6 +64,33 @@ fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles)
             .logs_of(&address)
             .map(|log| folder.file(log))
             .collect(),
+        failure: failure(&address, files, &folder),
         address,
     }
+}
+
+/// What goes with it: what runs, and the logs of its starts.
+fn summary(pids: &[String], logs: usize) -> String {
+    let pids = pids.join(", ");
+    match (pids.is_empty(), logs) {
+        (true, 0) => "its process is gone".to_owned(),
+        (true, 1) => "its process is gone, its log remains".to_owned(),
+        (true, logs) => format!("its process is gone, its {logs} logs remain"),
+        (false, 0) => format!("pid {pids}"),
+        (false, 1) => format!("pid {pids}, and its log"),
+        (false, logs) => format!("pid {pids}, and its {logs} logs"),
+    }
+}
+
+/// The log of its last start that was never seen to serve, and said something.
+fn failure(address: &Address, files: &NodeFiles, folder: &StateFolder) -> Option<KeepLog> {
+    let starts = files.starts_of(address);
+    let failed =
+        starts.filter(|start| start.size > 0 && !files.has_served(address, start.generation));
+    let last = failed.max_by_key(|start| start.generation)?;
+    let node = address.node.as_ref()?;
+    Some(KeepLog {
+        log: folder.file(last.path),
+        name: format!("{node}.{}.{}.log", address.local(), last.generation),
+    })
 }

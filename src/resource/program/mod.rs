@@ -43,6 +43,7 @@ impl contract::Kind for Kind {
             occupies: Vec::new(),
             stop: None,
             paths: vec![folder.binaries(), folder.run()],
+            failure: None,
         };
         is_there.then_some(found).into_iter().collect()
     }

@@ -164,7 +164,7 @@ fn status_tells_what_the_nodes_do_and_not_what_the_manifest_wants() {
         .filter(|it| !it.starts_with("  b:"))
         .collect();
     place.write("topology.yaml", &(without_b.join("\n") + "\n"));
-    place.change(&place.port(0).to_string(), "8999");
+    place.change(&format!("port: {}", place.port(0)), "port: 8999");
     let status = place.status();
     assert_eq!(status["converged"], false);
     assert_eq!(status["proxy"]["policy"], "round_robin", "{status:#}");
