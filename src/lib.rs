@@ -91,4 +91,5 @@ pub mod simulator;
 pub mod transfer;
 pub mod verdict;
 pub mod view;
+mod visible;
 mod written;

@@ -217,23 +217,29 @@ fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 /// Prints help and usage errors as clap words them; a usage error has its own exit code.
 fn usage(error: &clap::Error, is_json: bool) -> ExitCode {
-    // Where nobody reads it, nobody misses it.
-    let _ = error.print();
-    match error.kind() {
-        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
-            Exit::Done.into()
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    let screen = Screen::new(false, is_json);
+    let dressed = |coloured| {
+        let text = error.render();
+        if coloured {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
         }
-        _ => {
-            if is_json {
-                let text = error.to_string();
-                let first = text.lines().next().unwrap_or_default();
-                let message = first.trim_start_matches("error: ").to_owned();
-                let screen = Screen::new(false, true);
-                let _ = screen.document(&Error::Usage(message).document());
-            }
-            Exit::Usage.into()
-        }
+    };
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        // Where nobody reads it, nobody misses it.
+        let _ = screen.result(&dressed(screen.out().colour));
+        return Exit::Done.into();
     }
+    screen.say(&dressed(screen.talk().colour));
+    if is_json {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.trim_start_matches("error: ").to_owned();
+        let _ = screen.document(&Error::Usage(message).document());
+    }
+    Exit::Usage.into()
 }
 
 /// The whole command line, for completions.

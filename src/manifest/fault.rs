@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::scalar::{Meaning, Scalar};
 use super::suggest::{argument_of_vllm, listed, nearest, shown, slug, synonym};
 use super::tree::{Node, Value};
+use crate::visible::visible_on_one_line;
 
 /// Why reading stopped, and where.
 #[derive(Debug)]
@@ -289,16 +290,7 @@ fn custom(at: &At, message: &str) -> Problem {
 
 /// Keeps a message on one line, whatever the manifest's text in it.
 fn shown_whole(message: &str) -> String {
-    let plain: String = message
-        .chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect();
+    let plain = visible_on_one_line(message).into_owned();
     if plain.chars().count() <= 300 {
         return plain;
     }

@@ -1,11 +1,13 @@
 //! What is wrong with a manifest: each mistake by itself, and all of them as a reader sees them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::secrets::secrets;
+use crate::visible::visible;
 
 /// How what to do about it is labelled.
 fn labelled() -> Level<'static> {
@@ -108,16 +110,20 @@ impl Problem {
             let lines: Vec<String> = lines.map(|line| renderer.render(&[line])).collect();
             return lines.join("\n");
         };
+        let also = self.also.iter().map(|(place, _)| place);
+        let (text, places) = source.shown(std::iter::once(place).chain(also));
+        let mut places = places.into_iter();
         let primary = AnnotationKind::Primary
-            .span(source.clamp(place))
+            .span(places.next().unwrap_or_default())
             .label(self.label.as_deref());
-        let others = self.also.iter().map(|(place, label)| {
-            AnnotationKind::Context
-                .span(source.clamp(place))
-                .label(&**label)
-        });
-        let snippet = Snippet::source(&*source.text)
-            .path(&*source.name)
+        let others = self
+            .also
+            .iter()
+            .zip(places)
+            .map(|((_, label), place)| AnnotationKind::Context.span(place).label(&**label));
+        let name = visible(&source.name);
+        let snippet = Snippet::source(&*text)
+            .path(&*name)
             .annotation(primary)
             .annotations(others);
         let hints = self.hints.iter().map(|hint| labelled().message(&**hint));
@@ -138,6 +144,27 @@ impl Source {
         let secret = self.clamp(secret);
         let stars = "*".repeat(secret.len());
         self.text.replace_range(secret, &stars);
+    }
+
+    /// The text as it is shown, with places of it as they are in what is shown: what is written out
+    /// takes more room.
+    fn shown<'a>(
+        &self,
+        places: impl Iterator<Item = &'a Range<usize>>,
+    ) -> (String, Vec<Range<usize>>) {
+        let places: Vec<_> = places.map(|place| self.clamp(place)).collect();
+        let bounds = places.iter().flat_map(|place| [place.start, place.end]);
+        let bounds: BTreeSet<usize> = bounds.collect();
+        let (mut text, mut from) = (String::new(), 0);
+        let mut moved = BTreeMap::new();
+        for bound in bounds {
+            text += &visible(&self.text[from..bound]);
+            from = bound;
+            moved.insert(bound, text.len());
+        }
+        text += &visible(&self.text[from..]);
+        let places = places.iter().map(|it| moved[&it.start]..moved[&it.end]);
+        (text, places.collect())
     }
 
     /// The place, kept inside the text and on the bounds of its characters.

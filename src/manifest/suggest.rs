@@ -3,6 +3,7 @@
 use strsim::damerau_levenshtein;
 
 use crate::simulator;
+use crate::visible::visible_on_one_line;
 
 /// Words of other tools for what a manifest calls otherwise.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -105,13 +106,9 @@ pub(super) fn shown(text: &str) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
+        out.push(c);
     }
-    out
+    visible_on_one_line(&out).into_owned()
 }
 
 /// The name that a text which is none was most likely meant to be.

@@ -80,8 +80,8 @@ fn in_one_line(field: &Field) -> Option<String> {
 fn short(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.contains('\n') => None,
-        Value::String(text) if is_plain(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Value::String(text) if is_plain(text) => Some(clean(text)),
+        other => Some(clean(&other.to_string())),
     }
 }
 

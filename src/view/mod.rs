@@ -5,6 +5,7 @@
 //! ([`json`]) is the same data as what a person reads.
 
 pub mod apply;
+mod bars;
 pub mod bench;
 mod confirm;
 pub mod error;

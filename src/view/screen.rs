@@ -1,15 +1,19 @@
 //! The two streams, and what may be done to each.
+//!
+//! Everything that is printed goes through here, and nothing through here that is not seen: what
+//! could steer a terminal is shown as what it is, wherever it came from and whichever view forgot it.
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 
+use super::bars::Bars;
 use super::confirm::{self, Answer, Question};
 use super::error::{self, Kind};
 use super::style::Style;
+use crate::visible::{visible, visible_in_colour, visible_json};
 
 /// Where everything is printed: results on the standard output, talk on the standard error.
 ///
@@ -21,7 +25,7 @@ pub struct Screen {
     talk: Style,
     json: bool,
     draws: bool,
-    bars: MultiProgress,
+    bars: Bars,
 }
 
 impl Screen {
@@ -31,11 +35,7 @@ impl Screen {
     pub fn new(verbose: bool, json: bool) -> Self {
         let (out, talk) = (io::stdout(), io::stderr());
         let draws = talk.is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
-        let target = if draws {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
+        let bars = if draws { Bars::drawn() } else { Bars::hidden() };
         let style = |colour, terminal, width| Style {
             colour: colour != ColorChoice::Never,
             width,
@@ -47,7 +47,7 @@ impl Screen {
             talk: style(AutoStream::choice(&talk), talk.is_terminal(), width(&talk)),
             json,
             draws,
-            bars: MultiProgress::with_draw_target(target),
+            bars,
         }
     }
 
@@ -69,21 +69,27 @@ impl Screen {
     /// Writes a rendered result to the standard output. A reader that went away (`| head`) is no
     /// error.
     pub fn result(&self, text: &str) -> io::Result<()> {
-        let written = self.bars.suspend(|| {
-            let mut out = io::stdout().lock();
-            out.write_all(text.as_bytes()).and_then(|()| out.flush())
-        });
-        forgive_broken_pipe(written)
+        self.print(&seen(text, self.out)).map(drop)
     }
 
     /// Writes the one JSON document that is the result.
     pub fn document(&self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document)?;
-        self.result(&(text + "\n"))
+        self.print(&visible_json(&(text + "\n"))).map(drop)
+    }
+
+    /// Writes to the standard output, and returns whether somebody still reads it.
+    fn print(&self, text: &str) -> io::Result<bool> {
+        let written = self.bars.suspend(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        });
+        is_read(written)
     }
 
     /// Writes rendered talk to the standard error.
     pub fn say(&self, text: &str) {
+        let text = seen(text, self.talk);
         self.bars.suspend(|| {
             // There is nobody left to tell that the talk cannot be heard.
             let _ = io::stderr().lock().write_all(text.as_bytes());
@@ -113,13 +119,13 @@ impl Screen {
             return Ok(Answer::NoTerminal);
         }
         self.bars.suspend(|| {
-            let (mut input, mut output) = (input.lock(), io::stderr().lock());
+            let (mut input, mut output) = (input.lock(), Seen(io::stderr().lock(), self.talk));
             confirm::ask(question, &mut input, &mut output, self.talk)
         })
     }
 
     /// Where bars are drawn, on a terminal.
-    pub(super) fn bars(&self) -> Option<MultiProgress> {
+    pub(super) fn bars(&self) -> Option<Bars> {
         self.draws.then(|| self.bars.clone())
     }
 
@@ -135,7 +141,8 @@ pub struct Talk(Screen);
 
 impl Write for Talk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.bars.suspend(|| io::stderr().lock().write(bytes))
+        let mut out = Seen(io::stderr(), self.0.talk);
+        self.0.bars.suspend(|| out.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -143,10 +150,35 @@ impl Write for Talk {
     }
 }
 
-fn forgive_broken_pipe(written: io::Result<()>) -> io::Result<()> {
+/// A writer of whole texts, of which nothing comes out that is not seen.
+struct Seen<W>(W, Style);
+
+impl<W: Write> Write for Seen<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = seen(&String::from_utf8_lossy(bytes), self.1);
+        self.0.write_all(text.as_bytes()).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A text as it may be printed: of what steers a terminal, colours of letters alone pass, and those
+/// only where this stream has colours.
+fn seen(text: &str, style: Style) -> String {
+    if style.colour {
+        visible_in_colour(text)
+    } else {
+        visible(text).into_owned()
+    }
+}
+
+/// Whether what was written is still read. A reader that went away is no error.
+fn is_read(written: io::Result<()>) -> io::Result<bool> {
     match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
     }
 }
 
@@ -169,7 +201,25 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_no_error() {
         let error = |kind| Err(io::Error::from(kind));
-        assert!(forgive_broken_pipe(error(io::ErrorKind::BrokenPipe)).is_ok());
-        assert!(forgive_broken_pipe(error(io::ErrorKind::StorageFull)).is_err());
+        assert!(!is_read(error(io::ErrorKind::BrokenPipe)).unwrap());
+        assert!(is_read(error(io::ErrorKind::StorageFull)).is_err());
+        assert!(is_read(Ok(())).unwrap());
+    }
+
+    #[test]
+    fn whatever_is_written_is_seen() {
+        let text = "\x1b[32ma\x1b[0m\x1b[2J\u{202e}\n";
+        let coloured = Style {
+            colour: true,
+            ..Style::plain()
+        };
+        let written = |style| {
+            let mut bytes = Vec::new();
+            Seen(&mut bytes, style).write_all(text.as_bytes()).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let shown = "\x1b[32ma\x1b[0m\\x1b[2J\\u{202e}\n";
+        assert_eq!(written(coloured), shown);
+        assert_eq!(written(Style::plain()), shown.replace('\x1b', "\\x1b"));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use crate::english::list;
 use crate::plan::{Action, Change};
+use crate::visible::{visible, without_colours};
 
 /// A count with its noun: `1 proxy`, `2 instances`.
 pub fn count(number: usize, noun: &str) -> String {
@@ -109,18 +110,13 @@ pub fn done(action: Action) -> &'static str {
     }
 }
 
-/// A text of another's making without what could move a terminal's cursor or hide
-/// something: escape sequences and control characters. Line breaks stay.
+/// A text of another's making as it is laid out: without its colours, and with all that could move
+/// a terminal's cursor or hide something shown as what it is. Line breaks stay.
 ///
-/// Command lines, logs and bodies come from processes that are not ours.
+/// Command lines, logs and bodies come from processes that are not ours. The [`Screen`](super::Screen)
+/// shows nothing unseen in any case; here it is done before widths are counted.
 pub fn clean(text: &str) -> String {
-    let stripped = anstream::adapter::strip_str(text).to_string();
-    stripped
-        .replace('\t', "    ")
-        .replace("\r\n", "\n")
-        .chars()
-        .filter(|c| *c == '\n' || !c.is_control())
-        .collect()
+    visible(&without_colours(text)).replace('\t', "    ")
 }
 
 /// A line of a log as it looked when it was last drawn: a progress bar draws itself over
@@ -244,7 +240,10 @@ mod tests {
 
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
-        assert_eq!(clean("a\x1b[2J\x1b[1;31mb\x07\tc\r\nd"), "ab    c\nd");
+        assert_eq!(
+            clean("a\x1b[2J\x1b[1;31mb\x07\tc\r\nd\u{9b}H"),
+            "a\\x1b[2Jb\\x07    c\nd\\u{9b}H"
+        );
         assert_eq!(
             log_line("Loading:  50%\rLoading: 100%\r\n"),
             "Loading: 100%"

@@ -31,7 +31,7 @@ const READERS: [&str; 2] = [
     "src/resource/program/build_id.rs",
 ];
 
-const PRINTS: [&str; 8] = [
+const PRINTS: [&str; 11] = [
     "println!",
     "eprintln!",
     "print!",
@@ -40,11 +40,17 @@ const PRINTS: [&str; 8] = [
     "io::stderr",
     "stdout()",
     "stderr()",
+    // What draws lines, and what would print for itself.
+    "indicatif",
+    "/dev/tty",
+    "error.print",
 ];
 
-/// Who prints beside the view: the programs of a node, each in its own log, and what speaks to one.
-const PRINTERS: [&str; 6] = [
-    "src/view/",
+/// Who prints: the one file through which all passes that people see, with its lines that are drawn
+/// over; the programs of a node, each in its own log, and what speaks to one.
+const PRINTERS: [&str; 7] = [
+    "src/view/screen.rs",
+    "src/view/bars.rs",
     "src/simulator/log.rs",
     "src/simulator/mod.rs",
     "src/proxy/log.rs",
@@ -431,7 +437,43 @@ fn only_the_view_prints() {
         found("src/cli/plan.rs", "let out = std::io::stdout();\n"),
         1
     );
+    assert_eq!(found("src/view/plan.rs", "println!(\"done\");\n"), 1);
+    assert_eq!(found("src/cli/mod.rs", "let _ = error.print();\n"), 1);
     assert_eq!(found("src/view/screen.rs", "println!(\"done\");\n"), 0);
+}
+
+/// What is handed to a stream or a line in those two files, and is not made visible before.
+fn prints_unseen(source: &Source) -> Vec<String> {
+    let code: Vec<&str> = source.code().collect();
+    let writes = ["write_all(", "set_message(", ".write(bytes"];
+    let mut found = Vec::new();
+    for (at, line) in code.iter().enumerate() {
+        let is_written = writes.iter().any(|it| line.contains(it));
+        let near = code[at.saturating_sub(5)..=at].join("\n");
+        let is_seen = ["seen(", "visible_in_colour(", "Seen(", "fn print("];
+        if is_written && !is_seen.iter().any(|it| near.contains(it)) {
+            found.push(format!("{}: {}", source.path, line.trim()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_printed_is_made_visible_first() {
+    for path in &PRINTERS[..2] {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        assert_eq!(prints_unseen(&control(path, &text)), Vec::<String>::new());
+    }
+    let found = |text| prints_unseen(&control(PRINTERS[0], text)).len();
+    assert_eq!(
+        found("io::stderr().lock().write_all(text.as_bytes());\n"),
+        1
+    );
+    assert_eq!(found("self.0.set_message(text.to_owned());\n"), 1);
+    assert_eq!(
+        found("let text = seen(text, style);\nout.write_all(text.as_bytes());\n"),
+        0
+    );
 }
 
 #[test]

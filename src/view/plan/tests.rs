@@ -214,7 +214,7 @@ fn a_foreign_process_blocks_what_it_stands_in_the_way_of() {
         ! spark-01/instance.a  port 8100 is taken by pid 51234 (nvidia, since 09:58), which replica did not start
 
     Not ours, and left alone:
-        ! spark-01: pid 51234, nvidia, since 09:58: vllm serve meta-llama/Llama-3.1-8B-Instruct --port 8100 --gpu-memory-utilization 0.9
+        ! spark-01: pid 51234, nvidia, since 09:58: vllm serve meta-llama/Llama-3.1-8B-Instruct --port 8100 --gpu-memory-utilization 0.9\x1b[2J
 
     Plan: 0 to create, 0 to update, 0 to replace, 0 to destroy, 1 kept, 2 blocked.
     ");

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
-
 use crate::plan::{Address, Event, Phase};
+use crate::view::bars::{Bar, Bars};
 use crate::view::style::{Role, Style};
-use crate::view::words::{clean, columns, cut, doing, duration};
+use crate::view::words::{clean, columns, cut, doing};
 
 use super::phase::{BAR, bar, detail};
 use super::settled;
@@ -15,19 +14,19 @@ use super::settled;
 /// One line for each thing under way, in the order of their addresses.
 #[derive(Debug)]
 pub(super) struct Drawn {
-    bars: MultiProgress,
+    bars: Bars,
     style: Style,
     under_way: BTreeMap<Address, UnderWay>,
 }
 
 #[derive(Debug)]
 struct UnderWay {
-    line: ProgressBar,
+    line: Bar,
     phase: Phase,
 }
 
 impl Drawn {
-    pub(super) fn new(bars: MultiProgress, style: Style) -> Self {
+    pub(super) fn new(bars: Bars, style: Style) -> Self {
         Self {
             bars,
             style,
@@ -70,11 +69,8 @@ impl Drawn {
 
     fn begin(&self, address: &Address) -> UnderWay {
         let place = self.under_way.range(..address).count();
-        let line = self.bars.insert(place, ProgressBar::new_spinner());
-        line.set_style(style());
-        line.enable_steady_tick(Duration::from_millis(100));
         UnderWay {
-            line,
+            line: self.bars.insert(place),
             phase: Phase::default(),
         }
     }
@@ -82,7 +78,6 @@ impl Drawn {
     fn end(&mut self, address: &Address) -> Option<Duration> {
         let thing = self.under_way.remove(address)?;
         let took = thing.line.elapsed();
-        thing.line.finish_and_clear();
         self.bars.remove(&thing.line);
         Some(took)
     }
@@ -98,14 +93,13 @@ impl Drawn {
             // The spinner, the time and the spaces about them take some twelve columns.
             let room = self.style.width.saturating_sub(columns(&head) + 12);
             let detail = self.style.paint(Role::Faint, &told(phase, room));
-            line.set_message(format!("{head}{detail}"));
+            line.tell(&format!("{head}{detail}"));
         }
     }
 
     /// Removes everything that is drawn over.
     pub(super) fn clear(self) {
         for thing in self.under_way.values() {
-            thing.line.finish_and_clear();
             self.bars.remove(&thing.line);
         }
     }
@@ -120,20 +114,8 @@ fn told(phase: &Phase, room: usize) -> String {
     }
 }
 
-fn style() -> ProgressStyle {
-    let age = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        // A line that cannot be drawn now is drawn again in a moment.
-        let _ = out.write_str(&duration(state.elapsed()));
-    };
-    ProgressStyle::with_template("{spinner} {msg}  {age}")
-        .expect("the template must be well formed")
-        .with_key("age", age)
-}
-
 #[cfg(test)]
 mod tests {
-    use indicatif::ProgressDrawTarget;
-
     use super::*;
     use crate::plan::{Action, Change, Count, Part};
 
@@ -150,8 +132,7 @@ mod tests {
 
     #[test]
     fn each_thing_has_its_line_until_it_is_settled() {
-        let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let mut drawn = Drawn::new(hidden, Style::plain());
+        let mut drawn = Drawn::new(Bars::hidden(), Style::plain());
         for address in ["here/proxy", "here/instance.a"] {
             let change = Change::new(&at(address), Action::Create, Vec::new());
             assert!(drawn.on(&Event::Started { change }).is_empty());

@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(said("", Count::Running(2)), "2 still running");
         assert_eq!(detail(&Phase::new("starting")), "");
         let moving = Phase::new("working").at("one\x1b[2Jtwo");
-        assert_eq!(detail(&moving), "onetwo");
+        assert_eq!(detail(&moving), r"one\x1b[2Jtwo");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod keys;
 mod measuring;
 mod repairing;
 mod secrets;
+mod steering;
 
 /// One server and a proxy, ready as soon as they are started, and nothing to measure.
 const SMALL: &str = "\
