@@ -14,6 +14,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
+    if global.json {
+        let text = "completions are a script for a shell and no document: leave --json out";
+        return Err(Error::Usage(text.to_owned()));
+    }
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "replica", &mut script);
     global.screen().result(&String::from_utf8_lossy(&script))?;

@@ -88,6 +88,21 @@ impl Error {
         }
     }
 
+    /// The same, with one thing more that helps.
+    #[must_use]
+    pub fn also(self, more: String) -> Self {
+        match self {
+            Error::Refused { message, hint } => Error::Refused {
+                message,
+                hint: Some(match hint {
+                    Some(hint) => format!("{hint}; {more}"),
+                    None => more,
+                }),
+            },
+            other => other,
+        }
+    }
+
     /// A refusal with what to do about it.
     pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Error::Refused {

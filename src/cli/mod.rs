@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod lock;
 mod logs;
+mod manifest_word;
 mod plan;
 mod proxy;
 mod run;

@@ -5,9 +5,12 @@
 //! ([`LogReader`]), so that a plan can be compared and printed; and a node reads the lines as they
 //! come, without knowing for which kind of thing.
 
+mod clock;
 mod hub;
 mod installer;
 mod vllm;
+
+pub use clock::Clock;
 
 use crate::plan::effect::LogReader;
 use crate::plan::{Count, Failure, Part};

@@ -229,6 +229,15 @@ impl ManifestError {
         Self::new(Source { name, text }, vec![problem])
     }
 
+    /// The same, with one thing more that helps with the first mistake.
+    #[must_use]
+    pub fn hinted(mut self, hint: String) -> Self {
+        if let Some(first) = self.problems.first_mut() {
+            first.hints.push(hint);
+        }
+        self
+    }
+
     /// Each mistake, in the order of the text. There is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -90,9 +90,14 @@ impl StateFolder {
         self.file(NODE_KEY)
     }
 
+    /// The folder of logs.
+    pub fn logs(&self) -> String {
+        self.file(LOGS)
+    }
+
     /// Where one start of a thing writes its log.
     pub fn log(&self, address: &Address, generation: u64) -> String {
-        format!("{}/{LOGS}/{}.{generation}.log", self.path, address.local())
+        format!("{}/{}.{generation}.log", self.logs(), address.local())
     }
 
     /// A file that a [`NodeFiles`] knows by its path in the folder.

@@ -11,6 +11,7 @@ mod confirm;
 pub mod error;
 mod field;
 pub mod json;
+pub mod logs;
 pub mod plan;
 mod progress;
 mod screen;

@@ -78,6 +78,18 @@ impl Screen {
         self.print(&visible_json(&(text + "\n"))).map(drop)
     }
 
+    /// Writes a piece of a result that goes on, and returns whether somebody still reads it.
+    pub fn piece(&self, text: &str) -> io::Result<bool> {
+        self.print(&seen(text, self.out))
+    }
+
+    /// Writes one of many JSON documents, each on a line, and returns whether somebody still reads
+    /// them.
+    pub fn document_line(&self, document: &impl Serialize) -> io::Result<bool> {
+        let text = serde_json::to_string(document)?;
+        self.print(&visible_json(&(text + "\n")))
+    }
+
     /// Writes to the standard output, and returns whether somebody still reads it.
     fn print(&self, text: &str) -> io::Result<bool> {
         let written = self.bars.suspend(|| {

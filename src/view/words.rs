@@ -119,11 +119,16 @@ pub fn clean(text: &str) -> String {
     visible(&without_colours(text)).replace('\t', "    ")
 }
 
-/// A line of a log as it looked when it was last drawn: a progress bar draws itself over
-/// and over on one line, a carriage return between.
+/// A line of a log as it looked when it was last drawn.
 pub fn log_line(line: &str) -> String {
+    clean(last_drawn(line))
+}
+
+/// What was last drawn of a line: a progress bar draws itself over and over on one line, a carriage
+/// return between.
+pub fn last_drawn(line: &str) -> &str {
     let last = line.trim_end().rsplit('\r').find(|part| !part.is_empty());
-    clean(last.unwrap_or_default())
+    last.unwrap_or_default()
 }
 
 /// Breaks a text into lines of at most `width` characters, between words.

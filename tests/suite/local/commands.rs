@@ -1,11 +1,9 @@
 //! Each command does as its name promises, and says how it went by its exit code.
 
-use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::{PAIR, SMALL};
-use crate::suite::support::process::Signal;
-use crate::suite::support::{MANIFESTS, Workdir, process, until};
+use crate::suite::support::{MANIFESTS, Workdir};
 
 #[test]
 fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
@@ -16,6 +14,7 @@ fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
         &["apply"],
         &["destroy"],
         &["status"],
+        &["logs"],
         &["logs", "a"],
         &["bench"],
     ] {
@@ -53,7 +52,8 @@ fn a_wrong_command_line_is_64_and_help_is_0() {
         &["frobnicate"][..],
         &["plan", "--frobnicate"],
         &["plan", "a.yaml", "b.yaml"],
-        &["logs"],
+        &["logs", "--since", "yesterday"],
+        &["logs", "--tail", "some"],
         &[],
     ] {
         let _ = place.replica(words).exits(64);
@@ -128,73 +128,6 @@ fn status_tells_before_during_and_after() {
         .shows("converged");
     let _ = place.replica(&["destroy", "-y"]).exits(0);
     let _ = place.replica(&["status", "--exit-code"]).exits(2);
-}
-
-#[test]
-fn logs_are_found_by_every_way_to_say_an_address() {
-    let place = Workdir::with(SMALL).applied();
-    for address in ["a", "instance.a", "here/instance.a"] {
-        let _ = place
-            .replica(&["logs", address])
-            .exits(0)
-            .shows("Application startup complete.");
-    }
-    let _ = place.replica(&["logs", "proxy"]).exits(0);
-    let said = place.replica(&["logs", "topology.yaml", "a", "-n", "1"]);
-    assert_eq!(said.exits(0).out.lines().count(), 1);
-    let _ = place
-        .replica(&["logs", "c"])
-        .exits(1)
-        .says("no log of `c`")
-        .says("here/instance.a");
-}
-
-#[test]
-fn logs_are_followed_as_they_grow() {
-    let place = Workdir::with(SMALL).applied();
-    let mut child = place
-        .command(&["logs", "a", "-f", "-n", "1"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = child.stdout.take().unwrap();
-    let mut seen = [0; 1];
-    out.read_exact(&mut seen).unwrap();
-    // What the server is asked now, its log tells later.
-    let _ = place.replica(&["status"]).exits(0);
-    let reader = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        let mut bytes = [0; 1024];
-        while !String::from_utf8_lossy(&text).contains("/v1/models") {
-            let n = out.read(&mut bytes).unwrap();
-            assert_ne!(n, 0, "it ended: {}", String::from_utf8_lossy(&text));
-            text.extend_from_slice(&bytes[..n]);
-        }
-    });
-    until("the line", || reader.is_finished().then_some(()));
-    reader.join().unwrap();
-    process::signal(child.id(), Signal::INT);
-    // Never where a shell runs the tests in the background: its jobs ignore an interrupt.
-    until("the end of `logs`", || child.try_wait().unwrap());
-    let tails = until_no_tail(&place);
-    assert!(tails.is_empty(), "still reading: {tails:?}");
-}
-
-/// What still reads a log of this place, once it had the time to end.
-fn until_no_tail(place: &Workdir) -> Vec<u32> {
-    let home = place.home();
-    let tails = || -> Vec<u32> {
-        std::fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| {
-                let command = process::command(*pid);
-                command.starts_with("tail ") && command.contains(home.to_str().unwrap())
-            })
-            .collect()
-    };
-    until("the end of tail", || tails().is_empty().then_some(()));
-    tails()
 }
 
 #[test]
@@ -305,6 +238,10 @@ fn errors_are_documents_for_machines() {
     place.change("prot: ", "port: ");
     assert_eq!(error(&["apply", "--json"], 1)["error"]["code"], "refused");
     assert_eq!(error(&["bench", "--json"], 1)["error"]["code"], "refused");
-    let said = error(&["plan", "--json", "--jsn"], 64);
-    assert_eq!(said["error"]["code"], "usage");
+    for words in [
+        &["plan", "--json", "--jsn"][..],
+        &["completions", "bash", "--json"],
+    ] {
+        assert_eq!(error(words, 64)["error"]["code"], "usage");
+    }
 }

@@ -8,6 +8,7 @@ mod converging;
 mod destroying;
 mod interrupting;
 mod keys;
+mod logs;
 mod measuring;
 mod repairing;
 mod secrets;
