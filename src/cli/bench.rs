@@ -9,8 +9,8 @@ use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
 use crate::plan::{Action, Approval, Change, Reason, ReasonCode};
-use crate::view::Screen;
 use crate::view::words::list;
+use crate::view::{Screen, command};
 
 /// Run the benchmarks now, all of them or the one named
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ async fn bench(
     if !plan.changes.iter().all(is_made) {
         return Err(Error::refused(
             "the nodes are not as the manifest declares: what would be measured is something else",
-            format!("run `replica apply {}` first", workspace.file()),
+            format!("run `{}` first", command("apply", &workspace.file())),
         ));
     }
     let asked: Vec<_> = assess(&wish.resources(), &observed)

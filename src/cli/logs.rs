@@ -21,9 +21,9 @@ use crate::name::NodeName;
 use crate::node::{Line, Node, NodeError};
 use crate::plan::Address;
 use crate::resource::{LogReading, LogsWanted, NodeFiles, Observation, Read, StateFolder};
-use crate::view::Screen;
 use crate::view::logs::{LoggedLine, render};
 use crate::view::words::columns;
+use crate::view::{Screen, command};
 
 use choice::{Known, by_node};
 use window::{Dated, Since, Tail, Window};
@@ -95,8 +95,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         return Err(Error::refused(
             format!("nothing of `{}` has a log yet", workspace.topology().name),
             format!(
-                "`replica apply {}` starts what is declared",
-                workspace.file()
+                "`{}` starts what is declared",
+                command("apply", &workspace.file())
             ),
         ));
     }

@@ -12,7 +12,7 @@ use crate::converge::{Converged, Desired, Interrupt, Live, Report, Run};
 use crate::load::Measurement;
 use crate::plan::{Address, Approval, Plan};
 use crate::view::words::list;
-use crate::view::{Progress, Screen, Tally, bench};
+use crate::view::{Progress, Screen, Tally, bench, pasteable};
 
 /// A run that is under way: people watch it, and may interrupt.
 pub(super) struct WatchedRun {
@@ -20,6 +20,7 @@ pub(super) struct WatchedRun {
     follower: JoinHandle<Tally>,
     watcher: JoinHandle<()>,
     screen: Screen,
+    manifest: String,
     began: Instant,
 }
 
@@ -30,6 +31,7 @@ pub(super) struct RunOutcome {
     pub(super) interrupted: bool,
     pub(super) took: Duration,
     screen: Screen,
+    manifest: String,
 }
 
 impl WatchedRun {
@@ -38,7 +40,9 @@ impl WatchedRun {
         let interrupt = Interrupt::default();
         let world = Arc::new(workspace.live().until(interrupt.clone()));
         Self {
-            follower: tokio::spawn(Progress::new(screen.clone()).follow(receiver)),
+            follower: tokio::spawn(
+                Progress::new(screen.clone(), workspace.file()).follow(receiver),
+            ),
             watcher: tokio::spawn(watch(interrupt.clone(), Arc::clone(&world), screen.clone())),
             run: Run {
                 world,
@@ -47,6 +51,7 @@ impl WatchedRun {
                 approval,
             },
             screen: screen.clone(),
+            manifest: workspace.file(),
             began: Instant::now(),
         }
     }
@@ -77,6 +82,7 @@ impl WatchedRun {
             interrupted: interrupt.is_set(),
             took: self.began.elapsed(),
             screen: self.screen,
+            manifest: self.manifest,
         }
     }
 }
@@ -97,9 +103,11 @@ impl RunOutcome {
 
     /// Each result as a table.
     pub(super) fn tables(&self) -> impl Iterator<Item = String> {
-        self.measured
-            .iter()
-            .map(|outcome| bench::render(&outcome.result, Some(&outcome.path), self.screen.out()))
+        self.measured.iter().map(|outcome| {
+            let hinted = |hint: &str| pasteable(hint, &self.manifest).into_owned();
+            let result = outcome.result.clone().hinting(hinted);
+            bench::render(&result, Some(&outcome.path), self.screen.out())
+        })
     }
 }
 

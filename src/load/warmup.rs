@@ -92,5 +92,8 @@ fn must_have_answered(warmed: &WarmedInstance) -> Result<(), Failure> {
         warmed.requests.len(),
         why.unwrap_or("no reason was given").trim()
     ))
-    .hinted(format!("look at `replica logs {}`", warmed.instance)))
+    .hinted(format!(
+        "look at `replica logs instance.{}`",
+        warmed.instance
+    )))
 }

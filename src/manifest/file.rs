@@ -11,6 +11,7 @@ use super::document::Document;
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem, Source};
 use super::remark::{Remark, remarks};
+use super::suggest::{listed, nearest};
 use super::{parse, typed};
 use crate::hex::hex;
 use crate::resource::Topology;
@@ -61,8 +62,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, ManifestError> {
         Ok(_) => return Ok(path.to_owned()),
         Err(error) if error.kind() != ErrorKind::NotFound => unreadable(path, &error),
         Err(_) if given.is_some() => absent(path),
-        Err(_) => Problem::new(format!("there is no `{DEFAULT}` in this folder"))
-            .hint("name the manifest: `replica validate manifests/local.yaml`"),
+        Err(_) => Problem::new(format!("there is no `{DEFAULT}` in this folder")).hint(at_hand()),
     };
     Err(ManifestError::unread(path.display().to_string(), problem))
 }
@@ -206,15 +206,68 @@ fn is_extension(key: &str) -> bool {
     key.starts_with("x-")
 }
 
+/// How a manifest is begun by whoever has none.
+const BEGIN: &str =
+    "it begins with `topology: NAME` and `nodes:`; `replica schema` prints all that can be in it";
+
 fn empty() -> Problem {
-    Problem::new("the manifest is empty").at(0..0).hint(
-        "it begins with `topology: NAME` and `nodes:`; `replica validate manifests/local.yaml` reads one that is whole",
-    )
+    Problem::new("the manifest is empty").at(0..0).hint(BEGIN)
 }
 
 fn absent(path: &Path) -> Problem {
-    Problem::new(format!("there is no file `{}`", path.display()))
-        .hint("the manifest is the first argument: `replica validate manifests/local.yaml`")
+    let problem = Problem::new(format!("there is no file `{}`", path.display()));
+    let known = manifests_near();
+    let name = path.display().to_string();
+    match nearest(&name, known.iter().map(String::as_str)) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        None => problem.hint(at_hand()),
+    }
+}
+
+/// Which manifests there are to be named, or how one is begun.
+fn at_hand() -> String {
+    let known = manifests_near();
+    match known.as_slice() {
+        [] => format!("name the manifest, or write one: {BEGIN}"),
+        known => {
+            let known = known.iter().take(MOST_NAMED);
+            format!(
+                "name the manifest, which is the first argument: {}",
+                listed(known.map(String::as_str))
+            )
+        }
+    }
+}
+
+/// So many are named; of more, nobody reads all.
+const MOST_NAMED: usize = 6;
+
+/// The manifests of this folder, and of the folder in it where they often are.
+fn manifests_near() -> Vec<String> {
+    let is_manifest = |path: &PathBuf| {
+        let ends = path.extension().and_then(|end| end.to_str());
+        ends.is_some_and(|end| matches!(end, "yaml" | "yml")) && declares_a_topology(path)
+    };
+    let mut near = Vec::new();
+    for folder in ["", "manifests"] {
+        let listed = fs::read_dir(if folder.is_empty() { "." } else { folder });
+        let files = listed.into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = files
+            .map(|entry| Path::new(folder).join(entry.file_name()))
+            .filter(is_manifest)
+            .collect();
+        found.sort();
+        near.extend(found.iter().map(|path| path.display().to_string()));
+    }
+    near
+}
+
+fn declares_a_topology(path: &Path) -> bool {
+    // A pipe would wait for somebody to write.
+    let is_file = path.metadata().is_ok_and(|found| found.is_file());
+    let text = is_file.then(|| bytes_of(path).ok()).flatten();
+    let text = String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
+    text.lines().any(|line| line.starts_with("topology:"))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {

@@ -170,9 +170,9 @@ fn every_key_of_the_schema_is_described() {
 fn a_manifest_is_found_or_its_absence_explained() {
     let good = here("manifests/local.yaml");
     assert_eq!(find(Some(&good)).unwrap(), good);
-    insta::assert_snapshot!(find(Some(Path::new("nowhere.yaml"))).unwrap_err(), @r"
+    insta::assert_snapshot!(find(Some(Path::new("nowhere.yaml"))).unwrap_err(), @"
     error: there is no file `nowhere.yaml`
-    hint: the manifest is the first argument: `replica validate manifests/local.yaml`
+    hint: name the manifest, which is the first argument: `manifests/cpu.yaml`, `manifests/local.yaml`, `manifests/replicated.yaml`, `manifests/single.yaml`
 
     1 error in nowhere.yaml; nothing was changed
     ");
@@ -183,9 +183,9 @@ fn a_manifest_is_found_or_its_absence_explained() {
     1 error in manifests; nothing was changed
     ");
     // The folder of the crate holds no manifest by the name that is looked for.
-    insta::assert_snapshot!(find(None).unwrap_err(), @r"
+    insta::assert_snapshot!(find(None).unwrap_err(), @"
     error: there is no `topology.yaml` in this folder
-    hint: name the manifest: `replica validate manifests/local.yaml`
+    hint: name the manifest, which is the first argument: `manifests/cpu.yaml`, `manifests/local.yaml`, `manifests/replicated.yaml`, `manifests/single.yaml`
 
     1 error in topology.yaml; nothing was changed
     ");

@@ -86,7 +86,7 @@ pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
     if baseline.claims.iter().all(Claim::is_empty) {
         let why = "it has neither `single_request` nor `batch_processing`";
         return Err(unreadable(&why)
-            .hinted("a baseline is the notebook's metrics file, or a result of `replica bench`"));
+            .hinted("a baseline is the notebook's metrics file, or a result of `bench`"));
     }
     Ok(baseline)
 }

@@ -138,6 +138,15 @@ impl BenchResult {
     pub fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {
         self.points.iter().flat_map(|point| &point.anomalies)
     }
+
+    /// The same, with what is to be done put otherwise.
+    #[must_use]
+    pub fn hinting(mut self, words: impl Fn(&str) -> String) -> Self {
+        for anomaly in self.points.iter_mut().flat_map(|it| &mut it.anomalies) {
+            anomaly.hint = words(&anomaly.hint);
+        }
+        self
+    }
 }
 
 impl Point {

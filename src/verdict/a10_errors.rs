@@ -44,8 +44,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
             "by_label": by_label.collect::<Vec<_>>(),
         }),
         cause: "the servers or the proxy refused or dropped requests of this load".to_owned(),
-        hint: "read the first body of each kind in `errors`, and the logs of the replicas"
-            .to_owned(),
+        hint: "read the first body of each kind in `errors`, and `replica logs`".to_owned(),
     };
     let severity = if share > TOLERATED {
         Severity::Error

@@ -24,7 +24,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         message: format!("the baseline is not comparable: {}", found.join("; ")),
         evidence: json!({"differences": found}),
         cause: "it comes from another set-up, or its file keeps too little of it".to_owned(),
-        hint: "measure the baseline with `replica bench` on a topology of one instance".to_owned(),
+        hint: "measure the baseline with `bench`, on a topology of one instance".to_owned(),
     })]
 }
 

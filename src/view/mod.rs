@@ -7,6 +7,7 @@
 pub mod apply;
 mod bars;
 pub mod bench;
+mod command;
 mod confirm;
 pub mod error;
 mod field;
@@ -21,6 +22,7 @@ mod table;
 pub mod words;
 
 pub use apply::Tally;
+pub use command::{command, pasteable};
 pub use confirm::{Answer, Question};
 pub use progress::Progress;
 pub use screen::{Screen, Talk};

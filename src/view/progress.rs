@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::plan::Event;
 
 use super::apply::{Tally, not_tried};
+use super::command::pasteable;
 use super::error::{self, Kind};
 use super::screen::Screen;
 use super::style::{Role, Style};
@@ -27,6 +28,8 @@ use plain::Plain;
 #[derive(Debug)]
 pub struct Progress {
     screen: Screen,
+    /// The file, as the user named it: what to do next names it too.
+    manifest: String,
     shown: Shown,
     tally: Tally,
 }
@@ -38,8 +41,8 @@ enum Shown {
 }
 
 impl Progress {
-    /// Begins to follow a plan that is carried out.
-    pub fn new(screen: Screen) -> Self {
+    /// Begins to follow a plan that is carried out; `manifest` is the file as the user named it.
+    pub fn new(screen: Screen, manifest: String) -> Self {
         let style = screen.talk();
         let shown = match screen.bars() {
             Some(bars) => Shown::Drawn(Drawn::new(bars, style)),
@@ -47,6 +50,7 @@ impl Progress {
         };
         Self {
             screen,
+            manifest,
             shown,
             tally: Tally::default(),
         }
@@ -54,6 +58,7 @@ impl Progress {
 
     /// Shows what happened.
     pub fn on(&mut self, event: &Event) {
+        let event = &self.helpful(event);
         self.tally.on(event);
         let lines = match &mut self.shown {
             Shown::Drawn(drawn) => drawn.on(event),
@@ -92,6 +97,17 @@ impl Progress {
         }
     }
 
+    /// An event whose hint can be pasted as it is.
+    fn helpful(&self, event: &Event) -> Event {
+        let mut event = event.clone();
+        if let Event::Failed { failure, .. } = &mut event
+            && let Some(hint) = &mut failure.hint
+        {
+            *hint = pasteable(hint, &self.manifest).into_owned();
+        }
+        event
+    }
+
     fn say(&self, lines: &[String]) {
         if !lines.is_empty() {
             self.screen.say(&(lines.join("\n") + "\n"));
@@ -125,5 +141,26 @@ fn settled(event: &Event, took: Option<Duration>, style: Style) -> Vec<String> {
             vec![line.trim_end().to_owned()]
         }
         Event::Started { .. } | Event::Progress { .. } => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Failure;
+
+    #[test]
+    fn what_to_do_next_names_the_manifest() {
+        let progress = Progress::new(Screen::new(false, false), "a.yaml".to_owned());
+        let failed = Event::Failed {
+            address: "benchmark.x".parse().unwrap(),
+            failure: Failure::new("no answer").hinted("look at `replica logs instance.a`"),
+            partly: false,
+        };
+        let Event::Failed { failure, .. } = progress.helpful(&failed) else {
+            panic!("it did not fail");
+        };
+        let hint = failure.hint.as_deref();
+        assert_eq!(hint, Some("look at `replica logs a.yaml instance.a`"));
     }
 }

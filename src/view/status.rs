@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::command::command;
 use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
 use super::words::clean;
@@ -247,7 +248,8 @@ fn verdict(report: &StatusReport, topology: &str, manifest: &str, style: Style) 
         return format!("{topology}: {lead}.");
     }
     let lead = style.paint(Role::Warning, "not converged");
-    format!("{topology}: {lead}. Run `replica plan {manifest}` to see what differs.")
+    let plan = command("plan", manifest);
+    format!("{topology}: {lead}. Run `{plan}` to see what differs.")
 }
 
 #[cfg(test)]

@@ -476,6 +476,38 @@ fn what_is_printed_is_made_visible_first() {
     );
 }
 
+/// A command of ours with a manifest put in by hand: quoted for no shell, and named though it is the
+/// one that is looked for.
+fn names_a_manifest_by_hand(source: &Source) -> Vec<String> {
+    let by_hand = [
+        "apply", "bench", "destroy", "logs", "output", "plan", "status", "validate",
+    ];
+    let by_hand = by_hand.map(|verb| {
+        [
+            format!("replica {verb} {{"),
+            format!("replica {verb} manifests"),
+        ]
+    });
+    let by_hand: Vec<&str> = by_hand.iter().flatten().map(String::as_str).collect();
+    source.lines_with(&by_hand)
+}
+
+#[test]
+fn commands_in_hints_get_their_manifest_in_one_place() {
+    hold("src", names_a_manifest_by_hand);
+    let found = |text| names_a_manifest_by_hand(&control("src/cli/bench.rs", text)).len();
+    assert_eq!(
+        found("format!(\"run `replica apply {}` first\", file)\n"),
+        1
+    );
+    assert_eq!(
+        found("\"read `replica validate manifests/local.yaml`\"\n"),
+        1
+    );
+    assert_eq!(found("\"`replica logs instance.a`\"\n"), 0);
+    assert_eq!(found("format!(\"`replica logs instance.{}`\", name)\n"), 0);
+}
+
 #[test]
 fn the_ssh_library_stays_in_its_room() {
     hold("src", names_the_ssh_library);

@@ -60,7 +60,7 @@ fn a_result_that_cannot_be_believed_says_why() {
     ! A15 not comparable the baseline is not comparable: it was measured within the process, ours over HTTP; it does not say how its latencies are defined
         seen:  differences ["it was measured within the process, ours over HTTP","it does not say how its latencies are defined"]
         cause: it comes from another set-up, or its file keeps too little of it
-        hint:  measure the baseline with `replica bench` on a topology of one instance
+        hint:  measure the baseline with `bench`, on a topology of one instance
     ✗ invalid: these numbers cannot be believed
     result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
     "#);

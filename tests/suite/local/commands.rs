@@ -18,12 +18,35 @@ fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
         &["logs", "a"],
         &["bench"],
     ] {
-        let _ = place
+        let said = place
             .replica(words)
             .exits(65)
             .says("there is no `topology.yaml` in this folder")
-            .says("replica");
+            .says("`replica schema`");
+        // There is none that could be named.
+        assert!(!said.err.contains("manifests/"), "{said}");
     }
+}
+
+#[test]
+fn the_manifests_that_there_are_are_named() {
+    let place = Workdir::with(SMALL);
+    let text = place.read("topology.yaml");
+    std::fs::create_dir(place.work().join("manifests")).unwrap();
+    std::fs::rename(
+        place.work().join("topology.yaml"),
+        place.work().join("manifests/own.yaml"),
+    )
+    .unwrap();
+    place.write("other.yml", &text);
+    place.write("compose.yaml", "services: {}\n");
+    let said = place.replica(&["plan"]).exits(65);
+    let said = said.says("`other.yml`, `manifests/own.yaml`");
+    assert!(!said.err.contains("compose"), "{said}");
+    let _ = place
+        .replica(&["plan", "manifests/onw.yaml"])
+        .exits(65)
+        .says("did you mean `manifests/own.yaml`?");
 }
 
 #[test]

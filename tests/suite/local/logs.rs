@@ -152,7 +152,7 @@ fn before_anything_has_a_log_it_is_said_how_to_begin() {
         .replica(&["logs"])
         .exits(1)
         .says("has a log yet")
-        .says("`replica apply topology.yaml`");
+        .says("`replica apply`");
 }
 
 #[test]
@@ -279,4 +279,44 @@ fn who_follows_ends_where_nobody_reads() {
         append(&place, "instance.a", "more\n");
         child.try_wait().unwrap()
     });
+}
+
+/// What is in backticks of a line and begins with our name.
+fn command_in(text: &str) -> &str {
+    let begun = text.split_once("`replica ").expect("no command").1;
+    begun.split_once('`').expect("no end").0
+}
+
+#[test]
+fn a_command_in_a_hint_can_be_pasted() {
+    let place = Workdir::with(SMALL);
+    let file = "it's mine.yaml";
+    let measured =
+        "benchmarks: {x: {prompts: {inline: [a]}, load: {sequential: 1}, timeout: 1ms}}\n";
+    let text = place.read("topology.yaml") + measured;
+    // Its first token takes longer than a measurement waits.
+    let text = text.replace("profile: fast", "profile: gb10-llama-3.1-8b");
+    place.write(file, &text);
+    let run = |words: &str| {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            &format!("\"$0\" {words}"),
+            env!("CARGO_BIN_EXE_replica"),
+        ]);
+        place.settle(&mut shell);
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    let said = place.replica(&["logs", file]).exits(1);
+    let words = command_in(&said.err);
+    assert!(words.starts_with("apply "), "{words}");
+    let (code, said) = run(&format!("{words} -y"));
+    assert_eq!(code, Some(6), "{said}");
+    let words = command_in(&said);
+    assert_eq!(words, r"logs 'it'\''s mine.yaml' instance.a");
+    let (code, said) = run(words);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Application startup complete."), "{said}");
 }
