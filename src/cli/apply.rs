@@ -7,11 +7,13 @@ use super::Global;
 use super::asking::Asking;
 use super::error::Error;
 use super::exit::Exit;
+use super::output;
 use super::run::{RunOutcome, WatchedRun};
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
 use crate::plan::{Address, Approval, Approved, Change, Plan, Requests, Service, Stand};
 use crate::resource::Observation;
+use crate::view::output::Output;
 use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
 
 /// Make the nodes as the manifest declares, then run its benchmarks
@@ -65,6 +67,7 @@ async fn apply(
     let applied = Applied {
         run: run.end().await,
         requests: requests(workspace, &before, &converged.observed),
+        output: output::declared(workspace, &converged),
         left: converged.left,
     };
     show(screen, workspace, &plan, &applied)?;
@@ -78,6 +81,8 @@ struct Applied {
     left: Plan,
     /// What was served meanwhile, where anything counts that.
     requests: Option<Requests>,
+    /// What can be asked now, and where.
+    output: Output,
 }
 
 /// What was served between two observations, where anything counts that.
@@ -108,12 +113,22 @@ fn show(
             .left(&applied.left)
             .remarks(&workspace.manifest.remarks)
             .requests(applied.requests.unwrap_or_default())
+            .output(&applied.output)
             .benchmarks(&results);
         return Ok(screen.document(&document)?);
     }
-    if !plan.has_work() && tally.is_complete() {
-        return Ok(());
+    if plan.has_work() || !tally.is_complete() {
+        show_outcome(screen, workspace, applied)?;
     }
+    if let Some(invitation) = applied.output.invitation(screen.out()) {
+        screen.result(&format!("\n{invitation}"))?;
+    }
+    Ok(())
+}
+
+/// Shows what was measured, what came of the plan, and what is left of it.
+fn show_outcome(screen: &Screen, workspace: &Workspace, applied: &Applied) -> Result<(), Error> {
+    let tally = &applied.run.tally;
     // What follows would else stand close to the plan, or to the last line of its progress.
     screen.result("\n")?;
     for table in applied.run.tables() {

@@ -6,12 +6,14 @@ use super::Global;
 use super::asking::Asking;
 use super::error::Error;
 use super::exit::Exit;
+use super::output;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired as _, assess};
 use crate::plan::{Approval, NodePort};
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
+use crate::view::output::Output;
 use crate::view::words::{count, list};
 use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
 
@@ -45,7 +47,7 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
         workspace,
         question: Question::Destroy,
     };
-    let (_, plan) = asking.approved(&wish, seen).await?;
+    let (before, plan) = asking.approved(&wish, seen).await?;
     // Nothing of ours is to be left, whatever comes to light of it on the way.
     let run = WatchedRun::begin(workspace, screen, Approval::Everything);
     let Converged { observed, left } = run.converge(&wish, plan.clone()).await;
@@ -53,7 +55,11 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
     let tally = &run.tally;
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
-        let document = ApplyDocument::new(name, &plan, tally).left(&left);
+        let nothing = Output::default();
+        let mut document = ApplyDocument::new(name, &plan, tally).left(&left);
+        if left.is_converged() {
+            document = document.output(&nothing);
+        }
         screen.document(&document)?;
     } else {
         if plan.has_work() {
@@ -62,6 +68,7 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
         }
         if left.is_converged() {
             screen.result(&proof(workspace, &observed))?;
+            screen.result(&farewell(workspace, &before, &observed))?;
         }
     }
     Ok(if tally.has_bug() {
@@ -79,6 +86,18 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
     } else {
         Exit::Done
     })
+}
+
+/// Says of the addresses that requests were sent to that they are served no longer.
+fn farewell(workspace: &Workspace, before: &Observation, after: &Observation) -> String {
+    let left = output::addresses(workspace, after);
+    let mut gone = output::addresses(workspace, before);
+    gone.retain(|url| !left.contains(url));
+    match gone.as_slice() {
+        [] => String::new(),
+        [one] => format!("{one} is no longer served.\n"),
+        several => format!("{} are no longer served.\n", list(several)),
+    }
 }
 
 /// Says what was seen at the end: that nothing of ours runs, and which ports are free.

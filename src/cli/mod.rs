@@ -10,6 +10,7 @@ mod exit;
 mod lock;
 mod logs;
 mod manifest_word;
+mod output;
 mod plan;
 mod proxy;
 mod run;
@@ -94,6 +95,7 @@ enum Command {
     Destroy(destroy::Args),
     Status(status::Args),
     Logs(logs::Args),
+    Output(output::Args),
     Bench(bench::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -148,6 +150,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Destroy(args) => destroy::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
+        Command::Output(args) => output::run(global, args).await,
         Command::Bench(args) => bench::run(global, args).await,
         Command::Schema(args) => schema::run(global, args),
         Command::Completions(args) => completions::run(global, args),

@@ -24,7 +24,7 @@ pub use failure::{Failure, FailureKind};
 pub use liveness::{Counters, Liveness, LivenessProbe};
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
-pub use service::{Readiness, Requests, Service};
+pub use service::{Offer, Readiness, Requests, Service};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
 

@@ -24,6 +24,19 @@ pub struct Service {
     pub details: Map<String, Value>,
     /// The same for people, in one line: `round_robin to a and b, generation 4`.
     pub summary: Option<String>,
+    /// What clients ask it for, of one that answers clients.
+    pub offer: Option<Offer>,
+}
+
+/// What clients ask a service for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The model, by the name that clients send: of what runs, where something does.
+    pub model: Option<String>,
+    /// The variable of this machine that holds the key which they show, where they need one.
+    pub key: Option<String>,
+    /// Whether it stands before others that offer the same: clients then ask this one.
+    pub is_front: bool,
 }
 
 impl Service {
@@ -38,6 +51,7 @@ impl Service {
             requests: None,
             details: Map::new(),
             summary: None,
+            offer: None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::name::NodeName;
 use crate::plan::{Action, Change, Plan, Requests, Summary};
 
 use super::apply::{Applied, Failed, Skipped, Tally};
+use super::output::Output;
 
 /// The document of `plan --json`.
 #[derive(Debug, Serialize)]
@@ -54,6 +55,7 @@ pub struct ApplyDocument<'a> {
     left: Left<'a>,
     requests: Requests,
     benchmarks: &'a [Value],
+    output: Option<&'a Output>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +141,7 @@ impl<'a> ApplyDocument<'a> {
             left: Left::default(),
             requests: Requests::default(),
             benchmarks: &[],
+            output: None,
         }
     }
 
@@ -165,6 +168,13 @@ impl<'a> ApplyDocument<'a> {
     #[must_use]
     pub fn requests(mut self, requests: Requests) -> Self {
         self.requests = requests;
+        self
+    }
+
+    /// Adds what can be asked now, and where.
+    #[must_use]
+    pub fn output(mut self, output: &'a Output) -> Self {
+        self.output = Some(output);
         self
     }
 
@@ -448,7 +458,8 @@ mod tests {
               "name": "batch",
               "valid": true
             }
-          ]
+          ],
+          "output": null
         }
         "#);
     }

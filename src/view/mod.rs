@@ -13,6 +13,7 @@ pub mod error;
 mod field;
 pub mod json;
 pub mod logs;
+pub mod output;
 pub mod plan;
 mod progress;
 mod screen;

@@ -191,8 +191,11 @@ const LISTS: [&str; 4] = [
     "src/view/bench.rs",
 ];
 
-/// What is a word of vLLM's: a folder of its package.
-const OF_VLLM: [(&str, &str); 1] = [("src/resource/instance/toolchain.sh", "engine")];
+/// What is a word of others: a folder of vLLM's package, a key of a request as OpenAI has it.
+const OF_OTHERS: [(&str, &str); 2] = [
+    ("src/resource/instance/toolchain.sh", "engine"),
+    ("src/view/output.rs", "model"),
+];
 
 /// Where a kind is named outside of its own room: as a text of its own in Rust, as a word in
 /// shell. In Rust, rooms rest on rooms, and have fields that are called like what they tell of.
@@ -201,10 +204,10 @@ fn kinds_named_elsewhere(source: &Source) -> Vec<String> {
     if source.is_among(&LISTS) || (!source.is_shell() && kinds().any(is_room)) {
         return Vec::new();
     }
-    let is_vllms = |kind: &str| OF_VLLM.contains(&(source.path.as_str(), kind));
+    let is_others = |kind: &str| OF_OTHERS.contains(&(source.path.as_str(), kind));
     let quote = if source.is_shell() { "" } else { "\"" };
     let others: Vec<_> = kinds()
-        .filter(|kind| !is_room(kind) && !is_vllms(kind))
+        .filter(|kind| !is_room(kind) && !is_others(kind))
         .map(|kind| format!("{quote}{kind}{quote}"))
         .collect();
     let names = |line: &&str| {

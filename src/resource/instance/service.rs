@@ -2,7 +2,7 @@
 
 use super::Instance;
 use super::launch::GREEDY;
-use crate::plan::{Counters, Liveness, LivenessProbe, Readiness, Service};
+use crate::plan::{Counters, Liveness, LivenessProbe, Offer, Readiness, Service};
 use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
 use crate::resource::process::{ProcessTable, Session};
@@ -26,10 +26,21 @@ impl Instance {
         };
         Service {
             summary,
+            offer: Some(Offer {
+                model: self.running_model(observed),
+                key: self.client_key().map(str::to_owned),
+                is_front: false,
+            }),
             ..self
                 .managed
                 .service(observed, &self.listens, port, readiness)
         }
+    }
+
+    /// The model that the server which runs now serves, which the manifest may no longer say.
+    pub fn running_model(&self, observed: &Observation) -> Option<String> {
+        let session = self.managed.running(observed)?;
+        Some(session.spec["model"].as_str()?.to_owned())
     }
 
     fn readiness(&self, observed: &Observation, session: &Session, port: u16) -> Readiness {

@@ -1,12 +1,15 @@
 //! What the proxy serves as, as it says itself.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{Proxy, policy_name};
 use crate::english::list;
-use crate::plan::{Readiness, Service};
+use crate::plan::{Offer, Readiness, Service};
 use crate::proxy::control::Status;
 use crate::resource::contract::Observation;
+use crate::resource::instance::Instance;
 
 impl Proxy {
     /// What it serves as: it is ready once it sends requests to an instance.
@@ -27,10 +30,25 @@ impl Proxy {
             details: served.details(),
             // One that is not there serves by no policy.
             summary: status.is_some().then(|| served.summary()),
+            offer: Some(Offer {
+                model: self.offered_model(&served, observed),
+                key: self.client_variable().map(str::to_owned),
+                is_front: true,
+            }),
             ..self
                 .managed
                 .service(observed, &self.listens, self.declared.port.get(), readiness)
         }
+    }
+
+    /// The model of the instances that it sends requests to.
+    fn offered_model(&self, served: &Served, observed: &Observation) -> Option<String> {
+        let is_served = |instance: &&Arc<Instance>| {
+            let name = instance.name().as_str();
+            served.backends.iter().any(|backend| backend == name)
+        };
+        let mut served = self.backends.iter().filter(is_served);
+        served.find_map(|instance| instance.running_model(observed))
     }
 }
 

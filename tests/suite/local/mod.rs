@@ -10,6 +10,7 @@ mod interrupting;
 mod keys;
 mod logs;
 mod measuring;
+mod output;
 mod repairing;
 mod secrets;
 mod steering;
