@@ -108,9 +108,18 @@ impl<W: World> Run<W> {
     }
 }
 
-/// Whether anything is left to do on a node that was not tried in vain.
+/// Whether anything is left to do on a node that was not tried in vain, and does not only speak of
+/// what was.
 fn is_worth_another_round(left: &Plan, undone: &BTreeSet<Address>) -> bool {
-    let is_new = |step: &Step| step.address.node.is_some() && !undone.contains(&step.address);
+    let addresses = left.steps.iter().map(|step| &step.address);
+    let wanted: BTreeSet<_> = addresses
+        .filter(|address| !undone.contains(address))
+        .cloned()
+        .collect();
+    let is_new = |step: &Step| {
+        let is_wanted = step.address.node.is_some() && wanted.contains(&step.address);
+        is_wanted && step.effect.clone().after(&wanted).is_some()
+    };
     left.steps.iter().any(is_new)
 }
 
