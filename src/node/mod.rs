@@ -21,6 +21,7 @@ mod ssh;
 mod stream;
 mod transport;
 mod unreachable;
+mod variable;
 
 #[cfg(test)]
 mod tests;
@@ -37,3 +38,4 @@ pub use ssh::{Bastions, ConnectOptions, SshNode};
 pub use stream::Stream;
 pub use transport::Node;
 pub use unreachable::{Obstacle, Unreachable};
+pub use variable::variable;

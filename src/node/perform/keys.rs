@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::secret::{make_node_key, server_keys};
 use crate::hex::hex;
-use crate::node::{Fleet, Node, NodeKey};
+use crate::node::{Fleet, Node, NodeKey, variable};
 use crate::plan::Failure;
 use crate::plan::effect::ProxyControl;
 use crate::plan::effect::control::{Backend, Hidden, Key, Keys, Request};
@@ -51,11 +51,7 @@ fn server_key(key: &str) -> Key {
 
 /// What clients show. Where a variable is not set here, all stay as the proxy has them.
 async fn client_keys(node: &Node, keys: &Keys) -> Result<Option<Vec<Key>>, Failure> {
-    let values: Option<Vec<_>> = keys
-        .clients
-        .iter()
-        .map(|it| std::env::var(it).ok())
-        .collect();
+    let values: Option<Vec<_>> = keys.clients.iter().map(|it| variable(it)).collect();
     let Some(values) = values.filter(|values| !values.is_empty()) else {
         return Ok(None);
     };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::logs::grammar;
-use crate::node::{Command, Node, quote, quote_path};
+use crate::node::{Command, Node, quote, quote_path, variable as here};
 use crate::plan::Failure;
 use crate::plan::effect::{Launch, Secret};
 
@@ -107,7 +107,7 @@ fn of_this_machine(
     let mut values = BTreeMap::new();
     for (name, secret) in secrets {
         if let Secret::Variable(source) = secret {
-            let value = std::env::var(source).map_err(|_| missing(name, source))?;
+            let value = here(source).ok_or_else(|| missing(name, source))?;
             values.insert(name.clone(), value);
         }
     }

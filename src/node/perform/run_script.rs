@@ -1,7 +1,7 @@
 //! Doing something that takes minutes: under a lock, watched for signs of life.
 
 use crate::logs::grammar;
-use crate::node::{Command, Node, quote_path};
+use crate::node::{Command, Node, quote_path, variable};
 use crate::plan::effect::RunScript;
 use crate::plan::{Failure, Phase};
 
@@ -63,7 +63,7 @@ pub(super) fn locked(lock: &str, script: &str) -> String {
 fn command(work: &RunScript, attempt: u32) -> Result<Command, Failure> {
     let mut secrets = Vec::new();
     for (name, source) in &work.secrets {
-        let value = std::env::var(source).map_err(|_| missing(name, source))?;
+        let value = variable(source).ok_or_else(|| missing(name, source))?;
         secrets.push((name, value));
     }
     let script = locked(&work.lock, &work.script);

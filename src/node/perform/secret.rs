@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::node::{Command, Fleet, Node, NodeKey, quote_path};
+use crate::node::{Command, Fleet, Node, NodeKey, quote_path, variable};
 use crate::plan::Failure;
 use crate::plan::effect::{Secret, ServerKey};
 
@@ -51,9 +51,7 @@ async fn node_key(node: &Node, file: &str, script: String) -> Result<NodeKey, Fa
 /// When the variable is not set here, or the node's key cannot be read.
 pub(super) async fn secret(node: &Node, secret: &Secret, wanted: &str) -> Result<String, Failure> {
     match secret {
-        Secret::Variable(variable) => {
-            std::env::var(variable).map_err(|_| missing(wanted, variable))
-        }
+        Secret::Variable(source) => variable(source).ok_or_else(|| missing(wanted, source)),
         Secret::ServerKey(key) => {
             let node_key = read_node_key(node, &key.node_key).await?;
             Ok(node_key.server_key(&key.nonce))
@@ -100,26 +98,18 @@ pub async fn api_keys(
     });
     let mut found = server_keys(fleet, of_servers).await?;
     for (authority, secret) in keys {
-        if let Secret::Variable(variable) = secret {
-            found.insert(authority.clone(), api_key(variable)?);
+        if let Secret::Variable(source) = secret {
+            let key = variable(source).ok_or_else(|| missing("the API key", source))?;
+            found.insert(authority.clone(), key);
         }
     }
     Ok(found)
 }
 
-fn api_key(variable: &str) -> Result<String, Failure> {
-    let value = std::env::var(variable).ok();
-    value.filter(|key| !key.is_empty()).ok_or_else(|| {
-        Failure::new(format!(
-            "`{variable}` is not set, and is to hold the API key"
-        ))
-        .hinted(format!("export {variable} and run it again"))
-    })
-}
-
 pub(super) fn missing(wanted: &str, source: &str) -> Failure {
     Failure::new(format!(
-        "`{wanted}` takes its value from `{source}` of this machine's environment, which is not set"
+        "`{wanted}` takes its value from `{source}` of this machine's environment, which is not set, \
+         or empty"
     ))
     .hinted(format!("export {source}=… and run the same again"))
 }

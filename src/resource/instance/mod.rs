@@ -37,7 +37,7 @@ use super::program::Program;
 use super::unmanaged;
 use crate::name::{InstanceName, NodeName, TopologyName};
 use crate::net::Authority;
-use crate::node::UnmanagedPolicy;
+use crate::node::{UnmanagedPolicy, variable};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
     Operations, Reason, ReasonCode, Relations, Stand,
@@ -336,7 +336,7 @@ impl Instance {
     /// Each secret that it is to have and that is not at hand.
     fn missing_secrets(&self) -> impl Iterator<Item = Reason> {
         let declared = self.declared_secrets();
-        let missing = declared.filter(|(_, source)| std::env::var_os(source).is_none());
+        let missing = declared.filter(|(_, source)| variable(source).is_none());
         missing.map(|(variable, source)| {
             let text = format!("{variable} is to come from {source}, which is not set here");
             Reason::new(ReasonCode::SecretMissing, text)

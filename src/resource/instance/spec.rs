@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Instance, Runtime, VllmRuntime};
-use crate::node::NodeKey;
+use crate::node::{NodeKey, variable};
 use crate::resource::contract::Observation;
 use crate::resource::engine;
 use crate::resource::environment::EnvValue;
@@ -96,7 +96,7 @@ impl Instance {
                     let secret = Secret {
                         topology: self.managed.topology.as_str(),
                         name,
-                        value: std::env::var(source).ok(),
+                        value: variable(source),
                     };
                     let old = running.as_ref().and_then(|spec| spec["env"][name].as_str());
                     secret.stand_in(old, node_key)

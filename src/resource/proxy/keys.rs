@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Proxy;
+use crate::node::variable;
 use crate::plan::effect::control::{Key, Keys, Request};
 use crate::plan::effect::{Secret, ServerKey};
 use crate::plan::{Address, Reason, ReasonCode};
@@ -29,7 +30,7 @@ impl Proxy {
     /// What stands for the keys of clients, as far as they can be told from those that it has.
     pub(super) fn client_keys(&self, observed: &Observation) -> Vec<Key> {
         let variables = self.client_variables();
-        let values: Option<Vec<_>> = variables.iter().map(|it| std::env::var(it).ok()).collect();
+        let values: Option<Vec<_>> = variables.iter().map(|it| variable(it)).collect();
         // One that is not at hand cannot be compared: those that it has stay.
         let Some(values) = values else {
             let known = self.known_keys(observed);
@@ -57,7 +58,7 @@ impl Proxy {
             return None;
         }
         let variables = self.client_variables();
-        let missing = variables.iter().find(|it| std::env::var_os(it).is_none())?;
+        let missing = variables.iter().find(|it| variable(it).is_none())?;
         let text =
             format!("the key of its clients is to come from {missing}, which is not set here");
         Some(Reason::new(ReasonCode::SecretMissing, text))

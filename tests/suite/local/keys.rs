@@ -250,3 +250,14 @@ fn a_stranger_on_the_port_of_a_dead_server_learns_nothing_that_opens_anything() 
     assert_eq!(ask(place.port(2), Some(&shown)), 401);
     assert_eq!(place.status()["proxy"]["backends"], json!(["a"]));
 }
+
+/// An empty key would let everybody in who shows nothing.
+#[test]
+fn an_empty_key_is_none() {
+    let place = Workdir::with(PAIR).env("KEY", "");
+    place.change(ENGINE, GUARDED);
+    let _ = place
+        .replica(&["apply", "-y", "--no-bench"])
+        .exits(6)
+        .shows("VLLM_API_KEY is to come from KEY, which is not set here");
+}
