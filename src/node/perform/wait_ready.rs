@@ -56,13 +56,15 @@ pub async fn wait_ready(
 /// seen before it listened.
 fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
     let record = quote_path(&ready.record());
+    // Somebody may have tidied up under it.
+    let folder = format!("mkdir -p -- \"$(dirname -- {record})\"\n");
     if !from_before {
-        return Command::script(format!(": >>{record}"));
+        return Command::script(format!("{folder}: >>{record}"));
     }
     let look = include_str!("../script/processes.sh");
     // Starts are told in hundredths of a second since the boot.
     Command::script(format!(
-        "{look}\nr_age=\nr_stat {pid} && read -r r_up r_idle </proc/uptime &&\n\
+        "{look}\n{folder}r_age=\nr_stat {pid} && read -r r_up r_idle </proc/uptime &&\n\
          r_age=$((${{r_up%.*}} - r_started / 100))\nprintf '%s\\n' \"$r_age\" >{record}"
     ))
 }

@@ -13,8 +13,12 @@ pub(super) const SOCKET: &str = "proxy.sock";
 pub(super) fn fact(folder: &StateFolder) -> Fact {
     let script = format!(
         "cd {} 2>/dev/null || exit 0\n[ -S {SOCKET} ] || exit 0\n\
-         for program in {}/replica-*; do :; done\n\
-         [ -x \"$program\" ] && echo '\"status\"' | \"$program\" proxy-control {SOCKET} --timeout 5 2>/dev/null\ntrue\n",
+         program=\n\
+         for r_one in {}/replica-*; do\n\
+         # What an upload that was cut off has left there is no program.\n\
+         case $r_one in *.new) ;; *) [ ! -x \"$r_one\" ] || program=$r_one ;; esac\n\
+         done\n\
+         [ -n \"$program\" ] && echo '\"status\"' | \"$program\" proxy-control {SOCKET} --timeout 5 2>/dev/null\ntrue\n",
         quote_path(&folder.run()),
         quote_path(&folder.binaries())
     );

@@ -60,6 +60,17 @@ fn a_killed_proxy_is_started_again_and_serves() {
     assert_eq!(*backends, serde_json::json!(["a", "b"]));
 }
 
+/// What a node that went down has left of an upload is not asked what the proxy serves.
+#[test]
+fn half_an_upload_beside_the_program_does_no_harm() {
+    let place = Workdir::with(SMALL).applied();
+    let proxy = place.pid("/proxy");
+    place.write(place.state().join("bin/replica-zzzz.0.new"), "");
+    assert!(place.plan().is_empty(), "{:?}", place.plan());
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(place.pid("/proxy"), proxy);
+}
+
 /// Sends a request that nobody will answer, and keeps the connection.
 fn hang(port: u16) -> TcpStream {
     let body = r#"{"model": "demo", "prompt": "Hello", "max_tokens": 3}"#;
@@ -167,4 +178,17 @@ fn metric(place: &Workdir, name: &str) -> Option<f64> {
     };
     let values: Vec<_> = page.lines().filter_map(of).collect();
     (!values.is_empty()).then(|| values.iter().sum())
+}
+
+/// Somebody has tidied up: what serves is not to blame.
+#[test]
+fn a_server_whose_logs_were_removed_is_believed_again() {
+    let place = Workdir::with(SMALL).applied();
+    let a = place.pid("/instances/a");
+    std::fs::remove_dir_all(place.state().join("log")).unwrap();
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(place.pid("/instances/a"), a);
+    assert_eq!(place.status()["converged"], true);
+    let _ = place.replica(&["destroy", "-y"]).exits(0);
+    assert!(!place.state().exists());
 }
