@@ -13,7 +13,9 @@ for r_pid in $(r_marked "$r_mark" ''); do
   echo "left $r_pid"
   exit 0
 done
-mkdir -p -- "$r_folder" "$(dirname -- "$r_log")" && cd -- "$r_folder" && : >>"$r_log" || exit 1
+# What it writes there is nobody else's; of the files that it makes itself it decides.
+(umask 077 && mkdir -p -- "$r_folder" "$(dirname -- "$r_log")" && : >>"$r_log") || exit 1
+cd -- "$r_folder" || exit 1
 # `dash` cannot name a descriptor above 9. An SSH session has none; on this machine those stay open
 # that whoever ran us left open.
 (r_begin) </dev/null >>"$r_log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &

@@ -26,6 +26,9 @@ async fn what_starts_is_marked_bare_and_alone() {
             values.insert(name, value);
         }
         assert_eq!(values["REPLICA_MARK"], thing.mark());
+        let mode = |path: &str| fs::metadata(thing.at(path)).unwrap().permissions().mode();
+        assert_eq!(mode("logs/a.log") & 0o777, 0o600);
+        assert_eq!(mode("logs") & 0o777, 0o700);
         let spec: serde_json::Value = serde_json::from_str(values["REPLICA_SPEC"]).unwrap();
         assert_eq!(spec["kind"], "it's");
         let digest = node_key(&thing).digest("TOKEN", values["TOKEN"]);
