@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::name::NodeName;
-use crate::node::{Command, Fleet, perform};
+use crate::node::{Command, Fleet, Output, perform};
 use crate::plan::{Address, Failure, Liveness};
-use crate::resource::{Fact, Facts, Observation, Resource};
+use crate::resource::{FORBIDDEN, Fact, Facts, Observation, Question, Resource};
 
 /// How long somebody waits before they wonder.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -28,15 +28,15 @@ pub(super) async fn observe(
     resources: &[Arc<dyn Resource>],
     standing: &[Fact],
 ) -> Observation {
-    let mut facts: BTreeMap<NodeName, BTreeMap<String, String>> = BTreeMap::new();
+    let mut facts: BTreeMap<NodeName, BTreeMap<String, Question>> = BTreeMap::new();
     for node in fleet.names() {
-        let asked = standing.iter().map(|q| (q.id.clone(), q.script.clone()));
+        let asked = standing.iter().map(|q| (q.id.clone(), q.question.clone()));
         facts.insert(node.clone(), asked.collect());
     }
     for resource in resources {
         for (node, fact) in resource.facts() {
             if let Some(asked) = facts.get_mut(&node) {
-                asked.insert(fact.id, fact.script);
+                asked.insert(fact.id, fact.question);
             }
         }
     }
@@ -89,12 +89,45 @@ pub(super) async fn ask_for_life(
 async fn ask(
     fleet: &Fleet,
     name: &NodeName,
-    facts: &BTreeMap<String, String>,
+    facts: &BTreeMap<String, Question>,
 ) -> Result<Facts, Failure> {
     let node = fleet.node(name)?;
-    let script = script(facts.values());
+    let mut scripts: BTreeMap<&String, &String> = BTreeMap::new();
+    let mut dialling = JoinSet::new();
+    for (id, question) in facts {
+        match question {
+            Question::Script(script) => drop(scripts.insert(id, script)),
+            Question::Dial { host, port } => {
+                let (node, id, host, port) = (node.clone(), id.clone(), host.clone(), *port);
+                dialling.spawn(async move { (id, node.forbids(&host, port).await) });
+            }
+        }
+    }
+    let script = script(scripts.values().copied());
     let output = node.run(&Command::script(script)).await?;
-    read(facts.keys(), &output.text()).map_err(|why| match why {
+    let mut facts = answers(scripts.keys().copied(), &output)?;
+    for id in forbidden(dialling).await {
+        facts.insert(id, FORBIDDEN);
+    }
+    Ok(facts)
+}
+
+/// Those that were dialled in vain. What did not answer by the time that a script took is not
+/// waited for: an sshd that forbids says so at once, and a host that is not there says nothing.
+async fn forbidden(mut dialling: JoinSet<(String, bool)>) -> Vec<String> {
+    let mut forbidden = Vec::new();
+    let gather = async {
+        while let Some(dialled) = dialling.join_next().await {
+            forbidden.extend(dialled.ok().filter(|(_, is)| *is).map(|(id, _)| id));
+        }
+    };
+    // Over, or it tells nothing.
+    let _ = timeout(WORTH_TELLING, gather).await;
+    forbidden
+}
+
+fn answers<'a>(asked: impl Iterator<Item = &'a String>, output: &Output) -> Result<Facts, Failure> {
+    read(asked, &output.text()).map_err(|why| match why {
         Unreadable::Cut => {
             Failure::interrupted(format!("its answer was cut short: {}", output.complaint()))
         }

@@ -33,7 +33,7 @@ pub use held::Held;
 pub use http::{HttpAnswer, HttpRequest};
 pub use local::LocalNode;
 pub use node_key::{InvalidNodeKey, NodeKey};
-pub use outcome::{ExitStatus, Line, NodeError, Output};
+pub use outcome::{ALLOW_FORWARDING, ExitStatus, Line, NodeError, Output};
 pub use ssh::{Bastions, ConnectOptions, SshNode};
 pub use stream::Stream;
 pub use transport::Node;

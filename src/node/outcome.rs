@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use crate::name::NodeName;
 
+/// What to do about an sshd that forbids forwarding.
+pub const ALLOW_FORWARDING: &str = "let its sshd through to it (AllowTcpForwarding, PermitOpen, \
+    DisableForwarding), and this key (no-port-forwarding, restrict, permitopen in \
+    authorized_keys); or run replica on that machine, and declare the node as `ssh: local`";
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -122,6 +127,16 @@ pub enum NodeError {
         port: u16,
         /// Why.
         reason: String,
+    },
+    /// The node's sshd lets nobody through to a port, whoever listens there.
+    #[error("{host}:{port} cannot be dialled from `{node}`: its sshd forbids forwarding")]
+    Forbidden {
+        /// The node.
+        node: NodeName,
+        /// The host, as the node was to dial it.
+        host: String,
+        /// The port.
+        port: u16,
     },
     /// An HTTP exchange broke off.
     #[error("no usable answer from {host}:{port} on `{node}`: {reason}")]

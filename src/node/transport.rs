@@ -138,6 +138,17 @@ impl Node {
         }
     }
 
+    /// Whether the node's sshd lets nobody through to this port, whoever listens there.
+    pub async fn forbids(&self, host: &str, port: u16) -> bool {
+        match self {
+            Node::Local(_) => false,
+            Node::Ssh(node) => {
+                let dialled = node.dial(host, port).await;
+                matches!(dialled, Err(NodeError::Forbidden { .. }))
+            }
+        }
+    }
+
     /// Asks an HTTP server that the node can reach, and returns its answer whatever the status.
     ///
     /// # Errors

@@ -49,6 +49,14 @@ pub enum Obstacle {
         /// The port.
         port: u16,
     },
+    /// The jump host before it lets nobody through.
+    #[error("the sshd of the jump host before {host}:{port} forbids forwarding to it")]
+    Forbidden {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
     /// The network has no way there.
     #[error("{host}:{port} cannot be connected to: {error}")]
     NoRoute {
@@ -182,6 +190,11 @@ impl Obstacle {
             Obstacle::Refused { port, .. } => Some(format!(
                 "check that sshd runs there, and that {port} is its port"
             )),
+            Obstacle::Forbidden { .. } => Some(
+                "let the jump host's sshd through to it (AllowTcpForwarding, PermitOpen), or reach \
+                 the node in another way"
+                    .to_owned(),
+            ),
             Obstacle::NoRoute { .. } | Obstacle::TimedOut { .. } => Some(
                 "check that the machine is up, on this network, and not behind a firewall"
                     .to_owned(),

@@ -75,6 +75,7 @@ codes! {
     Differs "differs" "what is there is not what is declared",
     DiskFull "disk_full" "the node's disk has no room for it",
     Duplicate "duplicate" "it is there more than once, or is not whole",
+    ForwardingForbidden "forwarding_forbidden" "the node's sshd lets nobody through to its port",
     Gone "gone" "it was there, and its process has ended",
     Incomplete "incomplete" "an installation was interrupted",
     Invalid "invalid" "the newest result cannot be believed",

@@ -5,24 +5,54 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Something to learn of a node, as pyinfra and ansible have facts: a POSIX shell fragment that
-/// reads and never writes.
+use crate::net::Authority;
+
+/// Something to learn of a node, as pyinfra and ansible have facts.
 ///
 /// Facts with the same id are gathered once, however many things want them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
     /// What it is, with everything that makes it differ from others: `venv ~/vllm`.
     pub id: String,
-    /// The fragment; what it prints is the fact.
-    pub script: String,
+    /// How it is learnt.
+    pub question: Question,
 }
+
+/// How a fact is learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// By a POSIX shell fragment that reads and never writes; what it prints is the fact.
+    Script(String),
+    /// By dialling a port as the node does: `forbidden` where its sshd lets nobody through, and
+    /// nothing elsewhere, whoever listens there.
+    Dial {
+        /// The host, as the node dials it.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// The answer of an sshd that lets nobody through.
+pub(crate) const FORBIDDEN: &str = "forbidden";
 
 impl Fact {
     /// What a fragment prints, by this id.
     pub fn new(id: impl Into<String>, script: impl Into<String>) -> Self {
         Self {
             id: id.into(),
-            script: script.into(),
+            question: Question::Script(script.into()),
+        }
+    }
+
+    /// Whether the way to a port of the node is forbidden.
+    pub fn dial(host: &str, port: u16) -> Self {
+        Self {
+            id: format!("dial {}", Authority::new(host, port)),
+            question: Question::Dial {
+                host: host.to_owned(),
+                port,
+            },
         }
     }
 }

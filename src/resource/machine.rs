@@ -160,6 +160,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::resource::facts::Question;
 
     fn read(answer: &str) -> Arc<Machine> {
         Machine::read(&[(ID.to_owned(), answer.to_owned())].into_iter().collect())
@@ -205,7 +206,10 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_asked() {
-        let output = Command::new("sh").arg("-c").arg(fact().script).output();
+        let Question::Script(script) = fact().question else {
+            panic!("a machine is asked by a script");
+        };
+        let output = Command::new("sh").arg("-c").arg(script).output();
         let output = output.unwrap();
         assert!(output.status.success());
         let machine = read(&String::from_utf8_lossy(&output.stdout));

@@ -27,7 +27,8 @@ mod unmanaged;
 
 pub use catalogue::{Catalogue, KINDS, Paths, binaries};
 pub use contract::{Found, Kind, Listed, Observation, Resource};
-pub use facts::{Fact, Facts};
+pub(crate) use facts::FORBIDDEN;
+pub use facts::{Fact, Facts, Question};
 pub use logged::{LogLine, LogReading, LogsWanted, Read};
 pub use node_files::{Listens, NodeFiles, StateFolder};
 pub use topology::Topology;

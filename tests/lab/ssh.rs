@@ -273,3 +273,46 @@ fn a_refused_login_is_told_with_the_keys_that_were_offered() {
         assert!(said.contains("unknown"), "{said}");
     });
 }
+
+/// That an sshd forbids forwarding is said by the plan, in every way in which it can; what serves
+/// behind it stays, and the rest converges.
+#[test]
+fn forbidden_forwarding_is_planned_and_not_waited_for() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(lab, DEMO);
+        let authorized = "/home/nvidia/.ssh/authorized_keys";
+        for option in [
+            "AllowTcpForwarding no",
+            "PermitOpen none",
+            "DisableForwarding yes",
+        ] {
+            lab.does_with(&["sshd", "spark-02", option]);
+            let plan = laptop.plan();
+            let b = change(&plan, "spark-02/instance.b");
+            assert_eq!(b["action"], "blocked", "{option}: {plan:#}");
+            assert_eq!(b["reasons"][0]["code"], "forwarding_forbidden", "{plan:#}");
+            assert_eq!(change(&plan, "spark-01/instance.a")["action"], "create");
+        }
+        lab.does_with(&["sshd", "spark-02"]);
+        lab.exec(
+            "spark-02",
+            &format!("sed -i 's/^ssh-/restrict &/' {authorized}"),
+        );
+        assert_eq!(
+            change(&laptop.plan(), "spark-02/instance.b")["action"],
+            "blocked"
+        );
+        laptop
+            .replica("apply -y")
+            .exits(6)
+            .shows("forbids forwarding");
+        lab.leader("spark-01", "instance/a");
+        assert_eq!(lab.marked("spark-02", "v1:"), []);
+
+        lab.exec("spark-02", &format!("sed -i 's/^restrict //' {authorized}"));
+        laptop.applies();
+        lab.does_with(&["sshd", "spark-02", "AllowTcpForwarding no"]);
+        laptop.is_converged();
+        lab.leader("spark-02", "instance/b");
+    });
+}

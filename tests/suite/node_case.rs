@@ -13,7 +13,7 @@ use replica::proxy::control::{
 };
 use replica::proxy::policy::PolicySpec;
 use replica::resource::process::Mark;
-use replica::resource::{Fact, Facts};
+use replica::resource::{Fact, Facts, Question};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -165,8 +165,10 @@ impl NodeCase {
                 "served" => self.served(),
                 // What this machine has is no part of a case.
                 "machine" => String::new(),
-                _ if home.is_some() => asked(&fact.script, home.as_ref().unwrap().path()),
-                _ => String::new(),
+                _ => match (&fact.question, &home) {
+                    (Question::Script(script), Some(home)) => asked(script, home.path()),
+                    _ => String::new(),
+                },
             };
             answer.push_str(self.texts.get(sort).map_or("", String::as_str));
             if self.crlf {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::logs::grammar;
-use crate::node::{Command, HttpAnswer, HttpRequest, Line, Node, quote_path};
+use crate::node::{ALLOW_FORWARDING, Command, HttpAnswer, HttpRequest, Line, Node, quote_path};
 use crate::plan::effect::{Check, Probe, WaitReady};
 use crate::plan::{Failure, Part, Phase, Time};
 
@@ -34,13 +34,18 @@ pub struct ReadyIn {
 /// # Errors
 ///
 /// At once when the process dies, with the cause that its log names; when anybody else listens on
-/// its port; and when its log has stood still for longer than the patience.
+/// its port; when the node's sshd lets nobody ask; and when its log has stood still for longer than
+/// the patience.
 pub async fn wait_ready(
     node: &Node,
     ready: &WaitReady,
     progress: OnPhase<'_>,
 ) -> Result<ReadyIn, Failure> {
-    let (believed, from_before) = believe(node, ready, progress).await?;
+    let believing = believe(node, ready, progress);
+    let (believed, from_before) = tokio::select! {
+        true = node.forbids(&ready.probe.host, ready.probe.port) => return Err(unanswerable(node)),
+        believed = believing => believed?,
+    };
     let recorded = node.run(&note(ready, believed.pid, from_before)).await?;
     if recorded.status.success() {
         return Ok(believed);
@@ -49,6 +54,14 @@ pub async fn wait_ready(
         "it serves, which could not be noted on the node: {}",
         recorded.complaint()
     )))
+}
+
+fn unanswerable(node: &Node) -> Failure {
+    Failure::new(format!(
+        "it cannot be asked whether it is ready: {} forbids forwarding",
+        node.name()
+    ))
+    .hinted(ALLOW_FORWARDING)
 }
 
 /// The script that notes that it serves: who looks later sees that it listens, and could

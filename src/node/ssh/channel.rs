@@ -55,21 +55,33 @@ impl ChannelRefusal {
         }
     }
 
+    /// Whether the server lets nobody through, whoever listens there. One that was built without
+    /// forwarding knows no such channel.
+    pub(super) fn is_of_forwarding(&self) -> bool {
+        matches!(
+            self,
+            ChannelRefusal::Refused(
+                ChannelOpenFailure::AdministrativelyProhibited
+                    | ChannelOpenFailure::UnknownChannelType
+            )
+        )
+    }
+
     pub(super) fn at_port(self, node: &NodeName, host: &str, port: u16) -> NodeError {
-        let node = node.clone();
+        let (node, host) = (node.clone(), host.to_owned());
+        if self.is_of_forwarding() {
+            return NodeError::Forbidden { node, host, port };
+        }
         let reason = match self {
             ChannelRefusal::Lost => return NodeError::Disconnected { node },
             ChannelRefusal::Refused(ChannelOpenFailure::ConnectFailed) => {
                 "connection refused".to_owned()
             }
-            ChannelRefusal::Refused(ChannelOpenFailure::AdministrativelyProhibited) => {
-                "its sshd forbids forwarding (AllowTcpForwarding, PermitOpen)".to_owned()
-            }
             ChannelRefusal::Refused(other) => format!("{other:?}"),
         };
         NodeError::NotDialled {
             node,
-            host: host.to_owned(),
+            host,
             port,
             reason,
         }

@@ -284,6 +284,12 @@ impl Dialling<'_> {
         };
         match timeout(self.patience, channel::dial(via, host, port)).await {
             Ok(Ok(stream)) => Ok(Wire::Hop(stream)),
+            Ok(Err(refusal)) if refusal.is_of_forwarding() => {
+                Err(Failed::ForGood(Obstacle::Forbidden {
+                    host: host.clone(),
+                    port,
+                }))
+            }
             Ok(Err(ChannelRefusal::Refused(_))) => Err(Failed::ForGood(Obstacle::Refused {
                 host: host.clone(),
                 port,

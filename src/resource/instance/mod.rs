@@ -32,7 +32,9 @@ use super::facts::Fact;
 use super::machine;
 use super::model;
 use super::node_files::{Listens, NodeFiles};
-use super::process::{ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint};
+use super::process::{
+    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
+};
 use super::program::Program;
 use super::unmanaged;
 use crate::name::{InstanceName, NodeName, TopologyName};
@@ -232,6 +234,7 @@ impl Instance {
         let mut obstacles: Vec<_> = port_taken.into_iter().collect();
         if change.action.acts() {
             obstacles.extend(self.missing_secrets());
+            obstacles.extend(self.forwarding_forbidden(observed));
         }
         if change.action.starts() {
             obstacles.extend(self.would_fail(observed));
@@ -333,6 +336,12 @@ impl Instance {
         Change::new(&self.managed.address, Action::Replace, reasons)
     }
 
+    /// Why it could not be seen to serve.
+    fn forwarding_forbidden(&self, observed: &Observation) -> Option<Reason> {
+        let (on, port) = (&self.listens.on, self.server.port.get());
+        forwarding::forbidden(self.node(), on, port, observed)
+    }
+
     /// Each secret that it is to have and that is not at hand.
     fn missing_secrets(&self) -> impl Iterator<Item = Reason> {
         let declared = self.declared_secrets();
@@ -422,6 +431,8 @@ impl Resource for Instance {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         let mut facts = self.managed.facts();
+        let dialled = forwarding::fact(&self.listens.on, self.server.port.get());
+        facts.push((self.managed.node.clone(), dialled));
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             let more = [machine::fact(), self.toolchain_fact(&vllm.engine)];
             facts.extend(more.map(|one| (self.managed.node.clone(), one)));

@@ -1,6 +1,7 @@
 //! What rooms share that hold a process of ours: its mark, its specification, how it is
 //! found, and what of ours runs there.
 
+pub(super) mod forwarding;
 pub(super) mod found;
 mod managed;
 mod mark;

@@ -20,7 +20,9 @@ use super::contract::{Memo, Observation, Resource};
 use super::facts::Fact;
 use super::instance::{self, Instance};
 use super::node_files::{Listens, NodeFiles};
-use super::process::{ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint};
+use super::process::{
+    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
+};
 use super::program::Program;
 use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
@@ -480,12 +482,21 @@ impl Proxy {
 
     fn compare(&self, observed: &Observation) -> Change {
         let change = self.compare_process(observed);
-        match self.missing_key(observed) {
-            Some(reason) if change.action.acts() => {
-                Change::blocked(&self.managed.address, reason).described(change.summary)
-            }
-            _ => change,
+        let missing_key = self.missing_key(observed);
+        let missing_key = missing_key.filter(|_| change.action.acts());
+        let unasked = self.forwarding_forbidden(observed);
+        let unasked = unasked.filter(|_| change.action.starts());
+        let obstacles: Vec<_> = missing_key.into_iter().chain(unasked).collect();
+        if obstacles.is_empty() {
+            return change;
         }
+        Change::new(&self.managed.address, Action::Blocked, obstacles).described(change.summary)
+    }
+
+    /// Why it could not be seen to serve. Once it serves, it is spoken to in another way.
+    fn forwarding_forbidden(&self, observed: &Observation) -> Option<Reason> {
+        let (on, port) = (&self.listens.on, self.declared.port.get());
+        forwarding::forbidden(&self.managed.node, on, port, observed)
     }
 
     fn compare_process(&self, observed: &Observation) -> Change {
@@ -590,7 +601,8 @@ impl Resource for Proxy {
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         let mut facts = self.managed.facts();
         let served = served::fact(&self.managed.folder);
-        facts.push((self.managed.node.clone(), served));
+        let dialled = forwarding::fact(&self.listens.on, self.declared.port.get());
+        facts.extend([served, dialled].map(|one| (self.managed.node.clone(), one)));
         facts
     }
 

@@ -271,19 +271,7 @@ async fn a_peer_that_froze_is_given_up_even_in_the_middle_of_a_write() {
 async fn what_was_started_outlives_the_connection_and_is_found_again() {
     let lab = lab!();
     let mark = format!("v1:test-{:016x}:instance/a:", fastrand::u64(..));
-    let launch = Launch {
-        address: "spark-01/instance.a".parse().unwrap(),
-        mark: format!("{mark}1:abc"),
-        spec: String::new(),
-        argv: vec!["sleep".to_owned(), "1000".to_owned()],
-        path: Vec::new(),
-        env: BTreeMap::new(),
-        secret_env: BTreeMap::new(),
-        node_key: String::new(),
-        folder: "~/state/it's".to_owned(),
-        log: "~/state/a.log".to_owned(),
-        log_reader: LogReader::None,
-    };
+    let launch = sleeping(&mark);
     let started = perform::launch(&lab.connect().await, &launch)
         .await
         .unwrap();

@@ -19,7 +19,7 @@ use crate::node::{
     Command, ConnectOptions, ExitStatus, HttpRequest, Line, Node, NodeError, Obstacle, Reach,
     Unreachable, perform,
 };
-use crate::plan::effect::{Launch, LogReader, Stop};
+use crate::plan::effect::{Launch, LogReader, Probe, Stop, WaitReady};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -183,6 +183,23 @@ async fn connect(host: &str, options: &ConnectOptions) -> Result<Node, Unreachab
 
 fn script(text: &str) -> Command {
     Command::script(text)
+}
+
+/// A program that goes on until it is stopped.
+fn sleeping(mark: &str) -> Launch {
+    Launch {
+        address: "spark-01/instance.a".parse().unwrap(),
+        mark: format!("{mark}1:abc"),
+        spec: String::new(),
+        argv: vec!["sleep".to_owned(), "1000".to_owned()],
+        path: Vec::new(),
+        env: BTreeMap::new(),
+        secret_env: BTreeMap::new(),
+        node_key: String::new(),
+        folder: "~/state/it's".to_owned(),
+        log: "~/state/a.log".to_owned(),
+        log_reader: LogReader::None,
+    }
 }
 
 mod commands;

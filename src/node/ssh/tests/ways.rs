@@ -112,3 +112,87 @@ async fn nodes_behind_a_jump_host_share_its_connection() {
         "{obstacle:?}"
     );
 }
+
+/// Every way to forbid it is told from a port where nobody listens, or somebody does.
+#[tokio::test]
+async fn forbidden_forwarding_is_told_apart() {
+    let silent = free_port();
+    let listener = Socket::bind("127.0.0.1:0").unwrap();
+    let open = listener.local_addr().unwrap().port();
+    let only_open = format!("PermitOpen 127.0.0.1:{open}");
+    for (option, forbids) in [
+        ("AllowTcpForwarding yes", [false, false]),
+        ("AllowTcpForwarding local", [false, false]),
+        ("AllowTcpForwarding no", [true, true]),
+        ("AllowTcpForwarding remote", [true, true]),
+        ("DisableForwarding yes", [true, true]),
+        ("PermitOpen none", [true, true]),
+        (only_open.as_str(), [true, false]),
+    ] {
+        let node = lab!(option).connect().await;
+        for (port, forbids) in [silent, open].into_iter().zip(forbids) {
+            assert_eq!(node.forbids("127.0.0.1", port).await, forbids, "{option}");
+        }
+    }
+    for (restriction, forbids) in [("restrict", true), ("restrict,port-forwarding", false)] {
+        let lab = lab!();
+        let key = lab.public("id.pub");
+        fs::write(lab.at("authorized_keys"), format!("{restriction} {key}")).unwrap();
+        let node = lab.connect().await;
+        assert_eq!(
+            node.forbids("127.0.0.1", silent).await,
+            forbids,
+            "{restriction}"
+        );
+    }
+}
+
+/// Nothing is waited for that could never be asked, however patient somebody is.
+#[tokio::test]
+async fn a_server_behind_forbidden_forwarding_is_not_waited_for() {
+    let lab = lab!("AllowTcpForwarding no");
+    let node = lab.connect().await;
+    let mark = format!("v1:test-{:016x}:instance/a:", fastrand::u64(..));
+    let launch = sleeping(&mark);
+    perform::launch(&node, &launch).await.unwrap();
+    let ready = WaitReady {
+        address: launch.address.clone(),
+        mark: launch.mark,
+        probe: Probe {
+            host: "127.0.0.1".to_owned(),
+            port: free_port(),
+            checks: Vec::new(),
+        },
+        log: launch.log,
+        patience: Duration::from_hours(1000),
+        expected: None,
+        log_reader: LogReader::None,
+    };
+    let failure = perform::wait_ready(&node, &ready, &|_| {}).await;
+    let stop = Stop {
+        address: launch.address,
+        mark_prefix: mark,
+        ports: Vec::new(),
+        grace: Duration::from_secs(60),
+    };
+    perform::stop(&node, &stop, &|_| {}).await.unwrap();
+    let failure = failure.unwrap_err();
+    assert_eq!(
+        failure.message,
+        "it cannot be asked whether it is ready: spark-01 forbids forwarding"
+    );
+    assert!(failure.hint.unwrap().contains("AllowTcpForwarding"));
+}
+
+#[tokio::test]
+async fn a_jump_host_that_forbids_forwarding_is_told() {
+    let lab = lab!("AllowTcpForwarding no");
+    lab.write_known(&format!("* {}", lab.public("host_ed25519.pub")));
+    lab.configure("Host spark\nProxyJump first\n");
+    let (obstacle, hint) = lab.obstacle().await;
+    assert!(
+        obstacle.to_string().contains("forbids forwarding"),
+        "{obstacle}"
+    );
+    assert!(hint.contains("AllowTcpForwarding"), "{hint}");
+}
