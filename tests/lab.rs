@@ -19,6 +19,7 @@ mod scenarios {
     mod failing;
     mod installing;
     mod interrupted;
+    mod lacking;
     mod replicated;
     mod secrets;
     mod ssh;

@@ -10,7 +10,7 @@ use super::output;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired as _, assess};
-use crate::plan::{Approval, NodePort};
+use crate::plan::{Approval, Change, NodePort, Plan};
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
 use crate::view::output::Output;
@@ -75,7 +75,7 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
         Exit::Bug
     } else if run.interrupted {
         Exit::Interrupted
-    } else if !tally.failed.is_empty() || left.has_work() {
+    } else if !tally.failed.is_empty() || left.has_work() || is_kept_back(&left) {
         if tally.has_touched() {
             Exit::Partly
         } else {
@@ -98,6 +98,11 @@ fn farewell(workspace: &Workspace, before: &Observation, after: &Observation) ->
         [one] => format!("{one} is no longer served.\n"),
         several => format!("{} are no longer served.\n", list(several)),
     }
+}
+
+/// Whether something stays because it cannot be removed as things stand.
+fn is_kept_back(left: &Plan) -> bool {
+    left.changes.iter().any(Change::is_obstructed)
 }
 
 /// Says what was seen at the end: that nothing of ours runs, and which ports are free.

@@ -7,8 +7,13 @@ command -v flock >/dev/null || {
 mkdir -p "$folder" || exit 1
 while :; do
   exec 9<>"$lock" || exit 1
+  flock -n 9
+  status=$?
   # A run that was killed a moment ago holds it for as long as this node needs to notice.
-  if ! flock -n 9 && { sleep 1; ! flock -n 9; }; then
+  [ "$status" != 1 ] || { sleep 1; flock -n 9; status=$?; }
+  # Any other number says that nobody can have it: this file system knows no locks.
+  [ "$status" -le 1 ] || exit 1
+  if [ "$status" = 1 ]; then
     [ -e "$lock" ] || continue
     echo "$(cat "$lock")"
     exit 0

@@ -1,15 +1,17 @@
 //! What most commands begin with: the manifest, the nodes, and a look at them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Global;
 use super::error::Error;
 use super::lock;
 use crate::converge::{self, Desired, Live, World as _, assess, decide};
 use crate::manifest::{self, Manifest, Severity};
+use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet};
-use crate::plan::{Address, Plan};
+use crate::plan::{Address, Change, Plan, Reason, ReasonCode};
 use crate::resource::program::Binaries;
 use crate::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
 use crate::view::Screen;
@@ -21,6 +23,8 @@ pub(super) struct Workspace {
     binaries: Arc<Binaries>,
     paths: Paths,
     screen: Screen,
+    /// The nodes that cannot be locked, each with why, once that was tried.
+    unlockable: OnceLock<BTreeMap<NodeName, String>>,
 }
 
 impl Workspace {
@@ -81,6 +85,7 @@ impl Workspace {
             fleet,
             manifest,
             screen: screen.clone(),
+            unlockable: OnceLock::new(),
         })
     }
 
@@ -103,12 +108,31 @@ impl Workspace {
         Catalogue::new(self.topology(), &self.binaries, &self.paths)
     }
 
-    /// Does the work while this topology is locked on every node that was reached.
+    /// Does the work while this topology is locked on every node that was reached, and can be: on
+    /// the others nothing is planned from then on.
     pub(super) async fn locked<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        lock::locked(&self.fleet, self.topology().name.as_str(), work).await
+        let locks = lock::take(&self.fleet, self.topology().name.as_str()).await?;
+        let _ = self.unlockable.set(locks.without.clone());
+        let done = work.await;
+        locks.release().await;
+        done
+    }
+
+    /// Blocks a change on a node where another run could be at work just as well.
+    fn keep_off_unlockable(&self, change: &mut Change) {
+        let why = self.unlockable.get().zip(change.node.as_ref());
+        let why = why.and_then(|(unlockable, node)| unlockable.get(node));
+        if let Some(why) = why.filter(|_| change.action.acts()) {
+            let reason = Reason::new(
+                ReasonCode::NotLocked,
+                format!("no lock is to be had: {why}"),
+            );
+            let summary = std::mem::take(&mut change.summary);
+            *change = Change::blocked(&change.address, reason).described(summary);
+        }
     }
 
     /// What the manifest declares, and nothing else of ours.
@@ -216,9 +240,13 @@ impl Desired for Wish<'_> {
             }
         };
         let all = [&undeclared.resources[..], resources].concat();
+        let mut stands = assess(&all, observed);
+        for stand in &mut stands {
+            self.workspace.keep_off_unlockable(&mut stand.change);
+        }
         Plan {
             unmanaged: undeclared.unmanaged,
-            ..decide(assess(&all, observed), observed)
+            ..decide(stands, observed)
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::name::NodeName;
 use crate::plan::{
     Action, Address, Change, NodePort, Readiness, Reason, ReasonCode, Relations, Service, Stand,
 };
-use crate::resource::{Observation, Resource};
+use crate::resource::{Observation, Resource, unmet};
 
 /// How every thing stands, as each says itself. Of a thing with a node that did not answer nothing
 /// is known: it is never taken for absent.
@@ -16,10 +16,25 @@ pub fn assess(resources: &[Arc<dyn Resource>], observed: &Observation) -> Vec<St
         let stand = resource.stand(observed);
         match silent_node(resource.as_ref(), observed) {
             Some(node) => unknown(stand, &node),
-            None => stand,
+            None => possible(stand, observed),
         }
     };
     resources.iter().map(one).collect()
+}
+
+/// Nothing is done on a node that lacks what all that is done there needs.
+fn possible(stand: Stand, observed: &Observation) -> Stand {
+    let node = stand.change.node.as_ref();
+    let acting = node.filter(|_| stand.change.action.acts());
+    let reasons = acting.map_or_else(Vec::new, |node| unmet(node, observed));
+    if reasons.is_empty() {
+        return stand;
+    }
+    let change = Change::new(stand.address(), Action::Blocked, reasons);
+    Stand {
+        change: change.described(&stand.change.summary),
+        ..stand
+    }
 }
 
 fn silent_node(resource: &dyn Resource, observed: &Observation) -> Option<NodeName> {

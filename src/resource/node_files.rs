@@ -65,6 +65,17 @@ impl StateFolder {
         STATE
     }
 
+    /// Itself, and the folders in it.
+    pub fn folders(&self) -> [String; 4] {
+        let inside = |folder| format!("{}/{folder}", self.path);
+        [
+            self.path.clone(),
+            inside(BINARIES),
+            inside(LOGS),
+            inside(RUN),
+        ]
+    }
+
     /// The file whose lock keeps two runs apart. It is beside the folder, which may not be there.
     pub fn lock(&self) -> String {
         format!("{}.lock", self.path)

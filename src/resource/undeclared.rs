@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::contract::{Observation, Resource};
 use super::facts::Fact;
+use super::node_files::StateFolder;
 use super::orphan::Orphan;
+use super::prerequisites::Prerequisites;
 use super::topology::Topology;
 use super::unmanaged::{Unmanaged, left_alone};
 use crate::plan::Address;
@@ -22,7 +24,10 @@ pub struct Undeclared {
 impl Undeclared {
     /// What every node is asked so that it is found.
     pub fn facts(topology: &Topology) -> Vec<Fact> {
-        Orphan::facts(topology.name.as_str())
+        let folder = StateFolder::of(topology.name.as_str());
+        let mut facts = Orphan::facts(topology.name.as_str());
+        facts.push(Prerequisites::fact(&folder));
+        facts
     }
 
     /// What nobody declares beside these things.

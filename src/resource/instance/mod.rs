@@ -32,6 +32,7 @@ use super::facts::Fact;
 use super::machine;
 use super::model;
 use super::node_files::{Listens, NodeFiles};
+use super::prerequisites::{self, Prerequisites};
 use super::process::{
     ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
 };
@@ -235,8 +236,13 @@ impl Instance {
         if change.action.acts() {
             obstacles.extend(self.missing_secrets());
             obstacles.extend(self.forwarding_forbidden(observed));
+            obstacles.extend(prerequisites::unmet(self.node(), observed));
         }
         if change.action.starts() {
+            obstacles.extend(prerequisites::startless(facts));
+            if let Runtime::Simulated(_) = &self.server.runtime {
+                obstacles.extend(Prerequisites::read(facts).no_programs());
+            }
             obstacles.extend(self.would_fail(observed));
         }
         self.blocked_by(obstacles, change)

@@ -9,7 +9,9 @@ pub use binaries::{Binaries, Binary};
 
 use super::contract::{self, Found, Observation, Resource};
 use super::facts::{Fact, Facts};
+use super::machine::Bytes;
 use super::node_files::{NodeFiles, StateFolder};
+use super::prerequisites::Prerequisites;
 use crate::name::{NodeName, TopologyName};
 use crate::plan::effect::Upload;
 use crate::plan::{
@@ -97,6 +99,9 @@ impl Program {
         if files.binaries().any(|it| it == (&name, binary.size)) {
             return Change::keep(&self.address, summary);
         }
+        if let Some(obstacle) = self.obstacle(binary, observed) {
+            return Change::blocked(&self.address, obstacle).described(summary);
+        }
         let (action, reason) = if files.binaries().next().is_some() {
             (
                 Action::Replace,
@@ -109,6 +114,13 @@ impl Program {
             )
         };
         Change::new(&self.address, action, vec![reason]).described(summary)
+    }
+
+    /// Why it cannot be put there, or run.
+    fn obstacle(&self, binary: &Binary, observed: &Observation) -> Option<Reason> {
+        let prerequisites = Prerequisites::read(observed.of(&self.node)?);
+        let full = || prerequisites.full(Bytes(binary.size));
+        prerequisites.no_programs().or_else(full)
     }
 
     fn upload(&self, binary: &Binary) -> Operation {

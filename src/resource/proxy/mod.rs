@@ -20,6 +20,7 @@ use super::contract::{Memo, Observation, Resource};
 use super::facts::Fact;
 use super::instance::{self, Instance};
 use super::node_files::{Listens, NodeFiles};
+use super::prerequisites::{self, Prerequisites};
 use super::process::{
     ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
 };
@@ -484,19 +485,29 @@ impl Proxy {
         let change = self.compare_process(observed);
         let missing_key = self.missing_key(observed);
         let missing_key = missing_key.filter(|_| change.action.acts());
-        let unasked = self.forwarding_forbidden(observed);
-        let unasked = unasked.filter(|_| change.action.starts());
-        let obstacles: Vec<_> = missing_key.into_iter().chain(unasked).collect();
+        let mut obstacles: Vec<_> = missing_key.into_iter().collect();
+        if change.action.starts() {
+            obstacles.extend(self.would_fail(observed));
+        }
         if obstacles.is_empty() {
             return change;
         }
         Change::new(&self.managed.address, Action::Blocked, obstacles).described(change.summary)
     }
 
-    /// Why it could not be seen to serve. Once it serves, it is spoken to in another way.
-    fn forwarding_forbidden(&self, observed: &Observation) -> Option<Reason> {
+    /// Each reason why its start would fail, or could not be seen to serve: once it serves, it is
+    /// spoken to in another way.
+    fn would_fail(&self, observed: &Observation) -> Vec<Reason> {
         let (on, port) = (&self.listens.on, self.declared.port.get());
-        forwarding::forbidden(&self.managed.node, on, port, observed)
+        let node = &self.managed.node;
+        let unasked = forwarding::forbidden(node, on, port, observed);
+        let mut reasons: Vec<_> = unasked.into_iter().collect();
+        reasons.extend(prerequisites::unmet(node, observed));
+        if let Some(facts) = observed.of(node) {
+            reasons.extend(prerequisites::startless(facts));
+            reasons.extend(Prerequisites::read(facts).no_programs());
+        }
+        reasons
     }
 
     fn compare_process(&self, observed: &Observation) -> Change {
