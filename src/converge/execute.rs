@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::interrupt::Interrupt;
+use crate::english::list;
 use crate::plan::{Action, Address, Change, Event, Failure, Phase, Plan, Step, StepId};
 use crate::resource::{Fact, Observation, Resource};
 
@@ -78,6 +79,15 @@ enum ChainState {
     Done,
     Failed(Failure),
     Skipped(String),
+    /// Nothing was to be done yet, and nothing failed: it is planned anew.
+    Left,
+}
+
+/// What came first, by what became of it.
+#[derive(Default)]
+struct Waited {
+    done: BTreeSet<Address>,
+    undone: Vec<Address>,
 }
 
 /// All steps of one change, one after another.
@@ -152,17 +162,14 @@ pub(super) async fn execute<W: World>(
 impl Chain {
     async fn walk<W: World>(mut self, world: &W) -> ChainState {
         let waited = self.wait().await;
-        let why_not = match &waited {
-            Err(address) => Some(format!("{address} was not done")),
-            Ok(_) if self.interrupt.is_set() => Some("interrupted".to_owned()),
-            Ok(_) => None,
+        let waited = match waited {
+            Err(address) => return self.skip(format!("{address} was not done")),
+            Ok(_) if self.interrupt.is_set() => return self.skip("interrupted".to_owned()),
+            Ok(waited) => waited,
         };
-        if let Some(because) = why_not {
-            return self.skip(because);
-        }
-        let steps = self.steps_after(&waited.unwrap_or_default());
+        let steps = self.steps_after(&waited.done);
         if steps.is_empty() {
-            return self.skip("what it waited for was not done".to_owned());
+            return self.leave(&waited.undone);
         }
         self.perform(world, &steps).await
     }
@@ -179,6 +186,16 @@ impl Chain {
         left.collect()
     }
 
+    /// Leaves undone what only speaks of things that were not brought about.
+    fn leave(self, undone: &[Address]) -> ChainState {
+        let names: Vec<_> = undone.iter().map(Address::to_string).collect();
+        match names.len() {
+            0 => ChainState::Left,
+            1 => self.skip(format!("{} was not done", list(&names))),
+            _ => self.skip(format!("{} were not done", list(&names))),
+        }
+    }
+
     fn skip(self, because: String) -> ChainState {
         self.say.send(Event::Skipped {
             address: self.change.address,
@@ -187,25 +204,28 @@ impl Chain {
         ChainState::Skipped(because)
     }
 
-    /// Waits for what comes first, and returns what of it was done.
+    /// Waits for what comes first, and returns what of it was done, and what not.
     ///
     /// # Errors
     ///
     /// With what was needed and was not done.
-    async fn wait(&mut self) -> Result<BTreeSet<Address>, Address> {
-        let (mut done, mut failed) = (BTreeSet::new(), None);
+    async fn wait(&mut self) -> Result<Waited, Address> {
+        let (mut waited, mut failed) = (Waited::default(), None);
         for awaited in &mut self.requires {
             match awaited.end().await {
-                ChainState::Done => drop(done.insert(awaited.address.clone())),
+                ChainState::Done => drop(waited.done.insert(awaited.address.clone())),
                 _ => drop(failed.get_or_insert_with(|| awaited.address.clone())),
             }
         }
         for awaited in &mut self.after {
-            if matches!(awaited.end().await, ChainState::Done) {
-                done.insert(awaited.address.clone());
+            let address = awaited.address.clone();
+            match awaited.end().await {
+                ChainState::Done => drop(waited.done.insert(address)),
+                ChainState::Failed(_) | ChainState::Skipped(_) => waited.undone.push(address),
+                ChainState::Pending | ChainState::Left => {}
             }
         }
-        failed.map_or(Ok(done), Err)
+        failed.map_or(Ok(waited), Err)
     }
 
     async fn perform<W: World>(self, world: &W, steps: &[Step]) -> ChainState {
@@ -281,6 +301,7 @@ fn report(ends: &[Awaited]) -> Report {
             ChainState::Done => report.applied.push(address),
             ChainState::Failed(failure) => report.failed.push((address, failure.clone())),
             ChainState::Skipped(because) => report.skipped.push((address, because.clone())),
+            ChainState::Left => {}
             ChainState::Pending => report.failed.push((address, crashed())),
         }
     }

@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::name::NodeName;
+use crate::plan::effect::ProxyControl;
+use crate::plan::effect::control::{Keys, Request};
 use crate::plan::{Action, Effect};
 use crate::resource::{Fact, Observation, Resource};
 
@@ -371,4 +373,67 @@ async fn a_walk_that_hangs_is_noticed() {
     let world = Gates::default();
     world.shut([0]);
     Walk::begin(plan(&[("a", 1, &[], &[])]), world).end().await;
+}
+
+/// The plan of a proxy that is told of these things, once they are there, and of nothing else.
+fn telling(things: &[&str]) -> Plan {
+    let mut made: Vec<(&str, usize, &[StepId], &[StepId])> = Vec::new();
+    made.extend(things.iter().map(|name| (*name, 1, &[][..], &[][..])));
+    let all: Vec<StepId> = (0..things.len()).collect();
+    made.push(("proxy", 1, &[], &all));
+    let mut plan = plan(&made);
+    let awaited = things
+        .iter()
+        .map(|name| ((*name).to_owned(), address(name)));
+    let told = ProxyControl {
+        program: String::new(),
+        folder: String::new(),
+        request: Request::Status,
+        keys: Keys::default(),
+        awaited: awaited.collect(),
+        tells_more: false,
+        timeout: None,
+    };
+    plan.steps.last_mut().unwrap().effect = Effect::ProxyControl(Box::new(told));
+    plan
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_nothing_names_what_was_not_done() {
+    let fails = |names: &[&str]| {
+        let fates = names
+            .iter()
+            .map(|name| (format!("thing.{name}"), Fate::Fails));
+        Gates {
+            fates: fates.collect(),
+            ..Gates::default()
+        }
+    };
+    let (report, _) = Walk::begin(telling(&["a"]), fails(&["a"])).end().await;
+    assert_eq!(
+        report.skipped,
+        [(address("proxy"), "n/thing.a was not done".to_owned())]
+    );
+    let (report, _) = Walk::begin(telling(&["a", "b"]), fails(&["a", "b"]))
+        .end()
+        .await;
+    let both = "n/thing.a and n/thing.b were not done".to_owned();
+    assert_eq!(report.skipped, [(address("proxy"), both)]);
+    let (report, _) = Walk::begin(telling(&["a", "b"]), fails(&["a"])).end().await;
+    assert_eq!(
+        names(&report.applied),
+        ["b", "proxy"],
+        "it is told of the other"
+    );
+}
+
+/// What it waits for is planned anew, once what that is made of was done: nothing failed.
+#[tokio::test(start_paused = true)]
+async fn where_nothing_failed_nothing_is_said() {
+    let mut plan = telling(&["a"]);
+    plan.steps.remove(0);
+    plan.steps[0].after.clear();
+    let (report, told) = Walk::begin(plan, Gates::default()).end().await;
+    assert!(report.applied.is_empty() && report.failed.is_empty() && report.skipped.is_empty());
+    assert_eq!(told, [""; 0]);
 }
