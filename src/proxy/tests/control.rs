@@ -216,14 +216,7 @@ async fn the_last_configuration_outlives_the_proxy() {
             wait: true,
         })
         .await;
-    let Running {
-        folder,
-        stops,
-        serving,
-        ..
-    } = proxy;
-    stops.send(()).await.unwrap();
-    soon(serving).await.unwrap();
+    let folder = proxy.stop().await;
     assert!(!folder.path().join("control.sock").exists());
 
     let proxy = Running::start_in(folder).await;

@@ -172,15 +172,7 @@ async fn a_proxy_that_starts_again_knows_the_keys() {
     let kept = proxy.folder.path().join("state.json");
     let mode = std::fs::metadata(kept).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let Running {
-        folder,
-        stops,
-        serving,
-        ..
-    } = proxy;
-    stops.send(()).await.unwrap();
-    soon(serving).await.unwrap();
-    let again = Running::start_in(folder).await;
+    let again = Running::start_in(proxy.stop().await).await;
     again.until_state("a", BackendState::Ready).await;
     assert_eq!(again.ask(&with_key("theirs")).await.status(), 200);
     assert_eq!(again.ask(&with_key("others")).await.status(), 401);

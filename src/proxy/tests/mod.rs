@@ -72,6 +72,13 @@ impl Running {
         proxy
     }
 
+    /// Stops it, and leaves its folder to a successor.
+    async fn stop(self) -> tempfile::TempDir {
+        self.stops.send(()).await.unwrap();
+        soon(self.serving).await.unwrap();
+        self.folder
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("control.sock")
     }

@@ -66,21 +66,22 @@ impl Proxy {
 
     /// Where the keys are had that go with a request.
     pub(super) fn keys(&self, request: &Request, observed: &Observation) -> Keys {
-        let (clients, told): (Vec<String>, Vec<&str>) = match request {
-            Request::Configure(config) => (
-                self.client_variables()
-                    .into_iter()
-                    .map(str::to_owned)
-                    .collect(),
-                config.backends.iter().map(|it| it.name.as_str()).collect(),
-            ),
-            Request::Admit(backend) => (Vec::new(), vec![&backend.name]),
-            Request::Drain { .. } | Request::Status => (Vec::new(), Vec::new()),
+        let (clients, told) = match request {
+            Request::Configure(config) => {
+                let backends = config.backends.iter();
+                let names = backends.map(|it| it.name.as_str());
+                (self.client_variables(), names.collect())
+            }
+            Request::Admit(backend) => {
+                let name = backend.name.as_str();
+                (BTreeSet::new(), BTreeSet::from([name]))
+            }
+            Request::Drain { .. } | Request::Status => Default::default(),
         };
         let backends = self.backends.iter();
-        let told = backends.filter(|instance| told.contains(&instance.name().as_str()));
+        let told = backends.filter(|instance| told.contains(instance.name().as_str()));
         Keys {
-            clients,
+            clients: clients.into_iter().map(str::to_owned).collect(),
             node_key: self.managed.folder.node_key(),
             backends: told
                 .filter_map(|it| Some((it.name().to_string(), server_key(it, observed)?)))

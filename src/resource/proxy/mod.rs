@@ -350,7 +350,11 @@ impl Proxy {
             program: self.program.path(observed),
             folder: self.managed.folder.run(),
             keys: self.keys(&request, observed),
-            awaited: self.awaited(observed),
+            // What speaks of one backend is part of that one's own chain.
+            awaited: match &request {
+                Request::Configure(_) => self.awaited(observed),
+                Request::Admit(_) | Request::Drain { .. } | Request::Status => BTreeMap::new(),
+            },
             tells_more: true,
             request,
             timeout,
@@ -540,19 +544,24 @@ impl Proxy {
         }
     }
 
-    /// Whether the server behind a backend shows no sign of life: its requests come to no end.
-    fn has_failed(&self, name: &str, observed: &Observation) -> bool {
-        let mut named = self.backends.iter().filter(|it| it.name().as_str() == name);
-        named.any(|it| matches!(observed.liveness(it.address()), Some(Liveness::Failed(_))))
+    /// The backends whose servers show no sign of life: their requests come to no end.
+    fn silent_backends(&self, observed: &Observation) -> BTreeSet<&str> {
+        let is_silent = |it: &&Arc<Instance>| {
+            let shown = observed.liveness(it.address());
+            matches!(shown, Some(Liveness::Failed(_)))
+        };
+        let silent = self.backends.iter().filter(is_silent);
+        silent.map(|it| it.name().as_str()).collect()
     }
 
     /// What it is told before a backend stops. No bound: a request that runs is never cut off.
     fn drain(&self, observed: &Observation) -> Vec<Hook> {
+        let silent = self.silent_backends(observed);
         let hook = |backend: Backend| Hook {
             of: Address::nowhere(instance::KIND, &backend.name),
             operations: vec![self.tell(
                 Request::Drain {
-                    wait: !self.has_failed(&backend.name, observed),
+                    wait: !silent.contains(backend.name.as_str()),
                     backend: backend.name,
                 },
                 None,

@@ -71,9 +71,11 @@ fn half_an_upload_beside_the_program_does_no_harm() {
     assert_eq!(place.pid("/proxy"), proxy);
 }
 
-/// Sends a request that nobody will answer, and keeps the connection.
-fn hang(port: u16) -> TcpStream {
-    let body = r#"{"model": "demo", "prompt": "Hello", "max_tokens": 3}"#;
+/// Sends a request for so many tokens, and keeps the connection: nobody waits for the answer.
+fn begin(port: u16, tokens: u32) -> TcpStream {
+    let body = format!(
+        r#"{{"model": "demo", "prompt": "Hello", "max_tokens": {tokens}, "ignore_eos": true}}"#
+    );
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(
         stream,
@@ -93,8 +95,8 @@ fn a_wedged_server_is_named_by_all_and_replaced_without_waiting_for_what_hangs()
     place.change(&b, &format!("{b}args: {{sim_wedge_after: 8}}, "));
     let place = place.applied();
     let (a, b) = (place.pid("/instances/a"), place.pid("/instances/b"));
-    let hanging: Vec<_> = (0..9).map(|_| hang(place.port(1))).collect();
-    let through_the_proxy: Vec<_> = (0..4).map(|_| hang(place.port(2))).collect();
+    let hanging: Vec<_> = (0..9).map(|_| begin(place.port(1), 3)).collect();
+    let through_the_proxy: Vec<_> = (0..4).map(|_| begin(place.port(2), 3)).collect();
     let status = place
         .replica(&["status", "--exit-code", "--json"])
         .exits(2)
@@ -141,15 +143,7 @@ fn a_busy_server_is_believed_by_its_counters() {
     );
     let place = place.applied();
     let before = tokens_asked(&place);
-    let body = r#"{"model": "demo", "prompt": "Hello", "max_tokens": 2000, "ignore_eos": true}"#;
-    let mut stream = TcpStream::connect(("127.0.0.1", place.port(0))).unwrap();
-    write!(
-        stream,
-        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
+    let _busy = begin(place.port(0), 2000);
     until("the server to be busy", || {
         metric(&place, "vllm:num_requests_running").filter(|running| *running > 0.0)
     });
