@@ -12,9 +12,11 @@ pub(super) async fn verify(client: &Client, targets: &[Target]) -> Result<(), Fa
         let (status, body) = client
             .get(&target.authority, "/v1/models")
             .await
-            .map_err(|why| Failure::new(format!("{at} does not answer: {why}")))?;
+            .map_err(|why| Failure::new(format!("{at} does not answer: {why}")))
+            .map_err(|failure| failure.hinted(look_at_its_log(&target.name)))?;
         if status != 200 {
-            return Err(Failure::new(format!("{at} answers {status} to /v1/models")));
+            let failure = Failure::new(format!("{at} answers {status} to /v1/models"));
+            return Err(failure.hinted(look_at_its_log(&target.name)));
         }
         if !names(&body).contains(&target.nonce) {
             return Err(Failure::new(format!(
@@ -25,6 +27,11 @@ pub(super) async fn verify(client: &Client, targets: &[Target]) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+/// What to do about an instance that does not do what it should.
+pub(super) fn look_at_its_log(instance: &str) -> String {
+    format!("look at `replica logs instance.{instance}`")
 }
 
 fn names(body: &[u8]) -> Vec<String> {

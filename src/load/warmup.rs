@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Client, Message};
 use super::counts::{Counts, Stage};
+use super::identity::look_at_its_log;
 use super::request::Requests;
 use super::sample;
 use crate::plan::{Failure, Job, Target};
@@ -92,8 +93,5 @@ fn must_have_answered(warmed: &WarmedInstance) -> Result<(), Failure> {
         warmed.requests.len(),
         why.unwrap_or("no reason was given").trim()
     ))
-    .hinted(format!(
-        "look at `replica logs instance.{}`",
-        warmed.instance
-    )))
+    .hinted(look_at_its_log(&warmed.instance)))
 }
