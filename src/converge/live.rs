@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::ask_for_life::{EarlyPages, OnWaiting, ask_for_life};
 use super::execute::{Say, World};
 use super::interrupt::Interrupt;
-use super::observe::{OnWaiting, ask_for_life, observe};
+use super::observe::observe;
 use crate::load::{self, Measurement};
 use crate::node::{Fleet, Node, perform};
 use crate::plan::{Address, Effect, Failure, Job, Phase, Step};
@@ -93,12 +94,15 @@ impl Live {
 
 impl World for Live {
     async fn observe(&self, resources: &[Arc<dyn Resource>], standing: &[Fact]) -> Observation {
-        let mut observed = observe(&self.fleet, resources, standing).await;
+        let fleet = &self.fleet;
         // What is measured is not to be disturbed.
-        if !results::is_measured(&self.results) {
-            let shown = ask_for_life(&self.fleet, resources, &observed, &self.waiting).await;
-            observed.insert_liveness(shown);
+        if results::is_measured(&self.results) {
+            return observe(fleet, resources, standing, None).await;
         }
+        let mut early = EarlyPages::default();
+        let mut observed = observe(fleet, resources, standing, Some(&mut early)).await;
+        let shown = ask_for_life(fleet, resources, &observed, early, &self.waiting).await;
+        observed.insert_liveness(shown);
         observed
     }
 

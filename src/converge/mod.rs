@@ -8,6 +8,7 @@
 //! Run::converge(desired, plan)       -> Converged        rounds of these, until all is keep
 //! ```
 
+mod ask_for_life;
 mod assess;
 mod decide;
 mod execute;
@@ -16,10 +17,10 @@ mod live;
 mod observe;
 mod rounds;
 
+pub use ask_for_life::OnWaiting;
 pub use assess::assess;
 pub use decide::decide;
 pub use execute::{Report, Say, World};
 pub use interrupt::Interrupt;
 pub use live::Live;
-pub use observe::OnWaiting;
 pub use rounds::{Converged, Desired, Run, plan};

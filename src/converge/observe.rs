@@ -8,25 +8,26 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::ask_for_life::EarlyPages;
 use crate::name::NodeName;
-use crate::node::{Command, Fleet, Output, perform};
-use crate::plan::{Address, Failure, Liveness};
+use crate::node::perform::EarlyPage;
+use crate::node::{Command, Fleet, Node, NodeError, Output};
+use crate::plan::Failure;
 use crate::resource::{FORBIDDEN, Fact, Facts, Observation, Question, Resource};
 
-/// How long somebody waits before they wonder.
-const WORTH_TELLING: Duration = Duration::from_secs(1);
-
-/// Hears of what is waited for.
-pub type OnWaiting = Arc<dyn Fn(&Address) + Send + Sync>;
+/// How long a port is dialled after all questions were answered.
+const DIALLING: Duration = Duration::from_secs(1);
 
 /// Looks at every node of the fleet.
 ///
 /// `standing` is asked of every node, whatever is declared for it. A node that does not answer is
-/// in the observation with the reason, and stands for nothing else.
+/// in the observation with the reason, and stands for nothing else. `early` takes the pages that
+/// servers are asked for by the way; without it none is.
 pub(super) async fn observe(
     fleet: &Fleet,
     resources: &[Arc<dyn Resource>],
     standing: &[Fact],
+    mut early: Option<&mut EarlyPages>,
 ) -> Observation {
     let mut facts: BTreeMap<NodeName, BTreeMap<String, Question>> = BTreeMap::new();
     for node in fleet.names() {
@@ -42,88 +43,102 @@ pub(super) async fn observe(
     }
     let mut asking = JoinSet::new();
     for (name, facts) in facts {
-        let fleet = fleet.clone();
+        let (fleet, with_pages) = (fleet.clone(), early.is_some());
         asking.spawn(async move {
-            let facts = ask(&fleet, &name, &facts).await;
-            (name, facts)
+            let asked = ask(&fleet, &name, &facts, with_pages).await;
+            (name, asked)
         });
     }
     let mut observation = Observation::default();
-    while let Some(Ok((name, facts))) = asking.join_next().await {
+    while let Some(Ok((name, asked))) = asking.join_next().await {
+        let facts = asked.map(|(facts, pages)| {
+            if let Some(early) = &mut early {
+                early.extend(&name, pages);
+            }
+            facts
+        });
         observation.insert(name, facts);
     }
     observation
 }
 
-/// Asks what runs for a sign of life, all side by side: what cannot be asked from here stays out.
-/// `waiting` hears of each that takes its time.
-pub(super) async fn ask_for_life(
-    fleet: &Fleet,
-    resources: &[Arc<dyn Resource>],
-    observed: &Observation,
-    waiting: &OnWaiting,
-) -> BTreeMap<Address, Liveness> {
-    let mut asking = JoinSet::new();
-    for probe in resources
-        .iter()
-        .filter_map(|it| it.liveness_probe(observed))
-    {
-        let (fleet, waiting) = (fleet.clone(), Arc::clone(waiting));
-        asking.spawn(async move {
-            let node = fleet.node(&probe.node).ok()?;
-            let asked = perform::liveness(node, &probe);
-            tokio::pin!(asked);
-            let shown = if let Ok(shown) = timeout(WORTH_TELLING, &mut asked).await {
-                shown
-            } else {
-                waiting(&probe.address);
-                asked.await
-            };
-            Some((probe.address.clone(), shown.ok()?))
-        });
-    }
-    let shown = asking.join_all().await;
-    shown.into_iter().flatten().collect()
-}
-
+/// What a node says, and the pages that its servers were asked for by the way.
 async fn ask(
     fleet: &Fleet,
     name: &NodeName,
     facts: &BTreeMap<String, Question>,
-) -> Result<Facts, Failure> {
+    with_pages: bool,
+) -> Result<(Facts, Vec<(u16, EarlyPage)>), Failure> {
     let node = fleet.node(name)?;
     let mut scripts: BTreeMap<&String, &String> = BTreeMap::new();
     let mut dialling = JoinSet::new();
     for (id, question) in facts {
         match question {
             Question::Script(script) => drop(scripts.insert(id, script)),
-            Question::Dial { host, port } => {
+            Question::Dial { host, port, page } => {
                 let (node, id, host, port) = (node.clone(), id.clone(), host.clone(), *port);
-                dialling.spawn(async move { (id, node.forbids(&host, port).await) });
+                let page = page.filter(|_| with_pages);
+                dialling.spawn(async move { dial(&node, id, &host, port, page).await });
             }
         }
     }
     let script = script(scripts.values().copied());
     let output = node.run(&Command::script(script)).await?;
     let mut facts = answers(scripts.keys().copied(), &output)?;
-    for id in forbidden(dialling).await {
-        facts.insert(id, FORBIDDEN);
+    let mut pages = Vec::new();
+    for dialled in those_that_answer(dialling).await {
+        match dialled {
+            Dialled::Forbidden { id } => facts.insert(id, FORBIDDEN),
+            Dialled::Asked { port, page } => pages.push((port, page)),
+            Dialled::Nothing => {}
+        }
     }
-    Ok(facts)
+    Ok((facts, pages))
 }
 
-/// Those that were dialled in vain. What did not answer by the time that a script took is not
-/// waited for: an sshd that forbids says so at once, and a host that is not there says nothing.
-async fn forbidden(mut dialling: JoinSet<(String, bool)>) -> Vec<String> {
-    let mut forbidden = Vec::new();
+/// What came of dialling a port.
+enum Dialled {
+    /// The node's sshd lets nobody through: the fact by this id.
+    Forbidden { id: String },
+    /// What listens there was asked for a page.
+    Asked { port: u16, page: EarlyPage },
+    /// Neither.
+    Nothing,
+}
+
+async fn dial(
+    node: &Node,
+    id: String,
+    host: &str,
+    port: u16,
+    page: Option<&'static str>,
+) -> Dialled {
+    // Only an sshd forbids.
+    if node.is_local() && page.is_none() {
+        return Dialled::Nothing;
+    }
+    match (node.connect_http(host, port).await, page) {
+        (Ok(connection), Some(page)) => Dialled::Asked {
+            port,
+            page: EarlyPage::ask(connection, page),
+        },
+        (Err(NodeError::Forbidden { .. }), _) => Dialled::Forbidden { id },
+        _ => Dialled::Nothing,
+    }
+}
+
+/// What did not answer by the time that a script took is not waited for: an sshd that forbids says
+/// so at once, and a host that is not there says nothing.
+async fn those_that_answer(mut dialling: JoinSet<Dialled>) -> Vec<Dialled> {
+    let mut answered = Vec::new();
     let gather = async {
         while let Some(dialled) = dialling.join_next().await {
-            forbidden.extend(dialled.ok().filter(|(_, is)| *is).map(|(id, _)| id));
+            answered.extend(dialled.ok());
         }
     };
     // Over, or it tells nothing.
-    let _ = timeout(WORTH_TELLING, gather).await;
-    forbidden
+    let _ = timeout(DIALLING, gather).await;
+    answered
 }
 
 fn answers<'a>(asked: impl Iterator<Item = &'a String>, output: &Output) -> Result<Facts, Failure> {

@@ -1,4 +1,4 @@
-//! One HTTP exchange with a server that a node can reach.
+//! HTTP exchanges with a server that a node can reach.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinSet;
 
 use super::stream::Stream;
 use crate::describe::describe;
@@ -84,31 +85,46 @@ impl HttpAnswer {
     }
 }
 
-/// Sends a request over a stream of its own and reads the whole answer.
-pub(super) async fn exchange(
-    stream: Box<dyn Stream>,
-    authority: &str,
-    request: &HttpRequest,
-) -> Result<HttpAnswer, String> {
-    let mut built = hyper::Request::builder()
-        .method(request.method.clone())
-        .uri(&request.path)
-        .header("host", authority)
-        .header("connection", "close");
-    for (name, value) in &request.headers {
-        built = built.header(name, value);
-    }
-    let built = built
-        .body(Full::new(Bytes::copy_from_slice(&request.body)))
-        .map_err(|error| error.to_string())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    let answered = async move {
-        let answer = sender
-            .send_request(built)
+/// A connection to an HTTP server that a node can reach, on which one request follows the other.
+#[derive(Debug)]
+pub struct HttpConnection {
+    authority: String,
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Drives the connection, and ends with it.
+    _driver: JoinSet<()>,
+}
+
+impl HttpConnection {
+    pub(super) async fn over(stream: Box<dyn Stream>, authority: String) -> Result<Self, String> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| describe(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // How it broke is told to who awaits an answer on it.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            authority,
+            sender,
+            _driver: driver,
+        })
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn exchange(&mut self, request: &HttpRequest) -> Result<HttpAnswer, String> {
+        let mut built = hyper::Request::builder()
+            .method(request.method.clone())
+            .uri(&request.path)
+            .header("host", &self.authority);
+        for (name, value) in &request.headers {
+            built = built.header(name, value);
+        }
+        let built = built
+            .body(Full::new(Bytes::copy_from_slice(&request.body)))
+            .map_err(|error| error.to_string())?;
+        let answer = self.sender.send_request(built).await;
+        let answer = answer.map_err(|error| describe(&error))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), LONGEST_ANSWER)
             .collect()
@@ -118,14 +134,5 @@ pub(super) async fn exchange(
             status,
             body: body.to_bytes().to_vec(),
         })
-    };
-    // The connection must be driven while the answer is awaited, and ends with it.
-    tokio::pin!(answered);
-    tokio::select! {
-        answer = &mut answered => answer,
-        ended = connection => match ended {
-            Ok(()) => answered.await,
-            Err(error) => Err(describe(&error)),
-        },
     }
 }

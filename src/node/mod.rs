@@ -30,7 +30,7 @@ pub use command::{Command, quote, quote_path};
 pub use declared::{InvalidReach, NodeDeclaration, Reach, UnmanagedPolicy};
 pub use fleet::Fleet;
 pub use held::Held;
-pub use http::{HttpAnswer, HttpRequest};
+pub use http::{HttpAnswer, HttpConnection, HttpRequest};
 pub use local::LocalNode;
 pub use node_key::{InvalidNodeKey, NodeKey};
 pub use outcome::{ALLOW_FORWARDING, ExitStatus, Line, NodeError, Output};

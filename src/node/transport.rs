@@ -12,7 +12,7 @@ use super::command::Command;
 use super::declared::Reach;
 use super::frame::{Stdin, frame, marker};
 use super::held::Held;
-use super::http::{HttpAnswer, HttpRequest, exchange};
+use super::http::{HttpAnswer, HttpConnection, HttpRequest};
 use super::lines::Lines;
 use super::local::LocalNode;
 use super::outcome::{ExitStatus, Line, NodeError, Output};
@@ -149,6 +149,19 @@ impl Node {
         }
     }
 
+    /// Connects to an HTTP server that the node can reach.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::NotDialled`] when nothing listens there.
+    pub async fn connect_http(&self, host: &str, port: u16) -> Result<HttpConnection, NodeError> {
+        let stream = self.dial(host, port).await?;
+        let authority = Authority::new(host, port).to_string();
+        HttpConnection::over(stream, authority)
+            .await
+            .map_err(|reason| self.no_answer(host, port, reason))
+    }
+
     /// Asks an HTTP server that the node can reach, and returns its answer whatever the status.
     ///
     /// # Errors
@@ -161,28 +174,33 @@ impl Node {
         request: &HttpRequest,
         timeout: Duration,
     ) -> Result<HttpAnswer, NodeError> {
-        let authority = Authority::new(host, port).to_string();
+        let request = request.clone().header("connection", "close");
         let asked = async {
-            let stream = self.dial(host, port).await?;
-            exchange(stream, &authority, request)
-                .await
-                .map_err(|reason| NodeError::NoAnswer {
-                    node: self.name().clone(),
-                    host: host.to_owned(),
-                    port,
-                    reason,
-                })
+            let mut connection = self.connect_http(host, port).await?;
+            let answer = connection.exchange(&request).await;
+            answer.map_err(|reason| self.no_answer(host, port, reason))
         };
         tokio::time::timeout(timeout, asked)
             .await
-            .unwrap_or_else(|_| {
-                Err(NodeError::TimedOut {
-                    node: self.name().clone(),
-                    host: host.to_owned(),
-                    port,
-                    after: timeout,
-                })
-            })
+            .unwrap_or_else(|_| Err(self.timed_out(host, port, timeout)))
+    }
+
+    pub(super) fn timed_out(&self, host: &str, port: u16, after: Duration) -> NodeError {
+        NodeError::TimedOut {
+            node: self.name().clone(),
+            host: host.to_owned(),
+            port,
+            after,
+        }
+    }
+
+    fn no_answer(&self, host: &str, port: u16, reason: String) -> NodeError {
+        NodeError::NoAnswer {
+            node: self.name().clone(),
+            host: host.to_owned(),
+            port,
+            reason,
+        }
     }
 
     /// Starts a shell and sends it a script.

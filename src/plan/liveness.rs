@@ -27,7 +27,7 @@ pub struct LivenessProbe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// The path, such as `/metrics`.
-    pub path: String,
+    pub path: &'static str,
     /// The gauge of how many requests it works on.
     pub running: &'static str,
     /// The counters of which one at least goes up while it works.

@@ -30,6 +30,8 @@ pub enum Question {
         host: String,
         /// The port.
         port: u16,
+        /// What is read there beside the other questions, for who is asked for a sign of life.
+        page: Option<&'static str>,
     },
 }
 
@@ -45,13 +47,14 @@ impl Fact {
         }
     }
 
-    /// Whether the way to a port of the node is forbidden.
-    pub fn dial(host: &str, port: u16) -> Self {
+    /// Whether the way to a port of the node is forbidden; and a page that is to be read there.
+    pub fn dial(host: &str, port: u16, page: Option<&'static str>) -> Self {
         Self {
             id: format!("dial {}", Authority::new(host, port)),
             question: Question::Dial {
                 host: host.to_owned(),
                 port,
+                page,
             },
         }
     }

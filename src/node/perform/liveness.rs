@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::wait_ready::{answered_as_it_should, request};
-use crate::node::{HttpRequest, Node, NodeError};
+use crate::node::{HttpAnswer, HttpConnection, HttpRequest, Node, NodeError};
 use crate::plan::{Counters, Failure, Liveness, LivenessProbe};
 
 /// How long a server may take to show that it lives. It is the longest that a look takes.
@@ -21,29 +22,57 @@ const PAUSE: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Asks a server for a sign of life. Where it works on something, its counters are looked at until
-/// one goes up; it is asked to do something itself only where it is idle, or counts nothing.
+/// one goes up; it is asked to do something itself only where it is idle, or counts nothing. `early`
+/// is its page of counters, where that is on its way already.
 ///
 /// # Errors
 ///
 /// When the server cannot be asked from here, which tells nothing of it.
-pub async fn liveness(node: &Node, probe: &LivenessProbe) -> Result<Liveness, Failure> {
+pub async fn liveness(
+    node: &Node,
+    probe: &LivenessProbe,
+    early: Option<EarlyPage>,
+) -> Result<Liveness, Failure> {
     let began = Instant::now();
-    let asking = Asking {
+    let mut asking = Asking {
         node,
         probe,
+        connection: None,
         deadline: began + LIMIT,
     };
-    let before = asking.counted().await?;
+    let before = asking.counted_early(early).await?;
     if let Some(before) = before.filter(|before| before.running > 0.0) {
         return asking.watch(before).await;
     }
     asking.ask(before, began).await
 }
 
+/// A page of counters that is asked for while the node is still looked at, so that it costs no round
+/// trip of its own.
+#[derive(Debug)]
+pub struct EarlyPage {
+    fetch: JoinSet<Option<(HttpConnection, HttpAnswer)>>,
+}
+
+impl EarlyPage {
+    /// Asks for the page at this path.
+    pub fn ask(mut connection: HttpConnection, path: &str) -> Self {
+        let request = HttpRequest::get(path);
+        let mut fetch = JoinSet::new();
+        fetch.spawn(async move {
+            let answer = connection.exchange(&request).await.ok()?;
+            Some((connection, answer))
+        });
+        Self { fetch }
+    }
+}
+
 /// What is asked, and until when.
 struct Asking<'a> {
     node: &'a Node,
     probe: &'a LivenessProbe,
+    /// What the last answer came over, where more can be asked over it.
+    connection: Option<HttpConnection>,
     deadline: Instant,
 }
 
@@ -55,16 +84,29 @@ struct Counted {
 }
 
 impl Asking<'_> {
+    /// What it counted when it was asked early, and now where that broke off.
+    async fn counted_early(
+        &mut self,
+        early: Option<EarlyPage>,
+    ) -> Result<Option<Counted>, Failure> {
+        let Some(mut early) = early else {
+            return self.counted().await;
+        };
+        match timeout(PAGE, early.fetch.join_next()).await {
+            Ok(Some(Ok(Some((connection, page))))) => {
+                self.connection = Some(connection);
+                Ok(read(&page.text(), &self.probe.counters))
+            }
+            Ok(_) => self.counted().await,
+            Err(_) => Ok(None),
+        }
+    }
+
     /// What it counts now; nothing where it does not tell in time.
-    async fn counted(&self) -> Result<Option<Counted>, Failure> {
-        let LivenessProbe {
-            host,
-            port,
-            counters,
-            ..
-        } = self.probe;
-        let request = HttpRequest::get(&counters.path);
-        match self.node.http(host, *port, &request, PAGE).await {
+    async fn counted(&mut self) -> Result<Option<Counted>, Failure> {
+        let counters = &self.probe.counters;
+        let request = HttpRequest::get(counters.path);
+        match self.http(&request, PAGE).await {
             Ok(page) => Ok(read(&page.text(), counters)),
             Err(NodeError::TimedOut { .. } | NodeError::NoAnswer { .. }) => Ok(None),
             // It was seen to listen a moment ago: what is in the way is on the way.
@@ -73,7 +115,7 @@ impl Asking<'_> {
     }
 
     /// Looks at the counters of one that works on something until one of them goes up.
-    async fn watch(&self, before: Counted) -> Result<Liveness, Failure> {
+    async fn watch(&mut self, before: Counted) -> Result<Liveness, Failure> {
         loop {
             sleep(PAUSE).await;
             let now = self.counted().await?;
@@ -94,13 +136,11 @@ impl Asking<'_> {
     }
 
     /// Has it do something.
-    async fn ask(&self, before: Option<Counted>, began: Instant) -> Result<Liveness, Failure> {
-        let LivenessProbe {
-            host, port, work, ..
-        } = self.probe;
+    async fn ask(&mut self, before: Option<Counted>, began: Instant) -> Result<Liveness, Failure> {
+        let work = &self.probe.work;
         let request = request(self.node, work).await?;
-        let asked = self.node.http(host, *port, &request, LIMIT);
-        match timeout_at(self.deadline, asked).await {
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.http(&request, LIMIT)).await {
             Ok(Ok(answer)) => Ok(match answered_as_it_should(work, &answer) {
                 Ok(()) => alive(began.elapsed()),
                 Err(reason) => Liveness::Failed(format!("{}: {reason}", work.shows)),
@@ -114,7 +154,7 @@ impl Asking<'_> {
     }
 
     /// One that was asked in vain may have had others to work for.
-    async fn has_worked_since(&self, before: Option<Counted>) -> Result<Liveness, Failure> {
+    async fn has_worked_since(&mut self, before: Option<Counted>) -> Result<Liveness, Failure> {
         let now = self.counted().await?;
         let seconds = LIMIT.as_secs();
         if let (Some(before), Some(now)) = (before, now)
@@ -127,6 +167,24 @@ impl Asking<'_> {
         Ok(Liveness::Failed(format!(
             "{shows}: none within {seconds} s"
         )))
+    }
+
+    /// Asks over the connection that is there, or a new one where the server has closed that.
+    async fn http(
+        &mut self,
+        request: &HttpRequest,
+        limit: Duration,
+    ) -> Result<HttpAnswer, NodeError> {
+        let LivenessProbe { host, port, .. } = self.probe;
+        if let Some(mut connection) = self.connection.take() {
+            let asked = timeout(limit, connection.exchange(request)).await;
+            let asked = asked.map_err(|_| self.node.timed_out(host, *port, limit))?;
+            if let Ok(answer) = asked {
+                self.connection = Some(connection);
+                return Ok(answer);
+            }
+        }
+        self.node.http(host, *port, request, limit).await
     }
 }
 
@@ -159,7 +217,7 @@ mod tests {
 
     fn counters() -> Counters {
         Counters {
-            path: "/metrics".to_owned(),
+            path: "/metrics",
             running: "vllm:num_requests_running",
             working: &["vllm:generation_tokens_total", "vllm:prompt_tokens_total"],
         }

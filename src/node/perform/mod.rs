@@ -32,7 +32,7 @@ pub use keep_log::keep_log;
 pub use keys::with_keys;
 pub use kill_unmanaged::kill_unmanaged;
 pub use launch::{Started, launch};
-pub use liveness::liveness;
+pub use liveness::{EarlyPage, liveness};
 pub use remove::{Emptied, remove};
 pub use run_script::run_script;
 pub use secret::api_keys;

@@ -25,6 +25,7 @@ pub use declared::*;
 pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
+use service::COUNTERS;
 
 use super::contract::{Memo, Observation, Resource};
 use super::engine;
@@ -437,7 +438,8 @@ impl Resource for Instance {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         let mut facts = self.managed.facts();
-        let dialled = forwarding::fact(&self.listens.on, self.server.port.get());
+        let (on, port) = (&self.listens.on, self.server.port.get());
+        let dialled = forwarding::fact(on, port, Some(COUNTERS.path));
         facts.push((self.managed.node.clone(), dialled));
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             let more = [machine::fact(), self.toolchain_fact(&vllm.engine)];

@@ -7,13 +7,18 @@ use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
 use crate::resource::process::{ProcessTable, Session};
 
-/// What vLLM counts of which one goes up with every step of its engine: the tokens of prompts only
-/// once the first token of their answers is there, which chunks of a long prefill do not bring.
-const WORK: [&str; 3] = [
-    "vllm:generation_tokens_total",
-    "vllm:prompt_tokens_total",
-    "vllm:iteration_tokens_total_count",
-];
+/// What vLLM counts. One of those that work shows goes up with every step of its engine: the tokens
+/// of prompts only once the first token of their answers is there, which chunks of a long prefill do
+/// not bring.
+pub(super) const COUNTERS: Counters = Counters {
+    path: "/metrics",
+    running: "vllm:num_requests_running",
+    working: &[
+        "vllm:generation_tokens_total",
+        "vllm:prompt_tokens_total",
+        "vllm:iteration_tokens_total_count",
+    ],
+};
 
 impl Instance {
     /// What it serves as, and whether it was seen to.
@@ -78,11 +83,7 @@ impl Instance {
             node: self.managed.node.clone(),
             host: self.listens.on.clone(),
             port,
-            counters: Counters {
-                path: "/metrics".to_owned(),
-                running: "vllm:num_requests_running",
-                working: &WORK,
-            },
+            counters: COUNTERS,
             work: self.one_token(&session.mark, GREEDY),
         })
     }

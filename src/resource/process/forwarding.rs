@@ -7,9 +7,9 @@ use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::facts::{FORBIDDEN, Fact};
 
-/// The fact that [`forbidden`] is read from.
-pub(in crate::resource) fn fact(host: &str, port: u16) -> Fact {
-    Fact::dial(host, port)
+/// The fact that [`forbidden`] is read from. `page` is read there by the way.
+pub(in crate::resource) fn fact(host: &str, port: u16, page: Option<&'static str>) -> Fact {
+    Fact::dial(host, port, page)
 }
 
 /// Why what is to listen there could never be seen to serve, where the node's sshd lets nobody
@@ -20,7 +20,10 @@ pub(in crate::resource) fn forbidden(
     port: u16,
     observed: &Observation,
 ) -> Option<Reason> {
-    let answer = observed.of(node)?.get(&fact(host, port).id).to_owned();
+    let answer = observed
+        .of(node)?
+        .get(&fact(host, port, None).id)
+        .to_owned();
     (answer.trim() == FORBIDDEN).then(|| {
         let text = format!(
             "the sshd of {node} forbids forwarding to {}, so that it could not be seen to serve",

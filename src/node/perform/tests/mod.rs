@@ -219,6 +219,7 @@ impl Drop for Foreign {
 }
 
 mod killing_unmanaged;
+mod living;
 mod serving;
 mod starting;
 mod stopping;
