@@ -14,6 +14,7 @@ mod ports;
 mod proxy;
 mod references;
 mod resolve;
+mod serving;
 
 use std::ops::Range;
 use std::path::Path;
@@ -45,6 +46,8 @@ const RULES: &[Rule] = &[
     arguments::switches_are_true_or_false,
     arguments::are_known_to_the_simulator,
     arguments::leave_to_replica_what_is_its,
+    serving::all_answer_over_http,
+    serving::what_is_measured_completes,
     environment::names_are_names,
     environment::secrets_are_not_written_down,
     proxy::has_backends,

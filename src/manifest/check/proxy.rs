@@ -58,7 +58,7 @@ fn twice(seen: &Checker<'_>, backends: &[InstanceName]) -> Vec<Problem> {
 }
 
 /// The instances behind the proxy.
-fn backends<'a>(
+pub(super) fn backends<'a>(
     seen: &Checker<'a>,
     proxy: &ProxyDeclaration,
 ) -> Vec<(&'a InstanceName, &'a InstanceDeclaration)> {
