@@ -143,7 +143,7 @@ impl Asking<'_> {
         match timeout_at(deadline, self.http(&request, LIMIT)).await {
             Ok(Ok(answer)) => Ok(match answered_as_it_should(work, &answer) {
                 Ok(()) => alive(began.elapsed()),
-                Err(reason) => Liveness::Failed(format!("{}: {reason}", work.shows)),
+                Err(unfit) => Liveness::Failed(format!("{}: {}", work.shows, unfit.reason)),
             }),
             Ok(Err(error @ NodeError::NoAnswer { .. })) => {
                 Ok(Liveness::Failed(format!("{}: {error}", work.shows)))

@@ -13,6 +13,8 @@ const SHOWN: usize = 20;
 pub(super) struct Tail {
     lines: VecDeque<String>,
     cause: Option<Failure>,
+    /// Whether nothing went on since the last cause.
+    has_stumbled: bool,
     outcome: String,
     read: Grammar,
 }
@@ -22,6 +24,7 @@ impl Tail {
         Self {
             lines: VecDeque::new(),
             cause: None,
+            has_stumbled: false,
             outcome: String::new(),
             read,
         }
@@ -39,7 +42,10 @@ impl Tail {
         }
         self.lines.push_back(line);
         match sign {
-            Some(LogSign::Part(part)) => return Some(part),
+            Some(LogSign::Part(part)) => {
+                self.has_stumbled = false;
+                return Some(part);
+            }
             Some(LogSign::Outcome(outcome)) => self.outcome = outcome,
             Some(LogSign::Cause(cause)) => self.note(cause),
             None => {}
@@ -49,15 +55,26 @@ impl Tail {
 
     /// Keeps the last cause; but one that says what to do is not replaced by one that does not.
     fn note(&mut self, cause: Failure) {
+        self.has_stumbled = true;
         let helps = |cause: &Failure| cause.hint.is_some();
         if helps(&cause) || !self.cause.as_ref().is_some_and(helps) {
             self.cause = Some(cause);
         }
     }
 
+    /// Whether it named a cause, and has come no further since.
+    pub(super) fn has_stumbled(&self) -> bool {
+        self.has_stumbled
+    }
+
     /// What it says that it came to.
     pub(super) fn outcome(self) -> String {
         self.outcome
+    }
+
+    /// Its last lines.
+    pub(super) fn lines(self) -> Vec<String> {
+        self.lines.into()
     }
 
     /// A failure with the cause that the log names, or else with this one.
@@ -147,6 +164,7 @@ mod tests {
             for line in lines {
                 assert_eq!(tail.take(line), None);
             }
+            assert!(tail.has_stumbled());
             assert_eq!(tail.failure(String::new()).message, want);
         }
         assert_eq!(

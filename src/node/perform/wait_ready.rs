@@ -6,18 +6,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::logs::grammar;
-use crate::node::{ALLOW_FORWARDING, Command, HttpAnswer, HttpRequest, Line, Node, quote_path};
+use crate::node::{ALLOW_FORWARDING, Command, HttpAnswer, HttpRequest, Node, quote_path};
 use crate::plan::effect::{Check, Probe, WaitReady};
-use crate::plan::{Failure, Part, Phase, Time};
+use crate::plan::{Failure, Phase};
 
 use super::OnPhase;
-use super::log::Tail;
 use super::secret::secret;
-use super::watch::{self, ProcessState, Reading};
-
-/// What takes less is over before anybody wonders.
-const WORTH_TELLING: Duration = Duration::from_secs(5);
+use super::startup::Startup;
+use super::watch::{self, ProcessState};
 
 /// A process that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +29,10 @@ pub struct ReadyIn {
 ///
 /// # Errors
 ///
-/// At once when the process dies, with the cause that its log names; when anybody else listens on
-/// its port; when the node's sshd lets nobody ask; and when its log has stood still for longer than
-/// the patience.
+/// At once when the process dies, with the cause that its log names; when it refuses a check for
+/// good; when anybody else listens on its port; and when the node's sshd lets nobody ask. Later when
+/// it named a cause and does nothing any more, and when its log has stood still for longer than the
+/// patience.
 pub async fn wait_ready(
     node: &Node,
     ready: &WaitReady,
@@ -96,16 +93,7 @@ async fn believe(
     let command = watch::command(ready);
     let watching = node.stream(&command, sender);
     tokio::pin!(asking, watching);
-    let mut startup = Startup {
-        seen: ProcessState::Quiet,
-        pid: 0,
-        from_before: false,
-        tail: Tail::new(grammar(ready.log_reader)),
-        deadline: began + ready.patience,
-        part: Part::default(),
-        expected: ready.expected.filter(|it| *it >= WORTH_TELLING),
-        began,
-    };
+    let mut startup = Startup::new(ready, began);
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut watched = None;
     loop {
@@ -117,120 +105,49 @@ async fn believe(
                 None => return Err(startup.end(ready, watched)),
             },
             ended = &mut watching, if watched.is_none() => watched = Some(ended),
-            () = &mut asking, if startup.seen == ProcessState::Listening => {
+            answered = &mut asking, if startup.seen == ProcessState::Listening => {
+                if let Err(refused) = answered {
+                    return Err(refused.logged(startup.tail.lines()));
+                }
                 let believed = ReadyIn { pid: startup.pid, took: began.elapsed() };
                 return Ok((believed, startup.from_before));
             }
             _ = second.tick(), if startup.is_estimated() => progress(startup.phase()),
-            () = sleep_until(startup.deadline) => {
+            () = sleep_until(startup.deadline()) => {
                 let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                return Err(startup.tail.failure(format!(
-                    "it is not ready, and its log has stood still for {:.0} s: {trouble}",
-                    ready.patience.as_secs_f64()
-                )));
+                return Err(startup.stands_still(&trouble));
             }
         }
     }
 }
 
-/// What has been seen so far.
-struct Startup {
-    seen: ProcessState,
-    pid: u32,
-    /// Whether nobody listened yet when it was looked at first.
-    from_before: bool,
-    tail: Tail,
-    deadline: Instant,
-    /// How far it is, by its log.
-    part: Part,
-    expected: Option<Duration>,
-    began: Instant,
-}
-
-impl Startup {
-    fn take(
-        &mut self,
-        line: Line,
-        ready: &WaitReady,
-        progress: OnPhase<'_>,
-    ) -> Result<(), Failure> {
-        match line {
-            Line::Err(line) => {
-                self.deadline = Instant::now() + ready.patience;
-                if let Some(part) = self.tail.take(&line) {
-                    self.part = part;
-                    progress(self.phase());
-                }
-            }
-            Line::Out(line) => match watch::read(&line, ready.probe.port) {
-                Some(Reading::Leader(pid)) => self.pid = pid,
-                Some(Reading::State(seen)) => {
-                    self.from_before |= seen == ProcessState::Quiet;
-                    self.seen = seen;
-                }
-                Some(Reading::Intruder(words)) => return Err(Failure::new(words)),
-                None => {}
-            },
-        }
-        Ok(())
-    }
-
-    /// Whether it loads and it is known how long that takes.
-    fn is_estimated(&self) -> bool {
-        self.expected.is_some() && self.seen == ProcessState::Quiet
-    }
-
-    fn phase(&self) -> Phase {
-        Phase {
-            time: self.expected.map(|expected| Time {
-                elapsed: self.began.elapsed(),
-                expected,
-            }),
-            ..Phase::new("loading").at(self.part.clone())
-        }
-    }
-
-    /// Why the watch is over.
-    fn end(
-        self,
-        ready: &WaitReady,
-        watched: Option<Result<crate::node::ExitStatus, crate::node::NodeError>>,
-    ) -> Failure {
-        match (self.seen, watched) {
-            (ProcessState::Dead, _) => {
-                let pid = self.pid;
-                self.tail
-                    .failure(format!("it died before it was ready (pid {pid})"))
-            }
-            (ProcessState::Gone, _) => self.tail.failure(format!(
-                "no process of `{}` is running any more",
-                ready.address
-            )),
-            (_, Some(Err(error))) => error.into(),
-            (_, Some(Ok(status))) => Failure::new(format!("the watch over it ended: {status}")),
-            (_, None) => Failure::new("the watch over it ended"),
-        }
-    }
-}
-
-/// Asks every check in its order until each was answered as it should be.
+/// Asks every check in its order until each was answered as it should be. An error is an answer that
+/// will not become another.
 async fn ask(
     node: &Node,
     ready: &WaitReady,
     requests: &[HttpRequest],
     progress: OnPhase<'_>,
     trouble: &Mutex<String>,
-) {
+) -> Result<(), Failure> {
     for (check, request) in ready.probe.checks.iter().zip(requests) {
         progress(Phase::new("checking").at(check.shows.as_str()));
         let mut pause = Duration::from_millis(50);
-        while let Err(reason) = ask_once(node, &ready.probe, check, request, ready.patience).await {
-            *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                format!("{}: {reason}", check.shows);
+        while let Err(unfit) = ask_once(node, &ready.probe, check, request, ready.patience).await {
+            let reason = format!("{}: {}", check.shows, unfit.reason);
+            if unfit.is_final {
+                let failure = Failure::new(format!("it can never be ready: {reason}"));
+                return Err(Failure {
+                    hint: check.refused_hint.clone(),
+                    ..failure
+                });
+            }
+            *trouble.lock().unwrap_or_else(PoisonError::into_inner) = reason;
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
+    Ok(())
 }
 
 async fn ask_once(
@@ -239,30 +156,57 @@ async fn ask_once(
     check: &Check,
     request: &HttpRequest,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), Unfit> {
     let answer = node
         .http(&probe.host, probe.port, request, timeout)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Unfit {
+            reason: error.to_string(),
+            is_final: false,
+        })?;
     answered_as_it_should(check, &answer)
 }
 
+/// What is wrong with an answer.
+pub(super) struct Unfit {
+    pub(super) reason: String,
+    /// Whether the same request will be answered in the same way for ever.
+    is_final: bool,
+}
+
 /// What is wrong with an answer, if anything is.
-pub(super) fn answered_as_it_should(check: &Check, answer: &HttpAnswer) -> Result<(), String> {
+pub(super) fn answered_as_it_should(check: &Check, answer: &HttpAnswer) -> Result<(), Unfit> {
+    let text = answer.text();
+    let refused = refusal(answer);
+    let reason = match &check.contains {
+        _ if answer.status != 200 => format!("status {}: {}", answer.status, beginning(&text)),
+        Some(_) if refused.is_some() => format!("it answers {}", beginning(&text)),
+        Some(part) if !text.contains(part.as_str()) => {
+            format!("the answer lacks `{part}`: {}", beginning(&text))
+        }
+        _ => return Ok(()),
+    };
+    Err(Unfit {
+        reason,
+        is_final: refused.is_some_and(is_for_good),
+    })
+}
+
+/// The status by which a request was refused: vLLM 0.13 answers some with 200 and a body that says
+/// 400.
+fn refusal(answer: &HttpAnswer) -> Option<u64> {
     if answer.status != 200 {
-        return Err(format!(
-            "status {}: {}",
-            answer.status,
-            beginning(&answer.text())
-        ));
+        return Some(answer.status.into());
     }
-    match &check.contains {
-        Some(text) if !answer.text().contains(text.as_str()) => Err(format!(
-            "the answer lacks `{text}`: {}",
-            beginning(&answer.text())
-        )),
-        _ => Ok(()),
-    }
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    body["error"]["code"].as_u64()
+}
+
+/// Whether a status says that the request itself is wrong, and not the moment: what serves already
+/// and refuses what it should do will not do it later.
+fn is_for_good(status: u64) -> bool {
+    const OF_THE_MOMENT: [u64; 3] = [408, 425, 429];
+    (400..500).contains(&status) && !OF_THE_MOMENT.contains(&status)
 }
 
 /// As much of a text as fits a line.

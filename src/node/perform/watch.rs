@@ -1,4 +1,5 @@
-//! What is seen of a process that is coming up: whether it lives, and who listens on its port.
+//! What is seen of a process that is coming up: whether it lives and works, and who listens on its
+//! port.
 
 use crate::node::{Command, quote_path};
 use crate::plan::effect::WaitReady;
@@ -36,6 +37,8 @@ pub(super) enum Reading {
     Leader(u32),
     /// It stands so.
     State(ProcessState),
+    /// Whether its session does nothing, for some seconds already.
+    Idle(bool),
     /// Somebody else is on its port, in words.
     Intruder(String),
 }
@@ -45,6 +48,8 @@ pub(super) fn read(line: &str, port: u16) -> Option<Reading> {
     let mut words = line.split(' ');
     match words.next()? {
         "leader" => Some(Reading::Leader(words.next()?.parse().ok()?)),
+        "idle" => Some(Reading::Idle(true)),
+        "busy" => Some(Reading::Idle(false)),
         "dead" => Some(Reading::State(ProcessState::Dead)),
         "gone" => Some(Reading::State(ProcessState::Gone)),
         "port" => {
@@ -108,6 +113,8 @@ mod tests {
             ),
             ("dead", Some(Reading::State(ProcessState::Dead))),
             ("gone", Some(Reading::State(ProcessState::Gone))),
+            ("idle", Some(Reading::Idle(true))),
+            ("busy", Some(Reading::Idle(false))),
             ("", None),
             (
                 "port other/7/1000/python3",

@@ -1,6 +1,7 @@
 # In: r_mark, r_port, r_log.
 # Out: `leader PID`, then each time that it changes `port` with what listens there: `ours/PID` or
-# `other/PID/UID/NAME` (PID may be `-`); at last `dead`, or `gone` where nothing carries the mark.
+# `other/PID/UID/NAME` (PID may be `-`), and `idle` or `busy`; at last `dead`, or `gone` where nothing
+# carries the mark.
 # On the standard error: the log, as it grows.
 r_offset=0
 
@@ -22,6 +23,25 @@ r_members() {
   for r_dir in /proc/[0-9]*; do
     r_stat "${r_dir#/proc/}" && [ "$r_session" = "$r_leader" ] && echo "${r_dir#/proc/}"
   done
+}
+
+# Says whether the session worked since this was asked last: it used a twentieth of a core, or waits
+# for a disk. Ticks are hundredths of a second.
+r_say_whether_idle() {
+  r_before=$r_ticks
+  r_ticks=0
+  r_work=idle
+  for r_dir in /proc/[0-9]*; do
+    r_stat "${r_dir#/proc/}" && [ "$r_session" = "$r_leader" ] || continue
+    [ "$r_state" = D ] && r_work=busy
+    # User and system time are the 12th and 13th field behind the name.
+    set -- $r_line
+    shift 11
+    r_ticks=$((r_ticks + $1 + $2))
+  done
+  [ $((r_ticks - r_before)) -lt 25 ] || r_work=busy
+  [ "$r_work" = "$r_worked" ] || echo "$r_work"
+  r_worked=$r_work
 }
 
 # Says who listens, given the sockets that do.
@@ -52,6 +72,9 @@ until r_find_leader "$r_mark"; do
 done
 echo "leader $r_leader"
 r_known=none
+r_worked=busy
+r_ticks=0
+r_turn=0
 while :; do
   # Looked at before the log is: what it wrote last is shown too.
   r_alive=yes
@@ -70,5 +93,8 @@ while :; do
     fi
     r_known=$r_sockets
   fi
+  # Every five seconds, while nobody listens.
+  r_turn=$((r_turn + 1))
+  [ -n "$r_sockets" ] || [ $((r_turn % 25)) -ne 0 ] || r_say_whether_idle
   sleep 0.2
 done

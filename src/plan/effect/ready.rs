@@ -60,4 +60,6 @@ pub struct Check {
     pub api_key: Option<Secret>,
     /// A text that the answer must contain, beside its status being 200.
     pub contains: Option<String>,
+    /// What to do where it is refused for good.
+    pub refused_hint: Option<String>,
 }

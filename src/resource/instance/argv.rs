@@ -37,6 +37,14 @@ impl Arguments {
         self.0.keys()
     }
 
+    /// The text that an argument is, where it is given and is one.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name)? {
+            Argument::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The whole number that an argument is, where it is given and is one.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         self.0.get(name)?.meaning().as_u64()

@@ -16,15 +16,19 @@ use crate::resource::process::Mark;
 /// The variable by which vLLM takes its API key, so that the key is in no argument list.
 const API_KEY: &str = "VLLM_API_KEY";
 
+/// What the answer to any work contains. It has the first of the server's names, whichever it was
+/// asked by.
+const USAGE: Option<&str> = Some("\"usage\"");
+
 /// How a token is chosen.
 #[derive(Clone, Copy)]
-pub(super) struct Sampling {
+struct Sampling {
     shows: &'static str,
     temperature: f64,
 }
 
 /// The likeliest.
-pub(super) const GREEDY: Sampling = Sampling {
+const GREEDY: Sampling = Sampling {
     shows: "one token",
     temperature: 0.0,
 };
@@ -96,30 +100,52 @@ impl Instance {
         self.managed.stop(observed, self.server.stop_timeout)
     }
 
-    /// That it produces a token: one that hangs still says that it is well.
-    pub(super) fn one_token(&self, mark: &Mark, sampling: Sampling) -> Check {
+    /// What shows that it works, in the order of what each costs: one that hangs still says that it
+    /// is well.
+    pub(super) fn work(&self, mark: &Mark) -> Vec<Check> {
+        if self.pools() {
+            return vec![self.one_pooled(mark)];
+        }
+        vec![self.one_token(mark, GREEDY), self.one_token(mark, SAMPLED)]
+    }
+
+    /// Whether it makes vectors or scores of texts, and completes none.
+    fn pools(&self) -> bool {
+        self.server.args.text("runner") == Some("pooling")
+    }
+
+    /// That it pools a text. Whatever the model pools for, 0.13 does it by this path.
+    fn one_pooled(&self, mark: &Mark) -> Check {
+        let body = json!({"model": mark.nonce(), "input": "Hello"});
+        let hint = "its log names the tasks that it supports; see `replica logs`";
+        let check = self.check(mark, "one pooled text", "/pooling", Some(body), USAGE);
+        Check {
+            refused_hint: Some(hint.to_owned()),
+            ..check
+        }
+    }
+
+    /// That it produces a token.
+    fn one_token(&self, mark: &Mark, sampling: Sampling) -> Check {
         let body = json!({
             "model": mark.nonce(),
             "prompt": "Hello",
             "max_tokens": 1,
             "temperature": sampling.temperature,
         });
-        // The answer has the first of its names, whichever it was asked by.
-        let contains = Some("\"usage\"");
-        self.check(
-            mark,
-            sampling.shows,
-            "/v1/completions",
-            Some(body),
-            contains,
-        )
+        let hint = "a model that pools completes nothing: for such a one set args.runner: pooling";
+        let check = self.check(mark, sampling.shows, "/v1/completions", Some(body), USAGE);
+        Check {
+            refused_hint: Some(hint.to_owned()),
+            ..check
+        }
     }
 
     /// What must be answered for the server with this mark to be healthy: it is well, it has the
-    /// name that only it has, and it produces tokens, likely ones and drawn ones.
+    /// name that only it has, and it works: it produces tokens, likely ones and drawn ones.
     fn probe(&self, mark: &Mark) -> Probe {
         let nonce = mark.nonce();
-        let checks = vec![
+        let mut checks = vec![
             self.check(mark, "the health check", "/health", None, None),
             self.check(
                 mark,
@@ -128,9 +154,8 @@ impl Instance {
                 None,
                 Some(&nonce),
             ),
-            self.one_token(mark, GREEDY),
-            self.one_token(mark, SAMPLED),
         ];
+        checks.extend(self.work(mark));
         Probe {
             host: self.listens.on.clone(),
             port: self.server.port.get(),
@@ -172,6 +197,7 @@ impl Instance {
             body,
             api_key: self.api_key(mark),
             contains: contains.map(str::to_owned),
+            refused_hint: None,
         }
     }
 

@@ -1,7 +1,6 @@
 //! What an instance serves as, and whether it still does.
 
 use super::Instance;
-use super::launch::GREEDY;
 use crate::plan::{Counters, Liveness, LivenessProbe, Offer, Readiness, Service};
 use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
@@ -84,7 +83,7 @@ impl Instance {
             host: self.listens.on.clone(),
             port,
             counters: COUNTERS,
-            work: self.one_token(&session.mark, GREEDY),
+            work: self.work(&session.mark).into_iter().next()?,
         })
     }
 }

@@ -406,6 +406,7 @@ impl Proxy {
                     body: None,
                     api_key: None,
                     contains: None,
+                    refused_hint: None,
                 }],
             },
             log: self.managed.log(mark),

@@ -48,6 +48,7 @@ impl Served {
                 body: Some(serde_json::json!({"max_tokens": 1})),
                 contains: Some("choices".to_owned()),
                 api_key: None,
+                refused_hint: None,
                 shows: "one token".to_owned(),
             },
         }

@@ -90,6 +90,7 @@ impl Thing {
             body: None,
             api_key: None,
             contains: contains.map(str::to_owned),
+            refused_hint: Some("do something else".to_owned()),
         };
         WaitReady {
             address: address(),
@@ -149,6 +150,12 @@ if 'child' in habits:
     subprocess.Popen(['sleep', '1000'], env={})
 if 'late' in habits:
     time.sleep(1.5)
+if 'stumbles' in habits:
+    # As vLLM\'s engine where a thread of it has failed.
+    print('zmq.error.ZMQError: Address already in use (addr=tcp://127.0.0.1:5600)')
+    if 'recovers' in habits:
+        print('Loading checkpoint shards:  50% Completed | 2/4 [')
+    time.sleep(1000)
 class Handler(http.server.BaseHTTPRequestHandler):
     asked = 0
     def do_GET(self):
@@ -156,6 +163,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         loading = Handler.asked < 3
         self.send_response(503 if loading else 200)
         self.end_headers()
+        if 'refuses' in habits and not loading and self.path == '/v1/models':
+            # As 0.13 says that a model pools.
+            self.wfile.write(b'{\x22error\x22: {\x22message\x22: \x22The model does not\x22, \x22code\x22: 400}}')
+            return
         self.wfile.write(b'{}' if 'nameless' in habits else b'{\x22id\x22: \x22nonce-1\x22}')
     def log_message(self, *_): pass
 class Server(http.server.ThreadingHTTPServer):

@@ -91,6 +91,56 @@ async fn a_death_is_told_at_once_with_its_cause() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_stays_ends_the_wait_with_what_to_do() {
+    let thing = Thing::new();
+    launch(&here(), &thing.server(&["refuses"])).await.unwrap();
+    let failure = wait_ready(&here(), &thing.ready(), &silent)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        failure.message,
+        "it can never be ready: its name among the models: it answers \
+         {\"error\": {\"message\": \"The model does not\", \"code\": 400}}"
+    );
+    assert_eq!(failure.hint.as_deref(), Some("do something else"));
+    assert!(!failure.log.is_empty(), "{failure:?}");
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_failed_and_stands_still_is_not_waited_for() {
+    let thing = Thing::new();
+    let mut wanted = thing.ready();
+    wanted.patience = Duration::from_secs(3600);
+    launch(&here(), &thing.server(&["stumbles"])).await.unwrap();
+    let failure = wait_ready(&here(), &wanted, &silent).await.unwrap_err();
+    assert_eq!(
+        failure.message,
+        "zmq.error.ZMQError: Address already in use (addr=tcp://127.0.0.1:5600)"
+    );
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_went_on_after_a_failure_is_waited_for() {
+    let thing = Thing::new();
+    let mut wanted = thing.ready();
+    // Longer than it would be believed to stand still.
+    wanted.patience = Duration::from_secs(12);
+    launch(&here(), &thing.server(&["stumbles", "recovers"]))
+        .await
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let failure = wait_ready(&here(), &wanted, &silent).await.unwrap_err();
+    assert!(
+        failure.message.contains("Address already in use"),
+        "{failure:?}"
+    );
+    assert!(began.elapsed() >= wanted.patience);
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}
+
+#[tokio::test]
 async fn two_servers_on_one_port_are_never_ready() {
     let thing = Thing::new();
     let port = thing.port.to_string();
