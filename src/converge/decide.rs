@@ -31,6 +31,7 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
 /// too, becomes one chain of steps of `a`, each after the one before:
 ///
 /// ```text
+/// a: check           what must succeed before anything is stopped, of b too
 /// proxy: drain a     hooks of others on the stop of a
 /// a: stop
 /// proxy: drain b     b is in the way: it is stopped here, and only started in its own chain
@@ -150,16 +151,25 @@ impl<'a> Draft<'a> {
     /// Everything that is done for one change: it is stopped, and what is in its way with it; then
     /// its own other operations, and what others are told when it runs again.
     fn operations(&self, stand: &Stand, in_the_way: &[&Stand]) -> Vec<Operation> {
-        let mut operations = self.stop(stand);
-        for other in in_the_way {
-            operations.extend(self.stop(other));
-        }
+        let all = || std::iter::once(stand).chain(in_the_way.iter().copied());
+        let mut operations: Vec<_> = all().flat_map(|it| self.before_stop(it)).cloned().collect();
+        operations.extend(all().flat_map(|it| self.stop(it)));
         let action = stand.change.action;
         operations.extend_from_slice(stand.operations.of(action));
         if action != Action::Destroy {
             operations.extend(operations_of(&self.hooks.admit, stand.address()));
         }
         operations
+    }
+
+    /// What must succeed first: nothing where it is stopped already.
+    fn before_stop<'s>(&self, stand: &'s Stand) -> &'s [Operation] {
+        let is_replaced = stand.change.action == Action::Replace;
+        if is_replaced && !self.stopped.contains_key(stand.address()) {
+            &stand.operations.before_stop
+        } else {
+            &[]
+        }
     }
 
     /// How a thing comes to its end: others are told first. Nothing where it is stopped already, or

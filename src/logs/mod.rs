@@ -5,6 +5,7 @@
 //! ([`LogReader`]), so that a plan can be compared and printed; and a node reads the lines as they
 //! come, without knowing for which kind of thing.
 
+mod arguments;
 mod clock;
 mod hub;
 mod installer;
@@ -42,5 +43,6 @@ pub fn grammar(reader: LogReader) -> Grammar {
         LogReader::Vllm => vllm::read,
         LogReader::Installer => installer::read,
         LogReader::Hub => hub::read,
+        LogReader::Arguments => arguments::read,
     }
 }

@@ -81,6 +81,8 @@ impl Stand {
 /// What would start, change and end a thing. Its [`Action`] picks among them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Operations {
+    /// What must succeed before anything is stopped for a replace: of itself, or what is in its way.
+    pub before_stop: Vec<Operation>,
     /// Brings it about: all of a create, and of a replace what comes after the stop.
     pub start: Vec<Operation>,
     /// Changes it while it goes on serving.

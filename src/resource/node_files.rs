@@ -37,6 +37,7 @@ const NODE_KEY: &str = "run/node.key";
 ///                                   log/<kind>.<name>.<generation>.log
 ///                                   run/proxy.sock
 ///                                   run/node.key
+///                                   run/arguments.<digest>
 ///                        <topology>.lock
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

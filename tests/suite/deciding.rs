@@ -167,14 +167,15 @@ fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
     [0] one/engine.vllm installing requires [] after []
     "#);
     model.perform(&plan);
-    insta::assert_snapshot!(describe(&model.plan(&changed)), @r#"
+    insta::assert_snapshot!(describe(&model.plan(&changed)), @"
     = one/engine.vllm 
     = one/model.m 
     -/+ one/instance.a differs
-    [0] one/instance.a stop requires [] after []
-    [1] one/instance.a start requires [0] after []
-    [2] one/instance.a await requires [1] after []
-    "#);
+    [0] one/instance.a checking arguments requires [] after []
+    [1] one/instance.a stop requires [0] after []
+    [2] one/instance.a start requires [1] after []
+    [3] one/instance.a await requires [2] after []
+    ");
     // Somebody else does the same by hand: what is declared is content with any build.
     for node in model.nodes.values_mut() {
         node.vllm = Some("0.13.0+cu129".to_owned());

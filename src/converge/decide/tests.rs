@@ -33,6 +33,7 @@ fn thing(address: &str, action: Action, relations: Relations) -> Stand {
             update: verb("update"),
             stop: verb("stop"),
             remove: verb("remove"),
+            ..Operations::default()
         },
         relations,
         ..Stand::new(Change::new(&at(address), action, reasons))
@@ -226,4 +227,50 @@ fn what_is_forced_keeps_every_relation() {
     let blocked = thing("n/a.a", Action::Blocked, Relations::default());
     let reason = Reason::new(ReasonCode::Asked, "it was asked for");
     assert_eq!(blocked.clone().forced(Action::Create, reason), blocked);
+}
+
+/// The same, where something must succeed before it is stopped.
+fn checked(stand: Stand) -> Stand {
+    let name = stand.address().name.clone().unwrap();
+    let operations = Operations {
+        before_stop: vec![operation(&format!("check {name}"))],
+        ..stand.operations
+    };
+    Stand {
+        operations,
+        ..stand
+    }
+}
+
+#[test]
+fn what_must_succeed_before_a_stop_comes_before_all_that_stops() {
+    let swapped = |wanted, held| Relations {
+        wants_ports: vec![port(wanted)],
+        occupies: vec![port(held)],
+        ..Relations::default()
+    };
+    let drained = Hook {
+        of: at("instance.a"),
+        operations: vec![operation("drain a")],
+    };
+    let proxy = Relations {
+        drain: vec![drained],
+        ..Relations::default()
+    };
+    let plan = planned(vec![
+        checked(thing("n/instance.a", Action::Replace, swapped(1, 2))),
+        checked(thing("n/instance.b", Action::Replace, swapped(2, 1))),
+        checked(thing("n/instance.c", Action::Create, Relations::default())),
+        thing("n/proxy.p", Action::Keep, proxy),
+    ]);
+    insta::assert_snapshot!(steps(&plan), @"
+    [0] n/instance.a: check a requires [] after []
+    [1] n/instance.a: check b requires [0] after []
+    [2] n/instance.a: drain a requires [1] after []
+    [3] n/instance.a: stop a requires [2] after []
+    [4] n/instance.a: stop b requires [3] after []
+    [5] n/instance.a: start a requires [4] after []
+    [6] n/instance.b: start b requires [5] after []
+    [7] n/instance.c: start c requires [] after []
+    ");
 }

@@ -15,4 +15,6 @@ pub enum LogReader {
     Installer,
     /// The tool of the Hugging Face hub, and the scripts around it.
     Hub,
+    /// vLLM, asked whether it takes some arguments.
+    Arguments,
 }

@@ -57,7 +57,7 @@ impl Instance {
         }
     }
 
-    fn argv(&self, mark: &Mark, observed: &Observation) -> Vec<String> {
+    pub(super) fn argv(&self, mark: &Mark, observed: &Observation) -> Vec<String> {
         let mut words = self.command(observed);
         let port = self.server.port.to_string();
         for word in [

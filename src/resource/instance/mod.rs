@@ -3,6 +3,7 @@
 //! It is found by its mark, compared by the specification that it carries, and believed only when
 //! the process that answers is the one that was started.
 
+mod accept;
 mod argv;
 mod declared;
 mod defaults;
@@ -405,6 +406,7 @@ impl Instance {
         let start = Effect::Launch(Box::new(self.launch(&next, observed)));
         let running = self.running_mark(observed);
         Operations {
+            before_stop: self.ask_whether_accepted(observed),
             start: vec![on(start), ready(&next, self.last_took(observed))],
             // It loads already: nobody knows since when.
             update: running.iter().map(|mark| ready(mark, None)).collect(),
