@@ -23,4 +23,6 @@ mod scenarios {
     mod server;
     #[path = "../real/serving.rs"]
     mod serving;
+    #[path = "../real/starting.rs"]
+    mod starting;
 }
