@@ -85,6 +85,7 @@ codes! {
     NoCommand "no_command" "a command of the installation is missing",
     NoCompiler "no_compiler" "the node lacks a compiler that it needs",
     NoHeaders "no_headers" "the node lacks the headers of its Python",
+    NoInstaller "no_installer" "the node lacks what is to install",
     NoInterpreter "no_interpreter" "the Python of the environment is gone",
     NoMemory "no_memory" "the node's memory does not suffice",
     NoTool "no_tool" "the node lacks a tool that is needed for whatever is done there",

@@ -29,6 +29,9 @@ const RUN: &str = "run";
 /// The random key, in the folder that everything runs in: it goes with the last thing there.
 const NODE_KEY: &str = "run/node.key";
 
+/// What the names of notes on arguments that were accepted begin with.
+const ACCEPTED: &str = "run/arguments.";
+
 /// The folder on a node that holds everything of one topology. How it is laid out is known here
 /// alone.
 ///
@@ -100,6 +103,16 @@ impl StateFolder {
     /// The file of the random key by which secrets are told apart there.
     pub fn node_key(&self) -> String {
         self.file(NODE_KEY)
+    }
+
+    /// The note that an engine accepted arguments of this digest.
+    pub fn accepted(&self, digest: &str) -> String {
+        format!("{}{digest}", self.file(ACCEPTED))
+    }
+
+    /// The file whose lock keeps two from asking engines of one node at a time.
+    pub fn accepted_lock(&self) -> String {
+        self.accepted("lock")
     }
 
     /// The folder of logs.
@@ -204,6 +217,11 @@ impl NodeFiles {
         read_name(name, ".ready")?;
         self.took.insert(name.to_owned(), seconds.parse().ok()?);
         Some(())
+    }
+
+    /// Whether an engine was asked here and accepted arguments of this digest.
+    pub fn has_accepted(&self, digest: &str) -> bool {
+        self.files.contains_key(&format!("{ACCEPTED}{digest}"))
     }
 
     /// The programs of ours that are here, by name, with their sizes in bytes.

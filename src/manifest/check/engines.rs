@@ -5,7 +5,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
-use crate::resource::engine::InvalidEngine;
+use crate::resource::engine::{Installer, InvalidEngine};
 
 /// An engine is vLLM or simulated, and has what its sort needs.
 pub(super) fn are_of_one_sort(seen: &Checker<'_>) -> Vec<Problem> {
@@ -127,6 +127,25 @@ fn is_package(name: &str) -> bool {
         && name
             .chars()
             .all(|c| ends(c) || matches!(c, '.' | '_' | '-'))
+}
+
+/// A day of which nothing newer is installed is a day that was, and is for uv to know.
+pub(super) fn days_are_days(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for (name, engine) in &seen.document.engines {
+        let Some(day) = &engine.packages_before else {
+            continue;
+        };
+        let path = ["engines", name.as_str(), "packages_before"];
+        if day.parse::<jiff::civil::Date>().is_err() || day.len() != "2025-12-25".len() {
+            let problem = seen.report(&path, format!("`{}` is not a day", shown(day)));
+            out.extend(problem.map(|it| it.hint("write it as in `2025-12-25`")));
+        } else if engine.installer == Some(Installer::Pip) {
+            let problem = seen.report_key(&path, "pip cannot leave out what came after a day");
+            out.extend(problem.map(|it| it.hint("set `installer: uv`")));
+        }
+    }
+    out
 }
 
 /// A virtual environment has one place on a node, and an index is a URL.

@@ -39,6 +39,7 @@ const RULES: &[Rule] = &[
     ports::nobody_shares_one,
     engines::are_of_one_sort,
     engines::versions_are_exact,
+    engines::days_are_days,
     engines::paths_and_indexes_are_whole,
     models::are_pinned_to_a_commit,
     models::are_fetched_from_somewhere,

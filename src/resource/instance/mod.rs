@@ -27,6 +27,7 @@ pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
 use service::COUNTERS;
+use spec::ALL_PACKAGES;
 
 use super::contract::{Memo, Observation, Resource};
 use super::engine;
@@ -177,6 +178,9 @@ impl Instance {
         let Some(facts) = observed.of(&self.managed.node) else {
             return found;
         };
+        if let Some(vllm) = self.server.runtime.vllm() {
+            found["packages"] = serde_json::json!(engine::packages(&vllm.engine, facts));
+        }
         if let Some(leader) = self.managed.leader(observed) {
             found["pid"] = leader.pid.into();
             found["start_time"] = leader.start.into();
@@ -361,10 +365,11 @@ impl Instance {
     }
 }
 
-/// Whether a server does not tell which version of a package it was started with: older
-/// versions of `replica` did not write that down.
+/// Whether a server does not tell which version of a package it was started with, or which packages
+/// there were: older versions of `replica` did not write that down.
 fn is_unknown_version(field: &Field) -> bool {
-    field.old.is_none() && field.path.starts_with("engine.installed")
+    let path = field.path.strip_prefix("engine.");
+    field.old.is_none() && path.is_some_and(|it| it.starts_with("installed") || it == ALL_PACKAGES)
 }
 
 impl Instance {

@@ -5,11 +5,14 @@ use serde_json::{Map, Value, json};
 use super::{Instance, Runtime, VllmRuntime};
 use crate::node::{NodeKey, variable};
 use crate::resource::contract::Observation;
-use crate::resource::engine;
+use crate::resource::engine::{self, VllmEngine};
 use crate::resource::environment::EnvValue;
 use crate::resource::model::Cached;
 use crate::resource::node_files::NodeFiles;
-use crate::resource::process::{PLAIN_DIGEST, plain_digest};
+use crate::resource::process::{PLAIN_DIGEST, fingerprint, plain_digest};
+
+/// The key of the digest of all packages, among what is said of an engine.
+pub(super) const ALL_PACKAGES: &str = "all_packages";
 
 /// What stands for a secret until it is told apart from others.
 const SECRET: &str = "secret";
@@ -61,13 +64,32 @@ impl Instance {
     fn engine_spec(&self, observed: &Observation) -> Value {
         match &self.server.runtime {
             Runtime::Simulated(engine) => json!({"simulate": {"profile": engine.profile}}),
-            Runtime::Vllm(VllmRuntime { engine, .. }) => json!({
-                "vllm": engine.version,
-                "venv": engine.venv,
-                "packages": engine.packages,
-                "installed": engine::versions(engine, observed.of(&self.managed.node)),
-            }),
+            Runtime::Vllm(VllmRuntime { engine, .. }) => {
+                let facts = observed.of(&self.managed.node);
+                let mut spec = json!({
+                    "vllm": engine.version,
+                    "venv": engine.venv,
+                    "packages": engine.packages,
+                    "installed": engine::versions(engine, facts),
+                });
+                if let Some(all) = self.all_packages(engine, observed) {
+                    spec[ALL_PACKAGES] = all.into();
+                }
+                spec
+            }
         }
+    }
+
+    /// What stands for all packages of its environment and their versions: that of the server which
+    /// runs, where they are to change, for what comes of that is seen once it is done.
+    fn all_packages(&self, engine: &VllmEngine, observed: &Observation) -> Option<String> {
+        let facts = observed.of(&self.managed.node)?;
+        if let Some(all) = engine::packages(engine, facts) {
+            return Some(fingerprint(&json!(all)));
+        }
+        let running = self.managed.running(observed)?;
+        let noted = &running.spec["engine"][ALL_PACKAGES];
+        noted.as_str().map(str::to_owned)
     }
 
     /// The variables whose values are secret, each with the variable here that holds it.
