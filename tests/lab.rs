@@ -20,6 +20,7 @@ mod scenarios {
     mod installing;
     mod interrupted;
     mod lacking;
+    mod locking;
     mod replicated;
     mod secrets;
     mod ssh;

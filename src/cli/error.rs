@@ -24,6 +24,8 @@ pub enum Error {
         node: String,
         /// Who holds it, and since when.
         holder: String,
+        /// How to get it.
+        hint: String,
     },
     /// Something of this machine failed.
     #[error("{what}")]
@@ -80,9 +82,7 @@ impl Error {
     /// What to do about it.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Error::Locked { .. } => {
-                vec!["wait for it, or end it: the lock goes with its connection".to_owned()]
-            }
+            Error::Locked { hint, .. } => vec![hint.clone()],
             Error::Refused { hint, .. } => hint.iter().cloned().collect(),
             _ => Vec::new(),
         }

@@ -10,7 +10,7 @@ use super::lock;
 use crate::converge::{self, Desired, Live, World as _, assess, decide};
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
-use crate::node::{ConnectOptions, Fleet};
+use crate::node::{ConnectOptions, Fleet, Lease};
 use crate::plan::{Address, Change, Plan, Reason, ReasonCode};
 use crate::resource::program::Binaries;
 use crate::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
@@ -25,6 +25,8 @@ pub(super) struct Workspace {
     screen: Screen,
     /// The nodes that cannot be locked, each with why, once that was tried.
     unlockable: OnceLock<BTreeMap<NodeName, String>>,
+    /// The locks that are held, once they are.
+    leases: OnceLock<BTreeMap<NodeName, Lease>>,
 }
 
 impl Workspace {
@@ -86,6 +88,7 @@ impl Workspace {
             manifest,
             screen: screen.clone(),
             unlockable: OnceLock::new(),
+            leases: OnceLock::new(),
         })
     }
 
@@ -114,8 +117,10 @@ impl Workspace {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let locks = lock::take(&self.fleet, self.topology().name.as_str()).await?;
+        let topology = self.topology().name.as_str();
+        let locks = lock::take(&self.fleet, topology, &self.screen).await?;
         let _ = self.unlockable.set(locks.without.clone());
+        let _ = self.leases.set(locks.held.clone());
         let done = work.await;
         locks.release().await;
         done
@@ -176,7 +181,8 @@ impl Workspace {
         let waiting = move |address: &Address| {
             screen.note(&format!("waiting for {address} to show that it works"));
         };
-        Live::new(self.fleet.clone(), results, Arc::new(waiting))
+        let leases = self.leases.get().cloned().unwrap_or_default();
+        Live::new(self.fleet.clone(), results, Arc::new(waiting)).holding(leases)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The world as it is: steps performed on the nodes, measurements made from this machine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,8 @@ use super::execute::{Say, World};
 use super::interrupt::Interrupt;
 use super::observe::observe;
 use crate::load::{self, Measurement};
-use crate::node::{Fleet, Node, perform};
+use crate::name::NodeName;
+use crate::node::{Fleet, Lapsed, Lease, Node, perform};
 use crate::plan::{Address, Effect, Failure, Job, Phase, Step};
 use crate::resource::{Fact, Observation, Resource, StateFolder};
 use crate::results::{self, throughput};
@@ -25,6 +26,8 @@ pub struct Live {
     results: PathBuf,
     waiting: OnWaiting,
     interrupt: Interrupt,
+    /// The locks that steps are performed under.
+    leases: BTreeMap<NodeName, Lease>,
     measured: Mutex<Vec<Measurement>>,
     under_way: Mutex<BTreeSet<Address>>,
 }
@@ -45,6 +48,7 @@ impl Live {
             results,
             waiting,
             interrupt: Interrupt::default(),
+            leases: BTreeMap::new(),
             measured: Mutex::default(),
             under_way: Mutex::default(),
         }
@@ -54,6 +58,24 @@ impl Live {
     #[must_use]
     pub fn until(self, interrupt: Interrupt) -> Self {
         Self { interrupt, ..self }
+    }
+
+    /// The same, which performs nothing on these nodes once their locks are lost.
+    #[must_use]
+    pub fn holding(self, leases: BTreeMap<NodeName, Lease>) -> Self {
+        Self { leases, ..self }
+    }
+
+    /// Looks whether the lock of a step's node is held still: whoever was stopped or slept for long
+    /// has lost it, and others may be at work there.
+    async fn confirm_lock(&self, step: &Step) -> Result<(), Failure> {
+        let lease = step.node.as_ref().and_then(|node| self.leases.get(node));
+        let Some(lease) = lease else { return Ok(()) };
+        lease.confirm().await.map_err(|Lapsed| {
+            Failure::interrupted("the lock is lost: this run was not heard of for too long").hinted(
+                "nothing more is done there; run the same again, and it looks at the node anew",
+            )
+        })
     }
 
     /// The things that a step is being performed for.
@@ -107,6 +129,7 @@ impl World for Live {
     }
 
     async fn perform(&self, step: &Step, say: &Say) -> Result<String, Failure> {
+        self.confirm_lock(step).await?;
         locked(&self.under_way).insert(step.address.clone());
         let done = self.carry_out(step, say).await;
         locked(&self.under_way).remove(&step.address);

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::lines::Lines;
 use super::outcome::{ExitStatus, Line, NodeError};
 use super::running::{Piece, Running};
@@ -47,6 +49,12 @@ impl Held {
                 return self.ready.pop_front();
             }
         }
+    }
+
+    /// Writes to it, and returns whether that was taken: it is not waited for one that does not listen.
+    pub(super) fn say(&mut self, text: &str) -> bool {
+        self.running
+            .try_write(Bytes::copy_from_slice(text.as_bytes()))
     }
 
     /// The last line of its standard error, if there was one.

@@ -72,6 +72,12 @@ impl Running {
         }
     }
 
+    /// Writes to the script if that is taken at once, and returns whether it was.
+    pub(super) fn try_write(&mut self, bytes: Bytes) -> bool {
+        let input = self.input.as_ref();
+        input.is_some_and(|input| input.try_send(bytes).is_ok())
+    }
+
     /// Closes the script's standard input.
     pub(super) fn close_input(&mut self) {
         self.input = None;

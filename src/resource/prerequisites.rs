@@ -170,9 +170,12 @@ pub fn unmet(node: &NodeName, observed: &Observation) -> Vec<Reason> {
         return Vec::new();
     };
     let found = Prerequisites::read(facts);
-    let lacks_flock = found.lacks.contains("flock").then(|| lacks("flock"));
+    let to_lock = ["flock", "timeout"].into_iter();
+    let lacks = to_lock
+        .filter(|tool| found.lacks.contains(*tool))
+        .map(lacks);
     let shared = shared_with(node, &found, observed);
-    let reasons = lacks_flock.into_iter().chain(found.not_writable());
+    let reasons = lacks.chain(found.not_writable());
     reasons.chain(shared).collect()
 }
 
@@ -243,7 +246,13 @@ impl Prerequisites {
 
 fn lacks(tool: &str) -> Reason {
     let text = format!("there is no {tool} on the node");
-    let hint = "install util-linux there, or put it into the PATH of a login without a terminal";
+    let package = if tool == "timeout" {
+        "coreutils"
+    } else {
+        "util-linux"
+    };
+    let hint =
+        format!("install {package} there, or put it into the PATH of a login without a terminal");
     Reason::new(ReasonCode::NoTool, text).hinted(hint)
 }
 
@@ -358,7 +367,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let bare = asked(home.path(), home.path().to_str().unwrap());
         let lacking: Vec<_> = bare.lacks.iter().collect();
-        assert_eq!(lacking, ["flock", "setsid"]);
+        assert_eq!(lacking, ["flock", "setsid", "timeout"]);
         assert_eq!((bare.free, bare.mount), (None, None));
         let gone = home.path().join("gone");
         let homeless = asked(&gone, PATH);

@@ -1,7 +1,7 @@
 # Prints what everything of ours needs on a node: tools, and a folder to write in. In: root, the
 # folder of all topologies; lock, the file that is locked; as arguments, the folders that this topology
 # has. One fact a line, a word first; reads only.
-for tool in flock setsid; do command -v "$tool" > /dev/null || echo "lacks $tool"; done
+for tool in flock timeout setsid; do command -v "$tool" > /dev/null || echo "lacks $tool"; done
 [ -d "$HOME" ] || echo "homeless $HOME"
 echo "root $root"
 # What is not there is made in the nearest folder that is.
