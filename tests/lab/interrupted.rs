@@ -213,3 +213,26 @@ fn a_killed_holder_frees_the_lock() {
         other.is_converged();
     });
 }
+
+/// A cable is pulled while something is uploaded: it is the write that waits then, and nothing else
+/// would notice.
+#[test]
+fn a_cable_that_is_pulled_during_an_upload_is_noticed_and_gone_on_from() {
+    scenario("3", |lab| {
+        lab.does("delay 1ms --rate 20mbit");
+        let laptop = Laptop::with(lab, DEMO);
+        let apply = laptop.starts("apply -y");
+        until("something is uploaded", || {
+            let files = lab.files("spark-02");
+            files.iter().any(|name| name.ends_with(".new"))
+        });
+        lab.does("cut spark-02 --mode drop");
+        apply.ends().exits(6).shows("spark-02");
+        lab.leader("spark-01", "instance/a");
+        lab.does("heal");
+        lab.does("delay 0");
+        laptop.applies();
+        has_one_of_each(lab);
+        laptop.is_converged();
+    });
+}

@@ -280,10 +280,10 @@ impl Dialling<'_> {
     async fn wire(&self) -> Result<Wire, Failed> {
         let (host, port) = (&self.settings.host, self.settings.port);
         let Some(via) = &self.via else {
-            return Ok(Wire::Tcp(self.tcp().await.map_err(Failed::ForGood)?));
+            return Ok(Wire::tcp(self.tcp().await.map_err(Failed::ForGood)?));
         };
         match timeout(self.patience, channel::dial(via, host, port)).await {
-            Ok(Ok(stream)) => Ok(Wire::Hop(stream)),
+            Ok(Ok(stream)) => Ok(Wire::hop(stream)),
             Ok(Err(refusal)) if refusal.is_of_forwarding() => {
                 Err(Failed::ForGood(Obstacle::Forbidden {
                     host: host.clone(),
@@ -319,11 +319,7 @@ impl Dialling<'_> {
         let mut obstacle = no_such_host("it has no address".to_owned());
         for address in addresses {
             match timeout(self.patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Only a matter of speed.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
+                Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                     obstacle = Obstacle::Refused {
                         host: host.to_owned(),
