@@ -397,3 +397,19 @@ fn a_folder_that_is_no_environment_is_left_alone() {
         assert_eq!(scene.by_hand("ls -A ~/vllm"), "thesis");
     });
 }
+
+/// Killed while pip was unpacked into the new environment: the next apply unpacks it whole.
+#[test]
+fn an_environment_whose_making_was_cut_off_is_made_whole() {
+    scenario("1", |lab| {
+        let scene = set(lab, None);
+        // As it is left then: the interpreter is there, pip's files are in part, its list is not.
+        scene.by_hand(
+            "/usr/bin/python3 -m venv ~/vllm; : >~/vllm/.replica; \
+             cd ~/vllm/lib/python3*/site-packages; rm -r pip/_vendor; rm pip-*.dist-info/RECORD",
+        );
+        scene.laptop.applies();
+        scene.has_what_is_declared();
+        lab.leader(HOST, "instance/a");
+    });
+}

@@ -100,11 +100,25 @@ r_put() {
     r_python pip install --progress-bar off "$@" "$r_tmp/$r_into"/*
   )
 }
+# Names what a new environment of ours begins with and was not unpacked to its end: the list of a
+# package's files is written last.
+r_half_made() {
+  [ -e "$r_venv/.replica" ] || return 0
+  (set +f && r_site && for r_name in pip setuptools; do
+    for r_record in "$r_name"-*.dist-info; do
+      [ ! -s "$r_record/RECORD" ] || continue 2
+    done
+    for r_folder in "$r_name" "$r_name"-*.dist-info; do
+      [ ! -e "$r_folder" ] || echo "$r_folder"
+    done
+  done)
+}
 # As the notebook does: vLLM with what it asks for, then the declared torch from the declared indexes.
 r_with_pip() {
-  if ! "$r_venv/bin/python" -m pip --version >/dev/null 2>&1; then
+  r_unpacked=$(r_half_made)
+  if [ -n "$r_unpacked" ] || ! "$r_venv/bin/python" -m pip --version >/dev/null 2>&1; then
     r_step 'putting pip into it'
-    r_python ensurepip --upgrade || return
+    (set +f && r_site && rm -rf -- $r_unpacked) && r_python ensurepip --upgrade || return
   fi
   r_fetch needed $r_needed && r_fetch forced $r_forced && r_fetch after $r_after || return
   r_put needed "$r_needed" && r_put forced "$r_forced" --force-reinstall --no-deps &&
