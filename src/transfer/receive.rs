@@ -24,8 +24,8 @@ const KEEPERS: usize = 4;
 /// How many connections there are: a fast network is not filled by one.
 const FETCHERS: usize = 8;
 
-/// How long the other end may say nothing.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long the other end may say nothing: as long as a disk may take for the next bytes.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// How often it is told how far this has come.
 const TICK: Duration = Duration::from_millis(500);
@@ -244,7 +244,10 @@ impl Desk {
         let mut hasher = Hasher::like(&file.digest, file.size);
         let mut buffer = vec![0; BUFFER];
         loop {
-            let length = blob.read(&mut buffer)?;
+            let length = match blob.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                length => length?,
+            };
             if length == 0 {
                 break;
             }
@@ -378,7 +381,8 @@ fn bring(
                 return Err(Error::of_file(format!("`{path}`"), &error));
             }
             Err(Broken::Way(error)) if is_first => return Err(unreachable(fetch, &error)),
-            Err(Broken::Way(error) | Broken::There(error)) if is_last => {
+            // One that was silent for as long would be silent once more.
+            Err(Broken::Way(error) | Broken::There(error)) if is_last || is_silence(&error) => {
                 return Err(broke(fetch, &error));
             }
             Err(_) => {}
@@ -403,12 +407,24 @@ fn unreachable(fetch: &Fetch, error: &io::Error) -> Error {
     )
 }
 
+fn is_silence(error: &io::Error) -> bool {
+    // A socket whose time is over says either.
+    let kinds = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+    kinds.contains(&error.kind())
+}
+
 fn broke(fetch: &Fetch, error: &io::Error) -> Error {
     let Fetch { host, port, .. } = fetch;
-    Error::new(format!(
-        "the connection to {host} port {port} broke: {error}"
-    ))
-    .hinted("apply again once it is there: what was copied is kept, and not copied twice")
+    let broken = if is_silence(error) {
+        format!(
+            "{host} port {port} sent nothing for {} s",
+            SILENCE.as_secs()
+        )
+    } else {
+        format!("the connection to {host} port {port} broke: {error}")
+    };
+    Error::new(broken)
+        .hinted("apply again once it is there: what was copied is kept, and not copied twice")
 }
 
 fn ask(stream: &mut TcpStream, open: &Open, piece: u64, buffer: &mut [u8]) -> Result<(), Broken> {
@@ -417,7 +433,11 @@ fn ask(stream: &mut TcpStream, open: &Open, piece: u64, buffer: &mut [u8]) -> Re
     stream.write_all(line.as_bytes()).map_err(Broken::There)?;
     while length > 0 {
         let most = length.min(buffer.len() as u64) as usize;
-        let came = stream.read(&mut buffer[..most]).map_err(Broken::There)?;
+        let came = match stream.read(&mut buffer[..most]) {
+            // A signal is no end.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            came => came.map_err(Broken::There)?,
+        };
         if came == 0 {
             return Err(Broken::There(io::ErrorKind::UnexpectedEof.into()));
         }

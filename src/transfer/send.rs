@@ -4,13 +4,14 @@
 //! `piece <file> <from> <length>` with so many bytes of that file of the listing, and `done` with the
 //! end of all.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,15 @@ use super::{Error, Listing, Offer, snapshot};
 
 /// How long nobody may be connected before this gives up: the other end is gone.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long somebody may be connected without the token: the other end sends it at once.
+const WORD: Duration = Duration::from_secs(5);
+
+/// How many may be. Each has a thread and a descriptor; one more takes the place of the oldest.
+const STRANGERS: usize = 64;
+
+/// How long nobody is let in when the system lets nobody in.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest line of a request.
 const LINE: u64 = 256;
@@ -33,6 +43,8 @@ struct Shared {
     listing: Listing,
     token: String,
     connected: AtomicUsize,
+    /// Those who have not shown the token, oldest first.
+    strangers: Mutex<VecDeque<Arc<TcpStream>>>,
 }
 
 /// Lists a snapshot and begins to listen.
@@ -53,6 +65,7 @@ pub fn offer(offer: &Offer) -> Result<Offering, Error> {
             folder: repo.join("snapshots").join(&listing.revision),
             token: offer.token.clone(),
             connected: AtomicUsize::new(0),
+            strangers: Mutex::default(),
             listing,
         }),
     })
@@ -83,14 +96,23 @@ impl Offering {
         let shared = Arc::clone(&self.shared);
         // It ends with the process.
         thread::spawn(move || {
-            for stream in self.listener.incoming().flatten() {
+            for stream in self.listener.incoming() {
+                let Ok(stream) = stream.map(Arc::new) else {
+                    // There are too many descriptors, for now.
+                    thread::sleep(PAUSE);
+                    continue;
+                };
                 let (shared, done) = (Arc::clone(&self.shared), done.clone());
-                shared.connected.fetch_add(1, Ordering::SeqCst);
-                thread::spawn(move || {
+                shared.let_in(&stream);
+                let conversing = thread::Builder::new().spawn(move || {
                     // One that breaks off is told by the other end.
-                    let _ = converse(&shared, &stream, &done);
-                    shared.connected.fetch_sub(1, Ordering::SeqCst);
+                    let _ = shared.converse(&stream, &done);
+                    shared.forget(&stream);
                 });
+                if conversing.is_err() {
+                    // There are too many threads, for now.
+                    thread::sleep(PAUSE);
+                }
             }
         });
         loop {
@@ -108,32 +130,69 @@ impl Offering {
     }
 }
 
-fn converse(shared: &Shared, stream: &TcpStream, done: &Sender<()>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut lines = BufReader::new(stream);
-    if next(&mut lines)?.as_deref() != Some(shared.token.as_str()) {
-        return Ok(());
+impl Shared {
+    fn strangers(&self) -> MutexGuard<'_, VecDeque<Arc<TcpStream>>> {
+        self.strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
-    while let Some(line) = next(&mut lines)? {
-        if line == "done" {
-            let _ = done.send(());
-            return Ok(());
-        }
-        let Some((file, from, length)) = piece(shared, &line) else {
-            return Ok(());
-        };
-        let mut file = fs::File::open(file)?;
-        file.seek(SeekFrom::Start(from))?;
-        // On Linux this is `sendfile`.
-        let mut socket = stream;
-        if io::copy(&mut file.take(length), &mut socket)? != length {
-            // It has become shorter: to break off is to say so.
-            return Ok(());
+
+    /// Notes one who has shown nothing yet, and hangs up on the oldest where there are too many.
+    fn let_in(&self, stream: &Arc<TcpStream>) {
+        let mut strangers = self.strangers();
+        strangers.push_back(Arc::clone(stream));
+        if strangers.len() > STRANGERS
+            && let Some(oldest) = strangers.pop_front()
+        {
+            let _ = oldest.shutdown(Shutdown::Both);
         }
     }
-    Ok(())
+
+    fn forget(&self, stream: &Arc<TcpStream>) {
+        self.strangers().retain(|other| !Arc::ptr_eq(other, stream));
+    }
+
+    fn converse(&self, stream: &Arc<TcpStream>, done: &Sender<()>) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(WORD))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut lines = BufReader::new(stream.as_ref());
+        if next(&mut lines)?.as_deref() != Some(self.token.as_str()) {
+            return Ok(());
+        }
+        self.forget(stream);
+        self.connected.fetch_add(1, Ordering::SeqCst);
+        let handed_out = self.hand_out(stream, &mut lines, done);
+        self.connected.fetch_sub(1, Ordering::SeqCst);
+        handed_out
+    }
+
+    fn hand_out(
+        &self,
+        stream: &TcpStream,
+        lines: &mut BufReader<&TcpStream>,
+        done: &Sender<()>,
+    ) -> io::Result<()> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        while let Some(line) = next(lines)? {
+            if line == "done" {
+                let _ = done.send(());
+                return Ok(());
+            }
+            let Some((file, from, length)) = piece(self, &line) else {
+                return Ok(());
+            };
+            let mut file = fs::File::open(file)?;
+            file.seek(SeekFrom::Start(from))?;
+            // On Linux this is `sendfile`.
+            let mut socket = stream;
+            if io::copy(&mut file.take(length), &mut socket)? != length {
+                // It has become shorter: to break off is to say so.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn next(lines: &mut BufReader<&TcpStream>) -> io::Result<Option<String>> {

@@ -238,6 +238,21 @@ fn who_does_not_know_the_token_gets_nothing() {
     assert!(!two.to().join("snapshots").exists());
 }
 
+/// Whoever connects and says nothing takes no place from who knows the word.
+#[test]
+fn many_who_say_nothing_are_in_nobodys_way() {
+    let two = Two::new();
+    let (fetch, sender) = two.offered();
+    let connect = |_| std::net::TcpStream::connect(("127.0.0.1", fetch.port)).unwrap();
+    let mut idle: Vec<_> = (0..600).map(connect).collect();
+    super::fetch(&fetch, &|_| ()).unwrap();
+    sender.join().unwrap().unwrap();
+    two.are_same();
+    // The oldest of them were hung up on long before their time was over.
+    let closed = io::Read::read(&mut idle[0], &mut [0]);
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
+
 #[test]
 fn a_listing_that_leads_out_of_the_cache_is_refused() {
     let two = Two::new();

@@ -288,3 +288,23 @@ fn a_copy_that_was_cut_off_is_gone_on_from() {
         assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
     });
 }
+
+/// What a copy that was cut off has left is removed, and not while the next one brings it anew.
+#[test]
+fn what_an_earlier_copy_left_is_in_no_ones_way() {
+    scenario("3", |lab| {
+        let laptop = set(lab, TWO);
+        lab.exec("spark-02", &format!("rm -rf {CACHE}"));
+        let bin = "/home/nvidia/.local/state/replica/demo/bin";
+        for host in ["spark-01", "spark-02"] {
+            let left = format!("{bin}/copy.spark-02.model.llama");
+            lab.exec(
+                host,
+                &format!("mkdir -p {bin}; : >{left}; chown -R nvidia: /home/nvidia/.local"),
+            );
+        }
+        laptop.applies();
+        laptop.is_converged();
+        assert!(is_tidy(lab, "spark-01") && is_tidy(lab, "spark-02"));
+    });
+}

@@ -17,6 +17,7 @@ use source::Source;
 
 use super::contract::{Observation, Resource};
 use super::facts::Fact;
+use super::program;
 use crate::name::{ModelName, NodeName};
 use crate::plan::{
     Action, Address, Change, Effect, LivenessProbe, Operation, Operations, Reason, ReasonCode,
@@ -163,6 +164,15 @@ impl Model {
             .described(format!("{} from {from}", self.declared.repo))
     }
 
+    /// What an earlier copy has left on the node that has it is removed before this one brings the
+    /// same there anew.
+    fn after(&self, observed: &Observation) -> Vec<Address> {
+        match self.source(observed) {
+            Source::Peer { node, .. } => vec![Address::on(&node, program::KIND, None)],
+            Source::Directory(_) | Source::Hub => Vec::new(),
+        }
+    }
+
     fn fetch(&self, observed: &Observation) -> Vec<Operation> {
         let cached = self.cached(observed);
         let work = match self.source(observed) {
@@ -212,6 +222,7 @@ impl Resource for Model {
             },
             relations: Relations {
                 waits_for: self.waits_for(observed),
+                after: self.after(observed),
                 ..Relations::default()
             },
             ..Stand::new(change)
