@@ -195,10 +195,14 @@ impl Taking {
     }
 
     fn command(&self, ended: Option<&Process>) -> Command {
+        let own = StateFolder::of(&self.topology);
+        let [folder, binaries, logs, _] = own.folders();
+        let emptied = [binaries, logs, folder].map(|one| quote_path(&one));
         let script = format!(
-            "folder={} lock={} lease={LEASE}\n{}",
+            "folder={} lock={} lease={LEASE}\nset -- {}\n{}",
             quote_path(StateFolder::of_all()),
-            quote_path(&StateFolder::of(&self.topology).lock()),
+            quote_path(&own.lock()),
+            emptied.join(" "),
             include_str!("lock.sh")
         );
         let line = |process: Option<&Process>| process.map(Process::line).unwrap_or_default();
@@ -352,6 +356,23 @@ mod tests {
         assert_eq!(next.hears(), "held");
         assert!(!left.script.wait().unwrap().success(), "it was ended");
         next.ends();
+    }
+
+    #[test]
+    fn folders_that_a_killed_run_left_empty_go_with_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("state/t");
+        fs::create_dir_all(own.join("bin")).unwrap();
+        fs::create_dir_all(own.join("run")).unwrap();
+        let mut command = script(folder.path(), "us");
+        command
+            .arg("sh")
+            .args([own.join("bin"), own.join("log"), own.clone()]);
+        let mut held = Holding::begin(&mut command);
+        assert_eq!(held.hears(), "held");
+        held.ends();
+        assert!(!own.join("bin").exists());
+        assert!(own.join("run").exists(), "something may run in it");
     }
 
     /// The folder goes with the last lock in it, at any moment of whoever takes the next one.

@@ -1,6 +1,7 @@
 # Holds the lock of a topology for as long as its holder shows life. In: the file, and the folder that it
 # is in; the holder in words, and the process that it is; ended, the process of a holder that is known to
-# have ended, or nothing; lease, how many seconds a holder may be silent.
+# have ended, or nothing; lease, how many seconds a holder may be silent; as arguments, the folders of
+# the topology that go with what was in them.
 # Out: `boot` of this machine; then `held` and each beat as it came, at last `lapsed` where the next one
 # did not come; or `taken` and what the file says of its holder.
 for tool in flock:util-linux timeout:coreutils; do
@@ -63,6 +64,7 @@ do :; done
 # At the end of its input it was let go. Else nothing of this holder goes on before another one has it.
 [ "$status" = 1 ] || cut_off $$
 rm -f "$lock"
-rmdir "$folder" 2>/dev/null
+# A run that was killed may have made some, and nothing in them.
+rmdir "$@" "$folder" 2>/dev/null
 [ "$status" = 1 ] || echo lapsed
 true

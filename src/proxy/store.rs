@@ -61,6 +61,73 @@ impl Store {
             .await?;
         file.write_all(&text).await?;
         file.sync_all().await?;
-        tokio::fs::rename(&beside, &self.path).await
+        tokio::fs::rename(&beside, &self.path).await?;
+        let _ = self.forget_older();
+        Ok(())
+    }
+
+    /// Removes what earlier starts have kept here: nobody reads that any more. A file that stays is
+    /// in nobody's way.
+    fn forget_older(&self) -> Option<()> {
+        let (stem, own) = numbered(&self.path)?;
+        for entry in std::fs::read_dir(self.path.parent()?).ok()?.flatten() {
+            let path = entry.path();
+            let is_older = numbered(&path).is_some_and(|(it, number)| it == stem && number < own);
+            if is_older {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        Some(())
+    }
+}
+
+/// Takes `proxy.7.json` apart.
+fn numbered(path: &Path) -> Option<(String, u64)> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+    let (stem, number) = name.rsplit_once('.')?;
+    Some((stem.to_owned(), number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_earlier_starts_have_kept_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "proxy.2.json",
+            "proxy.9.json",
+            "proxy.11.json",
+            "other.2.json",
+            "proxy.sock",
+        ];
+        for name in names {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let kept = Kept {
+            config: Config {
+                generation: 1,
+                backends: Vec::new(),
+                policy: crate::proxy::policy::PolicySpec::default(),
+                timeouts: crate::proxy::control::Timeouts::default(),
+                client_keys: Vec::new(),
+            },
+            draining: BTreeSet::new(),
+        };
+        let store = Store::new(folder.path().join("proxy.10.json"));
+        store.save(&kept).await.unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let want = [
+            "other.2.json",
+            "proxy.10.json",
+            "proxy.11.json",
+            "proxy.sock",
+        ];
+        assert_eq!(left, want);
     }
 }

@@ -63,7 +63,7 @@ fn unanswerable(node: &Node) -> Failure {
 
 /// The script that notes that it serves: who looks later sees that it listens, and could
 /// not tell that it never yielded a token. How old it is says how long loading takes, where it was
-/// seen before it listened.
+/// seen before it listened; where the disk has no room for that, it goes without.
 fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
     let record = quote_path(&ready.record());
     // Somebody may have tidied up under it.
@@ -75,7 +75,7 @@ fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
     // Starts are told in hundredths of a second since the boot.
     Command::script(format!(
         "{look}\n{folder}r_age=\nr_stat {pid} && read -r r_up r_idle </proc/uptime &&\n\
-         r_age=$((${{r_up%.*}} - r_started / 100))\nprintf '%s\\n' \"$r_age\" >{record}"
+         r_age=$((${{r_up%.*}} - r_started / 100))\nprintf '%s\\n' \"$r_age\" >{record} || : >>{record}"
     ))
 }
 

@@ -13,6 +13,20 @@ for r_pid in $(r_marked "$r_mark" ''); do
   echo "left $r_pid"
   exit 0
 done
+# Removes what the starts have left of the same thing that are ten starts ago or more.
+r_forget() {
+  r_stem=${r_log%.log}
+  case ${r_stem##*.} in '' | *[!0-9]*) return ;; esac
+  for r_old in "${r_stem%.*}".*.log; do
+    r_old=${r_old%.log}
+    # The name of another thing may go on where this one's ends.
+    [ "${r_old%.*}" = "${r_stem%.*}" ] || continue
+    case ${r_old##*.} in
+      '' | *[!0-9]*) ;;
+      *) [ "${r_old##*.}" -gt $((${r_stem##*.} - 10)) ] || rm -f -- "$r_old.log" "$r_old.ready" ;;
+    esac
+  done
+} 2>/dev/null
 # What it writes there is nobody else's; of the files that it makes itself it decides.
 (umask 077 && mkdir -p -- "$r_folder" "$(dirname -- "$r_log")" && : >>"$r_log") || exit 1
 cd -- "$r_folder" || exit 1
@@ -27,6 +41,7 @@ while [ "$r_looks" -lt 1000 ] && r_stat "$r_pid" && [ "$r_state" != Z ]; do
     # Still there, or else what was read belongs to its end.
     r_stat "$r_pid" && [ "$r_state" != Z ] || break
     echo "started $r_pid $r_started"
+    r_forget
     exit 0
   fi
   r_looks=$((r_looks + 1))

@@ -62,6 +62,16 @@ async fn the_time_that_loading_takes_is_noted_and_told_the_next_time() {
     }
 }
 
+/// How long it took is good to know, and no reason to call what serves a failure.
+#[tokio::test]
+async fn a_note_for_which_there_is_no_room_fails_nothing() {
+    let thing = Thing::new();
+    launch(&here(), &thing.server(&["late"])).await.unwrap();
+    std::os::unix::fs::symlink("/dev/full", thing.at("logs/a.ready")).unwrap();
+    wait_ready(&here(), &thing.ready(), &silent).await.unwrap();
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_death_is_told_at_once_with_its_cause() {
     for node in shells() {

@@ -69,6 +69,36 @@ async fn what_starts_is_marked_bare_and_alone() {
     }
 }
 
+/// What a thing leaves of its starts does not grow for ever.
+#[tokio::test]
+async fn what_starts_of_long_ago_have_left_is_forgotten() {
+    let thing = Thing::new();
+    fs::create_dir(thing.at("logs")).unwrap();
+    let named = |name: &str| thing.at(&format!("logs/{name}"));
+    let kept = [
+        "a.3.log",
+        "a.3.ready",
+        "a.12.log",
+        "ab.1.log",
+        "a.x.log",
+        "a.b.1.log",
+    ];
+    let old = ["a.1.log", "a.1.ready", "a.2.log"];
+    for name in kept.iter().chain(&old) {
+        fs::write(named(name), "").unwrap();
+    }
+    let mut wanted = thing.launch(&["sleep", "1000"]);
+    wanted.log = named("a.12.log");
+    launch(&here(), &wanted).await.unwrap();
+    stop(&here(), &thing.stop(MINUTE), &silent).await.unwrap();
+    for name in kept {
+        assert!(Path::new(&named(name)).exists(), "{name}");
+    }
+    for name in old {
+        assert!(!Path::new(&named(name)).exists(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_leading_tilde_of_a_word_is_the_nodes_home() {
     let thing = Thing::new();
