@@ -1,6 +1,6 @@
 //! What every room wants to know of a node: its system, its home, and the files of ours on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ const STATE: &str = "~/.local/state/replica";
 const BINARIES: &str = "bin";
 const LOGS: &str = "log";
 const RUN: &str = "run";
+
+/// What the note of a program's digest is called, after a dot and the program.
+const NOTE: &str = ".sha256";
 
 /// The random key, in the folder that everything runs in: it goes with the last thing there.
 const NODE_KEY: &str = "run/node.key";
@@ -138,8 +141,10 @@ impl StateFolder {
                 "echo \"system $(uname -sm)\"; echo \"home $HOME\"\ncd {} 2>/dev/null || exit 0\n\
                  find {BINARIES} {LOGS} {RUN} -type f -exec stat -c 'file %s %n' {{}} + 2>/dev/null\n\
                  grep -Hs '^[0-9]' {LOGS}/*.ready\n\
-                 [ ! -s {NODE_KEY} ] || echo \"node-key $(cat {NODE_KEY})\"\ntrue",
-                quote_path(&self.path)
+                 [ ! -s {NODE_KEY} ] || echo \"node-key $(cat {NODE_KEY})\"\n\
+                 set -- {BINARIES}/.*{NOTE}\n{}true",
+                quote_path(&self.path),
+                include_str!("spoiled.sh"),
             ),
         )
     }
@@ -171,6 +176,8 @@ pub struct NodeFiles {
     pub home: String,
     /// The files of ours, by their path in the folder, with their sizes in bytes.
     pub files: BTreeMap<String, u64>,
+    /// The programs that hold something else than what was put there, by their path in the folder.
+    spoiled: BTreeSet<String>,
     /// How many seconds a start took until it served, by its note's path in the folder.
     took: BTreeMap<String, u64>,
     /// The random key by which secrets are told apart there, once something had one.
@@ -198,6 +205,7 @@ impl NodeFiles {
                 Some(("system", system)) => system.clone_into(&mut files.system),
                 Some(("home", home)) => home.clone_into(&mut files.home),
                 Some(("node-key", key)) => files.node_key = key.parse().ok(),
+                Some(("spoiled", name)) => drop(files.spoiled.insert(name.trim_end().to_owned())),
                 Some(("file", rest)) => {
                     if let Some((size, name)) = rest.split_once(' ')
                         && let Ok(size) = size.parse()
@@ -227,7 +235,13 @@ impl NodeFiles {
     /// The programs of ours that are here, by name, with their sizes in bytes.
     pub fn binaries(&self) -> impl Iterator<Item = (&str, u64)> {
         let files = self.files.iter();
+        let files = files.filter(|(path, _)| !path.ends_with(NOTE));
         files.filter_map(|(path, size)| Some((inside(path, BINARIES)?, *size)))
+    }
+
+    /// Whether a program of ours holds something else than what was put there.
+    pub fn is_spoiled(&self, name: &str) -> bool {
+        self.spoiled.contains(&format!("{BINARIES}/{name}"))
     }
 
     /// The things that have left logs here, each with its newest generation.

@@ -1,7 +1,7 @@
 //! Ends at bad moments: the next apply goes on from there, and nothing is there twice.
 
 use super::hosts::Lab;
-use super::laptop::{DEMO, Laptop};
+use super::laptop::{DEMO, Laptop, pending};
 use super::stage::{eventually, is_bare, scenario, until};
 
 /// Loads for long enough to be interrupted.
@@ -233,6 +233,57 @@ fn a_cable_that_is_pulled_during_an_upload_is_noticed_and_gone_on_from() {
         lab.does("delay 0");
         laptop.applies();
         has_one_of_each(lab);
+        laptop.is_converged();
+    });
+}
+
+/// Killed while it uploads: whoever then wants nothing of it has nothing of it.
+#[test]
+fn a_destroy_after_a_killed_upload_leaves_nothing() {
+    scenario("3", |lab| {
+        lab.does("delay 1ms --rate 20mbit");
+        let laptop = Laptop::with(lab, DEMO);
+        let apply = laptop.starts("apply -y");
+        until("something is uploaded", || {
+            let files = lab.files("spark-02");
+            files.iter().any(|name| name.ends_with(".new"))
+        });
+        apply.dies();
+        lab.does("delay 0");
+        lock_is_free(lab);
+        laptop.replica("destroy -y").exits(0);
+        for host in ["controller", "spark-01", "spark-02"] {
+            is_bare(lab, host);
+        }
+    });
+}
+
+/// A program on a node that holds something else than what was put there is put there anew, before
+/// anything is stopped for it.
+#[test]
+fn a_program_that_was_spoiled_is_brought_anew() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        let program = "/home/nvidia/.local/state/replica/demo/bin/replica-*[0-9a-f]";
+        // Its name, its size and its times are as they were.
+        let spoil = format!(
+            "set -- {program}; size=$(stat -c %s $1); touch -r $1 /tmp/times; rm $1; \
+             head -c $size /dev/zero >$1; chmod 755 $1; chown nvidia: $1; touch -r /tmp/times $1"
+        );
+        for host in ["controller", "spark-01"] {
+            lab.exec(host, &spoil);
+        }
+        let proxy = lab.leader("controller", "proxy");
+        let plan = laptop.plan();
+        assert_eq!(
+            pending(&plan),
+            ["replace controller/program", "replace spark-01/program"]
+        );
+        laptop.declares(&DEMO.replace("port: 8100, ", "port: 8100, args: {sim_load_seconds: 1}, "));
+        laptop.applies();
+        has_one_of_each(lab);
+        assert!(lab.lives("controller", &proxy), "it served all the while");
         laptop.is_converged();
     });
 }

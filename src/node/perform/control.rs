@@ -41,12 +41,12 @@ pub async fn control(
 fn command(control: &ProxyControl) -> Result<Command, Failure> {
     let request = serde_json::to_string(&control.request)
         .map_err(|error| Failure::new(format!("the request cannot be written: {error}")))?;
-    // `printf` is the shell's own: the request is in no process list.
     Ok(Command::script(format!(
-        "cd -- {} || exit\nprintf '%s\\n' {} | {} proxy-control {SOCKET}",
+        "cd -- {} || exit\nr_request={}\nset -- {} proxy-control {SOCKET}\n{}",
         quote_path(&control.folder),
         quote(&request),
-        quote_path(&control.program)
+        quote_path(&control.program),
+        include_str!("../script/control.sh")
     )))
 }
 

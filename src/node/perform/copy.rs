@@ -42,12 +42,13 @@ pub async fn copy(
 ) -> Result<String, Failure> {
     progress(Phase::new(DOING).at("bringing the program to both nodes"));
     let (sender, receiver) = (&copy.sender, &copy.receiver);
-    let brought = tokio::try_join!(upload(from, sender), upload(to, receiver));
-    let copied = match brought {
+    let ready = tokio::try_join!(upload(from, sender), upload(to, receiver));
+    let copied = match ready {
         Ok(_) => between(from, to, copy, progress).await,
         Err(failure) => Err(failure),
     };
-    let (sender, receiver) = ([sender.target.clone()], [receiver.target.clone()]);
+    let brought = |it: &Upload| [it.target.clone(), it.note()];
+    let (sender, receiver) = (brought(sender), brought(receiver));
     let removed = tokio::try_join!(
         remove(from, &sender, emptied),
         remove(to, &receiver, emptied)

@@ -23,9 +23,8 @@ const CHUNK: usize = 128 * 1024;
 /// When it cannot be read here, and when it cannot be written there, with the cause, such as a full
 /// disk; what stood there before is untouched.
 pub async fn upload(node: &Node, upload: &Upload) -> Result<(), Failure> {
-    let Upload { source, target } = upload;
-    let sha256 = digest(source).await?;
-    Ok(send(node, source, target, &sha256).await?)
+    let sha256 = digest(&upload.source).await?;
+    Ok(put(node, upload, &sha256, &upload.note()).await?)
 }
 
 /// The digest of what a file holds, in hex.
@@ -52,17 +51,30 @@ fn unreadable(source: &Path) -> impl Fn(std::io::Error) -> NodeError {
     }
 }
 
-/// Sends a file; it takes its place in one step, and only where this is its digest there.
+/// The same of a file whose digest is known, of which nothing is noted.
+#[cfg(test)]
 pub(in crate::node) async fn send(
     node: &Node,
     source: &Path,
     target: &str,
     sha256: &str,
 ) -> Result<(), NodeError> {
+    let upload = Upload {
+        source: source.to_owned(),
+        target: target.to_owned(),
+    };
+    put(node, &upload, sha256, "").await
+}
+
+/// Sends a file; it takes its place in one step, and only where this is its digest there. That is
+/// noted in a file beside it, where one is named.
+async fn put(node: &Node, upload: &Upload, sha256: &str, note: &str) -> Result<(), NodeError> {
+    let Upload { source, target } = upload;
     let mut file = File::open(source).await.map_err(unreadable(source))?;
     let script = format!(
-        "r_target={}\n{}",
+        "r_target={} r_note={}\n{}",
         quote_path(target),
+        quote_path(note),
         include_str!("../script/upload.sh")
     );
     let command = Command::script(script)
@@ -97,7 +109,7 @@ pub(in crate::node) async fn send(
     }
     Err(NodeError::NotWritten {
         node: node.name().clone(),
-        target: target.to_owned(),
+        target: target.clone(),
         reason: reason(&pieces).unwrap_or_else(|| status.to_string()),
     })
 }

@@ -18,6 +18,14 @@ pub struct Upload {
     pub target: String,
 }
 
+impl Upload {
+    /// The file beside the target that holds the digest which the target had when it took its place.
+    pub fn note(&self) -> String {
+        let (folder, name) = self.target.rsplit_once('/').unwrap_or((".", &self.target));
+        format!("{folder}/.{name}.sha256")
+    }
+}
+
 /// A model to copy to a node from another, straight and not by way of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copy {

@@ -96,13 +96,17 @@ impl Program {
         };
         let summary = format!("replica {}, {}", env!("CARGO_PKG_VERSION"), binary.short());
         let name = binary.name();
-        if files.binaries().any(|it| it == (&name, binary.size)) {
+        let is_spoiled = files.is_spoiled(&name);
+        if !is_spoiled && files.binaries().any(|it| it == (&name, binary.size)) {
             return Change::keep(&self.address, summary);
         }
         if let Some(obstacle) = self.obstacle(binary, observed) {
             return Change::blocked(&self.address, obstacle).described(summary);
         }
-        let (action, reason) = if files.binaries().next().is_some() {
+        let (action, reason) = if is_spoiled {
+            let text = "it holds something else than what was put there";
+            (Action::Replace, Reason::new(ReasonCode::Incomplete, text))
+        } else if files.binaries().next().is_some() {
             (
                 Action::Replace,
                 Reason::new(ReasonCode::Differs, "this replica is another build"),

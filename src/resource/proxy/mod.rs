@@ -621,7 +621,8 @@ impl Resource for Proxy {
 
     fn facts(&self) -> Vec<(NodeName, Fact)> {
         let mut facts = self.managed.facts();
-        let served = served::fact(&self.managed.folder);
+        let mark = Mark::prefix(self.managed.topology.as_str(), &self.managed.address);
+        let served = served::fact(&self.managed.folder, &mark);
         let dialled = forwarding::fact(&self.listens.on, self.declared.port.get(), None);
         facts.extend([served, dialled].map(|one| (self.managed.node.clone(), one)));
         facts

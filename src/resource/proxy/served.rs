@@ -1,6 +1,6 @@
 //! What a running proxy says that it serves.
 
-use crate::node::quote_path;
+use crate::node::{quote, quote_path};
 use crate::proxy::control::{Reply, Status};
 use crate::resource::facts::{Fact, Facts};
 use crate::resource::node_files::StateFolder;
@@ -9,18 +9,16 @@ use crate::resource::node_files::StateFolder;
 /// unix socket may have no more than 107 bytes.
 pub(super) const SOCKET: &str = "proxy.sock";
 
-/// The fact that [`read`] reads. Any `replica` on the node can tell it.
-pub(super) fn fact(folder: &StateFolder) -> Fact {
+/// The fact that [`read`] reads. Any `replica` on the node can tell it; where none can that is a file,
+/// the one can that runs.
+pub(super) fn fact(folder: &StateFolder, mark_prefix: &str) -> Fact {
     let script = format!(
         "cd {} 2>/dev/null || exit 0\n[ -S {SOCKET} ] || exit 0\n\
-         program=\n\
-         for r_one in {}/replica-*; do\n\
-         # What an upload that was cut off has left there is no program.\n\
-         case $r_one in *.new) ;; *) [ ! -x \"$r_one\" ] || program=$r_one ;; esac\n\
-         done\n\
-         [ -n \"$program\" ] && echo '\"status\"' | \"$program\" proxy-control {SOCKET} --timeout 5 2>/dev/null\ntrue\n",
+         r_socket={SOCKET} r_mark={}\nset -- {}/replica-*\n{}",
         quote_path(&folder.run()),
-        quote_path(&folder.binaries())
+        quote(mark_prefix),
+        quote_path(&folder.binaries()),
+        include_str!("served.sh")
     );
     Fact::new(id(folder), script)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::node::tests::{gone, here, shells};
+use crate::node::tests::{digest, gone, here, shells};
 use crate::node::{Node, quote};
 use crate::plan::effect::control::{Keys, Request};
 use crate::plan::effect::{

@@ -85,6 +85,8 @@ async fn a_file_is_sent_with_the_digest_that_it_has_then() {
         fs::write(&source, content).unwrap();
         upload(&here(), &it).await.unwrap();
         assert_eq!(fs::read_to_string(&it.target).unwrap(), content);
+        let note = fs::read_to_string(it.note()).unwrap();
+        assert!(note.starts_with(&digest(content.as_bytes())), "{note}");
     }
 }
 
