@@ -3,12 +3,14 @@
 //! A `Backend` is one epoch of an instance, known by its nonce. A restarted instance is another
 //! backend with connections of its own, so nothing of the old one can reach the new.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::header::HeaderValue;
 use hyper::http::uri::Authority;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
@@ -46,6 +48,8 @@ pub(super) struct Backend {
     condition: watch::Sender<Condition>,
     suspicion: Notify,
     in_flight: AtomicU64,
+    /// When each request in flight began, by the order in which they did.
+    began: Mutex<BTreeMap<u64, Instant>>,
     /// Shared by all backends of a pool: somebody has no request in flight any more.
     emptied: Arc<Notify>,
 }
@@ -99,6 +103,7 @@ impl Backend {
             }),
             suspicion: Notify::new(),
             in_flight: AtomicU64::new(0),
+            began: Mutex::default(),
             emptied,
         })
     }
@@ -136,7 +141,23 @@ impl Backend {
     /// Counts a request in; it counts itself out when the claim is dropped.
     pub(super) fn claim(self: &Arc<Self>) -> Claim {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Claim(Arc::clone(self))
+        let mut began = self.began();
+        let order = began.last_key_value().map_or(0, |(last, _)| last + 1);
+        began.insert(order, Instant::now());
+        drop(began);
+        Claim {
+            backend: Arc::clone(self),
+            order,
+        }
+    }
+
+    /// When the oldest request began that is in flight there.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.began().first_key_value().map(|(_, began)| *began)
+    }
+
+    fn began(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends no new request there from now on.
@@ -222,20 +243,25 @@ impl Backend {
 
 /// One request in flight at a backend, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Claim(Arc<Backend>);
+pub(super) struct Claim {
+    backend: Arc<Backend>,
+    order: u64,
+}
 
 impl std::ops::Deref for Claim {
     type Target = Arc<Backend>;
 
     fn deref(&self) -> &Arc<Backend> {
-        &self.0
+        &self.backend
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.emptied.notify_waiters();
+        let backend = &self.backend;
+        backend.began().remove(&self.order);
+        if backend.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            backend.emptied.notify_waiters();
         }
     }
 }
@@ -284,10 +310,14 @@ mod tests {
     #[test]
     fn claims_count_themselves_out() {
         let backend = backend();
-        let claims: Vec<_> = (0..3).map(|_| backend.claim()).collect();
+        let mut claims: Vec<_> = (0..3).map(|_| backend.claim()).collect();
         assert_eq!(backend.in_flight(), 3);
+        let first = backend.oldest();
+        claims.remove(0);
+        assert!(backend.oldest() > first, "the next oldest is left");
+        claims.push(backend.claim());
         drop(claims);
-        assert_eq!(backend.in_flight(), 0);
+        assert_eq!((backend.in_flight(), backend.oldest()), (0, None));
     }
 
     #[test]

@@ -311,6 +311,15 @@ impl Pool {
         backends
     }
 
+    /// Ends a drain of a backend that is served from still.
+    pub(super) fn readmit(&self, name: &str) {
+        let table = self.table();
+        let named = table.members.iter().map(|member| &member.backend);
+        for backend in named.filter(|backend| backend.spec.name == name) {
+            backend.readmit();
+        }
+    }
+
     /// Waits until something is different about requests in flight: called before the count is
     /// looked at, awaited after.
     pub(super) fn emptied(&self) -> tokio::sync::futures::Notified<'_> {

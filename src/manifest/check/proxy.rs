@@ -169,6 +169,7 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
         [
             ("connect", proxy.timeouts.connect),
             ("idle", proxy.timeouts.idle),
+            ("drain", proxy.timeouts.drain),
         ]
     }) {
         out.extend(no_time(seen, &["proxy", "timeouts", key], seconds));

@@ -1,5 +1,8 @@
 //! Saying something to a running process of ours, through its control socket.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use crate::node::{Command, Line, Node, quote, quote_path};
@@ -24,18 +27,55 @@ pub async fn control(
     progress: OnPhase<'_>,
 ) -> Result<Status, Failure> {
     let command = command(control)?;
-    let telling = converse(node, &command, progress);
-    match control.timeout {
-        None => telling.await,
-        Some(limit) => tokio::time::timeout(limit, telling)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::new(format!(
-                    "the proxy was not done within {:.0} s",
-                    limit.as_secs_f64()
-                )))
-            }),
+    let waits_for = Mutex::new(None);
+    let heard = |waiting: Waiting| {
+        progress(waiting.phase());
+        *waits_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+    };
+    let telling = converse(node, &command, &heard);
+    let Some(limit) = control.timeout else {
+        return telling.await;
+    };
+    if let Ok(told) = tokio::time::timeout(limit, telling).await {
+        return told;
     }
+    let waits_for = waits_for
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Err(not_done(limit, waits_for))
+}
+
+/// What hears for what the proxy waits.
+type OnWaiting<'a> = &'a (dyn Fn(Waiting) + Send + Sync);
+
+/// What the proxy says that it waits for.
+struct Waiting {
+    what: String,
+    in_flight: u64,
+}
+
+impl Waiting {
+    fn phase(&self) -> Phase {
+        Phase::new("waiting").at(Part {
+            name: self.what.clone(),
+            count: (self.in_flight > 0).then_some(Count::InFlight(self.in_flight)),
+        })
+    }
+}
+
+fn not_done(limit: Duration, waits_for: Option<Waiting>) -> Failure {
+    let within = format!("the proxy was not done within {:.0} s", limit.as_secs_f64());
+    let Some(Waiting { what, in_flight }) = waits_for else {
+        return Failure::new(within);
+    };
+    let failure = Failure::new(format!("{within}: {what}"));
+    if in_flight == 0 {
+        return failure;
+    }
+    failure.hinted(
+        "no request was cut off, and what was to be drained serves on; apply again when they have \
+         ended, or give them longer (`drain` of the proxy's `timeouts`)",
+    )
 }
 
 fn command(control: &ProxyControl) -> Result<Command, Failure> {
@@ -50,16 +90,12 @@ fn command(control: &ProxyControl) -> Result<Command, Failure> {
     )))
 }
 
-async fn converse(
-    node: &Node,
-    command: &Command,
-    progress: OnPhase<'_>,
-) -> Result<Status, Failure> {
+async fn converse(node: &Node, command: &Command, heard: OnWaiting<'_>) -> Result<Status, Failure> {
     let (sender, mut lines) = mpsc::channel(16);
     let listening = async {
         let mut talk = Vec::new();
         while let Some(line) = lines.recv().await {
-            if let Some(verdict) = hear(line, &mut talk, progress) {
+            if let Some(verdict) = hear(line, &mut talk, heard) {
                 return Ok(verdict);
             }
         }
@@ -67,11 +103,11 @@ async fn converse(
     };
     let streaming = node.stream(command, sender);
     tokio::pin!(listening, streaming);
-    let (status, heard) = tokio::select! {
-        heard = &mut listening => (None, heard),
+    let (status, said) = tokio::select! {
+        said = &mut listening => (None, said),
         status = &mut streaming => (Some(status), listening.await),
     };
-    let talk = match heard {
+    let talk = match said {
         Ok(verdict) => return verdict,
         Err(talk) => talk,
     };
@@ -86,7 +122,7 @@ async fn converse(
 fn hear(
     line: Line,
     talk: &mut Vec<String>,
-    progress: OnPhase<'_>,
+    heard: OnWaiting<'_>,
 ) -> Option<Result<Status, Failure>> {
     let line = match line {
         Line::Out(line) => line,
@@ -97,10 +133,7 @@ fn hear(
     };
     match serde_json::from_str(&line) {
         Ok(Reply::Waiting { what, in_flight }) => {
-            progress(Phase::new("waiting").at(Part {
-                name: what,
-                count: (in_flight > 0).then_some(Count::InFlight(in_flight)),
-            }));
+            heard(Waiting { what, in_flight });
             None
         }
         Ok(Reply::Done(status)) => Some(Ok(status)),

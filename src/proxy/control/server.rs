@@ -1,6 +1,7 @@
 //! The proxy's side of the control socket.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -19,6 +20,9 @@ use crate::proxy::store::{Kept, Store};
 /// How often one who waits is told for what.
 const NEWS: Duration = Duration::from_millis(500);
 
+/// For how long a request is in flight that is worth telling.
+const LONG: Duration = Duration::from_secs(10);
+
 /// What is done when the proxy is told something.
 #[derive(Debug)]
 pub(in crate::proxy) struct Control {
@@ -26,7 +30,18 @@ pub(in crate::proxy) struct Control {
     /// Held while a change is checked, kept and made: changes come one after another. Nobody holds
     /// it while waiting for a drain.
     store: Mutex<Store>,
+    /// Who waits for the drains of each backend.
+    drains: std::sync::Mutex<BTreeMap<String, Drain>>,
     fd_limit: u64,
+}
+
+/// Those who had a backend drained.
+#[derive(Debug, Default)]
+struct Drain {
+    /// How many wait until it is.
+    waiting: u64,
+    /// Whether somebody was told that it is, and may be about to stop it.
+    is_told: bool,
 }
 
 /// Why a request gets no answer.
@@ -34,7 +49,7 @@ pub(in crate::proxy) struct Control {
 enum Unanswered {
     #[error("{0}")]
     Refused(String),
-    /// Who asked went away: what was asked for goes on.
+    /// Who asked went away: what was asked for goes on, but for a drain that did not come to its end.
     #[error("nobody listens any more: {0}")]
     Gone(#[from] std::io::Error),
 }
@@ -66,6 +81,7 @@ impl Control {
         Self {
             front,
             store: Mutex::new(store),
+            drains: std::sync::Mutex::default(),
             fd_limit,
         }
     }
@@ -139,18 +155,65 @@ impl Control {
 
     async fn drain(&self, name: &str, wait: bool, replies: &mut Replies) -> Result<(), Unanswered> {
         let store = self.store.lock().await;
+        let is_begun = self.front.pool.draining().contains(name);
+        let waiter = self.wait_for_drain(name, is_begun);
         let draining = self.front.pool.drain(name);
         tracing::info!(backend = name, "draining");
-        // Drained first and kept after: a drain must not fail for a full disk.
-        if let Some(config) = self.front.pool.config() {
-            let draining = self.front.pool.draining();
-            keep(&store, &Kept { config, draining }).await?;
-        }
+        self.keep_drains(&store).await;
         drop(store);
-        if !wait {
-            return Ok(());
+        let waited = if wait {
+            self.wait_until_empty(&draining, replies).await
+        } else {
+            Ok(())
+        };
+        let is_left = waiter.leaves(waited.is_ok());
+        if is_left {
+            self.end_drain(name).await;
         }
-        self.wait_until_empty(&draining, replies).await
+        waited
+    }
+
+    /// Counts one more who waits for the drain of a backend.
+    fn wait_for_drain(&self, name: &str, is_begun: bool) -> Waiter<'_> {
+        let mut drains = self.drains();
+        let drain = drains.entry(name.to_owned()).or_default();
+        drain.waiting += 1;
+        drain.is_told &= is_begun;
+        Waiter {
+            control: self,
+            name: name.to_owned(),
+        }
+    }
+
+    fn drains(&self) -> MutexGuard<'_, BTreeMap<String, Drain>> {
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves again from what was to be drained for somebody who went away before it was.
+    async fn end_drain(&self, name: &str) {
+        let store = self.store.lock().await;
+        // Somebody else may have come meanwhile.
+        if self.drains().get(name).is_some_and(Drain::is_wanted) {
+            return;
+        }
+        self.front.pool.readmit(name);
+        tracing::warn!(
+            backend = name,
+            "whoever had it drained is gone: it serves again"
+        );
+        self.keep_drains(&store).await;
+    }
+
+    /// Keeps for the next start what is to be drained. Only that needs it: no drain, and no end of
+    /// one, fails for a full disk.
+    async fn keep_drains(&self, store: &Store) {
+        let Some(config) = self.front.pool.config() else {
+            return;
+        };
+        let draining = self.front.pool.draining();
+        if let Err(error) = store.save(&Kept { config, draining }).await {
+            tracing::warn!(%error, "what is to be drained cannot be kept");
+        }
     }
 
     async fn admit(&self, spec: Spec, replies: &mut Replies) -> Result<(), Unanswered> {
@@ -179,7 +242,7 @@ impl Control {
             if in_flight == 0 {
                 return Ok(());
             }
-            let what = format!("{} in flight at {}", requests(in_flight), names(backends));
+            let what = waited_for(in_flight, backends);
             tokio::select! {
                 () = emptied => {}
                 () = tokio::time::sleep(NEWS) => {
@@ -196,6 +259,29 @@ impl Control {
             requests: self.front.ledger.read(),
             fd_limit: self.fd_limit,
         }
+    }
+}
+
+impl Drain {
+    fn is_wanted(&self) -> bool {
+        self.is_told || self.waiting > 0
+    }
+}
+
+/// One who waits for a drain.
+struct Waiter<'a> {
+    control: &'a Control,
+    name: String,
+}
+
+impl Waiter<'_> {
+    /// Counts it out, and returns whether nobody wants the drain any more.
+    fn leaves(self, is_drained: bool) -> bool {
+        let mut drains = self.control.drains();
+        let drain = drains.entry(self.name).or_default();
+        drain.waiting = drain.waiting.saturating_sub(1);
+        drain.is_told |= is_drained;
+        !drain.is_wanted()
     }
 }
 
@@ -233,6 +319,16 @@ async fn keep(store: &Store, kept: &Kept) -> Result<(), Unanswered> {
     })
 }
 
+/// What is in flight at backends that drain, and for how long it has been once that is long.
+fn waited_for(in_flight: u64, backends: &[Arc<Backend>]) -> String {
+    let what = format!("{} in flight at {}", requests(in_flight), names(backends));
+    let oldest = backends.iter().filter_map(|backend| backend.oldest()).min();
+    match oldest.map(|began| began.elapsed()) {
+        Some(age) if age >= LONG => format!("{what}, the oldest for {} s", age.as_secs()),
+        _ => what,
+    }
+}
+
 fn requests(count: u64) -> String {
     match count {
         1 => "1 request".to_owned(),
@@ -254,5 +350,29 @@ impl Replies {
         let mut line = serde_json::to_vec(reply)?;
         line.push(b'\n');
         self.0.write_all(&line).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_for_long_is_told_with_its_age() {
+        let spec = Spec {
+            name: "a".to_owned(),
+            authority: "127.0.0.1:1".to_owned(),
+            nonce: "replica-1".to_owned(),
+            key: None,
+        };
+        let backend = Arc::new(Backend::new(spec, Arc::default()).unwrap());
+        let told = |in_flight| waited_for(in_flight, std::slice::from_ref(&backend));
+        let first = backend.claim();
+        assert_eq!(told(1), "1 request in flight at a");
+        tokio::time::advance(Duration::from_secs(62)).await;
+        let _second = backend.claim();
+        assert_eq!(told(2), "2 requests in flight at a, the oldest for 62 s");
+        drop(first);
+        assert_eq!(told(1), "1 request in flight at a");
     }
 }

@@ -57,6 +57,49 @@ async fn a_drain_waits_for_what_is_in_flight() {
     assert_eq!(status.backends["a"].state, BackendState::Ready);
 }
 
+/// Begins a drain of `a` for somebody who can be sent away, and waits until that waits.
+async fn begun_drain(proxy: &Running) -> JoinHandle<()> {
+    let (heard, mut waiting) = mpsc::unbounded_channel();
+    let socket = proxy.socket();
+    let drain = tokio::spawn(async move {
+        let request = Request::Drain {
+            backend: "a".to_owned(),
+            wait: true,
+        };
+        let told = |_: &Reply| heard.send(()).unwrap_or_default();
+        super::call(&socket, &request, told).await.unwrap();
+    });
+    soon(waiting.recv()).await.unwrap();
+    drain
+}
+
+/// A run that was killed while it waited takes nothing out for ever.
+#[tokio::test]
+async fn a_drain_ends_with_whoever_waits_for_it() {
+    let (a, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&a]).await;
+    let mut client = proxy.client().await;
+    client.send(&post("/v1/completions", "{}")).await;
+    let mut call = calls.recv().await.unwrap();
+    call.begin_stream().await;
+
+    let killed = begun_drain(&proxy).await;
+    let next = begun_drain(&proxy).await;
+    killed.abort();
+    // Another one waits as well: it stays drained.
+    let third = begun_drain(&proxy).await;
+    assert_eq!(
+        proxy.status().await.backends["a"].state,
+        BackendState::Draining
+    );
+    for gone in [next, third] {
+        gone.abort();
+    }
+    proxy.until_state("a", BackendState::Ready).await;
+    call.end_stream().await;
+    client.until("0\r\n\r\n").await;
+}
+
 #[tokio::test]
 async fn what_is_not_served_is_drained_already() {
     let proxy = Running::start().await;

@@ -58,6 +58,11 @@ pub struct TimeoutsDeclaration {
     #[serde(default = "idle")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub idle: Seconds,
+    /// For the requests in flight at an instance that is to stop: `3600`, `1h`. What runs for longer
+    /// is not cut off: the instance goes on serving, and the apply tells what it has waited for.
+    #[serde(default = "drain")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub drain: Seconds,
 }
 
 impl Default for TimeoutsDeclaration {
@@ -65,6 +70,7 @@ impl Default for TimeoutsDeclaration {
         Self {
             connect: connect(),
             idle: idle(),
+            drain: drain(),
         }
     }
 }
@@ -84,6 +90,10 @@ fn connect() -> Seconds {
 
 fn idle() -> Seconds {
     Seconds::whole(600)
+}
+
+fn drain() -> Seconds {
+    Seconds::whole(3600)
 }
 
 #[cfg(test)]

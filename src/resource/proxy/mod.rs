@@ -34,7 +34,7 @@ use crate::plan::{
     Action, Address, Change, Effect, Field, Hook, Liveness, LivenessProbe, NodePort, Operation,
     Operations, Reason, ReasonCode, Relations, Stand,
 };
-use crate::proxy::control::Status;
+use crate::proxy::control::{BackendState, Status};
 
 /// What this kind is called.
 pub const KIND: &str = "proxy";
@@ -246,10 +246,13 @@ impl Proxy {
             reasons.push(Reason::new(ReasonCode::Differs, what));
         }
         for name in self.waiting_backends(observed, status) {
-            reasons.push(Reason::new(
-                ReasonCode::NotRouted,
-                format!("{name} is not served from yet"),
-            ));
+            let state = status.backends.get(&name).map(|backend| backend.state);
+            let text = if state == Some(BackendState::Draining) {
+                format!("{name} was drained by a run that did not come to its end")
+            } else {
+                format!("{name} is not served from yet")
+            };
+            reasons.push(Reason::new(ReasonCode::NotRouted, text));
         }
         if reasons.is_empty() {
             return Change::keep(&self.managed.address, "");
@@ -442,8 +445,9 @@ impl Proxy {
             let generation = status.config.as_ref().map_or(0, |config| config.generation) + 1;
             let config = self.config(generation, observed);
             let tells_more = self.tells_more(&config, observed, &status);
-            // What leaves is drained first, however long its last request takes.
-            let configure = self.control(Request::Configure(config), None, observed);
+            // What leaves is drained first.
+            let configure =
+                self.control(Request::Configure(config), Some(self.patience()), observed);
             let configure = Effect::ProxyControl(Box::new(ProxyControl {
                 tells_more,
                 ..configure
@@ -555,23 +559,34 @@ impl Proxy {
         silent.map(|it| it.name().as_str()).collect()
     }
 
-    /// What it is told before a backend stops. No bound: a request that runs is never cut off.
+    /// How long requests in flight are waited for. One that runs is never cut off: what cannot be
+    /// drained by then goes on serving.
+    fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.declared.timeouts.drain.get())
+    }
+
+    /// What it is told before a backend stops, also one that it was told already to serve no more
+    /// from: requests may be in flight there still.
     fn drain(&self, observed: &Observation) -> Vec<Hook> {
         let silent = self.silent_backends(observed);
-        let hook = |backend: Backend| Hook {
-            of: Address::nowhere(instance::KIND, &backend.name),
+        let hook = |name: String| Hook {
+            of: Address::nowhere(instance::KIND, &name),
             operations: vec![self.tell(
                 Request::Drain {
-                    wait: !silent.contains(backend.name.as_str()),
-                    backend: backend.name,
+                    wait: !silent.contains(name.as_str()),
+                    backend: name,
                 },
-                None,
+                Some(self.patience()),
                 observed,
             )],
         };
-        let config = self.status(observed).and_then(|status| status.config);
-        let served = config.into_iter().flat_map(|config| config.backends);
-        served.map(hook).collect()
+        let Some(status) = self.status(observed) else {
+            return Vec::new();
+        };
+        let served = status.config.into_iter().flat_map(|config| config.backends);
+        let served = served.map(|backend| backend.name);
+        let names: BTreeSet<_> = served.chain(status.backends.into_keys()).collect();
+        names.into_iter().map(hook).collect()
     }
 
     /// What it is told once a backend that it serves from runs again.

@@ -11,6 +11,44 @@ fn proxy(thing: &Thing, body: &str) -> String {
     program
 }
 
+/// What a proxy of this body is told and answers, and what was last heard of it.
+async fn told(
+    thing: &Thing,
+    request: Request,
+    body: String,
+    timeout: Option<Duration>,
+) -> (Result<Status, Failure>, Phase) {
+    let heard = Mutex::new(Phase::default());
+    let progress = |phase: Phase| *heard.lock().unwrap() = phase;
+    let control = ProxyControl {
+        program: proxy(thing, &body),
+        folder: thing.at(""),
+        request,
+        timeout,
+        keys: Keys::default(),
+        awaited: BTreeMap::new(),
+        tells_more: true,
+    };
+    let answer = super::control(&here(), &control, &progress).await;
+    (answer, heard.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn what_cannot_be_drained_is_named() {
+    let thing = Thing::new();
+    let waiting = r#"{"waiting":{"what":"2 requests in flight at a","in_flight":2}}"#;
+    let body = format!("echo '{waiting}'; sleep 1000");
+    let limit = Some(Duration::from_secs(2));
+    let (answer, _) = told(&thing, Request::Status, body, limit).await;
+    let failure = answer.unwrap_err();
+    assert_eq!(
+        failure.message,
+        "the proxy was not done within 2 s: 2 requests in flight at a"
+    );
+    let hint = failure.hint.unwrap();
+    assert!(hint.contains("`drain` of the proxy's `timeouts`"), "{hint}");
+}
+
 #[tokio::test]
 async fn the_proxy_is_told_and_heard() {
     let status = Status {
@@ -26,26 +64,7 @@ async fn the_proxy_is_told_and_heard() {
         backend: "it's".to_owned(),
         wait: true,
     };
-    let told = |body: String, limit| {
-        let program = proxy(&thing, &body);
-        let folder = thing.at("");
-        let request = request.clone();
-        async move {
-            let heard = Mutex::new(Phase::default());
-            let progress = |phase: Phase| *heard.lock().unwrap() = phase;
-            let control = ProxyControl {
-                program,
-                folder,
-                request,
-                timeout: limit,
-                keys: Keys::default(),
-                awaited: BTreeMap::new(),
-                tells_more: true,
-            };
-            let answer = super::control(&here(), &control, &progress).await;
-            (answer, heard.into_inner().unwrap())
-        }
-    };
+    let told = |body: String, limit| told(&thing, request.clone(), body, limit);
     let body = format!(
         "cat >asked; echo \"$@\" >>asked; printf '%s\\n' '{waiting}'; printf '%s\\n' {}",
         quote(&done)
