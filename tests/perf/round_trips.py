@@ -1,7 +1,9 @@
 #!/usr/bin/python3 -B
-"""Round trips from the start of a `plan` to its finished observation.
+"""Round trips from the start of a `plan` to its finished observation, or of an `apply` to its end.
 
-    round_trips.py [--hosts 3] [--runs 9] [--rtt 50 100]
+    round_trips.py [--hosts 3] [--runs 9] [--rtt 50 100] [--replace]
+
+With `--replace` an `apply` is looked at that replaces every server, one after another.
 
 Two counts. By the clock: what a plan takes longer when each round trip is longer, divided by how
 much longer. By the packets (where there is tcpdump): how often the client had to wait a round trip
@@ -56,17 +58,30 @@ def waits(times, rtt):
     return sum(int((later - earlier) / rtt + 0.02) for earlier, later in zip(times, times[1:]))
 
 
+def replaced_by(up, path):
+    """An apply before which an argument of all servers is changed, each time anew."""
+    with open(path) as file:
+        text = file.read()
+    with open(path, "w") as file:
+        file.write(text.replace("{simulate:", "{args: {max_num_seqs: 64}, simulate:"))
+    change = 'sed -i "s/max_num_seqs: [0-9]*/max_num_seqs: $(($$ % 900 + 65))/" "$3" && exec "$@"'
+    return ["sh", "-c", change, "sh", *call(up, "apply", path, "--auto-approve")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, default=3)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--rtt", type=float, nargs="+", default=[50, 100], help="milliseconds")
+    parser.add_argument("--replace", action="store_true", help="of an apply that replaces all servers")
     args = parser.parse_args()
     # The delay line is there from the start, so that both walls are over the same wires.
     with lab(args.hosts, "--delay", "0.01ms") as up:
         path = manifest(up)
         converge(up, path)
         plan = call(up, "plan", path, "--detailed-exitcode")
+        if args.replace:
+            plan = replaced_by(up, path)
         machine()
         print(f"{args.hosts} hosts, {args.runs} runs of each, in turn\n")
         timed(plan)

@@ -19,6 +19,7 @@ use crate::node::running::{End, Piece, Pipes};
 
 use super::dialled::Dialled;
 use super::link::Link;
+use super::spare;
 
 /// How often a refused session is asked for again: somebody else may hold the others just now.
 const SESSION_TRIES: u32 = 6;
@@ -102,6 +103,7 @@ pub(super) async fn shell(link: &Arc<Link>) -> Result<Pipes, ChannelRefusal> {
     tokio::spawn(feed(write, to_node, channel_gone));
     let link = Arc::clone(link);
     link.open.send_modify(|open| *open += 1);
+    spare::prepare(&link);
     tokio::spawn(async move {
         let end = drain(read, out).await;
         drop(gone);
@@ -137,6 +139,10 @@ async fn session_in_turn(link: &Link) -> Result<Channel<Msg>, ChannelRefusal> {
 async fn session(link: &Link) -> Result<Channel<Msg>, ChannelRefusal> {
     let mut pause = Duration::from_millis(50);
     for _ in 1..SESSION_TRIES {
+        // It may have become the last that the server opens while this one was refused.
+        if let Some(channel) = link.spare.take() {
+            return Ok(channel);
+        }
         match link.handle.channel_open_session().await {
             Err(russh::Error::ChannelOpenFailure(_)) => {
                 tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;

@@ -20,6 +20,7 @@ use super::channel::{self, ChannelRefusal};
 use super::config::{self, Settings};
 use super::host_key::{Fault, Guard, HostCheck};
 use super::login::login;
+use super::spare::Spare;
 use super::target::Target;
 use super::wire::Wire;
 
@@ -71,6 +72,8 @@ pub(super) struct Link {
     sessions: Arc<Semaphore>,
     /// How many sessions are open.
     pub(super) open: watch::Sender<usize>,
+    /// A session that waits for the next script.
+    pub(super) spare: Spare,
 }
 
 impl fmt::Debug for Link {
@@ -211,6 +214,7 @@ async fn establish(
         handle,
         sessions: Arc::new(Semaphore::new(SESSIONS)),
         open: watch::Sender::new(0),
+        spare: Spare::default(),
     }))
 }
 

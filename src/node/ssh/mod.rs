@@ -13,6 +13,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod plain;
+mod spare;
 mod target;
 mod wire;
 

@@ -87,6 +87,24 @@ async fn much_output_arrives_whole_however_slow_the_reader() {
     assert!(streaming.await.unwrap().unwrap().success());
 }
 
+/// The session that is opened before it is wanted takes no place that somebody wants.
+#[tokio::test]
+async fn a_session_that_waits_is_in_nobodys_way() {
+    let lab = lab!("MaxSessions 2");
+    let node = lab.connect().await;
+    let held = node.hold(&script("cat")).await.unwrap();
+    let on = script("echo on");
+    for _ in 0..4 {
+        assert_eq!(node.run(&on).await.unwrap().text(), "on\n");
+    }
+    let (one, two) = tokio::join!(node.run(&on), node.run(&on));
+    assert_eq!(
+        (one.unwrap().text(), two.unwrap().text()),
+        ("on\n".into(), "on\n".into())
+    );
+    held.release().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_file_of_64_mib_arrives_whole_or_not_at_all() {
     let lab = lab!();
