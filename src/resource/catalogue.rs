@@ -11,7 +11,7 @@ use super::contract::{Kind, Listed, Resource};
 use super::engine::{self, Installation};
 use super::instance::{self, Instance, Parts, Runtime, Server};
 use super::kind::{Kept, Marked};
-use super::model::{self, Fetcher, Model, Sharing};
+use super::model::{self, Fetcher, Model, ModelDeclaration, Sharing, Wanted};
 use super::node_files::{Listens, StateFolder};
 use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
@@ -175,37 +175,50 @@ fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<
         };
         for node in server.nodes() {
             let engine = Installation::new(node, &vllm.engine);
-            let model = Model::new(
-                node,
-                &server.model,
-                &vllm.model,
-                Fetcher {
-                    engine: engine.address().clone(),
-                    venv: vllm.engine.venv.clone(),
-                },
-                sharing(topology, &server.model, binaries),
-            );
+            for (name, declared) in vllm.models(&server.model) {
+                let model = Model::new(
+                    node,
+                    name,
+                    declared,
+                    wanted(topology, node, name),
+                    Fetcher {
+                        engine: engine.address().clone(),
+                        venv: vllm.engine.venv.clone(),
+                    },
+                    sharing(topology, name, binaries),
+                );
+                found.insert(model.address().to_string(), Arc::new(model));
+            }
             found.insert(engine.address().to_string(), Arc::new(engine));
-            found.insert(model.address().to_string(), Arc::new(model));
         }
     }
     found.into_values().collect()
 }
 
+/// What the servers of a node want of a model.
+fn wanted(topology: &Topology, node: &NodeName, model: &ModelName) -> BTreeSet<Wanted> {
+    let servers = topology.instances.values();
+    let servers = servers.filter(|server| server.nodes().any(|it| it == node));
+    servers.flat_map(|server| server.wants(model)).collect()
+}
+
 /// What the nodes of one model need to copy it from each other.
 fn sharing(topology: &Topology, model: &ModelName, binaries: &Arc<Binaries>) -> Sharing {
-    let serves = |node: &NodeName| {
-        let mut servers = topology.instances.values();
-        servers.any(|server| match server.runtime {
-            Runtime::Vllm(_) => server.model == *model && server.nodes().any(|it| it == node),
-            Runtime::Simulated(_) => false,
-        })
-    };
-    let nodes = topology.nodes.iter().filter(|(node, _)| serves(node));
+    let servers = topology.instances.values().filter_map(|server| {
+        let mut models = server.runtime.vllm()?.models(&server.model);
+        let (_, declared) = models.find(|(name, _)| *name == model)?;
+        Some((server, declared))
+    });
+    let models: BTreeMap<NodeName, ModelDeclaration> = servers
+        .flat_map(|(server, declared)| server.nodes().map(|it| (it.clone(), declared.clone())))
+        .collect();
+    let nodes = topology.nodes.iter();
+    let nodes = nodes.filter(|(node, _)| models.contains_key(*node));
     Sharing {
         nodes: nodes
             .map(|(name, node)| (name.clone(), node.clone()))
             .collect(),
+        models,
         binaries: Arc::clone(binaries),
         folder: StateFolder::of(topology.name.as_str()),
     }

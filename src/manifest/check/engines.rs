@@ -174,8 +174,18 @@ pub(super) fn paths_and_indexes_are_whole(seen: &Checker<'_>) -> Vec<Problem> {
             &["models", name.as_str(), "directory"],
             model.directory.as_deref(),
         ));
+        out.extend(no_place(
+            seen,
+            &["models", name.as_str(), "path"],
+            model.path.as_deref(),
+        ));
     }
     out
+}
+
+/// Whether a text says where something is on a node, whatever the current folder is.
+pub(super) fn is_place(text: &str) -> bool {
+    text.starts_with('/') || text == "~" || text.starts_with("~/")
 }
 
 fn no_index(seen: &Checker<'_>, path: &[&str], url: &str) -> Option<Problem> {
@@ -197,7 +207,7 @@ fn no_index(seen: &Checker<'_>, path: &[&str], url: &str) -> Option<Problem> {
 
 fn no_place(seen: &Checker<'_>, path: &[&str], text: Option<&str>) -> Option<Problem> {
     let text = text?;
-    if text.starts_with('/') || text == "~" || text.starts_with("~/") {
+    if is_place(text) {
         return None;
     }
     let title = format!("`{}` is not the path of a folder on a node", shown(text));

@@ -4,7 +4,9 @@ use super::super::problem::Problem;
 use super::super::secrets::is_name_of_secret;
 use super::super::suggest::shown;
 use super::Checker;
+use super::engines::is_place;
 use crate::resource::environment::EnvValue;
+use crate::resource::model::is_of_cache;
 
 fn each<'a>(seen: &Checker<'a>) -> Vec<([&'a str; 4], &'a str, &'a EnvValue)> {
     let engines = seen.document.engines.iter();
@@ -86,4 +88,34 @@ pub(super) fn secrets_are_not_written_down(seen: &Checker<'_>) -> Vec<Problem> {
             )))
         })
         .collect()
+}
+
+/// What says where the cache of models is says it for the node, and to all who look there.
+pub(super) fn caches_are_places_of_the_node(seen: &Checker<'_>) -> Vec<Problem> {
+    let named = each(seen).into_iter();
+    let problems =
+        named
+            .filter(|(_, name, _)| is_of_cache(name))
+            .filter_map(|(path, name, value)| {
+                match value {
+                    // What is expanded is expanded by the server alone.
+                    EnvValue::Plain(text) if is_place(text) && !text.contains('$') => None,
+                    EnvValue::Plain(text) => {
+                        let title =
+                            format!("`{}` is not the path of a folder on a node", shown(text));
+                        let problem = seen.report(&path, title)?;
+                        Some(problem.hint(format!(
+                            "begin {name} with `~/` (the node's home) or with `/`"
+                        )))
+                    }
+                    EnvValue::FromEnv(_) => {
+                        let title = format!("`{name}` says where models are, and is no secret");
+                        let problem = seen.report(&path, title)?;
+                        Some(problem.hint(format!(
+                            "write the folder of the node: `{name}: ~/huggingface`"
+                        )))
+                    }
+                }
+            });
+    problems.collect()
 }

@@ -1,10 +1,11 @@
 //! The models.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::problem::Problem;
 use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
+use crate::resource::engine::Engine;
 use crate::resource::environment::EnvValue;
 use crate::resource::model::ModelDeclaration;
 
@@ -13,6 +14,14 @@ pub(super) fn are_pinned_to_a_commit(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
     for (name, model) in &seen.document.models {
         let name = name.as_str();
+        if model.path.is_some() {
+            out.extend(not_of_a_place(seen, name, model));
+            continue;
+        }
+        if model.repo.is_empty() && !seen.is_given(&["models", name, "repo"]) {
+            out.extend(of_no_sort(seen, name));
+            continue;
+        }
         out.extend(bad_repo(seen, &["models", name, "repo"], &model.repo));
         if let Some(revision) = &model.revision {
             out.extend(bad_revision(seen, &["models", name, "revision"], revision));
@@ -34,6 +43,71 @@ pub(super) fn are_fetched_from_somewhere(seen: &Checker<'_>) -> Vec<Problem> {
         ]
     });
     problems.flatten().collect()
+}
+
+fn of_no_sort(seen: &Checker<'_>, name: &str) -> Option<Problem> {
+    let title = format!("model `{}` has neither `repo` nor `path`", shown(name));
+    let problem = seen.report(&["models", name], title)?;
+    Some(problem.hint(
+        "name a repository, `repo: meta-llama/Llama-3.1-8B-Instruct`, or a folder of the node that holds its files, `path: ~/models/llama`",
+    ))
+}
+
+/// What is served where it is comes from nowhere.
+fn not_of_a_place(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Vec<Problem> {
+    let keys = [
+        ("repo", !model.repo.is_empty()),
+        ("revision", model.revision.is_some()),
+        ("cache", model.cache.is_some()),
+        ("directory", model.directory.is_some()),
+        ("token", model.token.is_some()),
+        ("over", model.over.is_some()),
+        ("endpoint", model.endpoint.is_some()),
+    ];
+    let given = keys.into_iter().filter(|(_, is_given)| *is_given);
+    let problems = given.filter_map(|(key, _)| {
+        let path = seen.key(&["models", name, "path"])?;
+        let title = format!("a model with a `path` has no `{key}`");
+        let problem = seen.report_key(&["models", name, key], title)?;
+        let problem = problem.also(path, "served where it is, and fetched from nowhere");
+        Some(problem.hint(format!("remove `{key}`, or `path` to have it in the cache")))
+    });
+    problems.collect()
+}
+
+/// A node has a model once: its servers there look for it in one cache.
+pub(super) fn are_in_one_cache_of_a_node(seen: &Checker<'_>) -> Vec<Problem> {
+    let mut first: BTreeMap<_, (&str, Option<String>)> = BTreeMap::new();
+    let mut out = Vec::new();
+    for (name, instance) in &seen.document.instances {
+        let (Some(Ok(Engine::Vllm(engine))), Some(model)) = (
+            seen.engines.get(&instance.engine),
+            seen.document.models.get(&instance.model),
+        ) else {
+            continue;
+        };
+        let env = engine.env.iter().chain(&instance.env);
+        let env = env.map(|(name, value)| (name.clone(), value.clone()));
+        let cache = model.in_environment(&env.collect()).cache;
+        let key = (&instance.node, &instance.model);
+        let (other, expected) = first
+            .entry(key)
+            .or_insert_with(|| (name.as_str(), cache.clone()));
+        if *expected == cache {
+            continue;
+        }
+        let title = format!("`{other}` and `{name}` have one model on one node in two caches");
+        let problem = seen.report(&["instances", name.as_str(), "model"], title);
+        out.extend(problem.map(|problem| {
+            let place = |cache: &Option<String>| cache.clone().unwrap_or("the user's own".into());
+            problem.hint(format!(
+                "their environments say {} and {}: say one, or `cache:` of the model",
+                shown(&place(expected)),
+                shown(&place(&cache))
+            ))
+        }));
+    }
+    out
 }
 
 fn written_token(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {

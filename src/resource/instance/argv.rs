@@ -50,6 +50,11 @@ impl Arguments {
         self.0.get(name)?.meaning().as_u64()
     }
 
+    /// Whether a switch is on.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.0.get(name) == Some(&Argument::Bool(true))
+    }
+
     /// The words by which vLLM's command line takes them, in the order of their names: `true` is
     /// `--flag`, `false` is `--no-flag`, a list is several words, a map is one word of JSON, null is
     /// left out. A part of a map, `--flag.key`, takes one word of JSON. Numbers stay as written.

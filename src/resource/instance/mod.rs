@@ -15,6 +15,7 @@ mod server;
 mod service;
 mod spec;
 mod toolchain;
+mod wants;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -173,7 +174,12 @@ impl Instance {
         });
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             // What the manifest calls it says nothing to whoever compares.
-            found["repo"] = vllm.model.repo.clone().into();
+            let key = if vllm.model.path.is_some() {
+                "path"
+            } else {
+                "repo"
+            };
+            found[key] = vllm.model.words().into();
         }
         let Some(facts) = observed.of(&self.managed.node) else {
             return found;

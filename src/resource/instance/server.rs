@@ -62,16 +62,17 @@ impl Server {
     pub fn new(declared: &InstanceDeclaration, runtime: Runtime) -> Self {
         let env = runtime.env().iter().chain(&declared.env);
         let env = env.map(|(name, value)| (name.clone(), value.clone()));
+        let env: BTreeMap<_, _> = env.collect();
         Self {
             node: declared.node.clone(),
             port: declared.port,
             host: declared.host.clone(),
             model: declared.model.clone(),
             args: Arguments::new(runtime.args(), &declared.args),
-            env: env.collect(),
             ready_timeout: declared.ready_timeout.duration(),
             stop_timeout: declared.stop_timeout.duration(),
-            runtime,
+            runtime: runtime.with_caches_of(&env),
+            env,
         }
     }
 
@@ -87,6 +88,17 @@ impl Runtime {
         match self {
             Self::Vllm(vllm) => Some(vllm),
             Self::Simulated(_) => None,
+        }
+    }
+
+    /// The same with its models where this environment says that the cache is.
+    fn with_caches_of(self, env: &BTreeMap<String, EnvValue>) -> Self {
+        match self {
+            Self::Vllm(vllm) => Self::Vllm(VllmRuntime {
+                model: Arc::new(vllm.model.in_environment(env)),
+                ..vllm
+            }),
+            simulated @ Self::Simulated(_) => simulated,
         }
     }
 

@@ -57,6 +57,12 @@ impl Instance {
         if let Some((revision, _)) = self.snapshot(observed) {
             spec["revision"] = revision.into();
         }
+        // A repository is known by its commit, wherever its cache is.
+        if let Some(vllm) = self.server.runtime.vllm()
+            && let Some(path) = &vllm.model.path
+        {
+            spec["path"] = path.as_str().into();
+        }
         spec
     }
 

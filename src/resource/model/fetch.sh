@@ -48,5 +48,9 @@ if [ -n "$r_snapshot" ] && [ -d "$r_snapshot.replica" ]; then
   # It may have fetched another commit: the old one stays as it was.
   if [ -d "$r_snapshot" ]; then rm -rf -- "$r_snapshot.replica"; else mv -- "$r_snapshot.replica" "$r_snapshot"; fi
 fi
-[ "$r_status" != 0 ] || echo "outcome: $(r_size) MB in the cache"
+if [ "$r_status" = 0 ]; then
+  [ -n "$r_revision" ] || r_revision=$(cat "$r_cache/$r_repo/refs/main" 2>/dev/null)
+  r_note "$r_revision"
+  echo "outcome: $(r_size) MB in the cache"
+fi
 exit "$r_status"

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::ModelDeclaration;
-use super::cached::{Cached, Shortfall, folder};
+use super::cached::{Cached, LISTING, folder};
+use super::whole::Shortfall;
 use crate::node::{quote, quote_path};
 use crate::plan::effect::{LogReader, RunScript};
 use crate::resource::environment::EnvValue;
@@ -37,12 +38,15 @@ pub(super) fn work(
             "r_endpoint",
             declared.endpoint.as_deref().unwrap_or_default(),
         ),
+        ("r_origin", declared.hub()),
         ("r_damaged", &damaged.join("\n")),
     ] {
         let _ = writeln!(script, "{name}={}", quote(value));
     }
     script.push('\n');
-    script.push_str(include_str!("fetch.sh"));
+    for part in [LISTING, NOTE, include_str!("fetch.sh")] {
+        script.push_str(part);
+    }
     let secret = match &declared.token {
         Some(EnvValue::FromEnv(source)) => Some(("HF_TOKEN".to_owned(), source.clone())),
         _ => None,
@@ -72,11 +76,14 @@ pub(super) fn import(
             "r_revision",
             declared.revision.as_deref().unwrap_or_default(),
         ),
+        ("r_origin", folder_with_it),
     ] {
         let _ = writeln!(script, "{name}={}", quote(value));
     }
     script.push('\n');
-    script.push_str(include_str!("import.sh"));
+    for part in [LISTING, NOTE, include_str!("import.sh")] {
+        script.push_str(part);
+    }
     RunScript {
         doing: "copying".to_owned(),
         script,
@@ -87,6 +94,16 @@ pub(super) fn import(
         attempts: 1,
         log_reader: LogReader::Hub,
     }
+}
+
+/// Notes what came of a fetch that went well: where that is no whole model, the next one would bring
+/// no other.
+const NOTE: &str = include_str!("note.sh");
+
+/// The file of [`NOTE`].
+pub(super) fn note(declared: &ModelDeclaration, found: &Cached) -> String {
+    let (cache, folder, revision) = (&found.cache, folder(declared), &found.revision);
+    format!("{cache}/.locks/{folder}/replica.{revision}.fetched")
 }
 
 /// The file whose lock keeps those apart that change one model in one cache.

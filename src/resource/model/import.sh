@@ -30,4 +30,5 @@ while IFS= read -r r_file; do
   ln -s "../../${r_up}blobs/$r_sum" "$r_stage/$r_file" || exit
 done <"$r_stage.files"
 rm -rf -- "$r_to/snapshots/$r_revision" && mv -- "$r_stage" "$r_to/snapshots/$r_revision" || exit
+r_note "$r_revision"
 echo "outcome: $r_count files"

@@ -6,7 +6,9 @@ while ! [ -e "$r_near" ] && [ "$r_near" != / ]; do r_near=$(dirname -- "$r_near"
 echo "cache $r_cache"
 df -Pk "$r_near" | awk 'NR == 2 { print "free", $4 }'
 [ -w "$r_near" ] && echo writable
-[ -n "$r_from" ] && [ -f "$r_from/config.json" ] && echo directory
+for r_config in config.json params.json adapter_config.json; do
+  [ -n "$r_from" ] && [ -f "$r_from/$r_config" ] && echo directory && break
+done
 cd "$r_cache/$r_repo" 2>/dev/null || exit 0
 echo repo
 find blobs -name '*.incomplete' 2>/dev/null | sed 's|^|incomplete |'
@@ -17,24 +19,9 @@ echo "revision $r_revision"
   printf 'tree %s\n' "$(tr '\n' ' ' <"trees/$r_revision.json")"
 [ -n "$r_revision" ] && cd "snapshots/$r_revision" 2>/dev/null || exit 0
 echo "path $(pwd -P)"
-find . -path ./original -prune -o -type l ! -exec test -e {} \; -print | sed 's|^./|dangling |'
-find -L . -path ./original -prune -o -type f -exec stat -L -c 'file %s %n' {} + | sed 's| \./| |'
-[ -f model.safetensors.index.json ] && tr ',{' '\n\n' <model.safetensors.index.json |
-  sed -n 's/.*: *"\([^"]*\.safetensors\)".*/shard \1/p' | sort -u
-# The length of the header, and where the last tensor ends behind it: together, with eight bytes
-# before them, the size of a whole file.
-for r_file in *.safetensors; do
-  [ -f "$r_file" ] || continue
-  r_length=$(od -An -tu8 -N8 "$r_file" | tr -d ' \n')
-  case $r_length in
-    '' | ?????????*) echo "header 0 0 $r_file" ;;
-    *)
-      r_end=$(tail -c +9 -- "$r_file" | head -c "$r_length" | awk 'BEGIN { RS = "]" }
-        { at = index($0, "\"data_offsets\"") }
-        at { n = split(substr($0, at), f, /[,[]/); if (f[n] + 0 > end) end = f[n] + 0 }
-        END { printf "%.0f", end }')
-      echo "header $r_length $r_end $r_file"
-      ;;
-  esac
-done
-true
+# Whether it is what came of the last time that all of it was fetched, and from where.
+r_note=$r_cache/.locks/$r_repo/replica.$r_revision.fetched
+if [ -f "$r_note" ]; then
+  read -r r_sum r_bytes r_origin <"$r_note"
+  [ "$(r_listing | LC_ALL=C sort | cksum)" = "$r_sum $r_bytes" ] && echo "fetched $r_origin"
+fi

@@ -1,4 +1,5 @@
-//! The room of the model: a revision in the Hugging Face cache of a node.
+//! The room of the model: a revision in the Hugging Face cache of a node, or a folder that is served
+//! where it is.
 //!
 //! It is recognised from files alone, whole or not. What falls short is copied from a node that has
 //! it, else taken from a folder of its own node, else fetched from the hub by the tool in the
@@ -7,13 +8,20 @@
 mod cached;
 mod declared;
 mod fetching;
+mod layout;
 mod source;
+mod wanted;
+mod whole;
+
+use std::collections::BTreeSet;
 
 pub use cached::Cached;
 pub use declared::*;
 pub use source::Sharing;
+pub use wanted::*;
 
 use source::Source;
+use whole::Shortfall;
 
 use super::contract::{Observation, Resource};
 use super::facts::Fact;
@@ -32,6 +40,7 @@ pub struct Model {
     address: Address,
     node: NodeName,
     declared: ModelDeclaration,
+    wanted: BTreeSet<Wanted>,
     fetcher: Fetcher,
     sharing: Sharing,
 }
@@ -51,6 +60,7 @@ impl Model {
         node: &NodeName,
         name: &ModelName,
         declared: &ModelDeclaration,
+        wanted: BTreeSet<Wanted>,
         fetcher: Fetcher,
         sharing: Sharing,
     ) -> Self {
@@ -58,6 +68,7 @@ impl Model {
             address: Address::on(node, KIND, Some(name.as_str())),
             node: node.clone(),
             declared: declared.clone(),
+            wanted,
             fetcher,
             sharing,
         }
@@ -86,12 +97,27 @@ impl Model {
         })
     }
 
+    /// That all of it was fetched and that it is as it was then: fetching it again brings the same.
+    fn fetched_in_vain(&self, cached: &Cached, source: &Source) -> Option<Reason> {
+        let hub = self.declared.hub();
+        let is_fetched = cached.fetched_from.as_deref() == Some(hub);
+        if !is_fetched || matches!(source, Source::Peer { .. }) {
+            return None;
+        }
+        let text = format!("all that {hub} has of it was fetched, and that is no whole model");
+        let note = fetching::note(&self.declared, cached);
+        let hint = format!(
+            "name another `repo` or `revision`; to have this one fetched again, remove {note} there"
+        );
+        Some(Reason::new(ReasonCode::NotCached, text).hinted(hint))
+    }
+
     /// That the disk has no room for it, where its size is known before.
     fn no_room(&self, cached: &Cached, source: &Source, observed: &Observation) -> Option<Reason> {
         let Source::Peer { node, .. } = source else {
             return None;
         };
-        let other = Cached::read(&self.declared, observed.of(node)?);
+        let other = self.cached_on(node, observed)?;
         let (lacks, free) = (cached.lacks(&other), cached.free?);
         let mb = |bytes: u64| bytes.div_ceil(1_000_000);
         (lacks > free).then(|| {
@@ -109,6 +135,9 @@ impl Model {
 impl Model {
     /// The tool that fetches comes with the engine; what is copied has to be there first.
     fn waits_for(&self, observed: &Observation) -> Vec<Address> {
+        if self.declared.path.is_some() {
+            return Vec::new();
+        }
         match self.source(observed) {
             Source::Directory(_) => Vec::new(),
             Source::Hub => vec![self.fetcher.engine.clone()],
@@ -120,10 +149,12 @@ impl Model {
 
     fn compare(&self, observed: &Observation) -> Change {
         let cached = self.cached(observed);
-        let shortfalls = cached.shortfalls(&self.declared);
+        let shortfalls = cached.shortfalls(&self.declared, &self.wanted);
         if shortfalls.is_empty() {
-            let commit: String = cached.revision.chars().take(12).collect();
-            return Change::keep(&self.address, format!("{} at {commit}", self.declared.repo));
+            return Change::keep(&self.address, self.summary(&cached));
+        }
+        if self.declared.path.is_some() {
+            return self.not_to_be_served(&shortfalls);
         }
         let action = if cached.has_repo() {
             Action::Update
@@ -134,7 +165,9 @@ impl Model {
             .into_iter()
             .map(|shortfall| Reason::new(ReasonCode::NotCached, shortfall.text));
         let source = self.source(observed);
-        let obstacle = Self::obstacle(&cached).or_else(|| self.no_room(&cached, &source, observed));
+        let obstacle = Self::obstacle(&cached)
+            .or_else(|| self.fetched_in_vain(&cached, &source))
+            .or_else(|| self.no_room(&cached, &source, observed));
         if let Some(obstacle) = obstacle {
             return Change::new(
                 &self.address,
@@ -143,11 +176,7 @@ impl Model {
             );
         }
         let from = match source {
-            Source::Hub => self
-                .declared
-                .endpoint
-                .clone()
-                .unwrap_or_else(|| "the hub".to_owned()),
+            Source::Hub => self.declared.hub().to_owned(),
             Source::Directory(directory) => directory,
             Source::Peer {
                 node,
@@ -160,8 +189,39 @@ impl Model {
             }
         };
         let reasons = reasons.chain(self.wanting(observed));
-        Change::new(&self.address, action, reasons.collect())
-            .described(format!("{} from {from}", self.declared.repo))
+        Change::new(&self.address, action, reasons.collect()).described(format!(
+            "{} from {from}{}",
+            self.declared.repo,
+            self.place("into")
+        ))
+    }
+
+    fn summary(&self, cached: &Cached) -> String {
+        let what = self.declared.words();
+        let known_by: String = cached.revision.chars().take(12).collect();
+        format!("{what} at {known_by}{}", self.place("in"))
+    }
+
+    /// Where its cache is, where that is another than the user's own.
+    fn place(&self, preposition: &str) -> String {
+        let cache = self.declared.cache.as_deref();
+        cache.map_or_else(String::new, |cache| format!(" {preposition} {cache}"))
+    }
+
+    /// That what is in a place of its own is no whole model: nothing is ever put there.
+    fn not_to_be_served(&self, shortfalls: &[Shortfall]) -> Change {
+        let hint =
+            "put it there, whole: replica writes nothing into a folder that it serves in place";
+        let reasons = shortfalls.iter().enumerate().map(|(index, shortfall)| {
+            let reason = Reason::new(ReasonCode::NotCached, &shortfall.text);
+            if index == 0 {
+                reason.hinted(hint)
+            } else {
+                reason
+            }
+        });
+        Change::new(&self.address, Action::Blocked, reasons.collect())
+            .described(self.declared.words())
     }
 
     /// What an earlier copy has left on the node that has it is removed before this one brings the
@@ -174,6 +234,9 @@ impl Model {
     }
 
     fn fetch(&self, observed: &Observation) -> Vec<Operation> {
+        if self.declared.path.is_some() {
+            return Vec::new();
+        }
         let cached = self.cached(observed);
         let work = match self.source(observed) {
             Source::Peer { node, address, .. } => {
@@ -186,7 +249,7 @@ impl Model {
             }
             Source::Directory(directory) => fetching::import(&self.declared, &cached, &directory),
             Source::Hub => {
-                let shortfalls = cached.shortfalls(&self.declared);
+                let shortfalls = cached.shortfalls(&self.declared, &self.wanted);
                 fetching::work(&self.declared, &cached, &shortfalls, &self.fetcher.venv)
             }
         };

@@ -3,6 +3,7 @@
 //!
 //! Of several nodes that lack it, the first one fetches it, and the others copy it from that one.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ const LAN: &str = "lan";
 pub struct Sharing {
     /// The nodes, with their addresses.
     pub nodes: Vec<(NodeName, NodeDeclaration)>,
+    /// The model as each of them is to have it: their caches may be in other places.
+    pub models: BTreeMap<NodeName, ModelDeclaration>,
     /// The programs at hand.
     pub binaries: Arc<Binaries>,
     /// The folder of the topology on every node.
@@ -63,7 +66,8 @@ impl Model {
         let whole = others().find_map(|(node, declared)| {
             let cached = self.cached_on(node, observed)?;
             let source = self.peer(node, declared, false)?;
-            (cached.is_whole(&self.declared) && self.can_copy(node, observed)).then_some(source)
+            (cached.is_whole(&self.declared, &self.wanted) && self.can_copy(node, observed))
+                .then_some(source)
         });
         let before_this = others().filter(|(node, _)| *node < self.node);
         let first = || {
@@ -91,7 +95,9 @@ impl Model {
         let (node, lacking) = others.find_map(|(node, declared)| {
             let has_it = *node != self.node
                 && self.peer(node, declared, false).is_some()
-                && self.cached_on(node, observed)?.is_whole(&self.declared);
+                && self
+                    .cached_on(node, observed)?
+                    .is_whole(&self.declared, &self.wanted);
             let mut ends = [node, &self.node].into_iter();
             let lacking = ends.find(|end| self.binary(end, observed).is_none())?;
             has_it.then_some((node, lacking))
@@ -104,8 +110,12 @@ impl Model {
 
     fn directory(&self, observed: &Observation) -> Option<Source> {
         let directory = self.declared.directory.clone()?;
-        let has_it = self.cached(observed).has_directory;
-        has_it.then_some(Source::Directory(directory))
+        let cached = self.cached(observed);
+        // What was taken from there and is not whole can come from the hub alone.
+        let is_tried = cached
+            .fetched_from
+            .is_some_and(|origin| origin == directory || origin == self.declared.hub());
+        (cached.has_directory && !is_tried).then_some(Source::Directory(directory))
     }
 
     fn peer(&self, node: &NodeName, declared: &NodeDeclaration, lacks_it: bool) -> Option<Source> {
@@ -124,8 +134,9 @@ impl Model {
         })
     }
 
-    fn cached_on(&self, node: &NodeName, observed: &Observation) -> Option<Cached> {
-        Some(Cached::read(&self.declared, observed.of(node)?))
+    pub(super) fn cached_on(&self, node: &NodeName, observed: &Observation) -> Option<Cached> {
+        let declared = self.sharing.models.get(node)?;
+        Some(Cached::read(declared, observed.of(node)?))
     }
 
     /// Whether a program is at hand for both ends.
