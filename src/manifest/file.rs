@@ -152,7 +152,7 @@ pub(super) fn understand(
             let document = typed::read::<Document>(&root, &mut marks, &mut problems);
             understood = document.and_then(|document| {
                 let topology = check(&document, &root, &marks, file, &mut problems)?;
-                let remarks = remarks(&document, &root, &marks, &source.text);
+                let remarks = remarks(&document, &topology, &root, &marks, &source.text);
                 Some(Understood { topology, remarks })
             });
         }

@@ -84,6 +84,7 @@ codes! {
     NoBinary "no_binary" "no program of this system is at hand here",
     NoCommand "no_command" "a command of the installation is missing",
     NoCompiler "no_compiler" "the node lacks a compiler that it needs",
+    NoFile "no_file" "a file that an argument names is not on the node",
     NoHeaders "no_headers" "the node lacks the headers of its Python",
     NoInstaller "no_installer" "the node lacks what is to install",
     NoInterpreter "no_interpreter" "the Python of the environment is gone",
@@ -107,7 +108,9 @@ codes! {
     Stale "stale" "a server of somebody else that is to be stopped",
     Undeclared "undeclared" "it is ours, and the manifest does not name it",
     UnknownArgument "unknown_argument" "this version of vLLM knows no such argument",
+    UnknownModel "unknown_model" "what is installed knows no model of this type",
     Unreachable "unreachable" "a node did not answer: what runs there is unknown",
+    UntrustedCode "untrusted_code" "the model brings code that its server is not told to run",
 }
 
 impl fmt::Display for ReasonCode {

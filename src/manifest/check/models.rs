@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::problem::Problem;
 use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
-use crate::resource::engine::Engine;
+use super::resolve;
 use crate::resource::environment::EnvValue;
 use crate::resource::model::ModelDeclaration;
 
@@ -77,37 +77,41 @@ fn not_of_a_place(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> V
 
 /// A node has a model once: its servers there look for it in one cache.
 pub(super) fn are_in_one_cache_of_a_node(seen: &Checker<'_>) -> Vec<Problem> {
-    let mut first: BTreeMap<_, (&str, Option<String>)> = BTreeMap::new();
+    let Some(topology) = resolve::topology(seen) else {
+        return Vec::new();
+    };
+    let mut first: BTreeMap<_, (&str, &ModelDeclaration)> = BTreeMap::new();
     let mut out = Vec::new();
-    for (name, instance) in &seen.document.instances {
-        let (Some(Ok(Engine::Vllm(engine))), Some(model)) = (
-            seen.engines.get(&instance.engine),
-            seen.document.models.get(&instance.model),
-        ) else {
-            continue;
-        };
-        let env = engine.env.iter().chain(&instance.env);
-        let env = env.map(|(name, value)| (name.clone(), value.clone()));
-        let cache = model.in_environment(&env.collect()).cache;
-        let key = (&instance.node, &instance.model);
-        let (other, expected) = first
-            .entry(key)
-            .or_insert_with(|| (name.as_str(), cache.clone()));
-        if *expected == cache {
-            continue;
+    for (name, server) in &topology.instances {
+        let vllm = server.runtime.vllm().into_iter();
+        for (model, declared) in vllm.flat_map(|vllm| vllm.models(&server.model)) {
+            let key = (&server.node, model);
+            let (other, expected) = *first.entry(key).or_insert((name.as_str(), declared));
+            if expected.cache != declared.cache {
+                out.extend(two_caches(
+                    seen,
+                    (other, expected),
+                    (name.as_str(), declared),
+                ));
+            }
         }
-        let title = format!("`{other}` and `{name}` have one model on one node in two caches");
-        let problem = seen.report(&["instances", name.as_str(), "model"], title);
-        out.extend(problem.map(|problem| {
-            let place = |cache: &Option<String>| cache.clone().unwrap_or("the user's own".into());
-            problem.hint(format!(
-                "their environments say {} and {}: say one, or `cache:` of the model",
-                shown(&place(expected)),
-                shown(&place(&cache))
-            ))
-        }));
     }
     out
+}
+
+fn two_caches(
+    seen: &Checker<'_>,
+    (one, first): (&str, &ModelDeclaration),
+    (other, second): (&str, &ModelDeclaration),
+) -> Option<Problem> {
+    let title = format!("`{one}` and `{other}` have one model on one node in two caches");
+    let problem = seen.report(&["instances", other, "model"], title)?;
+    let place = |it: &ModelDeclaration| shown(it.cache.as_deref().unwrap_or("the user's own"));
+    Some(problem.hint(format!(
+        "the environment says {} for `{one}` and {} for `{other}`: say one, or `cache:` of the model",
+        place(first),
+        place(second)
+    )))
 }
 
 fn written_token(seen: &Checker<'_>, name: &str, model: &ModelDeclaration) -> Option<Problem> {

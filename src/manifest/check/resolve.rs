@@ -59,6 +59,11 @@ fn runtime(
         Engine::Vllm(engine) => Runtime::Vllm(VllmRuntime {
             engine: Arc::clone(engine),
             model: Arc::clone(models.get(&declared.model)?),
+            // Those that its arguments name are chosen from all.
+            beside: models
+                .iter()
+                .map(|(name, model)| ((*name).clone(), Arc::clone(model)))
+                .collect(),
         }),
         Engine::Simulated(engine) => Runtime::Simulated(Arc::clone(engine)),
     })

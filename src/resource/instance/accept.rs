@@ -53,7 +53,9 @@ impl Instance {
     /// port.
     fn arguments_digest(&self, observed: &Observation) -> String {
         let spec = self.without_secrets(&self.spec(observed));
-        let deciding = ["engine", "args", "env", "model", "revision"];
+        let deciding = [
+            "engine", "args", "env", "model", "revision", "models", "path",
+        ];
         fingerprint(&json!(deciding.map(|key| &spec[key])))
     }
 

@@ -32,6 +32,14 @@ impl Arguments {
         Self(normal.collect())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Argument)> {
+        self.0.iter()
+    }
+
+    pub(super) fn all(&self) -> &BTreeMap<String, Argument> {
+        &self.0
+    }
+
     /// Their names.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.0.keys()

@@ -71,7 +71,7 @@ impl Instance {
         }
         words.push(self.served_model().to_owned());
         words.push(mark.nonce());
-        words.extend(self.server.args.words());
+        words.extend(self.placed_arguments(observed).words());
         words
     }
 

@@ -5,11 +5,13 @@
 
 mod accept;
 mod argv;
+mod beside;
 mod declared;
 mod defaults;
 mod known;
 mod launch;
 mod memory;
+mod named;
 mod preflight;
 mod server;
 mod service;
@@ -24,6 +26,7 @@ use serde_json::Value;
 
 pub use argv::{Arguments, words_of};
 pub use declared::*;
+pub use named::{Named, Sort};
 pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
@@ -384,10 +387,13 @@ impl Instance {
         let node = &self.managed.node;
         match &self.server.runtime {
             Runtime::Simulated(_) => vec![self.program.address().clone()],
-            Runtime::Vllm(vllm) => vec![
-                engine::address(node, &vllm.engine),
-                Address::on(node, model::KIND, Some(self.served_model())),
-            ],
+            Runtime::Vllm(vllm) => {
+                let models = vllm.models(&self.server.model);
+                let models =
+                    models.map(|(name, _)| Address::on(node, model::KIND, Some(name.as_str())));
+                let engine = engine::address(node, &vllm.engine);
+                std::iter::once(engine).chain(models).collect()
+            }
         }
     }
 
@@ -456,6 +462,7 @@ impl Resource for Instance {
         facts.push((self.managed.node.clone(), dialled));
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             let more = [machine::fact(), self.toolchain_fact(&vllm.engine)];
+            let more = more.into_iter().chain(self.beside_fact());
             facts.extend(more.map(|one| (self.managed.node.clone(), one)));
         }
         facts

@@ -8,6 +8,7 @@ use crate::resource::contract::Observation;
 use crate::resource::engine::VllmEngine;
 use crate::resource::facts::Facts;
 use crate::resource::machine::{Bytes, Machine};
+use crate::resource::model::Cached;
 use crate::resource::node_files::NodeFiles;
 
 /// What a start writes at least, in logs and compiled kernels.
@@ -24,6 +25,8 @@ impl Instance {
         let engine = &vllm.engine;
         let (machine, toolchain) = (Machine::read(facts), self.toolchain(engine, facts));
         let mut reasons = self.unknown_arguments(engine, &toolchain);
+        reasons.extend(self.unknown_type(&toolchain, facts));
+        reasons.extend(self.lacks_beside(facts));
         reasons.extend(disk_full(&machine));
         // What has served there once has what it takes, wherever it found it.
         if !self.has_ever_served(facts) {
@@ -64,6 +67,41 @@ impl Instance {
             Reason::new(ReasonCode::UnknownArgument, text).hinted(hint)
         };
         unknown.map(reason).collect()
+    }
+
+    /// What transformers and vLLM do not know runs by code that the model brings, and none is run
+    /// that nobody trusts.
+    fn unknown_type(&self, toolchain: &Toolchain, facts: &Facts) -> Option<Reason> {
+        let vllm = self.server.runtime.vllm()?;
+        let args = &self.server.args;
+        let is_overridden = args.names().any(|name| {
+            let name = name.split('.').next().unwrap_or_default();
+            matches!(name, "hf_overrides" | "hf_config_path" | "config_format")
+        });
+        if toolchain.types.is_empty() || is_overridden {
+            return None;
+        }
+        let (kind, code) = Cached::read(&vllm.model, facts).type_of_model()?;
+        if toolchain.types.contains(&kind) {
+            return None;
+        }
+        match code {
+            Some(_) if args.is_on("trust_remote_code") => None,
+            Some(code) => {
+                let text = format!(
+                    "its model is of the type `{kind}`, which needs {code}, and code that a model brings is not run"
+                );
+                let hint = "read that code, then add `trust_remote_code: true` to the arguments";
+                Some(Reason::new(ReasonCode::UntrustedCode, text).hinted(hint))
+            }
+            None => {
+                let text = format!(
+                    "its model is of the type `{kind}`, which this vLLM and its transformers do not know"
+                );
+                let hint = "it takes a newer vLLM, or a newer transformers (`packages`)";
+                Some(Reason::new(ReasonCode::UnknownModel, text).hinted(hint))
+            }
+        }
     }
 
     /// Triton compiles a launcher, and Inductor its kernels; even where graphs are left out, the

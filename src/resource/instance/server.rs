@@ -53,25 +53,29 @@ pub enum Runtime {
 pub struct VllmRuntime {
     /// The build.
     pub engine: Arc<VllmEngine>,
-    /// The model.
+    /// The model that it serves.
     pub model: Arc<ModelDeclaration>,
+    /// The others that its arguments name, such as a draft and adapters.
+    pub beside: BTreeMap<ModelName, Arc<ModelDeclaration>>,
 }
 
 impl Server {
-    /// What a declaration means, together with what it names.
+    /// What a declaration means, together with what it names. `runtime` may have more models beside
+    /// the one that is served than the arguments name.
     pub fn new(declared: &InstanceDeclaration, runtime: Runtime) -> Self {
         let env = runtime.env().iter().chain(&declared.env);
         let env = env.map(|(name, value)| (name.clone(), value.clone()));
         let env: BTreeMap<_, _> = env.collect();
+        let args = Arguments::new(runtime.args(), &declared.args);
         Self {
             node: declared.node.clone(),
             port: declared.port,
             host: declared.host.clone(),
             model: declared.model.clone(),
-            args: Arguments::new(runtime.args(), &declared.args),
             ready_timeout: declared.ready_timeout.duration(),
             stop_timeout: declared.stop_timeout.duration(),
-            runtime: runtime.with_caches_of(&env),
+            runtime: runtime.meant(&declared.model, &args, &env),
+            args,
             env,
         }
     }
@@ -91,15 +95,21 @@ impl Runtime {
         }
     }
 
-    /// The same with its models where this environment says that the cache is.
-    fn with_caches_of(self, env: &BTreeMap<String, EnvValue>) -> Self {
-        match self {
-            Self::Vllm(vllm) => Self::Vllm(VllmRuntime {
-                model: Arc::new(vllm.model.in_environment(env)),
-                ..vllm
-            }),
-            simulated @ Self::Simulated(_) => simulated,
-        }
+    /// The same with the models that these arguments name, where this environment says that the
+    /// cache is.
+    fn meant(self, served: &ModelName, args: &Arguments, env: &BTreeMap<String, EnvValue>) -> Self {
+        let Self::Vllm(vllm) = self else {
+            return self;
+        };
+        let vllm = vllm.with_named(served, &args.named());
+        let beside = vllm.beside.into_iter();
+        Self::Vllm(VllmRuntime {
+            model: Arc::new(vllm.model.in_environment(env)),
+            beside: beside
+                .map(|(name, model)| (name, Arc::new(model.in_environment(env))))
+                .collect(),
+            engine: vllm.engine,
+        })
     }
 
     fn args(&self) -> &BTreeMap<String, Argument> {

@@ -7,7 +7,7 @@ use crate::node::{NodeKey, variable};
 use crate::resource::contract::Observation;
 use crate::resource::engine::{self, VllmEngine};
 use crate::resource::environment::EnvValue;
-use crate::resource::model::Cached;
+use crate::resource::model::{Cached, ModelDeclaration};
 use crate::resource::node_files::NodeFiles;
 use crate::resource::process::{PLAIN_DIGEST, fingerprint, plain_digest};
 
@@ -57,6 +57,10 @@ impl Instance {
         if let Some((revision, _)) = self.snapshot(observed) {
             spec["revision"] = revision.into();
         }
+        let beside = self.beside_spec(observed);
+        if !beside.is_empty() {
+            spec["models"] = beside.into();
+        }
         // A repository is known by its commit, wherever its cache is.
         if let Some(vllm) = self.server.runtime.vllm()
             && let Some(path) = &vllm.model.path
@@ -64,6 +68,27 @@ impl Instance {
             spec["path"] = path.as_str().into();
         }
         spec
+    }
+
+    /// What the models are that it has beside the one that it serves.
+    fn beside_spec(&self, observed: &Observation) -> Map<String, Value> {
+        let (Some(vllm), Some(facts)) =
+            (self.server.runtime.vllm(), observed.of(&self.managed.node))
+        else {
+            return Map::new();
+        };
+        let one = |declared: &ModelDeclaration| {
+            let found = Cached::read(declared, facts).revision;
+            let mut one = json!({"revision": declared.revision.clone().unwrap_or(found)});
+            if let Some(path) = &declared.path {
+                one["path"] = path.as_str().into();
+            }
+            one
+        };
+        let beside = vllm.beside.iter();
+        beside
+            .map(|(name, declared)| (name.to_string(), one(declared)))
+            .collect()
     }
 
     /// What its engine is: as declared, and with the versions that are there, or will be.

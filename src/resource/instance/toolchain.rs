@@ -1,6 +1,7 @@
 //! What a server finds on its node beside the model: the files of its virtual environment and of a
 //! CUDA toolkit. No Python is started for it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::Instance;
@@ -9,6 +10,9 @@ use crate::node::quote_path;
 use crate::resource::engine::VllmEngine;
 use crate::resource::environment::EnvValue;
 use crate::resource::facts::{Fact, Facts};
+
+/// Types of models that every transformers and every vLLM knows.
+const LANDMARKS: [&str; 4] = ["bert", "gpt2", "llama", "mlp_speculator"];
 
 /// Where a CUDA toolkit is when nobody says otherwise.
 const CUDA: &str = "/usr/local/cuda";
@@ -24,6 +28,9 @@ pub(super) struct Toolchain {
     pub(super) vllm: Option<String>,
     /// The arguments that this vLLM knows, where its files could be made sense of.
     pub(super) known: Option<Known>,
+    /// The types of models that it and its transformers know without code of others, where their
+    /// files could be made sense of.
+    pub(super) types: BTreeSet<String>,
 }
 
 impl Toolchain {
@@ -34,9 +41,17 @@ impl Toolchain {
             "headers" | "headerless" => self.python = Some((rest.to_owned(), word == "headers")),
             "vllm" => self.vllm = Some(rest.to_owned()),
             "flags" => self.known = Known::read(rest),
+            "types" => self.types = types(rest),
             _ => {}
         }
     }
+}
+
+/// A list of types is one where it has those that every version has.
+fn types(words: &str) -> BTreeSet<String> {
+    let types: BTreeSet<_> = words.split_whitespace().map(str::to_owned).collect();
+    let is_whole = LANDMARKS.iter().all(|it| types.contains(*it));
+    if is_whole { types } else { BTreeSet::new() }
 }
 
 impl Instance {

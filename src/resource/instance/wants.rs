@@ -1,17 +1,27 @@
 //! What a server wants of the models that it names, as its arguments say.
 
-use super::{Runtime, Server, VllmRuntime};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::named::{Named, Sort};
+use super::{Server, VllmRuntime};
 use crate::name::ModelName;
 use crate::resource::model::{ConfigFormat, LoadFormat, ModelDeclaration, Wanted, Weights};
 
 impl Server {
     /// What it wants of a model: nothing where it does not name it.
     pub fn wants(&self, model: &ModelName) -> Vec<Wanted> {
-        let Runtime::Vllm(_) = &self.runtime else {
+        let Some(vllm) = self.runtime.vllm() else {
             return Vec::new();
         };
         let main = (*model == self.model).then(|| Wanted::Weights(self.main_weights()));
-        main.into_iter().collect()
+        let named = self.args.named().into_iter();
+        let beside = named.filter(|named| {
+            let (name, _) = vllm.declared(&self.model, named).unzip();
+            name == Some(model)
+        });
+        let beside = beside.filter_map(|named| self.wanted_beside(named.sort));
+        main.into_iter().chain(beside).collect()
     }
 
     fn main_weights(&self) -> Weights {
@@ -29,6 +39,26 @@ impl Server {
             code: self.args.is_on("trust_remote_code"),
         }
     }
+
+    fn wanted_beside(&self, sort: Sort) -> Option<Wanted> {
+        let main = self.main_weights();
+        Some(match sort {
+            // It takes the tokenizer of what it proposes to.
+            Sort::Draft => Wanted::Weights(Weights {
+                config: ConfigFormat::Auto,
+                tokenizer: false,
+                ..main
+            }),
+            Sort::Tokenizer => Wanted::Weights(Weights {
+                format: LoadFormat::Other,
+                config: ConfigFormat::Other,
+                tokenizer: true,
+                code: main.code,
+            }),
+            Sort::Adapter => Wanted::Adapter,
+            Sort::Template | Sort::File => return None,
+        })
+    }
 }
 
 impl VllmRuntime {
@@ -37,6 +67,43 @@ impl VllmRuntime {
         &'a self,
         served: &'a ModelName,
     ) -> impl Iterator<Item = (&'a ModelName, &'a ModelDeclaration)> {
-        std::iter::once((served, self.model.as_ref()))
+        let beside = self.beside.iter().filter(move |(name, _)| *name != served);
+        let beside = beside.map(|(name, declared)| (name, declared.as_ref()));
+        std::iter::once((served, self.model.as_ref())).chain(beside)
+    }
+
+    /// The declared model that an argument names: by its own name, or by that of its repository,
+    /// where no other has the same.
+    pub fn declared<'a>(
+        &'a self,
+        served: &'a ModelName,
+        named: &Named,
+    ) -> Option<(&'a ModelName, &'a ModelDeclaration)> {
+        if !matches!(named.sort, Sort::Draft | Sort::Adapter | Sort::Tokenizer) {
+            return None;
+        }
+        let by_name = self
+            .models(served)
+            .find(|(name, _)| name.as_str() == named.what);
+        by_name.or_else(|| {
+            let mut of_repo = self.models(served).filter(|(_, it)| it.repo == named.what);
+            let first = of_repo.next()?;
+            of_repo.next().is_none().then_some(first)
+        })
+    }
+
+    /// The same with no more models than those that are named, of all that a manifest declares.
+    pub(super) fn with_named(mut self, served: &ModelName, all: &[Named]) -> Self {
+        let named: BTreeMap<ModelName, Arc<ModelDeclaration>> = {
+            let found = all.iter().filter_map(|named| self.declared(served, named));
+            let names = found.map(|(name, _)| name);
+            let others = names.filter_map(|name| self.beside.get_key_value(name));
+            others
+                .map(|(name, it)| (name.clone(), Arc::clone(it)))
+                .collect()
+        };
+        self.beside = named;
+        self.beside.remove(served);
+        self
     }
 }

@@ -77,15 +77,9 @@ pub(super) fn fact(declared: &ModelDeclaration) -> Fact {
         let script = format!("r_path={}\n{LISTING}{look}{FILES}", quote_path(path));
         return Fact::new(id(declared), script);
     }
-    let cache = declared.cache.as_deref().map_or_else(
-        || {
-            "\"${HF_HUB_CACHE:-${HUGGINGFACE_HUB_CACHE:-${HF_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingface}/hub}}\""
-                .to_owned()
-        },
-        quote_path,
-    );
     let script = format!(
-        "r_cache={cache}\nr_from={}\nr_repo={}\nr_revision={}\n{LISTING}{}{FILES}",
+        "r_cache={}\nr_from={}\nr_repo={}\nr_revision={}\n{LISTING}{}{FILES}",
+        cache_of(declared),
         quote_path(declared.directory.as_deref().unwrap_or_default()),
         quote(&folder(declared)),
         quote(declared.revision.as_deref().unwrap_or_default()),
@@ -102,7 +96,23 @@ const FILES: &str = include_str!("files.sh");
 
 /// The name of a repository's folder in a cache.
 pub(super) fn folder(declared: &ModelDeclaration) -> String {
-    format!("models--{}", declared.repo.replace('/', "--"))
+    folder_of(&declared.repo)
+}
+
+/// The name of a repository's folder in a cache.
+pub fn folder_of(repo: &str) -> String {
+    format!("models--{}", repo.replace('/', "--"))
+}
+
+/// The folder of all models, as a shell has it.
+pub fn cache_of(declared: &ModelDeclaration) -> String {
+    declared.cache.as_deref().map_or_else(
+        || {
+            "\"${HF_HUB_CACHE:-${HUGGINGFACE_HUB_CACHE:-${HF_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingface}/hub}}\""
+                .to_owned()
+        },
+        quote_path,
+    )
 }
 
 pub(super) fn id(declared: &ModelDeclaration) -> String {

@@ -61,6 +61,7 @@ pub fn is_of_cache(variable: &str) -> bool {
 
 impl ModelDeclaration {
     /// The same model as a server with this environment has it, which may name another cache.
+    #[must_use]
     pub fn in_environment(&self, env: &BTreeMap<String, EnvValue>) -> Self {
         let mut variables = CACHE_VARIABLES.iter();
         let named = variables.find_map(|(name, below)| match env.get(*name)? {

@@ -110,3 +110,83 @@ pub(super) fn note(declared: &ModelDeclaration, found: &Cached) -> String {
 pub(super) fn lock(declared: &ModelDeclaration, found: &Cached) -> String {
     format!("{}/.locks/{}/replica.lock", found.cache, folder(declared))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::resource::facts::{Facts, Question};
+    use crate::resource::model::cached::{fact, id};
+    use crate::resource::model::{Wanted, Weights};
+
+    /// A tool that brings what is in the folder `hub`, as the hub's own does.
+    const HF: &str = "#!/bin/sh
+echo fetched >>\"$HOME/log\"
+to=$HF_HUB_CACHE/models--o--m
+mkdir -p \"$to/refs\" \"$to/snapshots/abc\"
+printf abc >\"$to/refs/main\"
+cp -R \"$HOME/hub/.\" \"$to/snapshots/abc\"
+";
+
+    fn run(home: &Path, script: &str) -> String {
+        let output = Command::new("/bin/sh")
+            .args(["-c", script])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", home)
+            .env("r_attempt", "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn looked(home: &Path, declared: &ModelDeclaration) -> Cached {
+        let Question::Script(script) = fact(declared).question else {
+            panic!("it is asked by a script");
+        };
+        let facts: Facts = [(id(declared), run(home, &script))].into_iter().collect();
+        Cached::read(declared, &facts)
+    }
+
+    /// What came of a fetch is known until it is another.
+    #[test]
+    fn a_fetch_notes_what_came_of_it() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        let (bin, hub) = (home.join("v/bin"), home.join("hub"));
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir(&hub).unwrap();
+        fs::write(bin.join("hf"), HF).unwrap();
+        fs::set_permissions(bin.join("hf"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(hub.join("config.json"), "{}").unwrap();
+        fs::write(hub.join("tokenizer.json"), "{}").unwrap();
+        let declared = ModelDeclaration {
+            repo: "o/m".to_owned(),
+            ..ModelDeclaration::default()
+        };
+        let fetch = || {
+            let script = work(&declared, &looked(&home, &declared), &[], "~/v").script;
+            run(&home, &script)
+        };
+        let wanted = [Wanted::Weights(Weights::served())].into_iter().collect();
+
+        assert_eq!(looked(&home, &declared).fetched_from, None);
+        fetch();
+        let found = looked(&home, &declared);
+        assert_eq!(found.fetched_from.as_deref(), Some("the hub"));
+        assert!(!found.is_whole(&declared, &wanted), "it has no weights");
+        assert!(Path::new(&note(&declared, &found)).exists());
+
+        // Somebody took something away: that can be fetched again.
+        fs::remove_file(Path::new(&found.path).join("tokenizer.json")).unwrap();
+        assert_eq!(looked(&home, &declared).fetched_from, None);
+        fs::write(hub.join("model.bin"), b"\x80\x02}q.").unwrap();
+        fetch();
+        assert!(looked(&home, &declared).is_whole(&declared, &wanted));
+    }
+}

@@ -15,7 +15,7 @@ mod whole;
 
 use std::collections::BTreeSet;
 
-pub use cached::Cached;
+pub use cached::{Cached, cache_of, folder_of};
 pub use declared::*;
 pub use source::Sharing;
 pub use wanted::*;

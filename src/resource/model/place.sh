@@ -2,7 +2,12 @@
 # only. What it is known by is the content of its small files and the size and the time of the others.
 if [ -f "$r_path" ]; then
   printf 'path %s/%s\n' "$(cd -P "$(dirname -- "$r_path")" && pwd)" "$(basename -- "$r_path")"
-  printf 'revision %s\n' "$(stat -L -c '%s %Y' "$r_path" | sha256sum | cut -c -40)"
+  if [ "$(wc -c <"$r_path")" -le 1048576 ]; then
+    r_known=$(sha256sum <"$r_path")
+  else
+    r_known=$(stat -L -c '%s %Y' "$r_path" | sha256sum)
+  fi
+  echo "revision $(echo "$r_known" | cut -c -40)"
   [ "$(head -c 4 "$r_path")" = GGUF ] && echo gguf
   exit 0
 fi

@@ -239,15 +239,32 @@ impl Cached {
             ConfigFormat::Other => return None,
         };
         self.short_of_file(name).or_else(|| {
-            let is_map = self.json(name)?.is_some_and(|value| value.is_object());
+            let is_map = self.json(name).is_some_and(|value| value.is_object());
             let text = format!("{name} is not the JSON that it should be");
-            (!is_map).then(|| Shortfall::of_file(name, text))
+            let is_told = self.texts.contains_key(name);
+            (is_told && !is_map).then(|| Shortfall::of_file(name, text))
         })
     }
 
-    /// What a text holds, where it was told: nothing inside, where it is no JSON.
-    pub(super) fn json(&self, name: &str) -> Option<Option<Value>> {
-        Some(as_python_reads(self.texts.get(name)?))
+    /// What a text holds, where it was told and is JSON.
+    fn json(&self, name: &str) -> Option<Value> {
+        as_python_reads(self.texts.get(name)?)
+    }
+
+    /// The type that `config.json` gives, and the file of code that it names for that type.
+    pub fn type_of_model(&self) -> Option<(String, Option<String>)> {
+        // Mistral's own is known by its place.
+        if self.has("params.json") {
+            return None;
+        }
+        let config = self.json("config.json")?;
+        let kind = config["model_type"].as_str()?.to_owned();
+        let is_given = config["auto_map"]["AutoConfig"].is_string();
+        let code = self.names_code("config.json", "AutoConfig").next();
+        Some((
+            kind,
+            code.or_else(|| is_given.then(|| "code of another repository".to_owned())),
+        ))
     }
 
     fn short_of_tokenizer(&self) -> Vec<Shortfall> {
@@ -277,7 +294,7 @@ impl Cached {
     /// The files of code that a text names for a class of transformers: `a.B` is `B` of `a.py`. What
     /// is in another repository, `o/m--a.B`, is none of these.
     pub(super) fn names_code(&self, text: &str, class: &str) -> impl Iterator<Item = String> {
-        let json = self.json(text).flatten();
+        let json = self.json(text);
         let named = json
             .map(|json| json["auto_map"][class].clone())
             .unwrap_or_default();
