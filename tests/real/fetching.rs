@@ -23,17 +23,23 @@ struct Hub {
 
 impl Hub {
     fn starts(lab: &Lab, installed: &Installed) -> Self {
+        Self::with(lab, installed, &installed.snapshot(), Some(TOKEN))
+    }
+
+    /// One that has these files instead.
+    fn with(lab: &Lab, installed: &Installed, files: &Path, token: Option<&str>) -> Self {
         let folder = lab.folder().join("hub");
         fs::create_dir_all(&folder).expect("the folder is ours");
         let snapshot = installed.snapshot();
         let commit = snapshot.file_name().expect("it is named by its commit");
         let child = Command::new("/usr/bin/python3")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/hub.py"))
-            .arg(&snapshot)
+            .arg(files)
             .arg(REPO)
             .arg(commit)
             .arg(&folder)
-            .args(["8801", TOKEN])
+            .arg("8801")
+            .args(token)
             .stdin(Stdio::null())
             .spawn()
             .expect("python3 is part of a lab");
@@ -228,5 +234,73 @@ fn what_two_hosts_lack_is_fetched_once_and_then_copied() {
         });
         assert_eq!(content[0], content[1]);
         assert_ne!(content[0], "");
+    });
+}
+
+/// The files of the model, changed by this script of Python.
+fn changed(lab: &Lab, installed: &Installed, name: &str, script: &str) -> PathBuf {
+    let folder = lab.folder().join(name);
+    fs::create_dir(&folder).expect("the folder is ours");
+    for entry in fs::read_dir(installed.snapshot()).expect("it is there") {
+        let entry = entry.expect("it is there");
+        fs::copy(entry.path(), folder.join(entry.file_name())).expect("there is room");
+    }
+    let status = Command::new(installed.venv().join("bin/python"))
+        .args(["-c", script])
+        .current_dir(&folder)
+        .status();
+    assert!(status.is_ok_and(|it| it.success()), "{script}");
+    folder
+}
+
+const IN_BIN: &str = "
+import os, torch, safetensors.torch
+weights = safetensors.torch.load_file('model.safetensors')
+names = sorted(weights)
+for i, part in enumerate((names[:5], names[5:]), 1):
+    torch.save({name: weights[name] for name in part}, f'pytorch_model-{i:05}-of-00002.bin')
+os.remove('model.safetensors')
+";
+
+/// What vLLM serves is whole after one fetch, in whatever files; and what it cannot serve is fetched
+/// once, and told.
+#[test]
+fn what_the_hub_has_is_fetched_once_whatever_it_is() {
+    let Some(installed) = Installed::find("what_the_hub_has_is_fetched_once_whatever_it_is") else {
+        return;
+    };
+    scenario("1 --disk 1g", |lab| {
+        lab.exec(HOST, "rm -rf /home/nvidia/.cache/huggingface");
+        let none = "import os; os.remove('tokenizer.json'); os.remove('tokenizer_config.json')";
+        let files = changed(lab, &installed, "no-tokenizer", none);
+        let hub = Hub::with(lab, &installed, &files, None);
+        let laptop = Laptop::with(lab, &manifest(&installed, ""));
+        laptop
+            .replica("apply -y")
+            .exits(6)
+            .shows("it has no tokenizer")
+            .shows("was fetched");
+        let mut fetched = hub.fetched();
+        fetched.sort();
+        let mut once = fetched.clone();
+        once.dedup();
+        assert_eq!(fetched, once);
+        assert_ne!(once, [""; 0]);
+        laptop.replica("apply -y").shows("it has no tokenizer");
+        assert_eq!(hub.fetched(), [""; 0], "it would bring the same");
+        assert_eq!(change(&laptop.plan(), MODEL)["action"], "blocked");
+        drop(hub);
+
+        lab.exec(HOST, "rm -rf /home/nvidia/.cache/huggingface");
+        let files = changed(lab, &installed, "in-bin", IN_BIN);
+        let hub = Hub::with(lab, &installed, &files, None);
+        laptop.applies();
+        laptop.is_converged();
+        assert!(
+            hub.fetched()
+                .contains(&"pytorch_model-00002-of-00002.bin".to_owned())
+        );
+        laptop.applies();
+        assert_eq!(hub.fetched(), [""; 0]);
     });
 }

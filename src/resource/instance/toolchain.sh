@@ -34,11 +34,11 @@ for lib in lib/python3*; do
   # The types of models that are known; a plugin of vLLM may know more.
   grep -l vllm.general_plugins ../*.dist-info/entry_points.txt 2> /dev/null |
     grep -qv '^\.\./vllm[^/]*/entry' && break
-  types=$(
+  types=$({
     sed -n 's/^ *("\([A-Za-z0-9_.-]*\)", "[A-Za-z0-9_]*Config"),$/\1/p' \
       ../transformers/models/auto/configuration_auto.py
     sed -n 's/^    \([A-Za-z0-9_]*\)="[A-Za-z0-9_]*Config",.*/\1/p' transformers_utils/config.py
-  ) 2> /dev/null
+  } 2> /dev/null)
   echo "types" $types
   break
 done

@@ -14,6 +14,12 @@ fi
 [ -e "$r_path" ] || exit 0
 cd "$r_path" 2>/dev/null || { echo closed; exit 0; }
 echo "path $(pwd -P)"
+# Whatever else is declared by mistake, such as a whole home, is not read through.
+r_is_model=
+for r_file in config.json params.json adapter_config.json tokenizer* tekken.json *vocab* *.safetensors; do
+  if [ -f "$r_file" ]; then r_is_model=yes; fi
+done
+[ -n "$r_is_model" ] || exit 0
 r_sorts() {
   find -L . -path ./original -prune -o -type d -name '.?*' -prune -o -type d -name __pycache__ -prune -o \
     -name '.?*' -prune -o -name '*.md' -prune -o \

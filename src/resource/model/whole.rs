@@ -84,7 +84,7 @@ impl Cached {
         }
         if declared.path.is_some() && self.files.is_empty() {
             let text = format!(
-                "{} is neither a folder with files nor GGUF",
+                "{} is neither the folder of a model nor a file of GGUF",
                 declared.words()
             );
             return vec![Shortfall::of_all(text)];
