@@ -21,6 +21,7 @@ mod scenarios {
     mod interrupted;
     mod lacking;
     mod locking;
+    mod models;
     mod replicated;
     mod secrets;
     mod ssh;
