@@ -53,10 +53,10 @@ impl Instance {
     /// port.
     fn arguments_digest(&self, observed: &Observation) -> String {
         let spec = self.without_secrets(&self.spec(observed));
-        let deciding = [
-            "engine", "args", "env", "model", "revision", "models", "path",
-        ];
-        fingerprint(&json!(deciding.map(|key| &spec[key])))
+        let deciding = ["engine", "args", "env", "model", "revision"];
+        let mut deciding: Vec<_> = deciding.iter().map(|key| &spec[*key]).collect();
+        deciding.extend(["models", "path"].iter().filter_map(|key| spec.get(*key)));
+        fingerprint(&json!(deciding))
     }
 
     fn accept_script(&self, venv: &str, note: &str, observed: &Observation) -> String {

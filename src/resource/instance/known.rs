@@ -9,6 +9,9 @@ use strsim::damerau_levenshtein;
 /// What `vllm serve --help=all` lists, by version; one a line.
 const LISTS: &[(&str, &str)] = &[("0.13.0", include_str!("known/0.13.0.txt"))];
 
+/// The types of models that a version and its transformers know without code of others.
+const TYPES: &[(&str, &str)] = &[("0.13.0", include_str!("known/types.0.13.0.txt"))];
+
 /// Arguments that every version has. What is said to be a list without them is none.
 const LANDMARKS: &[&str] = &[
     "gpu-memory-utilization",
@@ -74,6 +77,13 @@ impl Known {
             .map(|(_, known)| known.replace('-', "_"))
             .collect()
     }
+}
+
+/// Whether a version that is listed here is known to know a type of models; nothing of others.
+pub(super) fn knows_type(version: &str, kind: &str) -> Option<bool> {
+    let release = release(version);
+    let (_, types) = TYPES.iter().find(|(version, _)| *version == release)?;
+    Some(types.lines().any(|known| known == kind))
 }
 
 /// The release of a version: `0.13.0+cu130` is a build of `0.13.0`.
@@ -148,7 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn types_of_models_are_those_of_transformers_and_of_vllm() {
+        for kind in ["llama", "gpt2", "kimi_vl", "deepseek_v3"] {
+            assert_eq!(knows_type("0.13.0+cu130", kind), Some(true), "{kind}");
+        }
+        assert_eq!(knows_type("0.13.0", "mine"), Some(false));
+    }
+
+    #[test]
     fn of_other_versions_nothing_is_claimed() {
+        assert_eq!(knows_type("0.33.0", "llama"), None);
         assert_eq!(Known::listed("0.33.0"), None);
         assert_eq!(Known::read("host port"), None);
         assert_eq!(Known::read(""), None);

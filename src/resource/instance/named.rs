@@ -39,9 +39,6 @@ const FILES: &[&str] = &[
     "allowed_local_media_path",
     "log_config_file",
     "reasoning_parser_plugin",
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
     "tool_parser_plugin",
 ];
 
@@ -244,9 +241,9 @@ mod tests {
         );
         assert_eq!(
             named(
-                json!({"tokenizer": "o/t", "chat_template": "x.jinja", "ssl_keyfile": "k", "hf_config_path": "/c"})
+                json!({"tokenizer": "o/t", "chat_template": "x.jinja", "tool_parser_plugin": "k", "hf_config_path": "/c"})
             ),
-            "Tokenizer tokenizer o/t; Template chat_template x.jinja; File hf_config_path /c; File ssl_keyfile k"
+            "Tokenizer tokenizer o/t; Template chat_template x.jinja; File hf_config_path /c; File tool_parser_plugin k"
         );
     }
 

@@ -1,7 +1,7 @@
 //! What would make a start fail, as far as it can be seen before: arguments, disk, compiler, headers.
 
 use super::Instance;
-use super::known::{Known, release};
+use super::known::{Known, knows_type, release};
 use super::toolchain::Toolchain;
 use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::Observation;
@@ -78,26 +78,31 @@ impl Instance {
             let name = name.split('.').next().unwrap_or_default();
             matches!(name, "hf_overrides" | "hf_config_path" | "config_format")
         });
-        if toolchain.types.is_empty() || is_overridden {
+        if is_overridden {
             return None;
         }
         let (kind, code) = Cached::read(&vllm.model, facts).type_of_model()?;
-        if toolchain.types.contains(&kind) {
-            return None;
-        }
+        let (is_told, types) = (!toolchain.types.is_empty(), &toolchain.types);
+        let is_known = match &kind {
+            None => false,
+            Some(kind) if is_told => types.contains(kind),
+            Some(kind) => knows_type(&vllm.engine.version, kind)?,
+        };
+        let of_type = kind.map_or_else(String::new, |kind| format!(" of the type `{kind}`"));
         match code {
+            _ if is_known => None,
             Some(_) if args.is_on("trust_remote_code") => None,
             Some(code) => {
                 let text = format!(
-                    "its model is of the type `{kind}`, which needs {code}, and code that a model brings is not run"
+                    "its model{of_type} needs {code}, and code that a model brings is not run"
                 );
                 let hint = "read that code, then add `trust_remote_code: true` to the arguments";
                 Some(Reason::new(ReasonCode::UntrustedCode, text).hinted(hint))
             }
+            // Its transformers may be newer than the one that is known here.
+            None if !is_told || of_type.is_empty() => None,
             None => {
-                let text = format!(
-                    "its model is of the type `{kind}`, which this vLLM and its transformers do not know"
-                );
+                let text = format!("this vLLM and its transformers do not know its model{of_type}");
                 let hint = "it takes a newer vLLM, or a newer transformers (`packages`)";
                 Some(Reason::new(ReasonCode::UnknownModel, text).hinted(hint))
             }

@@ -44,6 +44,8 @@ pub struct Cached {
     /// The texts that say how it is to be loaded.
     pub(super) texts: BTreeMap<String, String>,
     has_repo: bool,
+    /// Whether the configuration of its tokenizer names the tokens that were added to it.
+    pub(super) names_added_tokens: bool,
     /// Whether the place is a file of GGUF.
     pub(super) is_gguf: bool,
     /// Whether the place is there and cannot be entered.
@@ -147,6 +149,7 @@ impl Cached {
             ("writable", _) => self.is_writable = true,
             ("incomplete", _) => self.has_incomplete = true,
             ("directory", _) => self.has_directory = true,
+            ("added_tokens", _) => self.names_added_tokens = true,
             ("gguf", _) => self.is_gguf = true,
             ("closed", _) => self.is_closed = true,
             ("cache", path) => path.clone_into(&mut self.cache),

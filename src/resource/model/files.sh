@@ -24,6 +24,7 @@ r_text() {
 }
 r_text config.json
 r_text params.json
+grep -q added_tokens_decoder tokenizer_config.json 2>/dev/null && echo added_tokens
 grep -q auto_map tokenizer_config.json 2>/dev/null && r_text tokenizer_config.json
 # What torch writes is an archive, whose end says what is in it, or else a pickle.
 for r_file in *.bin *.pt; do

@@ -44,12 +44,12 @@ enum Pattern {
 impl Pattern {
     fn matches(self, name: &str) -> bool {
         match self {
-            Self::Safetensors => has_ending(name, "safetensors"),
+            Self::Safetensors => has_ending(name, ".safetensors"),
             Self::Consolidated => {
-                name.starts_with("consolidated") && has_ending(name, "safetensors")
+                name.starts_with("consolidated") && has_ending(name, ".safetensors")
             }
-            Self::Bin => has_ending(name, "bin"),
-            Self::Pt => has_ending(name, "pt"),
+            Self::Bin => has_ending(name, ".bin"),
+            Self::Pt => has_ending(name, ".pt"),
         }
     }
 
@@ -119,10 +119,9 @@ pub(super) fn sorts(format: LoadFormat) -> &'static str {
     }
 }
 
-/// Whether a name has this ending behind a dot.
+/// Whether a name has this ending and something before it.
 pub(super) fn has_ending(name: &str, ending: &str) -> bool {
-    name.strip_suffix(ending)
-        .is_some_and(|rest| rest.ends_with('.'))
+    name.len() > ending.len() && name.ends_with(ending)
 }
 
 /// The shards that are not there, where those that are say how many there are: of

@@ -30,20 +30,20 @@ const BESIDE_A_VOCABULARY: [&str; 3] = [
 
 /// The endings of files that hold weights for somebody.
 const WEIGHTS: [&str; 10] = [
-    "bin",
-    "ckpt",
-    "gguf",
-    "h5",
-    "msgpack",
-    "onnx",
-    "ot",
-    "pt",
-    "pth",
-    "safetensors",
+    ".bin",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".ot",
+    ".pt",
+    ".pth",
+    ".safetensors",
 ];
 
 /// The endings of the other files that vLLM reads.
-const TEXTS: [&str; 5] = ["jinja", "json", "model", "py", "tiktoken"];
+const TEXTS: [&str; 5] = [".jinja", ".json", ".model", ".py", ".tiktoken"];
 
 /// Folders of a repository that are for others.
 const FOR_OTHERS: [&str; 5] = ["coreml/", "metal/", "onnx/", "openvino/", "original/"];
@@ -153,7 +153,7 @@ impl Cached {
         // What the commit has and vLLM reads.
         let files = loaded.map(|(files, _)| files).unwrap_or_default();
         let noted = self.tree.keys().filter(|name| {
-            let is_code = has_ending(name, "py");
+            let is_code = has_ending(name, ".py");
             is_read(name, &files)
                 && (wanted.code || !is_code)
                 && (wanted.tokenizer || !is_of_tokenizer(name))
@@ -214,7 +214,7 @@ impl Cached {
             names.find(|name| endings.iter().any(|ending| has_ending(name, ending)))
         };
         let sorts = layout::sorts(format);
-        let text = match (first(&["safetensors", "bin", "pt"]), first(&["gguf"])) {
+        let text = match (first(&[".safetensors", ".bin", ".pt"]), first(&[".gguf"])) {
             (Some(other), _) if other.contains('/') => {
                 format!("it has no weights where vLLM looks for them: {other} is in a folder below")
             }
@@ -251,14 +251,15 @@ impl Cached {
         as_python_reads(self.texts.get(name)?)
     }
 
-    /// The type that `config.json` gives, and the file of code that it names for that type.
-    pub fn type_of_model(&self) -> Option<(String, Option<String>)> {
+    /// The type that `config.json` gives, where it gives one, and the file of code that it names
+    /// for that type.
+    pub fn type_of_model(&self) -> Option<(Option<String>, Option<String>)> {
         // Mistral's own is known by its place.
         if self.has("params.json") {
             return None;
         }
         let config = self.json("config.json")?;
-        let kind = config["model_type"].as_str()?.to_owned();
+        let kind = config["model_type"].as_str().map(str::to_owned);
         let is_given = config["auto_map"]["AutoConfig"].is_string();
         let code = self.names_code("config.json", "AutoConfig").next();
         Some((
@@ -278,9 +279,32 @@ impl Cached {
             let text = "it has no tokenizer (tokenizer.json, tokenizer.model, tekken.json or another vocabulary)";
             Shortfall::of_all(text)
         });
-        let files = names.into_iter().filter(|name| is_of_tokenizer(name));
-        let files = files.filter_map(|name| self.short_of_file(name));
+        let is_read = self.read_by_tokenizer(&names);
+        let files = names.iter().filter(|name| is_read(name));
+        let files: Vec<_> = files.filter_map(|name| self.short_of_file(name)).collect();
         none.into_iter().chain(files).collect()
+    }
+
+    /// Which files a tokenizer is made of: Mistral's own where there is one, else the one file that
+    /// holds all of it, else whatever there is.
+    fn read_by_tokenizer(&self, names: &BTreeSet<&str>) -> impl Fn(&str) -> bool {
+        let mistrals: Vec<_> = if names.contains("tekken.json") {
+            vec!["tekken.json".to_owned()]
+        } else {
+            let versions = names
+                .iter()
+                .filter(|name| name.starts_with("tokenizer.model.v"));
+            versions.map(|name| (*name).to_owned()).collect()
+        };
+        let has_one_file = names.contains("tokenizer.json");
+        let names_added = self.names_added_tokens;
+        move |name| match name {
+            _ if !mistrals.is_empty() => mistrals.iter().any(|it| it == name),
+            "tokenizer.json" | "tokenizer_config.json" => true,
+            // They are read where the configuration does not say what they say.
+            "added_tokens.json" | "special_tokens_map.json" => !names_added,
+            _ => is_vocabulary(name) && !has_one_file,
+        }
     }
 
     fn short_of_code(&self, with_tokenizer: bool) -> Vec<Shortfall> {
@@ -386,8 +410,10 @@ fn is_of_tokenizer(name: &str) -> bool {
 fn is_vocabulary(name: &str) -> bool {
     matches!(name, "tokenizer.json" | "tekken.json")
         || name.starts_with("tokenizer.model")
-        || ["model", "tiktoken"].iter().any(|it| has_ending(name, it))
-        || (name.contains("vocab") && ["json", "txt"].iter().any(|it| has_ending(name, it)))
+        || [".model", ".tiktoken"]
+            .iter()
+            .any(|it| has_ending(name, it))
+        || (name.contains("vocab") && [".json", ".txt"].iter().any(|it| has_ending(name, it)))
 }
 
 /// JSON as Python reads it, which knows numbers that are none.
@@ -425,252 +451,4 @@ fn string(text: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resource::model::cached::id;
-
-    /// What is said of a snapshot with these lines.
-    fn said(wanted: Weights, answer: &str) -> Vec<String> {
-        of_all(&[Wanted::Weights(wanted)], answer)
-    }
-
-    fn of_all(wanted: &[Wanted], answer: &str) -> Vec<String> {
-        let declared = ModelDeclaration {
-            repo: "o/m".into(),
-            ..ModelDeclaration::default()
-        };
-        let facts = [(id(&declared), answer.to_owned())].into_iter().collect();
-        let wanted = wanted.iter().cloned().collect();
-        let found = Cached::read(&declared, &facts).shortfalls(&declared, &wanted);
-        found.into_iter().map(|shortfall| shortfall.text).collect()
-    }
-
-    const THERE: &str = "repo\nrevision abc\npath /c/snapshots/abc\n";
-    const WHOLE: &str =
-        "repo\nrevision abc\npath /c/snapshots/abc\nfile 10 config.json\nfile 9 tokenizer.json\n";
-    const NO_WEIGHTS: &str = "it has no weights (.safetensors, .bin or .pt)";
-
-    fn beside_whole(more: &str) -> Vec<String> {
-        said(Weights::served(), &format!("{WHOLE}{more}"))
-    }
-
-    #[test]
-    fn every_shard_that_the_index_names_must_be_there() {
-        assert_eq!(beside_whole("file 9 model.safetensors\n"), [""; 0]);
-        assert_eq!(
-            beside_whole("shard m-1.safetensors\nshard m-2.safetensors\nfile 9 m-1.safetensors\n"),
-            ["m-2.safetensors is missing"]
-        );
-        assert_eq!(
-            beside_whole("dangling m-1.safetensors\nshard m-1.safetensors\n"),
-            ["m-1.safetensors points to a file that is not there"]
-        );
-        assert_eq!(beside_whole(""), [NO_WEIGHTS]);
-        assert_eq!(
-            beside_whole("shard a.safetensors\n"),
-            ["a.safetensors is missing"]
-        );
-        let begun = "incomplete blobs/0f.incomplete\n";
-        assert_eq!(
-            beside_whole(begun),
-            [NO_WEIGHTS, "it was once begun to be fetched, and not ended"]
-        );
-        assert_eq!(
-            beside_whole(&format!("file 9 model.safetensors\n{begun}")),
-            [""; 0]
-        );
-        let of_none = |answer| said(Weights::served(), answer);
-        assert_eq!(of_none(""), ["o/m is not in the cache"]);
-        assert_eq!(
-            of_none("repo\nrevision \n"),
-            ["the cache has no refs/main for it"]
-        );
-    }
-
-    /// Each is what 0.13 makes a server of.
-    #[test]
-    fn whatever_vllm_loads_is_whole() {
-        for files in [
-            "file 9 pytorch_model.bin\nfile 4 training_args.bin\n",
-            "file 9 pytorch_model-1-of-2.bin\nfile 9 pytorch_model-2-of-2.bin\n",
-            "index pytorch_model.bin.index.json\nshard a.bin\nfile 9 a.bin\nfile 5 pytorch_model.bin.index.json\n",
-            "file 9 model.pt\n",
-            "file 9 m-00001-of-00002.safetensors\nfile 9 m-00002-of-00002.safetensors\n",
-            "file 9 consolidated.safetensors\nfile 9 params.json\nfile 9 tekken.json\n",
-            // What is not loaded may be cut short, empty or a pointer.
-            "file 9 m.safetensors\nfile 9 m.bin\ncut m.bin\nfile 0 flax_model.msgpack\nfile 2 x.h5\npointer x.h5\n",
-            "file 9 m.safetensors\nfile 9 generation_config.json\nbroken generation_config.json\n",
-        ] {
-            assert_eq!(beside_whole(files), [""; 0], "{files}");
-        }
-        let of_mistral =
-            "file 9 params.json\nfile 9 tekken.json\nfile 9 consolidated.safetensors\n";
-        assert_eq!(
-            said(Weights::served(), &format!("{THERE}{of_mistral}")),
-            [""; 0]
-        );
-    }
-
-    #[test]
-    fn whatever_vllm_fails_on_is_named() {
-        for (files, text) in [
-            (
-                "file 9 m-1-of-2.safetensors\n",
-                "m-2-of-2.safetensors is missing",
-            ),
-            ("file 9 m-1-of-2.bin\n", "m-2-of-2.bin is missing"),
-            (
-                "file 9 model.bin\ncut model.bin\n",
-                "model.bin is cut short",
-            ),
-            (
-                "file 9 model.bin\nodd model.bin\n",
-                "model.bin holds no weights",
-            ),
-            ("file 0 model.bin\n", "model.bin is empty"),
-            (
-                "file 9 model.bin\npointer model.bin\nodd model.bin\n",
-                "model.bin is a pointer of Git LFS, not the file itself",
-            ),
-            (
-                "file 9 weights/model.safetensors\n",
-                "it has no weights where vLLM looks for them: weights/model.safetensors is in a folder below",
-            ),
-            (
-                "file 9 m.Q4.gguf\n",
-                "it has no weights that are loaded (.safetensors, .bin or .pt): vLLM takes m.Q4.gguf by its path alone",
-            ),
-            (
-                "file 9 training_args.bin\n",
-                "it has no weights that are loaded (.safetensors, .bin or .pt), only training_args.bin",
-            ),
-            (
-                "file 9 a.safetensors\nindex model.safetensors.index.json\nfile 2 model.safetensors.index.json\n",
-                "model.safetensors.index.json names no weights",
-            ),
-            (
-                "file 9 a.safetensors\nfile 9 tokenizer_config.json\nbroken tokenizer_config.json\n",
-                "tokenizer_config.json is not the JSON that it should be",
-            ),
-        ] {
-            assert_eq!(beside_whole(files), [text], "{files}");
-        }
-    }
-
-    #[test]
-    fn a_tokenizer_is_wanted_where_no_other_is_named() {
-        let with = |files: &str| {
-            let answer = format!("{THERE}file 10 config.json\nfile 9 m.bin\n{files}");
-            let beside = said(Weights::default(), &answer);
-            assert_eq!(beside, [""; 0], "{files}");
-            said(Weights::served(), &answer).join(", ")
-        };
-        let none = "it has no tokenizer (tokenizer.json, tokenizer.model, tekken.json or another vocabulary)";
-        assert_eq!(with(""), none);
-        assert_eq!(with("file 9 tokenizer_config.json\n"), none);
-        assert_eq!(with("file 9 sub/tokenizer.json\n"), none);
-        for files in [
-            "file 9 tokenizer.model\n",
-            "file 9 vocab.json\nfile 9 merges.txt\n",
-            "file 9 qwen.tiktoken\n",
-            "file 9 tokenizer.model.v3\n",
-            "text tokenizer_config.json {\"auto_map\": {\"AutoTokenizer\": [\"t.T\", null]}}\n",
-        ] {
-            assert_eq!(with(files), "", "{files}");
-        }
-        assert_eq!(with("file 0 tokenizer.json\n"), "tokenizer.json is empty");
-        assert_eq!(
-            with("file 130 tokenizer.json\npointer tokenizer.json\nbroken tokenizer.json\n"),
-            "tokenizer.json is a pointer of Git LFS, not the file itself"
-        );
-    }
-
-    #[test]
-    fn a_configuration_is_json_as_python_reads_it() {
-        let with = |text: &str| beside_whole(&format!("file 9 m.bin\ntext config.json {text}\n"));
-        for text in [
-            "{}",
-            r#"{"time_step_limit": [0.0, Infinity], "low": -Infinity, "no": NaN}"#,
-            r#"{"a": "NaN \" Infinity"}"#,
-        ] {
-            assert_eq!(with(text), [""; 0], "{text}");
-        }
-        for text in ["{", "[]", "{'a': 1}", r#"{"a": "b"#, "Entry not found"] {
-            assert_eq!(
-                with(text),
-                ["config.json is not the JSON that it should be"],
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn code_is_wanted_where_it_is_run() {
-        let of = |config: &str, more: &str| {
-            let files = format!("{WHOLE}file 9 m.bin\ntext config.json {config}\n{more}");
-            assert_eq!(said(Weights::served(), &files), [""; 0]);
-            let code = Weights {
-                code: true,
-                ..Weights::served()
-            };
-            said(code, &files).join(", ")
-        };
-        let config =
-            r#"{"auto_map": {"AutoConfig": "configuration_x.XConfig", "AutoModel": "x.Y"}}"#;
-        assert_eq!(of(config, ""), "configuration_x.py is missing");
-        assert_eq!(of(config, "file 9 configuration_x.py\n"), "");
-        assert_eq!(
-            of(config, "file 0 configuration_x.py\n"),
-            "configuration_x.py is empty"
-        );
-        assert_eq!(of(r#"{"auto_map": {"AutoConfig": "o/m--c.X"}}"#, ""), "");
-        assert_eq!(of(r#"{"auto_map": 3}"#, ""), "");
-    }
-
-    #[test]
-    fn an_adapter_is_weights_beside_others() {
-        let with = |files: &str| of_all(&[Wanted::Adapter], &format!("{THERE}{files}")).join(", ");
-        let both = "file 9 adapter_config.json\nfile 9 adapter_model.bin\n";
-        assert_eq!(with(both), "");
-        assert_eq!(
-            with("file 9 adapter_config.json\n"),
-            "it has no adapter_model.safetensors"
-        );
-        assert_eq!(
-            with("file 9 adapter_model.safetensors\n"),
-            "adapter_config.json is missing"
-        );
-    }
-
-    #[test]
-    fn a_file_must_be_as_long_as_it_says() {
-        let with = |more: &str| beside_whole(&format!("file 172 m.safetensors\n{more}"));
-        assert_eq!(with("header 100 64 m.safetensors\n"), [""; 0]);
-        assert_eq!(
-            with("header 100 128 m.safetensors\n"),
-            ["m.safetensors has 172 of 236 bytes"]
-        );
-        assert_eq!(
-            with("header 0 0 m.safetensors\n"),
-            ["m.safetensors is no safetensors file"]
-        );
-    }
-
-    #[test]
-    fn what_the_hub_noted_of_the_commit_must_be_there_where_it_is_read() {
-        let tree = r#"tree {"format_version": 1, "files": {"config.json": {"size": 10}, "vocab.json": {"size": 5},
-            "m.safetensors": {"size": 200}, "original/x.pth": {"size": 9}, "m.bin": {"size": 7},
-            "README.md": {"size": 3}, ".gitattributes": {"size": 3}, "x.py": {"size": 3},
-            "onnx/config.json": {"size": 3}, "m.bin.index.json": {"size": 3}, "a.png": {"size": 3}}}"#
-            .replace('\n', " ");
-        assert_eq!(
-            beside_whole(&format!(
-                "file 172 m.safetensors\nheader 100 64 m.safetensors\n{tree}\n"
-            )),
-            [
-                "m.safetensors has 172 of 200 bytes",
-                "vocab.json is missing"
-            ]
-        );
-    }
-}
+mod tests;
