@@ -39,5 +39,5 @@ pub use outcome::{ALLOW_FORWARDING, ExitStatus, Line, NodeError, Output};
 pub use ssh::{Bastions, ConnectOptions, SshNode};
 pub use stream::Stream;
 pub use transport::Node;
-pub use unreachable::{Obstacle, Unreachable};
+pub use unreachable::{KnownBy, Obstacle, Unreachable};
 pub use variable::variable;

@@ -110,10 +110,8 @@ pub enum Obstacle {
         algorithm: String,
         /// The key's fingerprint, as `ssh` shows it.
         fingerprint: String,
-        /// The algorithms by which this host is known.
-        known_by: Vec<String>,
-        /// Whether `known_hosts` names a certificate authority for it.
-        authority: bool,
+        /// What this host is known by instead.
+        known_by: KnownBy,
         /// The command that makes it known.
         command: String,
     },
@@ -169,6 +167,8 @@ pub enum Obstacle {
         unusable: Vec<String>,
         /// The ways in that the host still offers.
         offers: Vec<String>,
+        /// Whether it hung up before everything was offered.
+        hung_up: bool,
     },
     /// The SSH configuration cannot be used.
     #[error("the SSH configuration for `{host}` cannot be used: {reason}")]
@@ -178,6 +178,18 @@ pub enum Obstacle {
         /// Why.
         reason: String,
     },
+}
+
+/// What is known of a host whose key is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownBy {
+    /// Nothing.
+    Nothing,
+    /// Keys of these algorithms.
+    Keys(Box<[String]>),
+    /// An authority that may vouch for its key, and why the certificate does not count, in words that
+    /// go on after `its certificate`.
+    Authority(Box<str>),
 }
 
 impl Obstacle {
@@ -204,11 +216,8 @@ impl Obstacle {
             }
             Obstacle::Protocol { .. } => None,
             Obstacle::UnknownKey {
-                known_by,
-                authority,
-                command,
-                ..
-            } => Some(unknown_key_hint(known_by, *authority, command)),
+                known_by, command, ..
+            } => Some(unknown_key_hint(known_by, command)),
             Obstacle::ChangedKey { name, file, .. } => Some(format!(
                 "if the machine was really set up anew, remove the old key: ssh-keygen -R '{name}' -f {}",
                 super::quote(&file.display().to_string())
@@ -216,6 +225,12 @@ impl Obstacle {
             Obstacle::RevokedKey { .. } => Some(
                 "somebody marked this key as stolen: do not connect before you know why".to_owned(),
             ),
+            Obstacle::AuthRefused {
+                host,
+                tried,
+                hung_up: true,
+                ..
+            } => Some(hung_up_hint(host, tried.len())),
             Obstacle::AuthRefused { user, offers, .. } => Some(auth_hint(user, offers)),
             Obstacle::Configuration { host, .. } => Some(format!(
                 "see what ssh makes of it: ssh -G {}",
@@ -225,18 +240,18 @@ impl Obstacle {
     }
 }
 
-fn unknown_key_hint(known_by: &[String], authority: bool, command: &str) -> String {
-    let mut hint = format!("compare the fingerprint with the machine's own, then: {command}");
-    if authority {
-        hint.push_str(
-            "; the @cert-authority in known_hosts is not used, host certificates are not supported",
-        );
-    } else if !known_by.is_empty() {
-        hint.push_str("; known so far: its ");
-        hint.push_str(&known_by.join(", "));
-        hint.push_str(" key, which it did not show");
+fn unknown_key_hint(known_by: &KnownBy, command: &str) -> String {
+    let hint = format!("compare the fingerprint with the machine's own, then: {command}");
+    match known_by {
+        KnownBy::Nothing => hint,
+        KnownBy::Keys(algorithms) => format!(
+            "{hint}; known so far: its {} key, which it did not show",
+            algorithms.join(", ")
+        ),
+        KnownBy::Authority(why) => format!(
+            "an authority in known_hosts may vouch for it, but its certificate {why}; mend that, or {hint}"
+        ),
     }
-    hint
 }
 
 fn auth_hint(user: &str, offers: &[String]) -> String {
@@ -247,6 +262,14 @@ fn auth_hint(user: &str, offers: &[String]) -> String {
         hint = format!("the host only offers {}; {hint}", offers.join(", "));
     }
     hint
+}
+
+/// One key more in the agent would only make it worse.
+fn hung_up_hint(host: &str, tried: usize) -> String {
+    format!(
+        "it takes no more than so many keys of one login (its MaxAuthTries; {tried} were offered): name \
+         the one that it knows for {host} in ~/.ssh/config, by IdentityFile and `IdentitiesOnly yes`"
+    )
 }
 
 fn tried_words(tried: &[String], unusable: &[String]) -> String {

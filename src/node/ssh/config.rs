@@ -14,6 +14,7 @@ use crate::node::unreachable::Obstacle;
 
 use super::plain;
 use super::target::Target;
+use super::tokens::Tokens;
 
 /// What to do with a host key that is in no `known_hosts`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(super) struct Settings {
     pub(super) user: String,
     pub(super) identity_files: Vec<PathBuf>,
     pub(super) identities_only: bool,
+    /// The certificates that are named; where none is, each key may have one beside it.
+    pub(super) certificate_files: Vec<PathBuf>,
     /// The agent's socket.
     pub(super) agent: Option<PathBuf>,
     pub(super) jumps: Vec<Target>,
@@ -52,6 +55,8 @@ pub(super) struct Settings {
     pub(super) user_known_hosts: Vec<PathBuf>,
     pub(super) global_known_hosts: Vec<PathBuf>,
     pub(super) hash_known_hosts: bool,
+    /// The file of keys that no host may have.
+    pub(super) revoked_host_keys: Option<PathBuf>,
     pub(super) strictness: Strictness,
     pub(super) connect_timeout: Option<Duration>,
 }
@@ -131,116 +136,106 @@ pub(super) fn read(text: &str, target: &Target) -> Result<Settings, String> {
     let host = one("hostname").unwrap_or(&target.host).to_owned();
     let user = one("user").unwrap_or("root").to_owned();
     let port = one("port").and_then(|port| port.parse().ok()).unwrap_or(22);
+    let alias = one("hostkeyalias").map(str::to_owned);
     let tokens = Tokens {
         target: &target.host,
         host: &host,
         user: &user,
         port,
+        alias: alias.as_deref(),
     };
-    let files = |key: &str| -> Vec<PathBuf> {
-        all(key)
-            .into_iter()
-            .flat_map(words)
-            .filter(|path| path != "none")
-            .map(|path| tokens.path(&path))
-            .collect()
+    let paths = |key: &'static str, values: Vec<String>| -> Result<Vec<PathBuf>, String> {
+        let named = values.iter().filter(|path| *path != "none");
+        let read = named.map(|path| {
+            tokens
+                .path(path)
+                .map_err(|why| format!("`{key} {path}` {why}"))
+        });
+        read.collect()
     };
+    let single = |values: Vec<&str>| values.iter().map(|value| unquoted(value)).collect();
+    let lists = |values: Vec<&str>| values.into_iter().flat_map(listed).collect();
     Ok(Settings {
-        identity_files: all("identityfile")
-            .into_iter()
-            .filter(|path| *path != "none")
-            .map(|path| tokens.path(path.trim_matches('"')))
-            .collect(),
+        identity_files: paths("IdentityFile", single(all("identityfile")))?,
         identities_only: one("identitiesonly") == Some("yes"),
-        agent: agent(all("identityagent").first().copied(), &tokens),
-        jumps: jumps(one("proxyjump"))?,
-        host_key_alias: one("hostkeyalias").map(str::to_owned),
-        user_known_hosts: files("userknownhostsfile"),
-        global_known_hosts: files("globalknownhostsfile"),
+        certificate_files: paths("CertificateFile", single(all("certificatefile")))?,
+        agent: agent(all("identityagent").first().copied(), &tokens)?,
+        jumps: jumps(one("proxyjump"), &tokens)?,
+        user_known_hosts: paths("UserKnownHostsFile", lists(all("userknownhostsfile")))?,
+        global_known_hosts: paths("GlobalKnownHostsFile", lists(all("globalknownhostsfile")))?,
         hash_known_hosts: one("hashknownhosts") == Some("yes"),
+        revoked_host_keys: paths("RevokedHostKeys", single(all("revokedhostkeys")))?.pop(),
         strictness: Strictness::of(one("stricthostkeychecking")),
         connect_timeout: one("connecttimeout")
             .and_then(|seconds| seconds.parse().ok())
             .map(Duration::from_secs),
+        host_key_alias: alias,
         host,
         port,
         user,
     })
 }
 
-fn jumps(value: Option<&str>) -> Result<Vec<Target>, String> {
+fn jumps(value: Option<&str>, tokens: &Tokens<'_>) -> Result<Vec<Target>, String> {
     let Some(value) = value else {
         return Ok(Vec::new());
     };
-    value
-        .split(',')
-        .map(|hop| {
-            Target::jump(hop.trim()).ok_or_else(|| format!("`ProxyJump {value}` cannot be read"))
-        })
-        .collect()
+    let hop = |hop: &str| {
+        let hop = tokens
+            .fill(hop.trim())
+            .map_err(|why| format!("`ProxyJump {value}` {why}"))?;
+        Target::jump(&hop).ok_or_else(|| format!("`ProxyJump {value}` cannot be read"))
+    };
+    value.split(',').map(hop).collect()
 }
 
-fn agent(value: Option<&str>, tokens: &Tokens<'_>) -> Option<PathBuf> {
+fn agent(value: Option<&str>, tokens: &Tokens<'_>) -> Result<Option<PathBuf>, String> {
     let named = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty());
-    match value {
-        Some("none") => None,
-        None | Some("" | "SSH_AUTH_SOCK") => named("SSH_AUTH_SOCK").map(PathBuf::from),
-        Some(path) => match path.strip_prefix('$') {
-            Some(name) => named(name.trim_matches(['{', '}'])).map(PathBuf::from),
-            None => Some(tokens.path(path.trim_matches('"'))),
-        },
+    let path = match value {
+        Some("none") => return Ok(None),
+        None | Some("" | "SSH_AUTH_SOCK") => {
+            return Ok(named("SSH_AUTH_SOCK").map(PathBuf::from));
+        }
+        Some(path) => unquoted(path),
+    };
+    match path.strip_prefix('$') {
+        // The name of a variable alone, which may well be unset.
+        Some(name) if !name.starts_with('{') => Ok(named(name).map(PathBuf::from)),
+        _ => {
+            let socket = tokens.path(&path);
+            Ok(Some(
+                socket.map_err(|why| format!("`IdentityAgent {path}` {why}"))?,
+            ))
+        }
     }
 }
 
-/// Splits a list of paths, of which some may be quoted.
-fn words(value: &str) -> Vec<String> {
-    let mut words = Vec::new();
+/// One path, which may be quoted.
+fn unquoted(value: &str) -> String {
+    value.trim_matches('"').to_owned()
+}
+
+/// Splits a list of paths. `ssh -G` leaves out the quotes of those with blanks in them: what begins
+/// as no path does goes on with the one before it.
+fn listed(value: &str) -> Vec<String> {
+    let mut paths: Vec<String> = Vec::new();
     for (at, part) in value.split('"').enumerate() {
         if at % 2 == 1 {
-            words.push(part.to_owned());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_owned));
+            paths.push(part.to_owned());
+            continue;
         }
-    }
-    words
-}
-
-/// What the tokens of a path stand for.
-struct Tokens<'a> {
-    target: &'a str,
-    host: &'a str,
-    user: &'a str,
-    port: u16,
-}
-
-impl Tokens<'_> {
-    fn path(&self, text: &str) -> PathBuf {
-        let home = std::env::home_dir().unwrap_or_default();
-        let mut path = String::new();
-        let mut rest = text;
-        if let Some(below) = rest.strip_prefix("~/") {
-            path.push_str(&home.to_string_lossy());
-            path.push('/');
-            rest = below;
-        }
-        while let Some((before, after)) = rest.split_once('%') {
-            path.push_str(before);
-            let mut chars = after.chars();
-            match chars.next() {
-                Some('%') | None => path.push('%'),
-                Some('d') => path.push_str(&home.to_string_lossy()),
-                Some('h') => path.push_str(self.host),
-                Some('n') => path.push_str(self.target),
-                Some('p') => path.push_str(&self.port.to_string()),
-                Some('r') => path.push_str(self.user),
-                Some('u') => path.push_str(&std::env::var("USER").unwrap_or_default()),
-                Some(other) => path.extend(['%', other]),
+        for word in part.split(' ') {
+            match paths.last_mut() {
+                Some(last) if !word.starts_with(['/', '~', '$', '%']) => {
+                    last.push(' ');
+                    last.push_str(word);
+                }
+                _ => paths.push(word.to_owned()),
             }
-            rest = chars.as_str();
         }
-        path.push_str(rest);
-        PathBuf::from(path)
     }
+    let trimmed = paths.iter().map(|path| path.trim().to_owned());
+    trimmed.filter(|path| !path.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -264,10 +259,12 @@ port 2222
 identitiesonly yes
 identityfile /keys/%h-%r-%p
 identityfile ~/.ssh/id
+certificatefile /c d/id-cert.pub
+revokedhostkeys none
 identityagent none
 proxyjump alice@bastion:2200,inner
 hostkeyalias spark
-userknownhostsfile /a/known_hosts \"/b c/known_hosts\"
+userknownhostsfile /a/known_hosts /b c/known_hosts
 globalknownhostsfile none
 stricthostkeychecking accept-new
 connecttimeout 7
@@ -285,6 +282,7 @@ connecttimeout 7
                     home.join(".ssh/id")
                 ],
                 identities_only: true,
+                certificate_files: vec!["/c d/id-cert.pub".into()],
                 agent: None,
                 jumps: vec![
                     Target {
@@ -298,6 +296,7 @@ connecttimeout 7
                 user_known_hosts: vec!["/a/known_hosts".into(), "/b c/known_hosts".into()],
                 global_known_hosts: vec![],
                 hash_known_hosts: false,
+                revoked_host_keys: None,
                 strictness: Strictness::AcceptNew,
                 connect_timeout: Some(Duration::from_secs(7)),
             }
@@ -325,5 +324,35 @@ connecttimeout 7
         let error = read("proxycommand nc %h %p", &target("a")).unwrap_err();
         assert!(error.contains("`ProxyCommand nc %h %p`"), "{error}");
         assert!(read("proxycommand none", &target("a")).is_ok());
+    }
+
+    #[test]
+    fn paths_in_a_list_may_have_blanks_in_them() {
+        for (value, want) in [
+            ("/a /b", vec!["/a", "/b"]),
+            ("/x y/kh /root/kh2", vec!["/x y/kh", "/root/kh2"]),
+            ("\"/x y/kh\" ~/kh2", vec!["/x y/kh", "~/kh2"]),
+            ("known_hosts", vec!["known_hosts"]),
+            ("/x  y", vec!["/x  y"]),
+            ("none", vec!["none"]),
+        ] {
+            assert_eq!(listed(value), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_path_names_and_is_not_there_is_told() {
+        let refused = |line: &str| read(line, &target("a")).unwrap_err();
+        assert_eq!(
+            refused("identityfile ${REPLICA_TEST_UNSET}/id"),
+            "`IdentityFile ${REPLICA_TEST_UNSET}/id` names a variable that is not set here"
+        );
+        assert_eq!(
+            refused("certificatefile /c/%Z"),
+            "`CertificateFile /c/%Z` has the token %Z, which stands for nothing here"
+        );
+        let jumping = read("user n\nproxyjump %r@gw-%n:22", &target("a")).unwrap();
+        assert_eq!(jumping.jumps[0].host, "gw-a");
+        assert_eq!(jumping.jumps[0].user.as_deref(), Some("n"));
     }
 }

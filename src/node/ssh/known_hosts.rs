@@ -1,14 +1,15 @@
 //! Which host keys are known: the files that OpenSSH keeps, read by its own rules.
 //!
 //! Markers, wildcards, negation, `[host]:port`, hashed names, tabs and comments are understood; a
-//! line that cannot be read is skipped. `@cert-authority` is recognised and not trusted: host
-//! certificates are not asked for.
+//! line that cannot be read is skipped.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use russh::keys::{Algorithm, PublicKey, ssh_key::known_hosts::HostPatterns};
+use russh::keys::ssh_key::known_hosts::HostPatterns;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PublicKey};
 use sha1::Sha1;
 
 /// The lines of all files that can be read.
@@ -43,8 +44,6 @@ pub(super) enum Standing {
     Unknown {
         /// The algorithms of the keys that it has there.
         known_by: Vec<String>,
-        /// Whether a certificate authority is named for it.
-        authority: bool,
     },
     /// This host has another key of this algorithm.
     Changed { file: PathBuf, line: usize },
@@ -73,6 +72,32 @@ impl KnownHosts {
             }
         }
         known
+    }
+
+    /// Reads a file of keys that no host may have: one a line.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, or not all of it: a key in it may be the one that is shown.
+    pub(super) fn revoke(&mut self, file: &Path) -> Result<(), String> {
+        let text = std::fs::read(file).map_err(|error| error.to_string())?;
+        let text = String::from_utf8(text).map_err(|_| "it is a list in the form of `ssh-keygen -k`, which replica does not read: name a text file with a key a line".to_owned())?;
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            PublicKey::from_openssh(line)
+                .map_err(|_| format!("there is no public key on its line {}", at + 1))?;
+            self.entries.push(Entry {
+                file: file.to_owned(),
+                line: at + 1,
+                marker: Marker::Revoked,
+                patterns: "*".to_owned(),
+                key: line.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     fn add(&mut self, file: &Path, text: &str) {
@@ -126,10 +151,19 @@ impl KnownHosts {
             }
             known_by.push(known.algorithm().to_string());
         }
-        Standing::Unknown {
-            known_by,
-            authority: marked(Marker::Authority).next().is_some(),
-        }
+        Standing::Unknown { known_by }
+    }
+
+    /// Whether a certificate authority is named for a host.
+    pub(super) fn has_authority(&self, name: &str) -> bool {
+        let mut found = self.of(name).into_iter();
+        found.any(|(entry, _)| entry.marker == Marker::Authority)
+    }
+
+    /// Whether this key is that of an authority which is named for a host.
+    pub(super) fn is_authority(&self, name: &str, key: &KeyData) -> bool {
+        let mut found = self.of(name).into_iter();
+        found.any(|(entry, known)| entry.marker == Marker::Authority && known.key_data() == key)
     }
 
     /// The algorithms of the keys that a host is known by.
@@ -306,32 +340,28 @@ mod tests {
             file: "kh".into(),
             line,
         };
-        let unknown = |known_by: &[&str], authority| Standing::Unknown {
+        let unknown = |known_by: &[&str]| Standing::Unknown {
             known_by: known_by.iter().map(|&a| a.to_owned()).collect(),
-            authority,
         };
         let cases = [
-            (String::new(), unknown(&[], false)),
+            (String::new(), unknown(&[])),
             (format!("a {ED}"), Standing::Known),
             (
                 format!("a\t{}  comment", ED.replace(' ', "\t")),
                 Standing::Known,
             ),
-            (format!("# a {ED}"), unknown(&[], false)),
-            (format!("b {ED}"), unknown(&[], false)),
+            (format!("# a {ED}"), unknown(&[])),
+            (format!("b {ED}"), unknown(&[])),
             (format!("\n\na {OTHER_ED}"), changed(3)),
             (format!("a {OTHER_ED}\na {ED}"), Standing::Known),
-            (format!("a {EC}"), unknown(&["ecdsa-sha2-nistp256"], false)),
+            (format!("a {EC}"), unknown(&["ecdsa-sha2-nistp256"])),
             (format!("a {EC}\na {ED}"), Standing::Known),
             (format!("a {ED}\n@revoked * {ED}"), revoked()),
             (format!("\n@revoked\ta\t{ED}\na {ED}"), revoked()),
             (format!("@revoked a {OTHER_ED}\na {ED}"), Standing::Known),
-            (format!("@cert-authority * {ED}"), unknown(&[], true)),
-            (format!("@new-marker a {ED}"), unknown(&[], false)),
-            (
-                "a ssh-ed25519 rubbish\na\nrubbish".to_owned(),
-                unknown(&[], false),
-            ),
+            (format!("@cert-authority * {ED}"), unknown(&[])),
+            (format!("@new-marker a {ED}"), unknown(&[])),
+            ("a ssh-ed25519 rubbish\na\nrubbish".to_owned(), unknown(&[])),
             (format!("a ssh-ed25519 rubbish\na {ED}"), Standing::Known),
             // SSH protocol 1: host, bits, exponent, modulus.
             (format!("a 1024 35 1234567\na {ED}"), Standing::Known),
@@ -339,6 +369,33 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(known(&text).standing("a", &key(ED)), want, "{text}");
         }
+    }
+
+    #[test]
+    fn authorities_are_those_of_the_lines_that_name_the_host() {
+        let known = known(&format!("@cert-authority *.lan {ED}\na {OTHER_ED}"));
+        assert!(known.has_authority("a.lan") && !known.has_authority("a"));
+        assert!(known.is_authority("a.lan", key(ED).key_data()));
+        assert!(!known.is_authority("a.lan", key(OTHER_ED).key_data()));
+    }
+
+    #[test]
+    fn a_list_of_revoked_keys_is_read_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("revoked");
+        let mut known = known(&format!("a {ED}"));
+        assert!(known.revoke(&file).is_err(), "it is not there");
+        std::fs::write(&file, b"SSHKRL\n\0\xff").unwrap();
+        assert!(known.revoke(&file).unwrap_err().contains("ssh-keygen -k"));
+        std::fs::write(&file, format!("{OTHER_ED}\nrubbish\n")).unwrap();
+        assert!(known.revoke(&file).unwrap_err().contains("line 2"));
+        std::fs::write(&file, format!("# stolen\n\n{ED} comment\n")).unwrap();
+        known.revoke(&file).unwrap();
+        let standing = known.standing("a", &key(ED));
+        assert!(
+            matches!(standing, Standing::Revoked { line: 3, .. }),
+            "{standing:?}"
+        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A node reached by SSH. The only module that sees `russh`.
 //!
-//! `config` reads how a host is reached, as OpenSSH itself would, and `plain` without asking it
-//! where nothing hard is in the way; `link` makes the connection, hop by hop; `host_key` and
-//! `known_hosts` decide whether it is the right machine, `login` gets us in; `channel` runs a shell
-//! and dials ports over it.
+//! `config` reads how a host is reached, as OpenSSH itself would (`tokens` fills in its paths), and
+//! `plain` without asking it where nothing hard is in the way; `link` makes the connection, hop by
+//! hop; `host_key`, `host_certificate` and `known_hosts` decide whether it is the right machine,
+//! `login` and `user_certificate` get us in; `channel` runs a shell and dials ports over it.
 
 mod channel;
 mod config;
 mod dialled;
+mod host_certificate;
 mod host_key;
 mod known_hosts;
 mod link;
@@ -15,6 +16,8 @@ mod login;
 mod plain;
 mod spare;
 mod target;
+mod tokens;
+mod user_certificate;
 mod wire;
 
 #[cfg(test)]

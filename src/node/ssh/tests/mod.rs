@@ -59,6 +59,18 @@ fn keygen(kind: &str, file: &Path, passphrase: &str) {
     assert!(made.success());
 }
 
+/// Signs a key with the lab's authority: `-h` a host's, as `ssh-keygen` has it.
+fn certify(folder: &Path, key: &str, words: &str) {
+    let signed = Program::new("ssh-keygen")
+        .current_dir(folder)
+        .args(["-q", "-s", "ca", "-I", "test"])
+        .args(words.split(' '))
+        .arg(format!("{key}.pub"))
+        .status()
+        .unwrap();
+    assert!(signed.success(), "{words}");
+}
+
 fn free_port() -> u16 {
     let socket = Socket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
@@ -74,6 +86,8 @@ impl Lab {
         keygen("ed25519", &at("host_ed25519"), "");
         keygen("ecdsa", &at("host_ecdsa"), "");
         keygen("ed25519", &at("id"), "");
+        keygen("ed25519", &at("ca"), "");
+        certify(folder.path(), "host_ed25519", "-h -n 127.0.0.1");
         fs::copy(at("id.pub"), at("authorized_keys")).unwrap();
         fs::create_dir(at("home")).unwrap();
         // As root, sshd wants its folder for separated privileges.
@@ -89,6 +103,8 @@ impl Lab {
                 folder.path().display()
             );
             for option in options {
+                // A file of the lab.
+                let option = option.replace("@/", &format!("{}/", folder.path().display()));
                 let _ = writeln!(config, "{option}");
             }
             fs::write(at("sshd_config"), config).unwrap();
