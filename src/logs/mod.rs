@@ -6,6 +6,7 @@
 //! come, without knowing for which kind of thing.
 
 mod arguments;
+mod causes;
 mod clock;
 mod hub;
 mod installer;

@@ -3,6 +3,7 @@
 //! The texts are those of 0.13.0; later versions kept nearly all of them.
 
 use super::LogSign;
+use super::causes::remedy;
 use crate::plan::{Count, Failure, Part};
 
 /// Reads one line: a part to show, or the cause, should the process die.
@@ -60,126 +61,16 @@ fn count(rest: &str) -> Option<Count> {
     })
 }
 
-/// What vLLM and what it stands on say when they cannot go on, in lower case, each with what to do.
-const CAUSES: &[(&str, &str)] = &[
-    (
-        "is less than desired gpu memory utilization",
-        "free memory on the node, or lower args.gpu_memory_utilization",
-    ),
-    (
-        "no available memory for the cache blocks",
-        "the model leaves nothing of its share: raise args.gpu_memory_utilization",
-    ),
-    (
-        "is larger than the available kv cache memory",
-        "lower args.max_model_len, or raise args.gpu_memory_utilization",
-    ),
-    (
-        "is larger than the maximum number of tokens",
-        "lower args.max_model_len",
-    ),
-    (
-        "is greater than the derived max_model_len",
-        "lower args.max_model_len to what the model was made for",
-    ),
-    (
-        "out of memory",
-        "lower args.gpu_memory_utilization or args.max_model_len",
-    ),
-    (
-        "nv_err_no_memory",
-        "free memory on the node: the driver found none",
-    ),
-    (
-        "unrecognized arguments",
-        "this vLLM version does not know the argument; see `vllm serve --help=all` on the node",
-    ),
-    (
-        "error: argument --",
-        "vLLM does not take the value; see `vllm serve --help=all` on the node",
-    ),
-    (
-        "error: ambiguous option",
-        "write the argument's whole name; see `vllm serve --help=all` on the node",
-    ),
-    (
-        "libcudart.so",
-        "the vLLM build and the node's CUDA differ; see engines.vllm and its build variant",
-    ),
-    (
-        "libcuda.so",
-        "the node has no NVIDIA driver, or none that programs can find",
-    ),
-    (
-        "cuda driver version is insufficient",
-        "the driver of the node is older than the CUDA of this build: update it",
-    ),
-    (
-        "failed to infer device type",
-        "vLLM found no GPU; see `nvidia-smi` on the node, and whether the build is one for CPUs",
-    ),
-    (
-        "address already in use",
-        "another process holds the port; `replica plan` names it",
-    ),
-    (
-        "cannot assign requested address",
-        "the node has no such address; see `host` and the node's `addresses`",
-    ),
-    (
-        "gatedrepo",
-        "accept the model's licence and fetch it with a token",
-    ),
-    (
-        "hfvalidationerror:",
-        "the model is not where it should be; `replica plan` looks for it anew",
-    ),
-    (
-        "localentrynotfounderror:",
-        "the model is not whole in the cache of the node; `replica plan` looks for it anew",
-    ),
-    (
-        "cannot find any model weights",
-        "the model has no weights in its folder; `replica plan` looks for them anew",
-    ),
-    (
-        "trust_remote_code=true",
-        "the model brings code of its own: set args.trust_remote_code: true if you trust it",
-    ),
-    (
-        "ptxaserror",
-        "set env TRITON_PTXAS_PATH: /usr/local/cuda/bin/ptxas",
-    ),
-    (
-        "ptxas fatal",
-        "set env TRITON_PTXAS_PATH: /usr/local/cuda/bin/ptxas",
-    ),
-    (
-        "failed to find c compiler",
-        "install gcc on the node, or name a compiler by env CC",
-    ),
-    (
-        "no working c++ compiler found",
-        "install g++ on the node, or name a compiler by env CXX",
-    ),
-    (
-        "python.h: no such file",
-        "install the headers of the node's Python, such as python3-dev",
-    ),
-    ("no space left on device", "free some of the node's disk"),
-];
-
 /// Says only that something else went wrong, further up.
 const NO_CAUSE: &str = "Engine core initialization failed";
 
 fn cause(line: &str) -> Option<LogSign> {
-    let low = line.to_lowercase();
-    let known = CAUSES.iter().find(|(sign, _)| low.contains(sign));
     let message = strip_prefix(line);
-    let is_cause = known.is_some() || is_exception(message);
+    let hint = remedy(message);
+    let is_cause = hint.is_some() || is_exception(message);
     is_cause.then(|| {
         LogSign::Cause(Failure {
-            hint: known.map(|(_, hint)| (*hint).to_owned()),
+            hint: hint.map(str::to_owned),
             ..Failure::new(message)
         })
     })
@@ -263,45 +154,6 @@ mod tests {
             "{message}"
         );
         assert!(hint.contains("gpu_memory_utilization"));
-    }
-
-    /// Lines that vLLM 0.13.0 ended with, as it was made to fail.
-    #[test]
-    fn what_was_seen_to_fail_is_told_with_what_to_do() {
-        for (line, do_this) in [
-            (
-                "vllm: error: unrecognized arguments: --gpu-memory-utilisation 0.3",
-                "does not know",
-            ),
-            (
-                "vllm serve: error: argument --dtype: invalid choice: 'fp12' (choose from 'auto')",
-                "does not take the value",
-            ),
-            (
-                "(APIServer pid=1) OSError: [Errno 98] Address already in use",
-                "holds the port",
-            ),
-            (
-                "(APIServer pid=1) OSError: [Errno 99] Cannot assign requested address",
-                "`addresses`",
-            ),
-            (
-                "(APIServer pid=1) huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/nowhere/model'. Use `repo_type` argument if needed.",
-                "looks for it anew",
-            ),
-            (
-                "(APIServer pid=1)   Value error, User-specified max_model_len (999999) is greater than the derived max_model_len (max_position_embeddings=2048.0 or model_max_length=None in model's config.json).",
-                "was made for",
-            ),
-            (
-                "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
-                "build variant",
-            ),
-        ] {
-            let (message, hint) = caused(line);
-            assert!(hint.contains(do_this), "{message}: {hint}");
-            assert!(!message.starts_with('('), "{message}");
-        }
     }
 
     #[test]

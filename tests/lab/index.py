@@ -4,7 +4,8 @@
     index.py FOLDER PORT
 
 serves `/pypi/`, `/cu130/` and `/pytorch/` on all addresses. FOLDER/fetched gets a line for each wheel
-that somebody fetches; while there is a FOLDER/slow, a wheel takes as many seconds as it says.
+that somebody fetches; while there is a FOLDER/slow, a wheel takes as many seconds as it says, and while
+there is a FOLDER/status, a page answers that.
 """
 
 import base64
@@ -100,6 +101,8 @@ class Index(http.server.BaseHTTPRequestHandler):
         named = [it for it in wheels if it.startswith(f"{parts[-1]}-")]
         if len(parts) != 2 or not named:
             return self.send_error(404)
+        with contextlib.suppress(FileNotFoundError), open(f"{self.folder}/status") as file:
+            return self.send_error(int(file.read()))
         links = "".join(f'<a href="{urllib.parse.quote(it)}">{it}</a>\n' for it in named)
         self.answer("text/html", f"<!DOCTYPE html><html><body>\n{links}</body></html>".encode())
 

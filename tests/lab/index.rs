@@ -72,6 +72,16 @@ impl Index {
         fs::write(self.folder.join("slow"), seconds.to_string()).expect("the folder is ours");
     }
 
+    /// Lets each page answer with a status, or as it should.
+    pub(super) fn answers(&self, status: Option<u16>) {
+        let file = self.folder.join("status");
+        match status {
+            Some(status) => fs::write(file, status.to_string()),
+            None => fs::remove_file(file),
+        }
+        .expect("the folder is ours");
+    }
+
     /// The wheels that were fetched since it was last asked, in order.
     pub(super) fn fetched(&self) -> Vec<String> {
         let log = self.folder.join("fetched");

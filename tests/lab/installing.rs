@@ -337,6 +337,15 @@ fn refused(lab: &Lab, uv: Option<&Path>) {
     let done = scene.laptop.replica("apply -y").exits(1);
     done.shows("cannot be reached").shows(AS_BEFORE);
     scene.index.returns();
+    // Of an index that shows nothing to nobody uv says only that it has nothing.
+    let statuses: &[u16] = if uv.is_some() { &[500] } else { &[500, 403] };
+    for status in statuses.iter().copied() {
+        scene.index.answers(Some(status));
+        let done = scene.laptop.replica("apply -y").exits(1);
+        let told = format!("the index answers {status}");
+        done.shows(&told).shows(AS_BEFORE);
+        scene.index.answers(None);
+    }
 
     assert_eq!((lab.leader(HOST, "instance/a"), scene.records()), before);
     scene.laptop.applies();

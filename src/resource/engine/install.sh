@@ -63,6 +63,12 @@ r_make() {
     r_run python3 -m venv "$r_venv"
   fi
 }
+# pip goes on without a page that it cannot fetch, and says so in its log alone. That an index has no
+# page of a package is nothing wrong.
+r_unfetched() {
+  sed -n 's/.*Could not fetch URL \(.*\) - skipping$/unfetched \1/p' "$PIP_LOG" | grep -v ': 404 ' |
+    sort -u | head -n 3
+}
 # Takes out of an index list what pip must be told to trust: what a manifest names without TLS.
 r_trusted() {
   for r_url in $r_indexes; do
@@ -196,7 +202,15 @@ r_install() {
     r_fail "there is no room left on the disk of $r_venv"
     return
   fi
-  if [ -n "$r_uv" ]; then r_with_uv; else r_with_pip; fi
+  if [ -n "$r_uv" ]; then
+    r_with_uv
+  else
+    export PIP_LOG="$r_tmp/pip.log"
+    r_with_pip && return
+    r_status=$?
+    r_unfetched
+    return "$r_status"
+  fi
 }
 : "${r_seen:=$(printf '' | cksum)}"
 if [ "$(r_records)" != "$r_seen" ]; then
