@@ -1,7 +1,9 @@
 //! How a script travels: on the standard input of `sh -s`, its output told from the login shell's.
 //!
 //! A login shell may talk before our shell starts (`.bashrc`, a message of the day), so the script
-//! first writes a random marker to both outputs and everything before it is dropped.
+//! first writes a random marker to both outputs and everything before it is dropped. What the login
+//! shell's start files export would change what tools print: before anything else the environment is
+//! made neutral.
 //!
 //! `dash` reads its input in blocks, `bash` byte by byte: what follows a script may or may not be
 //! swallowed by the shell. So a script is one compound command on whose last line `exit` stands.
@@ -35,7 +37,8 @@ pub(super) fn marker() -> String {
 
 /// The text that makes a shell run a script between its markers.
 pub(super) fn frame(script: &str, marker: &str, stdin: Stdin) -> String {
-    let begin = format!("LC_ALL=C; export LC_ALL\necho {marker}; echo {marker} >&2");
+    let neutral = include_str!("script/neutral.sh").trim_end();
+    let begin = format!("{neutral}\necho {marker}; echo {marker} >&2");
     match stdin {
         Stdin::Closed => format!("{{\n{begin}\n{script}\n}} </dev/null; exit\n"),
         Stdin::Open => format!("{{\n{begin}\n{script}\n}}; exit\n"),
@@ -121,6 +124,75 @@ mod tests {
                 passed.extend_from_slice(&filter.pass(Bytes::copy_from_slice(piece)));
             }
             prop_assert_eq!(passed, output);
+        }
+    }
+
+    /// What start files were seen to export, and their kin.
+    const EXPORTED: &[(&str, &str)] = &[
+        ("QUOTING_STYLE", "shell-always"),
+        ("LS_COLORS", "di=1"),
+        ("TIME_STYLE", "+%Y"),
+        ("BLOCK_SIZE", "1M"),
+        ("POSIXLY_CORRECT", "1"),
+        ("GREP_OPTIONS", "-v"),
+        ("LC_ALL", "de_DE.UTF-8"),
+        ("IFS", "e"),
+        ("CDPATH", "/"),
+        ("TMOUT", "1"),
+        ("SHELLOPTS", "errexit:nounset:noclobber:noglob:pipefail"),
+        ("BASHOPTS", "failglob:nocaseglob"),
+        ("BASH_FUNC_ls%%", "() { echo a fool; }"),
+        ("BASH_FUNC_cd%%", "() { echo a fool; }"),
+        ("BASH_FUNC_echo%%", "() { printf 'a fool'; }"),
+        ("BASH_FUNC_awk%%", "() { false; }"),
+    ];
+
+    /// Prints what would be otherwise where one of them had its way.
+    const SCRIPT: &str = r#"
+        ls -d '/proc/self'
+        set -- $(printf 'one two'); echo $#
+        cd dev; pwd
+        : >"$r_file"; : >"$r_file" && echo $unset_is_empty written
+        false; echo /nowhere/at/all*
+        printf 'a\nb\n' | grep a
+        ls -s "$r_file" | awk '{ print $1 }'
+        env | sed -n 's/^LC_ALL=//p; s/^POSIXLY_CORRECT=/posix/p'
+    "#;
+
+    #[test]
+    fn whatever_start_files_export_tools_print_the_same() {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        for shell in ["/bin/sh", "/bin/bash"] {
+            if !std::path::Path::new(shell).exists() {
+                continue;
+            }
+            // By this name bash is what it is on systems where it is `sh`.
+            let sh = folder.path().join("sh");
+            let _ = std::fs::remove_file(&sh);
+            std::os::unix::fs::symlink(shell, &sh).unwrap();
+            let script = format!("r_file='{}'\n{SCRIPT}", file.display());
+            let mut child = Command::new(&sh)
+                .arg("-s")
+                .current_dir("/")
+                .envs(EXPORTED.iter().copied())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let framed = frame(&script, "MARK", Stdin::Closed);
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(framed.as_bytes()).unwrap();
+            drop(input);
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&output.stdout),
+                "MARK\n/proc/self\n2\n/dev\nwritten\n/nowhere/at/all*\na\n0\nC\n",
+                "{shell}"
+            );
         }
     }
 

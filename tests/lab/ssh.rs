@@ -137,6 +137,33 @@ fn a_login_shell_that_talks_is_not_listened_to() {
     });
 }
 
+/// What start files export changes what tools print, and nothing of what is seen or done.
+#[test]
+fn start_files_that_change_what_tools_print_change_nothing() {
+    scenario("3", |lab| {
+        let exports = lab.folder().join("exports");
+        fs::write(
+            &exports,
+            "export QUOTING_STYLE=shell-always TIME_STYLE=+%Y BLOCK_SIZE=1M POSIXLY_CORRECT=1\n\
+             export GREP_OPTIONS=--color=always CDPATH=/ TMOUT=1 LC_ALL=de_DE.UTF-8\n\
+             ls() { echo a fool; }; export -f ls; stat() { false; }; export -f stat\n\
+             alias cat=false; set -o noclobber; export SHELLOPTS\n",
+        )
+        .unwrap();
+        for host in ["controller", "spark-01", "spark-02"] {
+            lab.install(host, &exports, "/home/nvidia/.bashrc");
+            // There `sh` is bash, which takes functions out of the environment.
+            lab.exec(host, "ln -sf /bin/bash /usr/local/bin/sh");
+        }
+        let laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        laptop.is_converged();
+        lab.leader("spark-01", "instance/a");
+        laptop.replica("destroy -y").exits(0);
+        is_bare(lab, "spark-01");
+    });
+}
+
 /// Whatever login shell a user has, the scripts run in a POSIX one.
 #[test]
 fn the_login_shell_does_not_matter() {

@@ -38,7 +38,8 @@ async fn what_the_login_shell_says_is_not_the_commands() {
     .unwrap();
     let node = lab.connect().await;
     // The noise is really there when nothing filters it.
-    let noisy = node.run(&script("bash -c true")).await.unwrap();
+    let noise = script("BASH_ENV=~/.bashrc bash -c true");
+    let noisy = node.run(&noise).await.unwrap();
     assert!(noisy.text().contains("hi from bashrc"), "{noisy:?}");
     let output = node.run(&script("echo mine; echo err >&2")).await.unwrap();
     assert_eq!(
