@@ -242,6 +242,54 @@ fn shorten(text: &str, most: usize) -> String {
     }
 }
 
+impl ProcessTable {
+    /// Makes one session of those with one mark. What a server starts may lead a session of its own,
+    /// and has its mark: only one start ever has one.
+    fn join_helpers(&mut self) {
+        let mut places: BTreeMap<Mark, Vec<usize>> = BTreeMap::new();
+        for (place, session) in self.sessions.iter().enumerate() {
+            places.entry(session.mark.clone()).or_default().push(place);
+        }
+        let mut joined: BTreeMap<u32, u32> = BTreeMap::new();
+        for places in places.values().filter(|places| places.len() > 1) {
+            let sessions = places.iter().map(|place| &self.sessions[*place]);
+            let main = started_first(&sessions.collect::<Vec<_>>());
+            let ids = places.iter().map(|place| self.sessions[*place].id);
+            joined.extend(ids.filter(|id| *id != main).map(|id| (id, main)));
+        }
+        let (helpers, mut sessions): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sessions)
+            .into_iter()
+            .partition(|session| joined.contains_key(&session.id));
+        for helper in helpers {
+            let main = joined[&helper.id];
+            let main = sessions.iter_mut().find(|session| session.id == main);
+            if let Some(main) = main {
+                main.processes.extend(helper.processes);
+                main.processes.sort_by_key(|process| process.pid);
+            }
+        }
+        self.sessions = sessions;
+        let owners = self.listeners.iter_mut().flat_map(|l| &mut l.owners);
+        for owner in owners {
+            if let Some(main) = joined.get(&owner.session) {
+                owner.session = *main;
+            }
+        }
+    }
+}
+
+/// The session that was there first: it started the others. Where a leader is gone nobody knows when
+/// it started, and the lowest number was given first.
+fn started_first(sessions: &[&Session]) -> u32 {
+    let leaders: Option<Vec<_>> = sessions.iter().map(|session| session.leader()).collect();
+    let first = leaders.and_then(|leaders| leaders.into_iter().min_by_key(|it| (it.start, it.pid)));
+    let lowest = sessions.iter().map(|session| session.id).min();
+    first
+        .map(|leader| leader.pid)
+        .or(lowest)
+        .unwrap_or_default()
+}
+
 /// Gathers the lines of an answer.
 #[derive(Default)]
 struct Reader {
@@ -408,6 +456,7 @@ impl Reader {
                 processes,
             });
         }
+        self.table.join_helpers();
         for (place, session) in self.table.sessions.iter().enumerate() {
             let places = self
                 .table
@@ -483,6 +532,45 @@ process x y
         insta::assert_snapshot!(table.holder_of(22, &own, &[]).unwrap(),
             @"a process of another user (uid 0), which cannot be seen from here");
         assert_eq!(table.holder_of(80, &own, &[]), None);
+    }
+
+    #[test]
+    fn what_a_server_starts_is_its_own_in_whichever_session() {
+        let read = |lines: &str| {
+            let facts = [(
+                ID.to_owned(),
+                format!("boot 0f9c\nclock 1541.61 100\n{lines}"),
+            )];
+            ProcessTable::read(&facts.into_iter().collect())
+        };
+        let mark = |pid: u32| format!("MARK {pid} v1:t:instance/a:2:ff\n");
+        // The helper's number is the lower one: numbers go round.
+        let both = read(&format!(
+            "process 900 1 900 100 marked vllm\nprocess 200 900 200 150 marked helper\n{}{}\
+             listener 1FA4 11 1000\nowner 11 200 200 nvidia helper\n",
+            mark(900),
+            mark(200)
+        ));
+        assert_eq!(both.sessions.len(), 1);
+        let session = &both.sessions[0];
+        assert_eq!(session.leader().unwrap().pid, 900);
+        assert_eq!(session.processes.len(), 2);
+        assert!(both.listens_alone(session, 8100));
+        // The server is gone: what is left of it leads nothing that counts.
+        let left = read(&format!(
+            "process 301 1 300 120 marked VLLM::EngineCor\nprocess 310 1 310 110 marked helper\n{}{}",
+            mark(301),
+            mark(310)
+        ));
+        assert_eq!(left.sessions.len(), 1);
+        assert_eq!(left.sessions[0].leader(), None);
+        // Another start is another server.
+        let two = read(&format!(
+            "process 900 1 900 100 marked vllm\nprocess 950 1 950 150 marked vllm\n{}\
+             MARK 950 v1:t:instance/a:3:ff\n",
+            mark(900)
+        ));
+        assert_eq!(two.sessions.len(), 2);
     }
 
     #[test]
