@@ -146,6 +146,8 @@ enum Entry {
     Text(String),
     Link(String),
     Program,
+    /// A program of these lines.
+    Script(String),
     /// A library that links to another.
     Links(String),
 }
@@ -295,17 +297,13 @@ impl NodeCase {
         for (name, entry) in &self.home {
             let path = home.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let placed = |text: &str| text.replace("/home/n", home.path().to_str().unwrap());
             match entry {
-                Entry::Text(text) => {
-                    let text = text.replace("/home/n", home.path().to_str().unwrap());
-                    fs::write(path, text).unwrap();
-                }
+                Entry::Text(text) => fs::write(path, placed(text)).unwrap(),
                 Entry::Link(target) => symlink(target, path).unwrap(),
                 Entry::Links(library) => fs::write(path, library_that_links_to(library)).unwrap(),
-                Entry::Program => {
-                    fs::write(&path, "#!/bin/sh\n").unwrap();
-                    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-                }
+                Entry::Program => place_program(&path, "#!/bin/sh\n"),
+                Entry::Script(text) => place_program(&path, &placed(text)),
             }
         }
         Some(home)
@@ -322,6 +320,11 @@ impl Runs {
         self.listens.filter(|_| !self.unserved)?;
         self.mark.as_ref()?.parse().ok()
     }
+}
+
+fn place_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// As much of an ELF file as tells what it links to: headers, and a dynamic section that

@@ -89,7 +89,10 @@ impl Order {
         let (name, pin) = (shortfall.name.as_str(), shortfall.pin());
         let is_torch = TORCH.contains(&name);
         match &shortfall.fault {
-            Fault::WrongCuda { .. } | Fault::NoCommand(_) | Fault::MovedAside(_) => {
+            Fault::WrongCuda { .. }
+            | Fault::NoCommand(_)
+            | Fault::RunBy(..)
+            | Fault::MovedAside(_) => {
                 self.forced.push(pin.clone());
             }
             Fault::Other if name == main && is_other_build(shortfall) => {

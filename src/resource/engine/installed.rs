@@ -31,6 +31,8 @@ pub struct Installed {
     /// Whether the interpreter which it stands for is gone.
     pub(super) lacks_python: bool,
     pub(super) has_command: bool,
+    /// The Python by which its command is run, where that is not its own.
+    pub(super) run_by: Option<OtherPython>,
     /// What changes when any of its packages does.
     pub(super) records: String,
     pub(super) distributions: BTreeMap<String, Vec<Distribution>>,
@@ -40,6 +42,15 @@ pub struct Installed {
     pub(super) builds: BTreeMap<String, Build>,
     /// The major version of the CUDA library that vLLM links to.
     pub(super) linked: Option<u32>,
+}
+
+/// A Python that is not the environment's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OtherPython {
+    /// It is not there: the environment was moved.
+    Gone(String),
+    /// It is another environment's: this one is a copy.
+    Elsewhere(String),
 }
 
 /// One record of a distribution.
@@ -82,11 +93,22 @@ fn id(engine: &VllmEngine) -> String {
     format!("venv {}", engine.venv)
 }
 
+/// Whether what is told of a package outside is of one that the environment has itself: `torch 2.9.1`,
+/// or `torch-2.9.1.dist-info torch 2.9.1`.
+fn is_hidden(words: &[&str], inner: &BTreeSet<String>) -> bool {
+    let ([_, name, _] | [name, ..]) = words else {
+        return true;
+    };
+    inner.contains(&normal(name))
+}
+
 impl Installed {
     /// Reads the fact.
     pub fn read(engine: &VllmEngine, facts: &Facts) -> Self {
         let mut installed = Self::default();
         let mut partial = BTreeSet::new();
+        // What is outside the environment counts where it has none of its own.
+        let mut inner: Option<BTreeSet<String>> = None;
         for line in facts.get(&id(engine)).lines() {
             let words: Vec<_> = line.split(' ').collect();
             match words.as_slice() {
@@ -95,6 +117,17 @@ impl Installed {
                 ["ours"] => installed.is_ours = true,
                 ["no-python"] => installed.lacks_python = true,
                 ["command"] => installed.has_command = true,
+                ["gone", rest @ ..] => {
+                    installed.run_by = Some(OtherPython::Gone(rest.join(" ")));
+                }
+                ["elsewhere", rest @ ..] => {
+                    installed.run_by = Some(OtherPython::Elsewhere(rest.join(" ")));
+                }
+                ["outer", ..] => inner = Some(installed.distributions.keys().cloned().collect()),
+                // The packages of a distribution keep no such lists, and nothing there is ours to mend.
+                ["partial" | "left", ..] if inner.is_some() => {}
+                ["build" | "cuda" | "dist", words @ ..]
+                    if inner.as_ref().is_some_and(|inner| is_hidden(words, inner)) => {}
                 ["records", rest @ ..] => installed.records = rest.join(" "),
                 ["partial", folder] => drop(partial.insert((*folder).to_owned())),
                 ["left", name] => installed.leftovers.push((*name).to_owned()),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::VllmEngine;
-use super::installed::{Installed, Stands, TORCH, normal};
+use super::installed::{Installed, OtherPython, Stands, TORCH, normal};
 use super::version::{cuda_of_vllm, labelled, pin, satisfies};
 use crate::plan::{Field, Planned, Reason, ReasonCode};
 
@@ -35,6 +35,8 @@ pub(super) enum Fault {
     WrongCuda { is_for: String, needs: u32 },
     /// It is there and its program is not.
     NoCommand(String),
+    /// Its program is run by a Python that is not the environment's.
+    RunBy(String, OtherPython),
 }
 
 impl Installed {
@@ -57,12 +59,22 @@ impl Installed {
             );
         }
         let main = &engine.distribution;
-        if !self.has_command && !found.iter().any(|shortfall| shortfall.name == *main) {
-            let command = format!("{}/bin/vllm", engine.venv);
-            found.push(self.of(main, &engine.version, Fault::NoCommand(command)));
+        if let Some(fault) = self.command_fault(engine)
+            && !found.iter().any(|shortfall| shortfall.name == *main)
+        {
+            found.push(self.of(main, &engine.version, fault));
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
+    }
+
+    fn command_fault(&self, engine: &VllmEngine) -> Option<Fault> {
+        let command = format!("{}/bin/vllm", engine.venv);
+        if !self.has_command {
+            return Some(Fault::NoCommand(command));
+        }
+        let run_by = self.run_by.clone()?;
+        Some(Fault::RunBy(command, run_by))
     }
 
     fn of(&self, name: &str, wanted: &str, fault: Fault) -> Shortfall {
@@ -187,12 +199,16 @@ impl Shortfall {
             Fault::NoCommand(command) => {
                 Reason::new(ReasonCode::NoCommand, format!("{command} is missing"))
             }
+            Fault::RunBy(command, python) => run_by(command, python),
         }
     }
 
     /// Whether another version is there when it is mended.
     pub(super) fn changes_version(&self) -> bool {
-        !matches!(self.fault, Fault::MovedAside(_) | Fault::NoCommand(_))
+        !matches!(
+            self.fault,
+            Fault::MovedAside(_) | Fault::NoCommand(_) | Fault::RunBy(..)
+        )
     }
 
     /// It, as a field that changes, where its version does.
@@ -205,4 +221,18 @@ impl Shortfall {
             forces_replacement: false,
         })
     }
+}
+
+fn run_by(command: &str, python: &OtherPython) -> Reason {
+    let (text, hint) = match python {
+        OtherPython::Gone(path) => (
+            format!("{command} is run by {path}, which is not there: the environment was moved"),
+            "vllm is put into it anew; to keep it as it is, move it back to where it was made",
+        ),
+        OtherPython::Elsewhere(path) => (
+            format!("{command} is run by {path}, which is of another environment: it is a copy"),
+            "vllm is put into it anew; to run the other one, declare that as `venv`",
+        ),
+    };
+    Reason::new(ReasonCode::NoInterpreter, text).hinted(hint)
 }
