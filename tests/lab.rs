@@ -13,6 +13,7 @@ mod scenarios {
     mod stand_in;
     mod traffic;
 
+    mod addresses;
     mod away;
     mod changing;
     mod copying;

@@ -81,6 +81,7 @@ codes! {
     Invalid "invalid" "the newest result cannot be believed",
     MemoryHeld "memory_held" "who holds the memory that it lacks",
     NeedBlocked "need_blocked" "something that it needs is blocked",
+    NoAddress "no_address" "nobody reaches its node by the address that it is to listen on",
     NoBinary "no_binary" "no program of this system is at hand here",
     NoCommand "no_command" "a command of the installation is missing",
     NoCompiler "no_compiler" "the node lacks a compiler that it needs",

@@ -17,7 +17,7 @@ use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
-use crate::node::{NodeDeclaration, UnmanagedPolicy};
+use crate::node::{NodeDeclaration, Reach, UnmanagedPolicy};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
 pub static KINDS: &[&dyn Kind] = &[
@@ -264,8 +264,9 @@ fn listens(topology: &Topology, node: &NodeName, host: Option<&String>) -> Liste
         .proxy
         .as_ref()
         .and_then(|proxy| proxy.reach.as_deref());
+    let network = reach.unwrap_or(DEFAULT_REACH);
     let declared = topology.nodes.get(node);
-    let reached = declared.and_then(|node| node.address(reach.unwrap_or(DEFAULT_REACH)));
+    let reached = declared.and_then(|node| node.address(network));
     let reached = reached.unwrap_or("127.0.0.1");
     let on = host.map_or(reached, String::as_str);
     let is_all = on
@@ -274,5 +275,8 @@ fn listens(topology: &Topology, node: &NodeName, host: Option<&String>) -> Liste
     Listens {
         on: on.to_owned(),
         reached_at: if is_all { reached } else { on }.to_owned(),
+        network: network.to_owned(),
+        by_others: topology.nodes.len() > 1
+            || declared.is_some_and(|node| node.ssh != Reach::Local),
     }
 }

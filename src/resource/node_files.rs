@@ -16,6 +16,10 @@ pub struct Listens {
     pub on: String,
     /// The address by which others reach it.
     pub reached_at: String,
+    /// The network by which the manifest calls that address: `lan`.
+    pub network: String,
+    /// Whether there are others: another machine than this one, or than its own.
+    pub by_others: bool,
 }
 
 /// The folder of a node in which every topology has one.

@@ -402,7 +402,7 @@ impl ModelNode {
             "venv" => self.venv(),
             "machine" => "total 127600000\navailable 120000000\nhome 99999999\ntool gcc\n".to_owned(),
             "tools" => "uv\nfree 99999999\n".to_owned(),
-            "dial" | "prerequisites" => String::new(),
+            "address" | "dial" | "prerequisites" => String::new(),
             "toolchain" => "headers python3.12\n".to_owned(),
             "model" => "cache /c\nwritable\nrepo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 3 tokenizer.json\nfile 9 model.safetensors\n".to_owned(),
             other => panic!("the model does not know the question `{other}`"),

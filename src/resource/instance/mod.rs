@@ -41,7 +41,7 @@ use super::model;
 use super::node_files::{Listens, NodeFiles};
 use super::prerequisites::{self, Prerequisites};
 use super::process::{
-    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
+    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding, listening,
 };
 use super::program::Program;
 use super::unmanaged;
@@ -134,6 +134,11 @@ impl Instance {
     /// `host:port`, by which others reach it.
     pub fn authority(&self) -> String {
         Authority::new(&self.listens.reached_at, self.server.port.get()).to_string()
+    }
+
+    /// Where it listens, and where others find it.
+    pub fn listens(&self) -> &Listens {
+        &self.listens
     }
 
     /// The model's name, as clients say it.
@@ -244,6 +249,7 @@ impl Instance {
         if change.action == Action::Keep {
             // Whether they changed cannot be told.
             change.reasons.extend(self.missing_secrets());
+            change.reasons.extend(self.unreachable(observed));
         }
         // Somebody else on the port of a server that runs shares its requests: that is no keep.
         let port_taken = self.managed.port_taken(self.server.port.get(), &table);
@@ -254,6 +260,7 @@ impl Instance {
             obstacles.extend(prerequisites::unmet(self.node(), observed));
         }
         if change.action.starts() {
+            obstacles.extend(self.unreachable(observed));
             obstacles.extend(prerequisites::startless(facts));
             if let Runtime::Simulated(_) = &self.server.runtime {
                 obstacles.extend(Prerequisites::read(facts).no_programs());
@@ -363,6 +370,11 @@ impl Instance {
         forwarding::forbidden(self.node(), on, port, observed)
     }
 
+    /// Why nobody would reach it.
+    fn unreachable(&self, observed: &Observation) -> Option<Reason> {
+        listening::unreachable(self.node(), &self.listens, observed)
+    }
+
     /// Each secret that it is to have and that is not at hand.
     fn missing_secrets(&self) -> impl Iterator<Item = Reason> {
         let declared = self.declared_secrets();
@@ -459,7 +471,10 @@ impl Resource for Instance {
         let mut facts = self.managed.facts();
         let (on, port) = (&self.listens.on, self.server.port.get());
         let dialled = forwarding::fact(on, port, Some(COUNTERS.path));
-        facts.push((self.managed.node.clone(), dialled));
+        let facts_of_node = listening::fact(&self.listens.on)
+            .into_iter()
+            .chain([dialled]);
+        facts.extend(facts_of_node.map(|one| (self.managed.node.clone(), one)));
         if let Runtime::Vllm(vllm) = &self.server.runtime {
             let more = [machine::fact(), self.toolchain_fact(&vllm.engine)];
             let more = more.into_iter().chain(self.beside_fact());

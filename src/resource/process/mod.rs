@@ -3,6 +3,7 @@
 
 pub(super) mod forwarding;
 pub(super) mod found;
+pub(super) mod listening;
 mod managed;
 mod mark;
 mod one;

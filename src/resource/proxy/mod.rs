@@ -22,7 +22,7 @@ use super::instance::{self, Instance};
 use super::node_files::{Listens, NodeFiles};
 use super::prerequisites::{self, Prerequisites};
 use super::process::{
-    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
+    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding, listening,
 };
 use super::program::Program;
 use crate::name::{NodeName, TopologyName};
@@ -491,12 +491,17 @@ impl Proxy {
     }
 
     fn compare(&self, observed: &Observation) -> Change {
-        let change = self.compare_process(observed);
+        let mut change = self.compare_process(observed);
         let missing_key = self.missing_key(observed);
         let missing_key = missing_key.filter(|_| change.action.acts());
         let mut obstacles: Vec<_> = missing_key.into_iter().collect();
         if change.action.starts() {
             obstacles.extend(self.would_fail(observed));
+        }
+        if change.action == Action::Keep {
+            let node = &self.managed.node;
+            let unreachable = listening::unreachable(node, &self.listens, observed);
+            change.reasons.extend(unreachable);
         }
         if obstacles.is_empty() {
             return change;
@@ -516,6 +521,10 @@ impl Proxy {
             reasons.extend(prerequisites::startless(facts));
             reasons.extend(Prerequisites::read(facts).no_programs());
         }
+        reasons.extend(listening::unreachable(node, &self.listens, observed));
+        let dialled = self.backends.iter();
+        let unknown = dialled.filter_map(|it| listening::unknown(node, it.listens(), observed));
+        reasons.extend(unknown);
         reasons
     }
 
@@ -639,7 +648,11 @@ impl Resource for Proxy {
         let mark = Mark::prefix(self.managed.topology.as_str(), &self.managed.address);
         let served = served::fact(&self.managed.folder, &mark);
         let dialled = forwarding::fact(&self.listens.on, self.declared.port.get(), None);
-        facts.extend([served, dialled].map(|one| (self.managed.node.clone(), one)));
+        let hosts = self.backends.iter().map(|it| &it.listens().reached_at);
+        let hosts: BTreeSet<_> = hosts.chain([&self.listens.on]).collect();
+        let addresses = hosts.into_iter().filter_map(|host| listening::fact(host));
+        let all = addresses.chain([served, dialled]);
+        facts.extend(all.map(|one| (self.managed.node.clone(), one)));
         facts
     }
 
