@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
 use crate::plan::{Address, Failure, Plan, Readiness, Service, Stand};
-use crate::resource::machine::{self, Bytes, Gpu, Machine};
+use crate::resource::machine::{self, Bytes, Gpu, Machine, Memory};
 use crate::resource::{Facts, KINDS, Listed, Observation, Undeclared};
 use crate::view::status::{
     GpuMemoryStatus, GpuStatus, MemoryStatus, NodeStatus, ServiceStatus, Services, StatusReport,
@@ -82,9 +82,11 @@ fn node_status(machine: &Machine) -> NodeStatus {
     };
     let gpu = |gpu: &Gpu| GpuStatus {
         name: gpu.name.clone(),
-        memory: match gpu.memory {
-            None => GpuMemoryStatus::Unified,
-            Some(memory) => GpuMemoryStatus::Own {
+        memory: match &gpu.memory {
+            Memory::Unified => GpuMemoryStatus::Unified,
+            Memory::Partitioned => GpuMemoryStatus::Partitioned,
+            Memory::Untold(_) => GpuMemoryStatus::Untold,
+            Memory::Own(memory) => GpuMemoryStatus::Own {
                 used: memory.used.0,
                 total: memory.total.0,
             },
@@ -98,6 +100,7 @@ fn node_status(machine: &Machine) -> NodeStatus {
             .zip(machine.memory_total)
             .map(memory),
         gpus: Some(machine.gpus.iter().map(gpu).collect()),
+        gpu_trouble: machine.gpu_trouble.clone(),
     }
 }
 

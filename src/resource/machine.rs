@@ -29,6 +29,8 @@ pub struct Machine {
     pub tools: BTreeSet<String>,
     /// Its GPUs, in the order of their numbers: none where `nvidia-smi` does not tell of any.
     pub gpus: Vec<Gpu>,
+    /// Why `nvidia-smi` does not tell of them, in words that go on after it.
+    pub gpu_trouble: Option<String>,
     /// The processes that hold most of its memory, where little is left; the largest first.
     pub holders: Vec<Holder>,
 }
@@ -38,8 +40,21 @@ pub struct Machine {
 pub struct Gpu {
     /// What it is called: `NVIDIA GB10`.
     pub name: String,
-    /// Its own memory; nothing where it shares the machine's, as a GB10 does.
-    pub memory: Option<GpuMemory>,
+    /// Its memory.
+    pub memory: Memory,
+}
+
+/// The memory of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memory {
+    /// It has one for itself.
+    Own(GpuMemory),
+    /// It shares the machine's, as a GB10 does.
+    Unified,
+    /// It is split by MIG, and each part has some of it.
+    Partitioned,
+    /// It is not told, for the reason that stands in its place: `[Insufficient Permissions]`.
+    Untold(String),
 }
 
 /// The memory of a GPU that has its own.
@@ -104,6 +119,9 @@ impl Machine {
     }
 
     fn take(&mut self, line: &str) -> Option<()> {
+        if line == "gpus-silent" {
+            self.gpu_trouble = Some("gives no answer".to_owned());
+        }
         let (word, rest) = line.split_once(' ')?;
         let kib = || rest.parse().ok().map(Bytes::kib);
         match word {
@@ -112,6 +130,11 @@ impl Machine {
             "home" => self.home_free = kib(),
             "tool" => drop(self.tools.insert(rest.to_owned())),
             "gpu" => self.gpus.push(gpu(rest)?),
+            "mig" => self.gpus.push(Gpu {
+                memory: Memory::Partitioned,
+                ..gpu(rest)?
+            }),
+            "gpus-failed" => self.gpu_trouble = Some(format!("fails: {rest}")),
             "holder" => self.holders.push(holder(rest)?),
             _ => {}
         }
@@ -120,26 +143,28 @@ impl Machine {
 
     /// Whether its GPUs share its memory with it.
     pub fn is_unified(&self) -> bool {
-        !self.gpus.is_empty() && self.gpus.iter().all(|gpu| gpu.memory.is_none())
+        !self.gpus.is_empty() && self.gpus.iter().all(|gpu| gpu.memory == Memory::Unified)
     }
 }
 
-/// Reads `name, total, used, free` in MiB; a GPU without memory of its own says `[N/A]`.
+/// Reads `name, total, used, free` in MiB; a GPU without memory of its own says `[N/A]`, and as one
+/// that is not told stands why in its place.
 fn gpu(line: &str) -> Option<Gpu> {
     // The name may have commas in it.
     let mut fields = line.rsplitn(4, ',').map(str::trim);
     let mut next = || {
         let field = fields.next()?;
         match field.parse() {
-            Ok(mib) => Some(Some(Bytes::mib(mib))),
+            Ok(mib) => Some(Ok(Bytes::mib(mib))),
             // Anything else is what `nvidia-smi` says when it fails.
-            Err(_) => field.starts_with('[').then_some(None),
+            Err(_) => field.starts_with('[').then_some(Err(field)),
         }
     };
     let (free, used, total) = (next()?, next()?, next()?);
     let memory = match (total, used, free) {
-        (Some(total), Some(used), Some(free)) => Some(GpuMemory { total, used, free }),
-        _ => None,
+        (Ok(total), Ok(used), Ok(free)) => Memory::Own(GpuMemory { total, used, free }),
+        (Err("[N/A]" | "[Not Supported]"), ..) => Memory::Unified,
+        (Err(why), ..) | (_, Err(why), _) | (_, _, Err(why)) => Memory::Untold(why.to_owned()),
     };
     let name = fields.next()?.to_owned();
     Some(Gpu { name, memory })
@@ -183,7 +208,9 @@ mod tests {
     fn a_card_has_memory_of_its_own() {
         let machine =
             read("gpu NVIDIA RTX PRO 6000, Blackwell, 97887, 14, 97241\nholder 7 1048576 a b\n");
-        let memory = machine.gpus[0].memory.unwrap();
+        let Memory::Own(memory) = machine.gpus[0].memory else {
+            panic!("{machine:?}");
+        };
         assert_eq!(machine.gpus[0].name, "NVIDIA RTX PRO 6000, Blackwell");
         assert_eq!(memory.free, Bytes::mib(97_241));
         assert!(!machine.is_unified());
@@ -191,6 +218,71 @@ mod tests {
             (machine.holders[0].name.as_str(), machine.holders[0].memory),
             ("a b", Bytes::gib(1))
         );
+    }
+
+    #[test]
+    fn a_card_that_is_split_or_keeps_silent_shares_nothing_with_the_machine() {
+        let machine = read(
+            "mig NVIDIA A100-SXM4-40GB, 40536, [Insufficient Permissions], 30000\n\
+             mig NVIDIA H100, [N/A], [N/A], [N/A]\n\
+             gpu NVIDIA A100, 40536, [Insufficient Permissions], [Insufficient Permissions]\n",
+        );
+        let memory: Vec<_> = machine.gpus.iter().map(|gpu| &gpu.memory).collect();
+        let untold = Memory::Untold("[Insufficient Permissions]".to_owned());
+        assert_eq!(
+            memory,
+            [&Memory::Partitioned, &Memory::Partitioned, &untold]
+        );
+        assert!(!machine.is_unified());
+    }
+
+    /// What a machine tells whose `nvidia-smi` is this script.
+    fn asked_beside(nvidia_smi: &str) -> Arc<Machine> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("nvidia-smi");
+        std::fs::write(&tool, format!("#!/bin/sh\n{nvidia_smi}\n")).unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let Question::Script(script) = fact().question else {
+            panic!("a machine is asked by a script");
+        };
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let mut shell = Command::new("sh");
+        let output = shell.arg("-c").arg(script).env("PATH", path).output();
+        let output = output.unwrap();
+        read(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    #[test]
+    fn a_driver_is_asked_in_the_words_that_it_knows_and_its_trouble_is_told() {
+        let own = asked_beside(
+            "case $1 in *mig*) echo 'Disabled, NVIDIA L4, 100, 10, 90'; echo 'Enabled, NVIDIA A100, 100, [N/A], [N/A]'; esac",
+        );
+        assert!(matches!(own.gpus[0].memory, Memory::Own(_)), "{own:?}");
+        assert_eq!(own.gpus[1].memory, Memory::Partitioned);
+        let spark = asked_beside("echo '[N/A], NVIDIA GB10, [N/A], [N/A], [N/A]'");
+        assert!(
+            spark.is_unified() && spark.gpu_trouble.is_none(),
+            "{spark:?}"
+        );
+        let old = asked_beside(
+            "case $1 in *mig*) echo 'Field \"mig.mode.current\" is not a valid field to query.'; exit 2; esac\n\
+             echo 'Tesla P4, 100, 10, 90'",
+        );
+        assert_eq!(old.gpus[0].name, "Tesla P4");
+        let broken = asked_beside(
+            "echo; echo 'Failed to initialize NVML: Driver/library version mismatch'; echo more; exit 18",
+        );
+        assert_eq!(
+            broken.gpu_trouble.as_deref(),
+            Some("fails: Failed to initialize NVML: Driver/library version mismatch")
+        );
+        let none = asked_beside("echo 'No devices were found'; exit 6");
+        assert_eq!(
+            none.gpu_trouble.as_deref(),
+            Some("fails: No devices were found")
+        );
+        assert!(broken.gpus.is_empty() && broken.memory_total.is_some());
     }
 
     #[test]

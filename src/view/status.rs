@@ -48,6 +48,9 @@ pub struct NodeStatus {
     /// Its GPUs, where it answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<Vec<GpuStatus>>,
+    /// Why `nvidia-smi` there tells of none, in words that go on after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_trouble: Option<String>,
 }
 
 /// The memory of a node, in bytes.
@@ -74,6 +77,10 @@ pub struct GpuStatus {
 pub enum GpuMemoryStatus {
     /// It is the node's own.
     Unified,
+    /// It is split by MIG.
+    Partitioned,
+    /// It is not told.
+    Untold,
     /// It has one for itself.
     #[serde(untagged)]
     Own {
@@ -211,6 +218,14 @@ fn gpus(report: &StatusReport, style: Style) -> Vec<String> {
                 Cell::from(gpu_memory(gpu.memory, node.memory)),
             ]);
         }
+        if let Some(trouble) = &node.gpu_trouble {
+            is_empty = false;
+            table.row(vec![
+                Cell::from(name.as_str()),
+                Cell::dressed("?", Role::Warning),
+                Cell::from(clean(&format!("nvidia-smi {trouble}"))),
+            ]);
+        }
     }
     if is_empty { Vec::new() } else { table.lines() }
 }
@@ -223,6 +238,8 @@ fn gpu_memory(memory: GpuMemoryStatus, of_node: Option<MemoryStatus>) -> String 
             format!("unified, {} available", of(available, total))
         }
         (GpuMemoryStatus::Unified, None) => "unified".to_owned(),
+        (GpuMemoryStatus::Partitioned, _) => "split by MIG".to_owned(),
+        (GpuMemoryStatus::Untold, _) => "not told".to_owned(),
     }
 }
 

@@ -52,14 +52,20 @@ fn what_would_make_a_start_fail_is_said_before() {
             &REAL.replace("0.3}", "1.0}"),
             &["(gpu_memory_utilization 1)", "stop what holds the memory"],
         );
-        // A driver that hangs or fails is no reason to say anything.
+        // A driver that hangs or fails is told, and is no reason not to start.
         laptop.declares(REAL);
-        for trouble in [
-            "echo 60 >/etc/fake-gpu-delay",
-            "rm /etc/fake-gpu-delay; touch /etc/fake-gpu-fail",
+        for (trouble, told) in [
+            ("echo 60 >/etc/fake-gpu-delay", "gives no answer"),
+            (
+                "rm /etc/fake-gpu-delay; touch /etc/fake-gpu-fail",
+                "fails: NVIDIA-SMI has failed because it couldn't communicate",
+            ),
         ] {
             lab.exec("spark-01", trouble);
-            assert_eq!(change(&laptop.plan(), A)["action"], "create");
+            let plan = laptop.plan();
+            let a = change(&plan, A);
+            assert_eq!(a["action"], "create");
+            assert!(a["reasons"].to_string().contains(told), "{plan:#}");
         }
         assert_eq!(lab.marked("spark-01", "v1:"), []);
     });

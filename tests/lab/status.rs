@@ -3,7 +3,7 @@
 use super::laptop::{DEMO, Laptop};
 use super::stage::scenario;
 
-/// A GPU has its memory, or shares the node's; without an answer nothing is said.
+/// A GPU has its memory, or shares the node's; without an answer it is told why.
 #[test]
 fn the_memory_of_each_gpu_is_shown_or_called_unified() {
     scenario("3", |lab| {
@@ -29,12 +29,20 @@ fn the_memory_of_each_gpu_is_shown_or_called_unified() {
         );
         let silent = nodes["spark-02"]["gpus"].as_array().expect("it answered");
         assert!(silent.is_empty(), "{nodes:#}");
+        let trouble = nodes["spark-02"]["gpu_trouble"]
+            .as_str()
+            .unwrap_or_default();
+        assert!(
+            trouble.starts_with("fails: NVIDIA-SMI has failed"),
+            "{nodes:#}"
+        );
 
         laptop
             .replica("status")
             .exits(0)
             .shows("controller NVIDIA RTX PRO 6000 2.0 of 95.6 GiB used")
             .shows("spark-01 NVIDIA GB10 unified, ")
+            .shows("spark-02 ? nvidia-smi fails: NVIDIA-SMI has failed")
             .shows("GiB available");
         lab.does("cut spark-02 --mode reject");
         let told = laptop.replica("status --json").exits(4).json();

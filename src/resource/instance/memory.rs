@@ -14,7 +14,7 @@ use super::known::release;
 use super::{Instance, KIND};
 use crate::plan::{Reason, ReasonCode};
 use crate::resource::contract::Observation;
-use crate::resource::machine::{Bytes, Machine};
+use crate::resource::machine::{Bytes, Machine, Memory};
 use crate::resource::process::{Owner, ProcessTable, Session};
 
 /// What can be had of each memory of one machine.
@@ -64,7 +64,9 @@ impl Budget {
         };
         if kind == Kind::Own {
             let own = machine.gpus.iter().enumerate().map(|(number, gpu)| {
-                let memory = gpu.memory?;
+                let Memory::Own(memory) = gpu.memory else {
+                    return None;
+                };
                 Some(Pool {
                     name: format!("GPU {number}"),
                     total: memory.total,

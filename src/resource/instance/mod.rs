@@ -266,6 +266,7 @@ impl Instance {
                 obstacles.extend(Prerequisites::read(facts).no_programs());
             }
             obstacles.extend(self.would_fail(observed));
+            change.reasons.extend(self.gpus_untold(observed));
         }
         self.blocked_by(obstacles, change)
     }

@@ -36,6 +36,19 @@ impl Instance {
         reasons
     }
 
+    /// That the GPUs of its node cannot be asked: a start may do without, and no longer fails for
+    /// reasons of its own.
+    pub(super) fn gpus_untold(&self, observed: &Observation) -> Option<Reason> {
+        let engine = &self.server.runtime.vllm()?.engine;
+        let machine = Machine::read(observed.of(self.node())?);
+        let trouble = machine.gpu_trouble.as_ref()?;
+        (!engine.is_for_cpus()).then(|| {
+            let text = format!("nvidia-smi on {} {trouble}", self.node());
+            let hint = "mend its driver first: a server that starts now may find no GPU";
+            Reason::new(ReasonCode::NoGpu, text).hinted(hint)
+        })
+    }
+
     fn has_ever_served(&self, facts: &Facts) -> bool {
         let files = NodeFiles::read(&self.managed.folder, facts);
         let generations = 1..=files.last_generation(&self.managed.address);
