@@ -214,7 +214,7 @@ impl Obstacle {
             Obstacle::Dropped { .. } => {
                 Some("sshd may be at its MaxStartups limit; try again in a moment".to_owned())
             }
-            Obstacle::Protocol { .. } => None,
+            Obstacle::Protocol { error, .. } => nothing_in_common(error),
             Obstacle::UnknownKey {
                 known_by, command, ..
             } => Some(unknown_key_hint(known_by, command)),
@@ -262,6 +262,21 @@ fn auth_hint(user: &str, offers: &[String]) -> String {
         hint = format!("the host only offers {}; {hint}", offers.join(", "));
     }
     hint
+}
+
+/// What to change where the two sides know no algorithm in common, by russh's own words for that.
+fn nothing_in_common(error: &str) -> Option<String> {
+    let (kind, _) = error.strip_prefix("No common ")?.split_once(' ')?;
+    let option = match kind {
+        "Kex" => "KexAlgorithms",
+        "Key" => "HostKeyAlgorithms",
+        "Cipher" => "Ciphers",
+        "Mac" => "MACs",
+        _ => return None,
+    };
+    Some(format!(
+        "let its sshd take one of `ours` too, by {option} in its sshd_config: ssh may know more"
+    ))
 }
 
 /// One key more in the agent would only make it worse.

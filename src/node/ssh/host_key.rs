@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use russh::client::{DisconnectReason, Handler};
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{Preferred, kex};
+use russh::{Preferred, cipher, kex};
 use tracing::{debug, warn};
 
 use crate::node::quote;
@@ -113,6 +113,7 @@ impl HostCheck {
             kex: key_exchanges().into(),
             host_key_certificates: certificates.into(),
             key: order.into(),
+            cipher: ciphers().into(),
             ..Preferred::DEFAULT
         }
     }
@@ -266,6 +267,12 @@ fn key_exchanges() -> Vec<kex::Name> {
     let at = after.map_or(0, |at| at + 1);
     all.splice(at..at, NIST);
     all
+}
+
+/// The ciphers: after those that russh has by itself, the one more of OpenSSH's own that it knows.
+fn ciphers() -> Vec<cipher::Name> {
+    let own = Preferred::DEFAULT.cipher;
+    own.iter().copied().chain([cipher::AES_128_GCM]).collect()
 }
 
 /// What a connection calls back to.

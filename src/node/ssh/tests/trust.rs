@@ -225,11 +225,33 @@ async fn an_agent_of_many_keys_gets_in_by_the_one_that_is_named() {
 }
 
 #[tokio::test]
+async fn a_server_without_an_algorithm_in_common_is_told_what_to_change() {
+    for (option, told) in [
+        (
+            "KexAlgorithms sntrup761x25519-sha512@openssh.com",
+            "KexAlgorithms",
+        ),
+        ("Ciphers aes128-cbc", "Ciphers"),
+        ("MACs umac-64@openssh.com\nCiphers aes256-ctr", "MACs"),
+    ] {
+        let lab = lab!(option);
+        let (obstacle, hint) = lab.obstacle().await;
+        assert!(
+            matches!(obstacle, Obstacle::Protocol { .. }),
+            "{obstacle:?}"
+        );
+        assert!(hint.contains(told), "{option}: {obstacle}: {hint}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_takes_the_curves_of_nist_alone_is_understood() {
     for curve in ["256", "384", "521"] {
         let lab = lab!(&format!("KexAlgorithms ecdh-sha2-nistp{curve}"));
         lab.connect().await;
     }
+    let lab = lab!("Ciphers aes128-gcm@openssh.com");
+    lab.connect().await;
 }
 
 #[tokio::test]
