@@ -16,6 +16,10 @@ use super::watch::{self, ProcessState, Reading};
 /// What takes less is over before anybody wonders.
 const WORTH_TELLING: Duration = Duration::from_secs(5);
 
+/// What to do where the kernel's out-of-memory killer was at work.
+const OUT_OF_MEMORY: &str =
+    "free memory on the node, or lower args.gpu_memory_utilization or args.max_model_len";
+
 /// How long one that has failed may stand still: long enough for whoever would end it.
 const STANDSTILL: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 
@@ -119,6 +123,22 @@ impl Startup {
         }
     }
 
+    /// Why it died: what the kernel kills for want of memory says nothing in its log.
+    fn died(self, out_of_memory: bool) -> Failure {
+        let pid = self.pid;
+        if !out_of_memory {
+            let otherwise = format!("it died before it was ready (pid {pid})");
+            return self.tail.failure(otherwise);
+        }
+        let otherwise = format!(
+            "it died before it was ready (pid {pid}), when the node's memory had run out and its kernel \
+             killed what took most"
+        );
+        let failure = self.tail.failure(otherwise);
+        let hint = failure.hint.clone();
+        failure.hinted(hint.unwrap_or_else(|| OUT_OF_MEMORY.to_owned()))
+    }
+
     /// Why the watch is over.
     pub(super) fn end(
         self,
@@ -126,11 +146,7 @@ impl Startup {
         watched: Option<Result<ExitStatus, NodeError>>,
     ) -> Failure {
         match (self.seen, watched) {
-            (ProcessState::Dead, _) => {
-                let pid = self.pid;
-                self.tail
-                    .failure(format!("it died before it was ready (pid {pid})"))
-            }
+            (ProcessState::Dead { out_of_memory }, _) => self.died(out_of_memory),
             (ProcessState::Gone, _) => self.tail.failure(format!(
                 "no process of `{}` is running any more",
                 ready.address

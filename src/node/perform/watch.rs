@@ -25,7 +25,10 @@ pub(super) enum ProcessState {
     /// One socket listens, and a process of ours holds it.
     Listening,
     /// The process is dead.
-    Dead,
+    Dead {
+        /// Whether the kernel has killed something meanwhile because memory ran out.
+        out_of_memory: bool,
+    },
     /// There is no such process.
     Gone,
 }
@@ -50,7 +53,9 @@ pub(super) fn read(line: &str, port: u16) -> Option<Reading> {
         "leader" => Some(Reading::Leader(words.next()?.parse().ok()?)),
         "idle" => Some(Reading::Idle(true)),
         "busy" => Some(Reading::Idle(false)),
-        "dead" => Some(Reading::State(ProcessState::Dead)),
+        "dead" => Some(Reading::State(ProcessState::Dead {
+            out_of_memory: words.next().is_some(),
+        })),
         "gone" => Some(Reading::State(ProcessState::Gone)),
         "port" => {
             let holders: Vec<_> = words.map(holder).collect();
@@ -103,6 +108,7 @@ mod tests {
 
     #[test]
     fn each_line_is_read_for_what_it_means() {
+        let dead = |out_of_memory| Some(Reading::State(ProcessState::Dead { out_of_memory }));
         let intruder = |words: &str| Some(Reading::Intruder(words.to_owned()));
         let cases = [
             ("leader 42", Some(Reading::Leader(42))),
@@ -111,7 +117,8 @@ mod tests {
                 "port ours/42",
                 Some(Reading::State(ProcessState::Listening)),
             ),
-            ("dead", Some(Reading::State(ProcessState::Dead))),
+            ("dead", dead(false)),
+            ("dead out-of-memory", dead(true)),
             ("gone", Some(Reading::State(ProcessState::Gone))),
             ("idle", Some(Reading::Idle(true))),
             ("busy", Some(Reading::Idle(false))),

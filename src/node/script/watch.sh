@@ -1,7 +1,7 @@
 # In: r_mark, r_port, r_log.
 # Out: `leader PID`, then each time that it changes `port` with what listens there: `ours/PID` or
-# `other/PID/UID/NAME` (PID may be `-`), and `idle` or `busy`; at last `dead`, or `gone` where nothing
-# carries the mark.
+# `other/PID/UID/NAME` (PID may be `-`), and `idle` or `busy`; at last `dead`, with `out-of-memory`
+# where the kernel killed something for that meanwhile, or `gone` where nothing carries the mark.
 # On the standard error: the log, as it grows.
 r_offset=0
 
@@ -23,6 +23,11 @@ r_members() {
   for r_dir in /proc/[0-9]*; do
     r_stat "${r_dir#/proc/}" && [ "$r_session" = "$r_leader" ] && echo "${r_dir#/proc/}"
   done
+}
+
+# Prints how often the kernel has killed a process because memory ran out.
+r_killings() {
+  { sed -n 's/^oom_kill //p' /proc/vmstat; } 2>/dev/null
 }
 
 # Says whether the session worked since this was asked last: it used a twentieth of a core, or waits
@@ -71,6 +76,7 @@ until r_find_leader "$r_mark"; do
   sleep 0.1
 done
 echo "leader $r_leader"
+r_killed=$(r_killings)
 r_known=none
 r_worked=busy
 r_ticks=0
@@ -81,7 +87,7 @@ while :; do
   r_is_alive || r_alive=
   [ -e "$r_log" ] && r_show_log
   if [ -z "$r_alive" ]; then
-    echo dead
+    [ "$(r_killings)" = "$r_killed" ] && echo dead || echo dead out-of-memory
     exit 0
   fi
   r_sockets=$(r_listeners "$r_port")
