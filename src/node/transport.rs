@@ -194,7 +194,7 @@ impl Node {
         }
     }
 
-    fn no_answer(&self, host: &str, port: u16, reason: String) -> NodeError {
+    pub(super) fn no_answer(&self, host: &str, port: u16, reason: String) -> NodeError {
         NodeError::NoAnswer {
             node: self.name().clone(),
             host: host.to_owned(),

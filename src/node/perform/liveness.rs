@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::server::Server;
 use super::wait_ready::{answered_as_it_should, request};
 use crate::node::{HttpAnswer, HttpConnection, HttpRequest, Node, NodeError};
 use crate::plan::{Counters, Failure, Liveness, LivenessProbe};
@@ -37,7 +38,7 @@ pub async fn liveness(
     let mut asking = Asking {
         node,
         probe,
-        connection: None,
+        server: Server::new(node, &probe.host, probe.port),
         deadline: began + LIMIT,
     };
     let before = asking.counted_early(early).await?;
@@ -71,8 +72,7 @@ impl EarlyPage {
 struct Asking<'a> {
     node: &'a Node,
     probe: &'a LivenessProbe,
-    /// What the last answer came over, where more can be asked over it.
-    connection: Option<HttpConnection>,
+    server: Server<'a>,
     deadline: Instant,
 }
 
@@ -94,7 +94,7 @@ impl Asking<'_> {
         };
         match timeout(PAGE, early.fetch.join_next()).await {
             Ok(Some(Ok(Some((connection, page))))) => {
-                self.connection = Some(connection);
+                self.server.over(connection);
                 Ok(read(&page.text(), &self.probe.counters))
             }
             Ok(_) => self.counted().await,
@@ -106,7 +106,7 @@ impl Asking<'_> {
     async fn counted(&mut self) -> Result<Option<Counted>, Failure> {
         let counters = &self.probe.counters;
         let request = HttpRequest::get(counters.path);
-        match self.http(&request, PAGE).await {
+        match self.server.http(&request, PAGE).await {
             Ok(page) => Ok(read(&page.text(), counters)),
             Err(NodeError::TimedOut { .. } | NodeError::NoAnswer { .. }) => Ok(None),
             // It was seen to listen a moment ago: what is in the way is on the way.
@@ -140,7 +140,7 @@ impl Asking<'_> {
         let work = &self.probe.work;
         let request = request(self.node, work).await?;
         let deadline = self.deadline;
-        match timeout_at(deadline, self.http(&request, LIMIT)).await {
+        match timeout_at(deadline, self.server.http(&request, LIMIT)).await {
             Ok(Ok(answer)) => Ok(match answered_as_it_should(work, &answer) {
                 Ok(()) => alive(began.elapsed()),
                 Err(unfit) => Liveness::Failed(format!("{}: {}", work.shows, unfit.reason)),
@@ -167,24 +167,6 @@ impl Asking<'_> {
         Ok(Liveness::Failed(format!(
             "{shows}: none within {seconds} s"
         )))
-    }
-
-    /// Asks over the connection that is there, or a new one where the server has closed that.
-    async fn http(
-        &mut self,
-        request: &HttpRequest,
-        limit: Duration,
-    ) -> Result<HttpAnswer, NodeError> {
-        let LivenessProbe { host, port, .. } = self.probe;
-        if let Some(mut connection) = self.connection.take() {
-            let asked = timeout(limit, connection.exchange(request)).await;
-            let asked = asked.map_err(|_| self.node.timed_out(host, *port, limit))?;
-            if let Ok(answer) = asked {
-                self.connection = Some(connection);
-                return Ok(answer);
-            }
-        }
-        self.node.http(host, *port, request, limit).await
     }
 }
 

@@ -16,6 +16,7 @@ mod log;
 mod remove;
 mod run_script;
 mod secret;
+mod server;
 mod startup;
 mod stop;
 mod supervised;

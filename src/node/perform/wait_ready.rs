@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::node::{ALLOW_FORWARDING, Command, HttpAnswer, HttpRequest, Node, quote_path};
-use crate::plan::effect::{Check, Probe, WaitReady};
+use crate::plan::effect::{Check, WaitReady};
 use crate::plan::{Failure, Phase};
 
 use super::OnPhase;
 use super::secret::secret;
+use super::server::Server;
 use super::startup::Startup;
 use super::watch::{self, ProcessState};
 
@@ -130,10 +131,11 @@ async fn ask(
     progress: OnPhase<'_>,
     trouble: &Mutex<String>,
 ) -> Result<(), Failure> {
+    let mut server = Server::new(node, &ready.probe.host, ready.probe.port);
     for (check, request) in ready.probe.checks.iter().zip(requests) {
         progress(Phase::new("checking").at(check.shows.as_str()));
         let mut pause = Duration::from_millis(50);
-        while let Err(unfit) = ask_once(node, &ready.probe, check, request, ready.patience).await {
+        while let Err(unfit) = ask_once(&mut server, check, request, ready.patience).await {
             let reason = format!("{}: {}", check.shows, unfit.reason);
             if unfit.is_final {
                 let failure = Failure::new(format!("it can never be ready: {reason}"));
@@ -151,19 +153,16 @@ async fn ask(
 }
 
 async fn ask_once(
-    node: &Node,
-    probe: &Probe,
+    server: &mut Server<'_>,
     check: &Check,
     request: &HttpRequest,
     timeout: Duration,
 ) -> Result<(), Unfit> {
-    let answer = node
-        .http(&probe.host, probe.port, request, timeout)
-        .await
-        .map_err(|error| Unfit {
-            reason: error.to_string(),
-            is_final: false,
-        })?;
+    let answer = server.http(request, timeout).await;
+    let answer = answer.map_err(|error| Unfit {
+        reason: error.to_string(),
+        is_final: false,
+    })?;
     answered_as_it_should(check, &answer)
 }
 
