@@ -23,5 +23,5 @@ echo "path $(pwd -P)"
 r_note=$r_cache/.locks/$r_repo/replica.$r_revision.fetched
 if [ -f "$r_note" ]; then
   read -r r_sum r_bytes r_origin <"$r_note"
-  [ "$(r_listing | LC_ALL=C sort | cksum)" = "$r_sum $r_bytes" ] && echo "fetched $r_origin"
+  [ "$(r_state)" = "$r_sum $r_bytes" ] && echo "fetched $r_origin"
 fi
