@@ -133,7 +133,7 @@ impl Installation {
 }
 
 impl Installation {
-    /// The change with what an installation would come to, or that it cannot be.
+    /// The change with what an installation comes to, or that nothing there could make one.
     fn foresee(&self, mut change: Change, observed: &Observation) -> Change {
         let facts = observed.of(&self.node);
         let Some(tools) = facts.and_then(|facts| Tools::read(&self.engine, facts)) else {
@@ -142,19 +142,16 @@ impl Installation {
         if !change.action.acts() {
             return change;
         }
-        let is_new = change.action == Action::Create;
-        let full = tools.full(&self.engine).filter(|_| is_new);
-        let obstacles: Vec<_> = tools
-            .lacking(&self.engine)
-            .into_iter()
-            .chain(full)
-            .collect();
-        if !obstacles.is_empty() {
-            return Change::new(&self.address, Action::Blocked, obstacles)
-                .described(change.summary);
+        if let Some(lacking) = tools.lacking(&self.engine) {
+            let blocked = Change::new(&self.address, Action::Blocked, vec![lacking]);
+            return blocked.described(change.summary);
         }
-        if is_new && let Some(absent) = change.reasons.first_mut() {
-            absent.text = format!("{}: {}", absent.text, tools.forecast(&self.engine));
+        if change.action == Action::Create {
+            if let Some(absent) = change.reasons.first_mut() {
+                absent.text = format!("{}: {}", absent.text, tools.forecast(&self.engine));
+            }
+            // What it takes is known only from others like it: it is told, and tried.
+            change.reasons.extend(tools.full(&self.engine));
         }
         change
     }

@@ -7,7 +7,7 @@ use crate::plan::{Reason, ReasonCode};
 use crate::resource::facts::{Fact, Facts};
 use crate::resource::machine::Bytes;
 
-/// Less than any vLLM takes with its torch, be they for CPUs alone.
+/// Less than vLLM takes with its torch, be they for CPUs alone.
 const LEAST: Bytes = Bytes(3 << 30);
 
 /// What vLLM 0.13 takes with a torch for CUDA: 7.6 GB were seen on a disk, 4 GB of them fetched.
@@ -65,7 +65,7 @@ impl Tools {
         Some(Reason::new(ReasonCode::NoInstaller, text).hinted(hint))
     }
 
-    /// Why there is no room for a whole environment.
+    /// Why there may be no room for a whole environment.
     pub(super) fn full(&self, engine: &VllmEngine) -> Option<Reason> {
         let free = self.free.filter(|free| *free < LEAST)?;
         let text = format!("its disk has {free} left for {}", engine.venv);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_not_begun() {
+    fn too_little_room_is_told() {
         let engine = engine("");
         let kib = |gib: u64| format!("uv\nfree {}\n", gib << 20);
         assert!(tools(&engine, &kib(2)).full(&engine).is_some());
