@@ -183,7 +183,7 @@ fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
     let plan = model.plan(&topology(REAL));
     let instance = plan.changes.last().unwrap();
     let fields: Vec<_> = instance.fields.iter().map(|f| f.path.as_str()).collect();
-    assert_eq!(fields, ["engine.all_packages", "engine.installed.vllm"]);
+    assert_eq!(fields, ["engine.installed.vllm"]);
 }
 
 #[test]

@@ -307,7 +307,7 @@ impl Instance {
         session: &Session,
     ) -> Change {
         let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
-        fields.retain(|field| !is_unknown_version(field));
+        fields.retain(|field| !is_unknown_version(field) && !is_only_recorded(field));
         let pid = session.leader().map_or(0, |leader| leader.pid);
         let summary = format!("pid {pid}, port {}", self.server.port);
         if !fields.is_empty() {
@@ -387,11 +387,16 @@ impl Instance {
     }
 }
 
-/// Whether a server does not tell which version of a package it was started with, or which packages
-/// there were: older versions of `replica` did not write that down.
+/// Whether a server does not tell which version of a package it was started with: older versions of
+/// `replica` did not write that down.
 fn is_unknown_version(field: &Field) -> bool {
-    let path = field.path.strip_prefix("engine.");
-    field.old.is_none() && path.is_some_and(|it| it.starts_with("installed") || it == ALL_PACKAGES)
+    field.old.is_none() && field.path.starts_with("engine.installed")
+}
+
+/// Whether something is only recorded: what else was put into an environment is no reason to load a
+/// model anew.
+fn is_only_recorded(field: &Field) -> bool {
+    field.path.strip_prefix("engine.") == Some(ALL_PACKAGES)
 }
 
 impl Instance {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Instance, Runtime, VllmRuntime};
 use crate::node::{NodeKey, variable};
 use crate::resource::contract::Observation;
-use crate::resource::engine::{self, VllmEngine};
+use crate::resource::engine;
 use crate::resource::environment::EnvValue;
 use crate::resource::model::{Cached, ModelDeclaration};
 use crate::resource::node_files::NodeFiles;
@@ -103,24 +103,13 @@ impl Instance {
                     "packages": engine.packages,
                     "installed": engine::versions(engine, facts),
                 });
-                if let Some(all) = self.all_packages(engine, observed) {
-                    spec[ALL_PACKAGES] = all.into();
+                // Recorded and not compared: it changes with whatever else is installed there.
+                if let Some(all) = facts.and_then(|facts| engine::packages(engine, facts)) {
+                    spec[ALL_PACKAGES] = fingerprint(&json!(all)).into();
                 }
                 spec
             }
         }
-    }
-
-    /// What stands for all packages of its environment and their versions: that of the server which
-    /// runs, where they are to change, for what comes of that is seen once it is done.
-    fn all_packages(&self, engine: &VllmEngine, observed: &Observation) -> Option<String> {
-        let facts = observed.of(&self.managed.node)?;
-        if let Some(all) = engine::packages(engine, facts) {
-            return Some(fingerprint(&json!(all)));
-        }
-        let running = self.managed.running(observed)?;
-        let noted = &running.spec["engine"][ALL_PACKAGES];
-        noted.as_str().map(str::to_owned)
     }
 
     /// The variables whose values are secret, each with the variable here that holds it.
