@@ -27,6 +27,7 @@ time.sleep(1000)
 
 /// A session in which somebody has left a server on port 8200, and looks at its log.
 const SESSION: &str = "\
+: >/tmp/vllm_node2.log
 nohup python3 /opt/lab/bin/vllm serve 10.77.0.12 8200 >/tmp/vllm_node2.log 2>&1 &
 tail -f /tmp/vllm_node2.log &
 wait
