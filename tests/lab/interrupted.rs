@@ -214,6 +214,14 @@ fn a_killed_holder_frees_the_lock() {
     });
 }
 
+/// Waits until half of something is on `spark-02`.
+fn is_uploading(lab: &Lab) {
+    until("something is uploaded", || {
+        let files = lab.files("spark-02");
+        files.iter().any(|name| name.ends_with(".new"))
+    });
+}
+
 /// A cable is pulled while something is uploaded: it is the write that waits then, and nothing else
 /// would notice.
 #[test]
@@ -222,10 +230,7 @@ fn a_cable_that_is_pulled_during_an_upload_is_noticed_and_gone_on_from() {
         lab.does("delay 1ms --rate 20mbit");
         let laptop = Laptop::with(lab, DEMO);
         let apply = laptop.starts("apply -y");
-        until("something is uploaded", || {
-            let files = lab.files("spark-02");
-            files.iter().any(|name| name.ends_with(".new"))
-        });
+        is_uploading(lab);
         lab.does("cut spark-02 --mode drop");
         apply.ends().exits(6).shows("spark-02");
         lab.leader("spark-01", "instance/a");
@@ -244,10 +249,7 @@ fn a_destroy_after_a_killed_upload_leaves_nothing() {
         lab.does("delay 1ms --rate 20mbit");
         let laptop = Laptop::with(lab, DEMO);
         let apply = laptop.starts("apply -y");
-        until("something is uploaded", || {
-            let files = lab.files("spark-02");
-            files.iter().any(|name| name.ends_with(".new"))
-        });
+        is_uploading(lab);
         apply.dies();
         lab.does("delay 0");
         lock_is_free(lab);
