@@ -9,8 +9,10 @@
 //! Left to others: what the job is measured on (`topology` in the result is handed in), when it is
 //! measured, and all printing.
 
+mod bench;
 mod chunk;
 mod client;
+mod conclude;
 mod counts;
 mod drive;
 mod identity;
@@ -18,9 +20,11 @@ mod key;
 mod limits;
 mod measure;
 mod request;
+mod rounds;
 mod sample;
 mod sse;
 mod stream;
+mod thread;
 mod warmup;
 mod wire;
 

@@ -6,6 +6,15 @@ use serde_json::json;
 use super::client::Message;
 use crate::plan::Job;
 
+/// Where in a run a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The load, from 0.
+    pub(super) point: u32,
+    /// The round of that load, from 0.
+    pub(super) round: u32,
+}
+
 /// The requests of one run.
 #[derive(Debug, Clone)]
 pub(super) struct Requests {
@@ -30,9 +39,13 @@ impl Requests {
         self.max_tokens
     }
 
-    /// Measured request `index`.
-    pub(super) fn measured(&self, index: u32) -> Message {
-        self.message(index, format!("replica-{}-{index}", self.run))
+    /// Measured request `index` of a round: each round asks the same.
+    pub(super) fn measured(&self, at: Place, index: u32) -> Message {
+        let Place { point, round } = at;
+        self.message(
+            index,
+            format!("replica-{}-{point}.{round}.{index}", self.run),
+        )
     }
 
     /// Warm-up request `index` of an instance, or of the endpoint.

@@ -59,6 +59,8 @@ pub(super) fn read(raw: Raw, asked: u32) -> Record {
     let (status, error) = judge(&raw, &stream, asked);
     let us = |ns: u64| ns / 1000;
     Record {
+        point: 0,
+        round: 0,
         index: raw.index,
         id: raw.id,
         instance: raw.served_by,

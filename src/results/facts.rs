@@ -65,6 +65,9 @@ pub struct JobFacts {
     pub load: Shape,
     /// The prompts' facts.
     pub prompts: PromptFacts,
+    /// How often it was to be driven, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u32>,
     /// Tokens asked of each request.
     pub max_tokens: u32,
     /// Requests sent to every instance before measuring.
@@ -118,6 +121,7 @@ impl From<&Job> for JobFacts {
             instances: job.instances.clone(),
             load: job.load.clone(),
             prompts: PromptFacts::of(&job.prompts),
+            repeats: job.repeats,
             max_tokens: job.max_tokens,
             warmup: job.warmup,
             timeout_s: job.timeout_s,

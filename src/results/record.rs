@@ -70,7 +70,13 @@ pub struct Stamps {
 /// One request: a line of the `.requests.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The place in the order of sending, from 0.
+    /// The load of the result that it belongs to, from 0.
+    #[serde(default)]
+    pub point: u32,
+    /// The round of that load, from 0.
+    #[serde(default)]
+    pub round: u32,
+    /// The place in the order of sending, from 0 in each round.
     pub index: u32,
     /// The `X-Request-Id` that it carried.
     pub id: String,

@@ -14,6 +14,9 @@ pub fn terms(job: &JobFacts, topology: &Value) -> Map<String, Value> {
     let mut terms = Map::new();
     terms.insert("load".to_owned(), json!(job.load));
     terms.insert("max_tokens".to_owned(), job.max_tokens.into());
+    if let Some(repeats) = job.repeats {
+        terms.insert("repeats".to_owned(), repeats.into());
+    }
     terms.insert("warmup".to_owned(), job.warmup.into());
     terms.insert("prompts".to_owned(), digest.into());
     if let Some(instances) = topology["instances"].as_array() {

@@ -17,6 +17,8 @@ use crate::shape::known;
 pub(crate) fn request(index: u32, instance: &str, sent: f64, first: f64, last: f64) -> Record {
     let us = |ms: f64| (ms * 1000.0).round() as u64;
     Record {
+        point: 0,
+        round: 0,
         index,
         id: format!("r-{index}"),
         instance: Some(instance.to_owned()),
@@ -78,6 +80,7 @@ pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
             count: 8,
             sha256: String::new(),
         },
+        repeats: None,
         max_tokens: 100,
         warmup: 2,
         timeout_s: 120.0,

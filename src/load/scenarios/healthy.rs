@@ -1,5 +1,6 @@
 //! Measurements that go well: what is sent, what is stamped, what is kept.
 
+use super::super::request::Place;
 use super::*;
 
 #[tokio::test]
@@ -119,7 +120,13 @@ async fn stamps_are_never_before_what_they_saw() {
     };
     let requests = request::Requests::of(&lab.job("x", batch(1)), "run");
     let link = client.open(&lab.a.authority).await;
-    let raw = client.complete(link, requests.measured(0), None).await;
+    let raw = client
+        .complete(
+            link,
+            requests.measured(Place { point: 0, round: 0 }, 0),
+            None,
+        )
+        .await;
     let written = lab.a.written();
     assert!(raw.sent.unwrap() <= written[0]);
     assert!(raw.head.unwrap() >= written[0]);

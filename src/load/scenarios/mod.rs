@@ -83,6 +83,7 @@ impl Lab {
             model: "tiny".to_owned(),
             prompts: vec!["What is a REST API?".to_owned(), "Why?".to_owned()],
             load,
+            repeats: Some(1),
             max_tokens: TOKENS as u32,
             warmup: 2,
             timeout_s: 20.0,

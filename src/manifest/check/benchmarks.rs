@@ -49,6 +49,14 @@ pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
                 problem.map(|problem| problem.hint("an answer of no tokens cannot be timed")),
             );
         }
+        if benchmark.repeats == Some(0) {
+            let problem = seen.report(
+                &["benchmarks", name, "repeats"],
+                "`repeats` must be 1 or more",
+            );
+            let hint = "it is how often the load is driven; without it, short ones are repeated";
+            out.extend(problem.map(|problem| problem.hint(hint)));
+        }
         out.extend(no_time(
             seen,
             &["benchmarks", name, "timeout"],

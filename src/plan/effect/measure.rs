@@ -28,6 +28,8 @@ pub struct Job {
     pub prompts: Vec<String>,
     /// When requests are sent.
     pub load: Shape,
+    /// How often the load is driven; as often as it takes to tell something, where it is not said.
+    pub repeats: Option<u32>,
     /// Tokens asked of each request.
     pub max_tokens: u32,
     /// Requests sent to every instance before measuring.

@@ -21,6 +21,11 @@ pub struct BenchmarkDeclaration {
     #[serde(default = "max_tokens")]
     #[schemars(range(min = 1))]
     pub max_tokens: u32,
+    /// How often the load is driven, a round each time. By itself, once where a round takes a second or
+    /// more, and otherwise until there are five rounds and a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub repeats: Option<u32>,
     /// Requests that every instance answers before anything is measured.
     #[serde(default = "warmup")]
     pub warmup: u32,
@@ -44,6 +49,8 @@ pub struct Measurement {
     pub prompts: Prompts,
     /// When requests are sent.
     pub load: Shape,
+    /// How often the load is driven, where that is said.
+    pub repeats: Option<u32>,
     /// Tokens that each answer has.
     pub max_tokens: u32,
     /// Requests that every instance answers before anything is measured.
@@ -66,6 +73,7 @@ impl BenchmarkDeclaration {
         Ok(Measurement {
             prompts: self.prompts.clone(),
             load: self.load.clone().try_into()?,
+            repeats: self.repeats,
             max_tokens: self.max_tokens,
             warmup: self.warmup,
             timeout: self.timeout,

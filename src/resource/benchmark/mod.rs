@@ -136,13 +136,18 @@ impl Benchmark {
             .map(|instance| json!([instance.address(), instance.fingerprint(observed)]))
             .collect();
         instances.sort_by_key(ToString::to_string);
+        let mut job = json!({
+            "prompts": self.declared.prompts,
+            "load": self.declared.load,
+            "max_tokens": self.declared.max_tokens,
+            "warmup": self.declared.warmup,
+        });
+        // What is not said is not in it, so that results of before stay those of the same job.
+        if let Some(repeats) = self.declared.repeats {
+            job["repeats"] = repeats.into();
+        }
         fingerprint(&json!({
-            "job": {
-                "prompts": self.declared.prompts,
-                "load": self.declared.load,
-                "max_tokens": self.declared.max_tokens,
-                "warmup": self.declared.warmup,
-            },
+            "job": job,
             "proxy": self.measured.proxy.as_ref().map(|proxy| proxy.fingerprint()),
             "instances": instances,
         }))
@@ -165,6 +170,7 @@ impl Benchmark {
             model: first.served_model().to_owned(),
             prompts: prompts.clone(),
             load: self.declared.load.clone(),
+            repeats: self.declared.repeats,
             max_tokens: self.declared.max_tokens,
             warmup: self.declared.warmup,
             timeout_s: self.declared.timeout.get(),

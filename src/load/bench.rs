@@ -1,0 +1,206 @@
+//! The sending thread's part: who answers, warm, and every load of the job, round by round.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Client, Connection};
+use super::counts::{Counts, Stage};
+use super::drive::{Transport, drive};
+use super::key::ApiKeys;
+use super::request::{Place, Requests};
+use super::sample::{Ending, Raw};
+use super::warmup::Warmer;
+use super::wire::Clock;
+use super::{identity, rounds, sample};
+use crate::plan::{Failure, Job};
+use crate::results::{Cut, Measuring, Record, Run, UnderWay, Warmup};
+use crate::shape::Shape;
+
+/// Everything that the sending thread needs.
+pub(super) struct Bench {
+    job: Job,
+    client: Client,
+    requests: Requests,
+    counts: Arc<Counts>,
+}
+
+/// What the sending thread brings home.
+pub(super) struct Measured {
+    pub(super) warmup: Warmup,
+    pub(super) loads: Vec<Driven>,
+    /// Who else measured the topology meanwhile.
+    pub(super) others: Vec<Measuring>,
+}
+
+/// A load that was driven to its end, as often as it takes.
+pub(super) struct Driven {
+    pub(super) load: Shape,
+    /// All of its requests, round by round.
+    pub(super) records: Vec<Record>,
+    /// Where it was stopped before its end.
+    pub(super) cut: Option<Cut>,
+}
+
+impl Bench {
+    pub(super) fn new(job: &Job, keys: ApiKeys, run: &Run, counts: &Arc<Counts>) -> Self {
+        Self {
+            job: job.clone(),
+            client: Client {
+                clock: Clock::start(),
+                keys,
+                limit: Duration::from_secs_f64(job.timeout_s),
+            },
+            requests: Requests::of(job, &run.id),
+            counts: Arc::clone(counts),
+        }
+    }
+
+    pub(super) async fn perform(
+        self,
+        mut under_way: UnderWay,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Measured, Failure> {
+        let mut stop = pin!(stop);
+        let warmup = tokio::select! {
+            warmup = self.prepare() => warmup?,
+            () = &mut stop => return Err(nothing_measured()),
+        };
+        let bench = Arc::new(self);
+        under_way.measure();
+        let driven = bench.load(0, &bench.job.load, &mut stop).await;
+        if driven.cut.is_some() && driven.records.is_empty() {
+            return Err(nothing_measured());
+        }
+        Ok(Measured {
+            warmup,
+            loads: vec![driven],
+            others: under_way.end(),
+        })
+    }
+
+    async fn prepare(&self) -> Result<Warmup, Failure> {
+        identity::verify(&self.client, &self.job.instances).await?;
+        self.warm().await
+    }
+
+    /// Drives a load, again where one round of it is too short to tell anything.
+    async fn load(
+        self: &Arc<Self>,
+        point: u32,
+        load: &Shape,
+        mut stop: impl Future<Output = ()> + Unpin,
+    ) -> Driven {
+        let mut driven = Driven {
+            load: load.clone(),
+            records: Vec::new(),
+            cut: None,
+        };
+        for round in 0.. {
+            self.round(&mut driven, Place { point, round }, &mut stop)
+                .await;
+            if driven.cut.is_some() || rounds::are_enough(&driven.records, self.job.repeats) {
+                break;
+            }
+        }
+        driven
+    }
+
+    async fn round(
+        self: &Arc<Self>,
+        driven: &mut Driven,
+        place: Place,
+        stop: impl Future<Output = ()>,
+    ) {
+        let schedule = driven.load.schedule();
+        let asked = schedule.requests;
+        self.counts.enter(Stage::Measuring, asked);
+        let sending = Arc::new(Sending {
+            bench: Arc::clone(self),
+            place,
+        });
+        let answers = drive(schedule, sending, stop).await;
+        let before = driven.records.len();
+        driven.cut = answers.cut.map(|in_flight| Cut {
+            asked,
+            ended: before + answers.landed.len(),
+            in_flight,
+        });
+        let landed = answers.landed.into_iter();
+        driven
+            .records
+            .extend(landed.map(|raw| self.read(raw, place)));
+    }
+
+    async fn warm(&self) -> Result<Warmup, Failure> {
+        let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
+        let requests = self.job.warmup.saturating_mul(instances);
+        self.counts.enter(Stage::Warming, requests);
+        let warmer = Warmer {
+            client: self.client.clone(),
+            requests: self.requests.clone(),
+            counts: Arc::clone(&self.counts),
+        };
+        warmer.warm(&self.job).await
+    }
+
+    fn read(&self, mut raw: Raw, place: Place) -> Record {
+        if raw.served_by.is_none() && raw.http_status.is_some() {
+            raw.served_by = served_directly(&self.job).map(str::to_owned);
+        }
+        let record = sample::read(raw, self.job.max_tokens);
+        Record {
+            error: record.error.map(|error| self.client.redact(&error)),
+            point: place.point,
+            round: place.round,
+            ..record
+        }
+    }
+}
+
+fn nothing_measured() -> Failure {
+    Failure::interrupted("interrupted before a request had ended: nothing was measured")
+}
+
+/// Who serves a request of which no header says it: the instance that is the endpoint.
+fn served_directly(job: &Job) -> Option<&str> {
+    let mut instances = job.instances.iter();
+    let direct = instances.find(|target| target.authority == job.endpoint.authority);
+    direct
+        .filter(|_| !job.endpoint.is_proxy)
+        .map(|target| target.name.as_str())
+}
+
+/// One round of a load, as the driver sends it.
+struct Sending {
+    bench: Arc<Bench>,
+    place: Place,
+}
+
+impl Transport for Sending {
+    type Connection = Connection;
+    type Answer = Raw;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.bench.client.clock.now())
+    }
+
+    async fn open(&self) -> Connection {
+        let Bench { client, job, .. } = &*self.bench;
+        client.open(&job.endpoint.authority).await
+    }
+
+    async fn send(&self, over: Connection, index: u32, planned: Option<Duration>) -> Raw {
+        let Bench {
+            client,
+            requests,
+            counts,
+            ..
+        } = &*self.bench;
+        let message = requests.measured(self.place, index);
+        let raw = client.complete(over, message, planned).await;
+        // Whether it is ok is judged later; for the eye, a whole answer is enough.
+        counts.count(raw.ending == Ending::Complete && raw.http_status == Some(200));
+        raw
+    }
+}

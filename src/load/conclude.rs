@@ -1,0 +1,72 @@
+//! After the last request: summed up, judged, and written.
+
+use super::bench::{Driven, Measured};
+use super::measure::Measurement;
+use crate::plan::{Failure, Job};
+use crate::results::{
+    self, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Point, Run, RunFiles,
+    SCHEMA, Tool,
+};
+use crate::verdict::{Case, judge};
+
+/// Sums up, judges, and writes.
+pub(super) fn conclude(
+    job: &Job,
+    run: Run,
+    measured: Measured,
+    baseline: Option<&Baseline>,
+) -> Result<Measurement, Failure> {
+    let facts = JobFacts::from(job);
+    let judged = |driven: &Driven| judged(job, &facts, driven, &measured, baseline);
+    let points: Vec<Point> = measured.loads.iter().map(judged).collect();
+    let place = RunFiles::of(job, &run);
+    let result = BenchResult {
+        schema: SCHEMA.to_owned(),
+        tool: Tool::this(),
+        run,
+        client: ClientFacts::here(),
+        topology: job.provenance.clone(),
+        comparison: baseline.map(|baseline| Comparison::of(&facts, &points, baseline)),
+        job: facts,
+        warmup: measured.warmup,
+        valid: points.iter().all(|point| point.valid),
+        points,
+        interrupted: measured.loads.iter().find_map(|driven| driven.cut),
+        files: Files {
+            requests: place.requests_name(),
+        },
+    };
+    let records = measured.loads.iter().flat_map(|driven| &driven.records);
+    place.write(&result, records)?;
+    Ok(Measurement {
+        path: place.result(),
+        requests: place.requests(),
+        saved: results::save_for_the_notebook(job, &result)?,
+        valid: result.valid,
+        anomalies: result.anomalies().cloned().collect(),
+        result,
+    })
+}
+
+fn judged(
+    job: &Job,
+    facts: &JobFacts,
+    driven: &Driven,
+    measured: &Measured,
+    baseline: Option<&Baseline>,
+) -> Point {
+    let point = Point::of(&driven.load, &driven.records);
+    let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
+    let anomalies = judge(&Case {
+        job: facts,
+        point: &point,
+        records: &driven.records,
+        warmup: &measured.warmup,
+        provenance: &job.provenance,
+        single: single.as_ref(),
+        baseline,
+        others: &measured.others,
+        cut: driven.cut.as_ref(),
+    });
+    point.judged(anomalies)
+}
