@@ -7,8 +7,8 @@
 //! # The map of rooms
 //!
 //! - [`name`], [`quantity`]: the newtypes that a manifest speaks in.
-//! - [`net`], [`describe`], [`hex`]: ground too. How hosts and ports are written, and a stream that
-//!   tells of its traffic; errors with their causes; digests.
+//! - [`net`], [`describe`], [`hex`], [`prometheus`]: ground too. How hosts and ports are written, and a
+//!   stream that tells of its traffic; errors with their causes; digests; pages of metrics.
 //! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
 //!   the facts that it wants of a node, its comparison, its effects.
@@ -82,6 +82,7 @@ pub mod name;
 pub mod net;
 pub mod node;
 pub mod plan;
+pub mod prometheus;
 pub mod proxy;
 pub mod quantity;
 pub mod resource;

@@ -1,5 +1,6 @@
 //! The sending thread's part: who answers, warm, and every load of the job, round by round.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use super::drive::{Transport, drive};
 use super::key::ApiKeys;
 use super::request::{Place, Requests};
 use super::sample::{Ending, Raw};
+use super::scrape::{self, Pages, Sampler};
 use super::warmup::Warmer;
 use super::wire::Clock;
 use super::{identity, rounds, sample};
 use crate::plan::{Failure, Job};
-use crate::results::{Cut, Measuring, Record, Run, UnderWay, Warmup};
+use crate::results::{Cut, Measuring, Record, Run, UnderWay, Warmup, by_instance};
 use crate::shape::Shape;
 
 /// Everything that the sending thread needs.
@@ -40,6 +42,9 @@ pub(super) struct Driven {
     pub(super) records: Vec<Record>,
     /// Where it was stopped before its end.
     pub(super) cut: Option<Cut>,
+    /// What the engines had counted before it, and after.
+    pub(super) before: Pages,
+    pub(super) after: Pages,
 }
 
 impl Bench {
@@ -54,6 +59,11 @@ impl Bench {
             requests: Requests::of(job, &run.id),
             counts: Arc::clone(counts),
         }
+    }
+
+    /// Looks at the engines for as long as it is there.
+    pub(super) fn sampler(&self) -> Sampler {
+        Sampler::start(&self.client, &self.job.instances, &self.counts)
     }
 
     pub(super) async fn perform(
@@ -91,10 +101,13 @@ impl Bench {
         load: &Shape,
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> Driven {
+        let targets = &self.job.instances;
         let mut driven = Driven {
             load: load.clone(),
             records: Vec::new(),
             cut: None,
+            before: scrape::pages(&self.client, targets).await,
+            after: Pages::new(),
         };
         for round in 0.. {
             self.round(&mut driven, Place { point, round }, &mut stop)
@@ -103,6 +116,9 @@ impl Bench {
                 break;
             }
         }
+        let answered = answered(&driven.records);
+        let before = &driven.before;
+        driven.after = scrape::pages_after(&self.client, targets, before, &answered).await;
         driven
     }
 
@@ -156,6 +172,15 @@ impl Bench {
             ..record
         }
     }
+}
+
+/// How many whole answers came from whom.
+fn answered(records: &[Record]) -> BTreeMap<String, u64> {
+    let whole = records.iter().filter(|it| it.has_whole_answer());
+    let served = by_instance(whole).into_iter();
+    served
+        .map(|(instance, own)| (instance.to_owned(), own.len() as u64))
+        .collect()
 }
 
 fn nothing_measured() -> Failure {

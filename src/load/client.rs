@@ -148,15 +148,28 @@ impl Client {
             .expect("every part of the request is valid")
     }
 
-    /// Fetches a small document whole.
+    /// Fetches a small document whole, and shows the key that opens it.
     pub(super) async fn get(&self, authority: &str, path: &str) -> Result<(u16, Bytes), String> {
+        let request = self.authorised(ask_for(authority, path), authority);
+        self.fetch(authority, request).await
+    }
+
+    /// Fetches a small document that is open to everybody, and shows no key.
+    pub(super) async fn get_openly(
+        &self,
+        authority: &str,
+        path: &str,
+    ) -> Result<(u16, Bytes), String> {
+        self.fetch(authority, ask_for(authority, path)).await
+    }
+
+    async fn fetch(
+        &self,
+        authority: &str,
+        request: hyper::http::request::Builder,
+    ) -> Result<(u16, Bytes), String> {
         let mut made = self.open(authority).await.made?;
-        let request = Request::builder()
-            .uri(path)
-            .header(HOST, authority)
-            .header(ACCEPT, "application/json");
-        let request = self
-            .authorised(request, authority)
+        let request = request
             .body(Full::default())
             .expect("every part of the request is valid");
         let fetch = async {
@@ -185,6 +198,10 @@ impl Client {
             None => request,
         }
     }
+}
+
+fn ask_for(authority: &str, path: &str) -> hyper::http::request::Builder {
+    Request::builder().uri(path).header(HOST, authority)
 }
 
 async fn converse(

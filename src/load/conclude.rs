@@ -2,10 +2,11 @@
 
 use super::bench::{Driven, Measured};
 use super::measure::Measurement;
+use super::scrape::Seen;
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Point, Run, RunFiles,
-    SCHEMA, Tool,
+    SCHEMA, ServerMetrics, Tool,
 };
 use crate::verdict::{Case, judge};
 
@@ -14,10 +15,14 @@ pub(super) fn conclude(
     job: &Job,
     run: Run,
     measured: Measured,
+    seen: &Seen,
     baseline: Option<&Baseline>,
 ) -> Result<Measurement, Failure> {
     let facts = JobFacts::from(job);
-    let judged = |driven: &Driven| judged(job, &facts, driven, &measured, baseline);
+    let judged = |driven: &Driven| {
+        let point = point(driven, seen);
+        judged(job, &facts, driven, point, &measured, baseline)
+    };
     let points: Vec<Point> = measured.loads.iter().map(judged).collect();
     let place = RunFiles::of(job, &run);
     let result = BenchResult {
@@ -48,14 +53,25 @@ pub(super) fn conclude(
     })
 }
 
+/// What came of a load: what was seen of it, and what the engines counted.
+fn point(driven: &Driven, seen: &Seen) -> Point {
+    let counted = driven.before.iter().filter_map(|(instance, before)| {
+        let after = driven.after.get(instance)?;
+        let seen = seen.get(instance).map_or(&[][..], Vec::as_slice);
+        let counted = ServerMetrics::between(before, after, seen)?;
+        Some((instance.clone(), counted))
+    });
+    Point::of(&driven.load, &driven.records).counted(counted.collect(), &driven.records)
+}
+
 fn judged(
     job: &Job,
     facts: &JobFacts,
     driven: &Driven,
+    point: Point,
     measured: &Measured,
     baseline: Option<&Baseline>,
 ) -> Point {
-    let point = Point::of(&driven.load, &driven.records);
     let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
     let anomalies = judge(&Case {
         job: facts,

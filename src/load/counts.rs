@@ -53,6 +53,12 @@ impl Counts {
         self.failed.fetch_add(u32::from(!ok), Relaxed);
     }
 
+    /// Whether requests are measured now.
+    pub(super) fn is_measuring(&self) -> bool {
+        let (stage, _) = *self.stage.lock().expect("no holder panics");
+        stage == Stage::Measuring
+    }
+
     pub(super) fn phase(&self) -> Phase {
         let (stage, of) = *self.stage.lock().expect("no holder panics");
         let requests = Count::Requests {

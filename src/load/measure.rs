@@ -67,11 +67,13 @@ pub async fn measure(
     let counts = Arc::new(Counts::new());
     let bench = Bench::new(job, keys, &run, &counts);
     let under_way = UnderWay::begin(job, &run)?;
+    let sampler = bench.sampler();
     let work = on_own_thread(bench.perform(under_way, stop))?;
     let measured = watched(work, &counts, &mut tell).await?;
+    let seen = sampler.end();
     counts.enter(Stage::Summarising, 0);
     tell(counts.phase());
-    conclude(job, run, measured, baseline.as_ref())
+    conclude(job, run, measured, &seen, baseline.as_ref())
 }
 
 fn check(job: &Job) -> Result<(), Failure> {

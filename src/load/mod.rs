@@ -22,6 +22,7 @@ mod measure;
 mod request;
 mod rounds;
 mod sample;
+mod scrape;
 mod sse;
 mod stream;
 mod thread;

@@ -114,6 +114,11 @@ impl Record {
         self.status == Status::Ok
     }
 
+    /// Whether the whole of an answer came, as long as was asked or not.
+    pub fn has_whole_answer(&self) -> bool {
+        matches!(self.status, Status::Ok | Status::LengthMismatch)
+    }
+
     /// `t_first − t_sent`, in ms.
     pub fn ttft_ms(&self) -> Option<f64> {
         span_ms(self.stamps.sent, self.stamps.first)

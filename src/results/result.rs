@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::anomaly::Anomaly;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
+use super::reconcile::Reconcile;
 use super::record::Record;
+use super::server::ServerMetrics;
 use super::summary::Summary;
 use super::warmup::Warmup;
 use crate::shape::Shape;
@@ -80,6 +83,12 @@ pub struct Point {
     /// Window, counts, errors, metrics, instances.
     #[serde(flatten)]
     pub summary: Summary,
+    /// What each engine counted meanwhile, by instance; of who counts nothing there is nothing.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub server: IndexMap<String, ServerMetrics>,
+    /// What the client and the engines counted, side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<Reconcile>,
     /// What speaks against it, and what to know of the baseline.
     pub anomalies: Vec<Anomaly>,
     /// Whether no anomaly is an error.
@@ -155,8 +164,24 @@ impl Point {
         Self {
             load: load.clone(),
             summary: Summary::of(records),
+            server: IndexMap::new(),
+            reconcile: None,
             anomalies: Vec::new(),
             valid: true,
+        }
+    }
+
+    /// The same with what the engines counted.
+    pub(crate) fn counted(
+        self,
+        server: IndexMap<String, ServerMetrics>,
+        records: &[Record],
+    ) -> Self {
+        let reconcile = Reconcile::of(records, &server);
+        Self {
+            reconcile: (!server.is_empty()).then_some(reconcile),
+            server,
+            ..self
         }
     }
 

@@ -9,10 +9,15 @@ mod a03_no_parallel_gain;
 mod a04_bimodal_by_replica;
 mod a05_serialised;
 mod a06_cold_replica;
+mod a07_unbalanced;
 mod a10_errors;
+mod a12_cache;
+mod a13_foreign_traffic;
 mod a15_not_comparable;
+mod a17_preemption;
 mod a19_another_measurement;
 mod a20_interrupted;
+mod a24_misattributed;
 mod rule;
 
 use serde_json::Value;
@@ -28,6 +33,9 @@ use rule::{Finding, Rule};
 const RULES: &[Rule] = &[
     a20_interrupted::RULE,
     a19_another_measurement::RULE,
+    a13_foreign_traffic::RULE,
+    a24_misattributed::RULE,
+    a12_cache::RULE,
     a10_errors::RULE,
     a02_self_consistency::RULE,
     a01_latency_definition::RULE,
@@ -35,6 +43,8 @@ const RULES: &[Rule] = &[
     a05_serialised::RULE,
     a04_bimodal_by_replica::RULE,
     a03_no_parallel_gain::RULE,
+    a07_unbalanced::RULE,
+    a17_preemption::RULE,
     a15_not_comparable::RULE,
 ];
 

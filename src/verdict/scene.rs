@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::Endpoint;
 use crate::results::{
     BenchResult, ClientFacts, Comparison, Cut, DEFINITIONS, Files, PromptFacts, Run, SCHEMA,
-    Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
+    ServerMetrics, Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
 };
 use crate::shape::Shape;
 use crate::shape::known;
@@ -117,6 +118,8 @@ pub(crate) struct Scene {
     pub(crate) provenance: Value,
     pub(crate) others: Vec<Measuring>,
     pub(crate) cut: Option<Cut>,
+    /// What the engines counted.
+    pub(crate) server: IndexMap<String, ServerMetrics>,
 }
 
 pub(crate) fn scene(records: Vec<Record>) -> Scene {
@@ -130,6 +133,7 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         provenance: json!({"models": {"llama": "meta-llama/Llama-3.1-8B-Instruct"}}),
         others: Vec::new(),
         cut: None,
+        server: IndexMap::new(),
     }
 }
 
@@ -158,7 +162,7 @@ impl Scene {
     }
 
     fn unjudged(&self) -> Point {
-        Point::of(&self.job.load, &self.records)
+        Point::of(&self.job.load, &self.records).counted(self.server.clone(), &self.records)
     }
 
     fn case<'a>(&'a self, point: &'a Point) -> Case<'a> {

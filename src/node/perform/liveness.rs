@@ -9,6 +9,7 @@ use super::server::Server;
 use super::wait_ready::{answered_as_it_should, request};
 use crate::node::{HttpAnswer, HttpConnection, HttpRequest, Node, NodeError};
 use crate::plan::{Counters, Failure, Liveness, LivenessProbe};
+use crate::prometheus::Page;
 
 /// How long a server may take to show that it lives. It is the longest that a look takes.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -177,18 +178,14 @@ fn alive(took: Duration) -> Liveness {
 
 /// Reads a page of counters; nothing where it counts no work.
 fn read(page: &str, counters: &Counters) -> Option<Counted> {
-    let values = |wanted: &str| {
-        let value = |line: &str| {
-            let rest = line.strip_prefix(wanted)?;
-            let is_whole = rest.starts_with(['{', ' ']);
-            let value = rest.rsplit(' ').next().filter(|_| is_whole)?;
-            value.parse::<f64>().ok()
-        };
-        page.lines().filter_map(value).collect::<Vec<_>>()
-    };
-    let working: Vec<_> = counters.working.iter().flat_map(|it| values(it)).collect();
+    let page = Page::read(page);
+    let working: Vec<f64> = counters
+        .working
+        .iter()
+        .filter_map(|name| page.sum(name))
+        .collect();
     (!working.is_empty()).then(|| Counted {
-        running: values(counters.running).iter().sum(),
+        running: page.sum(counters.running).unwrap_or_default(),
         work: working.iter().sum(),
     })
 }

@@ -50,15 +50,23 @@ fn a_result_says_what_was_measured_and_the_latest_is_found() {
     );
     let requests = latest["requests"].as_str().unwrap();
     let lines = place.read(format!("{folder}/{requests}"));
-    let mut served: Vec<String> = lines
+    let lines = lines
         .lines()
-        .map(|line| {
-            let line: Value = serde_json::from_str(line).unwrap();
-            line["instance"].as_str().unwrap().to_owned()
-        })
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let first_round = lines.filter(|line| line["round"] == 0);
+    let mut served: Vec<String> = first_round
+        .map(|line| line["instance"].as_str().unwrap().to_owned())
         .collect();
     served.sort();
     assert_eq!(served, ["a", "a", "a", "a", "b", "b", "b", "b"]);
+    // What the engines counted agrees with what was seen of them.
+    let point = &result["points"][0];
+    for name in ["a", "b"] {
+        let both = &point["reconcile"]["by_instance"][name];
+        assert!(both["client_tokens"].as_u64() > Some(0), "{point:#}");
+        assert_eq!(both["client_tokens"], both["server_tokens"]);
+        assert_eq!(both["client_requests"], both["server_requests"]);
+    }
 }
 
 #[test]

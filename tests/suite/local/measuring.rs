@@ -109,7 +109,7 @@ fn a_closed_loop_keeps_its_width_and_is_measured_once() {
     let mut text = SMALL.to_owned();
     text.push_str(
         "benchmarks:\n  closed: {prompts: {inline: [Hello]}, load: {concurrency: 4, requests: 20}, \
-         max_tokens: 50}\n",
+         max_tokens: 50, repeats: 1}\n",
     );
     let place = Workdir::with(&text);
     let said = place.replica(&["apply", "-y"]).exits(0);

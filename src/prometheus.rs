@@ -1,0 +1,72 @@
+//! A page of metrics in the text format of Prometheus, as far as we read it: what a name stands at,
+//! whatever its labels. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+
+use std::collections::HashMap;
+
+/// A page of metrics: each name with the sum over all of its labels.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page(HashMap<String, f64>);
+
+impl Page {
+    /// Reads a page. A line that is none of its format says nothing.
+    pub fn read(text: &str) -> Self {
+        let mut sums = HashMap::new();
+        for (name, value) in text.lines().filter_map(sample) {
+            if let Some(sum) = sums.get_mut(name) {
+                *sum += value;
+            } else {
+                sums.insert(name.to_owned(), value);
+            }
+        }
+        Self(sums)
+    }
+
+    /// What a name stands at, all of its labels together; nothing where the page does not have it.
+    pub fn sum(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
+    /// What the first of these names that the page has stands at: versions call one thing otherwise.
+    pub fn first(&self, names: &[&str]) -> Option<f64> {
+        names.iter().find_map(|name| self.sum(name))
+    }
+}
+
+/// A line's name and value; what stands after the value is a time.
+fn sample(line: &str) -> Option<(&str, f64)> {
+    let end = line.find(['{', ' '])?;
+    let (name, rest) = line.split_at(end);
+    let value = match rest.strip_prefix('{') {
+        // A label's value may hold a brace; what follows the last one is the value.
+        Some(labelled) => labelled.rsplit_once('}')?.1,
+        None => rest,
+    };
+    let value = value.split_whitespace().next()?.parse().ok()?;
+    (!name.is_empty() && name != "#").then_some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_by_whole_names() {
+        let page = Page::read(
+            "# HELP vllm:generation_tokens_total x 3\n\
+             # TYPE vllm:generation_tokens_total counter\n\
+             vllm:num_requests_running{engine=\"0\",model_name=\"a b} c\"} 2.0\n\
+             vllm:num_requests_running{engine=\"1\",model_name=\"a b\"} 1.0\n\
+             vllm:generation_tokens_total_more{engine=\"0\"} 70.0\n\
+             vllm:prompt_tokens_total 5\n\
+             vllm:e2e_seconds_sum{engine=\"0\"} 1.5e-3 1700000000000\n\
+             no value\n",
+        );
+        assert_eq!(page.sum("vllm:num_requests_running"), Some(3.0));
+        assert_eq!(page.sum("vllm:prompt_tokens_total"), Some(5.0));
+        assert_eq!(page.sum("vllm:e2e_seconds_sum"), Some(0.0015));
+        assert_eq!(page.sum("vllm:generation_tokens_total"), None);
+        let renamed = ["vllm:gpu_cache_usage_perc", "vllm:prompt_tokens_total"];
+        assert_eq!(page.first(&renamed), Some(5.0));
+        assert_eq!(Page::read("<html>\n\n"), Page::default());
+    }
+}
