@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::task::JoinSet;
+
 use super::ask_for_life::{EarlyPages, OnWaiting, ask_for_life};
 use super::execute::{Say, World};
 use super::interrupt::Interrupt;
@@ -12,9 +14,9 @@ use super::observe::observe;
 use crate::load::{self, Measurement};
 use crate::name::NodeName;
 use crate::node::{Fleet, Lapsed, Lease, Node, perform};
-use crate::plan::{Address, Effect, Failure, Job, Phase, Step};
+use crate::plan::{Address, Effect, Failure, Job, Phase, Placed, Step};
 use crate::resource::{Fact, Observation, Resource, StateFolder};
-use crate::results::{self, throughput};
+use crate::results::{self, Surveyed, throughput};
 
 /// The folder of logs of failures, among the results of a topology.
 const FAILED: &str = "failed";
@@ -99,7 +101,9 @@ impl Live {
     async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
         let keys = perform::api_keys(&self.fleet, &job.api_keys).await?;
         let stop = self.interrupt.wished();
-        let outcome = load::measure(job, &keys, stop, |phase| say.phase(phase)).await?;
+        let tell = |phase| say.phase(phase);
+        let survey = || survey(self.fleet.clone(), job.placed.clone());
+        let outcome = load::measure(job, &keys, stop, tell, survey).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
             (true, None) => "measured".to_owned(),
@@ -189,6 +193,24 @@ impl Live {
             Effect::Measure(job) => self.measure(job, say).await,
         }
     }
+}
+
+/// Looks at the nodes of what is measured, side by side. One that cannot be asked is left out.
+async fn survey(fleet: Fleet, placed: Vec<Placed>) -> Surveyed {
+    let mut nodes: BTreeMap<NodeName, Vec<Placed>> = BTreeMap::new();
+    for placed in placed {
+        nodes.entry(placed.node.clone()).or_default().push(placed);
+    }
+    let mut looking = JoinSet::new();
+    for (name, placed) in nodes {
+        let fleet = fleet.clone();
+        looking.spawn(async move {
+            let node = fleet.node(&name).ok()?;
+            let seen = perform::conditions(node, &placed).await.ok()?;
+            Some((name, seen))
+        });
+    }
+    looking.join_all().await.into_iter().flatten().collect()
 }
 
 fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,23 +5,37 @@ use super::measure::Measurement;
 use super::scrape::Seen;
 use crate::plan::{Failure, Job};
 use crate::results::{
-    self, Baseline, BenchResult, ClientFacts, Comparison, Files, JobFacts, Point, Run, RunFiles,
-    SCHEMA, ServerMetrics, Tool,
+    self, Baseline, BenchResult, ClientFacts, Comparison, Conditions, Files, JobFacts, Point, Run,
+    RunFiles, SCHEMA, ServerMetrics, Tool,
 };
 use crate::verdict::{Case, judge};
+
+/// What was seen beside the requests.
+pub(super) struct Beside {
+    pub(super) gauges: Seen,
+    pub(super) conditions: Conditions,
+}
 
 /// Sums up, judges, and writes.
 pub(super) fn conclude(
     job: &Job,
     run: Run,
     measured: Measured,
-    seen: &Seen,
+    seen: Beside,
     baseline: Option<&Baseline>,
 ) -> Result<Measurement, Failure> {
     let facts = JobFacts::from(job);
     let judged = |driven: &Driven| {
-        let point = point(driven, seen);
-        judged(job, &facts, driven, point, &measured, baseline)
+        let point = point(driven, &seen.gauges);
+        judged(
+            job,
+            &facts,
+            driven,
+            point,
+            &measured,
+            &seen.conditions,
+            baseline,
+        )
     };
     let points: Vec<Point> = measured.loads.iter().map(judged).collect();
     let place = RunFiles::of(job, &run);
@@ -31,6 +45,7 @@ pub(super) fn conclude(
         run,
         client: ClientFacts::here(),
         topology: job.provenance.clone(),
+        conditions: seen.conditions,
         comparison: baseline.map(|baseline| Comparison::of(&facts, &points, baseline)),
         job: facts,
         warmup: measured.warmup,
@@ -70,6 +85,7 @@ fn judged(
     driven: &Driven,
     point: Point,
     measured: &Measured,
+    conditions: &Conditions,
     baseline: Option<&Baseline>,
 ) -> Point {
     let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
@@ -79,6 +95,7 @@ fn judged(
         records: &driven.records,
         warmup: &measured.warmup,
         provenance: &job.provenance,
+        conditions,
         single: single.as_ref(),
         baseline,
         others: &measured.others,

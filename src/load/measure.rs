@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bench::Bench;
-use super::conclude::conclude;
+use super::conclude::{Beside, conclude};
 use super::counts::{Counts, Stage};
 use super::key::ApiKeys;
 use super::limits;
 use super::thread::{on_own_thread, watched};
 use crate::plan::{Failure, Job, Phase};
-use crate::results::{self, Anomaly, BenchResult, Run, UnderWay};
+use crate::results::{self, Anomaly, BenchResult, Conditions, Run, Surveyed, UnderWay};
 
 /// What a measurement leaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,8 @@ pub struct Measurement {
 }
 
 /// Measures a job, and writes what came of it. `keys` are the API keys of the job, by the addresses
-/// that they are shown to; `tell` hears about the progress four times a second.
+/// that they are shown to; `tell` hears about the progress four times a second; `survey` looks at the
+/// machines of the servers, before and after.
 ///
 /// Where `stop` comes first, nothing more is sent, and what has ended by then is written as a result
 /// that was interrupted: it is kept, and stands for nothing.
@@ -46,11 +47,12 @@ pub struct Measurement {
 /// answers no warm-up, a stop before a request has ended, a key that no header holds, an unreadable
 /// baseline, a folder that cannot be written. What was measured and cannot be believed is an
 /// [`Measurement`] that is not `valid`.
-pub async fn measure(
+pub async fn measure<S: Future<Output = Surveyed> + Send>(
     job: &Job,
     keys: &BTreeMap<String, String>,
     stop: impl Future<Output = ()> + Send + 'static,
     mut tell: impl FnMut(Phase) + Send,
+    survey: impl Fn() -> S + Send,
 ) -> Result<Measurement, Failure> {
     check(job)?;
     let keys = ApiKeys::new(keys)?;
@@ -68,12 +70,19 @@ pub async fn measure(
     let bench = Bench::new(job, keys, &run, &counts);
     let under_way = UnderWay::begin(job, &run)?;
     let sampler = bench.sampler();
+    let before = survey().await;
     let work = on_own_thread(bench.perform(under_way, stop))?;
     let measured = watched(work, &counts, &mut tell).await?;
-    let seen = sampler.end();
+    let seen = Beside {
+        gauges: sampler.end(),
+        conditions: Conditions {
+            before,
+            after: survey().await,
+        },
+    };
     counts.enter(Stage::Summarising, 0);
     tell(counts.phase());
-    conclude(job, run, measured, &seen, baseline.as_ref())
+    conclude(job, run, measured, seen, baseline.as_ref())
 }
 
 fn check(job: &Job) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 mod address;
 mod approval;
 mod change;
+mod conditions;
 pub mod effect;
 mod event;
 mod failure;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub use address::{Address, InvalidAddress};
 pub use approval::{Approval, Approved};
 pub use change::{Action, Change, Field, Planned};
+pub use conditions::{GpuConditions, NodeConditions, Placed, ServerConditions};
 pub use effect::{Effect, Endpoint, Job, Operation, Target};
 pub use event::Event;
 pub use failure::{Failure, FailureKind};

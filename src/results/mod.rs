@@ -10,6 +10,7 @@
 mod anomaly;
 mod baseline;
 mod comparison;
+mod conditions;
 mod facts;
 mod figures;
 mod headline;
@@ -28,6 +29,8 @@ mod warmup;
 pub use anomaly::{Anomaly, Severity, Subject};
 pub use baseline::check as check_baseline;
 pub(crate) use baseline::{Baseline, Claim, Origin, read as read_baseline};
+pub(crate) use conditions::ServerTwice;
+pub use conditions::{Conditions, Surveyed};
 pub use facts::{ClientFacts, JobFacts, PromptFacts, Run, Tool};
 pub(crate) use figures::{BatchFigures, Figures, differ};
 pub use headline::{Headline, Single, throughput};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::anomaly::Anomaly;
+use super::conditions::Conditions;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
 use super::reconcile::Reconcile;
 use super::record::Record;
@@ -32,6 +33,9 @@ pub struct BenchResult {
     pub client: ClientFacts,
     /// What was measured: the job's provenance, as it stands.
     pub topology: Value,
+    /// What the machines were like before and after.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
     /// What was asked.
     pub job: JobFacts,
     /// What was sent before, and is in no statistic.

@@ -18,6 +18,7 @@ mod a17_preemption;
 mod a19_another_measurement;
 mod a20_interrupted;
 mod a24_misattributed;
+mod a25_started_anew;
 mod rule;
 
 use serde_json::Value;
@@ -25,7 +26,8 @@ use serde_json::Value;
 use crate::plan::Target;
 pub use crate::results::{Anomaly, Severity, Subject};
 use crate::results::{
-    Baseline, Claim, Cut, JobFacts, Measuring, Point, Record, Single, Warmup, by_instance,
+    Baseline, Claim, Conditions, Cut, JobFacts, Measuring, Point, Record, Single, Warmup,
+    by_instance,
 };
 use rule::{Finding, Rule};
 
@@ -33,6 +35,7 @@ use rule::{Finding, Rule};
 const RULES: &[Rule] = &[
     a20_interrupted::RULE,
     a19_another_measurement::RULE,
+    a25_started_anew::RULE,
     a13_foreign_traffic::RULE,
     a24_misattributed::RULE,
     a12_cache::RULE,
@@ -61,6 +64,8 @@ pub(crate) struct Case<'a> {
     pub(crate) records: &'a [Record],
     pub(crate) warmup: &'a Warmup,
     pub(crate) provenance: &'a Value,
+    /// What the machines were like before and after.
+    pub(crate) conditions: &'a Conditions,
     /// What one request alone achieves on these targets, where it was measured.
     pub(crate) single: Option<&'a Single>,
     pub(crate) baseline: Option<&'a Baseline>,

@@ -118,6 +118,7 @@ pub(crate) struct Scene {
     pub(crate) provenance: Value,
     pub(crate) others: Vec<Measuring>,
     pub(crate) cut: Option<Cut>,
+    pub(crate) conditions: Conditions,
     /// What the engines counted.
     pub(crate) server: IndexMap<String, ServerMetrics>,
 }
@@ -133,6 +134,7 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         provenance: json!({"models": {"llama": "meta-llama/Llama-3.1-8B-Instruct"}}),
         others: Vec::new(),
         cut: None,
+        conditions: Conditions::default(),
         server: IndexMap::new(),
     }
 }
@@ -172,6 +174,7 @@ impl Scene {
             records: &self.records,
             warmup: &self.warmup,
             provenance: &self.provenance,
+            conditions: &self.conditions,
             single: self.single.as_ref(),
             baseline: self.baseline.as_ref(),
             others: &self.others,
@@ -219,6 +222,7 @@ pub(crate) fn notebook_run() -> BenchResult {
             clock: "monotonic".to_owned(),
         },
         topology: scene.provenance,
+        conditions: scene.conditions,
         job: scene.job,
         warmup: scene.warmup,
         valid: point.valid,

@@ -202,7 +202,9 @@ async fn a_measurement_that_is_stopped_keeps_what_it_has_and_stands_for_nothing(
     job.warmup = 0;
     job.save = Some(lab.results.path().join("saved.json"));
     let stop = async move { stuck.notified().await };
-    let outcome = measure(&job, &BTreeMap::new(), stop, |_| {}).await.unwrap();
+    let outcome = measure(&job, &BTreeMap::new(), stop, |_| {}, nobody)
+        .await
+        .unwrap();
     let cut = outcome.result.interrupted.unwrap();
     assert_eq!((cut.asked, cut.ended, cut.in_flight), (8, 3, 1));
     assert!(!outcome.valid);
@@ -227,7 +229,7 @@ async fn a_measurement_that_is_stopped_before_a_request_has_ended_leaves_nothing
     let mut job = lab.job("batch", sequential(8));
     job.warmup = 0;
     let stop = async move { stuck.notified().await };
-    let failure = measure(&job, &BTreeMap::new(), stop, |_| {})
+    let failure = measure(&job, &BTreeMap::new(), stop, |_| {}, nobody)
         .await
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Interrupted);

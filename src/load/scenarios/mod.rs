@@ -18,7 +18,8 @@ use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token
 use super::*;
 use crate::plan::{Endpoint, Failure, Job, Phase, Target};
 use crate::results::{
-    BenchResult, PastResult, Record, Severity, Status, Summary, past_results, read_baseline,
+    BenchResult, PastResult, Record, Severity, Status, Summary, Surveyed, past_results,
+    read_baseline,
 };
 use crate::shape::Shape;
 use crate::shape::known::{batch, concurrency, sequential};
@@ -38,6 +39,11 @@ fn target(name: &str, fake: &Fake) -> Target {
 fn newest(lab: &Lab) -> Option<PastResult> {
     let past = past_results(lab.results.path(), "lab", "batch");
     past.into_iter().next()
+}
+
+/// Nobody looks at the machines.
+async fn nobody() -> Surveyed {
+    Surveyed::new()
 }
 
 /// Two replicas and what stands before them.
@@ -84,6 +90,7 @@ impl Lab {
             prompts: vec!["What is a REST API?".to_owned(), "Why?".to_owned()],
             load,
             repeats: Some(1),
+            placed: Vec::new(),
             max_tokens: TOKENS as u32,
             warmup: 2,
             timeout_s: 20.0,
@@ -106,7 +113,7 @@ async fn measured_with(
     keys: &BTreeMap<String, String>,
     tell: impl FnMut(Phase) + Send,
 ) -> Result<Measurement, Failure> {
-    measure(job, keys, std::future::pending(), tell).await
+    measure(job, keys, std::future::pending(), tell, nobody).await
 }
 
 async fn run(job: &Job) -> Measurement {

@@ -5,6 +5,7 @@
 //! nothing left.
 
 mod account;
+mod conditions;
 mod control;
 mod copy;
 mod keep_log;
@@ -28,6 +29,7 @@ mod watch;
 mod tests;
 
 pub use account::{EndedProcess, Stopped};
+pub use conditions::conditions;
 pub use control::control;
 pub use copy::copy;
 pub use keep_log::keep_log;

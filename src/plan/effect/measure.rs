@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+use crate::plan::Placed;
 use crate::shape::Shape;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
@@ -22,6 +23,8 @@ pub struct Job {
     pub endpoint: Endpoint,
     /// Every instance behind it; each is warmed directly.
     pub instances: Vec<Target>,
+    /// Where their processes are, to be looked at before and after.
+    pub placed: Vec<Placed>,
     /// The model's name, as clients say it.
     pub model: String,
     /// The prompts; request `i` sends prompt `i` modulo their number.

@@ -167,6 +167,7 @@ impl Benchmark {
             fingerprint: self.fingerprint(observed),
             endpoint: self.measured.endpoint(),
             instances: instances.iter().map(|i| target(i, observed)).collect(),
+            placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
             prompts: prompts.clone(),
             load: self.declared.load.clone(),

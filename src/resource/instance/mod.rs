@@ -50,7 +50,7 @@ use crate::net::Authority;
 use crate::node::{UnmanagedPolicy, variable};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
-    Operations, Reason, ReasonCode, Relations, Stand,
+    Operations, Placed, Reason, ReasonCode, Relations, Stand,
 };
 
 /// What this kind is called.
@@ -206,6 +206,17 @@ impl Instance {
             .clone()
             .into();
         found
+    }
+
+    /// Where its process is, for whoever looks at it beside a measurement.
+    pub fn placed(&self, observed: &Observation) -> Placed {
+        let mark = self.planned_mark(observed);
+        Placed {
+            instance: self.name.to_string(),
+            node: self.managed.node.clone(),
+            log: self.managed.log(&mark),
+            mark: mark.to_string(),
+        }
     }
 
     fn next_mark(&self, observed: &Observation) -> Mark {

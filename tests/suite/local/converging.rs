@@ -59,6 +59,12 @@ fn a_result_says_what_was_measured_and_the_latest_is_found() {
         .collect();
     served.sort();
     assert_eq!(served, ["a", "a", "a", "a", "b", "b", "b", "b"]);
+    // The machine was looked at before and after.
+    for when in ["before", "after"] {
+        let here = &result["conditions"][when]["here"];
+        assert_eq!(here["servers"]["a"]["pid"], place.pid("/instances/a"));
+        assert!(here["boot_id"].is_string(), "{here:#}");
+    }
     // What the engines counted agrees with what was seen of them.
     let point = &result["points"][0];
     for name in ["a", "b"] {
