@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::canary::CanaryProbe;
 use super::client::{Client, Connection};
 use super::counts::{Counts, Stage};
 use super::drive::{Transport, drive};
@@ -14,9 +15,11 @@ use super::sample::{Ending, Raw};
 use super::scrape::{self, Pages, Sampler};
 use super::warmup::Warmer;
 use super::wire::Clock;
-use super::{identity, rounds, sample};
+use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
-use crate::results::{Cut, Measuring, Record, Run, UnderWay, Warmup, by_instance};
+use crate::results::{
+    Canaries, Canary, Cut, Measuring, Record, Run, UnderWay, Warmup, by_instance,
+};
 use crate::shape::Shape;
 
 /// Everything that the sending thread needs.
@@ -24,6 +27,9 @@ pub(super) struct Bench {
     job: Job,
     client: Client,
     requests: Requests,
+    canary: CanaryProbe,
+    /// The name of the run.
+    run: String,
     counts: Arc<Counts>,
 }
 
@@ -31,6 +37,7 @@ pub(super) struct Bench {
 pub(super) struct Measured {
     pub(super) warmup: Warmup,
     pub(super) loads: Vec<Driven>,
+    pub(super) canaries: Canaries,
     /// Who else measured the topology meanwhile.
     pub(super) others: Vec<Measuring>,
 }
@@ -49,13 +56,16 @@ pub(super) struct Driven {
 
 impl Bench {
     pub(super) fn new(job: &Job, keys: ApiKeys, run: &Run, counts: &Arc<Counts>) -> Self {
+        let client = Client {
+            clock: Clock::start(),
+            keys,
+            limit: Duration::from_secs_f64(job.timeout_s),
+        };
         Self {
             job: job.clone(),
-            client: Client {
-                clock: Clock::start(),
-                keys,
-                limit: Duration::from_secs_f64(job.timeout_s),
-            },
+            canary: CanaryProbe::of(job, &client),
+            run: run.id.clone(),
+            client,
             requests: Requests::of(job, &run.id),
             counts: Arc::clone(counts),
         }
@@ -77,6 +87,7 @@ impl Bench {
             () = &mut stop => return Err(nothing_measured()),
         };
         let bench = Arc::new(self);
+        let before = bench.canary.ask(&bench.run, "before").await;
         under_way.measure();
         let driven = bench.load(0, &bench.job.load, &mut stop).await;
         if driven.cut.is_some() && driven.records.is_empty() {
@@ -84,9 +95,29 @@ impl Bench {
         }
         Ok(Measured {
             warmup,
-            loads: vec![driven],
             others: under_way.end(),
+            canaries: Canaries {
+                tokens: bench.job.canary,
+                after: bench.canaries_after(&before, &driven).await,
+                before,
+                history: BTreeMap::new(),
+            },
+            loads: vec![driven],
         })
+    }
+
+    /// The canaries after the last request. One that seems slow is asked once more: a slow state
+    /// lasts, a hiccup does not. After a stop nobody is asked.
+    async fn canaries_after(&self, before: &[Canary], driven: &Driven) -> Vec<Canary> {
+        if driven.cut.is_some() {
+            return Vec::new();
+        }
+        let after = self.canary.ask(&self.run, "after").await;
+        if !canary::seems_slow(before, &after) {
+            return after;
+        }
+        let again = self.canary.ask(&self.run, "again").await;
+        canary::better(after, &again)
     }
 
     async fn prepare(&self) -> Result<Warmup, Failure> {

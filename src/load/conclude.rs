@@ -5,8 +5,8 @@ use super::measure::Measurement;
 use super::scrape::Seen;
 use crate::plan::{Failure, Job};
 use crate::results::{
-    self, Baseline, BenchResult, ClientFacts, Comparison, Conditions, Files, JobFacts, Point, Run,
-    RunFiles, SCHEMA, ServerMetrics, Tool,
+    self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, Files, JobFacts,
+    Point, Run, RunFiles, SCHEMA, ServerMetrics, Tool,
 };
 use crate::verdict::{Case, judge};
 
@@ -25,6 +25,10 @@ pub(super) fn conclude(
     baseline: Option<&Baseline>,
 ) -> Result<Measurement, Failure> {
     let facts = JobFacts::from(job);
+    let measured = Measured {
+        canaries: with_history(job, measured.canaries),
+        ..measured
+    };
     let judged = |driven: &Driven| {
         let point = point(driven, &seen.gauges);
         judged(
@@ -46,6 +50,7 @@ pub(super) fn conclude(
         client: ClientFacts::here(),
         topology: job.provenance.clone(),
         conditions: seen.conditions,
+        canaries: measured.canaries,
         comparison: baseline.map(|baseline| Comparison::of(&facts, &points, baseline)),
         job: facts,
         warmup: measured.warmup,
@@ -66,6 +71,18 @@ pub(super) fn conclude(
         anomalies: result.anomalies().cloned().collect(),
         result,
     })
+}
+
+/// The canaries with those of earlier measurements.
+fn with_history(job: &Job, canaries: Canaries) -> Canaries {
+    if canaries.is_empty() {
+        return canaries;
+    }
+    let past = results::recent(&job.results, &job.topology);
+    Canaries {
+        history: results::canary_history(past, &job.provenance),
+        ..canaries
+    }
 }
 
 /// What came of a load: what was seen of it, and what the engines counted.
@@ -96,6 +113,7 @@ fn judged(
         warmup: &measured.warmup,
         provenance: &job.provenance,
         conditions,
+        canaries: &measured.canaries,
         single: single.as_ref(),
         baseline,
         others: &measured.others,

@@ -10,6 +10,7 @@
 //! measured, and all printing.
 
 mod bench;
+mod canary;
 mod chunk;
 mod client;
 mod conclude;

@@ -9,6 +9,7 @@
 
 mod anomaly;
 mod baseline;
+mod canary;
 mod comparison;
 mod conditions;
 mod facts;
@@ -29,6 +30,8 @@ mod warmup;
 pub use anomaly::{Anomaly, Severity, Subject};
 pub use baseline::check as check_baseline;
 pub(crate) use baseline::{Baseline, Claim, Origin, read as read_baseline};
+pub(crate) use canary::history as canary_history;
+pub use canary::{Canaries, Canary};
 pub(crate) use conditions::ServerTwice;
 pub use conditions::{Conditions, Surveyed};
 pub use facts::{ClientFacts, JobFacts, PromptFacts, Run, Tool};
@@ -43,8 +46,8 @@ pub use record::{Record, Stamps, Status};
 pub use result::{BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated};
 pub(crate) use server::Scraped;
 pub use server::{Delta, GaugeSample, Gauges, MeanTimes, ServerMetrics};
-pub(crate) use store::RunFiles;
 pub use store::{PastResult, past_results, single_throughput};
+pub(crate) use store::{RunFiles, recent};
 pub use summary::{
     Counts, DEFINITIONS, ErrorGroup, FORMULAS, InFlight, Metrics, Share, Summary, Window,
 };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::anomaly::Anomaly;
+use super::canary::Canaries;
 use super::conditions::Conditions;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
 use super::reconcile::Reconcile;
@@ -36,6 +37,9 @@ pub struct BenchResult {
     /// What the machines were like before and after.
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
+    /// A short answer of every instance, before and after.
+    #[serde(default, skip_serializing_if = "Canaries::is_empty")]
+    pub canaries: Canaries,
     /// What was asked.
     pub job: JobFacts,
     /// What was sent before, and is in no statistic.

@@ -22,6 +22,9 @@ const POINTER: &str = "latest.json";
 /// As many results of one benchmark as are looked through, the newest of them.
 const LOOKED_THROUGH: usize = 100;
 
+/// As many results of a topology as its history is made of.
+const RECENT: usize = 20;
+
 /// A result of a benchmark, as far as planning needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PastResult {
@@ -56,14 +59,10 @@ pub fn past_results(results: &Path, topology: &str, benchmark: &str) -> Vec<Past
     let Some((newest, _)) = newest(&folder) else {
         return Vec::new();
     };
-    let is_result = |path: &PathBuf| {
-        let is_json = path.extension().is_some_and(|it| it == "json");
-        is_json && path.file_name().is_some_and(|name| name != POINTER)
-    };
     let entries = fs::read_dir(&folder).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     // Their names are times.
-    let mut paths: Vec<PathBuf> = paths.filter(is_result).collect();
+    let mut paths: Vec<PathBuf> = paths.filter(|path| is_result(path)).collect();
     paths.sort_by_key(|path| Reverse((*path == newest, path.clone())));
     let paths = paths.into_iter().take(LOOKED_THROUGH);
     paths.filter_map(past_result).collect()
@@ -106,6 +105,26 @@ pub(crate) fn newest_like(
         .filter_map(|entry| newest(&entry.ok()?.path()))
         .filter(|(_, result)| result.valid && result.job.targets == targets && has_wanted(result))
         .max_by_key(|(_, result)| result.run.started)
+}
+
+/// The newest valid results of a topology, of any benchmark, the newest first.
+pub(crate) fn recent(results: &Path, topology: &str) -> impl Iterator<Item = BenchResult> {
+    let folders = fs::read_dir(results.join(topology)).into_iter().flatten();
+    let files = folders.filter_map(|folder| fs::read_dir(folder.ok()?.path()).ok());
+    let paths = files.flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = paths.filter(|path| is_result(path)).collect();
+    paths.sort_by_key(|path| Reverse(path.file_name().map(ToOwned::to_owned)));
+    let results = paths
+        .into_iter()
+        .filter_map(|path| read::<BenchResult>(&path));
+    results
+        .filter(|result| result.schema == SCHEMA && result.valid)
+        .take(RECENT)
+}
+
+fn is_result(path: &Path) -> bool {
+    let is_json = path.extension().is_some_and(|it| it == "json");
+    is_json && path.file_name().is_some_and(|name| name != POINTER)
 }
 
 fn newest(folder: &Path) -> Option<(PathBuf, BenchResult)> {

@@ -19,6 +19,7 @@ mod a19_another_measurement;
 mod a20_interrupted;
 mod a24_misattributed;
 mod a25_started_anew;
+mod a26_slow_node;
 mod rule;
 
 use serde_json::Value;
@@ -26,7 +27,7 @@ use serde_json::Value;
 use crate::plan::Target;
 pub use crate::results::{Anomaly, Severity, Subject};
 use crate::results::{
-    Baseline, Claim, Conditions, Cut, JobFacts, Measuring, Point, Record, Single, Warmup,
+    Baseline, Canaries, Claim, Conditions, Cut, JobFacts, Measuring, Point, Record, Single, Warmup,
     by_instance,
 };
 use rule::{Finding, Rule};
@@ -36,6 +37,7 @@ const RULES: &[Rule] = &[
     a20_interrupted::RULE,
     a19_another_measurement::RULE,
     a25_started_anew::RULE,
+    a26_slow_node::RULE,
     a13_foreign_traffic::RULE,
     a24_misattributed::RULE,
     a12_cache::RULE,
@@ -66,6 +68,8 @@ pub(crate) struct Case<'a> {
     pub(crate) provenance: &'a Value,
     /// What the machines were like before and after.
     pub(crate) conditions: &'a Conditions,
+    /// A short answer of every instance, before and after.
+    pub(crate) canaries: &'a Canaries,
     /// What one request alone achieves on these targets, where it was measured.
     pub(crate) single: Option<&'a Single>,
     pub(crate) baseline: Option<&'a Baseline>,
@@ -101,6 +105,13 @@ impl<'a> Case<'a> {
 
     fn target(&self, name: &str) -> Option<&'a Target> {
         self.job.instances.iter().find(|target| target.name == name)
+    }
+
+    /// The specification of an instance, as the provenance has it.
+    fn spec_of(&self, name: &str) -> Option<&'a Value> {
+        let instances = self.provenance["instances"].as_array()?;
+        let own = instances.iter().find(|it| it["name"] == name)?;
+        Some(&own["spec"])
     }
 
     /// What the baseline claims of this load.

@@ -119,6 +119,7 @@ pub(crate) struct Scene {
     pub(crate) others: Vec<Measuring>,
     pub(crate) cut: Option<Cut>,
     pub(crate) conditions: Conditions,
+    pub(crate) canaries: Canaries,
     /// What the engines counted.
     pub(crate) server: IndexMap<String, ServerMetrics>,
 }
@@ -135,6 +136,7 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         others: Vec::new(),
         cut: None,
         conditions: Conditions::default(),
+        canaries: Canaries::default(),
         server: IndexMap::new(),
     }
 }
@@ -175,6 +177,7 @@ impl Scene {
             warmup: &self.warmup,
             provenance: &self.provenance,
             conditions: &self.conditions,
+            canaries: &self.canaries,
             single: self.single.as_ref(),
             baseline: self.baseline.as_ref(),
             others: &self.others,
@@ -223,6 +226,7 @@ pub(crate) fn notebook_run() -> BenchResult {
         },
         topology: scene.provenance,
         conditions: scene.conditions,
+        canaries: scene.canaries,
         job: scene.job,
         warmup: scene.warmup,
         valid: point.valid,

@@ -90,6 +90,7 @@ impl Lab {
             prompts: vec!["What is a REST API?".to_owned(), "Why?".to_owned()],
             load,
             repeats: Some(1),
+            canary: 0,
             placed: Vec::new(),
             max_tokens: TOKENS as u32,
             warmup: 2,

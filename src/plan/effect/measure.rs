@@ -37,6 +37,9 @@ pub struct Job {
     pub max_tokens: u32,
     /// Requests sent to every instance before measuring.
     pub warmup: u32,
+    /// Tokens of the short answer that every instance gives before and after, with nothing else in
+    /// flight; with fewer than two there is none.
+    pub canary: u32,
     /// Seconds that a request may take.
     pub timeout_s: f64,
     /// The API keys that are needed, each by whom it is shown to: `host:port`.

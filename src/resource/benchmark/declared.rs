@@ -29,6 +29,10 @@ pub struct BenchmarkDeclaration {
     /// Requests that every instance answers before anything is measured.
     #[serde(default = "warmup")]
     pub warmup: u32,
+    /// Tokens of a short answer that every instance gives before and after, with nothing else in flight:
+    /// a machine that is slow for itself shows. 0 for none.
+    #[serde(default = "canary")]
+    pub canary: u32,
     /// How long one request may take: `120`, `120s`, `2m`.
     #[serde(default = "timeout")]
     #[schemars(extend("exclusiveMinimum" = 0))]
@@ -55,6 +59,8 @@ pub struct Measurement {
     pub max_tokens: u32,
     /// Requests that every instance answers before anything is measured.
     pub warmup: u32,
+    /// Tokens of the short answer before and after.
+    pub canary: u32,
     /// The time that one request may take.
     pub timeout: Seconds,
     /// The file to compare with, relative to the manifest.
@@ -76,6 +82,7 @@ impl BenchmarkDeclaration {
             repeats: self.repeats,
             max_tokens: self.max_tokens,
             warmup: self.warmup,
+            canary: self.canary,
             timeout: self.timeout,
             baseline: self.baseline.clone(),
             save: self.save.clone(),
@@ -98,6 +105,10 @@ fn max_tokens() -> u32 {
 
 fn warmup() -> u32 {
     2
+}
+
+fn canary() -> u32 {
+    24
 }
 
 fn timeout() -> Seconds {

@@ -174,6 +174,11 @@ impl Benchmark {
             repeats: self.declared.repeats,
             max_tokens: self.declared.max_tokens,
             warmup: self.declared.warmup,
+            // What was not warmed would be warmed by it.
+            canary: match self.declared.warmup {
+                0 => 0,
+                _ => self.declared.canary,
+            },
             timeout_s: self.declared.timeout.get(),
             api_keys: self.measured.api_keys(observed),
             baseline: self.declared.baseline.as_ref().map(relative),

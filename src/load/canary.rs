@@ -1,0 +1,119 @@
+//! A short answer of every instance while nothing else is in flight: one number a machine, always of
+//! the same work.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::client::{Client, Message};
+use super::sample;
+use crate::plan::{Job, Target};
+use crate::results::Canary;
+use crate::results::quantile::quantile;
+
+/// What is asked: it is short, so that nearly all of the time is decoding.
+const PROMPT: &str = "The quick brown fox jumps over the lazy dog.";
+
+/// How much longer than before makes it worth asking once more.
+const WORTH_ASKING: f64 = 1.2;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(super) struct CanaryProbe {
+    client: Client,
+    model: String,
+    tokens: u32,
+    /// The instances of each machine: on one they are asked one after another.
+    machines: Vec<Vec<Target>>,
+}
+
+impl CanaryProbe {
+    pub(super) fn of(job: &Job, client: &Client) -> Self {
+        let mut machines = BTreeMap::<_, Vec<Target>>::new();
+        for target in &job.instances {
+            let placed = job.placed.iter().find(|it| it.instance == target.name);
+            let machine = placed.map(|it| it.node.to_string());
+            machines.entry(machine).or_default().push(target.clone());
+        }
+        Self {
+            client: client.clone(),
+            model: job.model.clone(),
+            tokens: job.canary,
+            machines: machines.into_values().collect(),
+        }
+    }
+
+    /// Asks every instance, the machines side by side. Who does not answer as it should shows
+    /// nothing. `round` tells this time from the others.
+    pub(super) async fn ask(&self, run: &str, round: &str) -> Vec<Canary> {
+        if self.tokens < 2 {
+            return Vec::new();
+        }
+        let mut asking = JoinSet::new();
+        for targets in self.machines.clone() {
+            let canaries = self.clone();
+            let id = format!("replica-{run}-canary-{round}");
+            asking.spawn(async move {
+                let mut shown = Vec::new();
+                for target in targets {
+                    shown.extend(canaries.one(&target, &id).await);
+                }
+                shown
+            });
+        }
+        let mut shown: Vec<Canary> = asking.join_all().await.into_iter().flatten().collect();
+        shown.sort_by(|a, b| a.instance.cmp(&b.instance));
+        shown
+    }
+
+    async fn one(&self, target: &Target, id: &str) -> Option<Canary> {
+        let id = format!("{id}-{}", target.name);
+        let body = json!({
+            "model": self.model,
+            "prompt": PROMPT,
+            "max_tokens": self.tokens,
+            "temperature": 0,
+            "ignore_eos": true,
+            "stream": true,
+            "stream_options": {"include_usage": true, "continuous_usage_stats": true},
+            "cache_salt": id,
+        });
+        let message = Message {
+            index: 0,
+            id,
+            body: Bytes::from(body.to_string()),
+        };
+        let connection = self.client.open(&target.authority).await;
+        let raw = self.client.complete(connection, message, None).await;
+        let record = sample::read(raw, self.tokens);
+        let mut gaps = record.is_ok().then(|| record.itl_ms())?;
+        gaps.sort_by(f64::total_cmp);
+        Some(Canary {
+            instance: target.name.clone(),
+            ttft_ms: record.ttft_ms()?,
+            itl_p50_ms: quantile(&gaps, 0.5)?,
+        })
+    }
+}
+
+/// Whether any instance took clearly longer than before.
+pub(super) fn seems_slow(before: &[Canary], after: &[Canary]) -> bool {
+    after.iter().any(|now| {
+        let then = before.iter().find(|it| it.instance == now.instance);
+        then.is_some_and(|then| now.itl_p50_ms > WORTH_ASKING * then.itl_p50_ms)
+    })
+}
+
+/// The better of what each instance showed.
+pub(super) fn better(one: Vec<Canary>, other: &[Canary]) -> Vec<Canary> {
+    let best = |shown: Canary| {
+        let again = other.iter().find(|it| it.instance == shown.instance);
+        match again {
+            Some(again) if again.itl_p50_ms < shown.itl_p50_ms => again.clone(),
+            _ => shown,
+        }
+    };
+    one.into_iter().map(best).collect()
+}
