@@ -10,6 +10,7 @@ mod exit;
 mod lock;
 mod logs;
 mod manifest_word;
+mod origin;
 mod output;
 mod plan;
 mod proxy;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::Global;
 use super::error::Error;
 use super::lock;
+use super::origin::origin;
 use crate::converge::{self, Desired, Live, World as _, assess, decide};
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
@@ -78,8 +79,14 @@ impl Workspace {
             Some(results) => results.clone(),
             None => manifest.folder.join("results"),
         };
+        let is_measured = !topology.benchmarks.is_empty();
         Ok(Self {
             paths: Paths {
+                origin: if is_measured {
+                    Some(origin(&manifest).await)
+                } else {
+                    None
+                },
                 manifest: manifest.folder.clone(),
                 results,
             },

@@ -47,6 +47,7 @@ pub(super) fn conclude(
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
         run,
+        manifest: job.manifest.clone(),
         client: ClientFacts::here(),
         topology: job.provenance.clone(),
         conditions: seen.conditions,

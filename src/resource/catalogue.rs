@@ -18,6 +18,7 @@ use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
 use crate::node::{NodeDeclaration, Reach, UnmanagedPolicy};
+use crate::plan::ManifestOrigin;
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
 pub static KINDS: &[&dyn Kind] = &[
@@ -49,6 +50,8 @@ pub struct Catalogue {
 pub struct Paths {
     /// The folder of the manifest.
     pub manifest: PathBuf,
+    /// Where that comes from, for results.
+    pub origin: Option<ManifestOrigin>,
     /// The folder of results.
     pub results: PathBuf,
 }
@@ -245,6 +248,7 @@ fn benchmarks(
                 benchmark::Files {
                     results: paths.results.clone(),
                     manifest: paths.manifest.clone(),
+                    origin: paths.origin.clone(),
                 },
             ))
         })

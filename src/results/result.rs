@@ -15,6 +15,7 @@ use super::record::Record;
 use super::server::ServerMetrics;
 use super::summary::Summary;
 use super::warmup::Warmup;
+use crate::plan::ManifestOrigin;
 use crate::shape::Shape;
 
 /// The name of this form.
@@ -30,6 +31,9 @@ pub struct BenchResult {
     pub tool: Tool,
     /// When, under which name.
     pub run: Run,
+    /// The manifest that declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<ManifestOrigin>,
     /// From where.
     pub client: ClientFacts,
     /// What was measured: the job's provenance, as it stands.

@@ -217,6 +217,7 @@ pub(crate) fn notebook_run() -> BenchResult {
             id: "00000000deadbeef".to_owned(),
             started: "2026-02-06T08:39:45.112Z".parse().unwrap(),
         },
+        manifest: None,
         client: ClientFacts {
             host: "controller".to_owned(),
             platform: "linux/aarch64".to_owned(),

@@ -67,6 +67,7 @@ pub(super) fn catalogue(topology: &Topology) -> Catalogue {
         LazyLock::new(|| Arc::new(Binaries::find(None).unwrap()));
     let nowhere = std::env::temp_dir().join("replica-no-such-results");
     let paths = Paths {
+        origin: None,
         manifest: nowhere.clone(),
         results: nowhere,
     };

@@ -94,6 +94,7 @@ impl Scene {
 
     fn catalogue(&self, case: &Case) -> Catalogue {
         let paths = Paths {
+            origin: None,
             manifest: self.folder.path().to_owned(),
             results: self.folder.path().join("results"),
         };

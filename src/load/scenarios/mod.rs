@@ -92,6 +92,7 @@ impl Lab {
             repeats: Some(1),
             canary: 0,
             placed: Vec::new(),
+            manifest: None,
             max_tokens: TOKENS as u32,
             warmup: 2,
             timeout_s: 20.0,

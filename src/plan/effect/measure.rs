@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
-use crate::plan::Placed;
+use crate::plan::{ManifestOrigin, Placed};
 use crate::shape::Shape;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
@@ -50,6 +50,8 @@ pub struct Job {
     pub save: Option<PathBuf>,
     /// The folder for results: `<results>/<topology>/<benchmark>/<time>.json`.
     pub results: PathBuf,
+    /// Where the manifest comes from.
+    pub manifest: Option<ManifestOrigin>,
     /// What is known of the conditions: engine versions, arguments, revisions, pids, boot ids.
     /// Written into the result as it stands, under `topology`.
     pub provenance: serde_json::Value,

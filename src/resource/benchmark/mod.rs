@@ -21,8 +21,8 @@ use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
 use crate::plan::effect::Secret;
 use crate::plan::{
-    Action, Address, Change, Effect, Endpoint, Field, Job, LivenessProbe, Operation, Operations,
-    Reason, ReasonCode, Relations, Stand, Target,
+    Action, Address, Change, Effect, Endpoint, Field, Job, LivenessProbe, ManifestOrigin,
+    Operation, Operations, Reason, ReasonCode, Relations, Stand, Target,
 };
 use crate::results::{self, JobFacts, PastResult};
 
@@ -105,6 +105,8 @@ pub struct Files {
     pub results: PathBuf,
     /// The folder of the manifest, which the paths in it are relative to.
     pub manifest: PathBuf,
+    /// Where the manifest comes from, for results.
+    pub origin: Option<ManifestOrigin>,
 }
 
 impl Benchmark {
@@ -184,6 +186,7 @@ impl Benchmark {
             baseline: self.declared.baseline.as_ref().map(relative),
             save: self.declared.save.as_ref().map(relative),
             results: self.files.results.clone(),
+            manifest: self.files.origin.clone(),
             provenance: json!({
                 "name": self.topology,
                 "instances": instances.iter().map(|i| i.provenance(observed)).collect::<Vec<_>>(),

@@ -59,6 +59,8 @@ fn a_result_says_what_was_measured_and_the_latest_is_found() {
         .collect();
     served.sort();
     assert_eq!(served, ["a", "a", "a", "a", "b", "b", "b", "b"]);
+    let digest = result["manifest"]["sha256"].as_str().unwrap();
+    assert_eq!(digest.len(), 64, "{result:#}");
     // The machine was looked at before and after.
     for when in ["before", "after"] {
         let here = &result["conditions"][when]["here"];
