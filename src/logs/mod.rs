@@ -37,6 +37,12 @@ fn written(text: &str) -> Option<Count> {
     Some(Count::Written(megabytes * 1_000_000))
 }
 
+/// What a line of a server's log names that bears on its speed: a back end, a kernel, what was
+/// loaded.
+pub fn named(line: &str) -> Option<&str> {
+    vllm::named(line)
+}
+
 /// The grammar by which a reader reads.
 pub fn grammar(reader: LogReader) -> Grammar {
     match reader {

@@ -92,6 +92,25 @@ fn is_exception(line: &str) -> bool {
     is_name && is_error && !what.starts_with(NO_CAUSE)
 }
 
+/// What bears on how fast an engine is, as its log names it.
+const NAMED: &[&str] = &[
+    "backend",
+    "kernel",
+    "KV cache size",
+    "Maximum concurrency",
+    "Model loading took",
+];
+
+/// The message of a line that names a back end, a kernel, or what was loaded.
+pub(super) fn named(line: &str) -> Option<&str> {
+    let (_, message) = line.split_once("] ")?;
+    let message = message.trim();
+    NAMED
+        .iter()
+        .any(|sign| message.contains(sign))
+        .then_some(message)
+}
+
 /// Removes `(EngineCore_DP0 pid=1) ERROR 11-23 02:00:00 [core.py:1] ` from the front of a line.
 fn strip_prefix(line: &str) -> &str {
     let line = match line
@@ -110,6 +129,16 @@ fn strip_prefix(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_engine_is_made_of_is_named() {
+        let line = "(EngineCore_DP0 pid=7) INFO 11-27 00:32:53 [gpu_model_runner.py:3659] Model \
+                    loading took 14.9890 GiB memory and 0.2 seconds";
+        let message = "Model loading took 14.9890 GiB memory and 0.2 seconds";
+        assert_eq!(named(line), Some(message));
+        let file = "INFO 11-27 00:32:53 [backends.py:703] Dynamo bytecode transform time: 0.02 s";
+        assert_eq!(named(file), None);
+    }
 
     #[test]
     fn milestones_become_parts() {

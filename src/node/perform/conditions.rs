@@ -1,8 +1,10 @@
 //! Looking at a machine beside a measurement: which processes serve, how short of CPU it is, what its
 //! GPUs are at.
 
+use crate::logs;
 use crate::node::{Command, Node, quote, quote_path};
 use crate::plan::{Failure, GpuConditions, NodeConditions, Placed, ServerConditions};
+use crate::visible::without_colours;
 
 /// Looks at a node, and at those servers that are placed there.
 ///
@@ -61,7 +63,12 @@ fn server(seen: &mut NodeConditions, word: &str, rest: &str) -> Option<()> {
     }
     let server = seen.servers.get_mut(instance)?;
     match word {
-        "named" => server.named.push(rest.trim().to_owned()),
+        "named" => {
+            let line = without_colours(rest);
+            let named = logs::named(&line).map(str::to_owned);
+            let is_new = |named: &String| !server.named.contains(named);
+            server.named.extend(named.filter(is_new));
+        }
         "compiled" => server.compiled_late = rest.parse().ok()?,
         _ => {}
     }
@@ -103,7 +110,8 @@ mod tests {
         let seen = read(
             "boot 0b1c\nuptime 12.5\nwaited 4000\n\
              gpu NVIDIA GB10, GPU-1, 580.95.05, P0, 2405, 3003, 54, 38.10, [N/A], 0x0000000000000004\n\
-             server a 4711 99\nnamed a INFO Using FLASH_ATTN attention backend\ncompiled a 2\n\
+             server a 4711 99\nnamed a INFO 11-27 [cuda.py:1] Using FLASH_ATTN attention backend\n\
+             named a INFO 11-27 [cuda.py:1] Using FLASH_ATTN attention backend\ncompiled a 2\n\
              named b nobody\nstray\n",
         );
         assert_eq!(seen.boot_id.as_deref(), Some("0b1c"));
@@ -115,7 +123,7 @@ mod tests {
         assert_eq!(gpu.held_down_by.as_deref(), Some("0x0000000000000004"));
         let server = &seen.servers["a"];
         assert_eq!((server.pid, server.start_time), (4711, 99));
-        assert_eq!(server.named, ["INFO Using FLASH_ATTN attention backend"]);
+        assert_eq!(server.named, ["Using FLASH_ATTN attention backend"]);
         assert_eq!(server.compiled_late, 2);
         assert_eq!(seen.servers.len(), 1);
     }

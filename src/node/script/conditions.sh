@@ -18,8 +18,8 @@ fi
 while [ $# -ge 3 ]; do
   if r_find_leader "$2"; then
     echo "server $1 $r_leader $r_birth"
-    grep -aE 'backend|Using [A-Za-z0-9_ ]* (kernel|kernels)|KV cache size|Maximum concurrency|Model loading took' "$3" 2>/dev/null |
-      head -n 20 | cut -c 1-300 | sed "s/^/named $1 /"
+    grep -aE 'backend|kernel|KV cache size|Maximum concurrency|Model loading took' "$3" 2>/dev/null |
+      head -n 40 | cut -c 1-300 | sed "s/^/named $1 /"
     echo "compiled $1 $(grep -acE 'JIT compilation during inference' "$3" 2>/dev/null)"
   fi
   shift 3
