@@ -61,6 +61,8 @@ pub(super) fn conclude(
         files: Files {
             requests: place.requests_name(),
         },
+        tags: job.tags.clone(),
+        notes: job.notes.clone(),
     };
     let records = measured.loads.iter().flat_map(|driven| &driven.records);
     place.write(&result, records)?;

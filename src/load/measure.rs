@@ -60,8 +60,9 @@ pub async fn measure<S: Future<Output = Surveyed> + Send>(
     let baseline = job
         .baseline
         .as_deref()
-        .map(results::read_baseline)
-        .transpose()?;
+        .map(results::baseline_at)
+        .transpose()?
+        .flatten();
     let run = Run {
         id: format!("{:016x}", fastrand::u64(..)),
         started: jiff::Timestamp::now(),

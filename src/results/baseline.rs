@@ -1,5 +1,6 @@
 //! A result to compare with: the notebook's `baseline_metrics.json` or `replicated_metrics.json`,
-//! or one of ours. It is read with suspicion: the rules look at it as they look at our own.
+//! one of `vllm bench serve`, or one of ours, by its own name or by that of the `latest.json` that
+//! points at it. It is read with suspicion: the rules look at it as they look at our own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use super::figures::Figures;
 use super::headline::Headline;
 use super::notebook::Notebook;
 use super::result::{BenchResult, Point, SCHEMA, is_simulated};
+use super::store::POINTER;
+use super::stored::pointed;
+use super::vllm::{VllmResult, is_vllm};
 use crate::plan::Failure;
 use crate::shape::Shape;
 
@@ -36,6 +40,19 @@ pub(crate) enum Origin {
     Notebook {
         /// Whether it measured over HTTP, through a router, and not within the process.
         served: bool,
+    },
+    /// `vllm bench serve`, whose definitions are known and whose prompts are not kept.
+    Vllm {
+        /// Whether it spoke the chat API.
+        is_chat: bool,
+        /// The share of its requests that failed.
+        failed_share: f64,
+        /// The mean length of its prompts, in tokens.
+        input_each: Option<f64>,
+        /// The mean length of its answers, in tokens.
+        output_each: f64,
+        /// Requests a second, where it sent them by the clock.
+        rate: Option<f64>,
     },
     /// We did.
     Ours {
@@ -66,8 +83,23 @@ pub fn check(path: &Path) -> Result<(), Failure> {
     read(path).map(drop)
 }
 
+/// Whether a file is one that a benchmark's first result will bring about: the pointer at the newest.
+pub fn is_pointer(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == POINTER)
+}
+
+/// Reads the baseline that is to be compared with. Where it is the newest of our results, and there
+/// is none yet, there is nothing to compare with.
+pub(crate) fn baseline_at(path: &Path) -> Result<Option<Baseline>, Failure> {
+    if is_pointer(path) && !path.exists() {
+        return Ok(None);
+    }
+    read(path).map(Some)
+}
+
 /// Reads a baseline.
 pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
+    let path = &pointed(path).unwrap_or_else(|| path.to_owned());
     let unreadable = |why: &dyn std::fmt::Display| {
         Failure::new(format!(
             "cannot read the baseline {}: {why}",
@@ -81,12 +113,22 @@ pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
             serde_json::from_value(value).map_err(|error| unreadable(&error))?;
         return Ok(Baseline::ours(path, result));
     }
+    if is_vllm(&value) {
+        let result: VllmResult =
+            serde_json::from_value(value).map_err(|error| unreadable(&error))?;
+        if !result.has_answers() {
+            return Err(unreadable(&"none of its requests was answered"));
+        }
+        return Ok(Baseline::vllm(path, &result));
+    }
     let notebook: Notebook = serde_json::from_value(value).map_err(|error| unreadable(&error))?;
     let baseline = Baseline::notebook(path, &notebook);
     if baseline.claims.iter().all(Claim::is_empty) {
         let why = "it has neither `single_request` nor `batch_processing`";
-        return Err(unreadable(&why)
-            .hinted("a baseline is the notebook's metrics file, or a result of `bench`"));
+        return Err(unreadable(&why).hinted(
+            "a baseline is a result of `bench` (or the `latest.json` beside it), one of `vllm bench \
+             serve --save-result`, or the notebook's metrics file",
+        ));
     }
     Ok(baseline)
 }
@@ -118,6 +160,26 @@ impl Baseline {
                 load: None,
                 figures: notebook.figures(),
                 headline: Headline::default(),
+            }],
+        }
+    }
+
+    fn vllm(path: &Path, result: &VllmResult) -> Self {
+        Self {
+            path: path.to_owned(),
+            origin: Origin::Vllm {
+                is_chat: result.is_chat(),
+                failed_share: result.failed_share(),
+                input_each: result.input_each(),
+                output_each: result.output_each(),
+                rate: result.rate(),
+            },
+            model: Some(result.model_id.clone()),
+            simulated: result.is_simulated(),
+            claims: vec![Claim {
+                load: result.load(),
+                figures: result.figures(),
+                headline: result.headline(),
             }],
         }
     }

@@ -12,6 +12,7 @@ mod baseline;
 mod canary;
 mod comparison;
 mod conditions;
+pub mod export;
 mod facts;
 mod figures;
 mod headline;
@@ -22,14 +23,18 @@ mod record;
 mod result;
 mod server;
 mod store;
+mod stored;
 mod summary;
 mod terms;
 mod under_way;
+mod vllm;
 mod warmup;
 
 pub use anomaly::{Anomaly, Severity, Subject};
-pub use baseline::check as check_baseline;
-pub(crate) use baseline::{Baseline, Claim, Origin, read as read_baseline};
+#[cfg(test)]
+pub(crate) use baseline::read as read_baseline;
+pub(crate) use baseline::{Baseline, Claim, Origin, baseline_at};
+pub use baseline::{check as check_baseline, is_pointer};
 pub(crate) use canary::history as canary_history;
 pub use canary::{Canaries, Canary};
 pub(crate) use conditions::ServerTwice;
@@ -48,6 +53,9 @@ pub(crate) use server::Scraped;
 pub use server::{Delta, GaugeSample, Gauges, MeanTimes, ServerMetrics};
 pub use store::{PastResult, past_results, single_throughput};
 pub(crate) use store::{RunFiles, recent};
+pub use stored::{
+    StoredResult, StoredResults, is_result, newest_result, read_result, stored_results,
+};
 pub use summary::{
     Counts, DEFINITIONS, ErrorGroup, FORMULAS, InFlight, Metrics, Share, Summary, Window,
 };

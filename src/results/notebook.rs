@@ -55,16 +55,21 @@ fn whole<S: serde::Serializer>(count: &f64, out: S) -> Result<S::Ok, S::Error> {
 /// Writes the job's `save:` file, if it asks for one, the result may be believed, and the file has a
 /// place for its load.
 pub(crate) fn save(job: &Job, result: &BenchResult) -> Result<Option<PathBuf>, Failure> {
-    let has_place = [single(result).is_some(), batch(result).is_some()].contains(&true);
-    let wanted = job.save.as_deref().filter(|_| result.valid && has_place);
+    let has_place = result.valid && Notebook::has_place(result);
+    let wanted = job.save.as_deref().filter(|_| has_place);
     let Some(path) = wanted else {
         return Ok(None);
     };
+    // A half that this result has not is that of the newest result on the very same targets.
+    let notebook = Notebook::of(result, |wanted| {
+        let targets = &result.job.targets;
+        Some(store::newest_like(&job.results, &job.topology, targets, wanted)?.1)
+    });
     let write = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        store::replace(path, &store::pretty(&Notebook::of(job, result))?)
+        store::replace(path, &store::pretty(&notebook)?)
     };
     write()
         .map(|()| Some(path.to_owned()))
@@ -86,22 +91,24 @@ impl Notebook {
         self.config.get(SIMULATED).and_then(Value::as_bool) == Some(true)
     }
 
-    /// A half that this result has not is that of the newest result on the very same targets, or
-    /// nothing.
-    fn of(job: &Job, result: &BenchResult) -> Self {
-        let newest = |wanted: fn(Class) -> bool| {
-            let found =
-                store::newest_like(&job.results, &job.topology, &result.job.targets, wanted)?;
-            Some(found.1)
-        };
+    /// The file of a result. A half that it has not is that of the result that `found` has for it.
+    pub(super) fn of(
+        result: &BenchResult,
+        found: impl Fn(fn(&BenchResult) -> bool) -> Option<BenchResult>,
+    ) -> Self {
         let local = result.run.started.to_zoned(jiff::tz::TimeZone::system());
         Self {
             timestamp: Some(local.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()),
-            model: Some(weights(job)),
-            config: config(job),
-            single_request: single(result).or_else(|| single(&newest(Class::is_alone)?)),
-            batch_processing: batch(result).or_else(|| batch(&newest(is_batch)?)),
+            model: Some(weights(result)),
+            config: config(result),
+            single_request: single(result).or_else(|| single(&found(|it| single(it).is_some())?)),
+            batch_processing: batch(result).or_else(|| batch(&found(|it| batch(it).is_some())?)),
         }
+    }
+
+    /// Whether the file has a place for a load of this result.
+    pub(super) fn has_place(result: &BenchResult) -> bool {
+        single(result).is_some() || batch(result).is_some()
     }
 
     /// What it claims.
@@ -148,7 +155,8 @@ fn batch(result: &BenchResult) -> Option<BatchProcessing> {
     })
 }
 
-fn config(job: &Job) -> Map<String, Value> {
+fn config(result: &BenchResult) -> Map<String, Value> {
+    let job = &result.job;
     let policy = job.endpoint.policy.as_deref().unwrap_or("none");
     let transfer = match policy {
         "prefill_decode" => "nixl",
@@ -156,11 +164,11 @@ fn config(job: &Job) -> Map<String, Value> {
     };
     let mut config = json!({
         "num_instances": job.instances.len(),
-        "gpu_memory_utilization": memory_share(&job.provenance),
+        "gpu_memory_utilization": memory_share(&result.topology),
         "routing": policy.replace('_', "-"),
         "kv_transfer": transfer,
     });
-    if is_simulated(&job.provenance) {
+    if is_simulated(&result.topology) {
         // The notebooks knew real servers alone: they need no word for that.
         config[SIMULATED] = true.into();
     }
@@ -168,10 +176,10 @@ fn config(job: &Job) -> Map<String, Value> {
 }
 
 /// The model as others call it: its repository, where it has one.
-fn weights(job: &Job) -> String {
-    let repo = job.provenance.pointer("/instances/0/repo");
+fn weights(result: &BenchResult) -> String {
+    let repo = result.topology.pointer("/instances/0/repo");
     repo.and_then(Value::as_str)
-        .unwrap_or(&job.model)
+        .unwrap_or(&result.job.model)
         .to_owned()
 }
 

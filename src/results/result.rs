@@ -1,5 +1,6 @@
 //! The result of a measurement: `replica.bench/1`. Fields are added to it, never changed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -59,6 +60,12 @@ pub struct BenchResult {
     pub interrupted: Option<Cut>,
     /// What lies beside it.
     pub files: Files,
+    /// What whoever measured called it, to find it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What whoever measured said of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How far a measurement had come when it was stopped.

@@ -15,9 +15,12 @@ use super::record::Record;
 use super::result::{BenchResult, SCHEMA};
 use super::terms::terms;
 use crate::plan::{Failure, Job};
-use crate::shape::Class;
 
-const POINTER: &str = "latest.json";
+/// What the pointer file is called.
+pub(super) const POINTER: &str = "latest.json";
+
+/// The form of the pointer file.
+pub(super) const POINTER_SCHEMA: &str = "replica.latest/1";
 
 /// As many results of one benchmark as are looked through, the newest of them.
 const LOOKED_THROUGH: usize = 100;
@@ -44,9 +47,9 @@ pub struct PastResult {
 
 /// The pointer file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Pointer {
-    schema: String,
-    result: String,
+pub(super) struct Pointer {
+    pub(super) schema: String,
+    pub(super) result: String,
     requests: String,
     valid: bool,
     fingerprint: String,
@@ -83,27 +86,26 @@ fn past_result(path: PathBuf) -> Option<PastResult> {
 /// What one request alone achieves on these very targets: the newest valid result of the topology
 /// whose requests were alone. `targets` is [`JobFacts::targets`](super::JobFacts::targets).
 pub fn single_throughput(results: &Path, topology: &str, targets: &str) -> Option<Single> {
-    let (path, result) = newest_like(results, topology, targets, Class::is_alone)?;
+    let is_alone = |result: &BenchResult| {
+        let mut points = result.points.iter();
+        points.any(|point| point.load.class().is_alone())
+    };
+    let (path, result) = newest_like(results, topology, targets, is_alone)?;
     let mut points = result.points.iter();
     points.find_map(|point| Single::of(point, result.job.max_tokens, &path))
 }
 
-/// The newest valid result on these targets with a load of the class that is wanted, of any
-/// benchmark.
+/// The newest valid result on these targets that is wanted, of any benchmark.
 pub(crate) fn newest_like(
     results: &Path,
     topology: &str,
     targets: &str,
-    wanted: impl Fn(Class) -> bool,
+    wanted: impl Fn(&BenchResult) -> bool,
 ) -> Option<(PathBuf, BenchResult)> {
-    let has_wanted = |result: &BenchResult| {
-        let mut points = result.points.iter();
-        points.any(|point| wanted(point.load.class()))
-    };
     fs::read_dir(results.join(topology))
         .ok()?
         .filter_map(|entry| newest(&entry.ok()?.path()))
-        .filter(|(_, result)| result.valid && result.job.targets == targets && has_wanted(result))
+        .filter(|(_, result)| result.valid && result.job.targets == targets && wanted(result))
         .max_by_key(|(_, result)| result.run.started)
 }
 
@@ -182,7 +184,7 @@ impl RunFiles {
                 return Ok(());
             }
             let pointer = Pointer {
-                schema: "replica.latest/1".to_owned(),
+                schema: POINTER_SCHEMA.to_owned(),
                 result: format!("{}.json", self.stem),
                 requests: self.requests_name(),
                 valid: result.valid,

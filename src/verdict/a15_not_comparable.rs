@@ -14,6 +14,9 @@ pub(super) const RULE: Rule = Rule {
     check,
 };
 
+/// As large a share of failures as bears no word.
+const FEW: f64 = 0.01;
+
 fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let baseline = case.baseline.into_iter();
     let found: Vec<String> = baseline.flat_map(|it| differences(case, it)).collect();
@@ -46,6 +49,10 @@ fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
                 found.push("it was measured within the process, ours over HTTP".to_owned());
             }
             found.push("it does not say how its latencies are defined".to_owned());
+        }
+        Origin::Vllm { .. } => {
+            found.extend(other_load(case.claim(), case.point));
+            found.extend(other_terms_of_vllm(case, &baseline.origin));
         }
         Origin::Ours { job: theirs, valid } => {
             found.extend(other_terms(theirs, *valid));
@@ -83,6 +90,50 @@ fn other_terms(theirs: &JobFacts, valid: bool) -> Vec<String> {
     }
     if theirs.definitions != DEFINITIONS {
         found.push(format!("its definitions are `{}`", theirs.definitions));
+    }
+    found
+}
+
+/// What `vllm bench serve` tells of its conditions; its prompts it does not keep, so that their
+/// length must do.
+fn other_terms_of_vllm(case: &Case<'_>, theirs: &Origin) -> Vec<String> {
+    let Origin::Vllm {
+        is_chat,
+        failed_share,
+        input_each,
+        output_each,
+        rate,
+    } = theirs
+    else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    if let Some(rate) = rate {
+        let ours = case.point.load.label();
+        found.push(format!("its load is `{rate} requests/s`, ours `{ours}`"));
+    }
+    if *is_chat {
+        found.push("its TTFT ends with the message that only names the role".to_owned());
+    }
+    if *failed_share > FEW {
+        found.push(format!(
+            "{:.0}% of its requests failed",
+            failed_share * 100.0
+        ));
+    }
+    let summary = &case.point.summary;
+    let input = summary.metrics.input_tokens.map(|it| it as f64);
+    let ours = input.map(|it| it / summary.counts.ok.max(1) as f64);
+    if let Some((theirs, ours)) = input_each.zip(ours).filter(|(t, o)| differ(*t, *o)) {
+        found.push(format!(
+            "its prompts have about {theirs:.0} tokens, ours {ours:.0}"
+        ));
+    }
+    let asked = case.job.max_tokens;
+    if differ(*output_each, asked.into()) {
+        found.push(format!(
+            "its answers have about {output_each:.0} tokens, ours {asked}"
+        ));
     }
     found
 }

@@ -240,5 +240,7 @@ pub(crate) fn notebook_run() -> BenchResult {
         files: Files {
             requests: "2026-02-06T08-39-45.112Z.requests.jsonl".to_owned(),
         },
+        tags: std::collections::BTreeMap::new(),
+        notes: Vec::new(),
     }
 }

@@ -101,6 +101,8 @@ impl Lab {
             save: None,
             results: self.results.path().to_owned(),
             provenance: json!({"instances": {"a": {"args": {"gpu_memory_utilization": 0.3}}}}),
+            tags: BTreeMap::new(),
+            notes: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
 use crate::resource::benchmark::BenchmarkDeclaration;
-use crate::results::check_baseline;
+use crate::results::{check_baseline, is_pointer};
 use crate::shape::Shape;
 
 /// A baseline is there and is one before anything is measured for it; or a benchmark writes it.
@@ -18,13 +18,21 @@ pub(super) fn baselines_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
         let mut benchmarks = seen.document.benchmarks.values();
         benchmarks.any(|other| other.save.as_deref() == Some(file))
     };
+    // A first measurement has nothing to be held against, and is what the next one is held against.
+    let is_measured = |manifest: &Path, path: &Path| {
+        let mut benchmarks = seen.document.benchmarks.keys();
+        let topology = seen.document.name.as_str();
+        let results = beside(manifest, Path::new("results")).join(topology);
+        let is_of = |name| path.parent() == Some(&results.join(name));
+        is_pointer(path) && benchmarks.any(|name| is_of(name.as_str()))
+    };
     let mut out = Vec::new();
     for (name, benchmark) in &seen.document.benchmarks {
         let Some(file) = benchmark.baseline.as_deref() else {
             continue;
         };
         let path = beside(manifest, file);
-        if is_written(file) && !path.exists() {
+        if (is_written(file) || is_measured(manifest, &path)) && !path.exists() {
             continue;
         }
         let at = ["benchmarks", name.as_str(), "baseline"];

@@ -55,6 +55,12 @@ pub struct Job {
     /// What is known of the conditions: engine versions, arguments, revisions, pids, boot ids.
     /// Written into the result as it stands, under `topology`.
     pub provenance: serde_json::Value,
+    /// What whoever measures calls the result, to find it again. No result depends on it.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// What whoever measures says of it.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Where requests go.

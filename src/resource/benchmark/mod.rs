@@ -194,6 +194,8 @@ impl Benchmark {
                     "address": p.address(), "authority": p.authority(), "policy": p.policy(),
                 })),
             }),
+            tags: BTreeMap::new(),
+            notes: Vec::new(),
         }
     }
 }
