@@ -1,5 +1,11 @@
-//! `replica bench`: measures again, whatever results there are.
+//! `replica bench`: measures again, whatever results there are; and shows those that there are.
 
+mod chosen;
+mod label;
+mod list;
+mod show;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Global;
@@ -8,23 +14,77 @@ use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
-use crate::plan::{Action, Approval, Change, Reason, ReasonCode};
+use crate::plan::{Action, Approval, Change, Effect, Reason, ReasonCode, Stand};
 use crate::view::words::list;
 use crate::view::{Screen, command};
 
-/// Run the benchmarks now, all of them or the one named
+
+/// Run the benchmarks now, all of them or the one named; or show what was measured
+///
+/// `list` and `show` are commands where they come first: a manifest of such a name is `./list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Look>,
     /// The manifest [default: topology.yaml], then the benchmark [default: all]
     #[arg(num_args = 0..=2, value_names = ["FILE", "BENCHMARK"])]
     what: Vec<String>,
+    /// Call the results so, to find them again: `--tag driver=580`; may be repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = label::tag)]
+    tags: Vec<(String, String)>,
+    /// Say this of the results; may be repeated
+    #[arg(long = "note", value_name = "TEXT")]
+    notes: Vec<String>,
+}
+
+/// What shows results and measures nothing.
+#[derive(Debug, clap::Subcommand)]
+enum Look {
+    List(list::Args),
+    Show(show::Args),
+}
+
+/// What whoever measures says of the results.
+struct Labels {
+    tags: BTreeMap<String, String>,
+    notes: Vec<String>,
+}
+
+impl Labels {
+    /// The same measurement, whose result says so.
+    fn put_on(&self, mut stand: Stand) -> Stand {
+        for operation in &mut stand.operations.start {
+            if let Effect::Measure(job) = &mut operation.effect {
+                job.tags.clone_from(&self.tags);
+                job.notes.clone_from(&self.notes);
+            }
+        }
+        stand
+    }
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
+    let has_labels = !args.tags.is_empty() || !args.notes.is_empty();
+    match &args.command {
+        Some(_) if has_labels => Err(Error::Usage(
+            "results are tagged when they are measured: `replica bench --tag KEY=VALUE`".to_owned(),
+        )),
+        Some(Look::List(args)) => list::run(global, args),
+        Some(Look::Show(args)) => show::run(global, args),
+        None => measure(global, args).await,
+    }
+}
+
+async fn measure(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
+    let labels = Labels {
+        tags: args.tags.iter().cloned().collect(),
+        notes: args.notes.clone(),
+    };
     let (file, wanted) = file_and_name(&args.what);
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
-    workspace.locked(bench(&workspace, &screen, wanted)).await
+    let work = bench(&workspace, &screen, wanted, &labels);
+    workspace.locked(work).await
 }
 
 /// Measures what was asked for, of what is as it was declared.
@@ -32,6 +92,7 @@ async fn bench(
     workspace: &Workspace,
     screen: &Screen,
     wanted: Option<&str>,
+    labels: &Labels,
 ) -> Result<Exit, Error> {
     let wish = workspace.as_declared();
     let (observed, plan) = workspace.plan(&wish).await;
@@ -47,10 +108,8 @@ async fn bench(
         .filter(|stand| stand.change.is_measurement())
         .filter(|stand| wanted.is_none_or(|name| stand.address().name.as_deref() == Some(name)))
         .map(|stand| {
-            stand.forced(
-                Action::Create,
-                Reason::new(ReasonCode::Asked, "it was asked for"),
-            )
+            let reason = Reason::new(ReasonCode::Asked, "it was asked for");
+            labels.put_on(stand.forced(Action::Create, reason))
         })
         .collect();
     if asked.is_empty() {

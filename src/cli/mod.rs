@@ -83,6 +83,11 @@ struct Global {
 }
 
 impl Global {
+    /// Whether the result is to be one JSON document, for who has another form of it.
+    fn is_json(&self) -> bool {
+        self.json
+    }
+
     fn screen(&self) -> Screen {
         Screen::new(self.verbose > 0, self.json)
     }

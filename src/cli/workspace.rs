@@ -1,7 +1,7 @@
 //! What most commands begin with: the manifest, the nodes, and a look at them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::Global;
@@ -75,10 +75,7 @@ impl Workspace {
         for (node, hint) in fleet.hints() {
             screen.warning(&format!("{node}: {hint}"));
         }
-        let results = match &global.results {
-            Some(results) => results.clone(),
-            None => manifest.folder.join("results"),
-        };
+        let results = results_folder(global, &manifest);
         let is_measured = !topology.benchmarks.is_empty();
         Ok(Self {
             paths: Paths {
@@ -190,6 +187,14 @@ impl Workspace {
         };
         let leases = self.leases.get().cloned().unwrap_or_default();
         Live::new(self.fleet.clone(), results, Arc::new(waiting)).holding(leases)
+    }
+}
+
+/// Where the results of a manifest lie.
+pub(super) fn results_folder(global: &Global, manifest: &Manifest) -> PathBuf {
+    match &global.results {
+        Some(results) => results.clone(),
+        None => manifest.folder.join("results"),
     }
 }
 

@@ -1,7 +1,12 @@
 //! What was measured, by whom it was served, what it is compared with, and whether it can be
 //! believed.
 
+mod list;
+
 use std::path::Path;
+
+pub(super) use list::labels;
+pub use list::{ListDocument, list};
 
 use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
@@ -42,6 +47,12 @@ fn title(result: &BenchResult, style: Style) -> Vec<String> {
         indented(conditions)
             .iter()
             .map(|l| style.paint(Role::Faint, l)),
+    );
+    let labels = style.wrap(&clean(&labels(result)), style.width.saturating_sub(2));
+    lines.extend(
+        indented(labels)
+            .into_iter()
+            .filter(|line| !line.trim().is_empty()),
     );
     lines
 }
@@ -292,7 +303,8 @@ fn explained(anomaly: &Anomaly, style: Style) -> Vec<String> {
     lines
 }
 
-fn evidence(anomaly: &Anomaly) -> String {
+/// The numbers that show it.
+pub(super) fn evidence(anomaly: &Anomaly) -> String {
     let numbers = anomaly.evidence.as_object().into_iter().flatten();
     let shown: Vec<_> = numbers
         .map(|(name, value)| format!("{name} {value}"))
