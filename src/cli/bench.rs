@@ -18,6 +18,7 @@ use crate::plan::{Action, Approval, Change, Effect, Reason, ReasonCode, Stand};
 use crate::view::words::list;
 use crate::view::{Screen, command};
 
+pub(super) use chosen::{Chosen, chosen};
 
 /// Run the benchmarks now, all of them or the one named; or show what was measured
 ///

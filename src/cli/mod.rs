@@ -14,6 +14,7 @@ mod origin;
 mod output;
 mod plan;
 mod proxy;
+mod report;
 mod run;
 mod schema;
 mod status;
@@ -103,6 +104,7 @@ enum Command {
     Logs(logs::Args),
     Output(output::Args),
     Bench(bench::Args),
+    Report(report::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     /// Run the proxy (started on nodes by `apply`)
@@ -158,6 +160,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,
         Command::Bench(args) => bench::run(global, args).await,
+        Command::Report(args) => report::run(global, args),
         Command::Schema(args) => schema::run(global, args),
         Command::Completions(args) => completions::run(global, args),
         Command::Proxy(args) => proxy::run(args).await,

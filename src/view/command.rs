@@ -8,8 +8,8 @@ use crate::node::quote;
 const DEFAULT: &str = "topology.yaml";
 
 /// Those that take a manifest as their first word.
-const COMMANDS: [&str; 8] = [
-    "validate", "plan", "apply", "destroy", "status", "logs", "bench", "output",
+const COMMANDS: [&str; 9] = [
+    "validate", "plan", "apply", "destroy", "status", "logs", "bench", "report", "output",
 ];
 
 /// A command on a manifest, in words for a shell: `replica apply manifests/local.yaml`.

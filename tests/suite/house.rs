@@ -184,11 +184,12 @@ const COMMANDS: [&str; 3] = [
 
 /// Where a kind is known by name beside its own room: the list, what a manifest declares of each,
 /// and what counts or shows them one by one.
-const LISTS: [&str; 4] = [
+const LISTS: [&str; 5] = [
     "src/resource/catalogue.rs",
     "src/resource/topology.rs",
     "src/cli/validate.rs",
     "src/view/bench.rs",
+    "src/view/report/",
 ];
 
 /// What is a word of others: a folder of vLLM's package, a key of a request as OpenAI has it.

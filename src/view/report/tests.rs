@@ -1,0 +1,234 @@
+//! Pages as a browser gets them: whole, of nobody's making but ours, and without an empty plot.
+
+use super::*;
+use crate::results::Status;
+use crate::shape::known;
+use crate::verdict::scene::{batch, notebook_run, request};
+
+/// The notebook's run with its requests, as a result that lies in a file.
+fn notebook() -> Reported {
+    Reported {
+        path: "results/replicated/batch/2026-02-06T08-39-45.112Z.json".into(),
+        result: notebook_run(),
+        records: Some(vec![batch([7055.0; 4], [30210.0; 4])]),
+    }
+}
+
+/// A result of several closed loops, each with 64 requests that take longer the more there are.
+fn ladder() -> Reported {
+    let mut it = notebook();
+    let loads = [1, 8, 64].map(|width| {
+        let each = 1000.0 + 10.0 * f64::from(width);
+        let records: Vec<Record> = (0..64)
+            .map(|i| {
+                let sent = f64::from(i / width) * each;
+                let name = ["a", "b"][i as usize % 2];
+                request(i, name, sent, sent + 20.0 + f64::from(i % 7), sent + each)
+            })
+            .collect();
+        (Point::of(&known::concurrency(width, 64), &records), records)
+    });
+    let (points, records) = loads.into_iter().unzip();
+    it.result.points = points;
+    it.result.valid = true;
+    it.result.comparison = None;
+    it.records = Some(records);
+    it
+}
+
+fn page(results: Vec<Reported>) -> String {
+    html(&Report {
+        topology: "replicated".to_owned(),
+        results,
+    })
+}
+
+fn headings(page: &str) -> Vec<&str> {
+    let parts = page.split("<h3>").skip(1);
+    parts
+        .filter_map(|part| part.split("</h3>").next())
+        .collect()
+}
+
+/// Elements that have no end.
+const VOID: [&str; 1] = ["meta"];
+
+/// Reads a page as strictly as no browser does, and returns the elements in it.
+fn elements(page: &str) -> Vec<&str> {
+    let (mut open, mut all) = (Vec::new(), Vec::new());
+    let mut rest = page
+        .strip_prefix("<!DOCTYPE html>\n")
+        .expect("a document type");
+    while let Some(at) = rest.find('<') {
+        assert!(
+            !rest[..at].contains('>'),
+            "a lone `>` before {:.60}",
+            &rest[at..]
+        );
+        let end = rest[at..].find('>').expect("an element ends") + at;
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "before {rest:.60}");
+            continue;
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "<{tag}>");
+        let name = tag.split([' ', '/']).next().unwrap();
+        all.push(name);
+        if name == "style" {
+            rest = &rest[rest.find("</style>").expect("a style sheet ends")..];
+        }
+        if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+    all
+}
+
+#[test]
+fn the_notebooks_run_as_a_page() {
+    let page = page(vec![notebook()]);
+    elements(&page);
+    insta::assert_snapshot!(page.replace(STYLE, ""));
+}
+
+#[test]
+fn a_page_asks_nobody_for_anything() {
+    let page = page(vec![notebook(), ladder()]);
+    let elements = elements(&page);
+    for banned in [
+        "script", "link", "img", "iframe", "object", "form", "image", "use",
+    ] {
+        assert!(!elements.contains(&banned), "{banned}");
+    }
+    assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
+    // What is not in quotes: the names of attributes.
+    let tags = page.split('<').filter_map(|part| part.split('>').next());
+    let names: String = tags.flat_map(|tag| tag.split('"').step_by(2)).collect();
+    for banned in [" src=", " on", " style=", " action="] {
+        assert!(!names.contains(banned), "{banned}");
+    }
+    let links = page.split("href=\"").skip(1);
+    for link in links {
+        let target = link.strip_prefix('#').expect("a link within the page");
+        let id = target.split('"').next().unwrap();
+        assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+}
+
+#[test]
+fn what_others_wrote_is_a_text() {
+    let mut it = notebook();
+    let hostile = "</script><script>alert(1)</script>\"'&\u{202e}\x1b[2J";
+    it.result.job.model = hostile.to_owned();
+    it.result.tags.insert("k".to_owned(), hostile.to_owned());
+    it.result.notes.push(hostile.to_owned());
+    it.result.points[0].anomalies[0].message = hostile.to_owned();
+    it.result.topology["instances"] = serde_json::json!([{"name": hostile, "command": [hostile]}]);
+    let records = &mut it.records.as_mut().unwrap()[0];
+    records[0].status = Status::SseError;
+    records[0].error = Some(hostile.to_owned());
+    records[1].instance = Some(hostile.to_owned());
+    it.result.points[0].summary = crate::results::Summary::of(records);
+    let page = page(vec![it]);
+    assert!(!elements(&page).contains(&"script"));
+    assert!(page.contains("&lt;script&gt;alert(1)"));
+    assert!(!page.contains(['\u{202e}', '\x1b']));
+}
+
+#[test]
+fn a_result_that_cannot_be_believed_says_so_at_every_turn() {
+    let invalid = page(vec![notebook()]);
+    for place in [
+        "class=\"banner\"",
+        "<h2>✗ INVALID: batch, 2026-02-06 08:39:45 UTC</h2>",
+        "class=\"result invalid\"",
+        "class=\"verdict bad\"",
+        "A6 cold replica",
+        "it has no ratio to anything",
+    ] {
+        assert!(invalid.contains(place), "{place}");
+    }
+    let valid = page(vec![ladder()]);
+    for place in [
+        "class=\"banner\"",
+        "INVALID:",
+        "result invalid",
+        "verdict bad",
+    ] {
+        assert!(!valid.contains(place), "{place}");
+    }
+}
+
+#[test]
+fn what_is_simulated_is_called_so_in_the_heading() {
+    let mut it = notebook();
+    assert!(!page(vec![it.clone()]).contains("simulated"));
+    it.result.topology["instances"] =
+        serde_json::json!([{"spec": {"engine": {"simulate": "fast"}}}]);
+    let both = page(vec![it.clone(), notebook()]);
+    assert!(both.contains("<h1>Report on replicated (some of it simulated)</h1>"));
+    let one = page(vec![it]);
+    assert!(one.contains("<h1>Report on replicated (simulated)</h1>"));
+    assert!(one.contains("UTC (simulated)</h2>"));
+}
+
+#[test]
+fn a_section_stands_where_there_is_something_to_show() {
+    let batch = page(vec![notebook()]);
+    insta::assert_snapshot!(headings(&batch).join("\n"), @"
+    What was asked, and the answer
+    What speaks against it
+    Against the baseline
+    Requests in time
+    What each replica had to do
+    Who served
+    Under which conditions
+    ");
+    let ladder = page(vec![ladder()]);
+    insta::assert_snapshot!(headings(&ladder).join("\n"), @"
+    What was asked, and the answer
+    Latency against load
+    Latencies
+    Requests in time
+    What each replica had to do
+    Who served
+    Under which conditions
+    ");
+    assert!(ladder.contains("<h2>Speed of one against speed of all</h2>"));
+    let mut bare = notebook();
+    bare.records = None;
+    bare.result.points[0].anomalies.clear();
+    bare.result.points[0].summary = crate::results::Summary::of(&[]);
+    bare.result.comparison = None;
+    let bare = page(vec![bare]);
+    insta::assert_snapshot!(headings(&bare).join("\n"), @"
+    What was asked, and the answer
+    Under which conditions
+    ");
+    assert!(!bare.contains("<svg"));
+}
+
+#[test]
+fn ten_thousand_requests_are_a_page_that_can_be_sent() {
+    let mut it = notebook();
+    let records: Vec<Record> = (0..10_000)
+        .map(|i| {
+            let sent = f64::from(i / 64) * 100.0;
+            request(
+                i,
+                ["a", "b"][i as usize % 2],
+                sent,
+                sent + 9.0,
+                sent + 90.0 + f64::from(i % 9),
+            )
+        })
+        .collect();
+    it.result.points = vec![Point::of(&known::concurrency(64, 10_000), &records)];
+    it.records = Some(vec![records]);
+    let page = page(vec![it]);
+    elements(&page);
+    assert!(page.len() < 400_000, "{} bytes", page.len());
+    assert!(page.contains("of 10000 requests are drawn"));
+}
