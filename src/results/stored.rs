@@ -32,8 +32,7 @@ pub struct StoredResults {
 }
 
 impl StoredResult {
-    /// Its requests, load by load, where they still lie beside it. A line that is damaged is left
-    /// out, and with it the certainty of which load the others belong to: then there are none.
+    /// Its requests, load by load, where they still lie beside it, whole and undamaged.
     pub fn records(&self) -> Option<Vec<Vec<Record>>> {
         let name = Path::new(&self.result.files.requests).file_name()?;
         let text = fs::read_to_string(self.path.with_file_name(name)).ok()?;
@@ -49,15 +48,16 @@ impl StoredResult {
     }
 }
 
-/// Parts the requests of a result by its loads: they were written one load after another, and each
-/// load tells how many it had.
+/// Parts the requests of a result by its loads. Where some are missing, or are of none of them, it is
+/// not known what the others are worth.
 fn by_load(result: &BenchResult, records: Vec<Record>) -> Option<Vec<Vec<Record>>> {
-    let mut rest = records.into_iter();
+    let mut loads: Vec<Vec<Record>> = vec![Vec::new(); result.points.len()];
+    for record in records {
+        loads.get_mut(record.point as usize)?.push(record);
+    }
     let counts = result.points.iter().map(|point| point.summary.counts.total);
-    let loads: Vec<Vec<Record>> = counts.map(|n| rest.by_ref().take(n).collect()).collect();
-    let wanted = result.points.iter().map(|it| it.summary.counts.total);
-    let are_all = wanted.zip(&loads).all(|(n, load)| load.len() == n);
-    (are_all && rest.next().is_none()).then_some(loads)
+    let are_all = counts.zip(&loads).all(|(n, load)| load.len() == n);
+    are_all.then_some(loads)
 }
 
 /// Whether a file is a result of ours, or points at one, by what it says of itself.
@@ -179,6 +179,10 @@ mod tests {
         let mut result = notebook_run();
         let records = batch([7055.0; 4], [30210.0; 4]);
         result.points.push(result.points[0].clone());
+        let mut second = records.clone();
+        for record in &mut second {
+            record.point = 1;
+        }
         let text = serde_json::to_string(&result).unwrap();
         let path = written(place.path(), "a.json", &text);
         let stored = read_result(&path).unwrap();
@@ -187,12 +191,9 @@ mod tests {
         written(
             place.path(),
             name,
-            &lines(&[&records[..], &records].concat()),
+            &lines(&[&records[..], &second].concat()),
         );
-        assert_eq!(
-            stored.records(),
-            Some(vec![records.clone(), records.clone()])
-        );
+        assert_eq!(stored.records(), Some(vec![records.clone(), second]));
         written(place.path(), name, &lines(&records));
         assert_eq!(stored.records(), None);
     }

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn result(rate: Value, width: Option<u32>, requests: u32) -> VllmResult {
+    fn result(rate: &Value, width: Option<u32>, requests: u32) -> VllmResult {
         let value = json!({
             "backend": "openai", "model_id": "llama", "num_prompts": requests,
             "request_rate": rate, "max_concurrency": width, "completed": requests, "failed": 0,
@@ -199,19 +199,19 @@ mod tests {
             (json!(2.5), Some(4), 8, None),
         ];
         for (rate, width, requests, expected) in cases {
-            let made = label(result(rate, width, requests));
+            let made = label(result(&rate, width, requests));
             assert_eq!(made.as_deref(), expected);
         }
     }
 
     #[test]
     fn the_mean_latency_is_what_its_parts_make() {
-        let batch = result(json!("inf"), None, 8).figures().batch.unwrap();
+        let batch = result(&json!("inf"), None, 8).figures().batch.unwrap();
         assert!((batch.mean_latency_ms - 1090.0).abs() < 1e-9);
-        let single = result(json!("inf"), Some(1), 3).figures().single.unwrap();
+        let single = result(&json!("inf"), Some(1), 3).figures().single.unwrap();
         assert!(!single.contradicts_itself());
         assert!((single.tokens - 100.0).abs() < 1e-9);
-        let steady = result(json!(2.5), None, 8).figures().steady.unwrap();
+        let steady = result(&json!(2.5), None, 8).figures().steady.unwrap();
         assert!((steady.tokens_per_s - 120.0).abs() < 1e-9);
     }
 }

@@ -189,7 +189,7 @@ fn other_sizes(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::results::Subject;
+    use crate::results::{Subject, read_baseline};
     use crate::verdict::scene::{batch, scene, seed};
 
     #[test]
@@ -213,6 +213,60 @@ mod tests {
         assert!(said(true, false).contains(simulated));
         for same in [said(false, false), said(true, true)] {
             assert!(!same.contains("engines were"), "{same}");
+        }
+    }
+
+    /// What `vllm bench serve` would have written of the same eight requests, but for these keys.
+    fn said_of_vllm(other: &serde_json::Value) -> Option<String> {
+        let mut theirs = serde_json::json!({
+            "backend": "openai", "model_id": "meta-llama/Llama-3.1-8B-Instruct", "num_prompts": 8,
+            "request_rate": "inf", "max_concurrency": null, "completed": 8, "failed": 0,
+            "total_input_tokens": 80, "total_output_tokens": 800, "output_throughput": 120.0,
+            "mean_ttft_ms": 100.0, "median_ttft_ms": 100.0, "mean_tpot_ms": 65.0, "median_tpot_ms": 65.0,
+        });
+        for (key, value) in other.as_object().unwrap() {
+            theirs[key] = value.clone();
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), theirs.to_string()).unwrap();
+        let mut scene = scene(batch([6500.0; 4], [6500.0; 4]));
+        scene.baseline = Some(read_baseline(file.path()).unwrap());
+        let anomalies = scene.judge().into_iter();
+        let mut of_baseline = anomalies.filter(|it| it.subject == Subject::Baseline);
+        of_baseline
+            .next()
+            .map(|it| format!("{}: {}", it.id, it.message))
+    }
+
+    #[test]
+    fn a_result_of_vllms_own_is_comparable_where_all_that_it_tells_is_alike() {
+        use serde_json::json;
+        assert_eq!(said_of_vllm(&json!({})), None);
+        let cases = [
+            (json!({"model_id": "other"}), "its model is `other`"),
+            (json!({"backend": "openai-chat"}), "only names the role"),
+            (
+                json!({"max_concurrency": 4}),
+                "its load is `concurrency 4 x 8`, ours `batch 8`",
+            ),
+            (
+                json!({"request_rate": 2.5}),
+                "its load is `2.5 requests/s`, ours `batch 8`",
+            ),
+            (
+                json!({"total_input_tokens": 2048}),
+                "its prompts have about 256 tokens, ours 10",
+            ),
+            (
+                json!({"total_output_tokens": 400}),
+                "its answers have about 50 tokens, ours 100",
+            ),
+            (json!({"failed": 2}), "20% of its requests failed"),
+            (json!({"simulated": true}), "simulated"),
+        ];
+        for (other, expected) in cases {
+            let said = said_of_vllm(&other).unwrap_or_default();
+            assert!(said.starts_with("A15") && said.contains(expected), "{said}");
         }
     }
 }

@@ -124,9 +124,9 @@ fn statistics(of: Option<&Distribution>) -> [String; 7] {
     let Some(d) = of else {
         return Default::default();
     };
-    let bounded = |it: Quantile| match it.at_least {
-        true => String::new(),
-        false => it.value.to_string(),
+    let bounded = |it: Quantile| {
+        let known = (!it.at_least).then_some(it.value);
+        known.map(|value| value.to_string()).unwrap_or_default()
     };
     [
         d.mean.to_string(),
