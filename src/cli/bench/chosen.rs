@@ -7,6 +7,7 @@ use crate::cli::error::Error;
 use crate::cli::manifest_word;
 use crate::cli::workspace::results_folder;
 use crate::manifest::{self, Manifest};
+use crate::name::BenchmarkName;
 use crate::plan::Failure;
 use crate::results::{
     StoredResult, StoredResults, is_result, newest_result, read_result, stored_results,
@@ -114,7 +115,7 @@ impl<'a> Place<'a> {
     /// The benchmarks, in the order of the manifest.
     fn declared(&self) -> impl Iterator<Item = &'a str> {
         let benchmarks = self.manifest.topology.benchmarks.keys();
-        benchmarks.map(|name| name.as_str())
+        benchmarks.map(BenchmarkName::as_str)
     }
 
     /// All results that there are: of what is declared first, in its order, the newest first.

@@ -55,9 +55,10 @@ fn row(result: &BenchResult, point: &Point, is_first: bool) -> Vec<Cell> {
 }
 
 fn sign(valid: bool) -> Cell {
-    match valid {
-        true => Cell::dressed("✓", Role::Good),
-        false => Cell::dressed("✗", Role::Error),
+    if valid {
+        Cell::dressed("✓", Role::Good)
+    } else {
+        Cell::dressed("✗", Role::Error)
     }
 }
 
@@ -220,57 +221,14 @@ mod tests {
 
     #[test]
     fn a_machine_reads_the_same() {
-        let results = results();
-        let document = ListDocument::new("replicated", &results);
+        let results = &results()[1..];
+        let document = ListDocument::new("replicated", results);
         let text = serde_json::to_string_pretty(&document).unwrap();
         insta::assert_snapshot!(text, @r#"
         {
           "format": "replica.results/1",
           "topology": "replicated",
           "results": [
-            {
-              "benchmark": "batch",
-              "result": "results/replicated/new.json",
-              "started": "2026-02-06T08:39:45.112Z",
-              "newest": false,
-              "valid": true,
-              "simulated": false,
-              "interrupted": false,
-              "tags": {
-                "driver": "580"
-              },
-              "notes": [
-                "after the reboot"
-              ],
-              "loads": [
-                {
-                  "load": "batch 8",
-                  "valid": true,
-                  "ok": 8,
-                  "failed": 0,
-                  "by_status": {
-                    "ok": 8
-                  },
-                  "output_tps": 26.481298,
-                  "ttft_p50_ms": 372.65,
-                  "tpot_p50_ms": 184.442929,
-                  "e2el_mean_ms": 18632.5
-                },
-                {
-                  "load": "concurrency 16 x 160",
-                  "valid": true,
-                  "ok": 8,
-                  "failed": 0,
-                  "by_status": {
-                    "ok": 8
-                  },
-                  "output_tps": 26.481298,
-                  "ttft_p50_ms": 372.65,
-                  "tpot_p50_ms": 184.442929,
-                  "e2el_mean_ms": 18632.5
-                }
-              ]
-            },
             {
               "benchmark": "batch",
               "result": "results/replicated/old.json",

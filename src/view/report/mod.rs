@@ -12,6 +12,7 @@ mod markup;
 mod scale;
 mod section;
 mod sheet;
+mod strip;
 mod thin;
 
 use std::path::PathBuf;
@@ -36,13 +37,14 @@ const SECTIONS: &[(&str, Section)] = &[
     ("Latencies", section::distributions),
     ("Requests in time", section::timeline),
     ("What each replica had to do", section::strips),
+    ("What the engines counted", section::engines),
     ("Who served", section::balance),
     ("Failures", section::failures),
     ("Under which conditions", section::conditions),
 ];
 
-/// A section on one result; nothing, where it has nothing to show.
-type Section = fn(&Reported) -> Option<Markup>;
+/// A section on one result; empty, where it has nothing to show.
+type Section = fn(&Reported) -> Markup;
 
 /// What a report is made of.
 #[derive(Debug, Clone)]
@@ -99,6 +101,20 @@ impl Reported {
             }
         }
         names
+    }
+
+    /// How many GPUs served, where their nodes told: no more than the nodes have, and no more than the
+    /// instances take.
+    fn gpus(&self) -> Option<usize> {
+        let nodes = self.result.conditions.before.values();
+        let there: usize = nodes.map(|node| node.gpus.len()).sum();
+        let instances = self.result.topology["instances"].as_array();
+        let taken = instances.into_iter().flatten().map(|it| {
+            let args = &it["spec"]["args"];
+            let of = |key: &str| args[key].as_u64().unwrap_or(1) as usize;
+            of("tensor_parallel_size") * of("pipeline_parallel_size")
+        });
+        Some(there.min(taken.sum())).filter(|gpus| *gpus > 0)
     }
 
     /// What it is called, in a heading.
@@ -181,12 +197,9 @@ fn heading(page: &mut Markup, report: &Report) {
 }
 
 fn body(page: &mut Markup, report: &Report) {
-    section_of(page, "All results", section::overview(report));
-    section_of(
-        page,
-        "Speed of one against speed of all",
-        section::pareto(report),
-    );
+    section_of(page, ["h2", "All results"], &section::overview(report));
+    let title = "Speed of one against speed of all";
+    section_of(page, ["h2", title], &section::pareto(report));
     for it in &report.results {
         let class = if it.result.valid {
             "result"
@@ -203,22 +216,17 @@ fn body(page: &mut Markup, report: &Report) {
             };
             page.words("h2", &[], &format!("{sign}{}{simulated}", it.name()));
             for (title, section) in SECTIONS {
-                if let Some(written) = section(it) {
-                    page.element("section", &[], |page| {
-                        page.words("h3", &[], title);
-                        page.add(&written);
-                    });
-                }
+                section_of(page, ["h3", title], &section(it));
             }
         });
     }
 }
 
-fn section_of(page: &mut Markup, title: &str, written: Option<Markup>) {
-    if let Some(written) = written {
+fn section_of(page: &mut Markup, [heading, title]: [&str; 2], written: &Markup) {
+    if !written.is_empty() {
         page.element("section", &[], |page| {
-            page.words("h2", &[], title);
-            page.add(&written);
+            page.words(heading, &[], title);
+            page.add(written);
         });
     }
 }

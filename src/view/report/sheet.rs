@@ -32,8 +32,12 @@ impl Sheet {
         self.rows.push(cells);
     }
 
-    /// Writes it. A column in which no row says anything is left out; a long table is folded.
+    /// Writes it. A column in which no row says anything is left out, and so is a table without
+    /// rows; a long one is folded.
     pub(super) fn write(&self, out: &mut Markup) {
+        if self.rows.is_empty() {
+            return;
+        }
         if self.rows.len() <= OPEN {
             self.table(out);
             return;

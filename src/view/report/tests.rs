@@ -1,7 +1,7 @@
 //! Pages as a browser gets them: whole, of nobody's making but ours, and without an empty plot.
 
 use super::*;
-use crate::results::Status;
+use crate::results::{GaugeSample, Gauges, ServerMetrics, Status};
 use crate::shape::known;
 use crate::verdict::scene::{batch, notebook_run, request};
 
@@ -208,6 +208,64 @@ fn a_section_stands_where_there_is_something_to_show() {
     Under which conditions
     ");
     assert!(!bare.contains("<svg"));
+}
+
+/// What an engine counted, and what its gauges showed at each second.
+fn counted(running: [f64; 4]) -> ServerMetrics {
+    let sample = |(second, running): (usize, &f64)| GaugeSample {
+        at_us: second as u64 * 1_000_000,
+        gauges: Gauges {
+            running: Some(*running),
+            waiting: Some(0.0),
+            kv_usage: Some(running / 100.0),
+        },
+    };
+    let mut counted = ServerMetrics {
+        samples: running.iter().enumerate().map(sample).collect(),
+        ..ServerMetrics::default()
+    };
+    counted.mean.queue_ms = Some(12.5);
+    counted.delta.prefix_queries = Some(80);
+    counted.delta.prefix_hits = Some(20);
+    counted
+}
+
+#[test]
+fn what_the_engines_counted_is_shown_where_they_count() {
+    let mut it = notebook();
+    let server = &mut it.result.points[0].server;
+    server.insert("a".to_owned(), counted([4.0, 4.0, 2.0, 0.0]));
+    server.insert("b".to_owned(), counted([0.0; 4]));
+    let shown = page(vec![it]);
+    elements(&shown);
+    assert!(headings(&shown).contains(&"What the engines counted"));
+    assert!(shown.contains(">running</text>") && shown.contains(">KV cache %</text>"));
+    // Nothing waited: there is no strip of it.
+    assert!(!shown.contains(">waiting</text>"));
+    assert!(shown.contains("12.5") && shown.contains("25.0 %"));
+}
+
+#[test]
+fn throughput_is_told_for_each_gpu_where_the_nodes_told_of_them() {
+    let gpu = || crate::plan::GpuConditions {
+        name: Some("GB10".to_owned()),
+        clock_mhz: Some("2405".to_owned()),
+        ..crate::plan::GpuConditions::default()
+    };
+    let mut it = ladder();
+    it.result.topology["instances"] = serde_json::json!([{"name": "a"}, {"name": "b"}]);
+    assert!(page(vec![it.clone()]).contains("tok/s per instance"));
+    for node in ["spark-01", "spark-02"] {
+        let mut seen = crate::plan::NodeConditions::default();
+        seen.gpus.push(gpu());
+        it.result
+            .conditions
+            .before
+            .insert(node.parse().unwrap(), seen);
+    }
+    let shown = page(vec![it]);
+    assert!(shown.contains("tok/s/GPU") && !shown.contains("tok/s per instance"));
+    assert!(shown.contains("2405"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn evenly<T: Clone>(all: &[T], most: usize) -> Vec<T> {
 /// that failed or were slowest in any case.
 pub(super) fn requests(all: &[Record], most: usize) -> Vec<&Record> {
     let mut order: Vec<&Record> = all.iter().filter(|it| it.stamps.sent.is_some()).collect();
-    order.sort_by_key(|it| (it.stamps.sent, it.index));
+    order.sort_by_key(|it| (it.stamps.sent, it.round, it.index));
     if order.len() <= most {
         return order;
     }
@@ -28,8 +28,8 @@ pub(super) fn requests(all: &[Record], most: usize) -> Vec<&Record> {
         std::cmp::Reverse(it.stamps.ended.saturating_sub(it.stamps.sent.unwrap_or(0)))
     });
     shown.extend(slow.into_iter().take(most / 20));
-    shown.sort_by_key(|it| (it.stamps.sent, it.index));
-    shown.dedup_by_key(|it| it.index);
+    shown.sort_by_key(|it| (it.stamps.sent, it.round, it.index));
+    shown.dedup_by_key(|it| (it.round, it.index));
     shown
 }
 

@@ -9,7 +9,7 @@ use crate::view::bench::labels;
 use crate::view::words::{count, list, number};
 
 /// The question and the answer.
-pub(in super::super) fn answer(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn answer(it: &Reported) -> Markup {
     let mut out = Markup::default();
     out.words("p", &[], &question(it));
     let (class, said) = verdict(it);
@@ -17,7 +17,7 @@ pub(in super::super) fn answer(it: &Reported) -> Option<Markup> {
     facts(&mut out, &[("tags and notes", labels(&it.result))]);
     numbers(it).write(&mut out);
     out.words("p", &[("class", "caption")], "Times in ms.");
-    Some(out)
+    out
 }
 
 fn question(it: &Reported) -> String {

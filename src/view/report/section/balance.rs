@@ -12,12 +12,12 @@ const BAR: f64 = 22.0;
 const GAP: f64 = 8.0;
 
 /// The shares; nothing where one alone could serve.
-pub(in super::super) fn balance(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn balance(it: &Reported) -> Markup {
     let instances = it.instances();
     let served = |point: &&Point| !point.summary.by_instance.is_empty();
     let points: Vec<&Point> = it.result.points.iter().filter(served).collect();
     if instances.len() < 2 || points.is_empty() {
-        return None;
+        return Markup::default();
     }
     let names = instances.iter().enumerate();
     let names: Vec<_> = names
@@ -33,7 +33,7 @@ pub(in super::super) fn balance(it: &Reported) -> Option<Markup> {
         },
     );
     table(&points, &instances).write(&mut out);
-    Some(out)
+    out
 }
 
 fn draw(points: &[&Point], instances: &[&str]) -> Markup {

@@ -6,8 +6,10 @@ use super::super::sheet::Sheet;
 use crate::view::words::number;
 
 /// The comparison, where there is one.
-pub(in super::super) fn baseline(it: &Reported) -> Option<Markup> {
-    let beside = it.result.comparison.as_ref()?;
+pub(in super::super) fn baseline(it: &Reported) -> Markup {
+    let Some(beside) = &it.result.comparison else {
+        return Markup::default();
+    };
     let valid = it.result.valid;
     let mut sheet = Sheet::new(&[
         ("load", false),
@@ -47,5 +49,5 @@ pub(in super::super) fn baseline(it: &Reported) -> Option<Markup> {
     for remark in &beside.remarks {
         out.words("p", &[("class", "caption")], remark);
     }
-    Some(out)
+    out
 }

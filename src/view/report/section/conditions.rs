@@ -9,7 +9,7 @@ use crate::results::WarmupRequest;
 use crate::view::words::number;
 
 /// The conditions, and below them everything that the result knows of the servers.
-pub(in super::super) fn conditions(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn conditions(it: &Reported) -> Markup {
     let mut out = Markup::default();
     let (result, job) = (&it.result, &it.result.job);
     let client = &result.client;
@@ -18,7 +18,7 @@ pub(in super::super) fn conditions(it: &Reported) -> Option<Markup> {
         &[
             ("result", it.path.display().to_string()),
             ("measured", result.run.started.to_string()),
-            ("run", result.run.id.clone()),
+            ("run id", result.run.id.clone()),
             (
                 "by",
                 format!("{} {}", result.tool.name, result.tool.version),
@@ -41,13 +41,15 @@ pub(in super::super) fn conditions(it: &Reported) -> Option<Markup> {
         ],
     );
     servers(&result.topology).write(&mut out);
+    machines(it).write(&mut out);
     warmup(it).write(&mut out);
+    canaries(it).write(&mut out);
     out.element("details", &[], |out| {
         out.words("summary", &[], "Everything that is known of the servers");
         let text = serde_json::to_string_pretty(&result.topology).unwrap_or_default();
         out.words("pre", &[], &text);
     });
-    Some(out)
+    out
 }
 
 /// The processes that were measured.
@@ -82,6 +84,71 @@ fn servers(topology: &Value) -> Sheet {
             text(&server["boot_id"]),
             serves,
             text(&server["command"]),
+        ]);
+    }
+    sheet
+}
+
+/// What the machines were like before and after, GPU by GPU.
+fn machines(it: &Reported) -> Sheet {
+    let mut sheet = Sheet::new(&[
+        ("node", false),
+        ("", false),
+        ("GPU", false),
+        ("driver", false),
+        ("state", false),
+        ("clock MHz", true),
+        ("of at most", true),
+        ("°C", true),
+        ("W", true),
+        ("of at most", true),
+    ]);
+    let conditions = &it.result.conditions;
+    let looks = [("before", &conditions.before), ("after", &conditions.after)];
+    for (when, nodes) in looks {
+        for (node, seen) in nodes {
+            for gpu in &seen.gpus {
+                let told = [
+                    &gpu.name,
+                    &gpu.driver,
+                    &gpu.pstate,
+                    &gpu.clock_mhz,
+                    &gpu.clock_max_mhz,
+                    &gpu.temperature_c,
+                    &gpu.power_w,
+                    &gpu.power_limit_w,
+                ];
+                let told = told.map(|it| it.clone().unwrap_or_default());
+                sheet.row([vec![node.to_string(), when.to_owned()], told.to_vec()].concat());
+            }
+        }
+    }
+    sheet
+}
+
+/// The same short answer of each, before and after.
+fn canaries(it: &Reported) -> Sheet {
+    let mut sheet = Sheet::new(&[
+        ("canary of", false),
+        ("TTFT ms before", true),
+        ("ms/token before", true),
+        ("TTFT ms after", true),
+        ("ms/token after", true),
+        ("ms/token in earlier results", false),
+    ]);
+    let canaries = &it.result.canaries;
+    for before in &canaries.before {
+        let name = &before.instance;
+        let after = canaries.after.iter().find(|it| it.instance == *name);
+        let past = canaries.history.get(name).into_iter().flatten().take(5);
+        let past: Vec<String> = past.map(|ms| number(*ms)).collect();
+        sheet.row(vec![
+            name.clone(),
+            number(before.ttft_ms),
+            number(before.itl_p50_ms),
+            after.map(|it| number(it.ttft_ms)).unwrap_or_default(),
+            after.map(|it| number(it.itl_p50_ms)).unwrap_or_default(),
+            past.join(", "),
         ]);
     }
     sheet

@@ -33,10 +33,10 @@ struct Group<'a> {
 }
 
 /// The curves, with the percentiles below; nothing where there are no requests to draw.
-pub(in super::super) fn distributions(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn distributions(it: &Reported) -> Markup {
     let groups = groups(it);
     if groups.iter().all(|group| group.records.len() < FEW) {
-        return None;
+        return Markup::default();
     }
     let mut out = Markup::default();
     let names: Vec<_> = groups
@@ -50,7 +50,7 @@ pub(in super::super) fn distributions(it: &Reported) -> Option<Markup> {
         }
     });
     table(&groups).write(&mut out);
-    Some(out)
+    out
 }
 
 /// The loads; of one load, its replicas; of one replica, all of it.

@@ -8,7 +8,7 @@ use super::super::sheet::Sheet;
 const SHOWN: usize = 300;
 
 /// The failures; nothing where there are none.
-pub(in super::super) fn failures(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn failures(it: &Reported) -> Markup {
     let mut sheet = Sheet::new(&[
         ("load", false),
         ("failure", false),
@@ -16,10 +16,8 @@ pub(in super::super) fn failures(it: &Reported) -> Option<Markup> {
         ("from", false),
         ("the first of them", false),
     ]);
-    let mut are_any = false;
     for point in &it.result.points {
         for group in &point.summary.errors {
-            are_any = true;
             let body = group.first_body.as_deref().unwrap_or_default();
             let mut shown: String = body.chars().take(SHOWN).collect();
             if shown.len() < body.len() {
@@ -36,5 +34,5 @@ pub(in super::super) fn failures(it: &Reported) -> Option<Markup> {
     }
     let mut out = Markup::default();
     sheet.write(&mut out);
-    are_any.then_some(out)
+    out
 }

@@ -7,7 +7,7 @@ use crate::results::{Anomaly, Severity, Subject};
 use crate::view::bench::evidence;
 
 /// The findings, load by load; nothing where nothing was found.
-pub(in super::super) fn findings(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn findings(it: &Reported) -> Markup {
     let mut out = Markup::default();
     for point in it
         .result
@@ -22,7 +22,7 @@ pub(in super::super) fn findings(it: &Reported) -> Option<Markup> {
             finding(&mut out, anomaly);
         }
     }
-    (!out.is_empty()).then_some(out)
+    out
 }
 
 fn finding(out: &mut Markup, anomaly: &Anomaly) {

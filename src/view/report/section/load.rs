@@ -10,19 +10,21 @@ use crate::results::{Metrics, Point};
 use crate::shape::Class;
 
 /// The plots of TTFT and TPOT; nothing where there is nothing to draw a line between.
-pub(in super::super) fn load(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn load(it: &Reported) -> Markup {
     let points: Vec<(&Point, f64)> = it
         .result
         .points
         .iter()
         .map(|p| (p, size(p.load.class())))
         .collect();
-    let first = points.first()?;
+    let Some(first) = points.first() else {
+        return Markup::default();
+    };
     let is_alike = |(point, _): &&(&Point, f64)| is_open(point) == is_open(first.0);
     let mut alike: Vec<(&Point, f64)> = points.iter().filter(is_alike).copied().collect();
     alike.sort_by(|a, b| a.1.total_cmp(&b.1));
     if alike.iter().filter(|it| it.1 > alike[0].1).count() == 0 {
-        return None;
+        return Markup::default();
     }
     let label = if is_open(first.0) {
         "requests/s asked"
@@ -36,7 +38,7 @@ pub(in super::super) fn load(it: &Reported) -> Option<Markup> {
         }
     });
     table(&alike, label).write(&mut out);
-    Some(out)
+    out
 }
 
 type Of = fn(&Metrics) -> Option<&Distribution>;

@@ -8,45 +8,26 @@ use super::{figure, known, plot};
 use crate::results::Point;
 
 /// The plot, where there are two loads or more to be compared.
-pub(in super::super) fn pareto(report: &Report) -> Option<Markup> {
-    let mut series = Vec::new();
-    let mut sheet = Sheet::new(&[
-        ("result of", false),
-        ("load", false),
-        ("tok/s/user", true),
-        ("tok/s per instance", true),
-        ("instances", true),
-        ("", false),
-    ]);
-    for (colour, it) in report.results.iter().enumerate().take(MOST_SERIES) {
-        let instances = it.instances().len().max(1);
-        let points: Vec<Dot> = it
-            .result
-            .points
-            .iter()
-            .filter_map(|p| dot(p, instances))
-            .collect();
-        for (dot, point) in points.iter().zip(&it.result.points) {
-            sheet.row(vec![
-                it.result.job.name.clone(),
-                point.load.label(),
-                known(Some(dot.x)),
-                known(Some(dot.y)),
-                instances.to_string(),
-                if dot.is_void { "✗ invalid" } else { "" }.to_owned(),
-            ]);
-        }
-        series.push(Series {
+pub(in super::super) fn pareto(report: &Report) -> Markup {
+    let parts = Parts::of(report);
+    let shown = report.results.iter().take(MOST_SERIES).enumerate();
+    let mut series: Vec<Series> = shown
+        .map(|(colour, it)| Series {
             name: name(report, it),
             colour,
-            points,
+            points: it
+                .result
+                .points
+                .iter()
+                .filter_map(|point| dot(point, parts.number(it)))
+                .collect(),
             look: Look::DotsOnALine,
-        });
-    }
+        })
+        .collect();
     series.retain(|it| !it.points.is_empty());
-    let dots: usize = series.iter().map(|it| it.points.len()).sum();
-    if dots < 2 {
-        return None;
+    let mut out = Markup::default();
+    if series.iter().map(|it| it.points.len()).sum::<usize>() < 2 {
+        return out;
     }
     let names: Vec<_> = series
         .iter()
@@ -56,33 +37,93 @@ pub(in super::super) fn pareto(report: &Report) -> Option<Markup> {
         label: label.to_owned(),
         lies: Lies::FromZero,
     };
+    let by = parts.unit();
     let chart = Chart {
-        title: "Speed of one stream against throughput per instance".to_owned(),
+        title: format!("Speed of one stream against {by}"),
         width: WIDTH,
         height: 340.0,
         x: axis("tok/s/user (1000 / median TPOT)"),
-        y: axis("tok/s per instance"),
+        y: axis(by),
         series,
         limits: Vec::new(),
     };
-    let mut out = Markup::default();
-    figure(
-        &mut out,
-        "Up and to the right is better. A cross is a load that cannot be believed.",
-        |out| {
-            legend(out, &names, Swatch::Dot);
-            plot(out, &chart.draw());
-        },
-    );
-    sheet.write(&mut out);
-    Some(out)
+    let caption = "Up and to the right is better. A cross is a load that cannot be believed.";
+    figure(&mut out, caption, |out| {
+        legend(out, &names, Swatch::Dot);
+        plot(out, &chart.draw());
+    });
+    table(report, parts).write(&mut out);
+    out
 }
 
-fn dot(point: &Point, instances: usize) -> Option<Dot> {
+/// What throughput is divided by: GPUs where all results tell of theirs. What is divided by GPUs and
+/// what is divided by instances is not compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    Gpus,
+    Instances,
+}
+
+impl Parts {
+    fn of(report: &Report) -> Self {
+        let have_gpus = report.results.iter().all(|it| it.gpus().is_some());
+        if have_gpus {
+            Self::Gpus
+        } else {
+            Self::Instances
+        }
+    }
+
+    fn number(self, it: &Reported) -> usize {
+        let gpus = it.gpus().filter(|_| self == Self::Gpus);
+        gpus.unwrap_or_else(|| it.instances().len()).max(1)
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Gpus => "tok/s/GPU",
+            Self::Instances => "tok/s per instance",
+        }
+    }
+}
+
+fn table(report: &Report, parts: Parts) -> Sheet {
+    let counted = match parts {
+        Parts::Gpus => "GPUs",
+        Parts::Instances => "instances",
+    };
+    let mut sheet = Sheet::new(&[
+        ("result of", false),
+        ("load", false),
+        ("tok/s/user", true),
+        (parts.unit(), true),
+        (counted, true),
+        ("", false),
+    ]);
+    for it in &report.results {
+        let number = parts.number(it);
+        for point in &it.result.points {
+            let Some(dot) = dot(point, number) else {
+                continue;
+            };
+            sheet.row(vec![
+                it.result.job.name.clone(),
+                point.load.label(),
+                known(Some(dot.x)),
+                known(Some(dot.y)),
+                number.to_string(),
+                if dot.is_void { "✗ invalid" } else { "" }.to_owned(),
+            ]);
+        }
+    }
+    sheet
+}
+
+fn dot(point: &Point, parts: usize) -> Option<Dot> {
     let metrics = &point.summary.metrics;
     Some(Dot {
         x: metrics.tok_s_user?,
-        y: metrics.output_tps? / instances as f64,
+        y: metrics.output_tps? / parts as f64,
         label: point.load.label(),
         is_void: !point.valid,
         ..Dot::default()

@@ -1,10 +1,9 @@
 //! What was in flight and what came back, replica by replica, along one axis of time.
 
 use super::super::Reported;
-use super::super::chart::{WIDTH, drawing, line, text};
-use super::super::markup::{Markup, length};
-use super::super::scale::{Scale, tick};
+use super::super::markup::Markup;
 use super::super::sheet::Sheet;
+use super::super::strip::{Strip, draw};
 use super::{figure, plot, seconds};
 use crate::results::{Record, by_instance};
 use crate::view::words::number;
@@ -12,14 +11,8 @@ use crate::view::words::number;
 /// Stretches of time that are told apart.
 const BINS: usize = 240;
 
-const LEFT: f64 = 110.0;
-const RIGHT: f64 = 40.0;
-const STRIP: f64 = 44.0;
-const GAP: f64 = 8.0;
-const BOTTOM: f64 = 38.0;
-
 /// One replica in time.
-struct Strip<'a> {
+struct Busy<'a> {
     name: &'a str,
     colour: usize,
     /// The most requests in flight within each stretch.
@@ -29,39 +22,64 @@ struct Strip<'a> {
 }
 
 /// The strips of each load; nothing where nothing ran beside anything.
-pub(in super::super) fn strips(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn strips(it: &Reported) -> Markup {
     let mut out = Markup::default();
     for (point, records) in it.loads() {
         if point.summary.metrics.in_flight.peak < 2 {
             continue;
         }
-        let Some((strips, span)) = of(it, records) else {
+        let Some((replicas, span)) = of(it, records) else {
             continue;
         };
+        let label = point.load.label();
         if it.result.points.len() > 1 {
-            out.words("h4", &[], &point.load.label());
+            out.words("h4", &[], &label);
         }
         let caption = "As the client saw it: requests sent and not ended, and tokens that came.";
         figure(&mut out, caption, |out| {
-            plot(out, &draw(&strips, span, &point.load.label()));
+            let strips: Vec<Strip<'_>> = replicas.iter().flat_map(|it| it.strips(span)).collect();
+            let title = format!("What each replica had to do under {label}");
+            plot(out, &draw(&strips, span, &title));
         });
-        table(&strips, span).write(&mut out);
+        table(&replicas, span).write(&mut out);
     }
-    (!out.is_empty()).then_some(out)
+    out
 }
 
-/// The strips of the replicas that served, and the seconds that they are of.
-fn of<'a>(it: &'a Reported, records: &'a [Record]) -> Option<(Vec<Strip<'a>>, f64)> {
+impl Busy<'_> {
+    fn strips(&self, span: f64) -> [Strip<'_>; 2] {
+        let steps = |values: &[f64]| {
+            let wide = span / values.len() as f64;
+            let places = values.iter().enumerate();
+            places
+                .map(|(place, value)| (wide * place as f64, *value))
+                .collect()
+        };
+        let strip = |what, values: &[f64]| Strip {
+            name: self.name,
+            what,
+            colour: self.colour,
+            steps: steps(values),
+        };
+        [
+            strip("in flight", &self.in_flight),
+            strip("tok/s", &self.tokens),
+        ]
+    }
+}
+
+/// The replicas that served, and the seconds that they are shown for.
+fn of<'a>(it: &'a Reported, records: &'a [Record]) -> Option<(Vec<Busy<'a>>, f64)> {
     let served = by_instance(records);
     let start = records.iter().filter_map(|it| it.stamps.sent).min()?;
     let end = records.iter().map(|it| it.stamps.ended).max()?;
     let span = seconds(end.saturating_sub(start)).max(1e-6);
     let at = |us: u64| seconds(us.saturating_sub(start)) / span;
     let instances = it.instances().into_iter().enumerate();
-    let strips: Vec<Strip<'_>> = instances
+    let replicas: Vec<Busy<'_>> = instances
         .filter_map(|(colour, name)| {
             let records = served.get(name)?;
-            Some(Strip {
+            Some(Busy {
                 name,
                 colour,
                 in_flight: in_flight(records, at),
@@ -69,7 +87,7 @@ fn of<'a>(it: &'a Reported, records: &'a [Record]) -> Option<(Vec<Strip<'a>>, f6
             })
         })
         .collect();
-    (!strips.is_empty()).then_some((strips, span))
+    (!replicas.is_empty()).then_some((replicas, span))
 }
 
 /// The stretch in which a moment lies; moments are shares of the whole.
@@ -113,97 +131,20 @@ fn most(all: &[f64]) -> f64 {
     all.iter().copied().fold(0.0, f64::max)
 }
 
-fn draw(strips: &[Strip<'_>], span: f64, label: &str) -> Markup {
-    let rows = strips.len() * 2;
-    let bottom = rows as f64 * (STRIP + GAP);
-    let x = Scale::between(0.0, span, LEFT, WIDTH - RIGHT);
-    let mut out = Markup::default();
-    let attributes = drawing(
-        &format!("What each replica had to do under {label}"),
-        WIDTH,
-        bottom + BOTTOM,
-    );
-    let attributes = attributes
-        .each_ref()
-        .map(|(name, value)| (*name, value.as_str()));
-    // One scale for all replicas, or the idle one would look as busy as the others.
-    let flying = strips
-        .iter()
-        .map(|it| most(&it.in_flight))
-        .fold(0.0, f64::max);
-    let coming = strips.iter().map(|it| most(&it.tokens)).fold(0.0, f64::max);
-    out.element("svg", &attributes, |out| {
-        for value in x.ticks(8) {
-            let at = x.at(value);
-            line(out, "grid", [at, 0.0, at, bottom]);
-            text(out, "tick middle", at, bottom + 14.0, &tick(value));
-        }
-        for (place, strip) in strips.iter().enumerate() {
-            let top = |row: usize| (place * 2 + row) as f64 * (STRIP + GAP);
-            let class = format!("s{}", strip.colour);
-            out.element("g", &[("class", &class)], |out| {
-                area(out, &strip.in_flight, flying, top(0));
-                area(out, &strip.tokens, coming, top(1));
-            });
-            beside(out, [strip.name, "in flight", &whole(flying)], top(0));
-            beside(out, [strip.name, "tok/s", &number(coming)], top(1));
-        }
-        let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
-        text(
-            out,
-            "name middle",
-            middle,
-            bottom + 32.0,
-            "s since the first was sent",
-        );
-    });
-    out
-}
-
-/// A count.
-fn whole(count: f64) -> String {
-    format!("{count:.0}")
-}
-
-fn beside(out: &mut Markup, [name, what, most]: [&str; 3], top: f64) {
-    text(out, "end", LEFT - 8.0, top + 18.0, name);
-    text(out, "tick end", LEFT - 8.0, top + 33.0, what);
-    text(out, "tick", WIDTH - RIGHT + 4.0, top + 10.0, most);
-    line(out, "axis", [LEFT, top + STRIP, WIDTH - RIGHT, top + STRIP]);
-}
-
-/// A filled outline of equally long stretches.
-fn area(out: &mut Markup, values: &[f64], most: f64, top: f64) {
-    let wide = (WIDTH - RIGHT - LEFT) / values.len() as f64;
-    let high = |value: f64| top + STRIP - STRIP * value / most.max(1e-9);
-    let mut path = format!("M{} {}", length(LEFT), length(top + STRIP));
-    let mut before = None;
-    for (place, value) in values.iter().enumerate() {
-        let at = high(*value);
-        if before != Some(at) {
-            let left = LEFT + wide * place as f64;
-            path += &format!("H{}V{}", length(left), length(at));
-            before = Some(at);
-        }
-    }
-    path += &format!("H{}V{}Z", length(WIDTH - RIGHT), length(top + STRIP));
-    out.shape("path", &[("class", "area"), ("d", &path)]);
-}
-
-fn table(strips: &[Strip<'_>], span: f64) -> Sheet {
+fn table(replicas: &[Busy<'_>], span: f64) -> Sheet {
     let mut sheet = Sheet::new(&[
         ("replica", false),
         ("most in flight", true),
         ("busy s", true),
         ("most tok/s", true),
     ]);
-    for strip in strips {
-        let busy = strip.in_flight.iter().filter(|it| **it > 0.0).count();
+    for replica in replicas {
+        let busy = replica.in_flight.iter().filter(|it| **it > 0.0).count();
         sheet.row(vec![
-            strip.name.to_owned(),
-            whole(most(&strip.in_flight)),
+            replica.name.to_owned(),
+            format!("{:.0}", most(&replica.in_flight)),
             number(busy as f64 * span / BINS as f64),
-            number(most(&strip.tokens)),
+            number(most(&replica.tokens)),
         ]);
     }
     sheet

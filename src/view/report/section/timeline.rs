@@ -23,7 +23,7 @@ const TOP: f64 = 6.0;
 const BOTTOM: f64 = 38.0;
 
 /// The timelines of all loads of a result; nothing where its requests were not kept.
-pub(in super::super) fn timeline(it: &Reported) -> Option<Markup> {
+pub(in super::super) fn timeline(it: &Reported) -> Markup {
     let mut out = Markup::default();
     for (point, records) in it.loads().filter(|(_, records)| records.len() > 1) {
         if it.result.points.len() > 1 {
@@ -31,7 +31,7 @@ pub(in super::super) fn timeline(it: &Reported) -> Option<Markup> {
         }
         one(&mut out, it, point, records);
     }
-    (!out.is_empty()).then_some(out)
+    out
 }
 
 fn one(out: &mut Markup, it: &Reported, point: &Point, records: &[Record]) {
@@ -45,8 +45,9 @@ fn one(out: &mut Markup, it: &Reported, point: &Point, records: &[Record]) {
         "Pale: until the first token. Full: while tokens came. Outlined: failed.".to_owned();
     if shown.len() < records.len() {
         let (few, all) = (shown.len(), records.len());
-        caption += &format!(
-            " {few} of {all} requests are drawn; those that failed or were slowest are among them."
+        caption = format!(
+            "{caption} {few} of {all} requests are drawn; those that failed or were slowest are \
+             among them."
         );
     }
     let start = shown
