@@ -42,6 +42,7 @@
 //! | a policy | `proxy/policy/<name>.rs` | `policies!` in [`proxy::policy`] |
 //! | a rule | `verdict/<number>_<name>.rs` | `RULES` in [`verdict`] |
 //! | a load shape | `shape/<key>.rs` | `shapes!` in [`shape`] |
+//! | a section of the report | `view/report/section/<name>.rs` | `SECTIONS` in [`view::report`] |
 //! | a kind | `resource/<kind>/` | [`resource::KINDS`], and its field in the document and the topology |
 //!
 //! The README tells each in a paragraph, with the loop to work in and the way to accept what changes.

@@ -37,7 +37,9 @@ pub struct BenchmarkDeclaration {
     #[serde(default = "timeout")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub timeout: Seconds,
-    /// A file to compare with, relative to the manifest: `baseline_metrics.json`.
+    /// A file to compare with, relative to the manifest: a result of ours, the `latest.json` that
+    /// points at the newest, one of `vllm bench serve --save-result`, or the notebook's
+    /// `baseline_metrics.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<PathBuf>,
     /// A file to write the summary to, relative to the manifest, with the keys of the baseline:

@@ -12,6 +12,7 @@ mod logs;
 mod measuring;
 mod output;
 mod repairing;
+mod results;
 mod secrets;
 mod steering;
 
