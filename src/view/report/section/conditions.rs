@@ -18,6 +18,7 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
         &[
             ("result", it.path.display().to_string()),
             ("measured", result.run.started.to_string()),
+            ("manifest", manifest(it)),
             ("run id", result.run.id.clone()),
             (
                 "by",
@@ -50,6 +51,23 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
         out.words("pre", &[], &text);
     });
     out
+}
+
+/// The manifest that declares it, with its digest and its commit.
+fn manifest(it: &Reported) -> String {
+    let Some(origin) = &it.result.manifest else {
+        return String::new();
+    };
+    let modified = match origin.is_modified {
+        Some(true) => " (modified since)",
+        _ => "",
+    };
+    let commit = origin
+        .commit
+        .iter()
+        .map(|it| format!(", commit {it}{modified}"));
+    let commit: String = commit.collect();
+    format!("{}, sha256 {}{commit}", origin.file, origin.sha256)
 }
 
 /// The processes that were measured.

@@ -35,6 +35,8 @@ pub(in super::super) fn engines(it: &Reported) -> Markup {
         }
         gauges(&mut out, it, point);
         table(point).write(&mut out);
+        let caption = "Times are means, by the engine's own clock; of the gauges, the most.";
+        out.words("p", &[("class", "caption")], caption);
     }
     out
 }
@@ -86,8 +88,8 @@ fn table(point: &Point) -> Sheet {
         ("prefill ms", true),
         ("decode ms", true),
         ("TTFT ms", true),
-        ("most running", true),
-        ("most waiting", true),
+        ("running", true),
+        ("waiting", true),
         ("KV cache", true),
         ("preempted", true),
         ("prefix hits", true),
