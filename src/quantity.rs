@@ -1,5 +1,7 @@
 //! Quantities as a manifest writes them: plain numbers, or numbers with units.
 
+mod rate;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use rate::{InvalidRate, Rate};
 
 use crate::written::NUMBER_AS_WRITTEN;
 

@@ -7,6 +7,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::fault::Fault;
+use crate::written::NUMBER_AS_WRITTEN;
 
 /// Reads as any type that asks: a text as a name, a number as 1, a struct as all of its fields.
 pub(super) struct StandIn;
@@ -66,10 +67,13 @@ impl<'de> Deserializer<'de> for StandIn {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_newtype_struct(self)
+        match name {
+            NUMBER_AS_WRITTEN => visitor.visit_bytes(b"1"),
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
