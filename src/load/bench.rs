@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use super::canary::CanaryProbe;
 use super::client::{Client, Connection};
-use super::counts::{Counts, Stage};
+use super::conclude::went;
+use super::counts::{Aim, Counts, Stage};
 use super::drive::{Transport, drive};
 use super::key::ApiKeys;
 use super::request::{Place, Requests};
-use super::sample::{Ending, Raw};
+use super::sample::Raw;
 use super::scrape::{self, Pages, Sampler};
+use super::thread::Effort;
 use super::warmup::Warmer;
-use super::wire::Clock;
+use super::wire::{Clock, nanoseconds};
 use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
 use crate::results::{
     Canaries, Canary, Cut, Measuring, Record, Run, UnderWay, Warmup, by_instance,
 };
-use crate::shape::Shape;
+use crate::shape::{Ended, Shape, Stopped, Walk};
 
 /// Everything that the sending thread needs.
 pub(super) struct Bench {
@@ -38,6 +40,8 @@ pub(super) struct Measured {
     pub(super) warmup: Warmup,
     pub(super) loads: Vec<Driven>,
     pub(super) canaries: Canaries,
+    /// What was to be driven, as far as it came.
+    pub(super) walk: Walk,
     /// Who else measured the topology meanwhile.
     pub(super) others: Vec<Measuring>,
 }
@@ -47,8 +51,12 @@ pub(super) struct Driven {
     pub(super) load: Shape,
     /// All of its requests, round by round.
     pub(super) records: Vec<Record>,
-    /// Where it was stopped before its end.
+    /// Where it was interrupted before its end.
     pub(super) cut: Option<Cut>,
+    /// Why it was stopped before its end.
+    pub(super) stopped: Option<Stopped>,
+    /// How much of a core the thread that sends used.
+    pub(super) cpu: Option<f64>,
     /// What the engines had counted before it, and after.
     pub(super) before: Pages,
     pub(super) after: Pages,
@@ -89,27 +97,42 @@ impl Bench {
         let bench = Arc::new(self);
         let before = bench.canary.ask(&bench.run, "before").await;
         under_way.measure();
-        let driven = bench.load(0, &bench.job.load, &mut stop).await;
-        if driven.cut.is_some() && driven.records.is_empty() {
-            return Err(nothing_measured());
+        let mut walk = bench.job.load.walk();
+        let mut loads = Vec::new();
+        while let Some(load) = walk.next_load() {
+            let place = Part {
+                number: loads.len(),
+                of: walk.of(),
+            };
+            let driven = bench.load(place, &load, &mut stop).await;
+            if driven.cut.is_some() && driven.records.is_empty() && loads.is_empty() {
+                return Err(nothing_measured());
+            }
+            let is_cut = driven.cut.is_some();
+            loads.push(driven);
+            if is_cut {
+                break;
+            }
+            walk.went(&load, &went(&bench.job, &loads, &warmup));
         }
         Ok(Measured {
             warmup,
+            walk,
             others: under_way.end(),
             canaries: Canaries {
                 tokens: bench.job.canary,
-                after: bench.canaries_after(&before, &driven).await,
+                after: bench.canaries_after(&before, &loads).await,
                 before,
                 history: BTreeMap::new(),
             },
-            loads: vec![driven],
+            loads,
         })
     }
 
     /// The canaries after the last request. One that seems slow is asked once more: a slow state
     /// lasts, a hiccup does not. After a stop nobody is asked.
-    async fn canaries_after(&self, before: &[Canary], driven: &Driven) -> Vec<Canary> {
-        if driven.cut.is_some() {
+    async fn canaries_after(&self, before: &[Canary], loads: &[Driven]) -> Vec<Canary> {
+        if loads.iter().any(|driven| driven.cut.is_some()) {
             return Vec::new();
         }
         let after = self.canary.ask(&self.run, "after").await;
@@ -128,7 +151,7 @@ impl Bench {
     /// Drives a load, again where one round of it is too short to tell anything.
     async fn load(
         self: &Arc<Self>,
-        point: u32,
+        part: Part,
         load: &Shape,
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> Driven {
@@ -137,16 +160,19 @@ impl Bench {
             load: load.clone(),
             records: Vec::new(),
             cut: None,
+            stopped: None,
+            cpu: None,
             before: scrape::pages(&self.client, targets).await,
             after: Pages::new(),
         };
+        let effort = Effort::begin();
         for round in 0.. {
-            self.round(&mut driven, Place { point, round }, &mut stop)
-                .await;
-            if driven.cut.is_some() || rounds::are_enough(&driven.records, self.job.repeats) {
+            self.round(&mut driven, part, round, &mut stop).await;
+            if driven.is_over(self.job.repeats) {
                 break;
             }
         }
+        driven.cpu = effort.share();
         let answered = answered(&driven.records);
         let before = &driven.before;
         driven.after = scrape::pages_after(&self.client, targets, before, &answered).await;
@@ -156,17 +182,28 @@ impl Bench {
     async fn round(
         self: &Arc<Self>,
         driven: &mut Driven,
-        place: Place,
+        part: Part,
+        round: u32,
         stop: impl Future<Output = ()>,
     ) {
         let schedule = driven.load.schedule();
-        let asked = schedule.requests;
-        self.counts.enter(Stage::Measuring, asked);
+        let asked = schedule.likely.unwrap_or(0);
+        let aim = Aim {
+            part: part.called(&driven.load),
+            requests: asked,
+            time: schedule.stop.max,
+        };
+        self.counts.aim(Stage::Measuring, aim);
+        let place = Place {
+            point: u32::try_from(part.number).unwrap_or(u32::MAX),
+            round,
+        };
         let sending = Arc::new(Sending {
             bench: Arc::clone(self),
             place,
         });
         let answers = drive(schedule, sending, stop).await;
+        driven.stopped = answers.stopped;
         let before = driven.records.len();
         driven.cut = answers.cut.map(|in_flight| Cut {
             asked,
@@ -201,6 +238,33 @@ impl Bench {
             point: place.point,
             round: place.round,
             ..record
+        }
+    }
+}
+
+impl Driven {
+    /// Whether it was driven as often as it takes. What says itself how long it goes on is driven once.
+    fn is_over(&self, repeats: Option<u32>) -> bool {
+        let is_once = repeats.is_none() && self.load.is_timed();
+        let is_ended = self.cut.is_some() || self.stopped.is_some();
+        is_once || is_ended || rounds::are_enough(&self.records, repeats)
+    }
+}
+
+/// Which load it is, of how many.
+#[derive(Clone, Copy)]
+struct Part {
+    /// From 0.
+    number: usize,
+    of: usize,
+}
+
+impl Part {
+    /// `3/7 concurrency 8`; nothing of the only one.
+    fn called(self, load: &Shape) -> String {
+        match self.of {
+            1 => String::new(),
+            of => format!("{}/{of} {}", self.number + 1, load.label()),
         }
     }
 }
@@ -255,8 +319,21 @@ impl Transport for Sending {
         } = &*self.bench;
         let message = requests.measured(self.place, index);
         let raw = client.complete(over, message, planned).await;
-        // Whether it is ok is judged later; for the eye, a whole answer is enough.
-        counts.count(raw.ending == Ending::Complete && raw.http_status == Some(200));
+        counts.count(raw.glance().is_ok);
         raw
+    }
+
+    fn is_good(&self, connection: &Connection) -> bool {
+        connection.is_good()
+    }
+
+    fn not_sent(&self, index: u32, planned: Duration) -> Raw {
+        self.bench.counts.count(false);
+        let id = self.bench.requests.measured(self.place, index).id;
+        Raw::not_sent(index, id, nanoseconds(planned))
+    }
+
+    fn ended(&self, answer: &Raw) -> Ended {
+        answer.glance()
     }
 }

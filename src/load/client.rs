@@ -53,6 +53,14 @@ struct Made {
     ready: u64,
 }
 
+impl Connection {
+    /// Whether a request can still be sent over it.
+    pub(super) fn is_good(&self) -> bool {
+        let made = self.made.as_ref();
+        made.is_ok_and(|made| !made.sender.is_closed())
+    }
+}
+
 impl Client {
     /// Opens a connection; a failure is kept for the request that would have used it.
     pub(super) async fn open(&self, authority: &str) -> Connection {

@@ -6,8 +6,9 @@ use super::scrape::Seen;
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, Files, JobFacts,
-    Point, Run, RunFiles, SCHEMA, ServerMetrics, Tool,
+    Measuring, Point, Run, RunFiles, SCHEMA, ServerMetrics, Tool, Warmup,
 };
+use crate::shape::Went;
 use crate::verdict::{Case, judge};
 
 /// What was seen beside the requests.
@@ -29,26 +30,29 @@ pub(super) fn conclude(
         canaries: with_history(job, measured.canaries),
         ..measured
     };
-    let judged = |driven: &Driven| {
-        let point = point(driven, &seen.gauges);
-        judged(
-            job,
-            &facts,
-            driven,
-            point,
-            &measured,
-            &seen.conditions,
-            baseline,
-        )
+    let client = ClientFacts::here();
+    let of_all = OfAll {
+        job,
+        facts: &facts,
+        client: &client,
+        warmup: &measured.warmup,
+        others: &measured.others,
+        conditions: &seen.conditions,
+        canaries: &measured.canaries,
+        baseline,
     };
-    let points: Vec<Point> = measured.loads.iter().map(judged).collect();
+    let mut points: Vec<Point> = Vec::new();
+    for driven in &measured.loads {
+        let point = of_all.judged(driven, point(driven, &seen.gauges), &points);
+        points.push(point);
+    }
     let place = RunFiles::of(job, &run);
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
         run,
         manifest: job.manifest.clone(),
-        client: ClientFacts::here(),
+        client,
         topology: job.provenance.clone(),
         conditions: seen.conditions,
         canaries: measured.canaries,
@@ -56,6 +60,8 @@ pub(super) fn conclude(
         job: facts,
         warmup: measured.warmup,
         valid: points.iter().all(|point| point.valid),
+        skipped: measured.walk.skipped(),
+        search: measured.walk.found(),
         points,
         interrupted: measured.loads.iter().find_map(|driven| driven.cut),
         files: Files {
@@ -96,31 +102,68 @@ fn point(driven: &Driven, seen: &Seen) -> Point {
         let counted = ServerMetrics::between(before, after, seen)?;
         Some((instance.clone(), counted))
     });
-    Point::of(&driven.load, &driven.records).counted(counted.collect(), &driven.records)
+    let point = Point::of(&driven.load, &driven.records).sent(driven.stopped, driven.cpu);
+    point.counted(counted.collect(), &driven.records)
 }
 
-fn judged(
-    job: &Job,
-    facts: &JobFacts,
-    driven: &Driven,
-    point: Point,
-    measured: &Measured,
-    conditions: &Conditions,
-    baseline: Option<&Baseline>,
-) -> Point {
-    let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
-    let anomalies = judge(&Case {
-        job: facts,
-        point: &point,
-        records: &driven.records,
-        warmup: &measured.warmup,
-        provenance: &job.provenance,
-        conditions,
-        canaries: &measured.canaries,
-        single: single.as_ref(),
-        baseline,
-        others: &measured.others,
-        cut: driven.cut.as_ref(),
-    });
-    point.judged(anomalies)
+/// What the last of these loads came to, for what is driven after it: by all that is known before the
+/// whole is.
+pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup) -> Went {
+    let of_all = OfAll {
+        job,
+        facts: &JobFacts::from(job),
+        client: &ClientFacts::here(),
+        warmup,
+        others: &[],
+        conditions: &Conditions::default(),
+        canaries: &Canaries::default(),
+        baseline: None,
+    };
+    let Some((last, before)) = loads.split_last() else {
+        return Went::Well;
+    };
+    let seen = Seen::default();
+    let before: Vec<Point> = before.iter().map(|it| point(it, &seen)).collect();
+    let point = of_all.judged(last, point(last, &seen), &before);
+    let mut invalid = point.anomalies.iter().filter(|it| it.invalidates());
+    match (point.stopped, invalid.next()) {
+        (Some(stopped), _) => Went::Badly(stopped.to_string()),
+        (None, Some(it)) => Went::Badly(format!("{} {}: {}", it.id, it.name, it.message)),
+        (None, None) => Went::Well,
+    }
+}
+
+/// What every load of a measurement is judged with.
+struct OfAll<'a> {
+    job: &'a Job,
+    facts: &'a JobFacts,
+    client: &'a ClientFacts,
+    warmup: &'a Warmup,
+    others: &'a [Measuring],
+    conditions: &'a Conditions,
+    canaries: &'a Canaries,
+    baseline: Option<&'a Baseline>,
+}
+
+impl OfAll<'_> {
+    fn judged(&self, driven: &Driven, point: Point, before: &[Point]) -> Point {
+        let Self { job, facts, .. } = self;
+        let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
+        let anomalies = judge(&Case {
+            job: facts,
+            point: &point,
+            records: &driven.records,
+            warmup: self.warmup,
+            provenance: &job.provenance,
+            conditions: self.conditions,
+            canaries: self.canaries,
+            single: single.as_ref(),
+            baseline: self.baseline,
+            others: self.others,
+            cut: driven.cut.as_ref(),
+            before,
+            client: self.client,
+        });
+        point.judged(anomalies)
+    }
 }

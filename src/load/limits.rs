@@ -3,12 +3,31 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::plan::Failure;
+use crate::shape::Schedule;
 
 /// Files that are open beside the connections of a load.
 const BESIDE: u64 = 64;
 
+/// Makes room for the connections of a schedule: for all that there can be, or, where nothing bounds
+/// them, for as many as the system lets us.
+pub(super) fn make_room_for(schedules: &[Schedule]) -> Result<(), Failure> {
+    let most = |of: &Schedule| of.in_flight.map(|most| most.saturating_add(of.ahead));
+    let all: Option<Vec<u32>> = schedules.iter().map(most).collect();
+    if let Some(all) = all {
+        return make_room(all.into_iter().max().unwrap_or(0));
+    }
+    let now = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    // Where it cannot be raised, what is missing shows as failures that name it.
+    let _ = setrlimit(Resource::Nofile, raised);
+    Ok(())
+}
+
 /// Makes room for so many connections, where the system lets us.
-pub(super) fn make_room(connections: u32) -> Result<(), Failure> {
+fn make_room(connections: u32) -> Result<(), Failure> {
     let wanted = u64::from(connections) + BESIDE;
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|limit| limit >= wanted) {

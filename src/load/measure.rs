@@ -56,7 +56,7 @@ pub async fn measure<S: Future<Output = Surveyed> + Send>(
 ) -> Result<Measurement, Failure> {
     check(job)?;
     let keys = ApiKeys::new(keys)?;
-    limits::make_room(job.load.schedule().in_flight)?;
+    limits::make_room_for(&job.load.schedules())?;
     let baseline = job
         .baseline
         .as_deref()

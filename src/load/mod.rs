@@ -25,6 +25,7 @@ mod rounds;
 mod sample;
 mod scrape;
 mod sse;
+mod stock;
 mod stream;
 mod thread;
 mod warmup;

@@ -3,12 +3,15 @@
 //! The client keeps bytes and stamps only; everything here is pure and runs after the measurement,
 //! so that reading JSON never disturbs a stamp.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sha2::Digest;
 
 use super::stream::Stream;
 use crate::hex::hex;
 use crate::results::{Record, Stamps, Status};
+use crate::shape::Ended;
 
 /// A body longer than this is cut before it is kept as the reason of a failure, in bytes.
 const KEPT_BODY: usize = 2048;
@@ -24,6 +27,8 @@ pub(super) enum Ending {
     Broken(String),
     /// The time ran out.
     TimedOut,
+    /// It was not sent: so many were in flight as there may be.
+    NotSent,
 }
 
 /// One request as the socket saw it, all stamps in nanoseconds since the run began.
@@ -51,6 +56,36 @@ pub(super) struct Raw {
     pub(super) ending: Ending,
     /// When it ended.
     pub(super) ended: u64,
+}
+
+impl Raw {
+    /// A request that was not sent at the moment that was planned for it.
+    pub(super) fn not_sent(index: u32, id: String, planned: u64) -> Self {
+        Self {
+            index,
+            id,
+            planned,
+            connect: None,
+            sent: None,
+            head: None,
+            http_status: None,
+            served_by: None,
+            body: Vec::new(),
+            ending: Ending::NotSent,
+            ended: planned,
+        }
+    }
+
+    /// What is to be known of it while others are sent. Whether it is ok is judged later; for now, a
+    /// whole answer is enough.
+    pub(super) fn glance(&self) -> Ended {
+        let begun = self.body.first().map(|(at, _)| *at);
+        let waited = begun.map(|at| Duration::from_nanos(at.saturating_sub(self.planned)));
+        Ended {
+            is_ok: self.ending == Ending::Complete && self.http_status == Some(200),
+            waited,
+        }
+    }
 }
 
 /// The record of what the socket saw, for a request of so many tokens.
@@ -97,6 +132,10 @@ fn judge(raw: &Raw, stream: &Stream, asked: u32) -> (Status, Option<String>) {
         Ending::NoConnection(why) => return failed(Status::Connect, why.clone()),
         Ending::TimedOut => {
             return failed(Status::Timeout, "the time ran out".to_owned());
+        }
+        Ending::NotSent => {
+            let why = "it was not sent: as many were in flight as there may be";
+            return failed(Status::Dropped, why.to_owned());
         }
         Ending::Broken(why) => Some(why.as_str()),
         Ending::Complete => None,

@@ -1,11 +1,42 @@
 //! The thread that sends: a runtime of its own, on which nothing else runs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 use super::counts::Counts;
 use crate::plan::{Failure, Phase};
+use crate::results::tidy;
+
+/// How much of a core the thread that asks has used, from a moment on.
+#[derive(Debug)]
+pub(super) struct Effort {
+    began: Instant,
+    used: Duration,
+}
+
+impl Effort {
+    /// From now on.
+    pub(super) fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+            used: used(),
+        }
+    }
+
+    /// Between 0 and 1, until now.
+    pub(super) fn share(&self) -> Option<f64> {
+        let wall = self.began.elapsed().as_secs_f64();
+        let used = used().saturating_sub(self.used).as_secs_f64();
+        (wall > 0.0).then(|| tidy(used / wall))
+    }
+}
+
+/// The time of a processor that this thread has had.
+fn used() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);

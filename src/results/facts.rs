@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::summary::DEFINITIONS;
 use crate::hex::hex;
 use crate::plan::{Endpoint, Job, Target};
-use crate::shape::Shape;
+use crate::shape::Course;
 
 /// What measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,12 @@ pub struct ClientFacts {
     pub cores: usize,
     /// The clock of every stamp.
     pub clock: String,
+    /// How many files it lets this process have open, each connection being one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<u64>,
+    /// How many ports it has for connections that are made from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<u32>,
 }
 
 /// What was asked, without the prompts themselves.
@@ -62,7 +69,7 @@ pub struct JobFacts {
     /// The instances behind it.
     pub instances: Vec<Target>,
     /// When requests were sent.
-    pub load: Shape,
+    pub load: Course,
     /// The prompts' facts.
     pub prompts: PromptFacts,
     /// How often it was to be driven, where that was said.
@@ -105,8 +112,18 @@ impl ClientFacts {
             kernel: system.release().to_string_lossy().into_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             clock: "monotonic".to_owned(),
+            descriptors: getrlimit(Resource::Nofile).current,
+            ports: ephemeral_ports(),
         }
     }
+}
+
+/// How many ports Linux gives to connections that are made, `ip(7)`, `ip_local_port_range`.
+fn ephemeral_ports() -> Option<u32> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map(str::parse::<u32>);
+    let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    Some(last.checked_sub(first)? + 1)
 }
 
 impl From<&Job> for JobFacts {

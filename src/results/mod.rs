@@ -7,6 +7,7 @@
 //!
 //! Left to others: sending (`load`), and judging (`verdict`).
 
+mod achieved;
 mod anomaly;
 mod baseline;
 mod canary;
@@ -30,6 +31,7 @@ mod under_way;
 mod vllm;
 mod warmup;
 
+pub use achieved::{Achieved, Lag};
 pub use anomaly::{Anomaly, Severity, Subject};
 #[cfg(test)]
 pub(crate) use baseline::read as read_baseline;

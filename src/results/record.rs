@@ -22,6 +22,8 @@ pub enum Status {
     Connect,
     /// The stream was whole, but not as long as was asked.
     LengthMismatch,
+    /// It was not sent: an open load had as many in flight as it may have.
+    Dropped,
 }
 
 impl Status {
@@ -35,6 +37,7 @@ impl Status {
             Self::Timeout => "timeout",
             Self::Connect => "connect",
             Self::LengthMismatch => "length_mismatch",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -138,6 +141,11 @@ impl Record {
     /// `t_eof − t_planned`, in ms.
     pub fn response_ms(&self) -> Option<f64> {
         span_ms(Some(self.stamps.planned), self.stamps.eof)
+    }
+
+    /// `t_sent − t_planned`, in ms: how late it was sent.
+    pub fn lag_ms(&self) -> Option<f64> {
+        span_ms(Some(self.stamps.planned), self.stamps.sent)
     }
 
     /// How long its connection took, in ms; no latency contains it.

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::achieved::Achieved;
 use super::anomaly::Anomaly;
 use super::canary::Canaries;
 use super::conditions::Conditions;
@@ -17,7 +18,7 @@ use super::server::ServerMetrics;
 use super::summary::Summary;
 use super::warmup::Warmup;
 use crate::plan::ManifestOrigin;
-use crate::shape::Shape;
+use crate::shape::{Found, Shape, Skipped, Stopped};
 
 /// The name of this form.
 pub const SCHEMA: &str = "replica.bench/1";
@@ -51,6 +52,12 @@ pub struct BenchResult {
     pub warmup: Warmup,
     /// What came of it, load by load.
     pub points: Vec<Point>,
+    /// Loads that were not driven, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+    /// What was found, where a load was looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Found>,
     /// How it stands beside the baseline.
     pub comparison: Option<Comparison>,
     /// Whether nothing forbids to believe it.
@@ -102,6 +109,15 @@ pub struct Point {
     /// Window, counts, errors, metrics, instances.
     #[serde(flatten)]
     pub summary: Summary,
+    /// Whether it was sent as it was meant to be, where it comes by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub achieved: Option<Achieved>,
+    /// Why it was stopped before its end, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+    /// How much of a core the thread that sends used meanwhile, between 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_cpu: Option<f64>,
     /// What each engine counted meanwhile, by instance; of who counts nothing there is nothing.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub server: IndexMap<String, ServerMetrics>,
@@ -183,10 +199,22 @@ impl Point {
         Self {
             load: load.clone(),
             summary: Summary::of(records),
+            achieved: Achieved::of(load, records),
+            stopped: None,
+            sender_cpu: None,
             server: IndexMap::new(),
             reconcile: None,
             anomalies: Vec::new(),
             valid: true,
+        }
+    }
+
+    /// The same with what the one who sent it tells.
+    pub(crate) fn sent(self, stopped: Option<Stopped>, sender_cpu: Option<f64>) -> Self {
+        Self {
+            stopped,
+            sender_cpu,
+            ..self
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::figures::{BatchFigures, Figures, SingleFigures, SteadyFigures};
 use super::headline::Headline;
-use crate::shape::{Load, Shape};
+use crate::shape::{Load, Requests, Several, Shape};
 
 /// What it writes for a rate that is none: all requests at once.
 pub(super) const AT_ONCE: &str = "inf";
@@ -87,8 +87,8 @@ impl VllmResult {
                 ..Load::default()
             },
             (None, Some(width)) => Load {
-                concurrency: Some(width),
-                requests: Some(requests),
+                concurrency: Some(Several::One(width)),
+                requests: Some(Requests::All(requests)),
                 ..Load::default()
             },
             (None, None) => Load {

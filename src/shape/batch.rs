@@ -1,8 +1,8 @@
 //! All requests at once: every connection is open before the first is sent.
 
-use super::form::{Answers, Form, InvalidLoad, at_least_one, counts_itself};
+use super::form::{Answers, Form, InvalidLoad, at_least_one};
 use super::pacing::Closed;
-use super::{Class, Load, Schedule};
+use super::{Class, Load, Schedule, Stop};
 
 /// So many requests, all in flight together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +13,10 @@ pub struct Batch {
 impl Form for Batch {
     type Value = u32;
     const WITH: &'static [&'static str] = &[];
+    const NEEDS: &'static [&'static str] = &[];
     const EXAMPLE: &'static str = "{batch: 8}";
 
-    fn check(requests: u32, load: &Load) -> Result<Self, InvalidLoad> {
-        counts_itself("batch", Self::EXAMPLE, load)?;
+    fn check(requests: u32, _: &Load) -> Result<Self, InvalidLoad> {
         let requests = at_least_one("batch", requests, "")?;
         Ok(Self { requests })
     }
@@ -41,6 +41,6 @@ impl Answers for Batch {
     }
 
     fn schedule(&self) -> Schedule {
-        Closed::schedule(self.requests, self.requests)
+        Closed::schedule(self.requests, Stop::after(self.requests))
     }
 }

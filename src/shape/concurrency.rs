@@ -4,53 +4,53 @@
 //! that slows down is asked less.
 
 use super::form::{Answers, Form, InvalidLoad, LoadPart, at_least_one};
+use super::guard::Guard;
 use super::pacing::Closed;
-use super::{Class, Load, Schedule};
+use super::stop::Bounds;
+use super::{Class, Load, Schedule, Several, Stop};
 
-/// So many requests in flight, until so many have been sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// So many requests in flight, until so many have been sent, or for so long.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Concurrency {
     width: u32,
-    requests: u32,
+    bounds: Bounds,
 }
 
 impl Form for Concurrency {
-    type Value = u32;
-    const WITH: &'static [&'static str] = &["requests"];
+    type Value = Several<u32>;
+    const WITH: &'static [&'static str] = &Bounds::KEYS;
+    const NEEDS: &'static [&'static str] = &["requests", "duration"];
     const EXAMPLE: &'static str = "{concurrency: 16, requests: 160}";
 
-    fn check(width: u32, load: &Load) -> Result<Self, InvalidLoad> {
-        let width = at_least_one("concurrency", width, " in flight")?;
-        let Some(requests) = load.requests else {
-            return Err(InvalidLoad::new(
-                LoadPart::Key("concurrency"),
-                "`concurrency` needs `requests`: how many are sent in all",
-                format!("ten for each in flight, as in `{}`", Self::EXAMPLE),
-            ));
-        };
-        let requests = at_least_one("requests", requests, " in all")?;
-        if requests < width {
-            return Err(InvalidLoad::new(
-                LoadPart::Value("requests"),
-                format!("{requests} requests are never {width} in flight"),
-                format!("`requests` must be at least `concurrency`, {width}"),
-            ));
+    fn check(width: Several<u32>, load: &Load) -> Result<Self, InvalidLoad> {
+        let width = at_least_one("concurrency", width.one("concurrency")?, " in flight")?;
+        let bounds = Bounds::check(load, width)?;
+        if let Some(requests) = bounds.requests {
+            at_least_one("requests", requests, " in all")?;
+            if requests < width {
+                return Err(InvalidLoad::new(
+                    LoadPart::Value("requests"),
+                    format!("{requests} requests are never {width} in flight"),
+                    format!("`requests` must be at least `concurrency`, {width}"),
+                ));
+            }
         }
-        Ok(Self { width, requests })
+        Ok(Self { width, bounds })
     }
 
     fn written(&self) -> Load {
-        Load {
-            concurrency: Some(self.width),
-            requests: Some(self.requests),
+        let mut load = Load {
+            concurrency: Some(Several::One(self.width)),
             ..Load::default()
-        }
+        };
+        self.bounds.write(&mut load);
+        load
     }
 }
 
 impl Answers for Concurrency {
     fn label(&self) -> String {
-        format!("concurrency {} x {}", self.width, self.requests)
+        format!("concurrency {}{}", self.width, self.bounds.label())
     }
 
     /// One in flight is alone, however it is written.
@@ -62,6 +62,10 @@ impl Answers for Concurrency {
     }
 
     fn schedule(&self) -> Schedule {
-        Closed::schedule(self.width, self.requests)
+        Closed::schedule(self.width, Stop::new(&self.bounds, Guard::default()))
+    }
+
+    fn is_timed(&self) -> bool {
+        self.bounds.is_timed()
     }
 }

@@ -1,5 +1,8 @@
 //! What a load shape says of itself.
 
+use std::path::Path;
+
+use super::trace::{Trace, UnreadableTrace};
 use super::{Class, Load, Schedule};
 
 /// A load shape, as its file states it: how it is written, and what is to be known of it.
@@ -7,8 +10,11 @@ pub(super) trait Form: Answers + Sized {
     /// What stands behind its key.
     type Value;
 
-    /// The keys that it needs beside its own.
+    /// The keys that may stand beside its own.
     const WITH: &'static [&'static str];
+
+    /// Of these, those of which it needs at least one.
+    const NEEDS: &'static [&'static str];
 
     /// How it is written.
     const EXAMPLE: &'static str;
@@ -30,6 +36,22 @@ pub(super) trait Answers {
 
     /// When its requests are sent.
     fn schedule(&self) -> Schedule;
+
+    /// Whether it says itself how long it goes on.
+    fn is_timed(&self) -> bool {
+        false
+    }
+
+    /// The trace that it replays, where it replays one.
+    fn trace(&self) -> Option<&Trace> {
+        None
+    }
+
+    /// Reads what it takes from a file beside the manifest.
+    fn read(&mut self, folder: &Path) -> Result<(), UnreadableTrace> {
+        let _ = folder;
+        Ok(())
+    }
 }
 
 /// Why a written load is no shape.
@@ -55,6 +77,44 @@ pub enum LoadPart {
     Value(&'static str),
 }
 
+/// What a form says of the keys beside its own.
+#[derive(Clone, Copy)]
+pub(super) struct Beside {
+    pub(super) key: &'static str,
+    pub(super) with: &'static [&'static str],
+    pub(super) needs: &'static [&'static str],
+    pub(super) example: &'static str,
+}
+
+impl Beside {
+    /// Whether what stands beside its key belongs there, and what it needs is there.
+    pub(super) fn check(self, given: &[&'static str]) -> Result<(), InvalidLoad> {
+        let Self { key, example, .. } = self;
+        if let Some(stray) = given.iter().find(|it| !self.with.contains(it)) {
+            let hint = match self.with {
+                [] => format!("it is itself the number of requests, as in `{example}`"),
+                with => format!("beside it may stand {}", quoted(with, ", ")),
+            };
+            let message = format!("`{key}` takes no `{stray}`");
+            return Err(InvalidLoad::new(LoadPart::Key(stray), message, hint));
+        }
+        let has_enough = self.needs.is_empty() || self.needs.iter().any(|it| given.contains(it));
+        if has_enough {
+            return Ok(());
+        }
+        Err(InvalidLoad::new(
+            LoadPart::Key(key),
+            format!("`{key}` needs {}: when it ends", quoted(self.needs, " or ")),
+            format!("as in `{example}`"),
+        ))
+    }
+}
+
+fn quoted(words: &[&str], between: &str) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    words.join(between)
+}
+
 impl InvalidLoad {
     pub(super) fn new(part: LoadPart, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
@@ -74,17 +134,5 @@ pub(super) fn at_least_one(key: &'static str, value: u32, what: &str) -> Result<
         LoadPart::Value(key),
         format!("`{key}` must be 1 or more"),
         format!("it is the number of requests{what}"),
-    ))
-}
-
-/// A shape that is itself the number of requests takes no other.
-pub(super) fn counts_itself(key: &str, example: &str, load: &Load) -> Result<(), InvalidLoad> {
-    if load.requests.is_none() {
-        return Ok(());
-    }
-    Err(InvalidLoad::new(
-        LoadPart::Key("requests"),
-        format!("`{key}` takes no `requests`"),
-        format!("it is itself the number of requests, as in `{example}`"),
     ))
 }

@@ -4,15 +4,22 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// When the requests of a load are sent, and how many there are.
+use super::Stop;
+
+/// When the requests of a load are sent, and when there are no more.
 #[derive(Debug)]
 pub struct Schedule {
-    /// How many requests are sent in all.
-    pub requests: u32,
-    /// How many are in flight at most, as far as the load itself bounds it.
-    pub in_flight: u32,
     /// When each is sent.
     pub pacing: Box<dyn Pacing>,
+    /// When it ends.
+    pub stop: Stop,
+    /// How many are in flight at most: by the nature of a closed load, and by the will of whoever wrote
+    /// an open one. What an open load would send beyond it is dropped, and counted.
+    pub in_flight: Option<u32>,
+    /// How many connections are kept open ahead of those that are in flight.
+    pub ahead: u32,
+    /// How many requests there are likely to be, to see how far it is.
+    pub likely: Option<u32>,
 }
 
 /// When the next request is sent.
@@ -40,32 +47,44 @@ pub enum Next {
 #[derive(Debug)]
 pub(super) struct Closed {
     width: u32,
-    left: u32,
 }
 
 impl Closed {
-    /// The schedule of so many requests, of which so many are in flight.
-    pub(super) fn schedule(width: u32, requests: u32) -> Schedule {
+    /// The schedule of so many in flight.
+    pub(super) fn schedule(width: u32, stop: Stop) -> Schedule {
+        let most = stop.requests.filter(|_| stop.min.is_zero());
         Schedule {
-            requests,
-            in_flight: width.min(requests),
-            pacing: Box::new(Self {
-                width,
-                left: requests,
-            }),
+            pacing: Box::new(Self { width }),
+            in_flight: Some(most.map_or(width, |requests| width.min(requests))),
+            // Requests that are decoded together end together, and so many follow at once.
+            ahead: width,
+            likely: stop.requests,
+            stop,
         }
     }
 }
 
 impl Pacing for Closed {
     fn next(&mut self, _: Duration, in_flight: u32) -> Next {
-        if self.left == 0 {
-            return Next::Done;
+        if in_flight < self.width {
+            Next::Now
+        } else {
+            Next::Wait
         }
-        if in_flight >= self.width {
-            return Next::Wait;
-        }
-        self.left -= 1;
-        Next::Now
     }
+}
+
+/// Requests by the clock, whatever is in flight.
+#[derive(Debug)]
+pub(super) struct Open<M>(pub(super) M);
+
+impl<M: Iterator<Item = Duration> + Debug + Send> Pacing for Open<M> {
+    fn next(&mut self, _: Duration, _: u32) -> Next {
+        self.0.next().map_or(Next::Done, Next::At)
+    }
+}
+
+/// As many connections as are open ahead of an open load: what comes in a tenth of a second.
+pub(super) fn ahead_of(per_s: f64) -> u32 {
+    ((per_s / 10.0).ceil() as u32).clamp(1, 64)
 }

@@ -1,8 +1,8 @@
 //! One request after another: each is sent when the one before it has ended.
 
-use super::form::{Answers, Form, InvalidLoad, at_least_one, counts_itself};
+use super::form::{Answers, Form, InvalidLoad, at_least_one};
 use super::pacing::Closed;
-use super::{Class, Load, Schedule};
+use super::{Class, Load, Schedule, Stop};
 
 /// So many requests, one after another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +13,10 @@ pub struct Sequential {
 impl Form for Sequential {
     type Value = u32;
     const WITH: &'static [&'static str] = &[];
+    const NEEDS: &'static [&'static str] = &[];
     const EXAMPLE: &'static str = "{sequential: 1}";
 
-    fn check(requests: u32, load: &Load) -> Result<Self, InvalidLoad> {
-        counts_itself("sequential", Self::EXAMPLE, load)?;
+    fn check(requests: u32, _: &Load) -> Result<Self, InvalidLoad> {
         let requests = at_least_one("sequential", requests, "")?;
         Ok(Self { requests })
     }
@@ -39,6 +39,6 @@ impl Answers for Sequential {
     }
 
     fn schedule(&self) -> Schedule {
-        Closed::schedule(1, self.requests)
+        Closed::schedule(1, Stop::after(self.requests))
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Case, Finding, Rule, round};
-use crate::results::{Anomaly, Severity};
+use crate::results::{Anomaly, ErrorGroup, Severity, Status};
 
 const TOLERATED: f64 = 0.01;
 
@@ -18,8 +18,13 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let summary = &case.point.summary;
-    let (failed, total) = (summary.counts.failed, summary.counts.total);
-    let Some(worst) = summary.errors.first() else {
+    // What was not sent is no failure of who did not get it; A11 speaks of it.
+    let dropped = summary.counts.by_status.get(&Status::Dropped);
+    let dropped = dropped.copied().unwrap_or(0);
+    let total = summary.counts.total - dropped;
+    let failed = summary.counts.failed - dropped;
+    let is_sent = |group: &&ErrorGroup| group.label != Status::Dropped.word();
+    let Some(worst) = summary.errors.iter().find(is_sent) else {
         return Vec::new();
     };
     let share = failed as f64 / total as f64;

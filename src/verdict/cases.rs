@@ -122,7 +122,7 @@ fn who_served_must_be_known_and_of_the_topology() {
 fn an_engine_that_is_told_to_run_one_at_a_time_does_as_it_is_told() {
     let mut scene = one_by_one();
     scene.job = facts(batch_of(8), Some(1));
-    assert_eq!(scene.judge(), []);
+    assert!(scene.errors().is_empty());
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn sequence(times: &[f64]) -> Scene {
         now += ms + 1.0;
     }
     let mut scene = scene(records);
-    scene.job.load = known::sequential(times.len() as u32);
+    scene.job.load = known::sequential(times.len() as u32).into();
     scene
 }
 
@@ -329,7 +329,7 @@ fn closed(width: u32, requests: u32, ms: impl Fn(u32) -> f64) -> Scene {
         records.push(request(index, name, from, from + 5.0, free[lane]));
     }
     let mut scene = scene(records);
-    scene.job.load = known::concurrency(width, requests);
+    scene.job.load = known::concurrency(width, requests).into();
     scene
 }
 
@@ -356,7 +356,7 @@ fn a_closed_loop_whose_requests_wait_has_no_parallel_gain() {
         )
     });
     let mut scene = scene(records.collect());
-    scene.job.load = known::concurrency(4, 40);
+    scene.job.load = known::concurrency(4, 40).into();
     scene.single = Some(single(100.0));
     let anomalies = scene.judge();
     let a3 = said(&anomalies, "A3", Subject::Result).unwrap();

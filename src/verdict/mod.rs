@@ -10,11 +10,15 @@ mod a04_bimodal_by_replica;
 mod a05_serialised;
 mod a06_cold_replica;
 mod a07_unbalanced;
+mod a09_too_few;
 mod a10_errors;
+mod a11_not_delivered;
 mod a12_cache;
 mod a13_foreign_traffic;
 mod a15_not_comparable;
+mod a16_sweep_order;
 mod a17_preemption;
+mod a18_capacity;
 mod a19_another_measurement;
 mod a20_interrupted;
 mod a24_misattributed;
@@ -27,8 +31,8 @@ use serde_json::Value;
 use crate::plan::Target;
 pub use crate::results::{Anomaly, Severity, Subject};
 use crate::results::{
-    Baseline, Canaries, Claim, Conditions, Cut, JobFacts, Measuring, Point, Record, Single, Warmup,
-    by_instance,
+    Baseline, Canaries, Claim, ClientFacts, Conditions, Cut, JobFacts, Measuring, Point, Record,
+    Single, Warmup, by_instance,
 };
 use rule::{Finding, Rule};
 
@@ -42,6 +46,9 @@ const RULES: &[Rule] = &[
     a24_misattributed::RULE,
     a12_cache::RULE,
     a10_errors::RULE,
+    a18_capacity::RULE,
+    a11_not_delivered::RULE,
+    a16_sweep_order::RULE,
     a02_self_consistency::RULE,
     a01_latency_definition::RULE,
     a06_cold_replica::RULE,
@@ -50,6 +57,7 @@ const RULES: &[Rule] = &[
     a03_no_parallel_gain::RULE,
     a07_unbalanced::RULE,
     a17_preemption::RULE,
+    a09_too_few::RULE,
     a15_not_comparable::RULE,
 ];
 
@@ -77,6 +85,10 @@ pub(crate) struct Case<'a> {
     pub(crate) others: &'a [Measuring],
     /// Where it was stopped before its end.
     pub(crate) cut: Option<&'a Cut>,
+    /// The loads that were driven before it, in order.
+    pub(crate) before: &'a [Point],
+    /// From where it was sent.
+    pub(crate) client: &'a ClientFacts,
 }
 
 /// Lets every rule speak. What makes the result invalid comes first, what is said of the baseline

@@ -11,8 +11,8 @@ use crate::results::{
     BenchResult, ClientFacts, Comparison, Cut, DEFINITIONS, Files, PromptFacts, Run, SCHEMA,
     ServerMetrics, Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
 };
-use crate::shape::Shape;
 use crate::shape::known;
+use crate::shape::{Shape, Stopped};
 
 /// A request of 100 tokens, ok, by its moments in milliseconds.
 pub(crate) fn request(index: u32, instance: &str, sent: f64, first: f64, last: f64) -> Record {
@@ -76,7 +76,7 @@ pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
             policy: Some("round_robin".to_owned()),
         },
         instances: vec![target("a"), target("b")],
-        load,
+        load: load.into(),
         prompts: PromptFacts {
             count: 8,
             sha256: String::new(),
@@ -109,6 +109,18 @@ pub(crate) fn warmed(names: &[&str]) -> Warmup {
     }
 }
 
+pub(crate) fn client() -> ClientFacts {
+    ClientFacts {
+        host: "controller".to_owned(),
+        platform: "linux/aarch64".to_owned(),
+        kernel: "6.11.0".to_owned(),
+        cores: 4,
+        clock: "monotonic".to_owned(),
+        descriptors: None,
+        ports: None,
+    }
+}
+
 pub(crate) struct Scene {
     pub(crate) job: JobFacts,
     pub(crate) records: Vec<Record>,
@@ -120,6 +132,12 @@ pub(crate) struct Scene {
     pub(crate) cut: Option<Cut>,
     pub(crate) conditions: Conditions,
     pub(crate) canaries: Canaries,
+    /// The loads before it.
+    pub(crate) before: Vec<Point>,
+    /// What the sender tells.
+    pub(crate) sender_cpu: Option<f64>,
+    pub(crate) stopped: Option<Stopped>,
+    pub(crate) client: ClientFacts,
     /// What the engines counted.
     pub(crate) server: IndexMap<String, ServerMetrics>,
 }
@@ -137,6 +155,10 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         cut: None,
         conditions: Conditions::default(),
         canaries: Canaries::default(),
+        before: Vec::new(),
+        sender_cpu: None,
+        stopped: None,
+        client: client(),
         server: IndexMap::new(),
     }
 }
@@ -166,7 +188,9 @@ impl Scene {
     }
 
     fn unjudged(&self) -> Point {
-        Point::of(&self.job.load, &self.records).counted(self.server.clone(), &self.records)
+        Point::of(self.job.load.only().unwrap(), &self.records)
+            .sent(self.stopped, self.sender_cpu)
+            .counted(self.server.clone(), &self.records)
     }
 
     fn case<'a>(&'a self, point: &'a Point) -> Case<'a> {
@@ -182,6 +206,8 @@ impl Scene {
             baseline: self.baseline.as_ref(),
             others: &self.others,
             cut: self.cut.as_ref(),
+            before: &self.before,
+            client: &self.client,
         }
     }
 
@@ -218,13 +244,7 @@ pub(crate) fn notebook_run() -> BenchResult {
             started: "2026-02-06T08:39:45.112Z".parse().unwrap(),
         },
         manifest: None,
-        client: ClientFacts {
-            host: "controller".to_owned(),
-            platform: "linux/aarch64".to_owned(),
-            kernel: "6.11.0".to_owned(),
-            cores: 4,
-            clock: "monotonic".to_owned(),
-        },
+        client: client(),
         topology: scene.provenance,
         conditions: scene.conditions,
         canaries: scene.canaries,
@@ -232,6 +252,8 @@ pub(crate) fn notebook_run() -> BenchResult {
         warmup: scene.warmup,
         valid: point.valid,
         points: vec![point],
+        skipped: Vec::new(),
+        search: None,
         comparison: Some(Comparison {
             baseline: "baseline_metrics.json".to_owned(),
             ..comparison

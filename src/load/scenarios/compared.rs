@@ -33,7 +33,7 @@ async fn the_notebooks_file_has_both_halves_and_contradicts_itself_in_none() {
     assert_eq!(whole["batch_processing"]["avg_latency_ms"], mean);
     assert_eq!(whole["batch_processing"]["total_tokens"], 4 * TOKENS);
     let read = read_baseline(&path).unwrap();
-    let figures = read.claim(&batch.load).unwrap().figures;
+    let figures = read.claim(batch.load.only().unwrap()).unwrap().figures;
     assert!(!figures.single.unwrap().contradicts_itself());
     assert!(!figures.batch.unwrap().latency_is_impossible());
 }

@@ -3,6 +3,7 @@
 mod compared;
 mod failing;
 mod healthy;
+mod several;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -88,7 +89,7 @@ impl Lab {
             instances: vec![target("a", &self.a), target("b", &self.b)],
             model: "tiny".to_owned(),
             prompts: vec!["What is a REST API?".to_owned(), "Why?".to_owned()],
-            load,
+            load: load.into(),
             repeats: Some(1),
             canary: 0,
             placed: Vec::new(),

@@ -8,7 +8,7 @@ use super::Checker;
 use super::proxy::no_time;
 use crate::resource::benchmark::{BenchmarkDeclaration, Prompts};
 use crate::results::can_be_saved;
-use crate::shape::{Load, LoadPart, Shape};
+use crate::shape::{Course, Load, LoadPart, Shape};
 
 /// A benchmark has one thing to ask: the proxy, or the only instance.
 pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
@@ -92,7 +92,7 @@ fn no_prompts(seen: &Checker<'_>, name: &str, benchmark: &BenchmarkDeclaration) 
 }
 
 fn no_load(seen: &Checker<'_>, name: &str, load: &Load) -> Option<Problem> {
-    let invalid = Shape::try_from(load.clone()).err()?;
+    let invalid = Course::try_from(load.clone()).err()?;
     let path = ["benchmarks", name, "load"];
     let at = |key| [&path[..], &[key]].concat();
     let problem = match invalid.part {
@@ -109,8 +109,9 @@ fn no_load(seen: &Checker<'_>, name: &str, load: &Load) -> Option<Problem> {
 pub(super) fn save_what_the_file_has_a_place_for(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
     for (name, benchmark) in &seen.document.benchmarks {
-        let shape = Shape::try_from(benchmark.load.clone());
-        let fits = shape.map_or(true, |shape| can_be_saved(shape.class()));
+        let course = Course::try_from(benchmark.load.clone());
+        let has_place = |load: &Shape| can_be_saved(load.class());
+        let fits = course.map_or(true, |course| course.only().is_some_and(has_place));
         if benchmark.save.is_some() && !fits {
             let path = ["benchmarks", name.as_str(), "save"];
             let problem = seen.report(&path, "that file has no place for such a load");
@@ -136,6 +137,9 @@ pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> 
                     .and_then(|file| not_relative(seen, &at(key), file)),
             );
         }
+        let path = ["benchmarks", name.as_str(), "load", "trace"];
+        let trace = benchmark.load.trace.as_deref();
+        out.extend(trace.and_then(|file| not_relative(seen, &path, file)));
         let overwritten = benchmark.save.is_some() && benchmark.save == benchmark.baseline;
         out.extend(
             overwritten

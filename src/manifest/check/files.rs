@@ -7,7 +7,7 @@ use super::super::suggest::shown;
 use super::Checker;
 use crate::resource::benchmark::BenchmarkDeclaration;
 use crate::results::{check_baseline, is_pointer};
-use crate::shape::Shape;
+use crate::shape::Course;
 
 /// A baseline is there and is one before anything is measured for it; or a benchmark writes it.
 pub(super) fn baselines_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
@@ -54,6 +54,25 @@ pub(super) fn baselines_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
     out
 }
 
+/// A trace is there and is one before anything is changed to replay it.
+pub(super) fn traces_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(manifest) = seen.file else {
+        return Vec::new();
+    };
+    let folder = manifest.parent().unwrap_or(Path::new(""));
+    let mut out = Vec::new();
+    for (name, benchmark) in &seen.document.benchmarks {
+        let Ok(mut course) = Course::try_from(benchmark.load.clone()) else {
+            continue;
+        };
+        if let Err(why) = course.read(folder) {
+            let problem = seen.report(&["benchmarks", name.as_str(), "load", "trace"], why.message);
+            out.extend(problem.map(|problem| problem.hint(why.hint)));
+        }
+    }
+    out
+}
+
 /// What is saved takes the place of nothing that the manifest is made of, and of no other result.
 pub(super) fn saves_overwrite_nothing(seen: &Checker<'_>) -> Vec<Problem> {
     let Some(manifest) = seen.file else {
@@ -90,8 +109,8 @@ pub(super) fn saves_overwrite_nothing(seen: &Checker<'_>) -> Vec<Problem> {
 
 fn is_of_one_class(one: &BenchmarkDeclaration, other: &BenchmarkDeclaration) -> bool {
     let is_alone = |it: &BenchmarkDeclaration| {
-        let shape = Shape::try_from(it.load.clone()).ok()?;
-        Some(shape.class().is_alone())
+        let course = Course::try_from(it.load.clone()).ok()?;
+        Some(course.only()?.class().is_alone())
     };
     is_alone(one)
         .zip(is_alone(other))

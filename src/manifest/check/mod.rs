@@ -62,6 +62,7 @@ const RULES: &[Rule] = &[
     benchmarks::save_what_the_file_has_a_place_for,
     benchmarks::files_are_beside_the_manifest,
     files::baselines_can_be_read,
+    files::traces_can_be_read,
     files::saves_overwrite_nothing,
 ];
 

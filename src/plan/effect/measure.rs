@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::plan::{ManifestOrigin, Placed};
-use crate::shape::Shape;
+use crate::shape::Course;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Job {
     /// The prompts; request `i` sends prompt `i` modulo their number.
     pub prompts: Vec<String>,
     /// When requests are sent.
-    pub load: Shape,
+    pub load: Course,
     /// How often the load is driven; as often as it takes to tell something, where it is not said.
     pub repeats: Option<u32>,
     /// Tokens asked of each request.

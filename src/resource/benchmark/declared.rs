@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::Seconds;
-use crate::shape::{InvalidLoad, Load, Shape};
+use crate::shape::{Course, InvalidLoad, Load};
 
 /// A measurement to have of the topology.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +15,7 @@ pub struct BenchmarkDeclaration {
     /// What is asked: `{inline: [What is a REST API?]}`.
     pub prompts: Prompts,
     /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`,
-    /// `{concurrency: 16, requests: 160}`.
+    /// `{concurrency: 16, requests: 160}`, `{rate: 2/s, duration: 5m}`.
     pub load: Load,
     /// Tokens that each answer has; the end-of-sequence token is ignored so that all are equal.
     #[serde(default = "max_tokens")]
@@ -54,7 +54,7 @@ pub struct Measurement {
     /// What is asked.
     pub prompts: Prompts,
     /// When requests are sent.
-    pub load: Shape,
+    pub load: Course,
     /// How often the load is driven, where that is said.
     pub repeats: Option<u32>,
     /// Tokens that each answer has.

@@ -25,6 +25,7 @@ use crate::plan::{
     Operation, Operations, Reason, ReasonCode, Relations, Stand, Target,
 };
 use crate::results::{self, JobFacts, PastResult};
+use crate::shape::{Course, UnreadableTrace};
 
 /// What this kind is called.
 pub const KIND: &str = "benchmark";
@@ -37,6 +38,8 @@ pub struct Benchmark {
     declared: Measurement,
     measured: Measured,
     files: Files,
+    /// The load with what it takes from a file, or why that cannot be read.
+    load: Result<Course, UnreadableTrace>,
     /// What was measured before, the newest first.
     past: Vec<PastResult>,
 }
@@ -119,6 +122,8 @@ impl Benchmark {
         files: Files,
     ) -> Self {
         let past = results::past_results(&files.results, topology.as_str(), name.as_str());
+        let mut load = declared.load.clone();
+        let is_read = load.read(&files.manifest);
         Self {
             address: Address::nowhere(KIND, name.as_str()),
             topology: topology.clone(),
@@ -126,8 +131,13 @@ impl Benchmark {
             declared: declared.clone(),
             measured,
             files,
+            load: is_read.map(|()| load),
             past,
         }
+    }
+
+    fn load(&self) -> &Course {
+        self.load.as_ref().unwrap_or(&self.declared.load)
     }
 
     fn fingerprint(&self, observed: &Observation) -> String {
@@ -140,7 +150,7 @@ impl Benchmark {
         instances.sort_by_key(ToString::to_string);
         let mut job = json!({
             "prompts": self.declared.prompts,
-            "load": self.declared.load,
+            "load": self.load(),
             "max_tokens": self.declared.max_tokens,
             "warmup": self.declared.warmup,
         });
@@ -172,7 +182,7 @@ impl Benchmark {
             placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
             prompts: prompts.clone(),
-            load: self.declared.load.clone(),
+            load: self.load().clone(),
             repeats: self.declared.repeats,
             max_tokens: self.declared.max_tokens,
             warmup: self.declared.warmup,
@@ -272,6 +282,10 @@ impl Resource for Benchmark {
     }
 
     fn stand(&self, observed: &Observation) -> Stand {
+        if let Err(why) = &self.load {
+            let reason = Reason::new(ReasonCode::NoFile, &why.message).hinted(&why.hint);
+            return Stand::new(Change::blocked(&self.address, reason));
+        }
         let measure = Effect::Measure(Box::new(self.job(observed)));
         Stand {
             operations: Operations {

@@ -27,6 +27,11 @@ pub(super) fn detail(phase: &Phase) -> String {
 
 fn in_words(counted: Count) -> String {
     match counted {
+        Count::Requests {
+            done,
+            of: 0,
+            failed: 0,
+        } => format!("{done} done"),
         Count::Pieces { done, of }
         | Count::Requests {
             done,
@@ -35,6 +40,11 @@ fn in_words(counted: Count) -> String {
         } => {
             format!("{done}/{of}")
         }
+        Count::Requests {
+            done,
+            of: 0,
+            failed,
+        } => format!("{done} done, {failed} failed"),
         Count::Requests { done, of, failed } => format!("{done}/{of}, {failed} failed"),
         Count::Copied {
             done,
