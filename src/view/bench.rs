@@ -13,16 +13,19 @@ use super::table::{Align, Cell, Table};
 use super::words::{clean, count, number};
 use crate::results::quantile::Distribution;
 use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share, is_simulated};
+use crate::shape::{Found, Skipped};
 
 /// Renders a result, and says in which file the whole of it is.
 pub fn render(result: &BenchResult, file: Option<&Path>, style: Style) -> String {
     let mut blocks = vec![title(result, style)];
     blocks.push(measurements(&result.points, style));
+    blocks.push(not_driven(&result.skipped, style));
+    blocks.extend(result.search.iter().map(|it| found(it, style)));
     blocks.push(shares(&result.points, style));
     let beside = result.comparison.iter();
     blocks.extend(beside.map(|it| versus(it, result.valid, style)));
     if style.verbose {
-        blocks.push(definitions(style));
+        blocks.push(definitions(is_open(&result.points), style));
     }
     blocks.push(verdict(result, file, style));
     blocks.retain(|block| !block.is_empty());
@@ -93,31 +96,90 @@ fn measurements(points: &[Point], style: Style) -> Vec<String> {
     let has_p95 = points
         .iter()
         .any(|point| p95(point.summary.metrics.ttft.as_ref()).is_some());
+    // By the clock, what counts is when a request was meant to be sent, and whether it was sent then.
+    let is_open = is_open(points);
     let heading = [
         ("load", Align::Left),
         right("ok/failed"),
-        right("tokens"),
-        right("wall s"),
+        right(if is_open { "sent/s" } else { "tokens" }),
+        right(if is_open { "lag p99" } else { "wall s" }),
         right("tok/s"),
         right(if has_p95 { "TTFT p50/95" } else { "TTFT p50" }),
         right("TPOT p50"),
-        right("e2el mean"),
+        right(if is_open {
+            "response mean"
+        } else {
+            "e2el mean"
+        }),
     ];
     let mut table = Table::new(style, &heading);
-    for Point { load, summary, .. } in points {
+    for point in points {
+        let Point { load, summary, .. } = point;
         let metrics = &summary.metrics;
+        let [sent, took, latency] = extent(point);
         table.row(vec![
             Cell::from(load.label()),
             outcome(summary.counts.ok, summary.counts.failed),
-            Cell::from(metrics.output_tokens.to_string()),
-            measured(Some(summary.window.seconds())),
+            sent,
+            took,
             measured(metrics.output_tps),
             first_token(metrics.ttft.as_ref()),
             measured(median(metrics.tpot.as_ref())),
-            measured(summary.mean_latency_ms()),
+            latency,
         ]);
     }
     rows(points.is_empty(), &table)
+}
+
+/// How much there was of a load, how long it took, and its mean latency; of one by the clock, how many
+/// requests a second were sent, how late, and the mean from the moments that were planned.
+fn extent(point: &Point) -> [Cell; 3] {
+    let Point { summary, .. } = point;
+    let metrics = &summary.metrics;
+    match &point.achieved {
+        Some(achieved) => [
+            measured(Some(achieved.achieved_rps)),
+            measured(achieved.lag_ms.map(|lag| lag.p99.value)),
+            measured(metrics.response.as_ref().map(|response| response.mean)),
+        ],
+        None => [
+            Cell::from(metrics.output_tokens.to_string()),
+            measured(Some(summary.window.seconds())),
+            measured(summary.mean_latency_ms()),
+        ],
+    }
+}
+
+/// The loads that were not driven, and why.
+fn not_driven(skipped: &[Skipped], style: Style) -> Vec<String> {
+    let lines = skipped.iter().map(|it| {
+        let why = format!("{} not driven, after {}", it.load.label(), clean(&it.why));
+        style.hang(&why, 4)
+    });
+    indented(lines.flatten().collect())
+}
+
+/// What a search has found, and between which rates it lies.
+fn found(found: &Found, style: Style) -> Vec<String> {
+    let tried = count(found.probes.len(), "rate");
+    let answer = match (found.answer, found.missed) {
+        (Some(answer), Some(missed)) => {
+            format!("{answer} is met, {missed} is not; {tried} tried")
+        }
+        (Some(answer), None) => format!("{answer} is met, and nothing higher was tried"),
+        (None, Some(missed)) => format!("not even {missed} is met"),
+        (None, None) => "no rate was tried to its end".to_owned(),
+    };
+    let mut lines = vec![format!("search: {answer}")];
+    if !found.contradicts.is_empty() {
+        let above: Vec<String> = found.contradicts.iter().map(ToString::to_string).collect();
+        let odd = format!(
+            "{} above it met what was asked: chance has a part in this, measure for longer",
+            above.join(", ")
+        );
+        lines.extend(style.hang(&odd, 2));
+    }
+    indented(lines)
 }
 
 fn first_token(ttft: Option<&Distribution>) -> Cell {
@@ -234,7 +296,17 @@ fn indented(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| format!(" {line}")).collect()
 }
 
-fn definitions(style: Style) -> Vec<String> {
+/// Whether loads come by the clock.
+fn is_open(points: &[Point]) -> bool {
+    points.iter().any(|point| point.achieved.is_some())
+}
+
+fn definitions(is_open: bool, style: Style) -> Vec<String> {
+    let by_the_clock = [
+        "response  end of the answer - when the request was meant to be sent",
+        "lag    request sent - when it was meant to be sent",
+    ];
+    let by_the_clock = by_the_clock.iter().filter(|_| is_open);
     [
         "failed requests are counted and are in no latency",
         "TTFT   first token - request sent",
@@ -243,6 +315,7 @@ fn definitions(style: Style) -> Vec<String> {
         "tok/s  tokens of answered requests / (last token of all - first request sent)",
     ]
     .iter()
+    .chain(by_the_clock)
     .map(|line| style.paint(Role::Faint, &format!(" {line}")))
     .collect()
 }

@@ -128,6 +128,43 @@ fn a_closed_loop_keeps_its_width_and_is_measured_once() {
 }
 
 #[test]
+fn a_sweep_and_a_rate_are_measured_load_by_load_and_once() {
+    let mut text = SMALL.to_owned();
+    text.push_str(
+        "benchmarks:\n  sweep: {prompts: {inline: [Hello]}, load: {concurrency: [1, 2, 4], requests: 5x}, \
+         max_tokens: 20}\n  rate: {prompts: {inline: [Hello]}, load: {rate: 1200/min, requests: 30}, \
+         max_tokens: 20}\n",
+    );
+    let place = Workdir::with(&text);
+    let said = place.replica(&["apply", "-y"]).exits(0);
+    let said = said.shows("concurrency 1 x 5").shows("concurrency 4 x 20");
+    let _ = said.shows("rate 20/s x 30").shows("lag p99");
+    let result = |name: &str| -> Value {
+        let folder = format!("results/{}/{name}", place.topology);
+        let latest = place.read(format!("{folder}/latest.json"));
+        let latest: Value = serde_json::from_str(&latest).unwrap();
+        let file = format!("{folder}/{}", latest["result"].as_str().unwrap());
+        serde_json::from_str(&place.read(file)).unwrap()
+    };
+    let sweep = result("sweep");
+    let written = serde_json::json!({"concurrency": [1, 2, 4], "requests": "5x"});
+    assert_eq!(sweep["job"]["load"], written);
+    let points = sweep["points"].as_array().unwrap();
+    let peaks: Vec<_> = points
+        .iter()
+        .map(|it| &it["metrics"]["in_flight"]["peak"])
+        .collect();
+    assert_eq!(peaks, [1, 2, 4]);
+    let rate = result("rate");
+    assert_eq!(rate["points"][0]["achieved"]["requested_rps"], 20.0);
+    assert_eq!(rate["points"][0]["achieved"]["dropped"], 0);
+    let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
+    place.change("1200/min", "900/min");
+    let plan = place.replica(&["plan", "--detailed-exitcode"]).exits(2);
+    let _ = plan.shows("the newest result is of something else");
+}
+
+#[test]
 fn nothing_is_measured_of_what_is_not_as_declared() {
     let place = Workdir::local();
     let _ = place
