@@ -13,6 +13,8 @@ pub(super) type Token = u32;
 pub(super) const BEGIN: Token = 128_000;
 /// What ends an answer.
 pub(super) const END: Token = 128_009;
+/// How many tokens there are.
+pub(super) const VOCABULARY: Token = 128_256;
 /// A token without text, as special tokens and halves of a UTF-8 character are.
 const SILENT: Token = 128_011;
 /// Where the numbers of the words below start.

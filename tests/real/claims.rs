@@ -55,6 +55,56 @@ const SURFACE: &[Claim] = &[
         let messages = json!({"messages": [{"role": "user", "content": "hello"}]});
         streamed(s, "/v1/chat/completions", messages)
     }),
+    ("token ids are counted as they are", |s| {
+        let ids: Vec<u32> = (10..40).collect();
+        let body = json!({"prompt": ids, "max_tokens": 3, "temperature": 0, "ignore_eos": true});
+        post(s.port, "/v1/completions", &body).json()["usage"].to_string()
+    }),
+    ("a token id that is none is refused", |s| {
+        refused(s, &json!({"prompt": [3, 4_000_000], "max_tokens": 3}))
+    }),
+    ("probabilities of completions are told so", |s| {
+        probable(
+            s,
+            "/v1/completions",
+            json!({"prompt": "hello", "logprobs": 2}),
+        )
+    }),
+    ("that of the token alone is told so", |s| {
+        probable(
+            s,
+            "/v1/completions",
+            json!({"prompt": "hello", "logprobs": 0}),
+        )
+    }),
+    ("probabilities of a chat are told so", |s| {
+        let asked = json!({"messages": [{"role": "user", "content": "hello"}],
+                           "logprobs": true, "top_logprobs": 2});
+        probable(s, "/v1/chat/completions", asked)
+    }),
+    ("those of a chat's tokens alone are told so", |s| {
+        let asked = json!({"messages": [{"role": "user", "content": "hello"}], "logprobs": true});
+        probable(s, "/v1/chat/completions", asked)
+    }),
+    ("more probabilities than are told are refused", |s| {
+        refused(s, &json!({"prompt": "a", "max_tokens": 1, "logprobs": 21}))
+    }),
+    (
+        "a text is tokenised with and without what opens a prompt",
+        |s| {
+            let count = |more: Value| {
+                let mut body = json!({"model": "tiny", "prompt": "hello"});
+                merge(&mut body, more);
+                let answer = post(s.port, "/tokenize", &body).json();
+                answer["count"].as_u64().unwrap_or_default()
+            };
+            let (with, without) = (
+                count(json!({})),
+                count(json!({"add_special_tokens": false})),
+            );
+            format!("{} more", with - without)
+        },
+    ),
     ("a request's id is in the answer's", |s| {
         let headers = [
             ("content-type", "application/json"),
@@ -183,6 +233,52 @@ fn streamed(server: &Server, path: &str, more: Value) -> String {
         }
     }
     forms.join("\n")
+}
+
+/// The keys of what is told of probabilities, of a whole answer and of a stream: the numbers and
+/// the tokens are the model's, and how many tokens share an event is the machine's.
+fn probable(server: &Server, path: &str, more: Value) -> String {
+    let lengths = |value: &Value| {
+        let list = |name: &str| value[name].as_array().map_or(0, Vec::len);
+        ["text_offset", "token_logprobs", "tokens", "content"].map(list)
+    };
+    let keys = |value: &Value| {
+        let first = &value["content"][0];
+        let names = |value: &Value| {
+            let map = value.as_object().into_iter().flatten();
+            map.map(|(key, _)| key.clone())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let top = first["top_logprobs"].as_array().map(Vec::len);
+        let beside = &first["top_logprobs"][0];
+        let ranked = value["top_logprobs"][0].as_object().map(|it| it.len());
+        format!(
+            "{} {} {top:?} {} {ranked:?} {}",
+            names(value),
+            names(first),
+            names(beside),
+            value["text_offset"][0]
+        )
+    };
+    let mut body = json!({"model": "tiny", "max_tokens": 4, "temperature": 0, "ignore_eos": true});
+    merge(&mut body, more);
+    let whole = post(server.port, path, &body).json();
+    let whole = &whole["choices"][0]["logprobs"];
+    let mut told = vec![keys(whole), format!("{:?}", lengths(whole))];
+    body["stream"] = true.into();
+    let answer = post(server.port, path, &body);
+    let chunks = answer.events().into_iter();
+    let chunks = chunks.filter_map(|event| serde_json::from_str::<Value>(event).ok());
+    let all = chunks.map(|chunk| chunk["choices"][0]["logprobs"].clone());
+    let all: Vec<Value> = all.filter(|it| !it.is_null()).collect();
+    told.extend(all.first().map(keys));
+    let mut sum = [0; 4];
+    for one in all.iter().map(lengths) {
+        sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
+    }
+    told.push(format!("{sum:?}"));
+    told.join("\n")
 }
 
 fn merge(body: &mut Value, more: Value) {

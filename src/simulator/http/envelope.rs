@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::logprobs;
 use super::pieces::{End, Piece};
 use super::request::Job;
 
@@ -72,7 +73,7 @@ impl Envelope {
             json!({
                 "index": choice.index,
                 "text": format!("{echoed}{}", choice.text),
-                "logprobs": null,
+                "logprobs": logprobs::of(self.kind, choice, job.logprobs),
                 "finish_reason": end.finish_reason,
                 "stop_reason": end.stop_reason,
                 "token_ids": job.return_token_ids.then_some(&choice.tokens),
@@ -109,7 +110,7 @@ impl Envelope {
                     "reasoning": null,
                     "reasoning_content": null,
                 },
-                "logprobs": null,
+                "logprobs": logprobs::of(self.kind, choice, job.logprobs),
                 "finish_reason": end.finish_reason,
                 "stop_reason": end.stop_reason,
                 "token_ids": job.return_token_ids.then_some(&choice.tokens),
@@ -172,9 +173,10 @@ impl Envelope {
             .map(|echo| format!("{}{}", echo[prompt], piece.text));
         let prompt_ids = (first && job.return_token_ids).then_some(&job.prompts[prompt]);
         let choice = format!(
-            r#"{{"index":{},"text":{},"logprobs":null,"finish_reason":{},"stop_reason":{},"prompt_token_ids":{},"token_ids":{}}}"#,
+            r#"{{"index":{},"text":{},"logprobs":{},"finish_reason":{},"stop_reason":{},"prompt_token_ids":{},"token_ids":{}}}"#,
             piece.index,
             quoted(echoed.as_deref().unwrap_or(&piece.text)),
+            logprobs::of(self.kind, piece, job.logprobs),
             finish_reason(piece),
             piece
                 .end
@@ -194,9 +196,10 @@ impl Envelope {
             .as_ref()
             .map(|end| format!(r#","stop_reason":{}"#, end.stop_reason));
         let choice = format!(
-            r#"{{"index":{},"delta":{{"content":{},"reasoning_content":null}},"logprobs":null,"finish_reason":{}{},"token_ids":{}}}"#,
+            r#"{{"index":{},"delta":{{"content":{},"reasoning_content":null}},"logprobs":{},"finish_reason":{}{},"token_ids":{}}}"#,
             piece.index,
             quoted(&piece.text),
+            logprobs::of(self.kind, piece, job.logprobs),
             finish_reason(piece),
             stop.unwrap_or_default(),
             token_ids(job, piece),

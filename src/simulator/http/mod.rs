@@ -4,6 +4,7 @@ mod connection;
 mod envelope;
 mod errors;
 mod generate;
+mod logprobs;
 pub(super) mod metrics;
 mod models;
 mod pieces;

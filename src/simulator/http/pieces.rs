@@ -16,6 +16,8 @@ use crate::simulator::text::{self, Token};
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Piece {
     pub(super) index: usize,
+    /// How much of its choice's text was handed out before it.
+    pub(super) from: usize,
     pub(super) text: String,
     pub(super) tokens: Vec<Token>,
     pub(super) end: Option<End>,
@@ -169,11 +171,12 @@ impl Choice {
             .get(self.sent..until)
             .unwrap_or_default()
             .to_owned();
-        self.sent = until;
+        let from = std::mem::replace(&mut self.sent, until);
         self.started = true;
         self.closed = self.end.is_some();
         Piece {
             index,
+            from,
             text,
             tokens: std::mem::take(&mut self.pending),
             end: self.end.clone(),

@@ -6,6 +6,9 @@ use super::errors::Failure;
 use crate::simulator::scheduler::Work;
 use crate::simulator::text::{self, Token, fingerprint, mix};
 
+/// As many likely tokens as vLLM tells beside each, unless `--max-logprobs` says otherwise.
+const MOST_LOGPROBS: i64 = 20;
+
 /// The body of a completion or chat completion. A field that is missing, or null, has its default.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Body {
@@ -28,6 +31,10 @@ pub(super) struct Body {
     echo: Option<bool>,
     cache_salt: Option<String>,
     return_token_ids: Option<bool>,
+    logprobs: Option<Logprobs>,
+    top_logprobs: Option<i64>,
+    /// Whether a tokenisation has what opens a prompt; a chat's template writes its own.
+    add_special_tokens: Option<bool>,
     suffix: Option<String>,
 }
 
@@ -44,6 +51,14 @@ enum Prompt {
     Ids(Vec<Token>),
     Texts(Vec<String>),
     IdLists(Vec<Vec<Token>>),
+}
+
+/// A completion says how many, and a chat whether.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Logprobs {
+    Are(bool),
+    Many(i64),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -88,6 +103,8 @@ pub(super) struct Job {
     pub(super) include_usage: bool,
     pub(super) continuous_usage: bool,
     pub(super) return_token_ids: bool,
+    /// How many likely tokens are told beside each, where their probabilities are.
+    pub(super) logprobs: Option<usize>,
 }
 
 impl Content {
@@ -123,6 +140,9 @@ impl Body {
         if self.stream_options.is_some() && self.stream != Some(true) {
             return refuse("Stream options can only be defined when `stream=True`.");
         }
+        if let Some(Logprobs::Many(..0)) = self.logprobs {
+            return refuse("`logprobs` must be a positive value.");
+        }
         if self.cache_salt.as_deref() == Some("") {
             return refuse("Parameter 'cache_salt' must be a non-empty string if provided.");
         }
@@ -151,7 +171,9 @@ impl Body {
         } else {
             self.completion_prompts()
         };
-        prompts.into_iter().flat_map(|(_, tokens)| tokens).collect()
+        let is_bare = self.add_special_tokens == Some(false) && self.messages.is_none();
+        let tokens = prompts.into_iter().flat_map(|(_, tokens)| tokens);
+        tokens.skip(usize::from(is_bare)).collect()
     }
 
     /// The work for a completion.
@@ -228,6 +250,12 @@ impl Body {
         if prompts.is_empty() || prompts.iter().any(|(_, tokens)| tokens.is_empty()) {
             return Err(Failure::bad_request("The decoder prompt cannot be empty"));
         }
+        let unknown = prompts.iter().flat_map(|(_, tokens)| tokens).max();
+        if let Some(token) = unknown.filter(|token| **token >= text::VOCABULARY) {
+            let message = format!("Token id {token} is out of vocabulary");
+            return Err(Failure::bad_request(&message));
+        }
+        let logprobs = self.logprobs()?;
         let (texts, prompts): (Vec<_>, Vec<_>) = prompts.into_iter().unzip();
         let works = prompts.iter().flat_map(|prompt| {
             let room = max_model_len - prompt.len();
@@ -258,7 +286,23 @@ impl Body {
             // 0.13 ignores it without include_usage.
             continuous_usage: include_usage && options.continuous_usage_stats == Some(true),
             return_token_ids: self.return_token_ids == Some(true),
+            logprobs,
         })
+    }
+
+    /// How many likely tokens are told beside each, where any are.
+    fn logprobs(&self) -> Result<Option<usize>, Failure> {
+        let asked = match self.logprobs {
+            None | Some(Logprobs::Are(false)) => return Ok(None),
+            Some(Logprobs::Are(true)) => self.top_logprobs.unwrap_or(0),
+            Some(Logprobs::Many(many)) => many,
+        };
+        if asked > MOST_LOGPROBS {
+            return Err(Failure::bad_request(&format!(
+                "Requested sample logprobs of {asked}, which is greater than max allowed: {MOST_LOGPROBS}"
+            )));
+        }
+        Ok(usize::try_from(asked).ok())
     }
 
     fn work(&self, prompt: &[Token], max_tokens: usize, seed: u64) -> Work {
