@@ -17,7 +17,8 @@
 //! - [`logs`]: what programs say in their logs, one file a program.
 //! - [`node`]: where effects happen: a command as a value, the local machine, SSH.
 //! - [`proxy`]: the data plane.
-//! - [`shape`]: when requests are sent, one file a load shape. [`load`]: what sends them.
+//! - [`shape`]: when requests are sent, one file a load shape. [`prompts`]: what they ask, one file a
+//!   source. [`load`]: what sends them.
 //! - [`results`]: what came of it, kept and compared. [`verdict`]: what may be concluded, one rule a
 //!   file.
 //! - [`transfer`]: what moves a model from node to node.
@@ -42,6 +43,7 @@
 //! | a policy | `proxy/policy/<name>.rs` | `policies!` in [`proxy::policy`] |
 //! | a rule | `verdict/<number>_<name>.rs` | `RULES` in [`verdict`] |
 //! | a load shape | `shape/<key>.rs` | `shapes!` in [`shape`] |
+//! | a source of prompts | `prompts/<key>.rs` | `sources!` in [`prompts`] |
 //! | a section of the report | `view/report/section/<name>.rs` | `SECTIONS` in [`view::report`] |
 //! | a kind | `resource/<kind>/` | [`resource::KINDS`], and its field in the document and the topology |
 //!
@@ -84,6 +86,7 @@ pub mod net;
 pub mod node;
 pub mod plan;
 pub mod prometheus;
+pub mod prompts;
 pub mod proxy;
 pub mod quantity;
 pub mod resource;

@@ -70,10 +70,10 @@ impl<'de> Deserializer<'de> for StandIn {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        match name {
-            NUMBER_AS_WRITTEN => visitor.visit_bytes(b"1"),
-            _ => visitor.visit_newtype_struct(self),
+        if name == NUMBER_AS_WRITTEN {
+            return visitor.visit_bytes(b"1");
         }
+        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {

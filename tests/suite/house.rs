@@ -274,7 +274,7 @@ fn forgets_a_shape(source: &Source) -> Vec<String> {
 
 /// The rooms of a measurement, lowest first: none imports from one above it, or from the rooms that
 /// use them all.
-const MEASURING: [&str; 5] = ["name", "shape", "results", "verdict", "load"];
+const MEASURING: [&str; 6] = ["name", "shape", "prompts", "results", "verdict", "load"];
 
 /// What stands above all of them.
 const ABOVE: [&str; 5] = ["resource", "converge", "view", "cli", "manifest"];
@@ -285,7 +285,7 @@ fn imports_from_above(source: &Source) -> Vec<String> {
         return Vec::new();
     };
     let mut above: Vec<&str> = [&MEASURING[place + 1..], &ABOVE].concat();
-    if MEASURING[place] == "shape" {
+    if ["shape", "prompts"].contains(&MEASURING[place]) {
         above.extend(["plan", "node", "proxy"]);
     }
     let above: Vec<String> = above.iter().map(|name| format!("crate::{name}")).collect();
@@ -555,6 +555,8 @@ fn what_sends_keeps_and_judges_lie_in_one_order() {
     hold("src", imports_from_above);
     let found = |path, text| imports_from_above(&control(path, text)).len();
     assert_eq!(found("src/shape/a.rs", "use crate::plan::Job;\n"), 1);
+    assert_eq!(found("src/prompts/a.rs", "use crate::plan::Job;\n"), 1);
+    assert_eq!(found("src/prompts/a.rs", "use crate::shape::Load;\n"), 0);
     assert_eq!(found("src/results/a.rs", "use crate::verdict::judge;\n"), 1);
     assert_eq!(found("src/verdict/a.rs", "use crate::load::Outcome;\n"), 1);
     assert_eq!(found("src/load/a.rs", "use crate::verdict::judge;\n"), 0);
