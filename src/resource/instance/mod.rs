@@ -52,6 +52,7 @@ use crate::plan::{
     Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
     Operations, Placed, Reason, ReasonCode, Relations, Stand,
 };
+use crate::prompts::IdWindow;
 
 /// What this kind is called.
 pub const KIND: &str = "instance";
@@ -144,6 +145,14 @@ impl Instance {
     /// The model's name, as clients say it.
     pub fn served_model(&self) -> &str {
         self.server.model.as_str()
+    }
+
+    /// The ids of its model's tokens that stand for ordinary text, as far as its files tell.
+    pub fn ordinary_ids(&self, observed: &Observation) -> IdWindow {
+        let model = self.server.runtime.vllm().map(|vllm| &vllm.model);
+        let files = model.zip(observed.of(&self.managed.node));
+        let cached = files.map(|(model, facts)| model::Cached::read(model, facts));
+        cached.map_or_else(|| IdWindow::safe(None), |cached| cached.ordinary_ids())
     }
 
     /// How many requests its engine runs at once, where the manifest says so.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::ModelDeclaration;
 use super::layout::INDEX;
 use crate::node::{quote, quote_path};
+use crate::prompts::IdWindow;
 use crate::resource::facts::{Fact, Facts};
 
 /// One revision, as a node holds it.
@@ -50,6 +51,8 @@ pub struct Cached {
     pub(super) is_gguf: bool,
     /// Whether the place is there and cannot be entered.
     pub(super) is_closed: bool,
+    /// The tokens that were added to its vocabulary, as rows of their ids: markers, and no text.
+    pub(super) markers: Vec<(u32, u32)>,
     /// The index that was read last.
     index: String,
 }
@@ -150,6 +153,7 @@ impl Cached {
             ("incomplete", _) => self.has_incomplete = true,
             ("directory", _) => self.has_directory = true,
             ("added_tokens", _) => self.names_added_tokens = true,
+            ("added", ids) => self.markers.extend(row(ids)),
             ("gguf", _) => self.is_gguf = true,
             ("closed", _) => self.is_closed = true,
             ("cache", path) => path.clone_into(&mut self.cache),
@@ -190,6 +194,24 @@ impl Cached {
         self.spoilt.entry(line.1.to_owned()).or_insert(spoilt);
     }
 
+    /// The ids that stand for ordinary text, as far as its files tell: a row of its vocabulary
+    /// without a token that was added to it.
+    pub fn ordinary_ids(&self) -> IdWindow {
+        let config = self.texts.get("config.json");
+        let config: Option<Value> = config.and_then(|text| serde_json::from_str(text).ok());
+        let size = |config: &Value| {
+            let own = &config["vocab_size"];
+            let inner = &config["text_config"]["vocab_size"];
+            own.as_u64().or_else(|| inner.as_u64())
+        };
+        let vocabulary = config.as_ref().and_then(size);
+        let vocabulary = vocabulary.and_then(|size| u32::try_from(size).ok());
+        let between = vocabulary.filter(|_| !self.markers.is_empty());
+        between
+            .and_then(|vocabulary| IdWindow::between(vocabulary, &self.markers))
+            .unwrap_or_else(|| IdWindow::safe(vocabulary))
+    }
+
     /// Whether the cache knows the repository.
     pub(super) fn has_repo(&self) -> bool {
         self.has_repo
@@ -203,6 +225,12 @@ impl Cached {
             .filter(|(name, size)| self.files.get(*name) != Some(*size));
         lacking.map(|(_, size)| size).sum()
     }
+}
+
+/// Reads `FIRST LAST`.
+fn row(ids: &str) -> Option<(u32, u32)> {
+    let (first, last) = ids.split_once(' ')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
 }
 
 /// Reads `SIZE NAME`.

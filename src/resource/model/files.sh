@@ -25,6 +25,16 @@ r_text() {
 r_text config.json
 r_text params.json
 grep -q added_tokens_decoder tokenizer_config.json 2>/dev/null && echo added_tokens
+# The tokens that were added to the vocabulary, as rows of ids: they stand before all else.
+[ -s tokenizer.json ] && awk 'BEGIN { RS = "{"; last = -2 }
+  function row() { if (last >= 0) print "added", first, last }
+  match($0, /^[ \t\r\n]*"id"[ \t]*:[ \t]*[0-9]+/) {
+    id = substr($0, RSTART, RLENGTH); gsub(/[^0-9]/, "", id); id += 0
+    if (id != last + 1) { row(); first = id }
+    last = id
+  }
+  /"normalizer"|"pre_tokenizer"|"model"/ { exit }
+  END { row() }' tokenizer.json
 grep -q auto_map tokenizer_config.json 2>/dev/null && r_text tokenizer_config.json
 # What torch writes is an archive, whose end says what is in it, or else a pickle.
 for r_file in *.bin *.pt; do

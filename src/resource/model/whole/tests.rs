@@ -28,6 +28,31 @@ fn beside_whole(more: &str) -> Vec<String> {
     said(Weights::served(), &format!("{WHOLE}{more}"))
 }
 
+/// What a completion is asked of at random is text to its model, and no marker.
+#[test]
+fn ordinary_ids_are_those_that_no_marker_is_among() {
+    let declared = ModelDeclaration {
+        repo: "o/m".into(),
+        ..ModelDeclaration::default()
+    };
+    let ids = |answer: &str| {
+        let facts = [(id(&declared), format!("{WHOLE}{answer}"))];
+        let cached = Cached::read(&declared, &facts.into_iter().collect());
+        let ids = cached.ordinary_ids();
+        (ids.first, ids.first + ids.count)
+    };
+    let llama = "text config.json {\"vocab_size\": 128256}\n";
+    assert_eq!(ids(&format!("{llama}added 128000 128255\n")), (0, 128_000));
+    let nested = "text config.json {\"text_config\": {\"vocab_size\": 512}}\n";
+    assert_eq!(
+        ids(&format!("{nested}added 0 6\nadded 408 511\n")),
+        (7, 408)
+    );
+    // Nothing is known of the markers, or of anything.
+    assert_eq!(ids(llama), (1_000, 20_000));
+    assert_eq!(ids("added 0 2\n"), (1_000, 20_000));
+}
+
 #[test]
 fn every_shard_that_the_index_names_must_be_there() {
     assert_eq!(beside_whole("file 9 model.safetensors\n"), [""; 0]);
