@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::canary::CanaryProbe;
 use super::client::{Client, Connection};
 use super::conclude::went;
 use super::counts::{Aim, Counts, Stage};
 use super::drive::{Transport, drive};
+use super::fit::fit;
 use super::key::ApiKeys;
 use super::request::{Place, Requests};
 use super::sample::Raw;
@@ -19,6 +21,7 @@ use super::warmup::Warmer;
 use super::wire::{Clock, nanoseconds};
 use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
+use crate::prompts::Keep;
 use crate::results::{
     Canaries, Canary, Cut, Measuring, Record, Run, UnderWay, Warmup, by_instance,
 };
@@ -85,7 +88,7 @@ impl Bench {
     }
 
     pub(super) async fn perform(
-        self,
+        mut self,
         mut under_way: UnderWay,
         stop: impl Future<Output = ()>,
     ) -> Result<Measured, Failure> {
@@ -143,8 +146,9 @@ impl Bench {
         canary::better(after, &again)
     }
 
-    async fn prepare(&self) -> Result<Warmup, Failure> {
+    async fn prepare(&mut self) -> Result<Warmup, Failure> {
         identity::verify(&self.client, &self.job.instances).await?;
+        fit(&self.client, &self.job, &mut self.requests).await?;
         self.warm().await
     }
 
@@ -200,7 +204,7 @@ impl Bench {
         };
         let sending = Arc::new(Sending {
             bench: Arc::clone(self),
-            place,
+            ahead: Ahead::of(&self.requests, place, asked),
         });
         let answers = drive(schedule, sending, stop).await;
         driven.stopped = answers.stopped;
@@ -232,9 +236,14 @@ impl Bench {
         if raw.served_by.is_none() && raw.http_status.is_some() {
             raw.served_by = served_directly(&self.job).map(str::to_owned);
         }
-        let record = sample::read(raw, self.job.max_tokens);
+        let record = sample::read(raw);
+        let is_kept = self.job.keep == Some(Keep::Answers);
+        let answer = record.answer.filter(|_| is_kept);
         Record {
             error: record.error.map(|error| self.client.redact(&error)),
+            prompt_number: Some(self.requests.number(record.index)),
+            prompt: is_kept.then(|| self.requests.kept(record.index)),
+            answer: answer.map(|answer| self.client.redact(&answer)),
             point: place.point,
             round: place.round,
             ..record
@@ -294,7 +303,8 @@ fn served_directly(job: &Job) -> Option<&str> {
 /// One round of a load, as the driver sends it.
 struct Sending {
     bench: Arc<Bench>,
-    place: Place,
+    /// Its requests.
+    ahead: Ahead,
 }
 
 impl Transport for Sending {
@@ -311,13 +321,8 @@ impl Transport for Sending {
     }
 
     async fn send(&self, over: Connection, index: u32, planned: Option<Duration>) -> Raw {
-        let Bench {
-            client,
-            requests,
-            counts,
-            ..
-        } = &*self.bench;
-        let message = requests.measured(self.place, index);
+        let Bench { client, counts, .. } = &*self.bench;
+        let message = self.ahead.take(index);
         let raw = client.complete(over, message, planned).await;
         counts.count(raw.glance().is_ok);
         raw
@@ -329,8 +334,7 @@ impl Transport for Sending {
 
     fn not_sent(&self, index: u32, planned: Duration) -> Raw {
         self.bench.counts.count(false);
-        let id = self.bench.requests.measured(self.place, index).id;
-        Raw::not_sent(index, id, nanoseconds(planned))
+        Raw::not_sent(self.ahead.take(index), nanoseconds(planned))
     }
 
     fn ended(&self, answer: &Raw) -> Ended {

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::client::{Client, Message};
 use super::sample;
 use crate::plan::{Job, Target};
+use crate::prompts::Api;
 use crate::results::Canary;
 use crate::results::quantile::quantile;
 
@@ -83,11 +84,15 @@ impl CanaryProbe {
         let message = Message {
             index: 0,
             id,
+            path: Api::Completions.path(),
             body: Bytes::from(body.to_string()),
+            asked: self.tokens,
+            is_exact: true,
+            is_greedy: true,
         };
         let connection = self.client.open(&target.authority).await;
         let raw = self.client.complete(connection, message, None).await;
-        let record = sample::read(raw, self.tokens);
+        let record = sample::read(raw);
         let mut gaps = record.is_ok().then(|| record.itl_ms())?;
         gaps.sort_by(f64::total_cmp);
         Some(Canary {

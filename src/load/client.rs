@@ -11,8 +11,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -37,7 +39,15 @@ pub(super) struct Client {
 pub(super) struct Message {
     pub(super) index: u32,
     pub(super) id: String,
+    /// The route: `/v1/completions`.
+    pub(super) path: &'static str,
     pub(super) body: Bytes,
+    /// Tokens that are asked of the answer.
+    pub(super) asked: u32,
+    /// Whether it is to have exactly as many.
+    pub(super) is_exact: bool,
+    /// Whether the likeliest token is always chosen.
+    pub(super) is_greedy: bool,
 }
 
 /// A connection that is ready, or the reason why there is none.
@@ -104,6 +114,8 @@ impl Client {
         let mut raw = Raw {
             index: message.index,
             id: message.id.clone(),
+            asked: message.asked,
+            is_exact: message.is_exact,
             planned,
             connect: Some((over.begun, None)),
             sent: None,
@@ -146,7 +158,7 @@ impl Client {
     fn completion(&self, authority: &str, message: Message) -> Request<Full<Bytes>> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri("/v1/completions")
+            .uri(message.path)
             .header(HOST, authority)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "text/event-stream")
@@ -158,8 +170,8 @@ impl Client {
 
     /// Fetches a small document whole, and shows the key that opens it.
     pub(super) async fn get(&self, authority: &str, path: &str) -> Result<(u16, Bytes), String> {
-        let request = self.authorised(ask_for(authority, path), authority);
-        self.fetch(authority, request).await
+        let request = self.authorised(ask_for(Method::GET, authority, path), authority);
+        self.fetch(authority, request, Bytes::new()).await
     }
 
     /// Fetches a small document that is open to everybody, and shows no key.
@@ -168,17 +180,32 @@ impl Client {
         authority: &str,
         path: &str,
     ) -> Result<(u16, Bytes), String> {
-        self.fetch(authority, ask_for(authority, path)).await
+        let request = ask_for(Method::GET, authority, path);
+        self.fetch(authority, request, Bytes::new()).await
+    }
+
+    /// Asks something with a document, shows the key that opens it, and fetches the answer whole.
+    pub(super) async fn post(
+        &self,
+        authority: &str,
+        path: &str,
+        document: &Value,
+    ) -> Result<(u16, Bytes), String> {
+        let request = self.authorised(ask_for(Method::POST, authority, path), authority);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        self.fetch(authority, request, Bytes::from(document.to_string()))
+            .await
     }
 
     async fn fetch(
         &self,
         authority: &str,
-        request: hyper::http::request::Builder,
+        request: Builder,
+        body: Bytes,
     ) -> Result<(u16, Bytes), String> {
         let mut made = self.open(authority).await.made?;
         let request = request
-            .body(Full::default())
+            .body(Full::new(body))
             .expect("every part of the request is valid");
         let fetch = async {
             let answer = made.sender.send_request(request).await?;
@@ -196,11 +223,7 @@ impl Client {
         self.keys.redact(text)
     }
 
-    fn authorised(
-        &self,
-        request: hyper::http::request::Builder,
-        authority: &str,
-    ) -> hyper::http::request::Builder {
+    fn authorised(&self, request: Builder, authority: &str) -> Builder {
         match self.keys.header(authority) {
             Some(key) => request.header(AUTHORIZATION, key),
             None => request,
@@ -208,8 +231,11 @@ impl Client {
     }
 }
 
-fn ask_for(authority: &str, path: &str) -> hyper::http::request::Builder {
-    Request::builder().uri(path).header(HOST, authority)
+fn ask_for(method: Method, authority: &str, path: &str) -> Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, authority)
 }
 
 async fn converse(

@@ -25,7 +25,8 @@ pub(super) fn conclude(
     seen: Beside,
     baseline: Option<&Baseline>,
 ) -> Result<Measurement, Failure> {
-    let facts = JobFacts::from(job);
+    let records = measured.loads.iter().flat_map(|driven| &driven.records);
+    let facts = JobFacts::from(job).told_by(&records.collect::<Vec<_>>());
     let measured = Measured {
         canaries: with_history(job, measured.canaries),
         ..measured
@@ -56,7 +57,7 @@ pub(super) fn conclude(
         topology: job.provenance.clone(),
         conditions: seen.conditions,
         canaries: measured.canaries,
-        comparison: baseline.map(|baseline| Comparison::of(&facts, &points, baseline)),
+        comparison: baseline.map(|baseline| Comparison::of(&points, baseline)),
         job: facts,
         warmup: measured.warmup,
         valid: points.iter().all(|point| point.valid),

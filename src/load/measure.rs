@@ -89,7 +89,7 @@ pub async fn measure<S: Future<Output = Surveyed> + Send>(
 fn check(job: &Job) -> Result<(), Failure> {
     let lacks = |what: &str| Err(Failure::new(format!("benchmark `{}` {what}", job.name)));
     match job {
-        _ if job.prompts.is_empty() => lacks("has no prompts"),
+        _ if job.prompts.count() == Some(0) => lacks("has no prompts"),
         _ if job.max_tokens == 0 => lacks("asks for no tokens"),
         _ if Duration::try_from_secs_f64(job.timeout_s).map_or(true, |t| t.is_zero()) => {
             lacks("has a timeout that is no time")

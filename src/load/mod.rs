@@ -9,6 +9,7 @@
 //! Left to others: what the job is measured on (`topology` in the result is handed in), when it is
 //! measured, and all printing.
 
+mod ahead;
 mod bench;
 mod canary;
 mod chunk;
@@ -16,6 +17,7 @@ mod client;
 mod conclude;
 mod counts;
 mod drive;
+mod fit;
 mod identity;
 mod key;
 mod limits;

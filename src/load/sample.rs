@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sha2::Digest;
+use sha2::{Digest, Sha256};
 
+use super::client::Message;
 use super::stream::Stream;
 use crate::hex::hex;
 use crate::results::{Record, Stamps, Status};
@@ -38,6 +39,9 @@ pub(super) struct Raw {
     pub(super) index: u32,
     /// The `X-Request-Id` that it carried.
     pub(super) id: String,
+    /// Tokens that were asked of the answer, and whether it was to have exactly as many.
+    pub(super) asked: u32,
+    pub(super) is_exact: bool,
     /// When it was meant to be sent.
     pub(super) planned: u64,
     /// When the work on its connection began, and when the socket was ready.
@@ -60,10 +64,12 @@ pub(super) struct Raw {
 
 impl Raw {
     /// A request that was not sent at the moment that was planned for it.
-    pub(super) fn not_sent(index: u32, id: String, planned: u64) -> Self {
+    pub(super) fn not_sent(message: Message, planned: u64) -> Self {
         Self {
-            index,
-            id,
+            index: message.index,
+            id: message.id,
+            asked: message.asked,
+            is_exact: message.is_exact,
             planned,
             connect: None,
             sent: None,
@@ -88,10 +94,10 @@ impl Raw {
     }
 }
 
-/// The record of what the socket saw, for a request of so many tokens.
-pub(super) fn read(raw: Raw, asked: u32) -> Record {
+/// The record of what the socket saw. It has the answer's text, to be kept or not.
+pub(super) fn read(raw: Raw) -> Record {
     let stream = Stream::read(&raw.body);
-    let (status, error) = judge(&raw, &stream, asked);
+    let (status, error) = judge(&raw, &stream);
     let us = |ns: u64| ns / 1000;
     Record {
         point: 0,
@@ -122,11 +128,15 @@ pub(super) fn read(raw: Raw, asked: u32) -> Record {
         coalesced_events: stream.coalesced,
         tokens_estimated: stream.estimated,
         finish: stream.finish,
-        text_sha256: (stream.done.is_some()).then(|| hex(&stream.text.finalize())),
+        text_sha256: (stream.done.is_some()).then(|| hex(&Sha256::digest(&stream.text))),
+        asked: Some(raw.asked),
+        prompt_number: None,
+        prompt: None,
+        answer: Some(stream.text),
     }
 }
 
-fn judge(raw: &Raw, stream: &Stream, asked: u32) -> (Status, Option<String>) {
+fn judge(raw: &Raw, stream: &Stream) -> (Status, Option<String>) {
     let failed = |status, why: String| (status, Some(why));
     let broken = match &raw.ending {
         Ending::NoConnection(why) => return failed(Status::Connect, why.clone()),
@@ -149,12 +159,14 @@ fn judge(raw: &Raw, stream: &Stream, asked: u32) -> (Status, Option<String>) {
     if let Some(missing) = stream.missing(broken) {
         return failed(Status::Truncated, missing);
     }
-    match stream.n_out {
-        Some(n) if n != u64::from(asked) => failed(
+    let asked = u64::from(raw.asked);
+    let is_other = |n: &u64| *n > asked || (raw.is_exact && *n < asked);
+    match stream.n_out.filter(is_other) {
+        Some(n) => failed(
             Status::LengthMismatch,
             format!("{n} tokens instead of {asked}"),
         ),
-        _ => (Status::Ok, None),
+        None => (Status::Ok, None),
     }
 }
 

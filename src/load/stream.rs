@@ -1,7 +1,6 @@
 //! A body as a stream of completion chunks: when its tokens came, how many, and how it ended.
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::chunk::Chunk;
 use super::sse::Splitter;
@@ -19,7 +18,7 @@ pub(super) struct Stream {
     pub(super) cached: Option<u64>,
     pub(super) finish: Option<String>,
     pub(super) error: Option<String>,
-    pub(super) text: Sha256,
+    pub(super) text: String,
 }
 
 impl Stream {
@@ -55,7 +54,7 @@ impl Stream {
             self.error.get_or_insert_with(|| data.to_owned());
         }
         self.count(at, &chunk);
-        self.text.update(chunk.text.as_bytes());
+        self.text.push_str(&chunk.text);
         self.n_in = chunk.n_in.or(self.n_in);
         self.n_out = chunk.n_out.or(self.n_out);
         self.cached = chunk.cached.or(self.cached);

@@ -69,13 +69,18 @@ impl Warmer {
 
     async fn ask(&self, authority: &str, message: Message) -> WarmupRequest {
         let connection = self.client.open(authority).await;
+        let is_greedy = message.is_greedy;
         let raw = self.client.complete(connection, message, None).await;
-        let record = sample::read(raw, self.requests.max_tokens());
+        let record = sample::read(raw);
         self.counts.count(record.is_ok());
         WarmupRequest {
             status: record.status,
             ttft_ms: record.ttft_ms(),
             e2el_ms: record.e2el_ms(),
+            text_sha256: record
+                .text_sha256
+                .clone()
+                .filter(|_| is_greedy && record.is_ok()),
             error: record.error.map(|error| self.client.redact(&error)),
         }
     }

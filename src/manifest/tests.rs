@@ -401,6 +401,65 @@ proptest! {
     }
 }
 
+#[test]
+fn prompts_are_read_before_anything_is_measured() {
+    let said = |prompts: &str, more: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = "{\"q\": \"a\", \"n\": 3}\n{\"q\": \"b\"}\n";
+        std::fs::write(folder.path().join("p.jsonl"), lines).unwrap();
+        let text = format!(
+            "topology: t\nnodes: {{here: {{ssh: local}}}}\nengines: {{demo: {{simulate: {{}}}}}}\n\
+             instances: {{a: {{node: here, port: 8100, engine: demo, model: m}}}}\nbenchmarks:\n\
+             \x20 one: {{prompts: {prompts}, load: {{batch: 2}}{more}}}\n"
+        );
+        let path = folder.path().join("t.yaml");
+        std::fs::write(&path, text).unwrap();
+        assert!(super::load_alone(&path).is_ok());
+        load(&path).map_or_else(
+            |error| {
+                error
+                    .render(false)
+                    .replace(&folder.path().display().to_string(), "")
+            },
+            |_| String::new(),
+        )
+    };
+    assert_eq!(said("{jsonl: p.jsonl, field: q}", ""), "");
+    insta::assert_snapshot!(said("{jsonl: p.jsonl, field: q, output_field: n}", ""), @"
+    error: line 2 of `p.jsonl` has no field `n`
+     --> /t.yaml:6:26
+      |
+    6 |   one: {prompts: {jsonl: p.jsonl, field: q, output_field: n}, load: {batch: 2}}
+      |                          ^^^^^^^
+      |
+      = hint: it has `q`
+
+    1 error in /t.yaml; nothing was changed
+    ");
+    insta::assert_snapshot!(said("{file: nope.txt}", ""), @"
+    error: there is no file `nope.txt`
+     --> /t.yaml:6:25
+      |
+    6 |   one: {prompts: {file: nope.txt}, load: {batch: 2}}
+      |                         ^^^^^^^^
+      |
+      = hint: a file of prompts is named as seen from the manifest's folder
+
+    1 error in /t.yaml; nothing was changed
+    ");
+    insta::assert_snapshot!(said("{jsonl: p.jsonl}", ", api: chat"), @"
+    error: line 1 of `p.jsonl` has no field `prompt`
+     --> /t.yaml:6:26
+      |
+    6 |   one: {prompts: {jsonl: p.jsonl}, load: {batch: 2}, api: chat}
+      |                          ^^^^^^^
+      |
+      = hint: it has `q`, `n`
+
+    1 error in /t.yaml; nothing was changed
+    ");
+}
+
 /// A manifest with two benchmarks of these files, in a folder with a baseline that is none.
 fn with_files(one: &str, two: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();

@@ -85,7 +85,7 @@ codes! {
     NoBinary "no_binary" "no program of this system is at hand here",
     NoCommand "no_command" "a command of the installation is missing",
     NoCompiler "no_compiler" "the node lacks a compiler that it needs",
-    NoFile "no_file" "a file that an argument names is not on the node",
+    NoFile "no_file" "a file that is named cannot be read where it should be",
     NoGpu "no_gpu" "the GPUs of its node cannot be asked",
     NoHeaders "no_headers" "the node lacks the headers of its Python",
     NoInstaller "no_installer" "the node lacks what is to install",

@@ -187,7 +187,7 @@ impl Baseline {
     fn ours(path: &Path, result: BenchResult) -> Self {
         let claim = |point: &Point| Claim {
             load: Some(point.load.clone()),
-            figures: Figures::of(point, result.job.max_tokens).unwrap_or_default(),
+            figures: Figures::of(point).unwrap_or_default(),
             headline: Headline::of(point),
         };
         Self {

@@ -2,7 +2,6 @@
 
 use super::anomaly::{Anomaly, Subject};
 use super::baseline::Baseline;
-use super::facts::JobFacts;
 use super::figures::{BatchFigures, SingleFigures, SteadyFigures};
 use super::headline::Headline;
 use super::quantile::tidy;
@@ -12,7 +11,7 @@ use crate::shape::Class;
 
 impl Comparison {
     /// Sets judged loads beside a baseline. What was found about the baseline becomes remarks.
-    pub(crate) fn of(job: &JobFacts, points: &[Point], baseline: &Baseline) -> Self {
+    pub(crate) fn of(points: &[Point], baseline: &Baseline) -> Self {
         let anomalies = points.iter().flat_map(|point| &point.anomalies);
         let about: Vec<&Anomaly> = anomalies
             .filter(|anomaly| anomaly.subject == Subject::Baseline)
@@ -21,7 +20,7 @@ impl Comparison {
         let mut rows = Vec::new();
         for point in points {
             let load = (points.len() > 1).then(|| point.load.label());
-            rows.extend(beside(job, point, baseline).into_iter().map(|row| Row {
+            rows.extend(beside(point, baseline).into_iter().map(|row| Row {
                 load: load.clone(),
                 flagged: row.flagged || !comparable,
                 ..row
@@ -42,13 +41,13 @@ impl Comparison {
     }
 }
 
-fn beside(job: &JobFacts, point: &Point, baseline: &Baseline) -> Vec<Row> {
+fn beside(point: &Point, baseline: &Baseline) -> Vec<Row> {
     let (summary, Some(claim)) = (&point.summary, baseline.claim(&point.load)) else {
         return Vec::new();
     };
     let figures = claim.figures;
     let mut rows = match point.load.class() {
-        Class::Alone => beside_single(job, summary, figures.single),
+        Class::Alone => beside_single(summary, figures.single),
         Class::Together { .. } => beside_batch(summary, figures.batch),
         Class::Closed { .. } | Class::Open { .. } => beside_steady(summary, figures.steady),
     }
@@ -63,13 +62,9 @@ fn beside(job: &JobFacts, point: &Point, baseline: &Baseline) -> Vec<Row> {
     rows
 }
 
-fn beside_single(
-    job: &JobFacts,
-    summary: &Summary,
-    theirs: Option<SingleFigures>,
-) -> Option<Vec<Row>> {
+fn beside_single(summary: &Summary, theirs: Option<SingleFigures>) -> Option<Vec<Row>> {
     let (theirs, latency_ms) = (theirs?, summary.mean_latency_ms()?);
-    let tokens = f64::from(job.max_tokens);
+    let tokens = summary.tokens_each()?;
     let speed = tokens / latency_ms * 1000.0;
     let mut rows = vec![
         Row::new(

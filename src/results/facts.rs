@@ -1,15 +1,17 @@
 //! Under which conditions a number came about: what measured, from where, what was asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::record::Record;
 use super::summary::DEFINITIONS;
 use crate::hex::hex;
 use crate::plan::{Endpoint, Job, Target};
+use crate::prompts::{Api, Cache, Sampling};
 use crate::shape::Course;
 
 /// What measured.
@@ -75,8 +77,20 @@ pub struct JobFacts {
     /// How often it was to be driven, where that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u32>,
-    /// Tokens asked of each request.
+    /// The route that was asked.
+    #[serde(default)]
+    pub api: Api,
+    /// How tokens were chosen, as it was sent.
+    #[serde(default = "greedy")]
+    pub sampling: Sampling,
+    /// What servers might take out of their prefix caches.
+    #[serde(default)]
+    pub cache: Cache,
+    /// Tokens asked of each request; where answers differ in length, of the longest.
     pub max_tokens: u32,
+    /// Whether all answers were to have that length.
+    #[serde(default = "yes")]
+    pub equal_lengths: bool,
     /// Requests sent to every instance before measuring.
     pub warmup: u32,
     /// Seconds that a request may take.
@@ -86,12 +100,43 @@ pub struct JobFacts {
 }
 
 /// What is told of prompts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptFacts {
-    /// How many there are.
+    /// The key that names their source: `inline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// How many there are; where each request has its own, how many were sent.
     pub count: usize,
-    /// The digest of all of them, in order.
+    /// The digest of all of them, in order; where they are drawn, of all that they are drawn from.
     pub sha256: String,
+    /// Tokens of the prompts that were sent, as the servers counted them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<Lengths>,
+    /// Tokens that were asked of the answers to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<Lengths>,
+    /// As many tokens of each prompt as it shares with others of its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_prefix_tokens: Option<u32>,
+}
+
+/// How long things are, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Lengths {
+    /// The shortest.
+    pub min: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// The longest.
+    pub max: u64,
+}
+
+fn greedy() -> Sampling {
+    Sampling::default().sent()
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Tool {
@@ -137,9 +182,13 @@ impl From<&Job> for JobFacts {
             endpoint: job.endpoint.clone(),
             instances: job.instances.clone(),
             load: job.load.clone(),
-            prompts: PromptFacts::of(&job.prompts),
+            prompts: PromptFacts::of(job),
             repeats: job.repeats,
+            api: job.api,
+            sampling: job.sampling.sent(),
+            cache: job.cache,
             max_tokens: job.max_tokens,
+            equal_lengths: job.prompts.are_answers_equal() && job.sampling.is_exact(),
             warmup: job.warmup,
             timeout_s: job.timeout_s,
             definitions: DEFINITIONS.to_owned(),
@@ -147,13 +196,44 @@ impl From<&Job> for JobFacts {
     }
 }
 
-impl PromptFacts {
-    fn of(prompts: &[String]) -> Self {
-        let text = serde_json::to_string(prompts).expect("texts are JSON");
-        Self {
-            count: prompts.len(),
-            sha256: hex(&Sha256::digest(text)),
+impl JobFacts {
+    /// The same, with what only the requests tell: how long prompts were, and how long the answers
+    /// that were asked.
+    #[must_use]
+    pub(crate) fn told_by(mut self, records: &[&Record]) -> Self {
+        let asked = || records.iter().filter_map(|it| it.asked);
+        self.max_tokens = asked().max().unwrap_or(self.max_tokens);
+        if self.prompts.count == 0 {
+            let numbers: BTreeSet<u32> = records.iter().filter_map(|it| it.prompt_number).collect();
+            self.prompts.count = numbers.len();
         }
+        self.prompts.input_tokens = Lengths::of(records.iter().filter_map(|it| it.n_in));
+        self.prompts.output_tokens = Lengths::of(asked().map(u64::from));
+        self
+    }
+}
+
+impl PromptFacts {
+    fn of(job: &Job) -> Self {
+        Self {
+            kind: Some(job.prompts.kind().to_owned()),
+            count: job.prompts.count().unwrap_or(0),
+            sha256: job.prompts.sha256().to_owned(),
+            input_tokens: None,
+            output_tokens: None,
+            shared_prefix_tokens: job.prompts.shared_prefix(),
+        }
+    }
+}
+
+impl Lengths {
+    fn of(lengths: impl Iterator<Item = u64>) -> Option<Self> {
+        let all: Vec<u64> = lengths.collect();
+        Some(Self {
+            min: *all.iter().min()?,
+            mean: all.iter().sum::<u64>() as f64 / all.len() as f64,
+            max: *all.iter().max()?,
+        })
     }
 }
 

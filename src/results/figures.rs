@@ -43,12 +43,12 @@ pub(crate) struct SteadyFigures {
 }
 
 impl Figures {
-    /// What one of our loads claims, of answers with so many tokens each.
-    pub(crate) fn of(point: &Point, tokens_each: u32) -> Option<Self> {
+    /// What one of our loads claims.
+    pub(crate) fn of(point: &Point) -> Option<Self> {
         let summary = &point.summary;
         let mean_latency_ms = summary.mean_latency_ms()?;
         let tokens = summary.metrics.output_tokens as f64;
-        let each = f64::from(tokens_each);
+        let each = summary.tokens_each()?;
         Some(match point.load.class() {
             Class::Alone => Self {
                 single: Some(SingleFigures {

@@ -135,7 +135,7 @@ fn single(result: &BenchResult) -> Option<SingleRequest> {
     let alone = |point: &&Point| point.load.class().is_alone();
     let point = result.points.iter().find(alone)?;
     let latency_ms = point.summary.mean_latency_ms()?;
-    let tokens = f64::from(result.job.max_tokens);
+    let tokens = point.summary.tokens_each()?;
     Some(SingleRequest {
         latency_ms,
         tokens,

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::hex::hex;
+use crate::prompts::{Message, Prompt};
 
 /// What became of a request. All but `ok` are failures: they never enter a latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,6 +113,51 @@ pub struct Record {
     pub finish: Option<String>,
     /// The digest of the text, to compare answers without keeping them.
     pub text_sha256: Option<String>,
+    /// Tokens that were asked of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u32>,
+    /// Which of the prompts it sent, from 0: requests of one number sent the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_number: Option<u32>,
+    /// Its prompt, where the benchmark keeps answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<KeptPrompt>,
+    /// The text of the answer as far as it came, where the benchmark keeps answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+}
+
+/// A prompt as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeptPrompt {
+    /// A text.
+    Text(String),
+    /// The messages of a chat.
+    Messages(Vec<Message>),
+    /// Token ids: they are told apart, and not kept.
+    Ids {
+        /// How many they are.
+        tokens: usize,
+        /// The digest of their list in JSON.
+        sha256: String,
+    },
+}
+
+impl From<&Prompt> for KeptPrompt {
+    fn from(prompt: &Prompt) -> Self {
+        match prompt {
+            Prompt::Text(text) => Self::Text(text.clone()),
+            Prompt::Messages(messages) => Self::Messages(messages.clone()),
+            Prompt::Ids(ids) => {
+                let list = serde_json::to_string(ids).expect("numbers are JSON");
+                Self::Ids {
+                    tokens: ids.len(),
+                    sha256: hex(&Sha256::digest(list)),
+                }
+            }
+        }
+    }
 }
 
 impl Record {

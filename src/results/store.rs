@@ -91,6 +91,9 @@ pub fn single_throughput(results: &Path, topology: &str, targets: &str) -> Optio
         points.any(|point| point.load.class().is_alone())
     };
     let (path, result) = newest_like(results, topology, targets, is_alone)?;
+    if !result.job.equal_lengths {
+        return None;
+    }
     let mut points = result.points.iter();
     points.find_map(|point| Single::of(point, result.job.max_tokens, &path))
 }

@@ -162,6 +162,12 @@ impl Summary {
         }
     }
 
+    /// The mean number of tokens of an answer.
+    pub fn tokens_each(&self) -> Option<f64> {
+        let answers = Some(self.counts.ok).filter(|ok| *ok > 0)?;
+        Some(self.metrics.output_tokens as f64 / answers as f64)
+    }
+
     /// The mean of `t_last − t_sent`, in ms.
     pub fn mean_latency_ms(&self) -> Option<f64> {
         Some(self.metrics.e2el.as_ref()?.mean)

@@ -19,6 +19,9 @@ pub fn terms(job: &JobFacts, topology: &Value) -> Map<String, Value> {
     }
     terms.insert("warmup".to_owned(), job.warmup.into());
     terms.insert("prompts".to_owned(), digest.into());
+    terms.insert("api".to_owned(), json!(job.api));
+    terms.insert("sampling".to_owned(), json!(job.sampling));
+    terms.insert("cache".to_owned(), json!(job.cache));
     if let Some(instances) = topology["instances"].as_array() {
         let specs = instances.iter().filter_map(|instance| {
             let name = instance["name"].as_str()?;

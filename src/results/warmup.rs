@@ -35,6 +35,10 @@ pub struct WarmupRequest {
     pub e2el_ms: Option<f64>,
     /// The reason of a failure.
     pub error: Option<String>,
+    /// The digest of the answer's text, where the same prompt has one answer: every instance is
+    /// asked the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_sha256: Option<String>,
 }
 
 impl Warmup {

@@ -139,11 +139,10 @@ fn is_prefill_bound(case: &Case<'_>) -> bool {
 
 fn lost(case: &Case<'_>, wanted: &Wanted, alone: &Alone<'_>) -> Option<Anomaly> {
     let summary = &case.point.summary;
-    let n = summary.counts.ok as f64;
     let throughput = summary.metrics.output_tps?;
     let parallelism = throughput / alone.tokens_per_s;
     // What it took beyond what half of a perfect gain would have taken.
-    let tokens = n * f64::from(case.job.max_tokens);
+    let tokens = summary.metrics.output_tokens as f64;
     let tolerated_s = tokens / (GAIN * wanted.gain * alone.tokens_per_s);
     let lost_ms = (summary.window.seconds() - tolerated_s) * 1000.0;
     let severity = match alone.measured {

@@ -133,7 +133,8 @@ impl<'a> Case<'a> {
 
     /// What one request alone achieves with answers as long as these.
     fn single_alike(&self) -> Option<&'a Single> {
-        self.single.filter(|s| s.tokens == self.job.max_tokens)
+        let is_alike = |it: &&Single| self.job.equal_lengths && it.tokens == self.job.max_tokens;
+        self.single.filter(is_alike)
     }
 }
 

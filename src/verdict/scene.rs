@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::Endpoint;
+use crate::prompts::{Api, Cache, Sampling};
 use crate::results::{
     BenchResult, ClientFacts, Comparison, Cut, DEFINITIONS, Files, PromptFacts, Run, SCHEMA,
     ServerMetrics, Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
@@ -43,6 +44,10 @@ pub(crate) fn request(index: u32, instance: &str, sent: f64, first: f64, last: f
         tokens_estimated: false,
         finish: Some("length".to_owned()),
         text_sha256: None,
+        asked: Some(100),
+        prompt_number: Some(index),
+        prompt: None,
+        answer: None,
     }
 }
 
@@ -79,10 +84,14 @@ pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
         load: load.into(),
         prompts: PromptFacts {
             count: 8,
-            sha256: String::new(),
+            ..PromptFacts::default()
         },
+        api: Api::Completions,
+        sampling: Sampling::default().sent(),
+        cache: Cache::Salt,
         repeats: None,
         max_tokens: 100,
+        equal_lengths: true,
         warmup: 2,
         timeout_s: 120.0,
         definitions: DEFINITIONS.to_owned(),
@@ -95,6 +104,7 @@ pub(crate) fn warmed(names: &[&str]) -> Warmup {
         ttft_ms: Some(1.0),
         e2el_ms: Some(2.0),
         error: None,
+        text_sha256: None,
     };
     Warmup {
         asked: 1,
@@ -232,7 +242,7 @@ pub(crate) fn notebook_run() -> BenchResult {
     let baseline = seed("baseline_metrics.json");
     scene.baseline = Some(baseline.clone());
     let point = scene.point();
-    let comparison = Comparison::of(&scene.job, std::slice::from_ref(&point), &baseline);
+    let comparison = Comparison::of(std::slice::from_ref(&point), &baseline);
     BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool {

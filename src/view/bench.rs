@@ -65,7 +65,8 @@ fn conditions(result: &BenchResult) -> Vec<String> {
     let job = &result.job;
     let simulated = is_simulated(&result.topology).then(|| "simulated".to_owned());
     let policy = job.endpoint.policy.as_deref().map(clean);
-    let tokens = format!("{} tokens each", job.max_tokens);
+    let most = if job.equal_lengths { "" } else { "up to " };
+    let tokens = format!("{most}{} tokens each", job.max_tokens);
     let warm = match job.warmup {
         0 => "not warmed".to_owned(),
         n => format!("{} each", count(n as usize, "warm-up request")),

@@ -32,6 +32,8 @@ fn raw(pieces: Vec<(u64, Vec<u8>)>) -> Raw {
     Raw {
         index: 0,
         id: "r-0".to_owned(),
+        asked: 0,
+        is_exact: true,
         planned: 0,
         connect: Some((0, Some(0))),
         sent: Some(0),
@@ -45,6 +47,11 @@ fn raw(pieces: Vec<(u64, Vec<u8>)>) -> Raw {
         ending: Ending::Complete,
         ended,
     }
+}
+
+/// The record of a request of so many tokens.
+fn read(raw: Raw, asked: u32) -> Record {
+    super::read(Raw { asked, ..raw })
 }
 
 #[test]

@@ -249,7 +249,7 @@ async fn a_job_that_asks_for_nothing_is_refused() {
     }
     let lab = Lab::healthy().await;
     let mut job = lab.job("none", batch(1));
-    job.prompts.clear();
+    job.prompts = job.prompts.fitted(Vec::new());
     let failure = measured(&job).await.unwrap_err();
     assert_eq!(failure.message, "benchmark `none` has no prompts");
     assert!(lab.a.asked().is_empty());

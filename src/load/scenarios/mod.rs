@@ -3,6 +3,7 @@
 mod compared;
 mod failing;
 mod healthy;
+mod prompts;
 mod several;
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,10 +17,13 @@ use tempfile::TempDir;
 use tokio::sync::Barrier;
 
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
+use super::request::Requests;
 use super::*;
 use crate::plan::{Endpoint, Failure, Job, Phase, Target};
+use crate::prompts::known::{inline, synthetic};
+use crate::prompts::{Api, Cache, Keep, Sampling};
 use crate::results::{
-    BenchResult, PastResult, Record, Severity, Status, Summary, Surveyed, past_results,
+    BenchResult, KeptPrompt, PastResult, Record, Severity, Status, Summary, Surveyed, past_results,
     read_baseline,
 };
 use crate::shape::Shape;
@@ -88,7 +92,11 @@ impl Lab {
             },
             instances: vec![target("a", &self.a), target("b", &self.b)],
             model: "tiny".to_owned(),
-            prompts: vec!["What is a REST API?".to_owned(), "Why?".to_owned()],
+            prompts: inline(&["What is a REST API?", "Why?"], TOKENS as u32),
+            api: Api::Completions,
+            sampling: Sampling::default(),
+            cache: Cache::Salt,
+            keep: None,
             load: load.into(),
             repeats: Some(1),
             canary: 0,
@@ -123,6 +131,19 @@ async fn measured_with(
 
 async fn run(job: &Job) -> Measurement {
     measured(job).await.unwrap()
+}
+
+/// The requests of a job whose prompts are drawn.
+pub(super) async fn requests() -> Requests {
+    let lab = Lab::healthy().await;
+    let drawn = synthetic(&json!({"input": {"uniform": [5, 40]}, "output": 2}));
+    Requests::of(
+        &Job {
+            prompts: drawn,
+            ..lab.job("drawn", sequential(1))
+        },
+        "1",
+    )
 }
 
 /// What came of the one load of a measurement.

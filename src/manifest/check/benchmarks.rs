@@ -6,7 +6,8 @@ use super::super::problem::Problem;
 use super::super::suggest::shown;
 use super::Checker;
 use super::proxy::no_time;
-use crate::resource::benchmark::{BenchmarkDeclaration, Prompts};
+use crate::prompts::{InvalidPrompts, PromptsPart};
+use crate::resource::benchmark::BenchmarkDeclaration;
 use crate::results::can_be_saved;
 use crate::shape::{Course, Load, LoadPart, Shape};
 
@@ -39,6 +40,7 @@ pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
     for (name, benchmark) in &seen.document.benchmarks {
         let name = name.as_str();
         out.extend(no_prompts(seen, name, benchmark));
+        out.extend(no_sampling(seen, name, benchmark));
         out.extend(no_load(seen, name, &benchmark.load));
         if benchmark.max_tokens == 0 {
             let problem = seen.report(
@@ -67,26 +69,56 @@ pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
 }
 
 fn no_prompts(seen: &Checker<'_>, name: &str, benchmark: &BenchmarkDeclaration) -> Vec<Problem> {
-    let Prompts::Inline(prompts) = &benchmark.prompts;
-    let path = ["benchmarks", name, "prompts", "inline"];
-    if prompts.is_empty() {
-        let problem = seen.report(&path, format!("benchmark `{name}` has no prompts"));
-        let hint =
-            "request number i sends prompt number i, from the beginning again after the last";
-        return problem
-            .map(|problem| problem.hint(hint))
-            .into_iter()
-            .collect();
+    let source = match benchmark.prompts.meant() {
+        Ok(source) => source,
+        Err(wrong) => {
+            let wrong = wrong.into_iter();
+            return wrong.filter_map(|it| invalid(seen, name, it)).collect();
+        }
+    };
+    if source.suits(benchmark.api) {
+        return Vec::new();
     }
-    let blank = prompts
-        .iter()
-        .enumerate()
-        .filter(|(_, prompt)| prompt.trim().is_empty());
-    blank
-        .filter_map(|(index, _)| {
-            let item = index.to_string();
-            let path = [&path[..], &[&item]].concat();
-            seen.report(&path, format!("prompt {} of `{name}` is empty", index + 1))
+    let problem = seen.report(
+        &["benchmarks", name, "api"],
+        "token ids are prompts of completions, and not of a chat",
+    );
+    let hint = "write `api: completions`, or ask texts";
+    problem
+        .map(|problem| problem.hint(hint))
+        .into_iter()
+        .collect()
+}
+
+/// What is wrong with prompts, where they stand.
+fn invalid(seen: &Checker<'_>, name: &str, invalid: InvalidPrompts) -> Option<Problem> {
+    let path = ["benchmarks", name, "prompts"];
+    let at = |keys: &[String]| -> Vec<String> {
+        let path = path.iter().map(|step| (*step).to_owned());
+        path.chain(keys.iter().cloned()).collect()
+    };
+    let problem = match &invalid.part {
+        // A key that is not read any more may have said it.
+        PromptsPart::Whole if seen.has_passed_over(&path) => return None,
+        PromptsPart::Whole => seen.report(&path, invalid.message),
+        PromptsPart::Key(keys) => seen.report_key(&borrowed(&at(keys)), invalid.message),
+        PromptsPart::Value(keys) => seen.report(&borrowed(&at(keys)), invalid.message),
+    };
+    Some(problem?.hint(invalid.hint))
+}
+
+fn borrowed(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
+}
+
+/// How tokens are chosen is told as vLLM takes it.
+fn no_sampling(seen: &Checker<'_>, name: &str, benchmark: &BenchmarkDeclaration) -> Vec<Problem> {
+    let refused = benchmark.sampling.refused().into_iter();
+    refused
+        .filter_map(|(key, takes)| {
+            let path = ["benchmarks", name, "sampling", key];
+            let problem = seen.report(&path, format!("`{key}` takes {takes}"))?;
+            Some(problem.hint("vLLM would refuse every request"))
         })
         .collect()
 }
@@ -140,6 +172,18 @@ pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> 
         let path = ["benchmarks", name.as_str(), "load", "trace"];
         let trace = benchmark.load.trace.as_deref();
         out.extend(trace.and_then(|file| not_relative(seen, &path, file)));
+        let prompts = &benchmark.prompts;
+        for (key, file) in [
+            ("file", &prompts.file),
+            ("jsonl", &prompts.jsonl),
+            ("sharegpt", &prompts.sharegpt),
+        ] {
+            let path = ["benchmarks", name.as_str(), "prompts", key];
+            out.extend(
+                file.as_deref()
+                    .and_then(|file| not_relative(seen, &path, file)),
+            );
+        }
         let overwritten = benchmark.save.is_some() && benchmark.save == benchmark.baseline;
         out.extend(
             overwritten

@@ -4,7 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::problem::Problem;
 use super::super::suggest::shown;
-use super::Checker;
+use super::{Checker, resolve};
+use crate::prompts::Reading;
 use crate::resource::benchmark::BenchmarkDeclaration;
 use crate::results::{check_baseline, is_pointer};
 use crate::shape::Course;
@@ -71,6 +72,54 @@ pub(super) fn traces_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
         }
     }
     out
+}
+
+/// Prompts are there and are prompts before anything is changed to ask them, and a server has room
+/// for them.
+pub(super) fn prompts_can_be_asked(seen: &Checker<'_>) -> Vec<Problem> {
+    let shortest = shortest_context(seen);
+    let mut out = Vec::new();
+    for (name, benchmark) in &seen.document.benchmarks {
+        let Ok(source) = benchmark.prompts.meant() else {
+            continue;
+        };
+        let folder = seen.file.map(|it| it.parent().unwrap_or(Path::new("")));
+        if folder.is_none() && source.file().is_some() {
+            continue;
+        }
+        let asks = source.read(&Reading {
+            folder: folder.unwrap_or(Path::new("")),
+            api: benchmark.api,
+            max_tokens: benchmark.max_tokens,
+        });
+        let at = ["benchmarks", name.as_str(), "prompts", source.key()];
+        let (title, hint) = match asks {
+            Err(why) => (why.message, why.hint),
+            Ok(asks) => match shortest.as_ref().zip(asks.longest()) {
+                Some(((_, context), longest)) if longest <= *context => continue,
+                Some(((instance, context), longest)) => (
+                    format!(
+                        "a prompt and its answer have up to {longest} tokens, and `{instance}` takes \
+                         {context}"
+                    ),
+                    "ask shorter ones, or raise its `max_model_len`".to_owned(),
+                ),
+                None => continue,
+            },
+        };
+        out.extend(seen.report(&at, title).map(|problem| problem.hint(hint)));
+    }
+    out
+}
+
+/// The server that says that it takes the fewest tokens of a prompt and its answer together.
+fn shortest_context(seen: &Checker<'_>) -> Option<(String, u32)> {
+    let topology = resolve::topology(seen)?;
+    let told = topology.instances.iter().filter_map(|(name, server)| {
+        let tokens = server.args.whole("max_model_len")?;
+        Some((name.to_string(), u32::try_from(tokens).ok()?))
+    });
+    told.min_by_key(|(_, tokens)| *tokens)
 }
 
 /// What is saved takes the place of nothing that the manifest is made of, and of no other result.

@@ -63,6 +63,7 @@ const RULES: &[Rule] = &[
     benchmarks::files_are_beside_the_manifest,
     files::baselines_can_be_read,
     files::traces_can_be_read,
+    files::prompts_can_be_asked,
     files::saves_overwrite_nothing,
 ];
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::plan::{ManifestOrigin, Placed};
+use crate::prompts::{Api, Asks, Cache, Keep, Sampling};
 use crate::shape::Course;
 
 /// Everything that a measurement needs to know, and everything that its result will name.
@@ -27,13 +28,21 @@ pub struct Job {
     pub placed: Vec<Placed>,
     /// The model's name, as clients say it.
     pub model: String,
-    /// The prompts; request `i` sends prompt `i` modulo their number.
-    pub prompts: Vec<String>,
+    /// What is asked, request by request.
+    pub prompts: Asks,
+    /// The route that is asked.
+    pub api: Api,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// What servers may take out of their prefix caches.
+    pub cache: Cache,
+    /// What is kept of each request beside its numbers.
+    pub keep: Option<Keep>,
     /// When requests are sent.
     pub load: Course,
     /// How often the load is driven; as often as it takes to tell something, where it is not said.
     pub repeats: Option<u32>,
-    /// Tokens asked of each request.
+    /// Tokens of the longest answer that is asked.
     pub max_tokens: u32,
     /// Requests sent to every instance before measuring.
     pub warmup: u32,

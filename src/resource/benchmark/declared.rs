@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::prompts::{Api, Cache, InvalidPrompts, Keep, Prompts, Sampling, Source};
 use crate::quantity::Seconds;
 use crate::shape::{Course, InvalidLoad, Load};
 
@@ -12,12 +13,26 @@ use crate::shape::{Course, InvalidLoad, Load};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BenchmarkDeclaration {
-    /// What is asked: `{inline: [What is a REST API?]}`.
+    /// What is asked: `{inline: [What is a REST API?]}`, `{synthetic: {input: 256, output: 128}}`.
     pub prompts: Prompts,
+    /// The route that is asked: `completions` or `chat`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub api: Api,
+    /// How tokens are chosen: greedily, unless it says otherwise, as in `{temperature: 0.7, seed: 1}`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sampling: Sampling,
+    /// What servers may take out of their prefix caches: `salt`, nothing that another request left
+    /// there, or `allow`, whatever is there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cache: Cache,
+    /// `answers` keeps each prompt and its answer beside the numbers, in `.requests.jsonl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`,
     /// `{concurrency: 16, requests: 160}`, `{rate: 2/s, duration: 5m}`.
     pub load: Load,
-    /// Tokens that each answer has; the end-of-sequence token is ignored so that all are equal.
+    /// Tokens that each answer has, where its prompt does not say it; the end-of-sequence token is
+    /// ignored so that all are equal.
     #[serde(default = "max_tokens")]
     #[schemars(range(min = 1))]
     pub max_tokens: u32,
@@ -51,8 +66,18 @@ pub struct BenchmarkDeclaration {
 /// A benchmark as it is meant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {
-    /// What is asked.
+    /// What is asked, as it was written.
     pub prompts: Prompts,
+    /// Where that comes from.
+    pub source: Source,
+    /// The route that is asked.
+    pub api: Api,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// What servers may take out of their prefix caches.
+    pub cache: Cache,
+    /// What is kept beside the numbers.
+    pub keep: Option<Keep>,
     /// When requests are sent.
     pub load: Course,
     /// How often the load is driven, where that is said.
@@ -76,11 +101,18 @@ impl BenchmarkDeclaration {
     ///
     /// # Errors
     ///
-    /// When its load is no shape.
-    pub fn meant(&self) -> Result<Measurement, InvalidLoad> {
+    /// When its load is no shape, or its prompts are no source.
+    pub fn meant(&self) -> Result<Measurement, InvalidBenchmark> {
+        let source = self.prompts.meant().map_err(InvalidBenchmark::Prompts)?;
+        let load = self.load.clone().try_into();
         Ok(Measurement {
             prompts: self.prompts.clone(),
-            load: self.load.clone().try_into()?,
+            source,
+            api: self.api,
+            sampling: self.sampling.clone(),
+            cache: self.cache,
+            keep: self.keep,
+            load: load.map_err(InvalidBenchmark::Load)?,
             repeats: self.repeats,
             max_tokens: self.max_tokens,
             warmup: self.warmup,
@@ -92,13 +124,17 @@ impl BenchmarkDeclaration {
     }
 }
 
-/// Where prompts come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Prompts {
-    /// They stand in the manifest. Request number `i` sends prompt number `i`, from the beginning
-    /// again after the last.
-    Inline(#[schemars(length(min = 1))] Vec<String>),
+/// Why a declared benchmark is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvalidBenchmark {
+    /// Its load is no shape.
+    Load(InvalidLoad),
+    /// Its prompts are no source.
+    Prompts(Vec<InvalidPrompts>),
+}
+
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn max_tokens() -> u32 {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use declared::is_default;
 pub use declared::*;
 use serde_json::json;
 
@@ -24,6 +25,7 @@ use crate::plan::{
     Action, Address, Change, Effect, Endpoint, Field, Job, LivenessProbe, ManifestOrigin,
     Operation, Operations, Reason, ReasonCode, Relations, Stand, Target,
 };
+use crate::prompts::{Asks, Reading, Unreadable};
 use crate::results::{self, JobFacts, PastResult};
 use crate::shape::{Course, UnreadableTrace};
 
@@ -40,6 +42,8 @@ pub struct Benchmark {
     files: Files,
     /// The load with what it takes from a file, or why that cannot be read.
     load: Result<Course, UnreadableTrace>,
+    /// What is asked, or why it cannot be read.
+    asks: Result<Asks, Unreadable>,
     /// What was measured before, the newest first.
     past: Vec<PastResult>,
 }
@@ -124,6 +128,11 @@ impl Benchmark {
         let past = results::past_results(&files.results, topology.as_str(), name.as_str());
         let mut load = declared.load.clone();
         let is_read = load.read(&files.manifest);
+        let asks = declared.source.read(&Reading {
+            folder: &files.manifest,
+            api: declared.api,
+            max_tokens: declared.max_tokens,
+        });
         Self {
             address: Address::nowhere(KIND, name.as_str()),
             topology: topology.clone(),
@@ -132,6 +141,7 @@ impl Benchmark {
             measured,
             files,
             load: is_read.map(|()| load),
+            asks,
             past,
         }
     }
@@ -158,6 +168,19 @@ impl Benchmark {
         if let Some(repeats) = self.declared.repeats {
             job["repeats"] = repeats.into();
         }
+        if !is_default(&self.declared.api) {
+            job["api"] = json!(self.declared.api);
+        }
+        if !is_default(&self.declared.sampling) {
+            job["sampling"] = json!(self.declared.sampling);
+        }
+        if !is_default(&self.declared.cache) {
+            job["cache"] = json!(self.declared.cache);
+        }
+        // What is in a file is not in the manifest.
+        if let (Some(_), Ok(asks)) = (self.declared.source.file(), &self.asks) {
+            job["prompts"]["content"] = asks.sha256().into();
+        }
         fingerprint(&json!({
             "job": job,
             "proxy": self.measured.proxy.as_ref().map(|proxy| proxy.fingerprint()),
@@ -165,8 +188,7 @@ impl Benchmark {
         }))
     }
 
-    fn job(&self, observed: &Observation) -> Job {
-        let Prompts::Inline(prompts) = &self.declared.prompts;
+    fn job(&self, observed: &Observation, asks: &Asks) -> Job {
         let relative = |path: &PathBuf| self.files.manifest.join(path);
         let Measured {
             first,
@@ -181,10 +203,14 @@ impl Benchmark {
             instances: instances.iter().map(|i| target(i, observed)).collect(),
             placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
-            prompts: prompts.clone(),
+            prompts: asks.clone().out_of(first.ordinary_ids(observed)),
+            api: self.declared.api,
+            sampling: self.declared.sampling.clone(),
+            cache: self.declared.cache,
+            keep: self.declared.keep,
             load: self.load().clone(),
             repeats: self.declared.repeats,
-            max_tokens: self.declared.max_tokens,
+            max_tokens: asks.longest_answer(),
             warmup: self.declared.warmup,
             // What was not warmed would be warmed by it.
             canary: match self.declared.warmup {
@@ -229,7 +255,7 @@ fn headline(past: &PastResult) -> String {
 }
 
 impl Benchmark {
-    fn compare(&self, observed: &Observation) -> Change {
+    fn compare(&self, observed: &Observation, asks: &Asks) -> Change {
         let run = |code, text| {
             let reason = Reason::new(code, text);
             Change::new(&self.address, Action::Create, vec![reason])
@@ -250,13 +276,13 @@ impl Benchmark {
                 ReasonCode::Differs,
                 "the newest result is of something else",
             )
-            .with_fields(self.differences(newest, observed)),
+            .with_fields(self.differences(newest, observed, asks)),
         }
     }
 
     /// What a result depends on and is another thing now.
-    fn differences(&self, past: &PastResult, observed: &Observation) -> Vec<Field> {
-        let job = self.job(observed);
+    fn differences(&self, past: &PastResult, observed: &Observation, asks: &Asks) -> Vec<Field> {
+        let job = self.job(observed, asks);
         let mut now = results::terms(&JobFacts::from(&job), &job.provenance);
         // What an older version did not write down is not known to differ.
         now.retain(|key, _| past.terms.contains_key(key));
@@ -286,7 +312,14 @@ impl Resource for Benchmark {
             let reason = Reason::new(ReasonCode::NoFile, &why.message).hinted(&why.hint);
             return Stand::new(Change::blocked(&self.address, reason));
         }
-        let measure = Effect::Measure(Box::new(self.job(observed)));
+        let asks = match &self.asks {
+            Ok(asks) => asks,
+            Err(why) => {
+                let reason = Reason::new(ReasonCode::NoFile, &why.message).hinted(&why.hint);
+                return Stand::new(Change::blocked(&self.address, reason));
+            }
+        };
+        let measure = Effect::Measure(Box::new(self.job(observed, asks)));
         Stand {
             operations: Operations {
                 start: vec![Operation::here(measure)],
@@ -298,7 +331,7 @@ impl Resource for Benchmark {
                 concurrency_group: Some("measuring".to_owned()),
                 ..Relations::default()
             },
-            ..Stand::new(self.compare(observed))
+            ..Stand::new(self.compare(observed, asks))
         }
     }
 }

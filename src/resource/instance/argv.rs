@@ -54,7 +54,7 @@ impl Arguments {
     }
 
     /// The whole number that an argument is, where it is given and is one.
-    pub(super) fn whole(&self, name: &str) -> Option<u64> {
+    pub fn whole(&self, name: &str) -> Option<u64> {
         self.0.get(name)?.meaning().as_u64()
     }
 
