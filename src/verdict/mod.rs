@@ -21,6 +21,7 @@ mod a17_preemption;
 mod a18_capacity;
 mod a19_another_measurement;
 mod a20_interrupted;
+mod a22_different_answers;
 mod a24_misattributed;
 mod a25_started_anew;
 mod a26_slow_node;
@@ -58,6 +59,7 @@ const RULES: &[Rule] = &[
     a07_unbalanced::RULE,
     a17_preemption::RULE,
     a09_too_few::RULE,
+    a22_different_answers::RULE,
     a15_not_comparable::RULE,
 ];
 
