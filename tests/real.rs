@@ -11,6 +11,8 @@ mod scenarios {
     mod stage;
     mod traffic;
 
+    #[path = "../real/asking.rs"]
+    mod asking;
     #[path = "../real/claims.rs"]
     mod claims;
     #[path = "../real/fetching.rs"]
