@@ -43,6 +43,72 @@ fn anomalies(result: &Value) -> Vec<&Value> {
         .collect()
 }
 
+/// Prompts of declared lengths, a file beside the manifest, and what is kept of both.
+const ASKED: &str = "\
+topology: asked
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}}}
+instances:
+  a: {node: here, port: 8100, engine: demo, model: demo}
+  b: {node: here, port: 8200, engine: demo, model: demo}
+proxy: {node: here, port: 8192}
+benchmarks:
+  drawn:
+    prompts: {synthetic: {input: {uniform: [20, 60]}, output: {uniform: [2, 9]}, shared_prefix: {tokens: 16, groups: 2}}}
+    load: {batch: 8}
+    keep: answers
+  chat:
+    prompts: {jsonl: p.jsonl, field: q, output_field: n}
+    api: chat
+    sampling: {temperature: 0.7, seed: 3, logprobs: 1}
+    load: {batch: 4}
+    keep: answers
+";
+
+#[test]
+fn what_is_asked_is_what_the_servers_count_and_what_is_in_a_file_counts_for_a_result() {
+    let place = Workdir::with(ASKED);
+    place.write(
+        "p.jsonl",
+        "{\"q\": \"why?\", \"n\": 5}\n{\"q\": \"how?\", \"n\": 7}\n",
+    );
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    let requests = |benchmark: &str| -> Vec<Value> {
+        let folder = format!("results/{}/{benchmark}", place.topology);
+        let latest = place.read(format!("{folder}/latest.json"));
+        let latest: Value = serde_json::from_str(&latest).unwrap();
+        let file = latest["requests"].as_str().unwrap();
+        let lines = place.read(format!("{folder}/{file}"));
+        let lines = lines.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap()
+    };
+    for record in requests("drawn") {
+        assert_eq!(record["n_in"], record["prompt"]["tokens"], "{record}");
+        assert_eq!(record["n_out"], record["asked"], "{record}");
+    }
+    for record in requests("chat") {
+        let is_first = record["index"].as_u64().unwrap() % 2 == 0;
+        let (prompt, tokens) = if is_first { ("why?", 5) } else { ("how?", 7) };
+        assert_eq!(record["prompt"], prompt);
+        assert_eq!(
+            (&record["asked"], &record["n_out"]),
+            (&tokens.into(), &tokens.into())
+        );
+        assert!(!record["answer"].as_str().unwrap().is_empty());
+    }
+    let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
+    place.write("p.jsonl", "{\"q\": \"why?\", \"n\": 6}\n");
+    let _ = place
+        .replica(&["plan", "--detailed-exitcode"])
+        .exits(2)
+        .shows("benchmark.chat");
+    place.write("p.jsonl", "why?\n");
+    let _ = place
+        .replica(&["plan"])
+        .exits(65)
+        .says("line 1 of `p.jsonl` is no JSON object");
+}
+
 #[test]
 fn the_notebooks_run_is_reproduced_refused_and_its_cold_replica_named() {
     let place = Workdir::with(NOTEBOOK);
