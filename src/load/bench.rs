@@ -100,6 +100,7 @@ impl Bench {
         let bench = Arc::new(self);
         let before = bench.canary.ask(&bench.run, "before").await;
         under_way.measure();
+        let is_warm = bench.job.instances.iter().all(|it| warmup.warmed(&it.name));
         let mut walk = bench.job.load.walk();
         let mut loads = Vec::new();
         while let Some(load) = walk.next_load() {
@@ -107,7 +108,7 @@ impl Bench {
                 number: loads.len(),
                 of: walk.of(),
             };
-            let driven = bench.load(place, &load, &mut stop).await;
+            let driven = bench.load(place, &load, is_warm, &mut stop).await;
             if driven.cut.is_some() && driven.records.is_empty() && loads.is_empty() {
                 return Err(nothing_measured());
             }
@@ -157,6 +158,7 @@ impl Bench {
         self: &Arc<Self>,
         part: Part,
         load: &Shape,
+        is_warm: bool,
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> Driven {
         let targets = &self.job.instances;
@@ -172,7 +174,7 @@ impl Bench {
         let effort = Effort::begin();
         for round in 0.. {
             self.round(&mut driven, part, round, &mut stop).await;
-            if driven.is_over(self.job.repeats) {
+            if driven.is_over(self.job.repeats, is_warm) {
                 break;
             }
         }
@@ -253,10 +255,10 @@ impl Bench {
 
 impl Driven {
     /// Whether it was driven as often as it takes. What says itself how long it goes on is driven once.
-    fn is_over(&self, repeats: Option<u32>) -> bool {
+    fn is_over(&self, repeats: Option<u32>, is_warm: bool) -> bool {
         let is_once = repeats.is_none() && self.load.is_timed();
         let is_ended = self.cut.is_some() || self.stopped.is_some();
-        is_once || is_ended || rounds::are_enough(&self.records, repeats)
+        is_once || is_ended || rounds::are_enough(&self.records, repeats, is_warm)
     }
 }
 

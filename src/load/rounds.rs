@@ -3,6 +3,7 @@
 //! itself. So a short round is repeated.
 
 use crate::results::Record;
+use crate::verdict;
 
 /// A round that takes as long as this stands for itself, in microseconds; shorter ones are
 /// repeated until they have taken as long in all.
@@ -11,11 +12,16 @@ const LONG_ENOUGH_US: u64 = 1_000_000;
 /// How many rounds there are at least where one of them is short.
 const ROUNDS: u32 = 5;
 
+/// A long round in which a replica was far behind is driven again, to tell a fault from an accident,
+/// where a round takes no longer than this, in microseconds.
+const WORTH_REPEATING_US: u64 = 60_000_000;
+
 /// A load whose rounds fail at once is not tried for ever.
 const AT_MOST: u32 = 100;
 
-/// Whether what was seen is enough; of a job that says how often, when it was that often.
-pub(super) fn are_enough(records: &[Record], repeats: Option<u32>) -> bool {
+/// Whether what was seen is enough; of a job that says how often, when it was that often. A replica
+/// that nobody `warmed` is behind for a reason that is known, and gone when it is asked again.
+pub(super) fn are_enough(records: &[Record], repeats: Option<u32>, warmed: bool) -> bool {
     let Some(last) = records.iter().map(|it| it.round).max() else {
         return true;
     };
@@ -25,7 +31,10 @@ pub(super) fn are_enough(records: &[Record], repeats: Option<u32>) -> bool {
     let took: u64 = (0..=last).map(|round| took_us(records, round)).sum();
     let rounds = last + 1;
     let has_failed = records.iter().any(|it| !it.is_ok());
-    let is_one_long = rounds == 1 && took >= LONG_ENOUGH_US;
+    let first = records.iter().filter(|it| it.round == 0);
+    let is_doubted =
+        || warmed && took_us(records, 0) <= WORTH_REPEATING_US && verdict::is_doubtful(first);
+    let is_one_long = rounds == 1 && took >= LONG_ENOUGH_US && !is_doubted();
     has_failed || is_one_long || rounds >= AT_MOST || (rounds >= ROUNDS && took >= LONG_ENOUGH_US)
 }
 
@@ -43,10 +52,22 @@ fn took_us(records: &[Record], round: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::scene::request;
+    use crate::verdict::scene::{batch, request};
 
     fn enough(records: &[Record]) -> bool {
-        are_enough(records, None)
+        are_enough(records, None, true)
+    }
+
+    #[test]
+    fn a_long_round_in_which_a_replica_is_far_behind_is_seen_again() {
+        let one = |b: f64| batch([2000.0; 4], [b; 4]);
+        assert!(enough(&one(2100.0)));
+        assert!(!enough(&one(3000.0)));
+        assert!(enough(&one(61_000.0)), "that would take too long");
+        assert!(are_enough(&one(3000.0), None, false));
+        assert!(are_enough(&one(3000.0), Some(1), true));
+        let all = verdict::scene::rounds((0..5).map(|_| one(3000.0)));
+        assert!(enough(&all) && !enough(&all[..32]));
     }
 
     fn rounds(of: u32, each_ms: f64) -> Vec<Record> {
@@ -74,8 +95,8 @@ mod tests {
 
     #[test]
     fn a_job_may_say_how_often() {
-        assert!(are_enough(&rounds(1, 1.0), Some(1)));
-        assert!(!are_enough(&rounds(2, 2000.0), Some(3)));
+        assert!(are_enough(&rounds(1, 1.0), Some(1), true));
+        assert!(!are_enough(&rounds(2, 2000.0), Some(3), true));
     }
 
     #[test]

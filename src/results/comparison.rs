@@ -19,7 +19,7 @@ impl Comparison {
         let comparable = !about.iter().any(|anomaly| anomaly.id == "A15");
         let mut rows = Vec::new();
         for point in points {
-            let load = (points.len() > 1).then(|| point.load.label());
+            let load = (points.len() > 1).then(|| point.label());
             rows.extend(beside(point, baseline).into_iter().map(|row| Row {
                 load: load.clone(),
                 flagged: row.flagged || !comparable,
@@ -108,7 +108,7 @@ fn beside_batch(summary: &Summary, theirs: Option<BatchFigures>) -> Option<Vec<R
     } else {
         rows.push(claimed);
     }
-    let tokens = metrics.output_tokens as f64;
+    let tokens = summary.typical().output_tokens as f64;
     rows.push(Row::new("tokens in all", "tokens", tokens, theirs.tokens));
     Some(rows)
 }
@@ -116,7 +116,7 @@ fn beside_batch(summary: &Summary, theirs: Option<BatchFigures>) -> Option<Vec<R
 fn beside_steady(summary: &Summary, theirs: Option<SteadyFigures>) -> Option<Vec<Row>> {
     let (theirs, metrics) = (theirs?, &summary.metrics);
     let (speed, mean) = (metrics.output_tps?, summary.mean_latency_ms()?);
-    let tokens = metrics.output_tokens as f64;
+    let tokens = summary.typical().output_tokens as f64;
     Some(vec![
         Row::new("throughput", "tok/s", speed, theirs.tokens_per_s),
         Row::new("mean latency", "ms", mean, theirs.mean_latency_ms),

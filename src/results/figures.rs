@@ -47,7 +47,8 @@ impl Figures {
     pub(crate) fn of(point: &Point) -> Option<Self> {
         let summary = &point.summary;
         let mean_latency_ms = summary.mean_latency_ms()?;
-        let tokens = summary.metrics.output_tokens as f64;
+        let typical = summary.typical();
+        let tokens = typical.output_tokens as f64;
         let each = summary.tokens_each()?;
         Some(match point.load.class() {
             Class::Alone => Self {
@@ -60,7 +61,7 @@ impl Figures {
             },
             Class::Together { .. } => Self {
                 batch: Some(BatchFigures {
-                    size: summary.counts.ok as f64,
+                    size: typical.ok as f64,
                     tokens,
                     tokens_per_s: summary.metrics.output_tps?,
                     mean_latency_ms,

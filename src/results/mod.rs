@@ -23,6 +23,7 @@ mod reconcile;
 mod record;
 mod result;
 mod server;
+mod rounds;
 mod store;
 mod stored;
 mod summary;
@@ -53,6 +54,8 @@ pub use record::{KeptPrompt, Record, Stamps, Status};
 pub use result::{BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated};
 pub(crate) use server::Scraped;
 pub use server::{Delta, GaugeSample, Gauges, MeanTimes, ServerMetrics};
+pub(crate) use rounds::by_round;
+pub use rounds::{Round, Rounds};
 pub use store::{PastResult, past_results, single_throughput};
 pub(crate) use store::{RunFiles, recent};
 pub use stored::{

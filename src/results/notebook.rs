@@ -134,7 +134,7 @@ impl Notebook {
 fn single(result: &BenchResult) -> Option<SingleRequest> {
     let alone = |point: &&Point| point.load.class().is_alone();
     let point = result.points.iter().find(alone)?;
-    let latency_ms = point.summary.mean_latency_ms()?;
+    let latency_ms = point.summary.typical().e2el_mean_ms?;
     let tokens = point.summary.tokens_each()?;
     Some(SingleRequest {
         latency_ms,
@@ -147,11 +147,12 @@ fn single(result: &BenchResult) -> Option<SingleRequest> {
 fn batch(result: &BenchResult) -> Option<BatchProcessing> {
     let together = |point: &&Point| is_batch(point.load.class());
     let Point { summary, .. } = result.points.iter().find(together)?;
+    let typical = summary.typical();
     Some(BatchProcessing {
-        batch_size: summary.counts.total as f64,
-        total_tokens: summary.metrics.output_tokens as f64,
+        batch_size: typical.requests as f64,
+        total_tokens: typical.output_tokens as f64,
         throughput_tokens_per_sec: summary.metrics.output_tps?,
-        avg_latency_ms: summary.mean_latency_ms()?,
+        avg_latency_ms: typical.e2el_mean_ms?,
     })
 }
 
@@ -171,6 +172,15 @@ fn config(result: &BenchResult) -> Map<String, Value> {
     if is_simulated(&result.topology) {
         // The notebooks knew real servers alone: they need no word for that.
         config[SIMULATED] = true.into();
+    }
+    let rounds = result
+        .points
+        .iter()
+        .find_map(|it| it.summary.rounds.as_ref());
+    if let Some(rounds) = rounds {
+        // The notebooks drove a load once.
+        config["rounds"] = rounds.n.into();
+        config["round"] = "median".into();
     }
     config.as_object().cloned().unwrap_or_default()
 }

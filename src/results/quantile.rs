@@ -3,6 +3,10 @@
 //! A quantile is the one of Hyndman and Fan's definition 7 (what numpy and R give by default). Its
 //! confidence bounds are order statistics: they assume nothing of the distribution. Where the
 //! sample is too small to bound a quantile from above, it is marked, and printed as `≥x`.
+//!
+//! Values that hang together are not so many observations: eight requests that one batch decodes end
+//! together, and are one. The bounds then count observations, and take each for a run of equal
+//! values, which is the worst that it can be.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +32,9 @@ pub struct Distribution {
     pub unit: String,
     /// The size of the sample.
     pub n: usize,
+    /// How many independent observations it is made of, where they are fewer than its values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observations: Option<usize>,
     /// The arithmetic mean.
     pub mean: f64,
     /// The smallest value.
@@ -45,14 +52,23 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// The summary of a sample of milliseconds, or nothing for an empty one.
-    pub fn of_ms(mut sample: Vec<f64>) -> Option<Self> {
+    /// The summary of a sample of milliseconds, each an observation of its own; nothing for an empty
+    /// one.
+    pub fn of_ms(sample: Vec<f64>) -> Option<Self> {
+        let observations = sample.len();
+        Self::of_observations_ms(sample, observations)
+    }
+
+    /// The summary of a sample of milliseconds that came of so many observations.
+    pub fn of_observations_ms(mut sample: Vec<f64>, observations: usize) -> Option<Self> {
         sample.sort_by(f64::total_cmp);
         let (min, max) = (tidy(*sample.first()?), tidy(*sample.last()?));
-        let at = |p| estimate(&sample, p);
+        let observations = observations.clamp(1, sample.len());
+        let at = |p| estimate(&sample, observations, p);
         Some(Self {
             unit: "ms".to_owned(),
             n: sample.len(),
+            observations: (observations < sample.len()).then_some(observations),
             mean: tidy(sample.iter().sum::<f64>() / sample.len() as f64),
             min,
             p50: at(0.50)?,
@@ -80,12 +96,15 @@ pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     Some(sorted[below] + (h - h.floor()) * (sorted[above] - sorted[below]))
 }
 
-fn estimate(sorted: &[f64], p: f64) -> Option<Quantile> {
+fn estimate(sorted: &[f64], observations: usize, p: f64) -> Option<Quantile> {
     let value = quantile(sorted, p)?;
-    let (lower, upper) = bounds(sorted.len(), p);
-    let ci = lower
-        .zip(upper)
-        .map(|(low, high)| [tidy(sorted[low - 1]), tidy(sorted[high - 1])]);
+    let (lower, upper) = bounds(observations, p);
+    // Observation number `k` of `m` stands for the values from `(k−1)n/m` to `kn/m`.
+    let (n, m) = (sorted.len(), observations);
+    let ci = lower.zip(upper).map(|(low, high)| {
+        let (first, end) = ((low - 1) * n / m, (high * n).div_ceil(m));
+        [tidy(sorted[first]), tidy(sorted[end - 1])]
+    });
     Some(Quantile {
         value: tidy(value),
         at_least: upper.is_none(),
@@ -142,6 +161,23 @@ mod tests {
     fn the_bounds_of_a_median_lie_about_it() {
         // Of 100 samples the 42nd and the 59th: 0.9557 and 0.9557 by the binomial tables.
         assert_eq!(bounds(100, 0.5), (Some(42), Some(59)));
+    }
+
+    #[test]
+    fn requests_that_end_together_bound_a_quantile_as_one() {
+        let batches = |rounds: i32| {
+            let ends = (0..rounds).flat_map(|round| [f64::from(round); 8]);
+            Distribution::of_observations_ms(ends.collect(), rounds as usize).unwrap()
+        };
+        let four = batches(4);
+        assert_eq!((four.n, four.observations), (32, Some(4)));
+        assert!(four.p50.at_least && four.p50.ci.is_none());
+        let alone = Distribution::of_ms((0..20).map(f64::from).collect()).unwrap();
+        let twenty = batches(20);
+        assert_eq!(twenty.p50.ci, alone.p50.ci);
+        assert!(twenty.p95.at_least && twenty.p90.at_least);
+        let old = serde_json::json!(alone);
+        assert!(old.get("observations").is_none());
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Point {
     pub(crate) fn of(load: &Shape, records: &[Record]) -> Self {
         Self {
             load: load.clone(),
-            summary: Summary::of(records),
+            summary: Summary::of(load, records),
             achieved: Achieved::of(load, records),
             stopped: None,
             sender_cpu: None,
@@ -229,6 +229,14 @@ impl Point {
             reconcile: (!server.is_empty()).then_some(reconcile),
             server,
             ..self
+        }
+    }
+
+    /// How it is called in a table: the load, and how often it was driven, as in `batch 8 x5`.
+    pub fn label(&self) -> String {
+        match &self.summary.rounds {
+            Some(rounds) => format!("{} x{}", self.load.label(), rounds.n),
+            None => self.load.label(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the records of a run come to, by the definitions `replica.metrics/1`.
+//! What the records of a load come to, by the definitions `replica.metrics/2`.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::quantile::{Distribution, tidy};
 use super::record::{Record, Status, by_instance};
+use super::rounds::{Round, Rounds, by_round};
+use crate::shape::Shape;
 
 /// The name of these definitions, in every result.
-pub const DEFINITIONS: &str = "replica.metrics/1";
+///
+/// `replica.metrics/1` knew no rounds, took every request of a batch for an observation of its own,
+/// and told of times between tokens whatever the reads had merged. Of a load that was driven once
+/// its values are the same as these, but for those that are left out here.
+pub const DEFINITIONS: &str = "replica.metrics/2";
 
 /// Each metric with its formula, for whoever prints a number. `n` is the server's last
 /// `usage.completion_tokens`; all times are monotonic, taken at `read()` and `write()`.
@@ -26,26 +32,38 @@ pub const FORMULAS: &[(&str, &str)] = &[
     ("connect", "t_connected − t_connecting, ms; in no latency"),
     (
         "output_tps",
-        "Σ n (ok) / (max t_last − min t_sent), tokens/s",
+        "Σ n (ok) / (max t_last − min t_sent), of the round where it is the median, tokens/s",
     ),
     (
         "total_tps",
-        "Σ (n_in + n) (ok) / (max t_last − min t_sent), tokens/s",
+        "Σ (n_in + n) (ok) / (max t_last − min t_sent), of that round, tokens/s",
     ),
-    ("rps", "requests (ok) / (max t_last − min t_sent), 1/s"),
+    (
+        "rps",
+        "requests (ok) / (max t_last − min t_sent), of that round, 1/s",
+    ),
     ("tok_s_user", "1000 / median tpot, tokens/s"),
     ("attainment", "ok / all, failures counted as misses"),
     (
         "in_flight",
-        "requests between t_sent and their end, by sweep-line, failed ones too",
+        "requests between t_sent and their end, by sweep-line, failed ones too; no time between rounds",
+    ),
+    (
+        "ci",
+        "binomial bounds of a quantile (95 % each), by observations: requests / those decoded together",
     ),
 ];
 
 /// A run, summarised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The time that throughputs divide by.
+    /// From the first `t_sent` to the last `t_last`: the time that throughputs divide by, where the
+    /// load was driven once.
     pub window: Window,
+    /// The rounds, where it was driven several times: throughputs are those of the median one, and
+    /// latencies are of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<Rounds>,
     /// How many requests came to what.
     pub counts: Counts,
     /// The failures, alike ones together.
@@ -66,6 +84,18 @@ pub struct Window {
 }
 
 impl Window {
+    pub(super) fn of(records: &[&Record]) -> Self {
+        let start_us = records.iter().filter_map(|r| r.stamps.sent).min();
+        let ok = records.iter().filter(|r| r.is_ok());
+        let end_us = ok.filter_map(|r| r.stamps.last).max();
+        start_us
+            .zip(end_us)
+            .map_or_else(Self::default, |(start_us, end_us)| Self {
+                start_us,
+                end_us,
+            })
+    }
+
     /// Its length, in seconds.
     pub fn seconds(self) -> f64 {
         self.end_us.saturating_sub(self.start_us) as f64 / 1e6
@@ -146,19 +176,28 @@ pub struct Share {
 }
 
 impl Summary {
-    /// Summarises the records of a run.
-    pub fn of(records: &[Record]) -> Self {
+    /// Summarises the records of a load, of all of its rounds.
+    pub fn of(load: &Shape, records: &[Record]) -> Self {
+        let rounds = by_round(records);
+        let told = Rounds::of(&rounds);
+        let typical = rounds.get(told.median).map_or(&[][..], Vec::as_slice);
         let ok: Vec<&Record> = records.iter().filter(|r| r.is_ok()).collect();
-        let window = window(records, &ok);
+        let all: Vec<&Record> = records.iter().collect();
+        let grouping = Grouping::of(load, records);
         Self {
-            window,
+            window: Window::of(&all),
             counts: count(records, ok.len()),
             errors: group(records),
-            metrics: Metrics::of(records, &ok, window),
+            metrics: Metrics {
+                attainment: tidy(ok.len() as f64 / records.len().max(1) as f64),
+                in_flight: InFlight::of(&rounds),
+                ..Metrics::of(&ok, grouping).at_rates_of(typical)
+            },
             by_instance: by_instance(records)
                 .into_iter()
-                .map(|(instance, records)| (instance.to_owned(), Share::of(&records)))
+                .map(|(instance, records)| (instance.to_owned(), Share::of(&records, grouping)))
                 .collect(),
+            rounds: (told.n > 1).then_some(told),
         }
     }
 
@@ -172,17 +211,59 @@ impl Summary {
     pub fn mean_latency_ms(&self) -> Option<f64> {
         Some(self.metrics.e2el.as_ref()?.mean)
     }
+
+    /// How long the load was driven, in seconds: the time between rounds is none of it.
+    pub fn seconds(&self) -> f64 {
+        let rounds = self.rounds.as_ref();
+        rounds.map_or(self.window.seconds(), |rounds| {
+            rounds.each.iter().map(|round| round.seconds).sum()
+        })
+    }
+
+    /// What the load came to in one go: the round that stands for all, where there are several.
+    pub fn typical(&self) -> Round {
+        let typical = self.rounds.as_ref().and_then(Rounds::typical);
+        typical.cloned().unwrap_or_else(|| Round {
+            requests: self.counts.total,
+            ok: self.counts.ok,
+            output_tokens: self.metrics.output_tokens,
+            seconds: self.window.seconds(),
+            e2el_mean_ms: self.mean_latency_ms(),
+        })
+    }
 }
 
-fn window(records: &[Record], ok: &[&Record]) -> Window {
-    let start_us = records.iter().filter_map(|r| r.stamps.sent).min();
-    let end_us = ok.iter().filter_map(|r| r.stamps.last).max();
-    start_us
-        .zip(end_us)
-        .map_or_else(Window::default, |(start_us, end_us)| Window {
-            start_us,
-            end_us,
-        })
+/// How much the requests of a load tell: those that are decoded together are one observation.
+#[derive(Debug, Clone, Copy)]
+struct Grouping {
+    /// How many are decoded together. As many token gaps end with one step of the engine.
+    together: usize,
+    /// How many observations the load's requests are.
+    observations: usize,
+}
+
+impl Grouping {
+    fn of(load: &Shape, records: &[Record]) -> Self {
+        let together = load.class().together().max(1) as usize;
+        Self {
+            together,
+            observations: records.len() / together,
+        }
+    }
+
+    /// One value a request. What one of several instances served are as many observations, each of
+    /// fewer requests.
+    fn each(self, ok: &[&Record], metric: impl Fn(&Record) -> Option<f64>) -> Option<Distribution> {
+        let sample = ok.iter().filter_map(|r| metric(r)).collect();
+        Distribution::of_observations_ms(sample, self.observations)
+    }
+
+    /// Many values a request.
+    fn pooled(self, ok: &[&Record], metric: impl Fn(&Record) -> Vec<f64>) -> Option<Distribution> {
+        let sample: Vec<f64> = ok.iter().flat_map(|r| metric(r)).collect();
+        let steps = sample.len() / self.together;
+        Distribution::of_observations_ms(sample, steps)
+    }
 }
 
 fn count(records: &[Record], ok: usize) -> Counts {
@@ -229,52 +310,58 @@ fn label(record: &Record) -> String {
 }
 
 impl Share {
-    fn of(records: &[&Record]) -> Self {
+    fn of(records: &[&Record], grouping: Grouping) -> Self {
         let ok: Vec<&Record> = records.iter().copied().filter(|r| r.is_ok()).collect();
         Self {
             n: records.len(),
             ok: ok.len(),
             tokens: ok.iter().filter_map(|r| r.n_out).sum(),
-            ttft: each(&ok, Record::ttft_ms),
-            tpot: each(&ok, Record::tpot_ms),
-            e2el: each(&ok, Record::e2el_ms),
+            ttft: grouping.each(&ok, Record::ttft_ms),
+            tpot: grouping.each(&ok, Record::tpot_ms),
+            e2el: grouping.each(&ok, Record::e2el_ms),
         }
     }
-}
-
-fn each(ok: &[&Record], metric: impl Fn(&Record) -> Option<f64>) -> Option<Distribution> {
-    Distribution::of_ms(ok.iter().filter_map(|r| metric(r)).collect())
-}
-
-fn pooled(ok: &[&Record], metric: impl Fn(&Record) -> Vec<f64>) -> Option<Distribution> {
-    Distribution::of_ms(ok.iter().flat_map(|r| metric(r)).collect())
 }
 
 impl Metrics {
-    fn of(records: &[Record], ok: &[&Record], window: Window) -> Self {
-        let output_tokens = ok.iter().filter_map(|r| r.n_out).sum();
-        let input_tokens = ok.iter().map(|r| r.n_in).sum::<Option<u64>>();
-        let seconds = Some(window.seconds()).filter(|s| *s > 0.0);
-        let rate = |amount: f64| seconds.map(|s| tidy(amount / s));
-        let tpot = each(ok, Record::tpot_ms);
+    fn of(ok: &[&Record], grouping: Grouping) -> Self {
+        let tpot = grouping.each(ok, Record::tpot_ms);
         Self {
-            ttft: each(ok, Record::ttft_ms),
-            itl: pooled(ok, Record::itl_ms),
-            icl: pooled(ok, Record::icl_ms),
-            e2el: each(ok, Record::e2el_ms),
-            response: each(ok, Record::response_ms),
-            connect: each(ok, Record::connect_ms),
-            output_tokens,
-            input_tokens,
-            output_tps: rate(output_tokens as f64),
-            total_tps: input_tokens.and_then(|n| rate((n + output_tokens) as f64)),
-            rps: rate(ok.len() as f64),
+            ttft: grouping.each(ok, Record::ttft_ms),
+            itl: grouping.pooled(ok, Record::itl_ms),
+            icl: grouping.pooled(ok, Record::icl_ms),
+            e2el: grouping.each(ok, Record::e2el_ms),
+            response: grouping.each(ok, Record::response_ms),
+            connect: grouping.each(ok, Record::connect_ms),
+            output_tokens: tokens_out(ok),
+            input_tokens: tokens_in(ok),
             tok_s_user: user_speed(tpot.as_ref()),
-            attainment: tidy(ok.len() as f64 / records.len().max(1) as f64),
-            in_flight: InFlight::of(records),
             tpot,
+            ..Self::default()
         }
     }
+
+    /// The same with the throughputs of one round.
+    fn at_rates_of(self, round: &[&Record]) -> Self {
+        let seconds = Some(Window::of(round).seconds()).filter(|s| *s > 0.0);
+        let rate = |amount: f64| seconds.map(|s| tidy(amount / s));
+        let ok: Vec<&Record> = round.iter().copied().filter(|r| r.is_ok()).collect();
+        let out = tokens_out(&ok);
+        Self {
+            output_tps: rate(out as f64),
+            total_tps: tokens_in(&ok).and_then(|n| rate((n + out) as f64)),
+            rps: rate(ok.len() as f64),
+            ..self
+        }
+    }
+}
+
+fn tokens_out(ok: &[&Record]) -> u64 {
+    ok.iter().filter_map(|r| r.n_out).sum()
+}
+
+fn tokens_in(ok: &[&Record]) -> Option<u64> {
+    ok.iter().map(|r| r.n_in).sum()
 }
 
 fn user_speed(tpot: Option<&Distribution>) -> Option<f64> {
@@ -283,10 +370,34 @@ fn user_speed(tpot: Option<&Distribution>) -> Option<f64> {
 }
 
 impl InFlight {
+    /// The most at any moment, and the mean over the time of all rounds.
+    fn of(rounds: &[Vec<&Record>]) -> Self {
+        let (mut peak, mut area, mut span) = (0, 0.0, 0);
+        for swept in rounds.iter().map(|round| Swept::over(round)) {
+            peak = swept.peak.max(peak);
+            area += swept.area;
+            span += swept.span;
+        }
+        Self {
+            peak: peak as usize,
+            mean: tidy(area / span.max(1) as f64),
+        }
+    }
+}
+
+/// What a sweep over the requests of a round counts.
+struct Swept {
+    peak: i64,
+    /// Requests in flight times microseconds.
+    area: f64,
+    span: u64,
+}
+
+impl Swept {
     /// Counts exactly: every sending is +1, every end −1; at one moment ends go first.
-    fn of(records: &[Record]) -> Self {
+    fn over(round: &[&Record]) -> Self {
         let mut edges: Vec<(u64, i64)> = Vec::new();
-        for record in records {
+        for record in round {
             if let Some(sent) = record.stamps.sent {
                 edges.extend([(sent, 1), (record.stamps.ended.max(sent), -1)]);
             }
@@ -299,25 +410,21 @@ impl InFlight {
             peak = peak.max(now);
             before = Some(*at);
         }
-        let span = edges
-            .last()
-            .zip(edges.first())
-            .map_or(0, |(l, f)| l.0 - f.0);
-        Self {
-            peak: peak as usize,
-            mean: tidy(area / span.max(1) as f64),
-        }
+        let ends = edges.last().zip(edges.first());
+        let span = ends.map_or(0, |(last, first)| last.0 - first.0);
+        Self { peak, area, span }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::known;
     use crate::verdict::scene::{batch, request};
 
     #[test]
     fn a_batch_is_summed_over_its_window() {
-        let summary = Summary::of(&batch([1000.0; 4], [2000.0; 4]));
+        let summary = Summary::of(&known::batch(8), &batch([1000.0; 4], [2000.0; 4]));
         let metrics = &summary.metrics;
         assert_eq!(metrics.output_tokens, 800);
         assert_eq!(metrics.output_tps, Some(400.0));
@@ -326,6 +433,10 @@ mod tests {
         assert_eq!(metrics.in_flight, InFlight { peak: 8, mean: 6.0 });
         let e2el = metrics.e2el.as_ref().unwrap();
         assert_eq!((e2el.mean, e2el.p50.value), (1500.0, 1500.0));
+        assert!(e2el.p50.at_least, "one batch is one observation");
+        assert_eq!((e2el.n, e2el.observations), (8, Some(1)));
+        let alone = Summary::of(&known::sequential(8), &batch([1000.0; 4], [2000.0; 4]));
+        let e2el = alone.metrics.e2el.unwrap();
         assert!(!e2el.p50.at_least && e2el.p90.at_least);
         let b = summary.by_instance["b"].e2el.as_ref().unwrap();
         assert_eq!((b.min, b.max), (2000.0, 2000.0));
@@ -337,7 +448,9 @@ mod tests {
             request(0, "a", 0.0, 1.0, 10.0),
             request(1, "a", 10.0, 11.0, 20.0),
         ];
-        let in_flight = Summary::of(&sequence).metrics.in_flight;
+        let in_flight = Summary::of(&known::sequential(2), &sequence)
+            .metrics
+            .in_flight;
         assert_eq!(in_flight, InFlight { peak: 1, mean: 1.0 });
     }
 
@@ -349,7 +462,7 @@ mod tests {
             record.n_out = Some(7);
             record.error = Some(format!("died on {}", record.index));
         }
-        let summary = Summary::of(&records);
+        let summary = Summary::of(&known::batch(8), &records);
         assert_eq!(summary.metrics.e2el.as_ref().unwrap().n, 6);
         assert_eq!(summary.metrics.output_tokens, 600);
         assert_eq!(summary.metrics.in_flight.peak, 8);
@@ -362,5 +475,45 @@ mod tests {
             (summary.by_instance["a"].n, summary.by_instance["a"].ok),
             (4, 2)
         );
+    }
+
+    /// Five rounds of eight requests, a tenth of a second apart.
+    #[test]
+    fn the_median_round_is_the_throughput_and_no_pause_between_rounds_is_in_it() {
+        let times = [400.0, 500.0, 800.0, 400.0, 2000.0];
+        let mut records = Vec::new();
+        let mut now = 0;
+        for (round, ms) in (0..).zip(times) {
+            for mut record in batch([ms; 4], [ms; 4]) {
+                record.round = round;
+                let stamps = &mut record.stamps;
+                for stamp in [&mut stamps.sent, &mut stamps.first, &mut stamps.last] {
+                    *stamp = stamp.map(|at| at + now);
+                }
+                stamps.ended += now;
+                records.push(record);
+            }
+            now += ms as u64 * 1000 + 100_000;
+        }
+        let summary = Summary::of(&known::batch(8), &records);
+        let rounds = summary.rounds.as_ref().unwrap();
+        assert_eq!((rounds.n, rounds.median), (5, 1));
+        assert_eq!(rounds.output_tps[1], Some(1600.0));
+        let metrics = &summary.metrics;
+        assert_eq!(metrics.output_tps, Some(1600.0));
+        assert_eq!(metrics.rps, Some(16.0));
+        assert_eq!(metrics.in_flight, InFlight { peak: 8, mean: 8.0 });
+        assert_eq!((summary.counts.ok, metrics.output_tokens), (40, 4000));
+        assert!((summary.seconds() - 4.1).abs() < 1e-9);
+        assert!((summary.window.seconds() - 4.5).abs() < 1e-9);
+        let e2el = metrics.e2el.as_ref().unwrap();
+        assert_eq!((e2el.n, e2el.observations), (40, Some(5)));
+        assert_eq!(e2el.p50.ci, Some([400.0, 2000.0]));
+        assert_eq!(
+            summary.by_instance["a"].e2el.as_ref().unwrap().observations,
+            Some(5)
+        );
+        assert_eq!(summary.typical().ok, 8);
+        assert_eq!(summary.typical().e2el_mean_ms, Some(500.0));
     }
 }

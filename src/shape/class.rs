@@ -23,6 +23,16 @@ pub enum Class {
 }
 
 impl Class {
+    /// How many of its requests are decoded together. They end together, so that they are one
+    /// observation of the servers, however many they are.
+    pub fn together(self) -> u32 {
+        match self {
+            Self::Together { requests } => requests,
+            Self::Closed { width } => width,
+            Self::Alone | Self::Open { .. } => 1,
+        }
+    }
+
     /// Whether each of its requests has the servers for itself.
     pub fn is_alone(self) -> bool {
         self == Self::Alone

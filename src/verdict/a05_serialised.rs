@@ -3,12 +3,14 @@
 //!
 //! The k-th completion comes at k times the first (within 15 %), no request's tokens begin before
 //! the tokens of the one before it have ended, and all were sent before the first was done. An
-//! engine that is told to run one at a time (`max_num_seqs: 1`) does as it is told.
+//! engine that is told to run one at a time (`max_num_seqs: 1`) does as it is told. Of several rounds,
+//! nearly all must be so.
 
 use serde_json::json;
 
+use super::observation::are_nearly_all;
 use super::{Case, Finding, MATTERS_MS, Rule, round};
-use crate::results::{Anomaly, Record, Severity};
+use crate::results::{Anomaly, Record, Severity, by_round};
 
 const FEWEST: usize = 3;
 const TOLERANCE: f64 = 0.15;
@@ -22,15 +24,24 @@ pub(super) const RULE: Rule = Rule {
 fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let served = case.by_replica();
     let all: Vec<&Record> = served.iter().flat_map(|(_, own)| own.clone()).collect();
-    if let Some(steps) = staircase(&all).filter(|_| served.len() > 1) {
-        return vec![by_endpoint(&steps)];
+    if let Some(steps) = in_nearly_all_rounds(&all).filter(|_| served.len() > 1) {
+        return vec![of_endpoint(&steps)];
     }
     let told_so = |name: &str| case.target(name).is_some_and(|t| t.max_num_seqs == Some(1));
     served
         .iter()
         .filter(|(name, _)| !told_so(name))
-        .filter_map(|(name, own)| Some(by_replica(name, &staircase(own)?)))
+        .filter_map(|(name, own)| Some(of_replica(name, &in_nearly_all_rounds(own)?)))
         .collect()
+}
+
+/// The completions of the first round in which requests ran one after another, where they did so in
+/// nearly all.
+fn in_nearly_all_rounds(records: &[&Record]) -> Option<Vec<f64>> {
+    let rounds = by_round(records.iter().copied());
+    let stairs: Vec<Vec<f64>> = rounds.iter().filter_map(|it| staircase(it)).collect();
+    let holds = are_nearly_all(stairs.len(), rounds.len());
+    stairs.into_iter().next().filter(|_| holds)
 }
 
 /// The completions of requests that ran one after another, in ms since the first was sent.
@@ -61,7 +72,7 @@ fn staircase(records: &[&Record]) -> Option<Vec<f64>> {
     })
 }
 
-fn by_replica(replica: &str, completions: &[f64]) -> Anomaly {
+fn of_replica(replica: &str, completions: &[f64]) -> Anomaly {
     let finding = Finding {
         cause: "something before the engine holds requests back, or it runs one at a time"
             .to_owned(),
@@ -73,7 +84,7 @@ fn by_replica(replica: &str, completions: &[f64]) -> Anomaly {
     RULE.speak(Severity::Error, finding).of_replica(replica)
 }
 
-fn by_endpoint(completions: &[f64]) -> Anomaly {
+fn of_endpoint(completions: &[f64]) -> Anomaly {
     let finding = Finding {
         cause: "the proxy, or what stands before it, lets one request through at a time".to_owned(),
         hint: "send two requests to each replica directly, past the proxy".to_owned(),

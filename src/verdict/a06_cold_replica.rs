@@ -2,19 +2,23 @@
 //!
 //! Invalid is the result where it shows: a replica without a warm-up is slower than the others, or
 //! the first request on a replica took far longer than those after it. A replica that merely was
-//! not warmed is a warning.
+//! not warmed is a warning; so is a slow first round of one that was, since one round in several
+//! bears upon no median, and may be an accident.
 
 use serde_json::{Value, json};
 
 use super::{Case, Finding, MATTERS_MS, Rule, latencies, round};
 use crate::results::quantile::quantile;
-use crate::results::{Anomaly, Record, Severity};
+use crate::results::{Anomaly, Record, Severity, by_round};
 
 /// How much slower than the others an unwarmed replica is before it is called cold.
 const THAN_OTHERS: f64 = 1.5;
 
 /// How much slower than the slowest later one the first request is before it is called cold.
 const THAN_LATER: f64 = 2.0;
+
+/// How many times as far as later rounds lie apart a first one must lie beyond them.
+const SPREADS: f64 = 3.0;
 
 /// How many requests must follow the first one.
 const LATER: usize = 2;
@@ -31,7 +35,8 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let mut unwarmed = Vec::new();
     for (name, records) in &served {
         let warmed = case.warmup.warmed(name);
-        let cold = slow_first(name, records).or_else(|| {
+        let first = slow_first(name, records).or_else(|| slow_first_round(name, records, warmed));
+        let cold = first.or_else(|| {
             (!warmed)
                 .then(|| slower_than_others(name, &served))
                 .flatten()
@@ -114,6 +119,42 @@ fn slow_first(name: &str, records: &[&Record]) -> Option<Anomaly> {
             "later": later.len(),
         });
         cold(name, message, evidence)
+    })
+}
+
+/// The first of several rounds, whose requests were all sent before any of them had ended, is compared
+/// with the rounds after it: it must lie far beyond what these differ by among themselves.
+fn slow_first_round(name: &str, records: &[&Record], warmed: bool) -> Option<Anomaly> {
+    let rounds = by_round(records.iter().copied());
+    let medians = rounds.iter().map(|it| quantile(&latencies(it), 0.5));
+    let medians: Vec<f64> = medians.collect::<Option<_>>()?;
+    let (mine, later) = medians.split_first()?;
+    let slowest = later.iter().copied().max_by(f64::total_cmp)?;
+    let fastest = later.iter().copied().min_by(f64::total_cmp)?;
+    let beyond = (mine - slowest).max(0.0);
+    let is_cold = later.len() >= LATER
+        && *mine > THAN_LATER * slowest
+        && beyond > MATTERS_MS
+        && beyond > SPREADS * (slowest - fastest);
+    is_cold.then(|| {
+        let message = format!(
+            "`{name}` was cold: its first round took {:.2} s, the {} after it at most {:.2} s",
+            mine / 1000.0,
+            later.len(),
+            slowest / 1000.0
+        );
+        let evidence = json!({
+            "first_round_ms": round(*mine),
+            "later_max_ms": round(slowest),
+            "later": later.len(),
+        });
+        let severity = if warmed {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
+        RULE.speak(severity, finding(message, evidence))
+            .of_replica(name)
     })
 }
 

@@ -55,7 +55,7 @@ fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
             found.extend(other_terms_of_vllm(case, &baseline.origin));
         }
         Origin::Ours { job: theirs, valid } => {
-            found.extend(other_terms(theirs, *valid));
+            found.extend(other_terms(case, theirs, *valid));
             found.extend(other_load(case.claim(), case.point));
             found.extend(other_requests(case.job, theirs));
         }
@@ -83,13 +83,23 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-fn other_terms(theirs: &JobFacts, valid: bool) -> Vec<String> {
+/// What the definitions before these measured, where it is something else: a load of one round came
+/// to the same.
+fn is_like_now(case: &Case<'_>, definitions: &str) -> bool {
+    let knew_no_rounds = definitions == "replica.metrics/1";
+    definitions == DEFINITIONS || (knew_no_rounds && case.point.summary.rounds.is_none())
+}
+
+fn other_terms(case: &Case<'_>, theirs: &JobFacts, valid: bool) -> Vec<String> {
     let mut found = Vec::new();
     if !valid {
         found.push("it was itself found invalid".to_owned());
     }
-    if theirs.definitions != DEFINITIONS {
-        found.push(format!("its definitions are `{}`", theirs.definitions));
+    if !is_like_now(case, &theirs.definitions) {
+        let theirs = &theirs.definitions;
+        found.push(format!(
+            "its definitions are `{theirs}`, ours `{DEFINITIONS}`"
+        ));
     }
     found
 }

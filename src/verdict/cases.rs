@@ -17,7 +17,7 @@ fn said<'a>(anomalies: &'a [Anomaly], id: &str, subject: Subject) -> Option<&'a 
 #[test]
 fn the_notebooks_run_with_a_cold_b_is_refused_and_b_is_named() {
     let scene = cold_b();
-    let summary = Summary::of(&scene.records);
+    let summary = Summary::of(&scene.job.load, &scene.records);
     assert!((summary.metrics.output_tps.unwrap() - 26.48).abs() < 0.01);
     assert!((summary.metrics.e2el.as_ref().unwrap().mean - 18632.5).abs() < 0.1);
     assert_eq!(scene.errors(), ["A6", "A4", "A3"]);
@@ -288,7 +288,10 @@ fn errors_beyond_one_in_a_hundred_forbid_a_claim() {
     assert_eq!(many(3).errors(), ["A10"]);
     let all = many(200);
     assert_eq!(all.errors(), ["A10"]);
-    assert_eq!(Summary::of(&all.records).metrics.output_tps, None);
+    assert_eq!(
+        Summary::of(&all.job.load, &all.records).metrics.output_tps,
+        None
+    );
     assert_eq!(
         all.judge()[0].message,
         "200 of 200 requests failed, 200 of them with http_error 503 from `a`: no backend"

@@ -25,6 +25,7 @@ mod a22_different_answers;
 mod a24_misattributed;
 mod a25_started_anew;
 mod a26_slow_node;
+mod observation;
 mod rule;
 
 use serde_json::Value;
@@ -66,6 +67,13 @@ const RULES: &[Rule] = &[
 /// Differences of latency below this are not worth a verdict, whatever their ratio, in ms: a busy
 /// machine makes them, and no conclusion about serving hangs on them.
 const MATTERS_MS: f64 = 100.0;
+
+/// Whether a load that was driven once should be driven again before anything is concluded: one of
+/// its replicas was far behind, and one observation does not tell a fault from an accident.
+pub(crate) fn is_doubtful<'a>(round: impl IntoIterator<Item = &'a Record>) -> bool {
+    let ok: Vec<&Record> = round.into_iter().filter(|r| r.is_ok()).collect();
+    a04_bimodal_by_replica::is_doubtful(&ok)
+}
 
 /// Everything that a rule may look at.
 pub(crate) struct Case<'a> {
@@ -109,12 +117,7 @@ pub(crate) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
 impl<'a> Case<'a> {
     /// The requests that are ok, by the instance that served them, in the order of sending.
     fn by_replica(&self) -> Vec<(&'a str, Vec<&'a Record>)> {
-        let ok = self.records.iter().filter(|r| r.is_ok());
-        let mut served: Vec<_> = by_instance(ok).into_iter().collect();
-        for (_, records) in &mut served {
-            records.sort_by_key(|r| (r.stamps.sent, r.index));
-        }
-        served
+        by_replica(self.records)
     }
 
     fn target(&self, name: &str) -> Option<&'a Target> {
@@ -140,6 +143,18 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Requests that are ok, by the instance that served them, in the order of sending.
+fn by_replica<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Vec<(&'a str, Vec<&'a Record>)> {
+    let ok = records.into_iter().filter(|r| r.is_ok());
+    let mut served: Vec<_> = by_instance(ok).into_iter().collect();
+    for (_, records) in &mut served {
+        records.sort_by_key(|r| (r.stamps.sent, r.index));
+    }
+    served
+}
+
 /// The latencies (`t_last − t_sent`) of requests, sorted, in ms.
 fn latencies(records: &[&Record]) -> Vec<f64> {
     let mut ms: Vec<f64> = records.iter().filter_map(|r| r.e2el_ms()).collect();
@@ -159,5 +174,7 @@ fn round(value: f64) -> f64 {
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod false_alarms;
 #[cfg(test)]
 pub(crate) mod scene;

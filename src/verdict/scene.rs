@@ -62,12 +62,42 @@ pub(crate) fn batch(a: [f64; 4], b: [f64; 4]) -> Vec<Record> {
     of("a", a, 0).chain(of("b", b, 4)).collect()
 }
 
+/// Rounds of a load, one after another.
+pub(crate) fn rounds(of: impl IntoIterator<Item = Vec<Record>>) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    for (number, round) in (0..).zip(of) {
+        let now = records.iter().map(|r| r.stamps.ended).max();
+        let now = now.map_or(0, |ended| ended + 1000);
+        records.extend(round.into_iter().map(|record| later(record, now, number)));
+    }
+    records
+}
+
+fn later(mut record: Record, by: u64, round: u32) -> Record {
+    let stamps = &mut record.stamps;
+    for stamp in [
+        &mut stamps.sent,
+        &mut stamps.first,
+        &mut stamps.last,
+        &mut stamps.eof,
+    ] {
+        *stamp = stamp.map(|at| at + by);
+    }
+    stamps.planned += by;
+    stamps.ended += by;
+    for (at, _) in &mut record.tokens {
+        *at += by;
+    }
+    Record { round, ..record }
+}
+
 pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
     let target = |name: &str| Target {
         name: name.to_owned(),
         authority: String::new(),
         nonce: String::new(),
         max_num_seqs,
+        role: None,
     };
     JobFacts {
         name: "batch".to_owned(),
@@ -153,7 +183,8 @@ pub(crate) struct Scene {
 }
 
 pub(crate) fn scene(records: Vec<Record>) -> Scene {
-    let n = u32::try_from(records.len()).unwrap();
+    let first = records.iter().filter(|r| r.round == 0);
+    let n = u32::try_from(first.count()).unwrap();
     Scene {
         job: facts(known::batch(n), Some(256)),
         records,

@@ -115,11 +115,11 @@ fn measurements(points: &[Point], style: Style) -> Vec<String> {
     ];
     let mut table = Table::new(style, &heading);
     for point in points {
-        let Point { load, summary, .. } = point;
+        let Point { summary, .. } = point;
         let metrics = &summary.metrics;
         let [sent, took, latency] = extent(point);
         table.row(vec![
-            Cell::from(load.label()),
+            Cell::from(point.label()),
             outcome(summary.counts.ok, summary.counts.failed),
             sent,
             took,
@@ -145,7 +145,7 @@ fn extent(point: &Point) -> [Cell; 3] {
         ],
         None => [
             Cell::from(metrics.output_tokens.to_string()),
-            measured(Some(summary.window.seconds())),
+            measured(Some(summary.seconds())),
             measured(summary.mean_latency_ms()),
         ],
     }
@@ -213,10 +213,11 @@ fn shares(points: &[Point], style: Style) -> Vec<String> {
     ];
     let from = usize::from(points.len() < 2);
     let mut table = Table::new(style, &heading[from..]);
-    for Point { load, summary, .. } in points {
+    for point in points {
+        let summary = &point.summary;
         let all: usize = summary.by_instance.values().map(|share| share.n).sum();
         for (name, share) in &summary.by_instance {
-            let mut cells = vec![Cell::from(load.label()), Cell::from(clean(name))];
+            let mut cells = vec![Cell::from(point.label()), Cell::from(clean(name))];
             cells.extend(served(share, all));
             table.row(cells.split_off(from));
         }
@@ -314,6 +315,7 @@ fn definitions(is_open: bool, style: Style) -> Vec<String> {
         "TPOT   (last token - first token) / (tokens - 1), for each request",
         "e2el   last token - request sent",
         "tok/s  tokens of answered requests / (last token of all - first request sent)",
+        "x5     driven five times: tok/s of the median round, wall s of all, latencies of all",
     ]
     .iter()
     .chain(by_the_clock)

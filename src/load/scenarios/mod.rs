@@ -37,6 +37,7 @@ fn target(name: &str, fake: &Fake) -> Target {
         authority: fake.authority.clone(),
         nonce: format!("replica-{name}"),
         max_num_seqs: Some(256),
+        role: None,
     }
 }
 

@@ -94,4 +94,8 @@ pub struct Target {
     pub nonce: String,
     /// How many requests its engine runs at once, where that is known.
     pub max_num_seqs: Option<u32>,
+    /// What it does of a request, where its peers do another part: `prefill`, `decode`. Those of
+    /// different roles are not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }

@@ -42,8 +42,8 @@ fn a_result_that_cannot_be_believed_says_why() {
         cause: it compiles kernels and fills its caches on its first requests
         hint:  set `warmup: 2` or more, and measure again
     ✗ A4 bimodal by replica `b` took 4.3 times as long as `a`: median 30.21 s against 7.05 s
-        seen:  fast {"replica":"a","n":4,"median_ms":7055.0,"iqr_ms":0.0}, slow {"replica":"b","n":4,"median_ms":30210.0,"iqr_ms":0.0}, ratio 4.28
-        cause: `b` was not in the state that `a` was in: cold, busy, or another machine
+        seen:  fast {"replica":"a","n":4,"median_ms":7055.0,"iqr_ms":0.0}, slow {"replica":"b","n":4,"median_ms":30210.0,"iqr_ms":0.0}, ratio 4.28, observations 1, slower_in 1
+        cause: `b` was not in the state of `a`: cold, busy, or another machine
         hint:  read the log of `b`, measure it alone, and give each replica's numbers for itself
     ✗ A3 no parallel gain 8 requests at once ran at 26.5 tok/s where the fastest of them ran at 14.2: a parallelism of 1.87 of 8
         seen:  throughput_tps 26.5, single_tps 14.2, single null, parallelism 1.87, requests 8.0, in_flight 8
@@ -98,6 +98,7 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
      TPOT   (last token - first token) / (tokens - 1), for each request
      e2el   last token - request sent
      tok/s  tokens of answered requests / (last token of all - first request sent)
+     x5     driven five times: tok/s of the median round, wall s of all, latencies of all
 
     ✓ valid
     result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
