@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -121,6 +121,7 @@ impl Client {
             sent: None,
             head: None,
             http_status: None,
+            content: (None, None),
             served_by: None,
             body: Vec::new(),
             ending: Ending::TimedOut,
@@ -246,7 +247,11 @@ async fn converse(
     made.sender.ready().await?;
     let answer = made.sender.send_request(request).await?;
     raw.http_status = Some(answer.status().as_u16());
-    raw.served_by = served_by(&answer);
+    raw.content = (
+        header(&answer, CONTENT_TYPE.as_str()),
+        header(&answer, CONTENT_ENCODING.as_str()),
+    );
+    raw.served_by = header(&answer, "x-replica-instance");
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
@@ -257,7 +262,7 @@ async fn converse(
     Ok(())
 }
 
-fn served_by(answer: &Response<Incoming>) -> Option<String> {
-    let name = answer.headers().get("x-replica-instance")?;
-    Some(name.to_str().ok()?.to_owned())
+fn header(answer: &Response<Incoming>, name: &str) -> Option<String> {
+    let value = answer.headers().get(name)?;
+    Some(value.to_str().ok()?.to_owned())
 }

@@ -52,6 +52,8 @@ pub(super) struct Raw {
     pub(super) head: Option<u64>,
     /// The HTTP status of the answer.
     pub(super) http_status: Option<u16>,
+    /// The `content-type` and the `content-encoding` of the answer.
+    pub(super) content: (Option<String>, Option<String>),
     /// Who served it, as the proxy said, or as is known where there is none.
     pub(super) served_by: Option<String>,
     /// The body as it was read, each piece with the stamp of its `read()`.
@@ -75,6 +77,7 @@ impl Raw {
             sent: None,
             head: None,
             http_status: None,
+            content: (None, None),
             served_by: None,
             body: Vec::new(),
             ending: Ending::NotSent,
@@ -153,6 +156,9 @@ fn judge(raw: &Raw, stream: &Stream) -> (Status, Option<String>) {
     if raw.http_status.is_some_and(|status| status != 200) {
         return failed(Status::HttpError, kept(raw));
     }
+    if let Some(failure) = is_no_stream(raw) {
+        return failure;
+    }
     if let Some(error) = &stream.error {
         return failed(Status::SseError, cut(error));
     }
@@ -168,6 +174,35 @@ fn judge(raw: &Raw, stream: &Stream) -> (Status, Option<String>) {
         ),
         None => (Status::Ok, None),
     }
+}
+
+/// An answer that is whole and no stream of events as it was asked for: it has no times of tokens.
+fn is_no_stream(raw: &Raw) -> Option<(Status, Option<String>)> {
+    let (kind, coding) = &raw.content;
+    let coding = coding.as_deref().map(str::trim);
+    if let Some(coding) = coding.filter(|it| !it.eq_ignore_ascii_case("identity")) {
+        let why = format!(
+            "the answer is compressed (`content-encoding: {coding}`) though nobody asked for that: \
+             its tokens come when a block is full, and no time of theirs is known"
+        );
+        return Some((Status::Compressed, Some(why)));
+    }
+    let is_json = kind
+        .as_deref()
+        .is_some_and(|it| it.trim_start().starts_with("application/json"));
+    if !is_json {
+        return None;
+    }
+    let body = kept(raw);
+    if body.trim_start().starts_with("{\"error\"") {
+        return Some((Status::SseError, Some(body)));
+    }
+    let why = format!(
+        "the answer is one document (`content-type: application/json`) and no stream, though \
+         `stream: true` was asked: {}",
+        body.chars().take(160).collect::<String>()
+    );
+    Some((Status::NotStreamed, Some(why)))
 }
 
 fn kept(raw: &Raw) -> String {

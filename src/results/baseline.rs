@@ -134,6 +134,15 @@ pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
 }
 
 impl Claim {
+    /// What one of our loads claims.
+    fn of(point: &Point) -> Self {
+        Self {
+            load: Some(point.load.clone()),
+            figures: Figures::of(point).unwrap_or_default(),
+            headline: Headline::of(point),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.figures == Figures::default()
     }
@@ -145,6 +154,12 @@ impl Baseline {
         let same = |claim: &&Claim| claim.load.as_ref() == Some(load);
         let only = || self.claims.first().filter(|_| self.claims.len() == 1);
         self.claims.iter().find(same).or_else(only)
+    }
+
+    /// Lets it claim what one of our loads came to.
+    #[cfg(test)]
+    pub(crate) fn set_claim(&mut self, point: &Point) {
+        self.claims = vec![Claim::of(point)];
     }
 
     fn notebook(path: &Path, notebook: &Notebook) -> Self {
@@ -185,16 +200,11 @@ impl Baseline {
     }
 
     fn ours(path: &Path, result: BenchResult) -> Self {
-        let claim = |point: &Point| Claim {
-            load: Some(point.load.clone()),
-            figures: Figures::of(point).unwrap_or_default(),
-            headline: Headline::of(point),
-        };
         Self {
             path: path.to_owned(),
             model: Some(result.job.model.clone()),
             simulated: is_simulated(&result.topology),
-            claims: result.points.iter().map(claim).collect(),
+            claims: result.points.iter().map(Claim::of).collect(),
             origin: Origin::Ours {
                 valid: result.valid,
                 job: Box::new(result.job),

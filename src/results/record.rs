@@ -28,6 +28,10 @@ pub enum Status {
     LengthMismatch,
     /// It was not sent: an open load had as many in flight as it may have.
     Dropped,
+    /// The answer was compressed: its tokens come when a block of the compressor is full.
+    Compressed,
+    /// The answer came as one document and not as a stream.
+    NotStreamed,
 }
 
 impl Status {
@@ -42,6 +46,8 @@ impl Status {
             Self::Connect => "connect",
             Self::LengthMismatch => "length_mismatch",
             Self::Dropped => "dropped",
+            Self::Compressed => "compressed",
+            Self::NotStreamed => "not_streamed",
         }
     }
 }
@@ -214,6 +220,34 @@ impl Record {
         self.gaps()
             .flat_map(|(gap, n)| (0..n).map(move |_| gap / n as f64))
             .collect()
+    }
+
+    /// The events that brought tokens, and the reads that brought these events: events of one read
+    /// share its stamp.
+    pub fn events_and_reads(&self) -> (usize, usize) {
+        let events = self.tokens.len();
+        let reads = self.tokens.chunk_by(|(a, _), (b, _)| a == b).count();
+        (events, reads)
+    }
+
+    /// The share by which its TPOT, and the time between its tokens, fall short because its first
+    /// read brought several events: `(k − 1)/(m − 1)`, with `k` of its `m` events in that read. The
+    /// first token is then stamped when the `k`-th had come. Bursts of equal size, `B` of them, lose
+    /// about one in `B`; an answer in one read loses all. An event of several tokens is no such read.
+    pub fn tpot_lost(&self) -> f64 {
+        let first = self.tokens.first().map(|(at, _)| *at);
+        let together = self.tokens.iter().take_while(|(at, _)| Some(*at) == first);
+        let (k, m) = (together.count(), self.tokens.len());
+        match m {
+            0 | 1 => 0.0,
+            _ => (k - 1) as f64 / (m - 1) as f64,
+        }
+    }
+
+    /// Whether all of its several token events came in one read.
+    pub fn is_in_one_read(&self) -> bool {
+        let (events, reads) = self.events_and_reads();
+        events > 1 && reads == 1
     }
 
     /// How many tokens the first event brought.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::left_out::{LeftOut, Reads};
 use super::quantile::{Distribution, tidy};
 use super::record::{Record, Status, by_instance};
 use super::rounds::{Round, Rounds, by_round};
@@ -47,6 +48,12 @@ pub const FORMULAS: &[(&str, &str)] = &[
     (
         "in_flight",
         "requests between t_sent and their end, by sweep-line, failed ones too; no time between rounds",
+    ),
+    (
+        "left_out",
+        "metrics that are absent because token events shared reads: tpot where a first read of k of m \
+         events makes it short by (k − 1)/(m − 1) > 5 % in 5 % of requests, itl where 5 % of events \
+         share a read, ttft where 5 % of answers came in one",
     ),
     (
         "ci",
@@ -147,6 +154,9 @@ pub struct Metrics {
     pub tok_s_user: Option<f64>,
     pub attainment: f64,
     pub in_flight: InFlight,
+    /// What is absent because the streams were merged on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// How many requests were in flight.
@@ -312,12 +322,15 @@ fn label(record: &Record) -> String {
 impl Share {
     fn of(records: &[&Record], grouping: Grouping) -> Self {
         let ok: Vec<&Record> = records.iter().copied().filter(|r| r.is_ok()).collect();
+        let reads = Reads::of(&ok);
+        let ttft = grouping.each(&ok, Record::ttft_ms);
+        let tpot = grouping.each(&ok, Record::tpot_ms);
         Self {
             n: records.len(),
             ok: ok.len(),
             tokens: ok.iter().filter_map(|r| r.n_out).sum(),
-            ttft: grouping.each(&ok, Record::ttft_ms),
-            tpot: grouping.each(&ok, Record::tpot_ms),
+            ttft: ttft.filter(|_| !reads.spoil_ttft()),
+            tpot: tpot.filter(|_| !reads.spoil_tpot()),
             e2el: grouping.each(&ok, Record::e2el_ms),
         }
     }
@@ -325,11 +338,16 @@ impl Share {
 
 impl Metrics {
     fn of(ok: &[&Record], grouping: Grouping) -> Self {
-        let tpot = grouping.each(ok, Record::tpot_ms);
+        let reads = Reads::of(ok);
+        let unless = |is_spoilt: bool, of: Option<Distribution>| of.filter(|_| !is_spoilt);
+        let tpot = unless(reads.spoil_tpot(), grouping.each(ok, Record::tpot_ms));
+        let gaps =
+            |of: fn(&Record) -> Vec<f64>| unless(reads.spoil_gaps(), grouping.pooled(ok, of));
         Self {
-            ttft: grouping.each(ok, Record::ttft_ms),
-            itl: grouping.pooled(ok, Record::itl_ms),
-            icl: grouping.pooled(ok, Record::icl_ms),
+            ttft: unless(reads.spoil_ttft(), grouping.each(ok, Record::ttft_ms)),
+            itl: gaps(Record::itl_ms),
+            icl: gaps(Record::icl_ms),
+            left_out: reads.left_out(),
             e2el: grouping.each(ok, Record::e2el_ms),
             response: grouping.each(ok, Record::response_ms),
             connect: grouping.each(ok, Record::connect_ms),

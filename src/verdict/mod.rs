@@ -22,6 +22,7 @@ mod a18_capacity;
 mod a19_another_measurement;
 mod a20_interrupted;
 mod a22_different_answers;
+mod a23_merged_events;
 mod a24_misattributed;
 mod a25_started_anew;
 mod a26_slow_node;
@@ -61,6 +62,7 @@ const RULES: &[Rule] = &[
     a17_preemption::RULE,
     a09_too_few::RULE,
     a22_different_answers::RULE,
+    a23_merged_events::RULE,
     a15_not_comparable::RULE,
 ];
 

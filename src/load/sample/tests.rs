@@ -39,6 +39,7 @@ fn raw(pieces: Vec<(u64, Vec<u8>)>) -> Raw {
         sent: Some(0),
         head: Some(MS),
         http_status: Some(200),
+        content: (Some("text/event-stream; charset=utf-8".to_owned()), None),
         served_by: Some("a".to_owned()),
         body: pieces
             .into_iter()
@@ -246,4 +247,62 @@ fn a_record_reads_back_as_itself() {
     let record = read(raw(pieces), 1);
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+}
+
+#[test]
+fn a_compressed_answer_and_one_that_is_no_stream_are_called_what_they_are() {
+    let mut packed = raw(vec![(10, vec![0x1f, 0x8b, 8, 0])]);
+    packed.content.1 = Some("gzip".to_owned());
+    let record = read(packed, 4);
+    assert_eq!(record.status, Status::Compressed);
+    assert!(record.error.unwrap().contains("content-encoding: gzip"));
+    let plain = vec![(10, token("a", Some(1))), (20, finish(1))];
+    let mut plain = raw(plain);
+    plain.content.1 = Some("identity".to_owned());
+    assert_eq!(read(plain, 1).status, Status::Ok);
+
+    let whole = |body: &str| {
+        let mut whole = raw(vec![(10, body.as_bytes().to_vec())]);
+        whole.content.0 = Some("application/json".to_owned());
+        read(whole, 4)
+    };
+    let record = whole(r#"{"choices":[{"text":"abcd","finish_reason":"length"}]}"#);
+    assert_eq!(record.status, Status::NotStreamed);
+    assert!(record.error.unwrap().contains("`stream: true` was asked"));
+    let refused = whole(r#"{"error":{"message":"no such model"}}"#);
+    assert_eq!(refused.status, Status::SseError);
+}
+
+/// Twelve tokens at 10 ms each, in reads of so many events.
+fn in_bursts(of: u64) -> Record {
+    let mut pieces: Vec<_> = (0..12 / of)
+        .map(|burst| {
+            let events = (1..=of).map(|k| token("x", Some(burst * of + k)));
+            (
+                100 + 10 * ((burst + 1) * of - 1),
+                events.collect::<Vec<_>>().concat(),
+            )
+        })
+        .collect();
+    pieces.push((300, finish(12)));
+    read(raw(pieces), 12)
+}
+
+#[test]
+fn what_bursts_take_from_a_tpot_is_known() {
+    for (of, reads) in [(1, 12), (2, 6), (3, 4), (6, 2), (12, 1)] {
+        let record = in_bursts(of);
+        assert_eq!(record.events_and_reads(), (12, reads));
+        let tpot = record.tpot_ms().unwrap();
+        assert!(
+            (tpot - 10.0 * (1.0 - record.tpot_lost())).abs() < 1e-6,
+            "{of}: {tpot}"
+        );
+        assert_eq!(record.is_in_one_read(), reads == 1);
+    }
+    let mut several: Vec<_> = (0..4)
+        .map(|i| (100 + 60 * i, token("xyz", Some(3 * (i + 1)))))
+        .collect();
+    several.push((300, finish(12)));
+    assert!(read(raw(several), 12).tpot_lost() < f64::EPSILON);
 }
