@@ -202,6 +202,83 @@ impl JsonSchema for Seconds {
     }
 }
 
+/// A share, written in percent: `5%`.
+///
+/// ```
+/// use replica::quantity::Percent;
+/// let margin: Percent = "2.5%".parse().unwrap();
+/// assert_eq!(margin.share(), 0.025);
+/// assert!("0.025".parse::<Percent>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// A whole number of hundredths.
+    pub fn whole(percent: u32) -> Self {
+        Self(percent.into())
+    }
+
+    /// The share: 5 % is 0.05.
+    pub fn share(self) -> f64 {
+        self.0 / 100.0
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+/// Why a text is no share.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no share: write it in percent, as in 5% or 99.9%")]
+pub struct InvalidPercent(String);
+
+impl FromStr for Percent {
+    type Err = InvalidPercent;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPercent> {
+        let number = text.strip_suffix('%').map(str::trim_end);
+        let is_number = |it: &&str| it.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        let percent = number.filter(is_number).and_then(|it| it.parse().ok());
+        let finite = percent.filter(|it: &f64| it.is_finite());
+        finite
+            .map(Self)
+            .ok_or_else(|| InvalidPercent(text.to_owned()))
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        String::deserialize(input)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A share, written in percent.",
+            "type": "string",
+            "pattern": r"^[0-9.]+ ?%$",
+            "examples": ["5%", "99.9%"]
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +348,23 @@ mod tests {
                 .is_some()
         );
         assert_eq!(Seconds::whole(15).duration(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_share_is_written_in_percent() {
+        let share = |text: &str| text.parse::<Percent>().map(Percent::share).ok();
+        for (text, meaning) in [("5%", 0.05), ("99.9%", 0.999), ("0%", 0.0), ("150 %", 1.5)] {
+            assert!((share(text).unwrap() - meaning).abs() < 1e-12, "{text}");
+        }
+        for text in ["5", "", "%", "x%", "-5%", "inf%", "nan%", "5%%"] {
+            assert_eq!(share(text), None, "{text}");
+        }
+        let json = serde_json::json!(Percent::whole(5));
+        assert_eq!(json, "5%");
+        assert_eq!(
+            serde_json::from_value::<Percent>(json).unwrap(),
+            Percent::whole(5)
+        );
     }
 
     #[test]

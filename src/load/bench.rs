@@ -13,6 +13,7 @@ use super::counts::{Aim, Counts, Stage};
 use super::drive::{Transport, drive};
 use super::fit::fit;
 use super::key::ApiKeys;
+use super::pressure::Waited;
 use super::request::{Place, Requests};
 use super::sample::Raw;
 use super::scrape::{self, Pages, Sampler};
@@ -23,7 +24,7 @@ use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
 use crate::prompts::Keep;
 use crate::results::{
-    Canaries, Canary, Cut, Measuring, Record, Run, UnderWay, Warmup, by_instance,
+    Canaries, Canary, Cut, Measuring, Pressure, Record, Run, UnderWay, Warmup, by_instance,
 };
 use crate::shape::{Ended, Shape, Stopped, Walk};
 
@@ -63,6 +64,8 @@ pub(super) struct Driven {
     /// What the engines had counted before it, and after.
     pub(super) before: Pages,
     pub(super) after: Pages,
+    /// How short this machine was of CPU meanwhile.
+    pub(super) pressure: Option<Pressure>,
 }
 
 impl Bench {
@@ -170,8 +173,10 @@ impl Bench {
             cpu: None,
             before: scrape::pages(&self.client, targets).await,
             after: Pages::new(),
+            pressure: None,
         };
         let effort = Effort::begin();
+        let waited = Waited::now(self.client.clock);
         for round in 0.. {
             self.round(&mut driven, part, round, &mut stop).await;
             if driven.is_over(self.job.repeats, is_warm) {
@@ -179,6 +184,8 @@ impl Bench {
             }
         }
         driven.cpu = effort.share();
+        let waited = waited.zip(Waited::now(self.client.clock));
+        driven.pressure = waited.and_then(|(before, after)| before.until(after));
         let answered = answered(&driven.records);
         let before = &driven.before;
         driven.after = scrape::pages_after(&self.client, targets, before, &answered).await;
@@ -223,9 +230,7 @@ impl Bench {
     }
 
     async fn warm(&self) -> Result<Warmup, Failure> {
-        let instances = u32::try_from(self.job.instances.len()).unwrap_or(u32::MAX);
-        let requests = self.job.warmup.saturating_mul(instances);
-        self.counts.enter(Stage::Warming, requests);
+        self.counts.enter(Stage::Warming, 0);
         let warmer = Warmer {
             client: self.client.clone(),
             requests: self.requests.clone(),

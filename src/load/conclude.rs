@@ -5,8 +5,8 @@ use super::measure::Measurement;
 use super::scrape::Seen;
 use crate::plan::{Failure, Job};
 use crate::results::{
-    self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, Files, JobFacts,
-    Measuring, Point, Run, RunFiles, SCHEMA, ServerMetrics, Tool, Warmup,
+    self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, CpuPressure, Files,
+    JobFacts, Measuring, Point, Run, RunFiles, SCHEMA, ServerMetrics, Tool, Warmup,
 };
 use crate::shape::Went;
 use crate::verdict::{Case, judge};
@@ -44,7 +44,9 @@ pub(super) fn conclude(
     };
     let mut points: Vec<Point> = Vec::new();
     for driven in &measured.loads {
-        let point = of_all.judged(driven, point(driven, &seen.gauges), &points);
+        let pressure = CpuPressure::of(driven.pressure, &seen.conditions);
+        let point = point(driven, &seen.gauges).under(pressure);
+        let point = of_all.judged(driven, point, &points);
         points.push(point);
     }
     let place = RunFiles::of(job, &run);

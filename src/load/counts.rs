@@ -85,6 +85,12 @@ impl Counts {
         *now = (stage, Instant::now(), aim);
     }
 
+    /// Makes the stage one of more requests.
+    pub(super) fn expect(&self, more: u32) {
+        let mut now = self.stage.lock().expect("no holder panics");
+        now.1 = now.1.saturating_add(more);
+    }
+
     /// Counts a request that ended.
     pub(super) fn count(&self, ok: bool) {
         self.done.fetch_add(1, Relaxed);

@@ -22,6 +22,7 @@ mod identity;
 mod key;
 mod limits;
 mod measure;
+mod pressure;
 mod request;
 mod rounds;
 mod sample;

@@ -1,8 +1,14 @@
 //! The requests before the measurement: every instance answers some directly, so that none meets
 //! its first traffic while it is measured. They are recorded, and are in no statistic.
+//!
+//! They are what clients send: greedy ones one after another, until two in a row take as long as each
+//! other; then as many at once as the load has in flight there, for which kernels of that shape are
+//! compiled; one of these is sampled, for which the sampler is.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Message};
@@ -10,8 +16,15 @@ use super::counts::{Counts, Stage};
 use super::identity::look_at_its_log;
 use super::request::Requests;
 use super::sample;
-use crate::plan::{Failure, Job, Target};
+use crate::plan::{Failure, Job, Target, WarmWhen};
 use crate::results::{Status, WarmedInstance, Warmup, WarmupRequest};
+
+/// As many requests as warm one instance at once, at most: beyond that engines compile no new shapes
+/// that would take long.
+const AT_ONCE: u32 = 64;
+
+/// Requests that take as long as each other but for this are alike, in ms: the machine's own noise.
+const NO_DIFFERENCE_MS: f64 = 5.0;
 
 /// What a warm-up needs of a run.
 #[derive(Clone)]
@@ -34,6 +47,7 @@ impl Warmer {
         if job.warmup == 0 {
             return Ok(warmup);
         }
+        let began = self.client.clock.now();
         warmup.instances = self.instances(job).await;
         for instance in &warmup.instances {
             must_have_answered(instance)?;
@@ -41,30 +55,57 @@ impl Warmer {
         self.counts.enter(Stage::WarmingThrough, 1);
         let through = self.requests.warm_up("endpoint", 0);
         warmup.endpoint = Some(self.ask(&job.endpoint.authority, through).await);
+        let took = self.client.clock.now().saturating_sub(began);
+        warmup.took_s = Some(took as f64 / 1e9);
         Ok(warmup)
     }
 
     async fn instances(&self, job: &Job) -> Vec<WarmedInstance> {
         let mut lanes = JoinSet::new();
         for (place, target) in job.instances.iter().cloned().enumerate() {
-            let (warmer, asked) = (self.clone(), job.warmup);
-            lanes.spawn(async move { (place, warmer.instance(target, asked).await) });
+            let warmer = self.clone();
+            let lane = Lane::of(job, &target);
+            lanes.spawn(async move { (place, warmer.instance(target, lane).await) });
         }
         let mut warmed = lanes.join_all().await;
         warmed.sort_by_key(|(place, _)| *place);
         warmed.into_iter().map(|(_, instance)| instance).collect()
     }
 
-    async fn instance(&self, target: Target, asked: u32) -> WarmedInstance {
-        let mut requests = Vec::new();
-        for index in 0..asked {
+    async fn instance(&self, target: Target, lane: Lane) -> WarmedInstance {
+        self.counts.expect(lane.least + lane.at_once);
+        let mut requests: Vec<WarmupRequest> = Vec::new();
+        while lane.needs_more(&requests) {
+            let index = requests.len() as u32;
+            self.counts.expect(u32::from(index >= lane.least));
             let message = self.requests.warm_up(&target.name, index);
             requests.push(self.ask(&target.authority, message).await);
         }
+        let answers = requests.iter().any(|it| it.status == Status::Ok);
+        let together = match answers {
+            true => self.at_once(&target, lane, requests.len() as u32).await,
+            false => Vec::new(),
+        };
         WarmedInstance {
+            stable: Some(are_alike(&requests, lane.when.within)),
             instance: target.name,
             requests,
+            together,
         }
+    }
+
+    /// As many requests at once as the load has in flight there, the first of them sampled.
+    async fn at_once(&self, target: &Target, lane: Lane, from: u32) -> Vec<WarmupRequest> {
+        let mut flying = JoinSet::new();
+        for index in 0..lane.at_once {
+            let greedy = self.requests.warm_up(&target.name, from + index);
+            let message = if index == 0 { sampled(greedy) } else { greedy };
+            let (warmer, authority) = (self.clone(), target.authority.clone());
+            flying.spawn(async move { (index, warmer.ask(&authority, message).await) });
+        }
+        let mut landed = flying.join_all().await;
+        landed.sort_by_key(|(index, _)| *index);
+        landed.into_iter().map(|(_, request)| request).collect()
     }
 
     async fn ask(&self, authority: &str, message: Message) -> WarmupRequest {
@@ -86,6 +127,59 @@ impl Warmer {
     }
 }
 
+/// How one instance is warmed.
+#[derive(Debug, Clone, Copy)]
+struct Lane {
+    least: u32,
+    when: WarmWhen,
+    at_once: u32,
+}
+
+impl Lane {
+    fn of(job: &Job, target: &Target) -> Self {
+        let instances = u32::try_from(job.instances.len()).unwrap_or(u32::MAX);
+        let share = job.load.schedule().in_flight.div_ceil(instances.max(1));
+        let seats = target.max_num_seqs.unwrap_or(AT_ONCE);
+        Self {
+            least: job.warmup,
+            when: job.warm_when,
+            at_once: share.min(seats).clamp(1, AT_ONCE),
+        }
+    }
+
+    /// One that fails is not asked again and again.
+    fn needs_more(self, requests: &[WarmupRequest]) -> bool {
+        let sent = requests.len() as u32;
+        let fails = requests.iter().any(|it| it.status != Status::Ok);
+        let is_open = sent < self.when.max && !fails && !are_alike(requests, self.when.within);
+        sent < self.least || is_open
+    }
+}
+
+/// Whether the last two requests took as long as each other.
+fn are_alike(requests: &[WarmupRequest], within: f64) -> bool {
+    let [.., before, last] = requests else {
+        return false;
+    };
+    let Some((before, last)) = before.e2el_ms.zip(last.e2el_ms) else {
+        return false;
+    };
+    (before - last).abs() <= (within * before.max(last)).max(NO_DIFFERENCE_MS)
+}
+
+/// The same request with a drawn token each time, and not the likeliest one.
+fn sampled(message: Message) -> Message {
+    let Ok(mut body) = serde_json::from_slice::<Value>(&message.body) else {
+        return message;
+    };
+    body["temperature"] = 1.0.into();
+    body["seed"] = message.index.into();
+    Message {
+        body: Bytes::from(body.to_string()),
+        ..message
+    }
+}
+
 /// An instance that answered no warm-up request cannot be measured.
 fn must_have_answered(warmed: &WarmedInstance) -> Result<(), Failure> {
     if warmed.requests.iter().any(|r| r.status == Status::Ok) {
@@ -99,4 +193,55 @@ fn must_have_answered(warmed: &WarmedInstance) -> Result<(), Failure> {
         why.unwrap_or("no reason was given").trim()
     ))
     .hinted(look_at_its_log(&warmed.instance)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn took(times: &[f64]) -> Vec<WarmupRequest> {
+        let one = |ms: &f64| WarmupRequest {
+            status: if *ms > 0.0 {
+                Status::Ok
+            } else {
+                Status::HttpError
+            },
+            ttft_ms: None,
+            e2el_ms: (*ms > 0.0).then_some(*ms),
+            error: None,
+        };
+        times.iter().map(one).collect()
+    }
+
+    #[test]
+    fn it_goes_on_until_two_in_a_row_are_alike_and_no_longer_than_it_may() {
+        let lane = Lane {
+            least: 2,
+            when: WarmWhen::default(),
+            at_once: 1,
+        };
+        let needs_more = |times: &[f64]| lane.needs_more(&took(times));
+        assert!(needs_more(&[]) && needs_more(&[900.0]));
+        assert!(!needs_more(&[900.0, 870.0]));
+        assert!(needs_more(&[9000.0, 900.0]));
+        assert!(!needs_more(&[9000.0, 900.0, 901.0]));
+        assert!(!needs_more(&[3.0, 5.0]), "that is the machine");
+        let restless: Vec<f64> = (1..=10).map(|i| f64::from(i) * 100.0).collect();
+        assert!(needs_more(&restless[..9]) && !needs_more(&restless));
+        assert!(needs_more(&[0.0]) && !needs_more(&[0.0, 0.0]));
+    }
+
+    #[test]
+    fn a_sampled_request_differs_in_nothing_else() {
+        let body = serde_json::json!({"prompt": "x", "temperature": 0, "max_tokens": 3});
+        let message = Message {
+            index: 4,
+            id: "i".to_owned(),
+            body: Bytes::from(body.to_string()),
+        };
+        let body: Value = serde_json::from_slice(&sampled(message).body).unwrap();
+        let expected =
+            serde_json::json!({"prompt": "x", "temperature": 1.0, "max_tokens": 3, "seed": 4});
+        assert_eq!(body, expected);
+    }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::record::Record;
 use super::summary::DEFINITIONS;
 use crate::hex::hex;
-use crate::plan::{Endpoint, Job, Target};
+use crate::plan::{Endpoint, Job, Target, WarmWhen};
 use crate::prompts::{Api, Cache, Sampling};
 use crate::shape::Course;
 
@@ -91,8 +91,11 @@ pub struct JobFacts {
     /// Whether all answers were to have that length.
     #[serde(default = "yes")]
     pub equal_lengths: bool,
-    /// Requests sent to every instance before measuring.
+    /// Requests sent to every instance before measuring, at least.
     pub warmup: u32,
+    /// When an instance counted as warm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_when: Option<WarmWhen>,
     /// Seconds that a request may take.
     pub timeout_s: f64,
     /// The name of the definitions of every metric.
@@ -190,6 +193,7 @@ impl From<&Job> for JobFacts {
             max_tokens: job.max_tokens,
             equal_lengths: job.prompts.are_answers_equal() && job.sampling.is_exact(),
             warmup: job.warmup,
+            warm_when: Some(job.warm_when),
             timeout_s: job.timeout_s,
             definitions: DEFINITIONS.to_owned(),
         }

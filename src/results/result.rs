@@ -12,6 +12,7 @@ use super::anomaly::Anomaly;
 use super::canary::Canaries;
 use super::conditions::Conditions;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
+use super::pressure::CpuPressure;
 use super::reconcile::Reconcile;
 use super::record::Record;
 use super::server::ServerMetrics;
@@ -124,6 +125,9 @@ pub struct Point {
     /// What the client and the engines counted, side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<Reconcile>,
+    /// How short the machines were of CPU, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure: Option<CpuPressure>,
     /// What speaks against it, and what to know of the baseline.
     pub anomalies: Vec<Anomaly>,
     /// Whether no anomaly is an error.
@@ -204,6 +208,7 @@ impl Point {
             sender_cpu: None,
             server: IndexMap::new(),
             reconcile: None,
+            cpu_pressure: None,
             anomalies: Vec::new(),
             valid: true,
         }
@@ -228,6 +233,14 @@ impl Point {
         Self {
             reconcile: (!server.is_empty()).then_some(reconcile),
             server,
+            ..self
+        }
+    }
+
+    /// The same with how short the machines were of CPU.
+    pub(crate) fn under(self, cpu_pressure: Option<CpuPressure>) -> Self {
+        Self {
+            cpu_pressure,
             ..self
         }
     }

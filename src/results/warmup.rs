@@ -7,8 +7,11 @@ use super::record::Status;
 /// What was done to warm a topology.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Warmup {
-    /// Requests asked of every instance.
+    /// Requests asked of every instance, at least.
     pub asked: u32,
+    /// How long all of it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_s: Option<f64>,
     /// What each instance did, in the order of the manifest.
     pub instances: Vec<WarmedInstance>,
     /// The one request through the endpoint, after the instances.
@@ -20,8 +23,14 @@ pub struct Warmup {
 pub struct WarmedInstance {
     /// The instance.
     pub instance: String,
-    /// Its requests, in order.
+    /// Its requests one after another, in order; greedy ones.
     pub requests: Vec<WarmupRequest>,
+    /// Whether the last two of them took as long as each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<bool>,
+    /// Its requests at once, as many as the load has in flight there: a sampled one, and greedy ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<WarmupRequest>,
 }
 
 /// One request of a warm-up.

@@ -21,6 +21,7 @@ mod a17_preemption;
 mod a18_capacity;
 mod a19_another_measurement;
 mod a20_interrupted;
+mod a21_short_of_cpu;
 mod a22_different_answers;
 mod a23_merged_events;
 mod a24_misattributed;
@@ -47,6 +48,7 @@ const RULES: &[Rule] = &[
     a26_slow_node::RULE,
     a13_foreign_traffic::RULE,
     a24_misattributed::RULE,
+    a21_short_of_cpu::RULE,
     a12_cache::RULE,
     a10_errors::RULE,
     a18_capacity::RULE,
@@ -65,6 +67,9 @@ const RULES: &[Rule] = &[
     a23_merged_events::RULE,
     a15_not_comparable::RULE,
 ];
+
+/// The rules whose findings a lack of CPU brings about by itself.
+const ASK_FOR_CPU: [&str; 5] = ["A3", "A4", "A5", "A6", "A23"];
 
 /// Differences of latency below this are not worth a verdict, whatever their ratio, in ms: a busy
 /// machine makes them, and no conclusion about serving hangs on them.
@@ -112,6 +117,17 @@ pub(crate) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
     }
     let found = RULES.iter().flat_map(|rule| (rule.check)(case));
     let mut anomalies: Vec<Anomaly> = found.collect();
+    let short: Vec<String> = a21_short_of_cpu::short(case)
+        .into_iter()
+        .map(|(who, _)| who)
+        .collect();
+    for anomaly in &mut anomalies {
+        if !short.is_empty() && ASK_FOR_CPU.contains(&anomaly.id.as_str()) {
+            let was = if short.len() == 1 { "was" } else { "were" };
+            let cause = &anomaly.cause;
+            anomaly.cause = format!("{} {was} short of CPU; else: {cause}", short.join(", "));
+        }
+    }
     anomalies.sort_by_key(|anomaly| (anomaly.subject, anomaly.severity));
     anomalies
 }

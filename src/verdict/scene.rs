@@ -9,8 +9,8 @@ use super::*;
 use crate::plan::Endpoint;
 use crate::prompts::{Api, Cache, Sampling};
 use crate::results::{
-    BenchResult, ClientFacts, Comparison, Cut, DEFINITIONS, Files, PromptFacts, Run, SCHEMA,
-    ServerMetrics, Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
+    BenchResult, ClientFacts, Comparison, CpuPressure, Cut, DEFINITIONS, Files, PromptFacts, Run,
+    SCHEMA, ServerMetrics, Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
 };
 use crate::shape::known;
 use crate::shape::{Shape, Stopped};
@@ -123,6 +123,7 @@ pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
         max_tokens: 100,
         equal_lengths: true,
         warmup: 2,
+        warm_when: None,
         timeout_s: 120.0,
         definitions: DEFINITIONS.to_owned(),
     }
@@ -138,11 +139,14 @@ pub(crate) fn warmed(names: &[&str]) -> Warmup {
     };
     Warmup {
         asked: 1,
+        took_s: None,
         instances: names
             .iter()
             .map(|name| WarmedInstance {
                 instance: (*name).to_owned(),
                 requests: vec![request.clone()],
+                stable: None,
+                together: Vec::new(),
             })
             .collect(),
         endpoint: None,
@@ -170,6 +174,7 @@ pub(crate) struct Scene {
     pub(crate) provenance: Value,
     pub(crate) others: Vec<Measuring>,
     pub(crate) cut: Option<Cut>,
+    pub(crate) cpu_pressure: Option<CpuPressure>,
     pub(crate) conditions: Conditions,
     pub(crate) canaries: Canaries,
     /// The loads before it.
@@ -194,6 +199,7 @@ pub(crate) fn scene(records: Vec<Record>) -> Scene {
         provenance: json!({"models": {"llama": "meta-llama/Llama-3.1-8B-Instruct"}}),
         others: Vec::new(),
         cut: None,
+        cpu_pressure: None,
         conditions: Conditions::default(),
         canaries: Canaries::default(),
         before: Vec::new(),
@@ -232,6 +238,7 @@ impl Scene {
         Point::of(self.job.load.only().unwrap(), &self.records)
             .sent(self.stopped, self.sender_cpu)
             .counted(self.server.clone(), &self.records)
+            .under(self.cpu_pressure.clone())
     }
 
     fn case<'a>(&'a self, point: &'a Point) -> Case<'a> {

@@ -15,6 +15,9 @@ use crate::results::quantile::Distribution;
 use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share, is_simulated};
 use crate::shape::{Found, Skipped};
 
+/// A warm-up that took longer than this, in seconds, is worth a word.
+const LONG_WARMUP_S: f64 = 10.0;
+
 /// Renders a result, and says in which file the whole of it is.
 pub fn render(result: &BenchResult, file: Option<&Path>, style: Style) -> String {
     let mut blocks = vec![title(result, style)];
@@ -70,6 +73,11 @@ fn conditions(result: &BenchResult) -> Vec<String> {
     let warm = match job.warmup {
         0 => "not warmed".to_owned(),
         n => format!("{} each", count(n as usize, "warm-up request")),
+    };
+    let long = result.warmup.took_s.filter(|took| *took > LONG_WARMUP_S);
+    let warm = match long {
+        Some(took) => format!("{warm}, {took:.0} s of warm-up"),
+        None => warm,
     };
     // The unit is said once here, so that the table fits on 80 columns.
     let unit = "times in ms".to_owned();

@@ -55,7 +55,7 @@ async fn a_baseline_is_set_beside_the_result_with_its_faults() {
     ] {
         assert!(remarks.contains(fault), "{remarks}");
     }
-    job.baseline = Some(outcome.path);
+    job.baseline = Some(outcome.path.clone());
     let again = run(&job).await;
     let told = only(&again).metrics.ttft.is_some() && only(&outcome).metrics.ttft.is_some();
     let beside = again.result.comparison.unwrap();

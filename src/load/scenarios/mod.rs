@@ -19,7 +19,7 @@ use tokio::sync::Barrier;
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
 use super::request::Requests;
 use super::*;
-use crate::plan::{Endpoint, Failure, Job, Phase, Target};
+use crate::plan::{Endpoint, Failure, Job, Phase, Target, WarmWhen};
 use crate::prompts::known::{inline, synthetic};
 use crate::prompts::{Api, Cache, Keep, Sampling};
 use crate::results::{
@@ -105,6 +105,7 @@ impl Lab {
             manifest: None,
             max_tokens: TOKENS as u32,
             warmup: 2,
+            warm_when: WarmWhen::default(),
             timeout_s: 20.0,
             api_keys: BTreeMap::new(),
             baseline: None,

@@ -59,6 +59,13 @@ pub(super) fn ask_something(seen: &Checker<'_>) -> Vec<Problem> {
             let hint = "it is how often the load is driven; without it, short ones are repeated";
             out.extend(problem.map(|problem| problem.hint(hint)));
         }
+        if benchmark.warmup.max < benchmark.warmup.per_instance {
+            let at = ["benchmarks", name, "warmup", "max"];
+            let title = "`max` is less than `per_instance`";
+            let problem = seen.report(&at, title);
+            let hint = "it is the most requests until two in a row take as long as each other";
+            out.extend(problem.map(|problem| problem.hint(hint)));
+        }
         out.extend(no_time(
             seen,
             &["benchmarks", name, "timeout"],

@@ -44,11 +44,13 @@ pub struct Job {
     pub repeats: Option<u32>,
     /// Tokens of the longest answer that is asked.
     pub max_tokens: u32,
-    /// Requests sent to every instance before measuring.
+    /// Requests sent to every instance before measuring, at least.
     pub warmup: u32,
     /// Tokens of the short answer that every instance gives before and after, with nothing else in
     /// flight; with fewer than two there is none.
     pub canary: u32,
+    /// When an instance counts as warm.
+    pub warm_when: WarmWhen,
     /// Seconds that a request may take.
     pub timeout_s: f64,
     /// The API keys that are needed, each by whom it is shown to: `host:port`.
@@ -70,6 +72,24 @@ pub struct Job {
     /// What whoever measures says of it.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// When an instance counts as warm: two requests in a row took as long as each other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WarmWhen {
+    /// The share by which they may differ.
+    pub within: f64,
+    /// How many requests there are at most until then.
+    pub max: u32,
+}
+
+impl Default for WarmWhen {
+    fn default() -> Self {
+        Self {
+            within: 0.05,
+            max: 10,
+        }
+    }
 }
 
 /// Where requests go.

@@ -24,7 +24,7 @@ pub use copy::{Copy, Upload};
 pub use keep_log::KeepLog;
 pub use launch::Launch;
 pub use log::LogReader;
-pub use measure::{Endpoint, Job, Target};
+pub use measure::{Endpoint, Job, Target, WarmWhen};
 pub use ready::{Check, Probe, WaitReady};
 pub use script::RunScript;
 pub use secret::{Secret, ServerKey};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::warmup::WarmupDeclaration;
 use crate::prompts::{Api, Cache, InvalidPrompts, Keep, Prompts, Sampling, Source};
 use crate::quantity::Seconds;
 use crate::shape::{Course, InvalidLoad, Load};
@@ -41,13 +42,14 @@ pub struct BenchmarkDeclaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub repeats: Option<u32>,
-    /// Requests that every instance answers before anything is measured.
-    #[serde(default = "warmup")]
-    pub warmup: u32,
     /// Tokens of a short answer that every instance gives before and after, with nothing else in flight:
     /// a machine that is slow for itself shows. 0 for none.
     #[serde(default = "canary")]
     pub canary: u32,
+    /// Requests that every instance answers before anything is measured: `2`, or
+    /// `{per_instance: 2, until_stable: 5%, max: 10}`.
+    #[serde(default)]
+    pub warmup: WarmupDeclaration,
     /// How long one request may take: `120`, `120s`, `2m`.
     #[serde(default = "timeout")]
     #[schemars(extend("exclusiveMinimum" = 0))]
@@ -84,10 +86,10 @@ pub struct Measurement {
     pub repeats: Option<u32>,
     /// Tokens that each answer has.
     pub max_tokens: u32,
-    /// Requests that every instance answers before anything is measured.
-    pub warmup: u32,
     /// Tokens of the short answer before and after.
     pub canary: u32,
+    /// What every instance answers before anything is measured.
+    pub warmup: WarmupDeclaration,
     /// The time that one request may take.
     pub timeout: Seconds,
     /// The file to compare with, relative to the manifest.
@@ -139,10 +141,6 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn max_tokens() -> u32 {
     100
-}
-
-fn warmup() -> u32 {
-    2
 }
 
 fn canary() -> u32 {

@@ -5,6 +5,7 @@
 //! server that was killed and started again as it was needs no new measurement.
 
 mod declared;
+mod warmup;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use declared::is_default;
 pub use declared::*;
 use serde_json::json;
+pub use warmup::WarmupDeclaration;
 
 use super::contract::{Observation, Resource};
 use super::facts::Fact;
@@ -162,7 +164,7 @@ impl Benchmark {
             "prompts": self.declared.prompts,
             "load": self.load(),
             "max_tokens": self.declared.max_tokens,
-            "warmup": self.declared.warmup,
+            "warmup": self.declared.warmup.per_instance,
         });
         // What is not said is not in it, so that results of before stay those of the same job.
         if let Some(repeats) = self.declared.repeats {
@@ -180,6 +182,10 @@ impl Benchmark {
         // What is in a file is not in the manifest.
         if let (Some(_), Ok(asks)) = (self.declared.source.file(), &self.asks) {
             job["prompts"]["content"] = asks.sha256().into();
+        }
+        let warmup = self.declared.warmup;
+        if warmup != WarmupDeclaration::requests(warmup.per_instance) {
+            job["warm_when"] = json!(warmup.warm_when());
         }
         fingerprint(&json!({
             "job": job,
@@ -211,12 +217,13 @@ impl Benchmark {
             load: self.load().clone(),
             repeats: self.declared.repeats,
             max_tokens: asks.longest_answer(),
-            warmup: self.declared.warmup,
             // What was not warmed would be warmed by it.
-            canary: match self.declared.warmup {
+            canary: match self.declared.warmup.per_instance {
                 0 => 0,
                 _ => self.declared.canary,
             },
+            warmup: self.declared.warmup.per_instance,
+            warm_when: self.declared.warmup.warm_when(),
             timeout_s: self.declared.timeout.get(),
             api_keys: self.measured.api_keys(observed),
             baseline: self.declared.baseline.as_ref().map(relative),
