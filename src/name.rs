@@ -81,6 +81,8 @@ names! {
     InstanceName,
     /// The name of a benchmark.
     BenchmarkName,
+    /// The name of a service level objective.
+    SloName,
 }
 
 /// A TCP port that can be listened on: 1 to 65535.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use rate::{InvalidRate, Rate};
 
-use crate::written::NUMBER_AS_WRITTEN;
+use crate::written::{IN_PERCENT, NUMBER_AS_WRITTEN};
 
 /// The units of a time, from the longest, each a fraction of seconds: `300ms` is then 0.3 exactly.
 const UNITS: [(&str, f64, f64); 4] = [
@@ -258,9 +258,29 @@ impl Serialize for Percent {
 
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        String::deserialize(input)?
-            .parse()
-            .map_err(D::Error::custom)
+        input.deserialize_newtype_struct(IN_PERCENT, InPercent)
+    }
+}
+
+struct InPercent;
+
+impl<'de> Visitor<'de> for InPercent {
+    type Value = Percent;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a share in percent, as in `5%`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Percent, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_f64<E: Error>(self, percent: f64) -> Result<Percent, E> {
+        Ok(Percent(percent))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, input: D) -> Result<Percent, D::Error> {
+        input.deserialize_str(self)
     }
 }
 

@@ -179,6 +179,8 @@ fn exit(applied: &Applied) -> Exit {
         Exit::Unreachable
     } else if !applied.run.is_valid() {
         Exit::Invalid
+    } else if applied.run.has_missed() {
+        Exit::Missed
     } else {
         Exit::Done
     }

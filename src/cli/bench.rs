@@ -134,6 +134,7 @@ async fn bench(
         (true, ..) => Exit::Interrupted,
         (_, false, _) => Exit::Failed,
         (_, _, false) => Exit::Invalid,
+        _ if run.has_missed() => Exit::Missed,
         _ => Exit::Done,
     })
 }

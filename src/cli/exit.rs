@@ -20,6 +20,8 @@ pub enum Exit {
     Partly = 6,
     /// A benchmark ran, and its result cannot be believed.
     Invalid = 7,
+    /// A benchmark ran, and missed its objective, or failed by a condition of its own.
+    Missed = 8,
     /// The command line is wrong.
     Usage = 64,
     /// The manifest is wrong.

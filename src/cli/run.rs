@@ -93,6 +93,12 @@ impl RunOutcome {
         self.measured.iter().all(|outcome| outcome.valid)
     }
 
+    /// Whether a measurement missed what it was held against.
+    pub(super) fn has_missed(&self) -> bool {
+        let mut results = self.measured.iter().map(|outcome| &outcome.result);
+        results.any(crate::results::BenchResult::has_missed)
+    }
+
     /// Each result as its own document.
     pub(super) fn documents(&self) -> Vec<serde_json::Value> {
         let results = self.measured.iter().map(|outcome| &outcome.result);

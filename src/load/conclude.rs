@@ -46,6 +46,7 @@ pub(super) fn conclude(
     for driven in &measured.loads {
         let pressure = CpuPressure::of(driven.pressure, &seen.conditions);
         let point = point(driven, &seen.gauges).under(pressure);
+        let point = point.held_to(facts.slo.as_ref(), &driven.records);
         let point = of_all.judged(driven, point, &points);
         points.push(point);
     }
@@ -127,12 +128,20 @@ pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup) -> Went {
     };
     let seen = Seen::default();
     let before: Vec<Point> = before.iter().map(|it| point(it, &seen)).collect();
-    let point = of_all.judged(last, point(last, &seen), &before);
+    let objective = of_all.facts.slo.as_ref();
+    let point = point(last, &seen).held_to(objective, &last.records);
+    let point = of_all.judged(last, point, &before);
+    let missed = point.slo.as_ref().filter(|slo| !slo.met);
     let mut invalid = point.anomalies.iter().filter(|it| it.invalidates());
     match (point.stopped, invalid.next()) {
         (Some(stopped), _) => Went::Badly(stopped.to_string()),
         (None, Some(it)) => Went::Badly(format!("{} {}: {}", it.id, it.name, it.message)),
-        (None, None) => Went::Well,
+        // A sweep goes on where an objective is missed; who looks for the highest rate that meets it
+        // has passed it.
+        (None, None) => match missed.filter(|_| job.load.is_search()) {
+            Some(slo) => Went::Badly(format!("{} of {} met it", slo.good, slo.offered)),
+            None => Went::Well,
+        },
     }
 }
 
@@ -167,6 +176,8 @@ impl OfAll<'_> {
             before,
             client: self.client,
         });
-        point.judged(anomalies)
+        let baseline = self.baseline;
+        let claim = baseline.and_then(|baseline| baseline.claim(&driven.load));
+        point.judged(anomalies).failed_if(&facts.fail_if, claim)
     }
 }

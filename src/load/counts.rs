@@ -88,7 +88,7 @@ impl Counts {
     /// Makes the stage one of more requests.
     pub(super) fn expect(&self, more: u32) {
         let mut now = self.stage.lock().expect("no holder panics");
-        now.1 = now.1.saturating_add(more);
+        now.2.requests = now.2.requests.saturating_add(more);
     }
 
     /// Counts a request that ended.

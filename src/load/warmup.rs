@@ -23,6 +23,9 @@ use crate::results::{Status, WarmedInstance, Warmup, WarmupRequest};
 /// that would take long.
 const AT_ONCE: u32 = 64;
 
+/// How many at once warm a load of which it is not known how many it has in flight.
+const BY_THE_CLOCK: u32 = 16;
+
 /// Requests that take as long as each other but for this are alike, in ms: the machine's own noise.
 const NO_DIFFERENCE_MS: f64 = 5.0;
 
@@ -82,9 +85,10 @@ impl Warmer {
             requests.push(self.ask(&target.authority, message).await);
         }
         let answers = requests.iter().any(|it| it.status == Status::Ok);
-        let together = match answers {
-            true => self.at_once(&target, lane, requests.len() as u32).await,
-            false => Vec::new(),
+        let together = if answers {
+            self.at_once(&target, lane, requests.len() as u32).await
+        } else {
+            Vec::new()
         };
         WarmedInstance {
             stable: Some(are_alike(&requests, lane.when.within)),
@@ -138,7 +142,9 @@ struct Lane {
 impl Lane {
     fn of(job: &Job, target: &Target) -> Self {
         let instances = u32::try_from(job.instances.len()).unwrap_or(u32::MAX);
-        let share = job.load.schedule().in_flight.div_ceil(instances.max(1));
+        let schedules = job.load.schedules();
+        let most = schedules.iter().filter_map(|it| it.in_flight).max();
+        let share = most.unwrap_or(BY_THE_CLOCK).div_ceil(instances.max(1));
         let seats = target.max_num_seqs.unwrap_or(AT_ONCE);
         Self {
             least: job.warmup,
@@ -176,6 +182,7 @@ fn sampled(message: Message) -> Message {
     body["seed"] = message.index.into();
     Message {
         body: Bytes::from(body.to_string()),
+        is_greedy: false,
         ..message
     }
 }
@@ -208,6 +215,7 @@ mod tests {
             },
             ttft_ms: None,
             e2el_ms: (*ms > 0.0).then_some(*ms),
+            text_sha256: None,
             error: None,
         };
         times.iter().map(one).collect()
@@ -237,9 +245,15 @@ mod tests {
         let message = Message {
             index: 4,
             id: "i".to_owned(),
+            path: "/v1/completions",
             body: Bytes::from(body.to_string()),
+            asked: 3,
+            is_exact: true,
+            is_greedy: true,
         };
-        let body: Value = serde_json::from_slice(&sampled(message).body).unwrap();
+        let sampled = sampled(message);
+        assert!(!sampled.is_greedy);
+        let body: Value = serde_json::from_slice(&sampled.body).unwrap();
         let expected =
             serde_json::json!({"prompt": "x", "temperature": 1.0, "max_tokens": 3, "seed": 4});
         assert_eq!(body, expected);

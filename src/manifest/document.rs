@@ -6,8 +6,11 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::name::{BenchmarkName, EngineName, InstanceName, ModelName, NodeName, TopologyName};
+use crate::name::{
+    BenchmarkName, EngineName, InstanceName, ModelName, NodeName, SloName, TopologyName,
+};
 use crate::node::NodeDeclaration;
+use crate::plan::Slo;
 use crate::resource::benchmark::BenchmarkDeclaration;
 use crate::resource::engine::EngineDeclaration;
 use crate::resource::instance::InstanceDeclaration;
@@ -40,6 +43,9 @@ pub(super) struct Document {
     pub(super) instances: BTreeMap<InstanceName, InstanceDeclaration>,
     /// The proxy before the instances: the one address that clients talk to.
     pub(super) proxy: Option<ProxyDeclaration>,
+    /// Service level objectives, each by a name of your own; benchmarks name them.
+    #[serde(default)]
+    pub(super) slos: BTreeMap<SloName, Slo>,
     /// The measurements to make once everything is ready, in this order.
     #[serde(default)]
     pub(super) benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,

@@ -7,7 +7,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::fault::Fault;
-use crate::written::NUMBER_AS_WRITTEN;
+use crate::written::{IN_PERCENT, NUMBER_AS_WRITTEN};
 
 /// Reads as any type that asks: a text as a name, a number as 1, a struct as all of its fields.
 pub(super) struct StandIn;
@@ -70,10 +70,11 @@ impl<'de> Deserializer<'de> for StandIn {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if name == NUMBER_AS_WRITTEN {
-            return visitor.visit_bytes(b"1");
+        match name {
+            NUMBER_AS_WRITTEN => visitor.visit_bytes(b"1"),
+            IN_PERCENT => visitor.visit_f64(1.0),
+            _ => visitor.visit_newtype_struct(self),
         }
-        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {

@@ -12,6 +12,7 @@ mod origin;
 mod phase;
 mod reason;
 mod service;
+mod slo;
 mod stand;
 mod step;
 
@@ -29,6 +30,7 @@ pub use origin::ManifestOrigin;
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
 pub use service::{Offer, Readiness, Requests, Service};
+pub use slo::{FailIf, Grave, Slo};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
 

@@ -12,8 +12,10 @@ use super::figures::Figures;
 use super::headline::Headline;
 use super::notebook::Notebook;
 use super::result::{BenchResult, Point, SCHEMA, is_simulated};
+use super::slo::Attained;
 use super::store::POINTER;
 use super::stored::pointed;
+use super::summary::Metrics;
 use super::vllm::{VllmResult, is_vllm};
 use crate::plan::Failure;
 use crate::shape::Shape;
@@ -72,6 +74,10 @@ pub(crate) struct Claim {
     pub(crate) figures: Figures,
     /// Its numbers beyond the figures.
     pub(crate) headline: Headline,
+    /// All of its metrics, where it is one of ours.
+    pub(crate) metrics: Option<Box<Metrics>>,
+    /// How it stood to its objective.
+    pub(crate) slo: Option<Attained>,
 }
 
 /// Looks whether a file is a baseline.
@@ -135,11 +141,13 @@ pub(crate) fn read(path: &Path) -> Result<Baseline, Failure> {
 
 impl Claim {
     /// What one of our loads claims.
-    fn of(point: &Point) -> Self {
+    pub(super) fn of(point: &Point) -> Self {
         Self {
             load: Some(point.load.clone()),
             figures: Figures::of(point).unwrap_or_default(),
             headline: Headline::of(point),
+            metrics: Some(Box::new(point.summary.metrics.clone())),
+            slo: point.slo.clone(),
         }
     }
 
@@ -175,6 +183,8 @@ impl Baseline {
                 load: None,
                 figures: notebook.figures(),
                 headline: Headline::default(),
+                metrics: None,
+                slo: None,
             }],
         }
     }
@@ -195,6 +205,8 @@ impl Baseline {
                 load: result.load(),
                 figures: result.figures(),
                 headline: result.headline(),
+                metrics: None,
+                slo: None,
             }],
         }
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::record::Record;
 use super::summary::DEFINITIONS;
 use crate::hex::hex;
-use crate::plan::{Endpoint, Job, Target, WarmWhen};
+use crate::plan::{Endpoint, FailIf, Job, Slo, Target, WarmWhen};
 use crate::prompts::{Api, Cache, Sampling};
 use crate::shape::Course;
 
@@ -96,6 +96,12 @@ pub struct JobFacts {
     /// When an instance counted as warm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_when: Option<WarmWhen>,
+    /// How fast a request had to be to be good, and how many had to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Slo>,
+    /// When the measurement has failed though its result stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fail_if: Vec<FailIf>,
     /// Seconds that a request may take.
     pub timeout_s: f64,
     /// The name of the definitions of every metric.
@@ -194,6 +200,8 @@ impl From<&Job> for JobFacts {
             equal_lengths: job.prompts.are_answers_equal() && job.sampling.is_exact(),
             warmup: job.warmup,
             warm_when: Some(job.warm_when),
+            slo: job.slo,
+            fail_if: job.fail_if.clone(),
             timeout_s: job.timeout_s,
             definitions: DEFINITIONS.to_owned(),
         }

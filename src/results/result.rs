@@ -9,16 +9,19 @@ use serde_json::Value;
 
 use super::achieved::Achieved;
 use super::anomaly::Anomaly;
+use super::baseline::Claim;
 use super::canary::Canaries;
 use super::conditions::Conditions;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
+use super::failed_if::FailedIf;
 use super::pressure::CpuPressure;
 use super::reconcile::Reconcile;
 use super::record::Record;
 use super::server::ServerMetrics;
+use super::slo::Attained;
 use super::summary::Summary;
 use super::warmup::Warmup;
-use crate::plan::ManifestOrigin;
+use crate::plan::{FailIf, ManifestOrigin, Slo};
 use crate::shape::{Found, Shape, Skipped, Stopped};
 
 /// The name of this form.
@@ -125,6 +128,12 @@ pub struct Point {
     /// What the client and the engines counted, side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<Reconcile>,
+    /// How it stood to its objective, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Attained>,
+    /// The conditions under which it has failed, each looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fail_if: Vec<FailedIf>,
     /// How short the machines were of CPU, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_pressure: Option<CpuPressure>,
@@ -187,6 +196,11 @@ impl BenchResult {
         self.points.iter().flat_map(|point| &point.anomalies)
     }
 
+    /// Whether one of its loads missed its objective, or failed by a condition of its own.
+    pub fn has_missed(&self) -> bool {
+        self.points.iter().any(Point::has_missed)
+    }
+
     /// The same, with what is to be done put otherwise.
     #[must_use]
     pub fn hinting(mut self, words: impl Fn(&str) -> String) -> Self {
@@ -208,6 +222,8 @@ impl Point {
             sender_cpu: None,
             server: IndexMap::new(),
             reconcile: None,
+            slo: None,
+            fail_if: Vec::new(),
             cpu_pressure: None,
             anomalies: Vec::new(),
             valid: true,
@@ -235,6 +251,24 @@ impl Point {
             server,
             ..self
         }
+    }
+
+    /// The same with how it stood to an objective.
+    pub(crate) fn held_to(self, objective: Option<&Slo>, records: &[Record]) -> Self {
+        let slo = objective.map(|it| Attained::of(it, &self.load, records, &self.summary));
+        Self { slo, ..self }
+    }
+
+    /// The same, judged, with the conditions under which it has failed.
+    pub(crate) fn failed_if(self, conditions: &[FailIf], claim: Option<&Claim>) -> Self {
+        let looked = conditions.iter();
+        let fail_if = looked.map(|it| FailedIf::look(it, &self, claim)).collect();
+        Self { fail_if, ..self }
+    }
+
+    /// Whether it missed its objective, or a condition came about under which it has failed.
+    pub fn has_missed(&self) -> bool {
+        self.slo.as_ref().is_some_and(|slo| !slo.met) || self.fail_if.iter().any(|it| it.failed)
     }
 
     /// The same with how short the machines were of CPU.

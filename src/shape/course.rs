@@ -35,6 +35,11 @@ impl Course {
         }
     }
 
+    /// Whether it looks for the highest rate that meets what is asked.
+    pub fn is_search(&self) -> bool {
+        matches!(self.plan, Plan::Search(_))
+    }
+
     /// How it is called: by the only load, or by its first and last.
     pub fn label(&self) -> String {
         match &self.plan {

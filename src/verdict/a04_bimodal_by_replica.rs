@@ -55,7 +55,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         .iter()
         .filter_map(|peers| slowest(&observations, peers));
     slowest
-        .filter(|beside| beside.speaks())
+        .filter(Beside::speaks)
         .map(|beside| beside.told())
         .collect()
 }

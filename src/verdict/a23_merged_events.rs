@@ -8,7 +8,8 @@
 use serde_json::json;
 
 use super::{Case, Finding, Rule, round};
-use crate::results::{Anomaly, Reads, Record, Severity};
+use crate::plan::Slo;
+use crate::results::{Anomaly, Metric, Reads, Record, Severity};
 
 /// Answers of so few reads came through something that holds them back.
 const BURSTS: f64 = 0.25;
@@ -38,7 +39,8 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     vec![RULE.speak(severity, explained(case, &names, &wanted))]
 }
 
-/// Whether somebody asked for a metric: the baseline has a number that ours is to be held against.
+/// Whether somebody asked for a metric: an objective, a condition to fail under, or a baseline that has
+/// a number to be held against ours.
 fn is_wanted(case: &Case<'_>, metric: &str) -> bool {
     let theirs = case.claim().map(|claim| claim.headline);
     let in_baseline = theirs.is_some_and(|theirs| match metric {
@@ -46,7 +48,13 @@ fn is_wanted(case: &Case<'_>, metric: &str) -> bool {
         "tpot" => theirs.tpot_p50_ms.is_some(),
         _ => false,
     });
+    let slo = case.job.slo.iter().flat_map(Slo::limits);
+    let mut limited = slo.map(|(limit, _)| limit.split('_').next().unwrap_or(limit));
+    let conditions = case.job.fail_if.iter();
+    let mut conditions = conditions.filter_map(|it| it.metric.as_deref()?.parse::<Metric>().ok());
     in_baseline
+        || limited.any(|limit| limit == metric)
+        || conditions.any(|condition| condition.name() == metric)
 }
 
 fn explained(case: &Case<'_>, names: &[&str], wanted: &[&str]) -> Finding {
@@ -168,16 +176,31 @@ mod tests {
     }
 
     #[test]
+    fn an_objective_and_a_condition_ask_for_what_they_name() {
+        let mut scene = in_reads(5);
+        let slo = |text: &str| serde_json::from_str(text).unwrap();
+        scene.job.slo = Some(slo(r#"{"ttft": 2, "e2el": 3}"#));
+        assert!(scene.errors().is_empty(), "these stand");
+        scene.job.slo = Some(slo(r#"{"itl_p99": 2}"#));
+        assert_eq!(scene.errors(), ["A23"]);
+        scene.job.slo = None;
+        let fail_if =
+            r#"[{"metric": "output_tps", "below": 3}, {"metric": "tpot.p50", "above": 1}]"#;
+        scene.job.fail_if = serde_json::from_str(fail_if).unwrap();
+        assert_eq!(scene.errors(), ["A23"]);
+    }
+
+    #[test]
     fn what_is_left_out_and_was_asked_for_has_no_answer() {
         let mut beside = in_reads(5);
         let mut baseline = seed("replicated_metrics.json");
         let mut theirs = in_reads(100).point();
-        baseline.set_claim(&theirs, 100);
+        baseline.set_claim(&theirs);
         beside.baseline = Some(baseline.clone());
         assert_eq!(beside.errors(), ["A23"]);
         assert!(beside.judge()[0].message.ends_with("; tpot was asked for"));
         theirs = in_reads(5).point();
-        baseline.set_claim(&theirs, 100);
+        baseline.set_claim(&theirs);
         beside.baseline = Some(baseline);
         assert!(beside.errors().is_empty());
     }

@@ -17,7 +17,7 @@ fn said<'a>(anomalies: &'a [Anomaly], id: &str, subject: Subject) -> Option<&'a 
 #[test]
 fn the_notebooks_run_with_a_cold_b_is_refused_and_b_is_named() {
     let scene = cold_b();
-    let summary = Summary::of(&scene.job.load, &scene.records);
+    let summary = Summary::of(scene.job.load.only().unwrap(), &scene.records);
     assert!((summary.metrics.output_tps.unwrap() - 26.48).abs() < 0.01);
     assert!((summary.metrics.e2el.as_ref().unwrap().mean - 18632.5).abs() < 0.1);
     assert_eq!(scene.errors(), ["A6", "A4", "A3"]);
@@ -289,7 +289,9 @@ fn errors_beyond_one_in_a_hundred_forbid_a_claim() {
     let all = many(200);
     assert_eq!(all.errors(), ["A10"]);
     assert_eq!(
-        Summary::of(&all.job.load, &all.records).metrics.output_tps,
+        Summary::of(all.job.load.only().unwrap(), &all.records)
+            .metrics
+            .output_tps,
         None
     );
     assert_eq!(

@@ -125,7 +125,7 @@ pub(crate) fn judge(case: &Case<'_>) -> Vec<Anomaly> {
         if !short.is_empty() && ASK_FOR_CPU.contains(&anomaly.id.as_str()) {
             let was = if short.len() == 1 { "was" } else { "were" };
             let cause = &anomaly.cause;
-            anomaly.cause = format!("{} {was} short of CPU; else: {cause}", short.join(", "));
+            anomaly.cause = format!("{} {was} short of CPU; else: {cause}", short.join(" and "));
         }
     }
     anomalies.sort_by_key(|anomaly| (anomaly.subject, anomaly.severity));

@@ -28,7 +28,7 @@ pub(super) fn are_nearly_all(times: usize, n: usize) -> bool {
 /// of so many is behind, `times` of `n`. It is `replicas · P(B ≥ times)` with
 /// `B ~ Binomial(n, 0.4)`.
 pub(super) fn is_no_chance(replicas: usize, times: usize, n: usize) -> bool {
-    let (mut mass, mut tail) = ((1.0 - BY_CHANCE).powi(n as i32), 0.0);
+    let (mut mass, mut tail) = ((1.0 - BY_CHANCE).powf(n as f64), 0.0);
     for k in 0..=n {
         if k >= times {
             tail += mass;

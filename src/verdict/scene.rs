@@ -124,6 +124,8 @@ pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
         equal_lengths: true,
         warmup: 2,
         warm_when: None,
+        slo: None,
+        fail_if: Vec::new(),
         timeout_s: 120.0,
         definitions: DEFINITIONS.to_owned(),
     }

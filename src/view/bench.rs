@@ -1,6 +1,7 @@
 //! What was measured, by whom it was served, what it is compared with, and whether it can be
 //! believed.
 
+mod held;
 mod list;
 
 use std::path::Path;
@@ -336,6 +337,7 @@ fn verdict(result: &BenchResult, file: Option<&Path>, style: Style) -> Vec<Strin
     for anomaly in result.anomalies() {
         lines.extend(explained(anomaly, style));
     }
+    lines.extend(held::lines(&result.points, style));
     lines.push(if result.valid {
         style.paint(Role::Good, "✓ valid")
     } else {

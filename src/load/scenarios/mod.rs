@@ -106,6 +106,8 @@ impl Lab {
             max_tokens: TOKENS as u32,
             warmup: 2,
             warm_when: WarmWhen::default(),
+            slo: None,
+            fail_if: Vec::new(),
             timeout_s: 20.0,
             api_keys: BTreeMap::new(),
             baseline: None,

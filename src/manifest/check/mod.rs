@@ -10,6 +10,7 @@ mod environment;
 mod files;
 mod models;
 mod nodes;
+mod objectives;
 mod ports;
 mod proxy;
 mod references;
@@ -61,6 +62,8 @@ const RULES: &[Rule] = &[
     benchmarks::ask_something,
     benchmarks::save_what_the_file_has_a_place_for,
     benchmarks::files_are_beside_the_manifest,
+    objectives::objectives_limit_something,
+    objectives::conditions_can_be_judged,
     files::baselines_can_be_read,
     files::traces_can_be_read,
     files::prompts_can_be_asked,

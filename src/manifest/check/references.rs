@@ -3,9 +3,10 @@
 use super::super::problem::Problem;
 use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
+use crate::resource::benchmark::Objective;
 use crate::resource::engine::{Engine, InvalidEngine};
 
-/// Every node, engine, model and backend that is named is declared.
+/// Every node, engine, model, backend and objective that is named is declared.
 pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
     for (name, instance) in &seen.document.instances {
@@ -40,6 +41,12 @@ pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
                 backend.as_str(),
                 "instance",
             ));
+        }
+    }
+    for (name, benchmark) in &seen.document.benchmarks {
+        if let Some(Objective::Named(slo)) = &benchmark.slo {
+            let at = ["benchmarks", name.as_str(), "slo"];
+            out.extend(refers(seen, &at, slo.as_str(), "slo"));
         }
     }
     out

@@ -37,7 +37,7 @@ pub(super) fn topology(seen: &Checker<'_>) -> Option<Topology> {
         Some((name.clone(), Server::new(declared, runtime)))
     });
     let benchmarks = document.benchmarks.iter().map(|(name, declared)| {
-        let measurement = declared.meant().ok()?;
+        let measurement = declared.meant(&document.slos).ok()?;
         Some((name.clone(), measurement))
     });
     Some(Topology {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
-use crate::plan::{ManifestOrigin, Placed};
+use crate::plan::{FailIf, ManifestOrigin, Placed, Slo};
 use crate::prompts::{Api, Asks, Cache, Keep, Sampling};
 use crate::shape::Course;
 
@@ -51,6 +51,10 @@ pub struct Job {
     pub canary: u32,
     /// When an instance counts as warm.
     pub warm_when: WarmWhen,
+    /// How fast a request must be to be good, and how many must be.
+    pub slo: Option<Slo>,
+    /// When the measurement has failed though its result stands.
+    pub fail_if: Vec<FailIf>,
     /// Seconds that a request may take.
     pub timeout_s: f64,
     /// The API keys that are needed, each by whom it is shown to: `host:port`.

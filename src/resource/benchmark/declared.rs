@@ -1,11 +1,15 @@
 //! A benchmark as a manifest declares it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::objective::Objective;
 use super::warmup::WarmupDeclaration;
+use crate::name::SloName;
+use crate::plan::{FailIf, Slo};
 use crate::prompts::{Api, Cache, InvalidPrompts, Keep, Prompts, Sampling, Source};
 use crate::quantity::Seconds;
 use crate::shape::{Course, InvalidLoad, Load};
@@ -54,6 +58,14 @@ pub struct BenchmarkDeclaration {
     #[serde(default = "timeout")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub timeout: Seconds,
+    /// How fast a request must be to be good, and how many must be: one of `slos:` by its name, or
+    /// `{ttft: 2s, tpot: 100ms}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Objective>,
+    /// When the measurement has failed though its result stands:
+    /// `[{metric: output_tps, worse_than: 5%}, {metric: ttft.p95, above: 2s}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fail_if: Vec<FailIf>,
     /// A file to compare with, relative to the manifest: a result of ours, the `latest.json` that
     /// points at the newest, one of `vllm bench serve --save-result`, or the notebook's
     /// `baseline_metrics.json`.
@@ -92,6 +104,10 @@ pub struct Measurement {
     pub warmup: WarmupDeclaration,
     /// The time that one request may take.
     pub timeout: Seconds,
+    /// How fast a request must be to be good, and how many must be.
+    pub slo: Option<Slo>,
+    /// When the measurement has failed though its result stands.
+    pub fail_if: Vec<FailIf>,
     /// The file to compare with, relative to the manifest.
     pub baseline: Option<PathBuf>,
     /// The file to write the summary to, relative to the manifest.
@@ -99,15 +115,21 @@ pub struct Measurement {
 }
 
 impl BenchmarkDeclaration {
-    /// What it means.
+    /// What it means, with these objectives; one that is not among them is none.
     ///
     /// # Errors
     ///
     /// When its load is no shape, or its prompts are no source.
-    pub fn meant(&self) -> Result<Measurement, InvalidBenchmark> {
+    pub fn meant(&self, slos: &BTreeMap<SloName, Slo>) -> Result<Measurement, InvalidBenchmark> {
+        let slo = self.slo.as_ref().and_then(|objective| match objective {
+            Objective::Named(name) => slos.get(name).copied(),
+            Objective::Inline(slo) => Some(*slo),
+        });
         let source = self.prompts.meant().map_err(InvalidBenchmark::Prompts)?;
         let load = self.load.clone().try_into();
         Ok(Measurement {
+            slo,
+            fail_if: self.fail_if.clone(),
             prompts: self.prompts.clone(),
             source,
             api: self.api,

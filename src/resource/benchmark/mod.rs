@@ -5,6 +5,7 @@
 //! server that was killed and started again as it was needs no new measurement.
 
 mod declared;
+mod objective;
 mod warmup;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use declared::is_default;
 pub use declared::*;
+pub use objective::Objective;
 use serde_json::json;
 pub use warmup::WarmupDeclaration;
 
@@ -183,6 +185,12 @@ impl Benchmark {
         if let (Some(_), Ok(asks)) = (self.declared.source.file(), &self.asks) {
             job["prompts"]["content"] = asks.sha256().into();
         }
+        if let Some(slo) = &self.declared.slo {
+            job["slo"] = json!(slo);
+        }
+        if !self.declared.fail_if.is_empty() {
+            job["fail_if"] = json!(self.declared.fail_if);
+        }
         let warmup = self.declared.warmup;
         if warmup != WarmupDeclaration::requests(warmup.per_instance) {
             job["warm_when"] = json!(warmup.warm_when());
@@ -224,6 +232,8 @@ impl Benchmark {
             },
             warmup: self.declared.warmup.per_instance,
             warm_when: self.declared.warmup.warm_when(),
+            slo: self.declared.slo,
+            fail_if: self.declared.fail_if.clone(),
             timeout_s: self.declared.timeout.get(),
             api_keys: self.measured.api_keys(observed),
             baseline: self.declared.baseline.as_ref().map(relative),

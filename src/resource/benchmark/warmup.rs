@@ -107,7 +107,8 @@ impl<'de> Deserialize<'de> for WarmupDeclaration {
             }
         }
 
-        input.deserialize_any(Either)
+        // Whoever has a value for whatever is asked is asked for a number.
+        input.deserialize_u64(Either)
     }
 }
 

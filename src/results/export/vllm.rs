@@ -214,7 +214,6 @@ mod tests {
           "std_itl_ms": 114.605556,
           "p90_itl_ms": 299.048485,
           "p95_itl_ms": 299.048485,
-          "p99_itl_ms": 299.048485,
           "mean_e2el_ms": 18632.5,
           "median_e2el_ms": 18632.5,
           "std_e2el_ms": 11577.5

@@ -130,7 +130,8 @@ fn what_others_wrote_is_a_text() {
     records[0].status = Status::SseError;
     records[0].error = Some(hostile.to_owned());
     records[1].instance = Some(hostile.to_owned());
-    it.result.points[0].summary = crate::results::Summary::of(records);
+    let load = it.result.points[0].load.clone();
+    it.result.points[0].summary = crate::results::Summary::of(&load, records);
     let page = page(vec![it]);
     assert!(!elements(&page).contains(&"script"));
     assert!(page.contains("&lt;script&gt;alert(1)"));
@@ -200,7 +201,8 @@ fn a_section_stands_where_there_is_something_to_show() {
     let mut bare = notebook();
     bare.records = None;
     bare.result.points[0].anomalies.clear();
-    bare.result.points[0].summary = crate::results::Summary::of(&[]);
+    let load = bare.result.points[0].load.clone();
+    bare.result.points[0].summary = crate::results::Summary::of(&load, &[]);
     bare.result.comparison = None;
     let bare = page(vec![bare]);
     insta::assert_snapshot!(headings(&bare).join("\n"), @"

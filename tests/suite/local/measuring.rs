@@ -303,3 +303,36 @@ fn a_measurement_of_something_else_says_of_what_and_one_of_this_counts_again() {
     place.change("max_tokens: 24", "max_tokens: 16");
     let _ = place.replica(&["plan"]).exits(0).shows("No changes.");
 }
+
+#[test]
+fn an_objective_that_is_missed_is_told_and_is_exit_eight_and_the_result_stands() {
+    let one = |slo: &str| {
+        format!(
+            "one: {{prompts: {{inline: [Hello]}}, load: {{sequential: 8}}, max_tokens: 16, \
+             repeats: 1, slo: {slo}, \
+             fail_if: [{{metric: rps, below: 0.001}}]}}"
+        )
+    };
+    let text = format!(
+        "{SMALL}slos: {{lax: {{e2el: 1m}}}}\nbenchmarks:\n  {}\n",
+        one("lax")
+    );
+    let place = Workdir::with(&text);
+    let _ = place
+        .replica(&["apply", "-y"])
+        .exits(0)
+        .shows("SLO met: 100 % of 8 requests within e2el 60 s")
+        .shows("fail_if rps below 0.001");
+    place.change("slo: lax", "slo: {e2el: 0.01ms, attainment: 50%}");
+    let said = place.replica(&["apply", "-y"]).exits(8);
+    let _ = said.shows("SLO missed: 0").shows("missed by e2el 8");
+    let document = place.replica(&["bench", "--json"]).exits(8).json();
+    let result = &document.as_array().unwrap()[0];
+    let slo = &result["points"][0]["slo"];
+    assert_eq!(
+        (&result["valid"], &slo["met"], &slo["goodput_rps"]),
+        (&true.into(), &false.into(), &0.0.into())
+    );
+    // It was measured, and is not measured again for being slow.
+    let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
+}
