@@ -177,10 +177,16 @@ fn found(found: &Found, style: Style) -> Vec<String> {
             format!("{answer} is met, {missed} is not; {tried} tried")
         }
         (Some(answer), None) => format!("{answer} is met, and nothing higher was tried"),
-        (None, Some(missed)) => format!("not even {missed} is met"),
+        (None, Some(missed)) => {
+            let why = found.probes.iter().find_map(|it| it.why.as_deref());
+            format!(
+                "not even {missed} is met: {}",
+                clean(why.unwrap_or_default())
+            )
+        }
         (None, None) => "no rate was tried to its end".to_owned(),
     };
-    let mut lines = vec![format!("search: {answer}")];
+    let mut lines = style.hang(&format!("search: {answer}"), 2);
     if !found.contradicts.is_empty() {
         let above: Vec<String> = found.contradicts.iter().map(ToString::to_string).collect();
         let odd = format!(
