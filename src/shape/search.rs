@@ -1,9 +1,8 @@
 //! A search for the highest rate that meets what is asked of it: the knee.
 //!
 //! First the lower end, then the upper one, and then the middle of what is left, by ratio, until the
-//! bracket is narrow. What it rests on is that a load that is met is met at every lower rate; where
-//! two rates say otherwise, that is said, and the answer is the highest rate below every one that
-//! was not met.
+//! bracket is narrow. What it rests on is that a load that is met is met at every lower rate: nothing
+//! above a rate that was missed is tried.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +43,7 @@ pub struct Probe {
 /// What a search has found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Found {
-    /// The highest rate that met what was asked, below every one that did not; none where the lowest
-    /// did not.
+    /// The highest rate that met what was asked; none where the lowest did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Rate>,
     /// The lowest rate that did not; none where the highest met it too.
@@ -53,9 +51,6 @@ pub struct Found {
     pub missed: Option<Rate>,
     /// The rates that were tried, in order.
     pub probes: Vec<Probe>,
-    /// Rates that met what a lower one did not, so that chance had a part in it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub contradicts: Vec<Rate>,
 }
 
 impl Search {
@@ -164,12 +159,9 @@ impl Search {
             of_it.map(|probe| probe.rate)
         };
         let least = |a: &Rate, b: &Rate| a.per_s().total_cmp(&b.per_s());
-        let missed = tried(false).min_by(least);
-        let is_below = |rate: &Rate| missed.is_none_or(|missed| *rate < missed);
         Found {
-            answer: tried(true).filter(is_below).max_by(least),
-            missed,
-            contradicts: tried(true).filter(|rate| !is_below(rate)).collect(),
+            answer: tried(true).max_by(least),
+            missed: tried(false).min_by(least),
             probes: self.probes.clone(),
         }
     }

@@ -186,16 +186,7 @@ fn found(found: &Found, style: Style) -> Vec<String> {
         }
         (None, None) => "no rate was tried to its end".to_owned(),
     };
-    let mut lines = style.hang(&format!("search: {answer}"), 2);
-    if !found.contradicts.is_empty() {
-        let above: Vec<String> = found.contradicts.iter().map(ToString::to_string).collect();
-        let odd = format!(
-            "{} above it met what was asked: chance has a part in this, measure for longer",
-            above.join(", ")
-        );
-        lines.extend(style.hang(&odd, 2));
-    }
-    indented(lines)
+    indented(style.hang(&format!("search: {answer}"), 2))
 }
 
 fn first_token(ttft: Option<&Distribution>) -> Cell {
