@@ -8,6 +8,7 @@
 
 use serde_json::json;
 
+use super::a21_short_of_cpu::short;
 use super::{Case, Finding, Rule, round};
 use crate::plan::GpuConditions;
 use crate::results::quantile::quantile;
@@ -24,9 +25,6 @@ const FEWEST: usize = 4;
 
 /// Differences of a token below this are noise, in ms.
 const MATTERS_MS: f64 = 3.0;
-
-/// The share of the time in which tasks waited for a CPU from which on CPUs were short.
-const SHORT_OF_CPU: f64 = 0.2;
 
 pub(super) const RULE: Rule = Rule {
     id: "A26",
@@ -109,10 +107,10 @@ fn spoken(
     message: String,
     evidence: serde_json::Value,
 ) -> Anomaly {
-    let short = short_of_cpu(case);
-    let cause = match short {
-        Some(share) => format!(
-            "CPUs were short: tasks waited for one {:.0} % of the time",
+    let short = short(case);
+    let cause = match short.first() {
+        Some((who, share)) => format!(
+            "{who} was short of CPU: tasks waited for one {:.0} % of the time",
             share * 100.0
         ),
         None => {
@@ -125,26 +123,12 @@ fn spoken(
         cause,
         hint: cure(case, instance),
     };
-    let severity = if short.is_some() {
-        Severity::Warning
-    } else {
+    let severity = if short.is_empty() {
         Severity::Error
+    } else {
+        Severity::Warning
     };
     RULE.speak(severity, finding).of_replica(instance)
-}
-
-/// The largest share of the time in which tasks of a machine waited for a CPU, where that is much.
-fn short_of_cpu(case: &Case<'_>) -> Option<f64> {
-    let conditions = case.conditions;
-    let shares = conditions.before.iter().filter_map(|(node, before)| {
-        let after = conditions.after.get(node)?;
-        let waited = after.cpu_waited_us?.checked_sub(before.cpu_waited_us?)?;
-        let took = after.uptime_us?.checked_sub(before.uptime_us?)?;
-        (took > 0).then(|| waited as f64 / took as f64)
-    });
-    shares
-        .max_by(f64::total_cmp)
-        .filter(|share| *share > SHORT_OF_CPU)
 }
 
 /// What to do, with what the driver says where it says something.
@@ -177,8 +161,7 @@ fn told_of(gpu: &GpuConditions) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::scene::{Scene, batch, scene};
-    use crate::plan::NodeConditions;
-    use crate::results::{Canary, Severity};
+    use crate::results::{Canary, CpuPressure, Pressure, Severity};
 
     fn shown(a: f64, b: f64) -> Vec<Canary> {
         let one = |name: &str, itl_p50_ms| Canary {
@@ -247,17 +230,10 @@ mod tests {
     #[test]
     fn short_cpus_are_the_likelier_cause() {
         let mut scene = measured([68.0, 70.0], [110.0, 70.0]);
-        for (at, surveyed) in [
-            (0, &mut scene.conditions.before),
-            (1, &mut scene.conditions.after),
-        ] {
-            let node = NodeConditions {
-                uptime_us: Some(at * 1_000_000),
-                cpu_waited_us: Some(at * 900_000),
-                ..NodeConditions::default()
-            };
-            surveyed.insert("here".parse().unwrap(), node);
-        }
+        scene.cpu_pressure = Some(CpuPressure {
+            client: Some(Pressure { some_share: 0.9 }),
+            ..CpuPressure::default()
+        });
         assert_eq!(said(&scene)[0].0, Severity::Warning);
     }
 }
