@@ -5,12 +5,14 @@ use serde_json::Value;
 use super::SMALL;
 use crate::suite::support::Workdir;
 
-/// A benchmark with the name of a command, and one that is held against its own newest result.
+/// A benchmark with the name of a command, and one that is held against its own newest result. Its
+/// answers have one token: a busy machine merges the events of more, and a baseline that has a TPOT
+/// would ask for it.
 fn measuring() -> Workdir {
     let place = Workdir::with(&format!(
         "{SMALL}benchmarks:\n  \
          list: {{prompts: {{inline: [Hello]}}, load: {{sequential: 1}}, max_tokens: 16}}\n  \
-         batch: {{prompts: {{inline: [Hello]}}, load: {{batch: 4}}, max_tokens: 16, \
+         batch: {{prompts: {{inline: [Hello]}}, load: {{batch: 4}}, max_tokens: 1, \
          baseline: results/OWN/batch/latest.json}}\n",
     ));
     place.change("OWN", &place.topology);
@@ -101,7 +103,7 @@ fn results_outlive_what_was_measured_and_are_shown_without_it() {
         .exits(0);
     has_keys(
         &theirs.json(),
-        &["mean_ttft_ms", "std_tpot_ms", "output_throughput"],
+        &["mean_ttft_ms", "std_e2el_ms", "output_throughput"],
     );
     place.write("vllm.json", &theirs.out);
     let pointer = format!("results/{}/batch/latest.json", place.topology);
