@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use replica::load::measure;
-use replica::plan::{Endpoint, Job, Target};
+use replica::plan::{Endpoint, Job, Target, WarmWhen};
 use replica::prompts::{Api, Cache, IdWindow, Keep, Prompts, Reading, Sampling};
 use replica::results::{Record, Severity, Surveyed};
-use replica::shape::Load;
+use replica::shape::{Load, Requests, Several};
 use serde_json::{Value, json};
 
 use super::installed::Installed;
@@ -32,8 +32,8 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
     let asks = source.read(&reading).expect("they can be read");
     let authority = format!("127.0.0.1:{}", server.port);
     let load = Load {
-        concurrency: Some(4),
-        requests: Some(8),
+        concurrency: Some(Several::One(4)),
+        requests: Some(Requests::All(8)),
         ..Load::default()
     };
     Job {
@@ -50,6 +50,7 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
             authority,
             nonce: "other".to_owned(),
             max_num_seqs: Some(16),
+            role: None,
         }],
         placed: Vec::new(),
         manifest: None,
@@ -63,6 +64,9 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
         load: load.try_into().expect("it is a load"),
         repeats: Some(1),
         warmup: 2,
+        warm_when: WarmWhen::default(),
+        slo: None,
+        fail_if: Vec::new(),
         canary: 0,
         timeout_s: 120.0,
         api_keys: BTreeMap::new(),
@@ -70,6 +74,8 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
         save: None,
         results: results.to_owned(),
         provenance: json!({}),
+        tags: BTreeMap::new(),
+        notes: Vec::new(),
     }
 }
 
