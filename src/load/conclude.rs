@@ -51,6 +51,7 @@ pub(super) fn conclude(
         points.push(point);
     }
     let place = RunFiles::of(job, &run);
+    let search = measured.walk.found();
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
@@ -63,9 +64,9 @@ pub(super) fn conclude(
         comparison: baseline.map(|baseline| Comparison::of(&points, baseline)),
         job: facts,
         warmup: measured.warmup,
-        valid: points.iter().all(|point| point.valid),
+        valid: results::are_valid(&points, search.as_ref()),
         skipped: measured.walk.skipped(),
-        search: measured.walk.found(),
+        search,
         points,
         interrupted: measured.loads.iter().find_map(|driven| driven.cut),
         files: Files {

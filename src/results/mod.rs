@@ -61,6 +61,7 @@ pub(crate) use quantile::tidy;
 pub use reconcile::{Both, Reconcile};
 pub(crate) use record::by_instance;
 pub use record::{KeptPrompt, Record, Stamps, Status};
+pub(crate) use result::are_valid;
 pub use result::{BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated};
 pub(crate) use rounds::by_round;
 pub use rounds::{Round, Rounds};

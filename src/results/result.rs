@@ -196,9 +196,13 @@ impl BenchResult {
         self.points.iter().flat_map(|point| &point.anomalies)
     }
 
-    /// Whether one of its loads missed its objective, or failed by a condition of its own.
+    /// Whether one of its loads missed its objective, or failed by a condition of its own. A search is
+    /// meant to find where that begins: it has missed where not even its lowest rate is met.
     pub fn has_missed(&self) -> bool {
-        self.points.iter().any(Point::has_missed)
+        match &self.search {
+            Some(found) => found.answer.is_none(),
+            None => self.points.iter().any(Point::has_missed),
+        }
     }
 
     /// The same, with what is to be done put otherwise.
@@ -209,6 +213,16 @@ impl BenchResult {
         }
         self
     }
+}
+
+/// Whether loads may be believed, all of them. Of a search, that requests fail beyond the rate that it
+/// finds (A10) is its answer; whatever else speaks against a load speaks against the answer.
+pub(crate) fn are_valid(points: &[Point], search: Option<&Found>) -> bool {
+    let is_answer = |anomaly: &Anomaly| search.is_some() && anomaly.id == "A10";
+    let anomalies = points.iter().flat_map(|point| &point.anomalies);
+    !anomalies
+        .filter(|it| !is_answer(it))
+        .any(Anomaly::invalidates)
 }
 
 impl Point {
@@ -306,6 +320,41 @@ mod tests {
     fn the_notebooks_run_as_a_result() {
         let text = serde_json::to_string_pretty(&notebook_run()).unwrap();
         insta::assert_snapshot!(text);
+    }
+
+    /// Two rates: the first is met, at the second requests fail.
+    fn searched() -> BenchResult {
+        let mut result = notebook_run();
+        let error = |id: &str| Anomaly {
+            id: id.to_owned(),
+            severity: crate::results::Severity::Error,
+            ..result.points[0].anomalies[0].clone()
+        };
+        let (failing, mut met) = (error("A10"), result.points[0].clone());
+        met.anomalies.clear();
+        let beyond = met.clone().judged(vec![failing]);
+        result.points = vec![met, beyond];
+        result.search = Some(Found {
+            answer: crate::quantity::Rate::of(2.0),
+            missed: crate::quantity::Rate::of(3.0),
+            probes: Vec::new(),
+        });
+        result
+    }
+
+    #[test]
+    fn failures_beyond_the_knee_are_the_answer_of_a_search() {
+        let mut result = searched();
+        assert!(are_valid(&result.points, result.search.as_ref()));
+        assert!(
+            !are_valid(&result.points, None),
+            "of a sweep they are errors"
+        );
+        assert!(!result.has_missed());
+        result.points[1].anomalies[0].id = "A11".to_owned();
+        assert!(!are_valid(&result.points, result.search.as_ref()));
+        result.search.as_mut().unwrap().answer = None;
+        assert!(result.has_missed());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod list;
 
 use std::path::Path;
 
+use indexmap::IndexMap;
 pub(super) use list::labels;
 pub use list::{ListDocument, list};
 
@@ -331,8 +332,8 @@ fn definitions(is_open: bool, style: Style) -> Vec<String> {
 
 fn verdict(result: &BenchResult, file: Option<&Path>, style: Style) -> Vec<String> {
     let mut lines = Vec::new();
-    for anomaly in result.anomalies() {
-        lines.extend(explained(anomaly, style));
+    for (loads, anomaly) in findings(&result.points) {
+        lines.extend(explained(&loads, anomaly, style));
     }
     lines.extend(held::lines(&result.points, style));
     lines.push(if result.valid {
@@ -347,7 +348,27 @@ fn verdict(result: &BenchResult, file: Option<&Path>, style: Style) -> Vec<Strin
     lines
 }
 
-fn explained(anomaly: &Anomaly, style: Style) -> Vec<String> {
+/// What was found, each thing once, with the loads that it was found in: none where it was in all.
+fn findings(points: &[Point]) -> Vec<(String, &Anomaly)> {
+    let mut found: IndexMap<(&str, &str), (Vec<String>, &Anomaly)> = IndexMap::new();
+    for point in points {
+        for anomaly in &point.anomalies {
+            let key = (anomaly.id.as_str(), anomaly.message.as_str());
+            let (loads, _) = found.entry(key).or_insert((Vec::new(), anomaly));
+            loads.push(point.load.label());
+        }
+    }
+    let found = found.into_values();
+    found
+        .map(|(loads, anomaly)| {
+            let is_in_all = loads.len() == points.len();
+            let named = (!is_in_all).then(|| loads.join(", ") + ": ");
+            (named.unwrap_or_default(), anomaly)
+        })
+        .collect()
+}
+
+fn explained(loads: &str, anomaly: &Anomaly, style: Style) -> Vec<String> {
     let (sign, role) = match anomaly.severity {
         Severity::Error => ("✗", Role::Error),
         Severity::Warning => ("!", Role::Warning),
@@ -355,7 +376,7 @@ fn explained(anomaly: &Anomaly, style: Style) -> Vec<String> {
         Severity::Info => return Vec::new(),
     };
     let lead = format!("{sign} {} {}", anomaly.id, anomaly.name);
-    let message = format!("{lead} {}", clean(&anomaly.message));
+    let message = format!("{lead} {loads}{}", clean(&anomaly.message));
     let mut lines = style.wrap(&message, style.width.saturating_sub(2));
     for (place, line) in lines.iter_mut().enumerate() {
         *line = match line.strip_prefix(&lead).filter(|_| place == 0) {

@@ -1,13 +1,14 @@
 //! Latency against load, of a result with several loads of one class.
 
 use super::super::Reported;
-use super::super::chart::{Axis, Chart, Dot, HALF, Lies, Look, Series};
+use super::super::chart::{Axis, Chart, Dot, HALF, Lies, Limit, Look, Series};
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, Swatch, legend};
 use super::{figure, known, plot, quantile};
 use crate::results::quantile::{Distribution, Quantile};
 use crate::results::{Metrics, Point};
 use crate::shape::Class;
+use crate::view::words::number;
 
 /// The plots of TTFT and TPOT; nothing where there is nothing to draw a line between.
 pub(in super::super) fn load(it: &Reported) -> Markup {
@@ -34,11 +35,24 @@ pub(in super::super) fn load(it: &Reported) -> Markup {
     let mut out = Markup::default();
     out.element("div", &[("class", "plots")], |out| {
         for (name, of) in [("TTFT", ttft as Of), ("TPOT", tpot)] {
-            one(out, name, label, &alike, of);
+            let slo = limit(it, name);
+            one(out, name, label, &alike, of, slo);
         }
     });
     table(&alike, label).write(&mut out);
     out
+}
+
+/// What the objective of the benchmark allows, where it has one for this metric.
+fn limit(it: &Reported, name: &str) -> Option<Limit> {
+    let slo = it.result.job.slo.as_ref()?;
+    let mut limits = slo.limits();
+    let (_, limit) = limits.find(|(metric, _)| metric.eq_ignore_ascii_case(name))?;
+    Some(Limit {
+        label: format!("SLO {} ms", number(limit.get() * 1000.0)),
+        at: limit.get() * 1000.0,
+        is_of_x: false,
+    })
 }
 
 type Of = fn(&Metrics) -> Option<&Distribution>;
@@ -56,7 +70,7 @@ fn is_open(point: &Point) -> bool {
 }
 
 /// How much a load asks for: requests in flight, or requests a second.
-fn size(class: Class) -> f64 {
+pub(super) fn size(class: Class) -> f64 {
     match class {
         Class::Alone => 1.0,
         Class::Together { requests } => f64::from(requests),
@@ -65,7 +79,14 @@ fn size(class: Class) -> f64 {
     }
 }
 
-fn one(out: &mut Markup, name: &str, label: &str, loads: &[(&Point, f64)], of: Of) {
+fn one(
+    out: &mut Markup,
+    name: &str,
+    label: &str,
+    loads: &[(&Point, f64)],
+    of: Of,
+    slo: Option<Limit>,
+) {
     let series = |quantile_name: &str, colour: usize, at: fn(&Distribution) -> Quantile| {
         let dots = loads.iter().filter_map(|(point, size)| {
             let quantile = at(of(&point.summary.metrics)?);
@@ -98,7 +119,7 @@ fn one(out: &mut Markup, name: &str, label: &str, loads: &[(&Point, f64)], of: O
         x: axis(label.to_owned(), Lies::FromZero),
         y: axis(format!("{name}, ms"), Lies::AsNeeded),
         series: all,
-        limits: Vec::new(),
+        limits: slo.into_iter().collect(),
     };
     figure(
         out,

@@ -4,6 +4,7 @@ use super::super::chart::{Axis, Chart, Dot, Lies, Look, MOST_SERIES, Series, WID
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, Swatch, legend};
 use super::super::{Report, Reported};
+use super::load::size;
 use super::{figure, known, plot};
 use crate::results::Point;
 
@@ -15,10 +16,8 @@ pub(in super::super) fn pareto(report: &Report) -> Markup {
         .map(|(colour, it)| Series {
             name: name(report, it),
             colour,
-            points: it
-                .result
-                .points
-                .iter()
+            points: ascending(&it.result.points)
+                .into_iter()
                 .filter_map(|point| dot(point, parts.number(it)))
                 .collect(),
             look: Look::DotsOnALine,
@@ -54,6 +53,13 @@ pub(in super::super) fn pareto(report: &Report) -> Markup {
     });
     table(report, parts).write(&mut out);
     out
+}
+
+/// Loads from the least to the most: a search drives them in another order.
+fn ascending(points: &[Point]) -> Vec<&Point> {
+    let mut points: Vec<&Point> = points.iter().collect();
+    points.sort_by(|a, b| size(a.load.class()).total_cmp(&size(b.load.class())));
+    points
 }
 
 /// What throughput is divided by: GPUs where all results tell of theirs. What is divided by GPUs and
