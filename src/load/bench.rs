@@ -341,7 +341,7 @@ impl Transport for Sending {
 
     fn not_sent(&self, index: u32, planned: Duration) -> Raw {
         self.bench.counts.count(false);
-        Raw::not_sent(self.ahead.take(index), nanoseconds(planned))
+        Raw::not_sent(&self.ahead.take(index), nanoseconds(planned))
     }
 
     fn ended(&self, answer: &Raw) -> Ended {

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::client::{Client, Message};
+use super::client::Client;
+use super::request::greedy;
 use super::sample;
 use crate::plan::{Job, Target};
-use crate::prompts::Api;
 use crate::results::Canary;
 use crate::results::quantile::quantile;
 
@@ -71,25 +69,7 @@ impl CanaryProbe {
 
     async fn one(&self, target: &Target, id: &str) -> Option<Canary> {
         let id = format!("{id}-{}", target.name);
-        let body = json!({
-            "model": self.model,
-            "prompt": PROMPT,
-            "max_tokens": self.tokens,
-            "temperature": 0,
-            "ignore_eos": true,
-            "stream": true,
-            "stream_options": {"include_usage": true, "continuous_usage_stats": true},
-            "cache_salt": id,
-        });
-        let message = Message {
-            index: 0,
-            id,
-            path: Api::Completions.path(),
-            body: Bytes::from(body.to_string()),
-            asked: self.tokens,
-            is_exact: true,
-            is_greedy: true,
-        };
+        let message = greedy(&self.model, PROMPT, self.tokens, id);
         let connection = self.client.open(&target.authority).await;
         let raw = self.client.complete(connection, message, None).await;
         let record = sample::read(raw);

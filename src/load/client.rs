@@ -112,20 +112,9 @@ impl Client {
     ) -> Raw {
         let planned = planned.map_or_else(|| self.clock.now(), nanoseconds);
         let mut raw = Raw {
-            index: message.index,
-            id: message.id.clone(),
-            asked: message.asked,
-            is_exact: message.is_exact,
-            planned,
             connect: Some((over.begun, None)),
-            sent: None,
-            head: None,
-            http_status: None,
-            content: (None, None),
-            served_by: None,
-            body: Vec::new(),
             ending: Ending::TimedOut,
-            ended: planned,
+            ..Raw::not_sent(&message, planned)
         };
         match over.made {
             Err(why) => raw.ending = Ending::NoConnection(why),

@@ -119,6 +119,26 @@ impl Requests {
     }
 }
 
+/// A greedy completion of so many tokens, apart from what a job asks.
+pub(super) fn greedy(model: &str, prompt: &str, tokens: u32, id: String) -> Message {
+    let (api, sampling) = (Api::Completions, Sampling::default());
+    let mut fields = Map::new();
+    fields.insert("model".to_owned(), json!(model));
+    fields.extend(sampling.fields(api));
+    fields.extend(stream_fields());
+    fields.insert("max_tokens".to_owned(), tokens.into());
+    fields.insert("cache_salt".to_owned(), json!(id));
+    Message {
+        index: 0,
+        id,
+        path: api.path(),
+        body: body(&Prompt::Text(prompt.to_owned()), api, &fields),
+        asked: tokens,
+        is_exact: sampling.is_exact(),
+        is_greedy: sampling.is_greedy(),
+    }
+}
+
 /// The body of a request. The prompt is written first and straight into it: a list of thousands of
 /// ids is made into no tree of values.
 fn body(prompt: &Prompt, api: Api, fields: &Map<String, Value>) -> Bytes {

@@ -66,10 +66,10 @@ pub(super) struct Raw {
 
 impl Raw {
     /// A request that was not sent at the moment that was planned for it.
-    pub(super) fn not_sent(message: Message, planned: u64) -> Self {
+    pub(super) fn not_sent(message: &Message, planned: u64) -> Self {
         Self {
             index: message.index,
-            id: message.id,
+            id: message.id.clone(),
             asked: message.asked,
             is_exact: message.is_exact,
             planned,
