@@ -17,16 +17,15 @@ use super::pressure::Waited;
 use super::request::{Place, Requests};
 use super::sample::Raw;
 use super::scrape::{self, Pages, Sampler};
+use super::send::{Errand, Teller, Told};
 use super::thread::Effort;
 use super::warmup::Warmer;
 use super::wire::{Clock, nanoseconds};
 use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
 use crate::prompts::Keep;
-use crate::results::{
-    Canaries, Canary, Cut, Measuring, Pressure, Record, Run, UnderWay, Warmup, by_instance,
-};
-use crate::shape::{Ended, Shape, Stopped, Walk};
+use crate::results::{Canaries, Canary, Cut, Pressure, Record, Single, Warmup, by_instance};
+use crate::shape::{Ended, Found, Shape, Skipped, Stopped, Went};
 
 /// Everything that the sending thread needs.
 pub(super) struct Bench {
@@ -36,6 +35,8 @@ pub(super) struct Bench {
     canary: CanaryProbe,
     /// The name of the run.
     run: String,
+    /// What one request alone achieves there.
+    single: Option<Single>,
     counts: Arc<Counts>,
 }
 
@@ -44,10 +45,10 @@ pub(super) struct Measured {
     pub(super) warmup: Warmup,
     pub(super) loads: Vec<Driven>,
     pub(super) canaries: Canaries,
-    /// What was to be driven, as far as it came.
-    pub(super) walk: Walk,
-    /// Who else measured the topology meanwhile.
-    pub(super) others: Vec<Measuring>,
+    /// What was not driven.
+    pub(super) skipped: Vec<Skipped>,
+    /// What a search has found.
+    pub(super) search: Option<Found>,
 }
 
 /// A load that was driven to its end, as often as it takes.
@@ -69,18 +70,20 @@ pub(super) struct Driven {
 }
 
 impl Bench {
-    pub(super) fn new(job: &Job, keys: ApiKeys, run: &Run, counts: &Arc<Counts>) -> Self {
+    pub(super) fn new(errand: Errand, keys: ApiKeys, counts: &Arc<Counts>) -> Self {
+        let Errand { job, run, single } = errand;
         let client = Client {
             clock: Clock::start(),
             keys,
             limit: Duration::from_secs_f64(job.timeout_s),
         };
         Self {
-            job: job.clone(),
-            canary: CanaryProbe::of(job, &client),
-            run: run.id.clone(),
+            canary: CanaryProbe::of(&job, &client),
+            requests: Requests::of(&job, &run),
+            job,
             client,
-            requests: Requests::of(job, &run.id),
+            run,
+            single,
             counts: Arc::clone(counts),
         }
     }
@@ -92,7 +95,7 @@ impl Bench {
 
     pub(super) async fn perform(
         mut self,
-        mut under_way: UnderWay,
+        told: Teller,
         stop: impl Future<Output = ()>,
     ) -> Result<Measured, Failure> {
         let mut stop = pin!(stop);
@@ -102,7 +105,8 @@ impl Bench {
         };
         let bench = Arc::new(self);
         let before = bench.canary.ask(&bench.run, "before").await;
-        under_way.measure();
+        // Who hears nothing any more has let go of this too.
+        let _ = told.send(Told::Begun);
         let is_warm = bench.job.instances.iter().all(|it| warmup.warmed(&it.name));
         let mut walk = bench.job.load.walk();
         let mut loads = Vec::new();
@@ -120,12 +124,13 @@ impl Bench {
             if is_cut {
                 break;
             }
-            walk.went(&load, &went(&bench.job, &loads, &warmup));
+            walk.went(&load, &bench.went(&loads, &warmup));
         }
+        let _ = told.send(Told::Over);
         Ok(Measured {
             warmup,
-            walk,
-            others: under_way.end(),
+            skipped: walk.skipped(),
+            search: walk.found(),
             canaries: Canaries {
                 tokens: bench.job.canary,
                 after: bench.canaries_after(&before, &loads).await,
@@ -134,6 +139,10 @@ impl Bench {
             },
             loads,
         })
+    }
+
+    fn went(&self, loads: &[Driven], warmup: &Warmup) -> Went {
+        went(&self.job, loads, warmup, self.single.as_ref())
     }
 
     /// The canaries after the last request. One that seems slow is asked once more: a slow state

@@ -3,55 +3,57 @@
 use super::bench::{Driven, Measured};
 use super::measure::Measurement;
 use super::scrape::Seen;
+use super::send::Sent;
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, CpuPressure, Files,
-    JobFacts, Measuring, Point, Run, RunFiles, SCHEMA, ServerMetrics, Tool, Warmup,
+    JobFacts, Measuring, Point, Run, RunFiles, SCHEMA, ServerMetrics, Single, Tool, Warmup,
 };
 use crate::shape::Went;
 use crate::verdict::{Case, judge};
 
-/// What was seen beside the requests.
+/// What is known beside the requests.
 pub(super) struct Beside {
-    pub(super) gauges: Seen,
     pub(super) conditions: Conditions,
+    /// Who else measured the topology meanwhile.
+    pub(super) others: Vec<Measuring>,
+    /// What one request alone achieves there.
+    pub(super) single: Option<Single>,
+    pub(super) baseline: Option<Baseline>,
 }
 
 /// Sums up, judges, and writes.
 pub(super) fn conclude(
     job: &Job,
     run: Run,
-    measured: Measured,
-    seen: Beside,
-    baseline: Option<&Baseline>,
+    sent: Sent,
+    beside: Beside,
 ) -> Result<Measurement, Failure> {
+    let Sent {
+        measured,
+        gauges,
+        client,
+    } = sent;
     let records = measured.loads.iter().flat_map(|driven| &driven.records);
     let facts = JobFacts::from(job).told_by(&records.collect::<Vec<_>>());
     let measured = Measured {
         canaries: with_history(job, measured.canaries),
         ..measured
     };
-    let client = ClientFacts::here();
     let of_all = OfAll {
         job,
         facts: &facts,
         client: &client,
         warmup: &measured.warmup,
-        others: &measured.others,
-        conditions: &seen.conditions,
+        others: &beside.others,
+        conditions: &beside.conditions,
         canaries: &measured.canaries,
-        baseline,
+        single: beside.single.as_ref(),
+        baseline: beside.baseline.as_ref(),
     };
-    let mut points: Vec<Point> = Vec::new();
-    for driven in &measured.loads {
-        let pressure = CpuPressure::of(driven.pressure, &seen.conditions);
-        let point = point(driven, &seen.gauges).under(pressure);
-        let point = point.held_to(facts.slo.as_ref(), &driven.records);
-        let point = of_all.judged(driven, point, &points);
-        points.push(point);
-    }
+    let points = of_all.points(&measured.loads, &gauges);
     let place = RunFiles::of(job, &run);
-    let search = measured.walk.found();
+    let comparison = of_all.baseline.map(|it| Comparison::of(&points, it));
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),
@@ -59,14 +61,14 @@ pub(super) fn conclude(
         manifest: job.manifest.clone(),
         client,
         topology: job.provenance.clone(),
-        conditions: seen.conditions,
+        conditions: beside.conditions,
         canaries: measured.canaries,
-        comparison: baseline.map(|baseline| Comparison::of(&points, baseline)),
+        comparison,
         job: facts,
         warmup: measured.warmup,
-        valid: results::are_valid(&points, search.as_ref()),
-        skipped: measured.walk.skipped(),
-        search,
+        valid: results::are_valid(&points, measured.search.as_ref()),
+        skipped: measured.skipped,
+        search: measured.search,
         points,
         interrupted: measured.loads.iter().find_map(|driven| driven.cut),
         files: Files {
@@ -113,7 +115,7 @@ fn point(driven: &Driven, seen: &Seen) -> Point {
 
 /// What the last of these loads came to, for what is driven after it: by all that is known before the
 /// whole is.
-pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup) -> Went {
+pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup, single: Option<&Single>) -> Went {
     let of_all = OfAll {
         job,
         facts: &JobFacts::from(job),
@@ -122,6 +124,7 @@ pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup) -> Went {
         others: &[],
         conditions: &Conditions::default(),
         canaries: &Canaries::default(),
+        single,
         baseline: None,
     };
     let Some((last, before)) = loads.split_last() else {
@@ -155,13 +158,26 @@ struct OfAll<'a> {
     others: &'a [Measuring],
     conditions: &'a Conditions,
     canaries: &'a Canaries,
+    single: Option<&'a Single>,
     baseline: Option<&'a Baseline>,
 }
 
 impl OfAll<'_> {
+    /// What came of each load, judged in the light of those before it.
+    fn points(&self, loads: &[Driven], gauges: &Seen) -> Vec<Point> {
+        let mut points = Vec::new();
+        for driven in loads {
+            let pressure = CpuPressure::of(driven.pressure, self.conditions);
+            let point = point(driven, gauges).under(pressure);
+            let point = point.held_to(self.facts.slo.as_ref(), &driven.records);
+            let point = self.judged(driven, point, &points);
+            points.push(point);
+        }
+        points
+    }
+
     fn judged(&self, driven: &Driven, point: Point, before: &[Point]) -> Point {
         let Self { job, facts, .. } = self;
-        let single = results::single_throughput(&job.results, &job.topology, &facts.targets);
         let anomalies = judge(&Case {
             job: facts,
             point: &point,
@@ -170,7 +186,7 @@ impl OfAll<'_> {
             provenance: &job.provenance,
             conditions: self.conditions,
             canaries: self.canaries,
-            single: single.as_ref(),
+            single: self.single,
             baseline: self.baseline,
             others: self.others,
             cut: driven.cut.as_ref(),

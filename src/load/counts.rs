@@ -28,8 +28,6 @@ pub(super) enum Stage {
     WarmingThrough,
     /// Requests are measured.
     Measuring,
-    /// What was seen is summarised, judged and written.
-    Summarising,
 }
 
 /// What a load is going to be, as far as that is known.
@@ -115,7 +113,6 @@ impl Counts {
             Stage::Warming => Phase::new("warming").counted(requests),
             Stage::WarmingThrough => Phase::new("warming").at("through the endpoint"),
             Stage::Measuring => self.measuring(since, &aim, requests),
-            Stage::Summarising => Phase::new("summarising"),
         }
     }
 

@@ -1,18 +1,16 @@
-//! The story of a measurement: who answers, warm, send, read, sum up, judge, write.
+//! The story of a measurement: look at the machines, send, look again, sum up, judge, write.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
-use super::bench::Bench;
+use tokio::sync::mpsc;
+
 use super::conclude::{Beside, conclude};
-use super::counts::{Counts, Stage};
-use super::key::ApiKeys;
-use super::limits;
-use super::thread::{on_own_thread, watched};
+use super::send::{Errand, Sent, Teller, Told, send};
 use crate::plan::{Failure, Job, Phase};
-use crate::results::{self, Anomaly, BenchResult, Conditions, Run, Surveyed, UnderWay};
+use crate::results::{self, Anomaly, BenchResult, Conditions, Measuring, Run, Surveyed, UnderWay};
 
 /// What a measurement leaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,32 +29,46 @@ pub struct Measurement {
     pub anomalies: Vec<Anomaly>,
 }
 
-/// Measures a job, and writes what came of it. `keys` are the API keys of the job, by the addresses
-/// that they are shown to; `tell` hears about the progress four times a second; `survey` looks at the
-/// machines of the servers, before and after.
+/// Measures a job from this machine, and writes what came of it. `keys` are the API keys of the job,
+/// by the addresses that they are shown to; `tell` hears about the progress four times a second;
+/// `survey` looks at the machines of the servers, before and after.
 ///
 /// Where `stop` comes first, nothing more is sent, and what has ended by then is written as a result
 /// that was interrupted: it is kept, and stands for nothing.
 ///
-/// All connections live on a thread of their own, which does nothing else; dropping the future ends
-/// it.
-///
 /// # Errors
 ///
-/// Fails where there is nothing to judge: an instance that is not the one that was started or that
-/// answers no warm-up, a stop before a request has ended, a key that no header holds, an unreadable
-/// baseline, a folder that cannot be written. What was measured and cannot be believed is an
-/// [`Measurement`] that is not `valid`.
+/// As [`measure_by`].
 pub async fn measure<S: Future<Output = Surveyed> + Send>(
     job: &Job,
     keys: &BTreeMap<String, String>,
     stop: impl Future<Output = ()> + Send + 'static,
-    mut tell: impl FnMut(Phase) + Send,
+    tell: impl FnMut(Phase) + Send,
     survey: impl Fn() -> S + Send,
 ) -> Result<Measurement, Failure> {
+    let sender = |errand, told| send(errand, keys, stop, told);
+    measure_by(job, sender, tell, survey).await
+}
+
+/// Measures a job by whoever sends its requests, and writes what came of it: a [`send`] on this
+/// machine, or on another.
+///
+/// # Errors
+///
+/// Fails where there is nothing to judge, with what the sender says of it; at an unreadable baseline
+/// and a folder that cannot be written. What was measured and cannot be believed is a
+/// [`Measurement`] that is not `valid`.
+pub async fn measure_by<F, S>(
+    job: &Job,
+    sender: impl FnOnce(Errand, Teller) -> F,
+    mut tell: impl FnMut(Phase) + Send,
+    survey: impl Fn() -> S + Send,
+) -> Result<Measurement, Failure>
+where
+    F: Future<Output = Result<Sent, Failure>> + Send,
+    S: Future<Output = Surveyed> + Send,
+{
     check(job)?;
-    let keys = ApiKeys::new(keys)?;
-    limits::make_room_for(&job.load.schedules())?;
     let baseline = job
         .baseline
         .as_deref()
@@ -67,23 +79,81 @@ pub async fn measure<S: Future<Output = Surveyed> + Send>(
         id: format!("{:016x}", fastrand::u64(..)),
         started: jiff::Timestamp::now(),
     };
-    let counts = Arc::new(Counts::new());
-    let bench = Bench::new(job, keys, &run, &counts);
-    let under_way = UnderWay::begin(job, &run)?;
-    let sampler = bench.sampler();
+    let mut note = Note::of(UnderWay::begin(job, &run)?);
+    let errand = Errand::of(job, &run);
+    let single = errand.single.clone();
     let before = survey().await;
-    let work = on_own_thread(bench.perform(under_way, stop))?;
-    let measured = watched(work, &counts, &mut tell).await?;
-    let seen = Beside {
-        gauges: sampler.end(),
+    let (teller, told) = mpsc::unbounded_channel();
+    let sent = heard(sender(errand, teller), told, &mut note, &mut tell).await?;
+    let beside = Beside {
         conditions: Conditions {
             before,
             after: survey().await,
         },
+        others: note.others(),
+        single,
+        baseline,
     };
-    counts.enter(Stage::Summarising, 0);
-    tell(counts.phase());
-    conclude(job, run, measured, seen, baseline.as_ref())
+    tell(Phase::new("summarising"));
+    conclude(job, run, sent, beside)
+}
+
+/// Waits for what is sent, and hears of it meanwhile.
+async fn heard(
+    sending: impl Future<Output = Result<Sent, Failure>>,
+    mut told: mpsc::UnboundedReceiver<Told>,
+    note: &mut Note,
+    tell: &mut (impl FnMut(Phase) + Send),
+) -> Result<Sent, Failure> {
+    let mut hear = |told| match told {
+        Told::Phase(phase) => tell(phase),
+        Told::Begun => note.begin(),
+        Told::Over => note.end(),
+    };
+    let mut sending = pin!(sending);
+    let sent = loop {
+        tokio::select! {
+            sent = &mut sending => break sent,
+            Some(told) = told.recv() => hear(told),
+        }
+    };
+    while let Ok(told) = told.try_recv() {
+        hear(told);
+    }
+    sent
+}
+
+/// The note of this measurement among those of others, until the requests that count have ended.
+struct Note {
+    under_way: Option<UnderWay>,
+    others: Vec<Measuring>,
+}
+
+impl Note {
+    fn of(under_way: UnderWay) -> Self {
+        Self {
+            under_way: Some(under_way),
+            others: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.measure();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(under_way) = self.under_way.take() {
+            self.others = under_way.end();
+        }
+    }
+
+    /// Who else measured the topology while the requests that count were sent.
+    fn others(mut self) -> Vec<Measuring> {
+        self.end();
+        self.others
+    }
 }
 
 fn check(job: &Job) -> Result<(), Failure> {

@@ -27,6 +27,7 @@ mod request;
 mod rounds;
 mod sample;
 mod scrape;
+mod send;
 mod sse;
 mod stock;
 mod stream;
@@ -34,7 +35,8 @@ mod thread;
 mod warmup;
 mod wire;
 
-pub use measure::{Measurement, measure};
+pub use measure::{Measurement, measure, measure_by};
+pub use send::{Errand, Sent, Teller, Told, send};
 
 #[cfg(test)]
 mod fake;
