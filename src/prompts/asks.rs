@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::IdWindow;
 use super::synthetic::Drawn;
+use super::trace::Replayed;
 use crate::hex::hex;
 
 /// What one request asks.
@@ -82,6 +83,8 @@ enum Made {
     Listed(#[serde(with = "shared")] Arc<[Ask]>),
     /// Each request has one of its own.
     Drawn(Drawn),
+    /// Each request has one of its own, as long as that of a trace.
+    Replayed(Replayed),
 }
 
 impl Asks {
@@ -105,6 +108,16 @@ impl Asks {
         }
     }
 
+    /// Prompts as long as those of a trace, and that share what those shared.
+    pub(super) fn replayed(replayed: Replayed) -> Self {
+        Self {
+            kind: "trace".to_owned(),
+            sha256: replayed.digest(),
+            made: Made::Replayed(replayed),
+            fit: None,
+        }
+    }
+
     /// The same, of which only some are asked.
     pub(super) fn yet_to_fit(mut self, fit: Fit) -> Self {
         let what = json!([self.sha256, fit.take, fit.max_input]);
@@ -116,9 +129,16 @@ impl Asks {
     /// The same, with ids out of this window where ids are drawn.
     #[must_use]
     pub fn out_of(mut self, window: IdWindow) -> Self {
-        if let Made::Drawn(drawn) = &mut self.made {
-            drawn.window = window;
-            self.sha256 = drawn.digest();
+        match &mut self.made {
+            Made::Listed(_) => {}
+            Made::Drawn(drawn) => {
+                drawn.window = window;
+                self.sha256 = drawn.digest();
+            }
+            Made::Replayed(replayed) => {
+                replayed.window = window;
+                self.sha256 = replayed.digest();
+            }
         }
         self
     }
@@ -128,6 +148,7 @@ impl Asks {
         match &self.made {
             Made::Listed(asks) => Cow::Borrowed(&asks[index as usize % asks.len()]),
             Made::Drawn(drawn) => Cow::Owned(drawn.ask(index)),
+            Made::Replayed(replayed) => Cow::Owned(replayed.ask(index)),
         }
     }
 
@@ -142,7 +163,7 @@ impl Asks {
     pub fn index_of_warm_up(&self, index: u32) -> u32 {
         match &self.made {
             Made::Listed(_) => index,
-            Made::Drawn(_) => u32::MAX - index,
+            Made::Drawn(_) | Made::Replayed(_) => u32::MAX - index,
         }
     }
 
@@ -150,7 +171,7 @@ impl Asks {
     pub fn number(&self, index: u32) -> u32 {
         match &self.made {
             Made::Listed(asks) => (index as usize % asks.len()) as u32,
-            Made::Drawn(_) => index,
+            Made::Drawn(_) | Made::Replayed(_) => index,
         }
     }
 
@@ -158,7 +179,7 @@ impl Asks {
     pub fn count(&self) -> Option<usize> {
         match &self.made {
             Made::Listed(asks) => Some(asks.len()),
-            Made::Drawn(_) => None,
+            Made::Drawn(_) | Made::Replayed(_) => None,
         }
     }
 
@@ -177,6 +198,7 @@ impl Asks {
         match &self.made {
             Made::Listed(asks) => asks.iter().filter_map(Ask::tokens).max().unwrap_or(1),
             Made::Drawn(drawn) => drawn.output.most(),
+            Made::Replayed(replayed) => replayed.longest_answer(),
         }
     }
 
@@ -188,6 +210,7 @@ impl Asks {
                 first.is_some() && asks.iter().all(|ask| ask.tokens() == first)
             }
             Made::Drawn(drawn) => drawn.output.least() == drawn.output.most(),
+            Made::Replayed(replayed) => replayed.are_answers_equal(),
         }
     }
 
@@ -202,6 +225,7 @@ impl Asks {
                 asks.iter().filter_map(long).max()
             }
             Made::Drawn(drawn) => Some(drawn.input.most().saturating_add(drawn.output.most())),
+            Made::Replayed(replayed) => replayed.longest(),
         }
     }
 
@@ -210,6 +234,7 @@ impl Asks {
         match &self.made {
             Made::Listed(_) => None,
             Made::Drawn(drawn) => Some(drawn.prefix?.tokens),
+            Made::Replayed(replayed) => replayed.shared_prefix(),
         }
     }
 
@@ -217,7 +242,7 @@ impl Asks {
     pub fn unfitted(&self) -> Option<(Fit, &[Ask])> {
         match &self.made {
             Made::Listed(asks) => Some((self.fit?, asks)),
-            Made::Drawn(_) => None,
+            Made::Drawn(_) | Made::Replayed(_) => None,
         }
     }
 
@@ -266,14 +291,19 @@ fn digest(asks: &[Ask], max_tokens: u32) -> String {
 }
 
 /// Lists that are shared and not copied.
-mod shared {
-    use super::{Arc, Ask, Deserialize, Deserializer, Serialize, Serializer};
+pub(super) mod shared {
+    use super::{Arc, Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(asks: &Arc<[Ask]>, out: S) -> Result<S::Ok, S::Error> {
-        asks.as_ref().serialize(out)
+    pub(in crate::prompts) fn serialize<T: Serialize, S: Serializer>(
+        list: &Arc<[T]>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        list.as_ref().serialize(out)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Arc<[Ask]>, D::Error> {
+    pub(in crate::prompts) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Arc<[T]>, D::Error> {
         Ok(Vec::deserialize(input)?.into())
     }
 }

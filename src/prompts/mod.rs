@@ -10,7 +10,7 @@
 //! it is, without a token more. Which ids are ordinary ones is handed in ([`IdWindow`]).
 //!
 //! A new source is a file with its `Form`, and its line in the list below. It reads files, and
-//! imports no other room.
+//! imports no other room but that of the shapes, whose traces hold lengths too.
 
 mod api;
 mod asks;
@@ -24,6 +24,7 @@ mod reading;
 mod sampling;
 mod sharegpt;
 mod synthetic;
+mod trace;
 mod window;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub use sharegpt::OutputTokens;
 pub use synthetic::{SharedPrefix, SyntheticDeclaration};
 pub use window::IdWindow;
 
+use crate::shape::Format;
+
 /// What reading a source needs to know beside itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
@@ -58,8 +61,8 @@ macro_rules! sources {
     ($($(#[$what:meta])* $key:ident: $Source:ident($Value:ty),)+) => {
         /// What is asked: `{inline: [What is a REST API?]}`, `{file: prompts.txt}`,
         /// `{jsonl: prompts.jsonl, field: prompt}`, `{sharegpt: sharegpt.json, take: 500}`,
-        /// `{synthetic: {input: 256, output: 128}}`. Request number `i` sends prompt number `i`, from
-        /// the beginning again after the last.
+        /// `{synthetic: {input: 256, output: 128}}`, `{trace: traces/conv.jsonl, format: mooncake}`.
+        /// Request number `i` sends prompt number `i`, from the beginning again after the last.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         #[schemars(transform = one_source)]
@@ -86,13 +89,20 @@ macro_rules! sources {
             /// What is drawn is drawn with this: the same seed draws the same. Default: 0.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub seed: Option<u64>,
-            /// Prompts of more tokens than this are left out, as the server counts them.
+            /// Prompts of more tokens than this are left out, as the server counts them; those of a trace
+            /// are cut.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub max_input: Option<u32>,
             /// `from-dataset`: each answer is as long as the one in the file, as the server counts
             /// its tokens.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub output_tokens: Option<OutputTokens>,
+            /// How the file of a trace is to be read.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub format: Option<Format>,
+            /// Answers of a trace that have more tokens than this are cut.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub max_output: Option<u32>,
         }
 
         /// A source that can be read.
@@ -171,6 +181,9 @@ sources! {
     sharegpt: Sharegpt(PathBuf),
     /// Lists of token ids that are drawn, each of exactly as many as is said, for completions.
     synthetic: Synthetic(SyntheticDeclaration),
+    /// Lists of token ids that are drawn, as long as the prompts of a trace, whose file lies relative to
+    /// the manifest, for completions; where it names blocks, equal blocks are equal ids.
+    trace: Trace(PathBuf),
 }
 
 impl Prompts {
@@ -232,6 +245,8 @@ fn given(prompts: &Prompts) -> Vec<&'static str> {
         ("seed", prompts.seed.is_some()),
         ("max_input", prompts.max_input.is_some()),
         ("output_tokens", prompts.output_tokens.is_some()),
+        ("format", prompts.format.is_some()),
+        ("max_output", prompts.max_output.is_some()),
     ];
     let given = all.into_iter().filter(|(_, is_given)| *is_given);
     given.map(|(key, _)| key).collect()

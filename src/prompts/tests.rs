@@ -358,6 +358,114 @@ fn conversations_are_asked_by_their_first_question() {
     );
 }
 
+const MOONCAKE: &str = r#"{"timestamp": 0, "input_length": 1200, "output_length": 7, "hash_ids": [0, 1, 2]}
+{"timestamp": 0, "input_length": 600, "output_length": 900, "hash_ids": [0, 3]}
+{"timestamp": 3000, "input_length": 700, "output_length": 0, "hash_ids": [9]}
+"#;
+
+#[test]
+fn the_prompts_of_a_trace_have_its_lengths_and_share_its_blocks() {
+    let folder = Folder::with("t.jsonl", MOONCAKE);
+    let declared = json!({"trace": "t.jsonl", "format": "mooncake"});
+    let asks = folder.read(declared.clone()).unwrap();
+    let [first, second, third] = [0, 1, 2].map(|index| asks.of(index).into_owned());
+    let lengths = |ask: &Ask| (ids(ask).len(), ask.tokens());
+    assert_eq!(lengths(&first), (1200, Some(7)));
+    assert_eq!(lengths(&second), (600, Some(900)));
+    // An answer has a token at least.
+    assert_eq!(lengths(&third), (700, Some(1)));
+    assert_eq!(ids(&first)[..512], ids(&second)[..512]);
+    assert_ne!(ids(&first)[512..600], ids(&second)[512..600]);
+    assert_ne!(ids(&first)[..512], ids(&third)[..512]);
+    assert_eq!(
+        [&first, &second, &third].map(|it| it.prefix),
+        [Some(0), Some(0), Some(9)]
+    );
+    assert_eq!((asks.longest(), asks.longest_answer()), (Some(1500), 900));
+    assert_eq!((asks.count(), asks.shared_prefix()), (None, Some(512)));
+    assert!(!asks.are_answers_equal());
+    // The same file is the same prompts; a seed of its own others.
+    assert_eq!(asks, folder.read(declared).unwrap());
+    let seeded = folder
+        .read(json!({"trace": "t.jsonl", "format": "mooncake", "seed": 1}))
+        .unwrap();
+    assert_ne!(asks.sha256(), seeded.sha256());
+    assert_ne!(ids(&first), ids(&seeded.of(0)));
+}
+
+#[test]
+fn a_trace_that_is_over_begins_again_with_other_words() {
+    let folder = Folder::with("t.jsonl", MOONCAKE);
+    let asks = folder
+        .read(json!({"trace": "t.jsonl", "format": "mooncake"}))
+        .unwrap();
+    let (first, again) = (ids(&asks.of(0)), ids(&asks.of(3)));
+    assert_eq!(first.len(), again.len());
+    assert_ne!(first[..512], again[..512]);
+    // And shares with its own turn what it shared before.
+    assert_eq!(again[..512], ids(&asks.of(4))[..512]);
+    assert_eq!(asks.number(3), 3);
+}
+
+#[test]
+fn what_is_too_long_in_a_trace_is_cut() {
+    let folder = Folder::with("t.jsonl", MOONCAKE);
+    let cut = folder
+        .read(json!({"trace": "t.jsonl", "format": "mooncake", "max_input": 520, "max_output": 8}));
+    let cut = cut.unwrap();
+    let lengths =
+        [0, 1, 2].map(|index| (ids(&cut.of(index)).len(), cut.of(index).tokens().unwrap()));
+    assert_eq!(lengths, [(520, 7), (520, 8), (520, 1)]);
+    assert_eq!(cut.longest(), Some(528));
+}
+
+#[test]
+fn a_trace_without_blocks_shares_nothing() {
+    let azure = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
+                 2023-11-16 18:15:46.6,30,4\n2023-11-16 18:15:47.6,20,4\n";
+    let folder = Folder::with("t.csv", azure);
+    let asks = folder
+        .read(json!({"trace": "t.csv", "format": "azure"}))
+        .unwrap();
+    let (one, other) = (ids(&asks.of(0)), ids(&asks.of(1)));
+    assert_eq!((one.len(), other.len()), (30, 20));
+    assert_ne!(one[..20], other[..]);
+    assert_eq!((asks.of(0).prefix, asks.shared_prefix()), (None, None));
+    assert!(asks.are_answers_equal());
+}
+
+#[test]
+fn a_trace_that_cannot_be_asked_says_why() {
+    assert_eq!(
+        wrong(json!({"trace": "t.jsonl", "max_input": 0, "take": 3})),
+        [
+            "take: `trace` takes no `take`",
+            "max_input: `max_input` must be 1 or more",
+            "trace: `trace` needs `format`: how the file is to be read",
+        ]
+    );
+    assert_eq!(
+        wrong(json!({"inline": ["a"], "format": "azure", "max_output": 3})),
+        [
+            "format: `inline` takes no `format`",
+            "max_output: `inline` takes no `max_output`"
+        ]
+    );
+    let folder = Folder::with("t.jsonl", "{}\n");
+    let declared = json!({"trace": "t.jsonl", "format": "mooncake"});
+    assert!(
+        folder
+            .says(declared.clone())
+            .starts_with("`t.jsonl` is no trace: line 1")
+    );
+    let folder = Folder::with("other", "");
+    assert!(folder.says(declared).starts_with("cannot read `t.jsonl`"));
+    let source = prompts(json!({"trace": "t", "format": "azure"}))
+        .meant()
+        .unwrap();
+    assert!(source.suits(Api::Completions) && !source.suits(Api::Chat));
+}
+
 #[test]
 fn a_file_with_a_digest_is_that_file() {
     let folder = Folder::with("s.json", &sharegpt(1));
@@ -392,6 +500,12 @@ fn what_a_tokenizer_has_to_tell_stays_open_until_the_server_has_counted() {
 
 #[test]
 fn asks_read_back_as_themselves() {
+    let folder = Folder::with("t.jsonl", MOONCAKE);
+    let trace = folder
+        .read(json!({"trace": "t.jsonl", "format": "mooncake"}))
+        .unwrap();
+    let written = serde_json::to_string(&trace).unwrap();
+    assert_eq!(serde_json::from_str::<Asks>(&written).unwrap(), trace);
     for asks in [
         inline(&["a", "b"], 9),
         synthetic(

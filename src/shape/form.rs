@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::trace::{Trace, UnreadableTrace};
+use super::trace::Trace;
+use super::trace_file::UnreadableTrace;
 use super::{Class, Load, Schedule};
 
 /// A load shape, as its file states it: how it is written, and what is to be known of it.

@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::trace::TraceRequest;
+use super::trace_file::TraceRequest;
 
 /// How the file of a trace is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

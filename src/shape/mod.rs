@@ -25,6 +25,7 @@ mod sequential;
 mod several;
 mod stop;
 mod trace;
+mod trace_file;
 
 use std::path::{Path, PathBuf};
 
@@ -47,7 +48,8 @@ pub use requests::Requests;
 pub use search::{Found, Probe};
 pub use several::Several;
 pub use stop::Stop;
-pub use trace::{Trace, TraceRequest, UnreadableTrace};
+pub use trace::Trace;
+pub use trace_file::{ReadTrace, TraceFile, TraceRequest, UnreadableTrace};
 
 /// Makes of the list of shapes what a manifest writes and what it means.
 macro_rules! shapes {

@@ -1,55 +1,25 @@
 //! A trace replayed: requests come when those of real users came.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
 use super::form::{Answers, Form, InvalidLoad, LoadPart};
-use super::format::Format;
 use super::guard::Guard;
 use super::pacing::{Open, ahead_of};
 use super::stop::Bounds;
+use super::trace_file::{TraceFile, TraceRequest, UnreadableTrace};
 use super::{Class, Load, Schedule, Stop};
-use crate::hex::hex;
 
 /// The moments of a trace, and the lengths of what was asked then.
 #[derive(Debug, Clone)]
 pub struct Trace {
-    file: PathBuf,
-    format: Format,
+    file: TraceFile,
     time_scale: Option<f64>,
     limit: Option<u32>,
     max_in_flight: Option<u32>,
-    sha256: Option<String>,
     /// What was read of the file; nothing where it was not.
     requests: Arc<[TraceRequest]>,
-}
-
-/// A request of a trace.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TraceRequest {
-    /// When it came, from the first one, as the trace has it.
-    pub at: Duration,
-    /// Tokens of its prompt.
-    pub input: u32,
-    /// Tokens of its answer.
-    pub output: u32,
-    /// The blocks of its prompt, 512 tokens each: what has the same has the same prefix.
-    pub blocks: Vec<u64>,
-}
-
-/// Why a trace cannot be replayed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct UnreadableTrace {
-    /// What is wrong with it.
-    pub message: String,
-    /// What to do about it.
-    pub hint: String,
 }
 
 /// Two replays of one trace are the same, whether or not it was read yet.
@@ -79,13 +49,6 @@ impl Trace {
         let took = moments.last().map_or(0.0, Duration::as_secs_f64);
         let gaps = moments.len().saturating_sub(1) as f64;
         if took > 0.0 { gaps / took } else { 0.0 }
-    }
-
-    fn unreadable(&self, why: &str) -> UnreadableTrace {
-        UnreadableTrace {
-            message: format!("`{}` is no trace: {why}", self.file.display()),
-            hint: format!("a trace of this format has {}", self.format.needs()),
-        }
     }
 }
 
@@ -121,24 +84,26 @@ impl Form for Trace {
             }
         }
         Ok(Self {
-            file,
-            format,
+            file: TraceFile {
+                path: file,
+                format,
+                sha256: load.sha256.clone(),
+            },
             time_scale: load.time_scale,
             limit: load.limit,
             max_in_flight: load.max_in_flight,
-            sha256: load.sha256.clone(),
             requests: Arc::default(),
         })
     }
 
     fn written(&self) -> Load {
         Load {
-            trace: Some(self.file.clone()),
-            format: Some(self.format),
+            trace: Some(self.file.path.clone()),
+            format: Some(self.file.format),
             time_scale: self.time_scale,
             limit: self.limit,
             max_in_flight: self.max_in_flight,
-            sha256: self.sha256.clone(),
+            sha256: self.file.sha256.clone(),
             ..Load::default()
         }
     }
@@ -146,7 +111,8 @@ impl Form for Trace {
 
 impl Answers for Trace {
     fn label(&self) -> String {
-        let name = self.file.file_name().unwrap_or(self.file.as_os_str());
+        let path = &self.file.path;
+        let name = path.file_name().unwrap_or(path.as_os_str());
         format!("trace {}", name.to_string_lossy())
     }
 
@@ -179,27 +145,9 @@ impl Answers for Trace {
     }
 
     fn read(&mut self, folder: &Path) -> Result<(), UnreadableTrace> {
-        let bytes = fs::read(folder.join(&self.file)).map_err(|error| UnreadableTrace {
-            message: format!("cannot read `{}`: {error}", self.file.display()),
-            hint: "a trace lies beside the manifest".to_owned(),
-        })?;
-        let digest = hex(&Sha256::digest(&bytes));
-        if self.sha256.as_ref().is_some_and(|wanted| *wanted != digest) {
-            return Err(UnreadableTrace {
-                message: format!(
-                    "`{}` is another file than `sha256` says",
-                    self.file.display()
-                ),
-                hint: format!("its digest is {digest}"),
-            });
-        }
-        let text = String::from_utf8(bytes).map_err(|_| self.unreadable("it is no text"))?;
-        let requests = self
-            .format
-            .read(&text)
-            .map_err(|why| self.unreadable(&why))?;
-        self.requests = requests.into();
-        self.sha256 = Some(digest);
+        let read = self.file.read(folder)?;
+        self.requests = read.requests;
+        self.file.sha256 = Some(read.sha256);
         Ok(())
     }
 }

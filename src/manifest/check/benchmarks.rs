@@ -184,6 +184,7 @@ pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> 
             ("file", &prompts.file),
             ("jsonl", &prompts.jsonl),
             ("sharegpt", &prompts.sharegpt),
+            ("trace", &prompts.trace),
         ] {
             let path = ["benchmarks", name.as_str(), "prompts", key];
             out.extend(
