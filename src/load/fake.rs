@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(super) enum Step {
     Meet(Arc<Barrier>),
     /// Lets time pass, where slowness itself is the matter.
     Pause(Duration),
+    /// Waits for its turn, and is busy alone for a time.
+    Alone(Arc<tokio::sync::Mutex<()>>, Duration),
     /// Says no more until the client leaves.
     Hang,
     /// Closes the connection.
@@ -52,6 +55,7 @@ struct State {
     script: Box<Script>,
     clock: Clock,
     asked: Mutex<Vec<Asked>>,
+    accepted: AtomicUsize,
     written: Mutex<Vec<u64>>,
     left: Notify,
 }
@@ -69,12 +73,14 @@ impl Fake {
             script: Box::new(script),
             clock: Clock::start(),
             asked: Mutex::default(),
+            accepted: AtomicUsize::default(),
             written: Mutex::default(),
             left: Notify::new(),
         });
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                serving.accepted.fetch_add(1, Relaxed);
                 tokio::spawn(serve(stream, Arc::clone(&serving)));
             }
         });
@@ -84,6 +90,11 @@ impl Fake {
     /// The completions that were asked, in order.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.state.asked.lock().unwrap().clone()
+    }
+
+    /// How many connections were made to it.
+    pub(super) fn accepted(&self) -> usize {
+        self.state.accepted.load(Relaxed)
     }
 
     /// The clock of [`Fake::written`].
@@ -129,6 +140,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
                     barrier.wait().await;
                 }
                 Step::Pause(time) => tokio::time::sleep(time).await,
+                Step::Alone(turn, time) => {
+                    let _turn = turn.lock().await;
+                    tokio::time::sleep(time).await;
+                }
                 Step::Hang => {
                     let _ = stream.read(&mut [0]).await;
                     state.left.notify_one();

@@ -4,6 +4,7 @@ mod compared;
 mod failing;
 mod healthy;
 mod prompts;
+mod queueing;
 mod several;
 
 use std::collections::{BTreeMap, HashSet};
