@@ -107,7 +107,10 @@ impl Bench {
         let before = bench.canary.ask(&bench.run, "before").await;
         // Who hears nothing any more has let go of this too.
         let _ = told.send(Told::Begun);
-        let is_warm = bench.job.instances.iter().all(|it| warmup.warmed(&it.name));
+        let is_warm = match bench.job.instances.as_slice() {
+            [] => !warmup.instances.is_empty(),
+            known => known.iter().all(|it| warmup.warmed(&it.name)),
+        };
         let mut walk = bench.job.load.walk();
         let mut loads = Vec::new();
         while let Some(load) = walk.next_load() {

@@ -7,7 +7,8 @@ use super::send::Sent;
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, CpuPressure, Files,
-    JobFacts, Measuring, Point, Run, RunFiles, SCHEMA, ServerMetrics, Single, Tool, Warmup,
+    JobFacts, Measuring, Point, Record, Run, RunFiles, SCHEMA, ServerMetrics, Single, Tool,
+    Unproved, Warmup,
 };
 use crate::shape::Went;
 use crate::verdict::{Case, judge};
@@ -34,8 +35,7 @@ pub(super) fn conclude(
         gauges,
         client,
     } = sent;
-    let records = measured.loads.iter().flat_map(|driven| &driven.records);
-    let facts = JobFacts::from(job).told_by(&records.collect::<Vec<_>>());
+    let facts = JobFacts::from(job).told_by(&records(&measured.loads));
     let measured = Measured {
         canaries: with_history(job, measured.canaries),
         ..measured
@@ -70,6 +70,7 @@ pub(super) fn conclude(
         skipped: measured.skipped,
         search: measured.search,
         points,
+        unproved: Unproved::by(job),
         interrupted: measured.loads.iter().find_map(|driven| driven.cut),
         files: Files {
             requests: place.requests_name(),
@@ -77,8 +78,7 @@ pub(super) fn conclude(
         tags: job.tags.clone(),
         notes: job.notes.clone(),
     };
-    let records = measured.loads.iter().flat_map(|driven| &driven.records);
-    place.write(&result, records)?;
+    place.write(&result, records(&measured.loads))?;
     Ok(Measurement {
         path: place.result(),
         requests: place.requests(),
@@ -87,6 +87,12 @@ pub(super) fn conclude(
         anomalies: result.anomalies().cloned().collect(),
         result,
     })
+}
+
+/// All requests of these loads.
+fn records(loads: &[Driven]) -> Vec<&Record> {
+    let records = loads.iter().flat_map(|driven| &driven.records);
+    records.collect()
 }
 
 /// The canaries with those of earlier measurements.

@@ -22,12 +22,13 @@ pub(super) async fn fit(
     let Some((fit, candidates)) = requests.asks().unfitted() else {
         return Ok(());
     };
-    let Some(target) = job.instances.first() else {
+    let Some(target) = job.warmed_targets().into_iter().next() else {
         return Ok(());
     };
     let counter = Counter {
         client: client.clone(),
-        target: target.clone(),
+        is_known: !job.instances.is_empty(),
+        target,
         model: job.model.clone(),
         api: job.api,
     };
@@ -65,6 +66,8 @@ async fn choose(counter: &Counter, fit: Fit, candidates: &[Ask]) -> Result<Vec<A
 struct Counter {
     client: Client,
     target: Target,
+    /// Whether it is an instance that was declared.
+    is_known: bool,
     model: String,
     api: Api,
 }
@@ -104,11 +107,21 @@ impl Counter {
         let Target {
             name, authority, ..
         } = &self.target;
-        let at = format!("instance `{name}` at {authority}");
+        let at = if self.is_known {
+            format!("instance `{name}` at {authority}")
+        } else {
+            format!("http://{authority}")
+        };
         let answer = self.client.post(authority, "/tokenize", &asked).await;
         let (status, body) = answer
             .map_err(|why| Failure::new(format!("{at} counts no tokens: {why}")))
-            .map_err(|failure| failure.hinted(look_at_its_log(name)))?;
+            .map_err(|failure| {
+                if self.is_known {
+                    failure.hinted(look_at_its_log(name))
+                } else {
+                    failure
+                }
+            })?;
         let count = count_of(&body).filter(|_| status == 200);
         count.ok_or_else(|| {
             let said = self.client.redact(&String::from_utf8_lossy(&body));

@@ -34,7 +34,7 @@ pub(super) fn look_at_its_log(instance: &str) -> String {
     format!("look at `replica logs instance.{instance}`")
 }
 
-fn names(body: &[u8]) -> Vec<String> {
+pub(super) fn names(body: &[u8]) -> Vec<String> {
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
     let models = document["data"].as_array().cloned().unwrap_or_default();
     models

@@ -32,11 +32,13 @@ mod sse;
 mod stock;
 mod stream;
 mod thread;
+mod unknown;
 mod warmup;
 mod wire;
 
 pub use measure::{Measurement, measure, measure_by};
 pub use send::{Errand, Sent, Teller, Told, send};
+pub use unknown::models_at;
 
 #[cfg(test)]
 mod fake;

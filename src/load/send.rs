@@ -61,7 +61,10 @@ impl Errand {
         Self {
             job: job.clone(),
             run: run.id.clone(),
-            single: results::single_throughput(&job.results, &job.topology, &targets),
+            // Of whom nothing is proved, it is not known whether they are those of another day.
+            single: (!job.instances.is_empty())
+                .then(|| results::single_throughput(&job.results, &job.topology, &targets))
+                .flatten(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The requests before the measurement: every instance answers some directly, so that none meets
 //! its first traffic while it is measured. They are recorded, and are in no statistic.
 //!
+//! Where it is not known who is behind the endpoint, it is warmed itself as if it were one instance; who
+//! answered is then what the answers say.
+//!
 //! They are what clients send: greedy ones one after another, until two in a row take as long as each
 //! other; then as many at once as the load has in flight there, for which kernels of that shape are
 //! compiled; one of these is sampled, for which the sampler is.
@@ -16,6 +19,7 @@ use super::counts::{Counts, Stage};
 use super::identity::look_at_its_log;
 use super::request::Requests;
 use super::sample;
+use super::unknown::of_whoever_answered;
 use crate::plan::{Failure, Job, Target, WarmWhen};
 use crate::results::{Status, WarmedInstance, Warmup, WarmupRequest};
 
@@ -52,20 +56,30 @@ impl Warmer {
         }
         let began = self.client.clock.now();
         warmup.instances = self.instances(job).await;
+        if job.instances.is_empty() {
+            let asked = warmup.instances.pop();
+            warmup.instances = asked.map_or(Ok(Vec::new()), |it| of_whoever_answered(job, it))?;
+            warmup.took_s = Some(self.since(began));
+            return Ok(warmup);
+        }
         for instance in &warmup.instances {
             must_have_answered(instance)?;
         }
         self.counts.enter(Stage::WarmingThrough, 1);
         let through = self.requests.warm_up("endpoint", 0);
         warmup.endpoint = Some(self.ask(&job.endpoint.authority, through).await);
-        let took = self.client.clock.now().saturating_sub(began);
-        warmup.took_s = Some(took as f64 / 1e9);
+        warmup.took_s = Some(self.since(began));
         Ok(warmup)
+    }
+
+    /// How long ago a moment was, in seconds.
+    fn since(&self, began: u64) -> f64 {
+        self.client.clock.now().saturating_sub(began) as f64 / 1e9
     }
 
     async fn instances(&self, job: &Job) -> Vec<WarmedInstance> {
         let mut lanes = JoinSet::new();
-        for (place, target) in job.instances.iter().cloned().enumerate() {
+        for (place, target) in job.warmed_targets().into_iter().enumerate() {
             let warmer = self.clone();
             let lane = Lane::of(job, &target);
             lanes.spawn(async move { (place, warmer.instance(target, lane).await) });
@@ -127,6 +141,8 @@ impl Warmer {
                 .clone()
                 .filter(|_| is_greedy && record.is_ok()),
             error: record.error.map(|error| self.client.redact(&error)),
+            http_status: record.http_status.filter(|status| *status != 200),
+            served_by: record.instance,
         }
     }
 }
@@ -217,6 +233,8 @@ mod tests {
             e2el_ms: (*ms > 0.0).then_some(*ms),
             text_sha256: None,
             error: None,
+            http_status: None,
+            served_by: None,
         };
         times.iter().map(one).collect()
     }

@@ -34,6 +34,7 @@ mod stored;
 mod summary;
 mod terms;
 mod under_way;
+mod unproved;
 mod vllm;
 mod warmup;
 
@@ -79,4 +80,5 @@ pub use summary::{
 pub use terms::terms;
 pub(crate) use under_way::UnderWay;
 pub use under_way::{Measuring, is_measured};
+pub use unproved::Unproved;
 pub use warmup::{WarmedInstance, Warmup, WarmupRequest};

@@ -20,6 +20,7 @@ use super::record::Record;
 use super::server::ServerMetrics;
 use super::slo::Attained;
 use super::summary::Summary;
+use super::unproved::Unproved;
 use super::warmup::Warmup;
 use crate::plan::{FailIf, ManifestOrigin, Slo};
 use crate::shape::{Found, Shape, Skipped, Stopped};
@@ -66,6 +67,9 @@ pub struct BenchResult {
     pub comparison: Option<Comparison>,
     /// Whether nothing forbids to believe it.
     pub valid: bool,
+    /// What it does not prove of the servers: of an endpoint that was not declared, anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unproved: Vec<Unproved>,
     /// Where it was stopped before its end: then it is never valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<Cut>,

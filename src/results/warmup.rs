@@ -12,7 +12,8 @@ pub struct Warmup {
     /// How long all of it took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_s: Option<f64>,
-    /// What each instance did, in the order of the manifest.
+    /// What each instance did, in the order of the manifest; where none was declared, what the endpoint
+    /// did, by who says to have served it.
     pub instances: Vec<WarmedInstance>,
     /// The one request through the endpoint, after the instances.
     pub endpoint: Option<WarmupRequest>,
@@ -48,6 +49,12 @@ pub struct WarmupRequest {
     /// asked the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_sha256: Option<String>,
+    /// The HTTP status of an answer that was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// Who served it, where the answer says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<String>,
 }
 
 impl Warmup {
@@ -56,7 +63,7 @@ impl Warmup {
         self.instances
             .iter()
             .filter(|warmed| warmed.instance == instance)
-            .flat_map(|warmed| &warmed.requests)
+            .flat_map(|warmed| warmed.requests.iter().chain(&warmed.together))
             .any(|request| request.status == Status::Ok)
     }
 }

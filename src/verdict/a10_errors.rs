@@ -49,7 +49,12 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
             "by_label": by_label.collect::<Vec<_>>(),
         }),
         cause: "the servers or the proxy refused or dropped requests of this load".to_owned(),
-        hint: "read the first body of each kind in `errors`, and `replica logs`".to_owned(),
+        hint: if case.is_of_unknown() {
+            "read the first body of each kind in `errors`, and the server's log"
+        } else {
+            "read the first body of each kind in `errors`, and `replica logs`"
+        }
+        .to_owned(),
     };
     let severity = if share > TOLERATED {
         Severity::Error

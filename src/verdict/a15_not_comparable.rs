@@ -95,6 +95,11 @@ fn other_terms(case: &Case<'_>, theirs: &JobFacts, valid: bool) -> Vec<String> {
     if !valid {
         found.push("it was itself found invalid".to_owned());
     }
+    let unknown = [theirs.instances.is_empty(), case.is_of_unknown()];
+    if let [true, false] | [false, true] = unknown {
+        let whose = if unknown[0] { "its" } else { "our" };
+        found.push(format!("nothing is proved of {whose} servers"));
+    }
     if !is_like_now(case, &theirs.definitions) {
         let theirs = &theirs.definitions;
         found.push(format!(

@@ -20,7 +20,12 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         message: cut.to_string(),
         evidence: json!(cut),
         cause: "somebody stopped it".to_owned(),
-        hint: "measure again: `replica apply` does, since nothing counts as measured".to_owned(),
+        hint: if case.is_of_unknown() {
+            "measure again"
+        } else {
+            "measure again: `replica apply` does, since nothing counts as measured"
+        }
+        .to_owned(),
     };
     vec![RULE.speak(Severity::Error, finding)]
 }

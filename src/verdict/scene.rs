@@ -138,6 +138,8 @@ pub(crate) fn warmed(names: &[&str]) -> Warmup {
         e2el_ms: Some(2.0),
         error: None,
         text_sha256: None,
+        http_status: None,
+        served_by: None,
     };
     Warmup {
         asked: 1,
@@ -308,6 +310,7 @@ pub(crate) fn notebook_run() -> BenchResult {
             baseline: "baseline_metrics.json".to_owned(),
             ..comparison
         }),
+        unproved: Vec::new(),
         interrupted: None,
         files: Files {
             requests: "2026-02-06T08-39-45.112Z.requests.jsonl".to_owned(),

@@ -336,8 +336,9 @@ fn verdict(result: &BenchResult, file: Option<&Path>, style: Style) -> Vec<Strin
         lines.extend(explained(&loads, anomaly, style));
     }
     lines.extend(held::lines(&result.points, style));
+    lines.extend(unproved(result, style));
     lines.push(if result.valid {
-        style.paint(Role::Good, "✓ valid")
+        style.paint(Role::Good, "✓ valid") + as_far_as(result)
     } else {
         let lead = style.paint(Role::Error, "✗ invalid");
         format!("{lead}: these numbers cannot be believed")
@@ -346,6 +347,34 @@ fn verdict(result: &BenchResult, file: Option<&Path>, style: Style) -> Vec<Strin
         lines.push(format!("result: {}", clean(&file.display().to_string())));
     }
     lines
+}
+
+/// What nothing proves of the servers, where they were not declared.
+fn unproved(result: &BenchResult, style: Style) -> Vec<String> {
+    let Some(said) = said_unproved(result) else {
+        return Vec::new();
+    };
+    let lead = style.paint(Role::Warning, "!");
+    style.hang(&format!("{lead} {said}"), 2)
+}
+
+/// The same as a sentence.
+pub(super) fn said_unproved(result: &BenchResult) -> Option<String> {
+    let things: Vec<&str> = result.unproved.iter().map(|it| it.words()).collect();
+    let (last, others) = things.split_last()?;
+    let others = others.join(", ");
+    let before = if others.is_empty() { "" } else { " or " };
+    Some(format!(
+        "these servers were not declared, and nothing proves {others}{before}{last}"
+    ))
+}
+
+fn as_far_as(result: &BenchResult) -> &'static str {
+    if result.unproved.is_empty() {
+        ""
+    } else {
+        ", as far as a client can see"
+    }
 }
 
 /// What was found, each thing once, with the loads that it was found in: none where it was in all.

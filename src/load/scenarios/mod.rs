@@ -6,6 +6,7 @@ mod healthy;
 mod prompts;
 mod queueing;
 mod several;
+mod unknown;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

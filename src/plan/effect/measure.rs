@@ -22,7 +22,8 @@ pub struct Job {
     pub fingerprint: String,
     /// Where requests go: the proxy, or a single instance where there is no proxy.
     pub endpoint: Endpoint,
-    /// Every instance behind it; each is warmed directly.
+    /// Every instance behind it; each is warmed directly. None where it is not known what is behind it:
+    /// nothing is proved of it then.
     pub instances: Vec<Target>,
     /// Where their processes are, to be looked at before and after.
     pub placed: Vec<Placed>,
@@ -78,6 +79,17 @@ pub struct Job {
     pub notes: Vec<String>,
 }
 
+impl Job {
+    /// Who is asked before anything is measured: every instance; or the endpoint as if it were one, where
+    /// it is not known what is behind it.
+    pub fn warmed_targets(&self) -> Vec<Target> {
+        if self.instances.is_empty() {
+            return vec![Target::unknown(&self.endpoint.authority)];
+        }
+        self.instances.clone()
+    }
+}
+
 /// When an instance counts as warm: two requests in a row took as long as each other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WarmWhen {
@@ -122,4 +134,17 @@ pub struct Target {
     /// different roles are not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+}
+
+impl Target {
+    /// Whoever answers at an address, of whom nothing is known; it is called by that address.
+    fn unknown(authority: &str) -> Self {
+        Self {
+            name: authority.to_owned(),
+            authority: authority.to_owned(),
+            nonce: String::new(),
+            max_num_seqs: None,
+            role: None,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::super::markup::Markup;
 use super::super::sheet::{Sheet, facts};
 use super::{known, median, p95};
 use crate::results::{Point, Severity, throughput};
-use crate::view::bench::labels;
+use crate::view::bench::{labels, said_unproved};
 use crate::view::words::{count, list, number};
 
 /// The question and the answer.
@@ -14,10 +14,20 @@ pub(in super::super) fn answer(it: &Reported) -> Markup {
     out.words("p", &[], &question(it));
     let (class, said) = verdict(it);
     out.words("p", &[("class", class)], &said);
+    if let Some(unproved) = said_unproved(&it.result) {
+        out.words("p", &[("class", "verdict warn")], &sentence(&unproved));
+    }
     facts(&mut out, &[("tags and notes", labels(&it.result))]);
     numbers(it).write(&mut out);
     out.words("p", &[("class", "caption")], "Times in ms.");
     out
+}
+
+/// A clause as a sentence.
+fn sentence(clause: &str) -> String {
+    let mut letters = clause.chars();
+    let first = letters.next().map(|it| it.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
 }
 
 fn question(it: &Reported) -> String {

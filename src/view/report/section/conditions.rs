@@ -6,6 +6,7 @@ use super::super::Reported;
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, facts};
 use crate::results::WarmupRequest;
+use crate::view::bench::said_unproved;
 use crate::view::words::number;
 
 /// The conditions, and below them everything that the result knows of the servers.
@@ -41,6 +42,9 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
             ("fingerprint", job.fingerprint.clone()),
         ],
     );
+    if let Some(unproved) = said_unproved(result) {
+        facts(&mut out, &[("proved", unproved)]);
+    }
     servers(&result.topology).write(&mut out);
     machines(it).write(&mut out);
     warmup(it).write(&mut out);
