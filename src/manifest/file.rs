@@ -86,31 +86,57 @@ pub fn load_alone(path: &Path) -> Result<Manifest, ManifestError> {
 }
 
 fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, ManifestError> {
-    let bytes = bytes_of(path).map_err(|error| {
-        let problem = match error.kind() {
-            ErrorKind::NotFound => absent(path),
-            ErrorKind::IsADirectory => folder(path),
-            _ => unreadable(path, &error),
-        };
-        ManifestError::unread(path.display().to_string(), problem)
-    })?;
-    let name = if path == Path::new(STDIN) {
-        "the standard input".to_owned()
-    } else {
-        path.display().to_string()
-    };
-    let Understood { topology, remarks } = understand(&name, &bytes, with_files)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let read = ReadFile::at(path, absent)?;
+    let Understood { topology, remarks } = understand(&read.name, &read.bytes, with_files)?;
     Ok(Manifest {
         topology,
         path: path.to_owned(),
-        folder,
-        sha256: hex(&Sha256::digest(&bytes)),
+        sha256: read.sha256(),
+        folder: read.folder,
         remarks,
     })
+}
+
+/// A file as it was read.
+pub(super) struct ReadFile {
+    /// What its reader calls it.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    /// What its relative paths are relative to.
+    pub(super) folder: PathBuf,
+}
+
+impl ReadFile {
+    /// Reads a file; `absent` tells of one that is not there.
+    pub(super) fn at(path: &Path, absent: fn(&Path) -> Problem) -> Result<Self, ManifestError> {
+        let bytes = bytes_of(path).map_err(|error| {
+            let problem = match error.kind() {
+                ErrorKind::NotFound => absent(path),
+                ErrorKind::IsADirectory => folder(path),
+                _ => unreadable(path, &error),
+            };
+            ManifestError::unread(path.display().to_string(), problem)
+        })?;
+        let name = if path == Path::new(STDIN) {
+            "the standard input".to_owned()
+        } else {
+            path.display().to_string()
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self {
+            name,
+            bytes,
+            folder,
+        })
+    }
+
+    /// The digest of its bytes, in hex.
+    pub(super) fn sha256(&self) -> String {
+        hex(&Sha256::digest(&self.bytes))
+    }
 }
 
 /// Reads a manifest that is no file.
@@ -165,7 +191,7 @@ pub(super) fn understand(
     }
 }
 
-fn decode(name: &str, bytes: &[u8]) -> Result<Source, ManifestError> {
+pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<Source, ManifestError> {
     let name = name.to_owned();
     if bytes.len() > MOST_BYTES {
         let problem = Problem::new(format!(
@@ -202,7 +228,7 @@ fn not_utf8(name: String, bytes: &[u8], at: usize) -> ManifestError {
 }
 
 /// Whether a key of the root is somebody's own, as in compose files: a place for anchors.
-fn is_extension(key: &str) -> bool {
+pub(super) fn is_extension(key: &str) -> bool {
     key.starts_with("x-")
 }
 

@@ -15,6 +15,7 @@ mod describe;
 mod document;
 mod fault;
 mod file;
+mod job;
 mod marks;
 mod parse;
 mod problem;
@@ -33,6 +34,7 @@ mod typed;
 mod tests;
 
 pub use file::{Manifest, find, load, load_alone, read};
+pub use job::{JobFile, load_job};
 pub use problem::{ManifestError, Problem};
 pub use remark::{Remark, Severity};
 pub use schema::{schema, schema_text};

@@ -88,16 +88,20 @@ impl Problem {
         if secret.chars().count() < 4 {
             return;
         }
-        let labels = self
-            .label
-            .iter_mut()
-            .chain(self.also.iter_mut().map(|it| &mut it.1));
-        let said = labels.chain(&mut self.hints).chain([&mut self.title]);
-        for text in said {
+        for text in self.said() {
             if text.contains(secret) {
                 *text = text.replace(secret, "***");
             }
         }
+    }
+
+    /// All that it says.
+    fn said(&mut self) -> impl Iterator<Item = &mut String> {
+        let labels = self
+            .label
+            .iter_mut()
+            .chain(self.also.iter_mut().map(|it| &mut it.1));
+        labels.chain(&mut self.hints).chain([&mut self.title])
     }
 
     fn render(&self, source: &Source, renderer: &Renderer) -> String {
@@ -234,6 +238,25 @@ impl ManifestError {
     pub fn hinted(mut self, hint: String) -> Self {
         if let Some(first) = self.problems.first_mut() {
             first.hints.push(hint);
+        }
+        self
+    }
+
+    /// The same of a benchmark that stands in a file of its own, which a manifest would know by this
+    /// `name`.
+    #[must_use]
+    pub(super) fn of_a_job(mut self, name: &str) -> Self {
+        for problem in &mut self.problems {
+            for text in problem.said() {
+                *text = text
+                    .replace(name, "the job")
+                    .replace("the manifest", "the job")
+                    .replace("not a manifest", "not a job")
+                    .replace(
+                        "declare it under `slos:`",
+                        "a job has no `slos:`: write the objective itself, as in `slo: {ttft: 2s}`",
+                    );
+            }
         }
         self
     }

@@ -70,6 +70,39 @@ const RULES: &[Rule] = &[
     files::saves_overwrite_nothing,
 ];
 
+/// The rules for a benchmark that stands alone.
+const RULES_OF_A_JOB: &[Rule] = &[
+    references::names_are_declared,
+    benchmarks::ask_something,
+    benchmarks::save_what_the_file_has_a_place_for,
+    benchmarks::files_are_beside_the_manifest,
+    objectives::objectives_limit_something,
+    objectives::conditions_can_be_judged,
+    files::baselines_can_be_read,
+    files::traces_can_be_read,
+    files::prompts_can_be_asked,
+    files::saves_overwrite_nothing,
+];
+
+/// Checks a document that holds nothing but a benchmark, and adds what is broken to `problems`. `file` is
+/// the benchmark's own.
+pub(super) fn check_job(
+    document: &Document,
+    root: &Node,
+    marks: &Marks,
+    file: &Path,
+    problems: &mut Vec<Problem>,
+) {
+    let seen = Checker {
+        engines: Engines::new(),
+        document,
+        root,
+        marks,
+        file: Some(file),
+    };
+    problems.extend(RULES_OF_A_JOB.iter().flat_map(|rule| rule(&seen)));
+}
+
 /// Checks a document against every rule, and adds what is broken to `problems`. What it means is
 /// returned where everything that it names was found; it is to be believed when nothing is broken.
 /// `file` is the manifest's own, where the files that it names are to be looked at.
