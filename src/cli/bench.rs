@@ -1,9 +1,11 @@
 //! `replica bench`: measures again, whatever results there are; and shows those that there are.
 
+mod asked;
 mod chosen;
 mod label;
 mod list;
 mod show;
+mod url;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
-use crate::plan::{Action, Approval, Change, Effect, Reason, ReasonCode, Stand};
+use crate::plan::{Action, Approval, Change, Effect, Plan, Reason, ReasonCode, Stand};
 use crate::view::words::list;
 use crate::view::{Screen, command};
 
@@ -23,6 +25,9 @@ pub(super) use chosen::{Chosen, chosen};
 /// Run the benchmarks now, all of them or the one named; or show what was measured
 ///
 /// `list` and `show` are commands where they come first: a manifest of such a name is `./list`.
+///
+/// `--url http://HOST:PORT` measures any OpenAI-compatible server, without a manifest. Nothing is proved of
+/// it then: neither who answers, nor what it runs, nor that it is the same at the end. The result says so.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -36,6 +41,8 @@ pub(super) struct Args {
     /// Say this of the results; may be repeated
     #[arg(long = "note", value_name = "TEXT")]
     notes: Vec<String>,
+    #[command(flatten)]
+    url: url::UnknownArgs,
 }
 
 /// What shows results and measures nothing.
@@ -43,6 +50,15 @@ pub(super) struct Args {
 enum Look {
     List(list::Args),
     Show(show::Args),
+}
+
+impl Args {
+    fn labels(&self) -> Labels {
+        Labels {
+            tags: self.tags.iter().cloned().collect(),
+            notes: self.notes.clone(),
+        }
+    }
 }
 
 /// What whoever measures says of the results.
@@ -72,16 +88,17 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         )),
         Some(Look::List(args)) => list::run(global, args),
         Some(Look::Show(args)) => show::run(global, args),
+        None if args.url.is_given() => {
+            args.url.check(&args.what)?;
+            url::run(global, &args.url, &args.labels()).await
+        }
         None => measure(global, args).await,
     }
 }
 
 async fn measure(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
-    let labels = Labels {
-        tags: args.tags.iter().cloned().collect(),
-        notes: args.notes.clone(),
-    };
+    let labels = args.labels();
     let (file, wanted) = file_and_name(&args.what);
     let workspace = Workspace::open(global, file.as_deref(), &screen).await?;
     let work = bench(&workspace, &screen, wanted, &labels);
@@ -117,7 +134,12 @@ async fn bench(
         return Err(no_such_benchmark(workspace, wanted));
     }
     let run = WatchedRun::begin(workspace, screen, Approval::Everything);
-    let report = run.execute(&decide(asked, &observed)).await;
+    measured(screen, run, &decide(asked, &observed)).await
+}
+
+/// Carries out what measures, shows what came of it, and says what it comes to.
+async fn measured(screen: &Screen, run: WatchedRun, plan: &Plan) -> Result<Exit, Error> {
+    let report = run.execute(plan).await;
     let run = run.end().await;
     if screen.is_json() {
         screen.document(&run.documents())?;

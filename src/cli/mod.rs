@@ -103,7 +103,7 @@ enum Command {
     Status(status::Args),
     Logs(logs::Args),
     Output(output::Args),
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     Report(report::Args),
     Schema(schema::Args),
     Completions(completions::Args),

@@ -20,7 +20,8 @@ pub(super) struct WatchedRun {
     follower: JoinHandle<Tally>,
     watcher: JoinHandle<()>,
     screen: Screen,
-    manifest: String,
+    /// What hints name, as the user named it; nothing where there is no manifest.
+    manifest: Option<String>,
     began: Instant,
 }
 
@@ -31,18 +32,32 @@ pub(super) struct RunOutcome {
     pub(super) interrupted: bool,
     pub(super) took: Duration,
     screen: Screen,
-    manifest: String,
+    manifest: Option<String>,
 }
 
 impl WatchedRun {
     pub(super) fn begin(workspace: &Workspace, screen: &Screen, approval: Approval) -> Self {
+        Self::in_world(workspace.live(), Some(workspace.file()), screen, approval)
+    }
+
+    /// Begins where there is no manifest, and no node.
+    pub(super) fn begin_without_nodes(world: Live, screen: &Screen) -> Self {
+        Self::in_world(world, None, screen, Approval::Everything)
+    }
+
+    fn in_world(
+        world: Live,
+        manifest: Option<String>,
+        screen: &Screen,
+        approval: Approval,
+    ) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
         let interrupt = Interrupt::default();
-        let world = Arc::new(workspace.live().until(interrupt.clone()));
+        let world = Arc::new(world.until(interrupt.clone()));
+        // Where there is no manifest, nothing that is said names a command that takes one.
+        let named = manifest.clone().unwrap_or_default();
         Self {
-            follower: tokio::spawn(
-                Progress::new(screen.clone(), workspace.file()).follow(receiver),
-            ),
+            follower: tokio::spawn(Progress::new(screen.clone(), named).follow(receiver)),
             watcher: tokio::spawn(watch(interrupt.clone(), Arc::clone(&world), screen.clone())),
             run: Run {
                 world,
@@ -51,7 +66,7 @@ impl WatchedRun {
                 approval,
             },
             screen: screen.clone(),
-            manifest: workspace.file(),
+            manifest,
             began: Instant::now(),
         }
     }
@@ -110,7 +125,10 @@ impl RunOutcome {
     /// Each result as a table.
     pub(super) fn tables(&self) -> impl Iterator<Item = String> {
         self.measured.iter().map(|outcome| {
-            let hinted = |hint: &str| pasteable(hint, &self.manifest).into_owned();
+            let hinted = |hint: &str| match &self.manifest {
+                Some(manifest) => pasteable(hint, manifest).into_owned(),
+                None => hint.to_owned(),
+            };
             let result = outcome.result.clone().hinting(hinted);
             bench::render(&result, Some(&outcome.path), self.screen.out())
         })

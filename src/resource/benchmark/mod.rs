@@ -5,17 +5,20 @@
 //! server that was killed and started again as it was needs no new measurement.
 
 mod declared;
+mod job;
 mod objective;
+mod unknown;
 mod warmup;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use declared::is_default;
 pub use declared::*;
+use job::{Asked, terms};
 pub use objective::Objective;
 use serde_json::json;
+pub use unknown::{InvalidUrl, UnknownServer};
 pub use warmup::WarmupDeclaration;
 
 use super::contract::{Observation, Resource};
@@ -162,39 +165,7 @@ impl Benchmark {
             .map(|instance| json!([instance.address(), instance.fingerprint(observed)]))
             .collect();
         instances.sort_by_key(ToString::to_string);
-        let mut job = json!({
-            "prompts": self.declared.prompts,
-            "load": self.load(),
-            "max_tokens": self.declared.max_tokens,
-            "warmup": self.declared.warmup.per_instance,
-        });
-        // What is not said is not in it, so that results of before stay those of the same job.
-        if let Some(repeats) = self.declared.repeats {
-            job["repeats"] = repeats.into();
-        }
-        if !is_default(&self.declared.api) {
-            job["api"] = json!(self.declared.api);
-        }
-        if !is_default(&self.declared.sampling) {
-            job["sampling"] = json!(self.declared.sampling);
-        }
-        if !is_default(&self.declared.cache) {
-            job["cache"] = json!(self.declared.cache);
-        }
-        // What is in a file is not in the manifest.
-        if let (Some(_), Ok(asks)) = (self.declared.source.file(), &self.asks) {
-            job["prompts"]["content"] = asks.sha256().into();
-        }
-        if let Some(slo) = &self.declared.slo {
-            job["slo"] = json!(slo);
-        }
-        if !self.declared.fail_if.is_empty() {
-            job["fail_if"] = json!(self.declared.fail_if);
-        }
-        let warmup = self.declared.warmup;
-        if warmup != WarmupDeclaration::requests(warmup.per_instance) {
-            job["warm_when"] = json!(warmup.warm_when());
-        }
+        let job = terms(&self.declared, self.load(), self.asks.as_ref().ok());
         fingerprint(&json!({
             "job": job,
             "proxy": self.measured.proxy.as_ref().map(|proxy| proxy.fingerprint()),
@@ -203,12 +174,15 @@ impl Benchmark {
     }
 
     fn job(&self, observed: &Observation, asks: &Asks) -> Job {
-        let relative = |path: &PathBuf| self.files.manifest.join(path);
         let Measured {
             first,
             instances,
             proxy,
         } = &self.measured;
+        let asked = Asked {
+            prompts: asks.clone().out_of(first.ordinary_ids(observed)),
+            load: self.load().clone(),
+        };
         Job {
             name: self.name.to_string(),
             topology: self.topology.to_string(),
@@ -217,29 +191,7 @@ impl Benchmark {
             instances: instances.iter().map(|i| target(i, observed)).collect(),
             placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
-            prompts: asks.clone().out_of(first.ordinary_ids(observed)),
-            api: self.declared.api,
-            sampling: self.declared.sampling.clone(),
-            cache: self.declared.cache,
-            keep: self.declared.keep,
-            load: self.load().clone(),
-            repeats: self.declared.repeats,
-            max_tokens: asks.longest_answer(),
-            // What was not warmed would be warmed by it.
-            canary: match self.declared.warmup.per_instance {
-                0 => 0,
-                _ => self.declared.canary,
-            },
-            warmup: self.declared.warmup.per_instance,
-            warm_when: self.declared.warmup.warm_when(),
-            slo: self.declared.slo,
-            fail_if: self.declared.fail_if.clone(),
-            timeout_s: self.declared.timeout.get(),
             api_keys: self.measured.api_keys(observed),
-            baseline: self.declared.baseline.as_ref().map(relative),
-            save: self.declared.save.as_ref().map(relative),
-            results: self.files.results.clone(),
-            manifest: self.files.origin.clone(),
             provenance: json!({
                 "name": self.topology,
                 "instances": instances.iter().map(|i| i.provenance(observed)).collect::<Vec<_>>(),
@@ -247,8 +199,7 @@ impl Benchmark {
                     "address": p.address(), "authority": p.authority(), "policy": p.policy(),
                 })),
             }),
-            tags: BTreeMap::new(),
-            notes: Vec::new(),
+            ..asked.job(&self.declared, &self.files)
         }
     }
 }

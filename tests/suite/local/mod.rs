@@ -15,6 +15,7 @@ mod repairing;
 mod results;
 mod secrets;
 mod steering;
+mod unknown;
 
 /// One server and a proxy, ready as soon as they are started, and nothing to measure.
 const SMALL: &str = "\
