@@ -19,6 +19,7 @@ use super::sample::Raw;
 use super::scrape::{self, Pages, Sampler};
 use super::send::{Errand, Teller, Told};
 use super::thread::Effort;
+use super::timer::Timer;
 use super::warmup::Warmer;
 use super::wire::{Clock, nanoseconds};
 use super::{canary, identity, rounds, sample};
@@ -226,6 +227,7 @@ impl Bench {
         let sending = Arc::new(Sending {
             bench: Arc::clone(self),
             ahead: Ahead::of(&self.requests, place, asked),
+            timer: Timer::new(),
         });
         let answers = drive(schedule, sending, stop).await;
         driven.stopped = answers.stopped;
@@ -324,6 +326,8 @@ struct Sending {
     bench: Arc<Bench>,
     /// Its requests.
     ahead: Ahead,
+    /// What wakes for the next of them; nothing where the system has no timer for it.
+    timer: Option<Timer>,
 }
 
 impl Transport for Sending {
@@ -332,6 +336,14 @@ impl Transport for Sending {
 
     fn now(&self) -> Duration {
         Duration::from_nanos(self.bench.client.clock.now())
+    }
+
+    async fn until(&self, moment: Duration) {
+        let time = moment.saturating_sub(self.now());
+        match &self.timer {
+            Some(timer) => timer.wait(time).await,
+            None => tokio::time::sleep(time).await,
+        }
     }
 
     async fn open(&self) -> Connection {

@@ -32,6 +32,7 @@ mod sse;
 mod stock;
 mod stream;
 mod thread;
+mod timer;
 mod unknown;
 mod warmup;
 mod wire;
