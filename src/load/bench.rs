@@ -13,6 +13,7 @@ use super::counts::{Aim, Counts, Stage};
 use super::drive::{Transport, drive};
 use super::fit::fit;
 use super::key::ApiKeys;
+use super::overhead::overhead;
 use super::pressure::Waited;
 use super::request::{Place, Requests};
 use super::sample::Raw;
@@ -25,7 +26,9 @@ use super::wire::{Clock, nanoseconds};
 use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
 use crate::prompts::Keep;
-use crate::results::{Canaries, Canary, Cut, Pressure, Record, Single, Warmup, by_instance};
+use crate::results::{
+    Canaries, Canary, Cut, Overhead, Pressure, Record, Single, Warmup, by_instance,
+};
 use crate::shape::{Ended, Found, Shape, Skipped, Stopped, Went};
 
 /// Everything that the sending thread needs.
@@ -43,6 +46,8 @@ pub(super) struct Bench {
 
 /// What the sending thread brings home.
 pub(super) struct Measured {
+    /// What the generator itself costs here.
+    pub(super) overhead: Option<Overhead>,
     pub(super) warmup: Warmup,
     pub(super) loads: Vec<Driven>,
     pub(super) canaries: Canaries,
@@ -100,8 +105,8 @@ impl Bench {
         stop: impl Future<Output = ()>,
     ) -> Result<Measured, Failure> {
         let mut stop = pin!(stop);
-        let warmup = tokio::select! {
-            warmup = self.prepare() => warmup?,
+        let (overhead, warmup) = tokio::select! {
+            prepared = self.prepare() => prepared?,
             () = &mut stop => return Err(nothing_measured()),
         };
         let bench = Arc::new(self);
@@ -132,6 +137,7 @@ impl Bench {
         }
         let _ = told.send(Told::Over);
         Ok(Measured {
+            overhead,
             warmup,
             skipped: walk.skipped(),
             search: walk.found(),
@@ -163,10 +169,12 @@ impl Bench {
         canary::better(after, &again)
     }
 
-    async fn prepare(&mut self) -> Result<Warmup, Failure> {
+    async fn prepare(&mut self) -> Result<(Option<Overhead>, Warmup), Failure> {
         identity::verify(&self.client, &self.job.instances).await?;
         fit(&self.client, &self.job, &mut self.requests).await?;
-        self.warm().await
+        self.counts.enter(Stage::Calibrating, 0);
+        let overhead = overhead(&self.client, &self.job).await;
+        Ok((overhead, self.warm().await?))
     }
 
     /// Drives a load, again where one round of it is too short to tell anything.

@@ -22,6 +22,8 @@ const WORTH_TELLING: Duration = Duration::from_secs(5);
 pub(super) enum Stage {
     /// Every instance is asked who it is.
     Verifying,
+    /// The generator measures what it costs itself.
+    Calibrating,
     /// Every instance answers its first requests.
     Warming,
     /// The way through the endpoint takes its first one.
@@ -110,6 +112,7 @@ impl Counts {
         };
         match stage {
             Stage::Verifying => Phase::new("verifying"),
+            Stage::Calibrating => Phase::new("calibrating").at("the generator itself"),
             Stage::Warming => Phase::new("warming").counted(requests),
             Stage::WarmingThrough => Phase::new("warming").at("through the endpoint"),
             Stage::Measuring => self.measuring(since, &aim, requests),

@@ -92,10 +92,14 @@ pub async fn send(
     let sampler = bench.sampler();
     let work = on_own_thread(bench.perform(told.clone(), stop))?;
     let mut tell = |phase| drop(told.send(Told::Phase(phase)));
-    let measured = watched(work, &counts, &mut tell).await?;
+    let mut measured = watched(work, &counts, &mut tell).await?;
+    let overhead = measured.overhead.take();
     Ok(Sent {
         measured,
         gauges: sampler.end(),
-        client: ClientFacts::here(),
+        client: ClientFacts {
+            overhead,
+            ..ClientFacts::here()
+        },
     })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::quantile::Distribution;
 use super::record::Record;
 use super::summary::DEFINITIONS;
 use crate::hex::hex;
@@ -33,7 +34,7 @@ pub struct Run {
 }
 
 /// Where the load came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientFacts {
     /// The host's name.
     pub host: String,
@@ -51,6 +52,23 @@ pub struct ClientFacts {
     /// How many ports it has for connections that are made from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<u32>,
+    /// What the generator itself cost, as it was measured before the warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<Overhead>,
+}
+
+/// What the generator itself costs: the times that it measured of a server on its own loopback less
+/// what that server wrote down of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// How many requests were in flight together.
+    pub at_once: u32,
+    /// What a time to the first token has too much.
+    pub ttft: Distribution,
+    /// What a gap between two tokens has too much.
+    pub itl: Distribution,
+    /// How many events a second it took in when they came as fast as they could be written.
+    pub max_events_s: f64,
 }
 
 /// What was asked, without the prompts themselves.
@@ -168,6 +186,7 @@ impl ClientFacts {
             clock: "monotonic".to_owned(),
             descriptors: getrlimit(Resource::Nofile).current,
             ports: ephemeral_ports(),
+            overhead: None,
         }
     }
 }

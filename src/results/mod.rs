@@ -48,7 +48,7 @@ pub(crate) use canary::history as canary_history;
 pub use canary::{Canaries, Canary};
 pub(crate) use conditions::ServerTwice;
 pub use conditions::{Conditions, Surveyed};
-pub use facts::{ClientFacts, JobFacts, Lengths, PromptFacts, Run, Tool};
+pub use facts::{ClientFacts, JobFacts, Lengths, Overhead, PromptFacts, Run, Tool};
 pub use failed_if::FailedIf;
 pub(crate) use figures::{BatchFigures, Figures, differ};
 pub use headline::{Headline, Single, throughput};

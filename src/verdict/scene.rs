@@ -166,6 +166,7 @@ pub(crate) fn client() -> ClientFacts {
         clock: "monotonic".to_owned(),
         descriptors: None,
         ports: None,
+        overhead: None,
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::Reported;
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, facts};
-use crate::results::WarmupRequest;
+use crate::results::{ClientFacts, WarmupRequest};
 use crate::view::bench::said_unproved;
 use crate::view::words::number;
 
@@ -33,6 +33,7 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
                 ),
             ),
             ("clock", format!("{}, {} cores", client.clock, client.cores)),
+            ("generator", generator(client)),
             (
                 "prompts",
                 format!("{}, sha256 {}", job.prompts.count, job.prompts.sha256),
@@ -55,6 +56,27 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
         out.words("pre", &[], &text);
     });
     out
+}
+
+/// What the generator itself costs.
+fn generator(client: &ClientFacts) -> String {
+    let Some(overhead) = &client.overhead else {
+        return String::new();
+    };
+    format!(
+        "with {} at once it adds {:.2} ms to a TTFT (p99 {}{:.2}) and {:.3} ms to an ITL, and takes in \
+         {:.0} events a second",
+        overhead.at_once,
+        overhead.ttft.p50.value,
+        if overhead.ttft.p99.at_least {
+            "≥"
+        } else {
+            ""
+        },
+        overhead.ttft.p99.value,
+        overhead.itl.p50.value,
+        overhead.max_events_s
+    )
 }
 
 /// The manifest that declares it, with its digest and its commit.
