@@ -7,6 +7,7 @@
 use serde_json::json;
 
 use super::{Case, Finding, Rule, round};
+use crate::results::quantile::{Distribution, Quantile};
 use crate::results::{Achieved, Anomaly, Severity};
 use crate::shape::Stopped;
 
@@ -18,6 +19,12 @@ const LAG_MS: f64 = 10.0;
 
 /// The most that the sending thread may use of its core before it is doubted that it saw all in time.
 const CPU: f64 = 0.7;
+
+/// The most of a time to the first token that may be the generator's own.
+const OVERHEAD: f64 = 0.05;
+
+/// What is less than this is no one's, in ms: a machine is not told from itself by it.
+const NOTHING_MS: f64 = 1.0;
 
 pub(super) const RULE: Rule = Rule {
     id: "A11",
@@ -32,7 +39,9 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let behind = achieved.filter(|_| dropped.is_none()).and_then(behind);
     let errors = dropped.or(behind).map(|it| (Severity::Error, it));
     let late = achieved.and_then(late).filter(|_| errors.is_none());
-    let warnings = [stopped(case), busy(case)].into_iter().flatten();
+    let warnings = [stopped(case), busy(case), costly(case)]
+        .into_iter()
+        .flatten();
     let warnings = warnings.map(|it| (Severity::Warning, it));
     let found = errors.into_iter().chain(late).chain(warnings);
     found.map(|(how, it)| RULE.speak(how, it)).collect()
@@ -136,10 +145,51 @@ fn busy(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+/// What the generator itself costs is in every time that it measured. A tail is held against a tail
+/// only where both are known.
+fn costly(case: &Case<'_>) -> Option<Finding> {
+    let overhead = case.client.overhead.as_ref()?;
+    let measured = case.point.summary.metrics.ttft.as_ref()?;
+    let share = |of: fn(&Distribution) -> Quantile| {
+        let (own, whole) = (of(&overhead.ttft), of(measured));
+        let is_known = !own.at_least && !whole.at_least;
+        let share = own.value / whole.value;
+        (is_known && own.value > NOTHING_MS && share > OVERHEAD).then_some((own, whole, share))
+    };
+    let of_half = share(|it| it.p50).map(|found| ("half", found));
+    let of_tail = || share(|it| it.p99).map(|found| ("one in a hundred", found));
+    let (who, (own, whole, share)) = of_half.or_else(of_tail)?;
+    Some(Finding {
+        message: format!(
+            "the generator itself takes {:.1} ms of {who} of the requests, {:.0}% of their {:.1} ms \
+             to the first token",
+            own.value,
+            share * 100.0,
+            whole.value
+        ),
+        evidence: json!({
+            "at_once": overhead.at_once,
+            "overhead_p50_ms": round(overhead.ttft.p50.value),
+            "overhead_p99_ms": round(overhead.ttft.p99.value),
+            "ttft_p50_ms": round(measured.p50.value),
+            "ttft_p99_ms": round(measured.p99.value),
+            "max_events_s": round(overhead.max_events_s),
+        }),
+        cause:
+            "short CPUs of the machine that asks, or so many answers at once that one core stamps \
+                them one after another"
+                .to_owned(),
+        hint:
+            "measure from a machine with a free core; differences of that size between servers are \
+               not to be believed"
+                .to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Record, Status};
+    use crate::results::{Overhead, Record, Status};
     use crate::shape::known;
     use crate::verdict::scene::{Scene, request, scene};
 
@@ -228,6 +278,36 @@ mod tests {
             message.starts_with("stopped after 30 s: more came than were served, 4.00 a second")
         );
         assert!(scene.errors().is_empty());
+    }
+
+    #[test]
+    fn a_generator_that_costs_much_of_what_it_measures_is_named() {
+        // Each of the 300 has its first token after 5 ms, or after 100.
+        let costs = |ms: &[f64], ttft_ms: f64| {
+            let mut scene = sent(|_| 0.0);
+            for record in &mut scene.records {
+                let later = record.stamps.sent.unwrap() + (ttft_ms * 1000.0) as u64;
+                record.stamps.first = Some(later);
+            }
+            let of = |ms: &[f64]| Distribution::of_ms(ms.to_vec()).unwrap();
+            scene.client.overhead = Some(Overhead {
+                at_once: 64,
+                ttft: of(ms),
+                itl: of(&[0.0]),
+                max_events_s: 50_000.0,
+            });
+            said(&scene)
+        };
+        assert_eq!(costs(&[0.3; 300], 5.0), [], "that is nothing");
+        assert_eq!(costs(&[4.0; 300], 100.0), []);
+        let message = "the generator itself takes 6.0 ms of half of the requests, 6% of their 100.0 \
+                       ms to the first token";
+        let warning = (Severity::Warning, message.to_owned());
+        assert_eq!(costs(&[6.0; 300], 100.0), [warning]);
+        let tail: Vec<f64> = (0..300).map(|i| if i < 290 { 0.2 } else { 9.0 }).collect();
+        let [(_, message)] = costs(&tail, 100.0).try_into().unwrap();
+        assert!(message.contains("9.0 ms of one in a hundred"), "{message}");
+        assert_eq!(costs(&tail[250..], 100.0), [], "so few bear no tail");
     }
 
     #[test]
