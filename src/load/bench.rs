@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ahead::Ahead;
 use super::canary::CanaryProbe;
 use super::client::{Client, Connection};
-use super::conclude::went;
+use super::conclude::SoFar;
 use super::counts::{Aim, Counts, Stage};
 use super::drive::{Transport, drive};
 use super::fit::fit;
@@ -29,7 +29,7 @@ use crate::prompts::Keep;
 use crate::results::{
     Canaries, Canary, Cut, Overhead, Pressure, Record, Single, Warmup, by_instance,
 };
-use crate::shape::{Ended, Found, Shape, Skipped, Stopped, Went};
+use crate::shape::{Ended, Found, Shape, Skipped, Stopped};
 
 /// Everything that the sending thread needs.
 pub(super) struct Bench {
@@ -118,6 +118,7 @@ impl Bench {
             known => known.iter().all(|it| warmup.warmed(&it.name)),
         };
         let mut walk = bench.job.load.walk();
+        let mut so_far = SoFar::of(&bench.job, overhead.as_ref());
         let mut loads = Vec::new();
         while let Some(load) = walk.next_load() {
             let place = Part {
@@ -129,11 +130,14 @@ impl Bench {
                 return Err(nothing_measured());
             }
             let is_cut = driven.cut.is_some();
+            if !is_cut {
+                let single = bench.single.as_ref();
+                walk.went(&load, &so_far.went(&bench.job, &driven, &warmup, single));
+            }
             loads.push(driven);
             if is_cut {
                 break;
             }
-            walk.went(&load, &bench.went(&loads, &warmup));
         }
         let _ = told.send(Told::Over);
         Ok(Measured {
@@ -149,10 +153,6 @@ impl Bench {
             },
             loads,
         })
-    }
-
-    fn went(&self, loads: &[Driven], warmup: &Warmup) -> Went {
-        went(&self.job, loads, warmup, self.single.as_ref())
     }
 
     /// The canaries after the last request. One that seems slow is asked once more: a slow state

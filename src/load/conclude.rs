@@ -7,7 +7,7 @@ use super::send::Sent;
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, CpuPressure, Files,
-    JobFacts, Measuring, Point, Record, Run, RunFiles, SCHEMA, ServerMetrics, Single, Tool,
+    JobFacts, Measuring, Overhead, Point, Record, Run, RunFiles, SCHEMA, ServerMetrics, Single, Tool,
     Unproved, Warmup,
 };
 use crate::shape::Went;
@@ -119,28 +119,55 @@ fn point(driven: &Driven, seen: &Seen) -> Point {
     point.counted(counted.collect(), &driven.records)
 }
 
-/// What the last of these loads came to, for what is driven after it: by all that is known before the
-/// whole is.
-pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup, single: Option<&Single>) -> Went {
-    let of_all = OfAll {
-        job,
-        facts: &JobFacts::from(job),
-        client: &ClientFacts::here(),
-        warmup,
-        others: &[],
-        conditions: &Conditions::default(),
-        canaries: &Canaries::default(),
-        single,
-        baseline: None,
-    };
-    let Some((last, before)) = loads.split_last() else {
-        return Went::Well;
-    };
-    let seen = Seen::default();
-    let before: Vec<Point> = before.iter().map(|it| point(it, &seen)).collect();
-    let objective = of_all.facts.slo.as_ref();
-    let point = point(last, &seen).held_to(objective, &last.records);
-    let point = of_all.judged(last, point, &before);
+/// What the loads so far came to, each summed up once, for what is driven after them: by all that is
+/// known before the whole is.
+pub(super) struct SoFar {
+    facts: JobFacts,
+    client: ClientFacts,
+    points: Vec<Point>,
+}
+
+impl SoFar {
+    pub(super) fn of(job: &Job, overhead: Option<&Overhead>) -> Self {
+        Self {
+            facts: JobFacts::from(job),
+            client: ClientFacts {
+                overhead: overhead.cloned(),
+                ..ClientFacts::here()
+            },
+            points: Vec::new(),
+        }
+    }
+
+    /// How the load went that was driven last.
+    pub(super) fn went(
+        &mut self,
+        job: &Job,
+        last: &Driven,
+        warmup: &Warmup,
+        single: Option<&Single>,
+    ) -> Went {
+        let of_all = OfAll {
+            job,
+            facts: &self.facts,
+            client: &self.client,
+            warmup,
+            others: &[],
+            conditions: &Conditions::default(),
+            canaries: &Canaries::default(),
+            single,
+            baseline: None,
+        };
+        let objective = self.facts.slo.as_ref();
+        let point = point(last, &Seen::default()).held_to(objective, &last.records);
+        let point = of_all.judged(last, point, &self.points);
+        let went = how_it_went(&point, job.load.is_search());
+        self.points.push(point);
+        went
+    }
+}
+
+fn how_it_went(point: &Point, is_search: bool) -> Went {
     let missed = point.slo.as_ref().filter(|slo| !slo.met);
     let mut invalid = point.anomalies.iter().filter(|it| it.invalidates());
     match (point.stopped, invalid.next()) {
@@ -148,7 +175,7 @@ pub(super) fn went(job: &Job, loads: &[Driven], warmup: &Warmup, single: Option<
         (None, Some(it)) => Went::Badly(format!("{} {}: {}", it.id, it.name, it.message)),
         // A sweep goes on where an objective is missed; who looks for the highest rate that meets it
         // has passed it.
-        (None, None) => match missed.filter(|_| job.load.is_search()) {
+        (None, None) => match missed.filter(|_| is_search) {
             Some(slo) => Went::Badly(format!("{} of {} met it", slo.good, slo.offered)),
             None => Went::Well,
         },
