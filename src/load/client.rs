@@ -140,6 +140,7 @@ impl Client {
             _ => None,
         }
         .unwrap_or_else(|| self.clock.now());
+        raw.body.is_whole();
         raw.sent = marks.written();
         raw.head = marks.read_first();
         raw.ending = ending;
@@ -244,8 +245,8 @@ async fn converse(
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
-            raw.body
-                .push((made.marks.read_last().unwrap_or_default(), data));
+            let at = made.marks.read_last().unwrap_or_default();
+            raw.body.push(at, &data);
         }
     }
     Ok(())

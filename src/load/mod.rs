@@ -11,6 +11,7 @@
 
 mod ahead;
 mod bench;
+mod body;
 mod canary;
 mod chunk;
 mod client;

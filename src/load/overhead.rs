@@ -43,7 +43,7 @@ const FLOOD: Script = Script {
     first: Duration::from_millis(5),
     gap: Duration::ZERO,
     tokens: u32::MAX,
-    at_most: Duration::from_millis(100),
+    at_most: Duration::from_millis(20),
 };
 
 /// Measures what a client costs at a job's own concurrency; nothing where this machine lets no server
@@ -112,10 +112,8 @@ impl Trial {
     /// How many events a second are taken in where they come as fast as they can be written.
     async fn flooded(&self, at_once: u32) -> Option<f64> {
         let raws = self.round(at_once, 0).await;
-        let reads = raws
-            .iter()
-            .flat_map(|raw| raw.body.iter().map(|(at, _)| *at));
-        let (first, last) = (reads.clone().min()?, reads.max()?);
+        let first = raws.iter().filter_map(|raw| raw.body.begun()).min()?;
+        let last = raws.iter().filter_map(|raw| raw.body.ended()).max()?;
         let events: usize = raws
             .iter()
             .map(|raw| Stream::read(&raw.body).tokens.len())
@@ -153,8 +151,6 @@ impl Errors {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::load::key::ApiKeys;
     use crate::load::wire::Clock;
@@ -207,12 +203,14 @@ mod tests {
             let text = format!(
                 "data: {{\"choices\":[{{\"text\":\"a\"}}],\"usage\":{{\"completion_tokens\":{n}}}}}\n\n"
             );
-            Bytes::from(text)
+            text
         };
         let message = greedy("m", "p", 1, "r".to_owned());
         let raw = Raw {
             sent: Some(1_000_000),
-            body: vec![(13_500_000, event(1)), (23_250_000, event(2))],
+            body: [(13_500_000, event(1)), (23_250_000, event(2))]
+                .into_iter()
+                .collect(),
             ..Raw::not_sent(&message, 0)
         };
         let truth = Truth {

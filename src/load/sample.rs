@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::body::Body;
 use super::client::Message;
 use super::stream::Stream;
 use crate::hex::hex;
@@ -57,7 +57,7 @@ pub(super) struct Raw {
     /// Who served it, as the proxy said, or as is known where there is none.
     pub(super) served_by: Option<String>,
     /// The body as it was read, each piece with the stamp of its `read()`.
-    pub(super) body: Vec<(u64, Bytes)>,
+    pub(super) body: Body,
     /// How it ended, and when.
     pub(super) ending: Ending,
     /// When it ended.
@@ -79,7 +79,7 @@ impl Raw {
             http_status: None,
             content: (None, None),
             served_by: None,
-            body: Vec::new(),
+            body: Body::default(),
             ending: Ending::NotSent,
             ended: planned,
         }
@@ -88,7 +88,7 @@ impl Raw {
     /// What is to be known of it while others are sent. Whether it is ok is judged later; for now, a
     /// whole answer is enough.
     pub(super) fn glance(&self) -> Ended {
-        let begun = self.body.first().map(|(at, _)| *at);
+        let begun = self.body.begun();
         let waited = begun.map(|at| Duration::from_nanos(at.saturating_sub(self.planned)));
         Ended {
             is_ok: self.ending == Ending::Complete && self.http_status == Some(200),
@@ -206,12 +206,7 @@ fn is_no_stream(raw: &Raw) -> Option<(Status, Option<String>)> {
 }
 
 fn kept(raw: &Raw) -> String {
-    let body: Vec<u8> = raw
-        .body
-        .iter()
-        .flat_map(|(_, b)| b.iter().copied())
-        .collect();
-    cut(&String::from_utf8_lossy(&body))
+    cut(&String::from_utf8_lossy(raw.body.bytes()))
 }
 
 fn cut(text: &str) -> String {

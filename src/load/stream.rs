@@ -1,7 +1,6 @@
 //! A body as a stream of completion chunks: when its tokens came, how many, and how it ended.
 
-use bytes::Bytes;
-
+use super::body::Body;
 use super::chunk::Chunk;
 use super::sse::Splitter;
 
@@ -23,16 +22,16 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Reads a body, each event with the stamp of the read that completed it.
-    pub(super) fn read(body: &[(u64, Bytes)]) -> Self {
+    pub(super) fn read(body: &Body) -> Self {
         let mut stream = Self::default();
         let mut splitter = Splitter::default();
         let mut before = None;
-        for (at, bytes) in body {
+        for (at, bytes) in body.pieces() {
             for event in splitter.push(bytes) {
-                stream.coalesced += u32::from(before == Some(*at));
-                before = Some(*at);
-                stream.first_event.get_or_insert(*at);
-                stream.take(*at, &event.data, event.kind.as_deref() == Some("error"));
+                stream.coalesced += u32::from(before == Some(at));
+                before = Some(at);
+                stream.first_event.get_or_insert(at);
+                stream.take(at, &event.data, event.kind.as_deref() == Some("error"));
             }
         }
         stream

@@ -43,7 +43,7 @@ fn raw(pieces: Vec<(u64, Vec<u8>)>) -> Raw {
         served_by: Some("a".to_owned()),
         body: pieces
             .into_iter()
-            .map(|(at, bytes)| (at * MS, Bytes::from(bytes)))
+            .map(|(at, bytes)| (at * MS, bytes))
             .collect(),
         ending: Ending::Complete,
         ended,
