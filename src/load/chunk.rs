@@ -1,5 +1,7 @@
 //! One `data:` of a stream: a chunk of a completion or of a chat, as vLLM sends them.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,12 +25,13 @@ pub(super) struct Chunk {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct Wire<'a> {
     #[serde(default)]
     choices: Vec<Choice>,
     usage: Option<Usage>,
     error: Option<Value>,
-    object: Option<String>,
+    #[serde(borrow)]
+    object: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +64,7 @@ struct Details {
 impl Chunk {
     /// Reads the `data` of an event.
     pub(super) fn parse(data: &str) -> Result<Self, serde_json::Error> {
-        let wire: Wire = serde_json::from_str(data)?;
+        let wire: Wire<'_> = serde_json::from_str(data)?;
         let usage = wire.usage.as_ref();
         let choice = wire.choices.first();
         Ok(Self {

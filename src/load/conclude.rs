@@ -7,8 +7,8 @@ use super::send::Sent;
 use crate::plan::{Failure, Job};
 use crate::results::{
     self, Baseline, BenchResult, Canaries, ClientFacts, Comparison, Conditions, CpuPressure, Files,
-    JobFacts, Measuring, Overhead, Point, Record, Run, RunFiles, SCHEMA, ServerMetrics, Single, Tool,
-    Unproved, Warmup,
+    JobFacts, Measuring, Overhead, Point, Record, Run, RunFiles, SCHEMA, ServerMetrics, Single,
+    Tool, Unproved, Warmup,
 };
 use crate::shape::Went;
 use crate::verdict::{Case, judge};

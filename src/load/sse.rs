@@ -26,23 +26,37 @@ pub(super) struct Splitter {
 
 impl Splitter {
     /// Takes the next bytes, and returns the events that they complete.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
-        for &byte in bytes {
-            let second_of_crlf = byte == b'\n' && self.after_cr;
-            self.after_cr = byte == b'\r';
-            match byte {
-                b'\n' if second_of_crlf => {}
-                b'\n' | b'\r' => events.extend(self.end_line()),
-                _ => self.line.push(byte),
+        while let Some((first, rest)) = bytes.split_first() {
+            let after_cr = std::mem::take(&mut self.after_cr);
+            if after_cr && *first == b'\n' {
+                bytes = rest;
+                continue;
             }
+            let Some(end) = bytes.iter().position(|it| matches!(it, b'\n' | b'\r')) else {
+                self.line.extend_from_slice(bytes);
+                break;
+            };
+            self.line.extend_from_slice(&bytes[..end]);
+            self.after_cr = bytes[end] == b'\r';
+            events.extend(self.end_line());
+            bytes = &bytes[end + 1..];
         }
         events
     }
 
     fn end_line(&mut self) -> Option<Event> {
-        let bytes = std::mem::take(&mut self.line);
-        let text = String::from_utf8_lossy(&bytes);
+        let mut bytes = std::mem::take(&mut self.line);
+        let event = self.take(&bytes);
+        // Its room is the next line's.
+        bytes.clear();
+        self.line = bytes;
+        event
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Option<Event> {
+        let text = String::from_utf8_lossy(bytes);
         let begun = std::mem::replace(&mut self.begun, true);
         let line = if begun {
             &text
