@@ -1,7 +1,10 @@
 //! A page of metrics in the text format of Prometheus, as far as we read it: what a name stands at,
 //! whatever its labels. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A page of metrics: each name with the sum over all of its labels.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,6 +32,29 @@ impl Page {
     /// What the first of these names that the page has stands at: versions call one thing otherwise.
     pub fn first(&self, names: &[&str]) -> Option<f64> {
         names.iter().find_map(|name| self.sum(name))
+    }
+}
+
+/// Its sums as a page has them, a line each: values that are no numbers stay what they are.
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sorted: BTreeMap<_, _> = self.0.iter().collect();
+        for (name, value) in sorted {
+            writeln!(f, "{name} {value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Page {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Page {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        Ok(Self::read(&String::deserialize(input)?))
     }
 }
 
@@ -68,5 +94,19 @@ mod tests {
         let renamed = ["vllm:gpu_cache_usage_perc", "vllm:prompt_tokens_total"];
         assert_eq!(page.first(&renamed), Some(5.0));
         assert_eq!(Page::read("<html>\n\n"), Page::default());
+    }
+
+    #[test]
+    fn a_page_travels_as_its_sums() {
+        let page = Page::read("a{x=\"1\"} 0.1\na{x=\"2\"} 0.2\nb +Inf\nc 1e300\n");
+        let written = serde_json::to_string(&page).unwrap();
+        assert_eq!(
+            written,
+            "\"a 0.30000000000000004\\nb inf\\nc 1".to_owned() + &"0".repeat(300) + "\\n\""
+        );
+        assert_eq!(serde_json::from_str::<Page>(&written).unwrap(), page);
+        let nan = Page::read("d NaN\n");
+        let back: Page = serde_json::from_value(serde_json::json!(nan)).unwrap();
+        assert!(back.sum("d").unwrap().is_nan());
     }
 }

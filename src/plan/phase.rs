@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What is being done at a thing, and how far that has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
     /// What is being done, in one word or two: `loading`, `draining`.
     pub doing: String,
@@ -14,7 +16,7 @@ pub struct Phase {
 }
 
 /// A part of what is being done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// What it is: `weights`, `fetching torch 2.9.1`. May be empty.
     pub name: String,
@@ -23,7 +25,8 @@ pub struct Part {
 }
 
 /// How much is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Count {
     /// So many of so many, as a program counts them.
     Pieces {
@@ -59,7 +62,7 @@ pub enum Count {
 }
 
 /// How long something has taken, and how long it takes by experience.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
     /// How long it has taken so far.
     pub elapsed: Duration,

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::result::{BenchResult, Point};
 
 /// A load in a few numbers.
@@ -59,7 +61,7 @@ pub fn throughput(headlines: &[Headline]) -> Option<String> {
 }
 
 /// What one request alone achieves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Single {
     /// `n / (t_last − t_sent)`, from the mean latency, in tokens/s.
     pub tokens_per_s: f64,

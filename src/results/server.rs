@@ -7,7 +7,7 @@ use super::quantile::tidy;
 use crate::prometheus::Page;
 
 /// A page of a server's metrics, and when it was had, in microseconds since the run began.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scraped {
     pub(crate) at_us: u64,
     pub(crate) page: Page,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::form::{InvalidLoad, LoadPart};
 use super::rate::Pace;
 use super::search::{Found, Search};
-use super::{Load, Schedule, Several, Shape, UnreadableTrace};
+use super::{Load, Schedule, Several, Shape, Trace, TraceRequest, UnreadableTrace};
 
 /// What is driven, load by load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,30 @@ impl Course {
             self.written = only.clone().into();
         }
         Ok(())
+    }
+
+    /// What was read of the trace that it replays, where it replays one: it is not in what is written.
+    pub fn read_of_trace(&self) -> Option<&[TraceRequest]> {
+        self.only()?.trace().map(Trace::requests)
+    }
+
+    /// The same, for which so much was read of its trace elsewhere.
+    #[must_use]
+    pub fn replaying(mut self, requests: Vec<TraceRequest>) -> Self {
+        if let Plan::Loads(loads) = &mut self.plan
+            && let [Shape::Trace(trace)] = loads.as_mut_slice()
+        {
+            trace.replay(requests);
+        }
+        self
+    }
+
+    /// The load that was driven as it stands here, with what was read for it.
+    pub fn as_read(&self, driven: Shape) -> Shape {
+        self.only()
+            .filter(|it| **it == driven)
+            .cloned()
+            .unwrap_or(driven)
     }
 
     /// Begins it.

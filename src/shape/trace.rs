@@ -36,6 +36,11 @@ impl Trace {
         &self.requests[..self.requests.len().min(limit)]
     }
 
+    /// Takes what was read of it elsewhere.
+    pub(super) fn replay(&mut self, requests: Vec<TraceRequest>) {
+        self.requests = requests.into();
+    }
+
     /// The moments of its requests in the replay.
     fn moments(&self) -> Vec<Duration> {
         let scale = self.time_scale.unwrap_or(1.0);
