@@ -17,6 +17,7 @@ mod proxy;
 mod report;
 mod run;
 mod schema;
+mod send_load;
 mod status;
 mod transfer;
 mod validate;
@@ -116,6 +117,9 @@ enum Command {
     Simulate(simulator::Args),
     #[command(hide = true)]
     SimulateEngineCore,
+    /// Send the requests of a measurement from here
+    #[command(hide = true)]
+    SendLoad,
     /// Offer the files of a model to another node
     #[command(hide = true)]
     CopyOffer,
@@ -167,6 +171,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::ProxyControl(args) => proxy::control(args).await,
         Command::Simulate(args) => return simulator::run(args.clone()).await,
         Command::SimulateEngineCore => return simulator::engine_core(),
+        Command::SendLoad => Ok(send_load::run().await),
         Command::CopyOffer => transfer::offer().await,
         Command::CopyFetch => transfer::fetch().await,
     };

@@ -1,4 +1,4 @@
-//! The world as it is: steps performed on the nodes, measurements made from this machine.
+//! The world as it is: steps performed on the nodes, and measurements of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use super::ask_for_life::{EarlyPages, OnWaiting, ask_for_life};
 use super::execute::{Say, World};
 use super::interrupt::Interrupt;
 use super::observe::observe;
-use crate::load::{self, Measurement};
+use crate::load::{self, Measurement, Order, Sent, Teller};
 use crate::name::NodeName;
 use crate::node::{Fleet, Lapsed, Lease, Node, perform};
 use crate::plan::{Address, Effect, Failure, Job, Phase, Placed, Step};
@@ -100,10 +100,11 @@ impl Live {
 
     async fn measure(&self, job: &Job, say: &Say) -> Result<String, Failure> {
         let keys = perform::api_keys(&self.fleet, &job.api_keys).await?;
-        let stop = self.interrupt.wished();
+        // All that is sent at once would make every step of a run as large.
+        let sender = |errand, told| Box::pin(self.send(job, Order::new(errand, keys), told));
         let tell = |phase| say.phase(phase);
         let survey = || survey(self.fleet.clone(), job.placed.clone());
-        let outcome = load::measure(job, &keys, stop, tell, survey).await?;
+        let outcome = load::measure_by(job, sender, tell, survey).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
             (true, None) => "measured".to_owned(),
@@ -115,6 +116,18 @@ impl Live {
         });
         locked(&self.measured).push(outcome);
         cut.map_or(Ok(said), Err)
+    }
+
+    /// Sends the requests of a job, from where it says.
+    async fn send(&self, job: &Job, order: Order, told: Teller) -> Result<Sent, Failure> {
+        let stop = self.interrupt.wished();
+        match &job.from {
+            None => order.carry_out(stop, told).await,
+            Some(sender) => {
+                let node = self.fleet.node(&sender.node)?;
+                perform::send_load(node, sender, &order, stop, told).await
+            }
+        }
     }
 }
 

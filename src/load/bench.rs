@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ahead::Ahead;
 use super::canary::CanaryProbe;
 use super::client::{Client, Connection};
@@ -45,6 +47,7 @@ pub(super) struct Bench {
 }
 
 /// What the sending thread brings home.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Measured {
     /// What the generator itself costs here.
     pub(super) overhead: Option<Overhead>,
@@ -58,6 +61,7 @@ pub(super) struct Measured {
 }
 
 /// A load that was driven to its end, as often as it takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Driven {
     pub(super) load: Shape,
     /// All of its requests, round by round.
@@ -77,7 +81,9 @@ pub(super) struct Driven {
 
 impl Bench {
     pub(super) fn new(errand: Errand, keys: ApiKeys, counts: &Arc<Counts>) -> Self {
-        let Errand { job, run, single } = errand;
+        let Errand {
+            job, run, single, ..
+        } = errand;
         let client = Client {
             clock: Clock::start(),
             keys,

@@ -95,7 +95,7 @@ where
         baseline,
     };
     tell(Phase::new("summarising"));
-    conclude(job, run, sent, beside)
+    conclude(job, run, sent.brought_home(job), beside)
 }
 
 /// Waits for what is sent, and hears of it meanwhile.

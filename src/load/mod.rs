@@ -6,6 +6,9 @@
 //! after it is pure: bytes become records, records a summary (`results`), and the rules of the
 //! verdict say whether it may be believed. What comes of it is one result, written whole.
 //!
+//! What sends may be another machine than the one that judges: [`serve()`] is the end there, which is
+//! told one [`Order`] and says what comes of it.
+//!
 //! Left to others: what the job is measured on (`topology` in the result is handed in), when it is
 //! measured, and all printing.
 
@@ -26,6 +29,7 @@ mod loopback;
 mod measure;
 mod overhead;
 mod pressure;
+mod relay;
 mod request;
 mod rounds;
 mod sample;
@@ -41,6 +45,7 @@ mod warmup;
 mod wire;
 
 pub use measure::{Measurement, measure, measure_by};
+pub use relay::{BEAT, Order, SILENCE, Said, serve};
 pub use send::{Errand, Sent, Teller, Told, send};
 pub use unknown::models_at;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::bench::{Bench, Measured};
@@ -17,9 +18,10 @@ use super::scrape::Seen;
 use super::thread::{on_own_thread, watched};
 use crate::plan::{Failure, Job, Phase};
 use crate::results::{self, ClientFacts, JobFacts, Run, Single};
+use crate::shape::TraceRequest;
 
 /// What is to be sent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Errand {
     /// What is measured.
     pub(super) job: Job,
@@ -28,10 +30,13 @@ pub struct Errand {
     /// What one request alone achieves there, where that was measured: a load is judged by it before
     /// a higher one is sent.
     pub(super) single: Option<Single>,
+    /// What was read of the trace that is replayed: the machine that sends may not have the file.
+    pub(super) trace: Option<Vec<TraceRequest>>,
 }
 
 /// What is heard of it on the way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Told {
     /// How far it is.
     Phase(Phase),
@@ -45,6 +50,7 @@ pub enum Told {
 pub type Teller = mpsc::UnboundedSender<Told>;
 
 /// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// What the sending thread brought home.
     pub(super) measured: Measured,
@@ -65,7 +71,28 @@ impl Errand {
             single: (!job.instances.is_empty())
                 .then(|| results::single_throughput(&job.results, &job.topology, &targets))
                 .flatten(),
+            trace: job.load.read_of_trace().map(<[TraceRequest]>::to_vec),
         }
+    }
+
+    /// The same, as it is where it was read from a line: with the trace in its place.
+    pub(super) fn unpacked(mut self) -> Self {
+        if let Some(requests) = self.trace.take() {
+            self.job.load = self.job.load.replaying(requests);
+        }
+        self
+    }
+}
+
+impl Sent {
+    /// The same at whoever gave the errand: it is known there which node that was, and what was read of
+    /// a trace.
+    pub(super) fn brought_home(mut self, job: &Job) -> Self {
+        self.client.node = job.from.as_ref().map(|from| from.node.clone());
+        for driven in &mut self.measured.loads {
+            driven.load = job.load.as_read(driven.load.clone());
+        }
+        self
     }
 }
 

@@ -51,6 +51,11 @@ impl Held {
         }
     }
 
+    /// Writes to it, and returns whether it still listens.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.running.write(Bytes::copy_from_slice(bytes)).await
+    }
+
     /// Writes to it, and returns whether that was taken: it is not waited for one that does not listen.
     pub(super) fn say(&mut self, text: &str) -> bool {
         self.running

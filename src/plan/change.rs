@@ -103,6 +103,9 @@ pub struct Change {
     /// A short description of the thing as it is or will be, for the line in the plan:
     /// `0.13.0+cu130, as declared`, `pid 4711, port 8100`.
     pub summary: String,
+    /// The node that a measurement is made from, where it is not this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<crate::name::NodeName>,
 }
 
 impl Change {
@@ -115,6 +118,7 @@ impl Change {
             reasons,
             fields: Vec::new(),
             summary: String::new(),
+            from: None,
         }
     }
 
@@ -128,8 +132,8 @@ impl Change {
         Self::new(address, Action::Blocked, vec![reason])
     }
 
-    /// Whether this is a measurement: what no node holds is measured, from this machine, and
-    /// only once all else is as declared.
+    /// Whether this is a measurement: what no node holds is measured, and only
+    /// once all else is as declared.
     pub fn is_measurement(&self) -> bool {
         self.node.is_none()
     }
@@ -158,6 +162,13 @@ impl Change {
     #[must_use]
     pub fn described(mut self, summary: impl Into<String>) -> Self {
         self.summary = summary.into();
+        self
+    }
+
+    /// Says which node a measurement is made from.
+    #[must_use]
+    pub fn made_from(mut self, node: Option<&crate::name::NodeName>) -> Self {
+        self.from = node.cloned();
         self
     }
 

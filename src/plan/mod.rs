@@ -22,7 +22,7 @@ pub use address::{Address, InvalidAddress};
 pub use approval::{Approval, Approved};
 pub use change::{Action, Change, Field, Planned};
 pub use conditions::{GpuConditions, NodeConditions, Placed, ServerConditions};
-pub use effect::{Effect, Endpoint, Job, Operation, Target, WarmWhen};
+pub use effect::{Effect, Endpoint, Job, Operation, Sender, Target, WarmWhen};
 pub use event::Event;
 pub use failure::{Failure, FailureKind};
 pub use liveness::{Counters, Liveness, LivenessProbe};

@@ -72,7 +72,7 @@ impl Catalogue {
             );
             Arc::new(proxy.beside(unmanaged(topology, &declared.node)))
         });
-        let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), paths);
+        let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), &programs, paths);
         let mut others: Vec<Arc<dyn Resource>> = Vec::new();
         others.extend(programs.into_values().map(|p| p as Arc<dyn Resource>));
         others.extend(engines_and_models(topology, binaries));
@@ -119,7 +119,7 @@ pub fn binaries(topology: &Topology, folder: Option<&Path>) -> io::Result<Arc<Bi
     Binaries::find(folder).map(Arc::new)
 }
 
-/// The nodes that run `replica` itself: the simulator, or the proxy.
+/// The nodes that run `replica` itself: the simulator, the proxy, or what sends requests to them.
 fn nodes_with_program(topology: &Topology) -> impl Iterator<Item = &NodeName> {
     let servers = topology.instances.values();
     let simulated = servers.filter(|server| match server.runtime {
@@ -127,7 +127,10 @@ fn nodes_with_program(topology: &Topology) -> impl Iterator<Item = &NodeName> {
         Runtime::Vllm(_) => false,
     });
     let simulated = simulated.flat_map(Server::nodes);
-    simulated.chain(topology.proxy.iter().map(|proxy| &proxy.node))
+    let benchmarks = topology.benchmarks.values();
+    let senders = benchmarks.filter_map(|benchmark| topology.sender(benchmark));
+    let proxy = topology.proxy.iter().map(|proxy| &proxy.node);
+    simulated.chain(proxy).chain(senders)
 }
 
 fn programs(topology: &Topology, binaries: &Arc<Binaries>) -> BTreeMap<NodeName, Arc<Program>> {
@@ -231,6 +234,7 @@ fn benchmarks(
     topology: &Topology,
     instances: &[Arc<Instance>],
     proxy: Option<&Arc<Proxy>>,
+    programs: &BTreeMap<NodeName, Arc<Program>>,
     paths: &Paths,
 ) -> Vec<Arc<Benchmark>> {
     let Some(measured) = Measured::new(instances, proxy) else {
@@ -240,11 +244,13 @@ fn benchmarks(
         .benchmarks
         .iter()
         .map(|(name, declared)| {
+            let sender = topology.sender(declared);
+            let sender = sender.map(|node| Arc::clone(&programs[node]));
             Arc::new(Benchmark::new(
                 &topology.name,
                 name,
                 declared,
-                measured.clone(),
+                measured.clone().sent_by(sender),
                 benchmark::Files {
                     results: paths.results.clone(),
                     manifest: paths.manifest.clone(),

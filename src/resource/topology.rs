@@ -8,7 +8,7 @@ use super::benchmark::Measurement;
 use super::instance::Server;
 use super::proxy::ProxyDeclaration;
 use crate::name::{BenchmarkName, InstanceName, NodeName, TopologyName};
-use crate::node::NodeDeclaration;
+use crate::node::{NodeDeclaration, Reach};
 
 /// What runs where, and what is measured of it. It is made of a text by [`crate::manifest`], whose
 /// rules it keeps: every reference is good, and every engine is of one sort.
@@ -26,4 +26,15 @@ pub struct Topology {
     pub proxy: Option<ProxyDeclaration>,
     /// The measurements, in the order in which they are made.
     pub benchmarks: IndexMap<BenchmarkName, Measurement>,
+}
+
+impl Topology {
+    /// The node that sends the requests of a benchmark; none where that is this machine. What is not
+    /// said is the node of the proxy.
+    pub fn sender(&self, benchmark: &Measurement) -> Option<&NodeName> {
+        let proxy = self.proxy.as_ref().map(|proxy| &proxy.node);
+        let named = benchmark.from.as_ref().or(proxy)?;
+        let (name, node) = self.nodes.get_key_value(named)?;
+        (node.ssh != Reach::Local).then_some(name)
+    }
 }

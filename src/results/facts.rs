@@ -11,6 +11,7 @@ use super::quantile::Distribution;
 use super::record::Record;
 use super::summary::DEFINITIONS;
 use crate::hex::hex;
+use crate::name::NodeName;
 use crate::plan::{Endpoint, FailIf, Job, Slo, Target, WarmWhen};
 use crate::prompts::{Api, Cache, Sampling};
 use crate::shape::Course;
@@ -36,6 +37,9 @@ pub struct Run {
 /// Where the load came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientFacts {
+    /// The node that it is, where it is not the machine that `replica` was run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
     /// The host's name.
     pub host: String,
     /// Its operating system and architecture: `linux/aarch64`.
@@ -88,6 +92,9 @@ pub struct JobFacts {
     pub endpoint: Endpoint,
     /// The instances behind it.
     pub instances: Vec<Target>,
+    /// The node that they came from, where it was not the machine that `replica` was run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<NodeName>,
     /// When requests were sent.
     pub load: Course,
     /// The prompts' facts.
@@ -158,6 +165,9 @@ pub struct Lengths {
     pub max: u64,
 }
 
+/// The machine that `replica` is run on, in words.
+const HERE: &str = "this machine";
+
 fn greedy() -> Sampling {
     Sampling::default().sent()
 }
@@ -179,6 +189,7 @@ impl ClientFacts {
     pub(crate) fn here() -> Self {
         let system = rustix::system::uname();
         Self {
+            node: None,
             host: system.nodename().to_string_lossy().into_owned(),
             platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
             kernel: system.release().to_string_lossy().into_owned(),
@@ -209,6 +220,7 @@ impl From<&Job> for JobFacts {
             model: job.model.clone(),
             endpoint: job.endpoint.clone(),
             instances: job.instances.clone(),
+            from: job.from.as_ref().map(|from| from.node.clone()),
             load: job.load.clone(),
             prompts: PromptFacts::of(job),
             repeats: job.repeats,
@@ -228,6 +240,12 @@ impl From<&Job> for JobFacts {
 }
 
 impl JobFacts {
+    /// Where requests came from, in words: `this machine`, `spark-01`.
+    pub(crate) fn place(&self) -> String {
+        let node = self.from.as_ref();
+        node.map_or_else(|| HERE.to_owned(), ToString::to_string)
+    }
+
     /// The same, with what only the requests tell: how long prompts were, and how long the answers
     /// that were asked.
     #[must_use]
@@ -268,19 +286,23 @@ impl Lengths {
     }
 }
 
-/// The digest of what is measured, whatever is asked of it: the model, the way in and its policy,
-/// and the very processes. Results with the same one may be held together.
+/// The digest of what is measured, whatever is asked of it: the model, where it is seen
+/// from, the way in and its policy, and the very processes. Results with the same one may be held together.
 fn targets(job: &Job) -> String {
     let processes: BTreeMap<&str, &str> = job
         .instances
         .iter()
         .map(|target| (target.name.as_str(), target.nonce.as_str()))
         .collect();
-    let what = json!({
+    let mut what = json!({
         "model": job.model,
         "is_proxy": job.endpoint.is_proxy,
         "policy": job.endpoint.policy,
         "instances": processes,
     });
+    // What is seen from elsewhere is seen through another network.
+    if let Some(from) = &job.from {
+        what["from"] = json!(from.node);
+    }
     hex(&Sha256::digest(what.to_string()))
 }

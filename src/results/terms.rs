@@ -22,6 +22,7 @@ pub fn terms(job: &JobFacts, topology: &Value) -> Map<String, Value> {
     terms.insert("api".to_owned(), json!(job.api));
     terms.insert("sampling".to_owned(), json!(job.sampling));
     terms.insert("cache".to_owned(), json!(job.cache));
+    terms.insert("from".to_owned(), job.place().into());
     if let Some(instances) = topology["instances"].as_array() {
         let specs = instances.iter().filter_map(|instance| {
             let name = instance["name"].as_str()?;

@@ -56,6 +56,7 @@ fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
         }
         Origin::Ours { job: theirs, valid } => {
             found.extend(other_terms(case, theirs, *valid));
+            found.extend(other_place(case.job, theirs));
             found.extend(other_load(case.claim(), case.point));
             found.extend(other_requests(case.job, theirs));
         }
@@ -157,6 +158,12 @@ fn other_load(claim: Option<&Claim>, point: &Point) -> Option<String> {
     let theirs = claim?.load.as_ref().filter(|load| **load != point.load)?;
     let (theirs, ours) = (theirs.label(), point.load.label());
     Some(format!("its load is `{theirs}`, ours `{ours}`"))
+}
+
+/// What is sent from elsewhere goes through another network, and its latencies hold that.
+fn other_place(ours: &JobFacts, theirs: &JobFacts) -> Option<String> {
+    let (t, o) = (theirs.place(), ours.place());
+    (t != o).then(|| format!("its requests came from {t}, ours from {o}"))
 }
 
 fn other_requests(ours: &JobFacts, theirs: &JobFacts) -> Vec<String> {

@@ -111,6 +111,7 @@ pub(crate) fn facts(load: Shape, max_num_seqs: Option<u32>) -> JobFacts {
             policy: Some("round_robin".to_owned()),
         },
         instances: vec![target("a"), target("b")],
+        from: None,
         load: load.into(),
         prompts: PromptFacts {
             count: 8,
@@ -159,6 +160,7 @@ pub(crate) fn warmed(names: &[&str]) -> Warmup {
 
 pub(crate) fn client() -> ClientFacts {
     ClientFacts {
+        node: None,
         host: "controller".to_owned(),
         platform: "linux/aarch64".to_owned(),
         kernel: "6.11.0".to_owned(),

@@ -70,6 +70,8 @@ fn conditions(result: &BenchResult) -> Vec<String> {
     let job = &result.job;
     let simulated = is_simulated(&result.topology).then(|| "simulated".to_owned());
     let policy = job.endpoint.policy.as_deref().map(clean);
+    let node = result.client.node.as_ref();
+    let from = node.map(|node| format!("from {node}"));
     let most = if job.equal_lengths { "" } else { "up to " };
     let tokens = format!("{most}{} tokens each", job.max_tokens);
     let warm = match job.warmup {
@@ -83,7 +85,7 @@ fn conditions(result: &BenchResult) -> Vec<String> {
     };
     // The unit is said once here, so that the table fits on 80 columns.
     let unit = "times in ms".to_owned();
-    let first = simulated.into_iter().chain(policy);
+    let first = simulated.into_iter().chain(policy).chain(from);
     first.chain([tokens, warm, unit]).collect()
 }
 

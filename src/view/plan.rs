@@ -84,19 +84,24 @@ fn created(plan: &Plan) -> &'static str {
 
 /// One block a node, in the order of their names; what no node holds comes last.
 fn nodes(plan: &Plan, style: Style) -> Vec<Vec<String>> {
-    let mut by_node: BTreeMap<(bool, Option<&NodeName>), Vec<&Change>> = BTreeMap::new();
+    type Place<'a> = (bool, Option<&'a NodeName>, Option<&'a NodeName>);
+    let mut by_node: BTreeMap<Place<'_>, Vec<&Change>> = BTreeMap::new();
     for change in plan.changes.iter().filter(|c| c.action != Action::Blocked) {
         let node = change.address.node.as_ref();
         by_node
-            .entry((node.is_none(), node))
+            .entry((node.is_none(), node, change.from.as_ref()))
             .or_default()
             .push(change);
     }
     by_node
         .into_iter()
-        .map(|((_, node), changes)| {
-            let title = node.map_or("measured from here", NodeName::as_str);
-            let mut lines = vec![style.paint(Role::Title, title)];
+        .map(|((_, node, from), changes)| {
+            let title = match (node, from) {
+                (Some(node), _) => node.to_string(),
+                (None, Some(from)) => format!("measured from {from}"),
+                (None, None) => "measured from here".to_owned(),
+            };
+            let mut lines = vec![style.paint(Role::Title, &title)];
             lines.extend(node_lines(changes, style));
             lines
         })

@@ -48,13 +48,14 @@ const PRINTS: [&str; 11] = [
 
 /// Who prints: the one file through which all passes that people see, with its lines that are drawn
 /// over; the programs of a node, each in its own log, and what speaks to one.
-const PRINTERS: [&str; 7] = [
+const PRINTERS: [&str; 8] = [
     "src/view/screen.rs",
     "src/view/bars.rs",
     "src/simulator/log.rs",
     "src/simulator/mod.rs",
     "src/proxy/log.rs",
     "src/cli/proxy.rs",
+    "src/cli/send_load.rs",
     "src/cli/transfer.rs",
 ];
 

@@ -181,7 +181,7 @@ async fn a_measurement_that_is_dropped_lets_go_of_the_servers() {
 }
 
 /// A lab whose proxy answers so many measured requests, and then no more.
-async fn answering(number: usize) -> (Lab, Arc<Notify>) {
+pub(super) async fn answering(number: usize) -> (Lab, Arc<Notify>) {
     let stuck = Arc::new(Notify::new());
     let tell = Arc::clone(&stuck);
     let lab = Lab::new(move |asked, instance| {

@@ -5,6 +5,7 @@ mod failing;
 mod healthy;
 mod prompts;
 mod queueing;
+mod relayed;
 mod several;
 mod unknown;
 
@@ -105,6 +106,7 @@ impl Lab {
             canary: 0,
             placed: Vec::new(),
             manifest: None,
+            from: None,
             max_tokens: TOKENS as u32,
             warmup: 2,
             warm_when: WarmWhen::default(),

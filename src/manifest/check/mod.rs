@@ -15,6 +15,7 @@ mod ports;
 mod proxy;
 mod references;
 mod resolve;
+mod senders;
 mod serving;
 
 use std::ops::Range;
@@ -60,6 +61,8 @@ const RULES: &[Rule] = &[
     proxy::waits_for_a_while,
     benchmarks::have_something_to_measure,
     benchmarks::ask_something,
+    senders::are_declared,
+    senders::reach_what_they_measure,
     benchmarks::save_what_the_file_has_a_place_for,
     benchmarks::files_are_beside_the_manifest,
     objectives::objectives_limit_something,
@@ -73,6 +76,7 @@ const RULES: &[Rule] = &[
 /// The rules for a benchmark that stands alone.
 const RULES_OF_A_JOB: &[Rule] = &[
     references::names_are_declared,
+    senders::are_declared,
     benchmarks::ask_something,
     benchmarks::save_what_the_file_has_a_place_for,
     benchmarks::files_are_beside_the_manifest,

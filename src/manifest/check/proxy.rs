@@ -128,10 +128,7 @@ fn undialled(
     let from = format!("the proxy is on `{}`", proxy.node);
     let name = name.as_str();
     if let Some(host) = &instance.host {
-        let loopback = host == "localhost"
-            || host
-                .parse()
-                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let loopback = is_loopback(host);
         let title = format!(
             "the proxy cannot reach `{name}`: {host} is node `{}` itself",
             instance.node
@@ -159,6 +156,12 @@ fn undialled(
         instance.node
     );
     Some(problem.also(proxy_at, from).hint(hint))
+}
+
+/// Whether a host is the machine itself, whoever asks.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let is_one = |address: std::net::IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_one)
 }
 
 /// Bounds on waiting leave time for something.

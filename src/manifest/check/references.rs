@@ -52,7 +52,7 @@ pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
     out
 }
 
-fn refers(seen: &Checker<'_>, path: &[&str], name: &str, kind: &str) -> Option<Problem> {
+pub(super) fn refers(seen: &Checker<'_>, path: &[&str], name: &str, kind: &str) -> Option<Problem> {
     let kinds = format!("{kind}s");
     let declared = seen.names(&kinds);
     if declared.contains(&name) {

@@ -17,6 +17,7 @@ mod log;
 mod remove;
 mod run_script;
 mod secret;
+mod send_load;
 mod server;
 mod startup;
 mod stop;
@@ -40,6 +41,7 @@ pub use liveness::{EarlyPage, liveness};
 pub use remove::{Emptied, remove};
 pub use run_script::run_script;
 pub use secret::api_keys;
+pub use send_load::send_load;
 pub use stop::stop;
 #[cfg(test)]
 pub(super) use upload::send;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+use crate::name::NodeName;
 use crate::plan::{FailIf, ManifestOrigin, Placed, Slo};
 use crate::prompts::{Api, Asks, Cache, Keep, Sampling};
 use crate::shape::Course;
@@ -68,6 +69,9 @@ pub struct Job {
     pub results: PathBuf,
     /// Where the manifest comes from.
     pub manifest: Option<ManifestOrigin>,
+    /// The node that sends, where it is not this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Sender>,
     /// What is known of the conditions: engine versions, arguments, revisions, pids, boot ids.
     /// Written into the result as it stands, under `topology`.
     pub provenance: serde_json::Value,
@@ -88,6 +92,15 @@ impl Job {
         }
         self.instances.clone()
     }
+}
+
+/// A node that sends what is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    /// The node.
+    pub node: NodeName,
+    /// Where `replica` stands on it.
+    pub program: String,
 }
 
 /// When an instance counts as warm: two requests in a row took as long as each other.
@@ -111,7 +124,7 @@ impl Default for WarmWhen {
 /// Where requests go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// `host:port`, dialled from this machine.
+    /// `host:port`, as it is dialled from where requests are sent.
     pub authority: String,
     /// Whether it is our proxy, whose responses name who served them.
     pub is_proxy: bool,
@@ -124,7 +137,7 @@ pub struct Endpoint {
 pub struct Target {
     /// The instance's name: what `x-replica-instance` says.
     pub name: String,
-    /// `host:port`, dialled from this machine.
+    /// `host:port`, as it is dialled from where requests are sent.
     pub authority: String,
     /// The served name that only this very process has.
     pub nonce: String,

@@ -24,7 +24,7 @@ pub use copy::{Copy, Upload};
 pub use keep_log::KeepLog;
 pub use launch::Launch;
 pub use log::LogReader;
-pub use measure::{Endpoint, Job, Target, WarmWhen};
+pub use measure::{Endpoint, Job, Sender, Target, WarmWhen};
 pub use ready::{Check, Probe, WaitReady};
 pub use script::RunScript;
 pub use secret::{Secret, ServerKey};
@@ -84,7 +84,7 @@ pub enum Effect {
     WaitReady(Box<WaitReady>),
     /// Says something to a running proxy of ours.
     ProxyControl(Box<ProxyControl>),
-    /// Measures, from this machine.
+    /// Measures, from this machine or a node.
     Measure(Box<Job>),
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
 use super::warmup::WarmupDeclaration;
-use crate::name::SloName;
+use crate::name::{NodeName, SloName};
 use crate::plan::{FailIf, Slo};
 use crate::prompts::{Api, Cache, InvalidPrompts, Keep, Prompts, Sampling, Source};
 use crate::quantity::Seconds;
@@ -33,6 +33,10 @@ pub struct BenchmarkDeclaration {
     /// `answers` keeps each prompt and its answer beside the numbers, in `.requests.jsonl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// Where requests are sent from: a node, or `local`, this machine. Unless it is said, the node of the
+    /// proxy; without one, this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<NodeName>,
     /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`,
     /// `{concurrency: 16, requests: 160}`, `{rate: 2/s, duration: 5m}`.
     pub load: Load,
@@ -92,6 +96,8 @@ pub struct Measurement {
     pub cache: Cache,
     /// What is kept beside the numbers.
     pub keep: Option<Keep>,
+    /// Where requests are sent from, where that is said.
+    pub from: Option<NodeName>,
     /// When requests are sent.
     pub load: Course,
     /// How often the load is driven, where that is said.
@@ -136,6 +142,7 @@ impl BenchmarkDeclaration {
             sampling: self.sampling.clone(),
             cache: self.cache,
             keep: self.keep,
+            from: self.from.clone(),
             load: load.map_err(InvalidBenchmark::Load)?,
             repeats: self.repeats,
             max_tokens: self.max_tokens,

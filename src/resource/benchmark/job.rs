@@ -55,6 +55,7 @@ impl Asked {
             placed: Vec::new(),
             model: String::new(),
             api_keys: BTreeMap::new(),
+            from: None,
             provenance: Value::Null,
             tags: BTreeMap::new(),
             notes: Vec::new(),

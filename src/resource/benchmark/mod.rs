@@ -25,12 +25,13 @@ use super::contract::{Observation, Resource};
 use super::facts::Fact;
 use super::instance::Instance;
 use super::process::{differences, fingerprint};
+use super::program::Program;
 use super::proxy::Proxy;
 use crate::name::{BenchmarkName, NodeName, TopologyName};
 use crate::plan::effect::Secret;
 use crate::plan::{
     Action, Address, Change, Effect, Endpoint, Field, Job, LivenessProbe, ManifestOrigin,
-    Operation, Operations, Reason, ReasonCode, Relations, Stand, Target,
+    Operation, Operations, Reason, ReasonCode, Relations, Sender, Stand, Target,
 };
 use crate::prompts::{Asks, Reading, Unreadable};
 use crate::results::{self, JobFacts, PastResult};
@@ -55,13 +56,15 @@ pub struct Benchmark {
     past: Vec<PastResult>,
 }
 
-/// What is measured: the proxy and all servers behind it, or one server.
+/// What is measured, and from where: the proxy and all servers behind it, or one server.
 #[derive(Clone)]
 pub struct Measured {
     /// One of the servers; each serves the same model.
     first: Arc<Instance>,
     instances: Vec<Arc<Instance>>,
     proxy: Option<Arc<Proxy>>,
+    /// The program that sends, where it is not on this machine.
+    sender: Option<Arc<Program>>,
 }
 
 impl Measured {
@@ -73,7 +76,19 @@ impl Measured {
             first: Arc::clone(instances.first()?),
             instances: instances.to_vec(),
             proxy: proxy.cloned(),
+            sender: None,
         })
+    }
+
+    /// The same, measured from the node of this program.
+    #[must_use]
+    pub fn sent_by(self, sender: Option<Arc<Program>>) -> Self {
+        Self { sender, ..self }
+    }
+
+    /// The node that it is measured from; none where that is this machine.
+    fn place(&self) -> Option<&NodeName> {
+        self.sender.as_ref().map(|program| program.node())
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -108,7 +123,8 @@ impl Measured {
     fn addresses(&self) -> Vec<Address> {
         let instances = self.instances.iter().map(|i| i.address().clone());
         let proxy = self.proxy.iter().map(|p| p.address().clone());
-        instances.chain(proxy).collect()
+        let sender = self.sender.iter().map(|p| p.address().clone());
+        instances.chain(proxy).chain(sender).collect()
     }
 }
 
@@ -165,7 +181,10 @@ impl Benchmark {
             .map(|instance| json!([instance.address(), instance.fingerprint(observed)]))
             .collect();
         instances.sort_by_key(ToString::to_string);
-        let job = terms(&self.declared, self.load(), self.asks.as_ref().ok());
+        let mut job = terms(&self.declared, self.load(), self.asks.as_ref().ok());
+        if let Some(node) = self.measured.place() {
+            job["from"] = json!(node);
+        }
         fingerprint(&json!({
             "job": job,
             "proxy": self.measured.proxy.as_ref().map(|proxy| proxy.fingerprint()),
@@ -178,6 +197,7 @@ impl Benchmark {
             first,
             instances,
             proxy,
+            sender,
         } = &self.measured;
         let asked = Asked {
             prompts: asks.clone().out_of(first.ordinary_ids(observed)),
@@ -192,6 +212,10 @@ impl Benchmark {
             placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
             api_keys: self.measured.api_keys(observed),
+            from: sender.as_ref().map(|program| Sender {
+                node: program.node().clone(),
+                program: program.path(observed),
+            }),
             provenance: json!({
                 "name": self.topology,
                 "instances": instances.iter().map(|i| i.provenance(observed)).collect::<Vec<_>>(),
@@ -288,6 +312,7 @@ impl Resource for Benchmark {
                 return Stand::new(Change::blocked(&self.address, reason));
             }
         };
+        let change = self.compare(observed, asks);
         let measure = Effect::Measure(Box::new(self.job(observed, asks)));
         Stand {
             operations: Operations {
@@ -300,7 +325,7 @@ impl Resource for Benchmark {
                 concurrency_group: Some("measuring".to_owned()),
                 ..Relations::default()
             },
-            ..Stand::new(self.compare(observed, asks))
+            ..Stand::new(change.made_from(self.measured.place()))
         }
     }
 }

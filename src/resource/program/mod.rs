@@ -1,4 +1,5 @@
-//! The room of the program: `replica` itself on a node that runs the proxy or the simulator.
+//! The room of the program: `replica` itself on a node that runs the proxy or the simulator, or sends
+//! what is measured.
 
 mod binaries;
 mod build_id;
@@ -68,6 +69,11 @@ impl Program {
             folder: StateFolder::of(topology.as_str()),
             binaries: Arc::clone(binaries),
         }
+    }
+
+    /// Its node.
+    pub fn node(&self) -> &NodeName {
+        &self.node
     }
 
     /// The binary that fits the node's system, once that is known.

@@ -76,6 +76,9 @@ fn said(result: &BenchResult, point: &Point, is_first: bool) -> String {
     if is_simulated(&result.topology) {
         said.push("simulated".to_owned());
     }
+    if let Some(node) = &result.client.node {
+        said.push(format!("from {node}"));
+    }
     if is_first {
         said.push(labels(result));
     }

@@ -231,6 +231,7 @@ impl Drop for Foreign {
 
 mod killing_unmanaged;
 mod living;
+mod sending;
 mod serving;
 mod starting;
 mod stopping;

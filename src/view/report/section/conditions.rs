@@ -14,6 +14,8 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
     let mut out = Markup::default();
     let (result, job) = (&it.result, &it.result.job);
     let client = &result.client;
+    let node = client.node.as_ref();
+    let node = node.map_or_else(String::new, |node| format!("node {node}: "));
     facts(
         &mut out,
         &[
@@ -28,8 +30,8 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
             (
                 "from",
                 format!(
-                    "{}, {}, kernel {}",
-                    client.host, client.platform, client.kernel
+                    "{}{}, {}, kernel {}",
+                    node, client.host, client.platform, client.kernel
                 ),
             ),
             ("clock", format!("{}, {} cores", client.clock, client.cores)),
