@@ -22,6 +22,7 @@ mod scenarios {
     mod interrupted;
     mod lacking;
     mod locking;
+    mod measuring;
     mod models;
     mod replicated;
     mod secrets;
