@@ -1,5 +1,6 @@
 //! Quantities as a manifest writes them: plain numbers, or numbers with units.
 
+mod bandwidth;
 mod rate;
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use bandwidth::{Bandwidth, InvalidBandwidth};
 pub use rate::{InvalidRate, Rate};
 
 use crate::written::{IN_PERCENT, NUMBER_AS_WRITTEN};
