@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::net::Authority;
+use crate::quantity::Bandwidth;
 
 /// One machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +25,10 @@ pub struct NodeDeclaration {
     /// stopped (`stop`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmanaged: Option<UnmanagedPolicy>,
+    /// How fast its GPUs read their memory, each for itself: `273 GB/s`. Measurements are held against
+    /// what that allows; of common cards it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bandwidth: Option<Bandwidth>,
     /// What `unmanaged` was called before.
     // No alias: whoever stands in for a node that could not be read would fill in both names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -166,6 +166,10 @@ fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>
             before: last.get(&server.node).cloned(),
             mates: Arc::clone(&mates[&server.node]),
             is_behind_proxy: proxy.is_some_and(|proxy| proxy.serves_from(name)),
+            memory_bandwidth: topology
+                .nodes
+                .get(&server.node)
+                .and_then(|it| it.memory_bandwidth),
         }));
         last.insert(&server.node, Arc::clone(&instance));
         instances.push(instance);

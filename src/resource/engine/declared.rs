@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
@@ -116,6 +117,19 @@ impl Profile {
             Self::Fast => "fast",
             Self::Gb10Llama8b => "gb10-llama-3.1-8b",
         }
+    }
+
+    /// What stands in the `config.json` of the model that it pretends to have loaded, which is
+    /// Llama-3.1-8B whatever the timing.
+    pub(in crate::resource) fn config(self) -> Value {
+        let (Self::Fast | Self::Gb10Llama8b) = self;
+        json!({
+            "model_type": "llama",
+            "vocab_size": 128_256,
+            "hidden_size": 4096,
+            "tie_word_embeddings": false,
+            "torch_dtype": "bfloat16",
+        })
     }
 }
 

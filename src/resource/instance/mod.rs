@@ -53,6 +53,7 @@ use crate::plan::{
     Operations, Placed, Reason, ReasonCode, Relations, Stand,
 };
 use crate::prompts::IdWindow;
+use crate::quantity::Bandwidth;
 
 /// What this kind is called.
 pub const KIND: &str = "instance";
@@ -71,6 +72,8 @@ pub struct Instance {
     mates: Arc<BTreeSet<InstanceName>>,
     /// Whether clients reach it by way of the proxy.
     is_behind_proxy: bool,
+    /// How fast the GPUs of its node read their memory, where the manifest says so.
+    memory_bandwidth: Option<Bandwidth>,
     spec: Memo<Value>,
     by_itself: Memo<Change>,
     change: Memo<Change>,
@@ -99,6 +102,8 @@ pub struct Parts {
     pub mates: Arc<BTreeSet<InstanceName>>,
     /// Whether clients reach it by way of the proxy.
     pub is_behind_proxy: bool,
+    /// How fast the GPUs of its node read their memory, where the manifest says so.
+    pub memory_bandwidth: Option<Bandwidth>,
 }
 
 impl Instance {
@@ -115,6 +120,7 @@ impl Instance {
             before: parts.before,
             mates: parts.mates,
             is_behind_proxy: parts.is_behind_proxy,
+            memory_bandwidth: parts.memory_bandwidth,
             spec: Memo::default(),
             by_itself: Memo::default(),
             change: Memo::default(),
@@ -198,11 +204,18 @@ impl Instance {
             };
             found[key] = vllm.model.words().into();
         }
+        if let Some(memory_bandwidth) = self.memory_bandwidth {
+            found["memory_bandwidth"] = memory_bandwidth.to_string().into();
+        }
+        if let Runtime::Simulated(engine) = &self.server.runtime {
+            found["config"] = engine.profile.config();
+        }
         let Some(facts) = observed.of(&self.managed.node) else {
             return found;
         };
         if let Some(vllm) = self.server.runtime.vllm() {
             found["packages"] = serde_json::json!(engine::packages(&vllm.engine, facts));
+            found["config"] = model::Cached::read(&vllm.model, facts).config_told();
         }
         if let Some(leader) = self.managed.leader(observed) {
             found["pid"] = leader.pid.into();

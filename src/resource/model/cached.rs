@@ -57,6 +57,20 @@ pub struct Cached {
     index: String,
 }
 
+/// What a result tells of a model's `config.json`.
+const TOLD: [&str; 10] = [
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "dtype",
+];
+
 /// What is wrong with the content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spoilt {
@@ -210,6 +224,18 @@ impl Cached {
         between
             .and_then(|vocabulary| IdWindow::between(vocabulary, &self.markers))
             .unwrap_or_else(|| IdWindow::safe(vocabulary))
+    }
+
+    /// What its `config.json` tells of its size, as it stands there; what it does not tell is left
+    /// out, and nothing is told of a file that could not be read.
+    pub fn config_told(&self) -> Value {
+        let config = self.texts.get("config.json");
+        let config: Option<Value> = config.and_then(|text| serde_json::from_str(text).ok());
+        let Some(Value::Object(mut config)) = config else {
+            return Value::Null;
+        };
+        config.retain(|key, _| TOLD.contains(&key.as_str()));
+        Value::Object(config)
     }
 
     /// Whether the cache knows the repository.
