@@ -61,6 +61,7 @@ pub(super) fn conclude(
         manifest: job.manifest.clone(),
         client,
         topology: job.provenance.clone(),
+        roofline: results::rooflines(&beside.conditions, &job.provenance),
         conditions: beside.conditions,
         canaries: measured.canaries,
         comparison,

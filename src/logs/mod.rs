@@ -43,6 +43,11 @@ pub fn named(line: &str) -> Option<&str> {
     vllm::named(line)
 }
 
+/// How much memory a model took when it was loaded, in GiB, where what a line names is that.
+pub fn loaded_gib(message: &str) -> Option<f64> {
+    vllm::loaded_gib(message)
+}
+
 /// The grammar by which a reader reads.
 pub fn grammar(reader: LogReader) -> Grammar {
     match reader {

@@ -111,6 +111,13 @@ pub(super) fn named(line: &str) -> Option<&str> {
         .then_some(message)
 }
 
+/// How much memory a model took when it was loaded, in GiB, where a message says so.
+pub(super) fn loaded_gib(message: &str) -> Option<f64> {
+    let (_, rest) = message.split_once("Model loading took ")?;
+    let (gib, _) = rest.split_once(" GiB")?;
+    gib.parse().ok().filter(|gib: &f64| gib.is_finite())
+}
+
 /// Removes `(EngineCore_DP0 pid=1) ERROR 11-23 02:00:00 [core.py:1] ` from the front of a line.
 fn strip_prefix(line: &str) -> &str {
     let line = match line
@@ -136,6 +143,8 @@ mod tests {
                     loading took 14.9890 GiB memory and 0.2 seconds";
         let message = "Model loading took 14.9890 GiB memory and 0.2 seconds";
         assert_eq!(named(line), Some(message));
+        assert_eq!(loaded_gib(message), Some(14.989));
+        assert_eq!(loaded_gib("Model loading took a while"), None);
         let file = "INFO 11-27 00:32:53 [backends.py:703] Dynamo bytecode transform time: 0.02 s";
         assert_eq!(named(file), None);
     }

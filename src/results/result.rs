@@ -17,6 +17,7 @@ use super::failed_if::FailedIf;
 use super::pressure::CpuPressure;
 use super::reconcile::Reconcile;
 use super::record::Record;
+use super::roofline::Bound;
 use super::server::ServerMetrics;
 use super::slo::Attained;
 use super::summary::Summary;
@@ -51,6 +52,9 @@ pub struct BenchResult {
     /// A short answer of every instance, before and after.
     #[serde(default, skip_serializing_if = "Canaries::is_empty")]
     pub canaries: Canaries,
+    /// What the memory of each instance's GPUs allows at most, or why that is not known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roofline: BTreeMap<String, Bound>,
     /// What was asked.
     pub job: JobFacts,
     /// What was sent before, and is in no statistic.

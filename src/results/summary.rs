@@ -56,6 +56,10 @@ pub const FORMULAS: &[(&str, &str)] = &[
          share a read, ttft where 5 % of answers came in one",
     ),
     (
+        "roofline",
+        "bandwidth of a GPU's memory / weights read for a token; bounds 1000 / tpot, tokens/s of a stream",
+    ),
+    (
         "ci",
         "binomial bounds of a quantile (95 % each), by observations: requests / those decoded together",
     ),

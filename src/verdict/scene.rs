@@ -11,6 +11,7 @@ use crate::prompts::{Api, Cache, Sampling};
 use crate::results::{
     BenchResult, ClientFacts, Comparison, CpuPressure, Cut, DEFINITIONS, Files, PromptFacts, Run,
     SCHEMA, ServerMetrics, Stamps, Status, Tool, WarmedInstance, WarmupRequest, read_baseline,
+    rooflines,
 };
 use crate::shape::known;
 use crate::shape::{Shape, Stopped};
@@ -300,6 +301,7 @@ pub(crate) fn notebook_run() -> BenchResult {
         },
         manifest: None,
         client: client(),
+        roofline: rooflines(&scene.conditions, &scene.provenance),
         topology: scene.provenance,
         conditions: scene.conditions,
         canaries: scene.canaries,
