@@ -12,7 +12,7 @@ use super::a21_short_of_cpu::short;
 use super::{Case, Finding, Rule, round};
 use crate::plan::GpuConditions;
 use crate::results::quantile::quantile;
-use crate::results::{Anomaly, Severity};
+use crate::results::{Anomaly, Severity, rooflines};
 
 /// How much longer than before and after each other's a token may take.
 const THAN_BEFORE: f64 = 1.3;
@@ -22,6 +22,9 @@ const THAN_EVER: f64 = 1.4;
 
 /// Earlier readings without which there is no history.
 const FEWEST: usize = 4;
+
+/// A stream that runs at less of what its memory allows is worth a word.
+const OF_ROOFLINE: f64 = 0.4;
 
 /// Differences of a token below this are noise, in ms.
 const MATTERS_MS: f64 = 3.0;
@@ -40,7 +43,10 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     if !own.is_empty() {
         return own;
     }
-    than_peers(case).into_iter().collect()
+    if let Some(slower) = than_peers(case) {
+        return vec![slower];
+    }
+    below_roofline(case)
 }
 
 fn is_slower(slow: f64, fast: f64, times: f64) -> bool {
@@ -99,6 +105,41 @@ fn than_peers(case: &Case<'_>) -> Option<Anomaly> {
         };
         RULE.speak(Severity::Warning, finding).of_replica(slow)
     })
+}
+
+/// Far below what the memory allows, which by itself is no fault: small models on fast memory wait for
+/// other things.
+fn below_roofline(case: &Case<'_>) -> Vec<Anomaly> {
+    let bounds = rooflines(case.conditions, case.provenance);
+    let known = bounds
+        .iter()
+        .filter_map(|(name, it)| Some((name, it.known()?)));
+    let slow = known.filter_map(|(name, roofline)| {
+        let (before, after) = case.canaries.of(name);
+        let ms = before.into_iter().chain(after).min_by(f64::total_cmp)?;
+        let share = 1000.0 / ms / roofline.tok_s_user;
+        (share < OF_ROOFLINE).then(|| {
+            let finding = Finding {
+                message: format!(
+                    "alone, `{name}` runs at {:.1} tok/s, {:.0} % of what its memory allows",
+                    1000.0 / ms,
+                    share * 100.0
+                ),
+                evidence: json!({
+                    "canary_ms": round(ms),
+                    "at_most_tok_s": round(roofline.tok_s_user),
+                    "share": round(share),
+                }),
+                cause:
+                    "its steps wait for more than memory: launches without graphs, traffic between \
+                        GPUs, a clock that is held down, or memory that is slower than is said"
+                        .to_owned(),
+                hint: cure(case, name),
+            };
+            RULE.speak(Severity::Info, finding).of_replica(name)
+        })
+    });
+    slow.collect()
 }
 
 fn spoken(
@@ -204,6 +245,30 @@ mod tests {
                     .to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn who_is_far_below_what_memory_allows_is_noted() {
+        let mut scene = measured([68.0, 70.0], [71.0, 69.0]);
+        let config = serde_json::json!({"model_type": "llama", "tie_word_embeddings": true});
+        for instance in scene.provenance["instances"].as_array_mut().unwrap() {
+            instance["memory_bandwidth"] = "273 GB/s".into();
+            instance["config"] = config.clone();
+        }
+        let server = crate::plan::ServerConditions {
+            named: vec!["Model loading took 14.9890 GiB memory and 9 seconds".to_owned()],
+            ..crate::plan::ServerConditions::default()
+        };
+        let node = crate::plan::NodeConditions {
+            servers: [("a".to_owned(), server)].into(),
+            ..crate::plan::NodeConditions::default()
+        };
+        scene.conditions.before = [("spark-01".parse().unwrap(), node)].into();
+        assert!(said(&scene).is_empty(), "86 % is as it should be");
+        scene.canaries.before = shown(150.0, 150.0);
+        scene.canaries.after = shown(151.0, 150.0);
+        let text = "alone, `a` runs at 6.7 tok/s, 39 % of what its memory allows";
+        assert_eq!(said(&scene), [(Severity::Info, text.to_owned())]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod a04_bimodal_by_replica;
 mod a05_serialised;
 mod a06_cold_replica;
 mod a07_unbalanced;
+mod a08_above_roofline;
 mod a09_too_few;
 mod a10_errors;
 mod a11_not_delivered;
@@ -54,6 +55,7 @@ const RULES: &[Rule] = &[
     a18_capacity::RULE,
     a11_not_delivered::RULE,
     a16_sweep_order::RULE,
+    a08_above_roofline::RULE,
     a02_self_consistency::RULE,
     a01_latency_definition::RULE,
     a06_cold_replica::RULE,

@@ -3,6 +3,7 @@
 
 mod held;
 mod list;
+pub(super) mod roofline;
 
 use std::path::Path;
 
@@ -24,6 +25,7 @@ const LONG_WARMUP_S: f64 = 10.0;
 pub fn render(result: &BenchResult, file: Option<&Path>, style: Style) -> String {
     let mut blocks = vec![title(result, style)];
     blocks.push(measurements(&result.points, style));
+    blocks.push(roofline::lines(result, style));
     blocks.push(not_driven(&result.skipped, style));
     blocks.extend(result.search.iter().map(|it| found(it, style)));
     blocks.push(shares(&result.points, style));

@@ -151,3 +151,35 @@ fn no_line_is_wider_than_a_terminal() {
         assert!(line.chars().count() <= Style::WIDEST, "{line}");
     }
 }
+
+#[test]
+fn what_memory_allows_stands_beside_what_was_measured() {
+    use crate::results::{Bound, Roofline};
+    let mut result = seed_batch();
+    let spark = Bound::Known(Roofline {
+        tok_s_user: 18.145,
+        memory_gb_s: 273.0,
+        memory_of: "NVIDIA GB10".to_owned(),
+        weights_gib: 14.989,
+        read_gb: 15.045,
+    });
+    let said = |result: &BenchResult, style: Style| {
+        let lines = roofline::lines(result, style);
+        lines.join("\n")
+    };
+    result.roofline = ["a", "b"].map(|it| (it.to_owned(), spark.clone())).into();
+    insta::assert_snapshot!(
+        said(&result, Style::plain()),
+        @" roofline: 18.1 tok/s a stream at most (273 GB/s of NVIDIA GB10 / 15.0 GB read for a token, no KV cache counted); the fastest ran at 14.3, 79 %"
+    );
+    let why = "its node tells of no GPU".to_owned();
+    result
+        .roofline
+        .insert("b".to_owned(), Bound::Unknown { why });
+    assert!(said(&result, Style::plain()).starts_with(" roofline of a: 18.1 tok/s"));
+    let all = Style {
+        verbose: true,
+        ..Style::plain()
+    };
+    assert!(said(&result, all).ends_with(" roofline of b: not known, its node tells of no GPU"));
+}

@@ -36,6 +36,24 @@ fn ladder() -> Reported {
     it
 }
 
+#[test]
+fn the_roofline_is_drawn_where_it_is_known() {
+    use crate::results::{Bound, Roofline};
+    let mut result = ladder();
+    assert!(!page(vec![result.clone()]).contains("roofline 120"));
+    let bound = Bound::Known(Roofline {
+        tok_s_user: 120.0,
+        memory_gb_s: 1800.0,
+        memory_of: "the manifest".to_owned(),
+        weights_gib: 14.0,
+        read_gb: 15.0,
+    });
+    result.result.roofline = [("a".to_owned(), bound)].into();
+    let page = page(vec![result]);
+    assert!(page.contains(">roofline 120</text>"));
+    assert!(page.contains("120 tok/s a stream at most (1800 GB/s of the manifest"));
+}
+
 fn page(results: Vec<Reported>) -> String {
     html(&Report {
         topology: "replicated".to_owned(),

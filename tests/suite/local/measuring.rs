@@ -336,3 +336,34 @@ fn an_objective_that_is_missed_is_told_and_is_exit_eight_and_the_result_stands()
     // It was measured, and is not measured again for being slow.
     let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
 }
+
+/// Engines that imitate an 8B, one at the pace of a GB10 and one at none, on a node of which it is said
+/// that its memory is a GB10's.
+const BOUNDED: &str = "\
+topology: bounded
+nodes: {here: {ssh: local, memory_bandwidth: 273 GB/s}}
+engines:
+  gb10: {simulate: {profile: gb10-llama-3.1-8b}, args: {sim_load_seconds: 0}}
+  fast: {simulate: {profile: fast}}
+instances: {a: {node: here, port: 8100, engine: gb10, model: llama}}
+benchmarks:
+  short:
+    prompts: {inline: [Why?]}
+    load: {sequential: 2}
+    max_tokens: 8
+";
+
+#[test]
+fn who_is_faster_than_its_memory_is_refused_and_who_is_not_has_it_beside() {
+    let place = Workdir::with(BOUNDED);
+    let _ = place
+        .replica(&["apply", "-y"])
+        .exits(0)
+        .shows("roofline: 18.1 tok/s a stream at most (273 GB/s of the manifest / 15.0 GB read");
+    place.change("engine: gb10, model", "engine: fast, model");
+    let _ = place
+        .replica(&["apply", "-y"])
+        .exits(7)
+        .shows("A8 above roofline")
+        .shows("no more than 18.1 can be read out of its memory");
+}

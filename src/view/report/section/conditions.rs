@@ -6,7 +6,7 @@ use super::super::Reported;
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, facts};
 use crate::results::{ClientFacts, WarmupRequest};
-use crate::view::bench::said_unproved;
+use crate::view::bench::{roofline, said_unproved};
 use crate::view::words::number;
 
 /// The conditions, and below them everything that the result knows of the servers.
@@ -40,6 +40,7 @@ pub(in super::super) fn conditions(it: &Reported) -> Markup {
                 "prompts",
                 format!("{}, sha256 {}", job.prompts.count, job.prompts.sha256),
             ),
+            ("roofline", roofline(it)),
             ("timeout", format!("{} s", job.timeout_s)),
             ("definitions", job.definitions.clone()),
             ("fingerprint", job.fingerprint.clone()),
@@ -79,6 +80,14 @@ fn generator(client: &ClientFacts) -> String {
         overhead.itl.p50.value,
         overhead.max_events_s
     )
+}
+
+/// What memory allows at most, or why that is not known.
+fn roofline(it: &Reported) -> String {
+    let said = roofline::said(&it.result).into_iter();
+    let said = said.map(|(_, text)| text.trim_start_matches("roofline").to_owned());
+    let said = said.map(|text| text.trim_start_matches([':', ' ']).to_owned());
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// The manifest that declares it, with its digest and its commit.

@@ -1,12 +1,14 @@
 //! What one user gets against what all servers together yield: the two are traded for each other.
 
-use super::super::chart::{Axis, Chart, Dot, Lies, Look, MOST_SERIES, Series, WIDTH};
+use super::super::chart::{Axis, Chart, Dot, Lies, Limit, Look, MOST_SERIES, Series, WIDTH};
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, Swatch, legend};
 use super::super::{Report, Reported};
 use super::load::size;
 use super::{figure, known, plot};
 use crate::results::Point;
+use crate::view::bench::roofline;
+use crate::view::words::number;
 
 /// The plot, where there are two loads or more to be compared.
 pub(in super::super) fn pareto(report: &Report) -> Markup {
@@ -44,7 +46,7 @@ pub(in super::super) fn pareto(report: &Report) -> Markup {
         x: axis("tok/s/user (1000 / median TPOT)"),
         y: axis(by),
         series,
-        limits: Vec::new(),
+        limits: limits(report),
     };
     let caption = "Up and to the right is better. A cross is a load that cannot be believed.";
     figure(&mut out, caption, |out| {
@@ -53,6 +55,19 @@ pub(in super::super) fn pareto(report: &Report) -> Markup {
     });
     table(report, parts).write(&mut out);
     out
+}
+
+/// The speeds of a stream that memory does not allow to be passed.
+fn limits(report: &Report) -> Vec<Limit> {
+    let bounds = report.results.iter().map(|it| &it.result.roofline);
+    let speeds = roofline::drawn(bounds).into_iter();
+    speeds
+        .map(|at| Limit {
+            label: format!("roofline {}", number(at)),
+            at,
+            is_of_x: true,
+        })
+        .collect()
 }
 
 /// Loads from the least to the most: a search drives them in another order.
