@@ -3,7 +3,10 @@
 //! Invalid is the result where it shows: a replica without a warm-up is slower than the others, or
 //! the first request on a replica took far longer than those after it. A replica that merely was
 //! not warmed is a warning; so is a slow first round of one that was, since one round in several
-//! bears upon no median, and may be an accident.
+//! bears upon no median, and may be an accident. Where its log says that it compiled kernels while it
+//! answered, that is named as the cause. Machines are looked at before the warm-up, which is
+//! there to have kernels compiled: of one that was warmed the log alone proves nothing, and of one that
+//! was not it does.
 
 use serde_json::{Value, json};
 
@@ -34,6 +37,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let mut found = Vec::new();
     let mut unwarmed = Vec::new();
     for (name, records) in &served {
+        let compiled = compiled_meanwhile(case, name);
         let warmed = case.warmup.warmed(name);
         let first = slow_first(name, records).or_else(|| slow_first_round(name, records, warmed));
         let cold = first.or_else(|| {
@@ -42,13 +46,60 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
                 .flatten()
         });
         match cold {
-            Some(anomaly) => found.push(anomaly),
+            Some(anomaly) => found.push(with_log(anomaly, compiled)),
+            None if !warmed && compiled > 0 => found.push(compiling(name, compiled)),
             None if !warmed => unwarmed.push(*name),
             None => {}
         }
     }
     found.extend(not_warmed(&unwarmed));
     found
+}
+
+/// How often a replica's log came to say, from before its warm-up until after the last request, that
+/// it compiled kernels while it answered.
+fn compiled_meanwhile(case: &Case<'_>, name: &str) -> u64 {
+    let mut servers = case.conditions.servers();
+    let server = servers.find(|it| it.instance == name);
+    let grown = server.and_then(|it| {
+        let after = it.after.filter(|after| after.pid == it.before.pid)?;
+        after.compiled_late.checked_sub(it.before.compiled_late)
+    });
+    grown.unwrap_or(0)
+}
+
+/// What is known of a cold one, with what its log says.
+fn with_log(mut anomaly: Anomaly, compiled: u64) -> Anomaly {
+    if compiled > 0 {
+        anomaly.evidence["compiled_during_inference"] = compiled.into();
+        anomaly.cause = format!(
+            "it compiled kernels: since before the warm-up its log says \"JIT compilation during \
+             inference\" {}",
+            times(compiled)
+        );
+    }
+    anomaly
+}
+
+/// One that was not warmed and compiled meanwhile, though it shows in no comparison.
+fn compiling(name: &str, compiled: u64) -> Anomaly {
+    let message = format!(
+        "`{name}` was cold: not warmed, it compiled kernels while it was measured (its log says \"JIT \
+         compilation during inference\" {})",
+        times(compiled)
+    );
+    cold(
+        name,
+        message,
+        json!({"compiled_during_inference": compiled}),
+    )
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
 }
 
 type Served<'a> = [(&'a str, Vec<&'a Record>)];
@@ -177,4 +228,76 @@ fn not_warmed(names: &[&str]) -> Option<Anomaly> {
     } else {
         anomaly
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::{Scene, batch, rounds, scene, warmed};
+    use crate::plan::{NodeConditions, ServerConditions};
+    use crate::results::{Severity, Surveyed};
+
+    /// Five rounds on two warm replicas, of which `b` compiled so often until each look at it.
+    fn compiled(first_of_b: f64, before: u64, after: u64) -> Scene {
+        let round = |b: f64| batch([500.0; 4], [b; 4]);
+        let steady = [round(505.0), round(500.0), round(510.0), round(500.0)];
+        let all = [round(first_of_b)].into_iter().chain(steady);
+        let mut scene = scene(rounds(all));
+        let seen = |compiled_late: u64| -> Surveyed {
+            let server = ServerConditions {
+                pid: 7,
+                compiled_late,
+                ..ServerConditions::default()
+            };
+            let node = NodeConditions {
+                servers: [("b".to_owned(), server)].into(),
+                ..NodeConditions::default()
+            };
+            [("spark-02".parse().unwrap(), node)].into()
+        };
+        scene.conditions.before = seen(before);
+        scene.conditions.after = seen(after);
+        scene
+    }
+
+    fn said(scene: &Scene) -> Vec<(Severity, String, String)> {
+        let anomalies = scene.judge().into_iter().filter(|it| it.id == "A6");
+        anomalies
+            .map(|it| (it.severity, it.message, it.cause))
+            .collect()
+    }
+
+    #[test]
+    fn who_compiles_without_a_warm_up_is_cold_and_with_one_was_warmed_by_it() {
+        assert!(said(&compiled(505.0, 3, 5)).is_empty());
+        let unwarmed = |before, after| {
+            let mut scene = compiled(505.0, before, after);
+            scene.warmup = warmed(&["a"]);
+            said(&scene)
+        };
+        assert_eq!(unwarmed(3, 3)[0].0, Severity::Warning);
+        let found = unwarmed(3, 5);
+        let text = "`b` was cold: not warmed, it compiled kernels while it was measured (its log says \
+                    \"JIT compilation during inference\" 2 times)";
+        assert_eq!((found[0].0, found[0].1.as_str()), (Severity::Error, text));
+        // Another process counts from 0 again, which is for another rule.
+        let mut anew = compiled(1500.0, 3, 5);
+        let nodes = anew.conditions.after.values_mut();
+        for server in nodes.flat_map(|node| node.servers.values_mut()) {
+            server.pid = 8;
+        }
+        assert_eq!(said(&anew)[0].0, Severity::Warning);
+    }
+
+    #[test]
+    fn a_slow_first_round_of_who_compiled_has_its_cause_named() {
+        let accident = said(&compiled(1500.0, 3, 3));
+        let found = said(&compiled(1500.0, 3, 4));
+        assert_eq!([accident[0].0, found[0].0], [Severity::Warning; 2]);
+        assert!(!accident[0].2.contains("JIT"));
+        assert!(
+            found[0]
+                .2
+                .ends_with("\"JIT compilation during inference\" once")
+        );
+    }
 }
