@@ -8,6 +8,8 @@ use serde_json::Value;
 /// What matters of a chunk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
+    /// The name of the answer that it is a part of.
+    pub(super) id: Option<String>,
     /// Whether it carries a choice, and is not a report of `usage` alone.
     pub(super) has_choice: bool,
     /// The text that it adds: may be empty, though a token stands behind it.
@@ -26,6 +28,7 @@ pub(super) struct Chunk {
 
 #[derive(Deserialize)]
 struct Wire<'a> {
+    id: Option<Value>,
     #[serde(default)]
     choices: Vec<Choice>,
     usage: Option<Usage>,
@@ -68,6 +71,10 @@ impl Chunk {
         let usage = wire.usage.as_ref();
         let choice = wire.choices.first();
         Ok(Self {
+            id: match wire.id {
+                Some(Value::String(id)) => Some(id),
+                _ => None,
+            },
             has_choice: choice.is_some(),
             text: choice.map(Choice::content).unwrap_or_default(),
             finish: choice.and_then(|c| c.finish_reason.clone()),

@@ -11,7 +11,7 @@ use super::body::Body;
 use super::client::Message;
 use super::stream::Stream;
 use crate::hex::hex;
-use crate::results::{Record, Stamps, Status};
+use crate::results::{Echo, Record, Stamps, Status};
 use crate::shape::Ended;
 
 /// A body longer than this is cut before it is kept as the reason of a failure, in bytes.
@@ -102,12 +102,14 @@ pub(super) fn read(raw: Raw) -> Record {
     let stream = Stream::read(&raw.body);
     let (status, error) = judge(&raw, &stream);
     let us = |ns: u64| ns / 1000;
+    let echo = Echo::of(&raw.id, &stream.ids);
     Record {
         point: 0,
         round: 0,
         index: raw.index,
         id: raw.id,
         instance: raw.served_by,
+        echo,
         status,
         http_status: raw.http_status,
         error,

@@ -18,6 +18,8 @@ pub(super) struct Stream {
     pub(super) finish: Option<String>,
     pub(super) error: Option<String>,
     pub(super) text: String,
+    /// The names that its events bear, each once: more than two are none of an answer's.
+    pub(super) ids: Vec<String>,
 }
 
 impl Stream {
@@ -54,6 +56,9 @@ impl Stream {
         }
         self.count(at, &chunk);
         self.text.push_str(&chunk.text);
+        let is_new = |id: &String| self.ids.len() < 2 && !self.ids.contains(id);
+        let new = chunk.id.filter(is_new);
+        self.ids.extend(new);
         self.n_in = chunk.n_in.or(self.n_in);
         self.n_out = chunk.n_out.or(self.n_out);
         self.cached = chunk.cached.or(self.cached);

@@ -62,7 +62,7 @@ pub use pressure::{CpuPressure, Pressure};
 pub(crate) use quantile::tidy;
 pub use reconcile::{Both, Reconcile};
 pub(crate) use record::by_instance;
-pub use record::{KeptPrompt, Record, Stamps, Status};
+pub use record::{Echo, KeptPrompt, Record, Stamps, Status};
 pub(crate) use result::are_valid;
 pub use result::{BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated};
 pub(crate) use roofline::rooflines;

@@ -52,6 +52,32 @@ impl Status {
     }
 }
 
+/// The id of an answer beside that of its request. vLLM makes it of the `X-Request-Id` that it was sent:
+/// `cmpl-ID`, `chatcmpl-ID`. Others make one up, and so may what stands before a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Echo {
+    /// It is made of the request's own.
+    Own,
+    /// It is another; this one.
+    Other(String),
+}
+
+impl Echo {
+    /// What the ids that the events of an answer bear say to the id of the request.
+    pub(crate) fn of(own: &str, seen: &[String]) -> Option<Self> {
+        let other = seen.iter().find(|id| !is_made_of(id, own));
+        let other = other.map(|id| Self::Other(id.clone()));
+        other.or_else(|| (!seen.is_empty()).then_some(Self::Own))
+    }
+}
+
+/// Whether an answer's id is made of a request's: `cmpl-ID`, or that with something behind it.
+fn is_made_of(answer: &str, request: &str) -> bool {
+    let behind = answer.split_once(request).map(|(_, behind)| behind);
+    behind.is_some_and(|it| it.is_empty() || it.starts_with('-'))
+}
+
 /// The moments of a request, in microseconds since the run began, each taken at the `read()` or
 /// `write()` that it names: `planned ≤ connected ≤ sent ≤ head ≤ event ≤ first ≤ last ≤ done ≤ eof`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +121,9 @@ pub struct Record {
     pub id: String,
     /// The instance that served it, where that is known.
     pub instance: Option<String>,
+    /// Whose id the answer bears, where it bears one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Echo>,
     /// What became of it.
     pub status: Status,
     /// The HTTP status of the answer.
