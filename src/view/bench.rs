@@ -1,12 +1,14 @@
 //! What was measured, by whom it was served, what it is compared with, and whether it can be
 //! believed.
 
+mod evidence;
 mod held;
 mod list;
 pub(super) mod roofline;
 
 use std::path::Path;
 
+pub(super) use evidence::evidence;
 use indexmap::IndexMap;
 pub(super) use list::labels;
 pub use list::{ListDocument, list};
@@ -438,15 +440,6 @@ fn explained(loads: &str, anomaly: &Anomaly, style: Style) -> Vec<String> {
         }
     }
     lines
-}
-
-/// The numbers that show it.
-pub(super) fn evidence(anomaly: &Anomaly) -> String {
-    let numbers = anomaly.evidence.as_object().into_iter().flatten();
-    let shown: Vec<_> = numbers
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    shown.join(", ")
 }
 
 #[cfg(test)]

@@ -38,27 +38,27 @@ fn a_result_that_cannot_be_believed_says_why() {
      tokens in all                          800    800
 
     ✗ A6 cold replica `b` was cold: not warmed, its requests took 30.21 s where the others took 7.05 s
-        seen:  warmed false, median_ms 30210.0, others_median_ms 7055.0
+        seen:  warmed no, median_ms 30210, others_median_ms 7055
         cause: it compiles kernels and fills its caches on its first requests
         hint:  set `warmup: 2` or more, and measure again
     ✗ A4 bimodal by replica `b` took 4.3 times as long as `a`: median 30.21 s against 7.05 s
-        seen:  fast {"replica":"a","n":4,"median_ms":7055.0,"iqr_ms":0.0}, slow {"replica":"b","n":4,"median_ms":30210.0,"iqr_ms":0.0}, ratio 4.28, observations 1, slower_in 1
+        seen:  fast (replica a, n 4, median_ms 7055, iqr_ms 0), slow (replica b, n 4, median_ms 30210, iqr_ms 0), ratio 4.28, observations 1, slower_in 1
         cause: `b` was not in the state of `a`: cold, busy, or another machine
         hint:  read the log of `b`, measure it alone, and give each replica's numbers for itself
     ✗ A3 no parallel gain 8 requests at once ran at 26.5 tok/s where the fastest of them ran at 14.2: a parallelism of 1.87 of 8
-        seen:  throughput_tps 26.5, single_tps 14.2, single null, parallelism 1.87, requests 8.0, in_flight 8
+        seen:  throughput_tps 26.5, single_tps 14.2, parallelism 1.87, requests 8, in_flight 8
         cause: requests waited: for each other, or for a replica that was not ready
         hint:  look at the latencies by replica; warm every replica and measure again
     ! A2 self-consistency the baseline's 200 tokens contradict its own 14.55 tok/s x 6.874 s = 100
-        seen:  tokens 200.0, tokens_per_s 14.547334, latency_ms 6874.111652, tokens_by_speed 100.0
+        seen:  tokens 200, tokens_per_s 14.547334, latency_ms 6874.111652, tokens_by_speed 100
         cause: the count was taken from another variable than the speed
         hint:  trust its speed and its time, not its count
     ! A1 latency definition the baseline's mean latency of 816.6 ms is not a latency: one request alone takes 6870 ms; it is the batch's 6530 ms divided by 8; the true one is about 6530 ms
-        seen:  mean_latency_ms 816.630334, single_latency_ms 6874.111652, wall_ms 6533.0, batch_size 8.0, wall_over_size_ms 816.630334
+        seen:  mean_latency_ms 816.630334, single_latency_ms 6874.111652, wall_ms 6533, batch_size 8, wall_over_size_ms 816.630334
         cause: the batch's whole time was divided by its 8 requests
         hint:  compare throughput, or measure the baseline again with one stamp a request
     ! A15 not comparable the baseline is not comparable: it was measured within the process, ours over HTTP; it does not say how its latencies are defined
-        seen:  differences ["it was measured within the process, ours over HTTP","it does not say how its latencies are defined"]
+        seen:  differences (it was measured within the process, ours over HTTP; it does not say how its latencies are defined)
         cause: it comes from another set-up, or its file keeps too little of it
         hint:  measure the baseline with `bench`, on a topology of one instance
     ✗ invalid: these numbers cannot be believed
