@@ -34,6 +34,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("What speaks against it", section::findings),
     ("Against the baseline", section::baseline),
     ("Latency against load", section::load),
+    ("Round by round", section::rounds),
     ("Latencies", section::distributions),
     ("Requests in time", section::timeline),
     ("What each replica had to do", section::strips),

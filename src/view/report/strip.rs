@@ -21,13 +21,21 @@ pub(super) struct Strip<'a> {
     pub(super) colour: usize,
     /// From when on, in seconds, which value: each holds until the next.
     pub(super) steps: Vec<(f64, f64)>,
+    /// What it cannot pass, where there is such a thing, and what that is called.
+    pub(super) limit: Option<(f64, &'a str)>,
 }
+
+/// A limit farther above than so many times what is shown would flatten it, and is not drawn.
+const NEAR: f64 = 3.0;
 
 /// The most that strips of a quantity show.
 fn most(strips: &[Strip<'_>], what: &str) -> f64 {
     let alike = strips.iter().filter(|it| it.what == what);
-    let values = alike.flat_map(|it| &it.steps).map(|step| step.1);
-    values.fold(0.0, f64::max)
+    let values = alike.clone().flat_map(|it| &it.steps).map(|step| step.1);
+    let shown = values.fold(0.0, f64::max);
+    let limits = alike.filter_map(|it| it.limit).map(|(at, _)| at);
+    let near = limits.filter(|at| *at <= NEAR * shown);
+    near.fold(shown, f64::max)
 }
 
 /// Draws strips of so many seconds.
@@ -73,16 +81,20 @@ impl Strip<'_> {
         };
         text(out, "tick", WIDTH - RIGHT + 4.0, top + 10.0, &shown);
         line(out, "axis", [LEFT, bottom, WIDTH - RIGHT, bottom]);
+        if let Some((at, name)) = self.limit.filter(|(at, _)| *at <= most) {
+            let high = high(at, most, top);
+            line(out, "limit", [LEFT, high, WIDTH - RIGHT, high]);
+            text(out, "tick end", WIDTH - RIGHT - 4.0, high + 11.0, name);
+        }
     }
 
     /// A path in steps; what does not change is not written again.
     fn outline(&self, x: Scale, most: f64, top: f64) -> String {
-        let high = |value: f64| top + STRIP - STRIP * value / most.max(1e-9);
         let start = self.steps.first().map_or(LEFT, |(at, _)| x.at(*at));
         let mut path = format!("M{} {}", length(start), length(top + STRIP));
         let mut before = None;
         for (at, value) in &self.steps {
-            let to = length(high(*value));
+            let to = length(high(*value, most, top));
             if before.as_ref() != Some(&to) {
                 path.extend(["H", &length(x.at(*at)), "V", &to]);
                 before = Some(to);
@@ -90,4 +102,9 @@ impl Strip<'_> {
         }
         path + &format!("H{}V{}Z", length(WIDTH - RIGHT), length(top + STRIP))
     }
+}
+
+/// How high a value lies in the strip that begins there.
+fn high(value: f64, most: f64, top: f64) -> f64 {
+    top + STRIP - STRIP * value / most.max(1e-9)
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::results::{GaugeSample, Gauges, ServerMetrics, Status};
 use crate::shape::known;
-use crate::verdict::scene::{batch, notebook_run, request};
+use crate::verdict::scene::{batch, notebook_run, request, rounds};
 
 /// The notebook's run with its requests, as a result that lies in a file.
 fn notebook() -> Reported {
@@ -34,6 +34,35 @@ fn ladder() -> Reported {
     it.result.comparison = None;
     it.records = Some(records);
     it
+}
+
+#[test]
+fn rounds_are_drawn_where_there_are_several() {
+    let mut it = notebook();
+    assert!(!headings(&page(vec![it.clone()])).contains(&"Round by round"));
+    let records = rounds([7055.0, 9000.0, 7100.0].map(|ms| batch([ms; 4], [ms; 4])));
+    it.result.points = vec![Point::of(&known::batch(8), &records)];
+    it.records = Some(vec![records]);
+    let page = page(vec![it]);
+    assert!(headings(&page).contains(&"Round by round"));
+    let (_, section) = page.split_once("Round by round").unwrap();
+    let (drawing, table) = section.split_once("<table").unwrap();
+    assert_eq!(drawing.matches(">median</text>").count(), 1);
+    assert_eq!(drawing.matches("r=\"3.5\"").count(), 3);
+    assert_eq!(table.matches("stands for all").count(), 1);
+}
+
+#[test]
+fn how_many_an_engine_runs_at_once_is_a_line_where_it_is_near() {
+    let line = |seats: u32| {
+        let mut it = notebook();
+        for target in &mut it.result.job.instances {
+            target.max_num_seqs = Some(seats);
+        }
+        page(vec![it]).contains(">max_num_seqs</text>")
+    };
+    assert!(line(4));
+    assert!(!line(256), "four in flight would be flat below it");
 }
 
 #[test]

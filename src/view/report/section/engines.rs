@@ -62,6 +62,7 @@ fn gauges(out: &mut Markup, it: &Reported, point: &Point) {
                     what: name,
                     colour,
                     steps: shown,
+                    limit: None,
                 });
             }
         }

@@ -11,6 +11,7 @@ mod findings;
 mod load;
 mod overview;
 mod pareto;
+mod rounds;
 mod strips;
 mod timeline;
 
@@ -25,6 +26,7 @@ pub(super) use findings::findings;
 pub(super) use load::load;
 pub(super) use overview::overview;
 pub(super) use pareto::pareto;
+pub(super) use rounds::rounds;
 pub(super) use strips::strips;
 pub(super) use timeline::timeline;
 

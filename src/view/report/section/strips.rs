@@ -15,6 +15,8 @@ const BINS: usize = 240;
 struct Busy<'a> {
     name: &'a str,
     colour: usize,
+    /// How many requests its engine runs at once, where that is known.
+    seats: Option<u32>,
     /// The most requests in flight within each stretch.
     in_flight: Vec<f64>,
     /// Tokens each second within each stretch.
@@ -55,15 +57,17 @@ impl Busy<'_> {
                 .map(|(place, value)| (wide * place as f64, *value))
                 .collect()
         };
-        let strip = |what, values: &[f64]| Strip {
+        let strip = |what, values: &[f64], limit| Strip {
             name: self.name,
             what,
             colour: self.colour,
             steps: steps(values),
+            limit,
         };
+        let seats = self.seats.map(|seats| (f64::from(seats), "max_num_seqs"));
         [
-            strip("in flight", &self.in_flight),
-            strip("tok/s", &self.tokens),
+            strip("in flight", &self.in_flight, seats),
+            strip("tok/s", &self.tokens, None),
         ]
     }
 }
@@ -82,12 +86,18 @@ fn of<'a>(it: &'a Reported, records: &'a [Record]) -> Option<(Vec<Busy<'a>>, f64
             Some(Busy {
                 name,
                 colour,
+                seats: seats(it, name),
                 in_flight: in_flight(records, at),
                 tokens: tokens(records, at, span),
             })
         })
         .collect();
     (!replicas.is_empty()).then_some((replicas, span))
+}
+
+fn seats(it: &Reported, name: &str) -> Option<u32> {
+    let mut targets = it.result.job.instances.iter();
+    targets.find(|target| target.name == name)?.max_num_seqs
 }
 
 /// The stretch in which a moment lies; moments are shares of the whole.
@@ -135,6 +145,7 @@ fn table(replicas: &[Busy<'_>], span: f64) -> Sheet {
     let mut sheet = Sheet::new(&[
         ("replica", false),
         ("most in flight", true),
+        ("max_num_seqs", true),
         ("busy s", true),
         ("most tok/s", true),
     ]);
@@ -143,6 +154,7 @@ fn table(replicas: &[Busy<'_>], span: f64) -> Sheet {
         sheet.row(vec![
             replica.name.to_owned(),
             format!("{:.0}", most(&replica.in_flight)),
+            replica.seats.map(|it| it.to_string()).unwrap_or_default(),
             number(busy as f64 * span / BINS as f64),
             number(most(&replica.tokens)),
         ]);
