@@ -1,6 +1,7 @@
 //! The keys of `vllm bench serve`, so that what reads its files reads ours.
 //!
-//! Times are by our definitions; see `FORMULAS`. What vLLM has and we do not know is null, and what
+//! Times are by our definitions; see `FORMULAS`. What vLLM has and we do not know is null, as its
+//! `request_goodput` is too where no objective was asked for, and what
 //! only single requests tell (`std_*`, `max_output_tokens_per_s`) is there where those are kept.
 
 use serde_json::{Map, Value, json};
@@ -108,7 +109,7 @@ fn totals(point: &Point) -> Map<String, Value> {
         "total_input_tokens": metrics.input_tokens,
         "total_output_tokens": metrics.output_tokens,
         "request_throughput": metrics.rps,
-        "request_goodput": null,
+        "request_goodput": point.slo.as_ref().map(|slo| slo.goodput_rps),
         "output_throughput": metrics.output_tps,
         "total_token_throughput": metrics.total_tps,
     }))
@@ -169,6 +170,17 @@ mod tests {
             valid: true,
             ..notebook_run()
         }
+    }
+
+    #[test]
+    fn goodput_is_told_where_an_objective_was_asked_for() {
+        let mut result = believed_run();
+        let slo: crate::plan::Slo = serde_json::from_value(json!({"e2el": 10})).unwrap();
+        let records = batch([7055.0; 4], [30210.0; 4]);
+        let point = result.points.remove(0).held_to(Some(&slo), &records);
+        // Four of eight within ten seconds, in 30.21 s.
+        let told = document(&result, &point, Some(&records));
+        assert_eq!(told["request_goodput"], 0.132_406);
     }
 
     #[test]
