@@ -30,9 +30,6 @@ const AT_ONCE: u32 = 64;
 /// How many at once warm a load of which it is not known how many it has in flight.
 const BY_THE_CLOCK: u32 = 16;
 
-/// Requests that take as long as each other but for this are alike, in ms: the machine's own noise.
-const NO_DIFFERENCE_MS: f64 = 5.0;
-
 /// What a warm-up needs of a run.
 #[derive(Clone)]
 pub(super) struct Warmer {
@@ -183,10 +180,7 @@ fn are_alike(requests: &[WarmupRequest], within: f64) -> bool {
     let [.., before, last] = requests else {
         return false;
     };
-    let Some((before, last)) = before.e2el_ms.zip(last.e2el_ms) else {
-        return false;
-    };
-    (before - last).abs() <= (within * before.max(last)).max(NO_DIFFERENCE_MS)
+    before.is_like(last, within)
 }
 
 /// The same request with a drawn token each time, and not the likeliest one.

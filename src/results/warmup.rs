@@ -57,6 +57,27 @@ pub struct WarmupRequest {
     pub served_by: Option<String>,
 }
 
+/// Requests that differ by less took as long as each other, in ms: a busy machine makes more.
+const NO_DIFFERENCE_MS: f64 = 5.0;
+
+impl WarmupRequest {
+    /// Whether it took as long as another, but for this share of the longer one.
+    pub(crate) fn is_like(&self, other: &Self, within: f64) -> bool {
+        let both = self.e2el_ms.zip(other.e2el_ms);
+        both.is_some_and(|(one, other)| {
+            (one - other).abs() <= (within * one.max(other)).max(NO_DIFFERENCE_MS)
+        })
+    }
+}
+
+impl WarmedInstance {
+    /// Whether two of its requests in a row took as long as each other.
+    pub(crate) fn has_settled(&self, within: f64) -> bool {
+        let mut pairs = self.requests.windows(2);
+        pairs.any(|pair| pair[0].is_like(&pair[1], within))
+    }
+}
+
 impl Warmup {
     /// Whether an instance answered at least one request before it was measured.
     pub fn warmed(&self, instance: &str) -> bool {

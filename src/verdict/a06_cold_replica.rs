@@ -53,7 +53,39 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         }
     }
     found.extend(not_warmed(&unwarmed));
+    found.extend(unsettled(case));
     found
+}
+
+/// The replicas whose warm-up came to its bound before two requests in a row took as long as each
+/// other.
+fn unsettled(case: &Case<'_>) -> Option<Anomaly> {
+    let when = case.job.warm_when?;
+    let mut replicas = case.warmup.instances.iter();
+    let one = replicas.find(|it| {
+        let is_at_its_bound = it.requests.len() >= (when.max as usize).max(2);
+        let are_ok = it.requests.iter().all(|request| request.error.is_none());
+        !it.has_settled(when.within) && is_at_its_bound && are_ok
+    })?;
+    let name = &one.instance;
+    let last = one.requests.iter().rev().take(3);
+    let last: Vec<f64> = last.filter_map(|it| it.e2el_ms).map(round).collect();
+    let finding = Finding {
+        message: format!(
+            "`{name}` did not settle: of {} warm-up requests no two in a row took as long as each \
+             other",
+            one.requests.len()
+        ),
+        evidence: json!({
+            "within_percent": round(100.0 * when.within),
+            "requests": one.requests.len(),
+            "last_ms": last,
+        }),
+        cause: "its speed changes: it is not warm yet, or somebody else uses the machine"
+            .to_owned(),
+        hint: "raise `warmup: {max: N}`, or look for what else runs there".to_owned(),
+    };
+    Some(RULE.speak(Severity::Warning, finding).of_replica(name))
 }
 
 /// How often a replica's log came to say, from before its warm-up until after the last request, that
@@ -233,8 +265,8 @@ fn not_warmed(names: &[&str]) -> Option<Anomaly> {
 #[cfg(test)]
 mod tests {
     use super::super::scene::{Scene, batch, rounds, scene, warmed};
-    use crate::plan::{NodeConditions, ServerConditions};
-    use crate::results::{Severity, Surveyed};
+    use crate::plan::{NodeConditions, ServerConditions, WarmWhen};
+    use crate::results::{Severity, Surveyed, WarmupRequest};
 
     /// Five rounds on two warm replicas, of which `b` compiled so often until each look at it.
     fn compiled(first_of_b: f64, before: u64, after: u64) -> Scene {
@@ -286,6 +318,33 @@ mod tests {
             server.pid = 8;
         }
         assert_eq!(said(&anew)[0].0, Severity::Warning);
+    }
+
+    #[test]
+    fn a_warm_up_that_never_settles_is_warned_of() {
+        let with = |times: &[f64]| {
+            let mut scene = scene(batch([500.0; 4], [500.0; 4]));
+            scene.job.warm_when = Some(WarmWhen {
+                within: 0.05,
+                max: 4,
+            });
+            let warmed = &mut scene.warmup.instances[1];
+            let one = warmed.requests[0].clone();
+            let took = times.iter().map(|ms| WarmupRequest {
+                e2el_ms: Some(*ms),
+                ..one.clone()
+            });
+            warmed.requests = took.collect();
+            said(&scene)
+        };
+        assert!(with(&[900.0, 500.0, 505.0]).is_empty());
+        assert!(with(&[900.0, 500.0, 505.0, 700.0]).is_empty());
+        // It was asked for no more.
+        assert!(with(&[900.0, 500.0, 700.0]).is_empty());
+        let found = with(&[900.0, 500.0, 700.0, 400.0]);
+        let text =
+            "`b` did not settle: of 4 warm-up requests no two in a row took as long as each other";
+        assert_eq!((found[0].0, found[0].1.as_str()), (Severity::Warning, text));
     }
 
     #[test]
