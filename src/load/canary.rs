@@ -79,6 +79,7 @@ impl CanaryProbe {
             instance: target.name.clone(),
             ttft_ms: record.ttft_ms()?,
             itl_p50_ms: quantile(&gaps, 0.5)?,
+            text_sha256: record.text_sha256,
         })
     }
 }

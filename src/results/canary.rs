@@ -35,6 +35,9 @@ pub struct Canary {
     pub ttft_ms: f64,
     /// The median gap between its tokens, in ms.
     pub itl_p50_ms: f64,
+    /// The digest of its text: alone and with the likeliest token each time, it is always the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_sha256: Option<String>,
 }
 
 impl Canaries {

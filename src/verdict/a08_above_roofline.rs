@@ -195,6 +195,7 @@ mod tests {
             instance: "a".to_owned(),
             ttft_ms: 100.0,
             itl_p50_ms,
+            text_sha256: None,
         };
         scene.canaries.before = vec![canary(67.0)];
         assert!(said(&scene).is_empty());

@@ -16,7 +16,8 @@
 //!
 //! # When it is silent
 //!
-//! Where tokens are drawn, where an instance's specification is not known or is another than the
+//! Where tokens are drawn (but for the canaries, which are greedy and alone, and of which a difference
+//! is a warning), where an instance's specification is not known or is another than the
 //! others' (then nothing has to hold), where instances have roles and make an answer together, and
 //! where no prompt was answered by two of them. The warm-up asks every instance the same, so that
 //! there is something to hold together even where each prompt is sent once.
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{Anomaly, Case, Finding, Rule, Severity, round};
+use crate::results::Canary;
 
 pub(super) const RULE: Rule = Rule {
     id: "A22",
@@ -50,11 +52,62 @@ enum Asked {
 }
 
 fn check(case: &Case<'_>) -> Vec<Anomaly> {
-    if !case.job.sampling.is_greedy() {
-        return Vec::new();
-    }
     let alike = alike(case.provenance);
-    let answers = answers(case, &alike);
+    let mut found: Vec<Anomaly> = of_canaries(case, &alike).into_iter().collect();
+    if case.job.sampling.is_greedy() {
+        found.extend(of_answers(case, &alike));
+    }
+    found
+}
+
+/// The canary is alone and always greedy, whatever the job asks: one server says the same before and
+/// after, and so do two of one sort.
+fn of_canaries(case: &Case<'_>, alike: &[&str]) -> Option<Anomaly> {
+    let canaries = case.canaries;
+    let text = |shown: &'_ [Canary], name: &str| {
+        let own = shown.iter().find(|it| it.instance == name);
+        own.and_then(|it| it.text_sha256.clone())
+    };
+    let hint = "`keep: answers` shows what it says; look at its log, and at the memory of its GPU";
+    for instance in &case.job.instances {
+        let name = &instance.name;
+        let both = text(&canaries.before, name).zip(text(&canaries.after, name));
+        let Some((before, after)) = both.filter(|(before, after)| before != after) else {
+            continue;
+        };
+        let message = format!(
+            "alone, `{name}` answered the canary before the measurement otherwise than after it, and \
+             chose the likeliest token each time"
+        );
+        let evidence = json!({"before_sha256": short(&before), "after_sha256": short(&after)});
+        let cause = "two tokens are about as likely, or it no longer computes what it did";
+        let anomaly = RULE.speak(Severity::Warning, finding(message, evidence, cause, hint));
+        return Some(anomaly.of_replica(name));
+    }
+    let mut pairs = alike.windows(2);
+    pairs.find_map(|pair| {
+        let (one, other) = (pair[0], pair[1]);
+        let texts = text(&canaries.before, one).zip(text(&canaries.before, other));
+        let (first, second) = texts.filter(|(first, second)| first != second)?;
+        let message = format!(
+            "alone, `{one}` and `{other}` answer the canary differently, and choose the likeliest \
+             token each time"
+        );
+        let evidence = json!({"one_sha256": short(&first), "other_sha256": short(&second)});
+        let cause = "they have other GPUs or kernels, or do not compute the same: other weights, a \
+                     damaged file";
+        are_of_one_sort(case, (one, other))
+            .then(|| RULE.speak(Severity::Warning, finding(message, evidence, cause, hint)))
+    })
+}
+
+/// As much of a digest as tells two apart.
+fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+fn of_answers(case: &Case<'_>, alike: &[&str]) -> Vec<Anomaly> {
+    let answers = answers(case, alike);
     let pairs = alike.iter().enumerate();
     let pairs = pairs.flat_map(|(at, one)| alike[at + 1..].iter().map(move |other| (*one, *other)));
     pairs
@@ -346,5 +399,37 @@ mod tests {
         assert_eq!(anomaly.evidence["answered_differently"], 1);
         assert_eq!(anomaly.evidence["prompts_that_both_answered"], 9);
         assert_eq!(anomaly.severity, Severity::Warning);
+    }
+
+    /// What two replicas of one specification said alone, before and after.
+    fn canaries(before: [&str; 2], after: [&str; 2]) -> Vec<(Severity, String)> {
+        let mut scene = said(|_, number, _| format!("text {number}"));
+        let shown = |texts: [&str; 2]| -> Vec<Canary> {
+            let named = ["a", "b"].into_iter().zip(texts);
+            let canary = |(name, text): (&str, &str)| Canary {
+                instance: name.to_owned(),
+                ttft_ms: 10.0,
+                itl_p50_ms: 5.0,
+                text_sha256: Some(text.to_owned()),
+            };
+            named.map(canary).collect()
+        };
+        scene.canaries.before = shown(before);
+        scene.canaries.after = shown(after);
+        let found = scene.judge().into_iter().filter(|it| it.id == "A22");
+        found.map(|it| (it.severity, it.message)).collect()
+    }
+
+    #[test]
+    fn a_canary_says_the_same_before_and_after_and_beside_its_peer() {
+        assert!(canaries(["x", "x"], ["x", "x"]).is_empty());
+        let changed = canaries(["x", "x"], ["x", "y"]);
+        let text = "alone, `b` answered the canary before the measurement otherwise than after it, and \
+                    chose the likeliest token each time";
+        assert_eq!(changed, [(Severity::Warning, text.to_owned())]);
+        let apart = canaries(["x", "y"], ["x", "y"]);
+        let text = "alone, `a` and `b` answer the canary differently, and choose the likeliest token \
+                    each time";
+        assert_eq!(apart, [(Severity::Warning, text.to_owned())]);
     }
 }

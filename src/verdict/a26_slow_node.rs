@@ -209,6 +209,7 @@ mod tests {
             instance: name.to_owned(),
             ttft_ms: 100.0,
             itl_p50_ms,
+            text_sha256: None,
         };
         vec![one("a", a), one("b", b)]
     }
