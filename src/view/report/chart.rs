@@ -165,24 +165,17 @@ impl Chart {
         line(out, "axis", [LEFT, bottom, self.right(), bottom]);
         let middle = f64::midpoint(LEFT, self.right());
         text(out, "name middle", middle, self.height - 6.0, &self.x.label);
-        let turned = format!("rotate(-90 14 {})", length(f64::midpoint(TOP, bottom)));
-        out.words(
-            "text",
-            &[
-                ("class", "name middle"),
-                ("x", "14"),
-                ("y", &length(f64::midpoint(TOP, bottom))),
-                ("transform", &turned),
-            ],
-            &self.y.label,
-        );
+        let middle = f64::midpoint(TOP, bottom);
+        turned(out, "name middle", 14.0, middle, &self.y.label);
     }
 
     fn limit(&self, out: &mut Markup, limit: &Limit, x: Scale, y: Scale) {
         if limit.is_of_x {
-            let at = x.at(limit.at);
-            line(out, "limit", [at, TOP, at, self.height - BOTTOM]);
-            text(out, "tick end", at - 4.0, TOP + 12.0, &limit.label);
+            let (at, bottom) = (x.at(limit.at), self.height - BOTTOM);
+            line(out, "limit", [at, TOP, at, bottom]);
+            // Along the line, where the names of dots do not reach.
+            let middle = f64::midpoint(TOP, bottom);
+            turned(out, "tick middle", at + 12.0, middle, &limit.label);
         } else {
             let at = y.at(limit.at);
             line(out, "limit", [LEFT, at, self.right(), at]);
@@ -261,6 +254,17 @@ pub(super) fn line(out: &mut Markup, class: &str, ends: [f64; 4]) {
             ("x2", &x2),
             ("y2", &y2),
         ],
+    );
+}
+
+/// A text that is read upwards, about a place.
+fn turned(out: &mut Markup, class: &str, x: f64, y: f64, said: &str) {
+    let (x, y) = (length(x), length(y));
+    let by = format!("rotate(-90 {x} {y})");
+    out.words(
+        "text",
+        &[("class", class), ("x", &x), ("y", &y), ("transform", &by)],
+        said,
     );
 }
 
