@@ -126,7 +126,7 @@ fn a_job_of_its_own_file_is_asked_and_its_mistakes_are_told_all_at_once() {
     );
     let said = place.replica(&words[..5]).exits(65);
     let _ = said
-        .says("jobs/night.yaml:1:16")
+        .says("jobs/night.yaml:1:17")
         .says("there is no file `q.txt`")
         .says("jobs/night.yaml:2:1")
         .says("jobs/night.yaml:3:13")
