@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
-use crate::plan::{Action, Approval, Change, Effect, Plan, Reason, ReasonCode, Stand};
+use crate::plan::{Action, Address, Approval, Change, Effect, Plan, Reason, ReasonCode, Stand};
 use crate::view::words::list;
 use crate::view::{Screen, command};
 
@@ -124,7 +124,7 @@ async fn bench(
     let asked: Vec<_> = assess(&wish.resources(), &observed)
         .into_iter()
         .filter(|stand| stand.change.is_measurement())
-        .filter(|stand| wanted.is_none_or(|name| stand.address().name.as_deref() == Some(name)))
+        .filter(|stand| wanted.is_none_or(|name| is_of(workspace, stand.address(), name)))
         .map(|stand| {
             let reason = Reason::new(ReasonCode::Asked, "it was asked for");
             labels.put_on(stand.forced(Action::Create, reason))
@@ -159,6 +159,16 @@ async fn measured(screen: &Screen, run: WatchedRun, plan: &Plan) -> Result<Exit,
         _ if run.has_missed() => Exit::Missed,
         _ => Exit::Done,
     })
+}
+
+/// Whether this is measured for the benchmark of that name: itself, or an instance of it alone.
+fn is_of(workspace: &Workspace, address: &Address, wanted: &str) -> bool {
+    let benchmarks = &workspace.topology().benchmarks;
+    let name = address.name.as_deref().unwrap_or_default();
+    let is_declared = |name: &str| benchmarks.keys().any(|it| it.as_str() == name);
+    let rest = name.strip_prefix(wanted);
+    let is_part = rest.is_some_and(|rest| rest.starts_with('.'));
+    name == wanted || (is_part && is_declared(wanted) && !is_declared(name))
 }
 
 fn no_such_benchmark(workspace: &Workspace, wanted: Option<&str>) -> Error {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::benchmark::{self, Benchmark, Measured};
+use super::benchmark::{self, Benchmark};
 use super::contract::{Kind, Listed, Resource};
 use super::engine::{self, Installation};
 use super::instance::{self, Instance, Parts, Runtime, Server};
@@ -241,27 +241,23 @@ fn benchmarks(
     programs: &BTreeMap<NodeName, Arc<Program>>,
     paths: &Paths,
 ) -> Vec<Arc<Benchmark>> {
-    let Some(measured) = Measured::new(instances, proxy) else {
-        return Vec::new();
+    let files = || benchmark::Files {
+        results: paths.results.clone(),
+        manifest: paths.manifest.clone(),
+        origin: paths.origin.clone(),
     };
-    topology
-        .benchmarks
-        .iter()
-        .map(|(name, declared)| {
-            let sender = topology.sender(declared);
-            let sender = sender.map(|node| Arc::clone(&programs[node]));
-            Arc::new(Benchmark::new(
-                &topology.name,
-                name,
-                declared,
-                measured.clone().sent_by(sender),
-                benchmark::Files {
-                    results: paths.results.clone(),
-                    manifest: paths.manifest.clone(),
-                    origin: paths.origin.clone(),
-                },
-            ))
-        })
+    let declared = topology.benchmarks.iter();
+    let targets = declared.flat_map(|(name, declared)| {
+        let those = (instances, proxy);
+        let sender = topology.sender(declared);
+        let sender = sender.map(|node| Arc::clone(&programs[node]));
+        let targets = declared.targets(&topology.name, name, those, &paths.results);
+        targets
+            .into_iter()
+            .map(move |target| target.sent_by(sender.clone()))
+    });
+    targets
+        .map(|target| Arc::new(Benchmark::new(&topology.name, target, files())))
         .collect()
 }
 

@@ -7,13 +7,15 @@ use super::super::suggest::shown;
 use super::Checker;
 use super::proxy::no_time;
 use crate::prompts::{InvalidPrompts, PromptsPart};
-use crate::resource::benchmark::BenchmarkDeclaration;
+use crate::resource::benchmark::{BenchmarkDeclaration, Way, name_at};
 use crate::results::can_be_saved;
 use crate::shape::{Course, Load, LoadPart, Shape};
 
 /// A benchmark has one thing to ask: the proxy, or the only instance.
 pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
-    if seen.document.benchmarks.is_empty() || seen.is_given(&["proxy"]) {
+    let mut benchmarks = seen.document.benchmarks.values();
+    let is_named = |it: &BenchmarkDeclaration| matches!(it.endpoint, Way::Instance(_));
+    if benchmarks.all(is_named) || seen.is_given(&["proxy"]) {
         return Vec::new();
     }
     let (title, hint) = match seen.names("instances").len() {
@@ -24,7 +26,8 @@ pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
         1 => return Vec::new(),
         _ => (
             "which instance is measured? there are several, and no proxy before them",
-            "declare a `proxy:`; it may be on the node of one of them",
+            "declare a `proxy:`, which may be on the node of one of them; or name one, \
+             `endpoint: {instance: NAME}`",
         ),
     };
     let problem = seen.report_key(&["benchmarks"], title);
@@ -32,6 +35,47 @@ pub(super) fn have_something_to_measure(seen: &Checker<'_>) -> Vec<Problem> {
         .map(|problem| problem.hint(hint))
         .into_iter()
         .collect()
+}
+
+/// Whom a benchmark that stands alone is asked of, the command says.
+pub(super) fn say_nothing_of_whom(seen: &Checker<'_>) -> Vec<Problem> {
+    let names = seen.document.benchmarks.keys();
+    let paths = names.map(|name| ["benchmarks", name.as_str(), "endpoint"]);
+    let given = paths.filter(|path| seen.is_given(path));
+    let reported = given.filter_map(|path| {
+        let problem = seen.report_key(&path, "a job does not say whom it is asked of")?;
+        Some(problem.hint("remove the key: `--url` says it"))
+    });
+    reported.collect()
+}
+
+/// Each instance is measured beside a proxy, and its results are called as no other benchmark is.
+pub(super) fn targets_are_told_apart(seen: &Checker<'_>) -> Vec<Problem> {
+    let document = seen.document;
+    let mut out = Vec::new();
+    for (name, benchmark) in &document.benchmarks {
+        if benchmark.endpoint != Way::EachInstance {
+            continue;
+        }
+        let at = ["benchmarks", name.as_str(), "endpoint"];
+        if !seen.is_given(&["proxy"]) {
+            let problem = seen.report(&at, "there is no proxy that instances could stand beside");
+            let hint = "declare a `proxy:`, or leave the key out to measure the only instance";
+            out.extend(problem.map(|problem| problem.hint(hint)));
+        }
+        for instance in document.instances.keys() {
+            let title = match name_at(name, instance) {
+                Err(_) => format!("`{name}.{instance}` is too long for the name of a result"),
+                Ok(apart) if document.benchmarks.contains_key(&apart) => {
+                    format!("`{apart}` is both a benchmark and what `{instance}` alone is called")
+                }
+                Ok(_) => continue,
+            };
+            let problem = seen.report(&at, title);
+            out.extend(problem.map(|problem| problem.hint("give the benchmark another name")));
+        }
+    }
+    out
 }
 
 /// A benchmark sends requests that ask for tokens.

@@ -60,6 +60,7 @@ const RULES: &[Rule] = &[
     proxy::dials_what_listens,
     proxy::waits_for_a_while,
     benchmarks::have_something_to_measure,
+    benchmarks::targets_are_told_apart,
     benchmarks::ask_something,
     senders::are_declared,
     senders::reach_what_they_measure,
@@ -75,6 +76,7 @@ const RULES: &[Rule] = &[
 
 /// The rules for a benchmark that stands alone.
 const RULES_OF_A_JOB: &[Rule] = &[
+    benchmarks::say_nothing_of_whom,
     references::names_are_declared,
     senders::are_declared,
     benchmarks::ask_something,

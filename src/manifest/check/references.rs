@@ -3,7 +3,7 @@
 use super::super::problem::Problem;
 use super::super::suggest::{listed, nearest, shown};
 use super::Checker;
-use crate::resource::benchmark::Objective;
+use crate::resource::benchmark::{Objective, Way};
 use crate::resource::engine::{Engine, InvalidEngine};
 
 /// Every node, engine, model, backend and objective that is named is declared.
@@ -44,6 +44,10 @@ pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
         }
     }
     for (name, benchmark) in &seen.document.benchmarks {
+        if let Way::Instance(instance) = &benchmark.endpoint {
+            let at = ["benchmarks", name.as_str(), "endpoint", "instance"];
+            out.extend(refers(seen, &at, instance.as_str(), "instance"));
+        }
         if let Some(Objective::Named(slo)) = &benchmark.slo {
             let at = ["benchmarks", name.as_str(), "slo"];
             out.extend(refers(seen, &at, slo.as_str(), "slo"));

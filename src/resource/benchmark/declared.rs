@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
 use super::warmup::WarmupDeclaration;
+use super::way::Way;
 use crate::name::{NodeName, SloName};
 use crate::plan::{FailIf, Slo};
 use crate::prompts::{Api, Cache, InvalidPrompts, Keep, Prompts, Sampling, Source};
@@ -40,6 +41,10 @@ pub struct BenchmarkDeclaration {
     /// How many requests are sent, and when: `{sequential: 1}`, `{batch: 8}`,
     /// `{concurrency: 16, requests: 160}`, `{rate: 2/s, duration: 5m}`.
     pub load: Load,
+    /// What is asked: `proxy`, or the only instance where there is none; `each_instance`, the proxy and then
+    /// each instance past it, so that what the proxy costs is known; `{instance: a}`, that one past it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub endpoint: Way,
     /// Tokens that each answer has, where its prompt does not say it; the end-of-sequence token is
     /// ignored so that all are equal.
     #[serde(default = "max_tokens")]
@@ -100,6 +105,8 @@ pub struct Measurement {
     pub from: Option<NodeName>,
     /// When requests are sent.
     pub load: Course,
+    /// Which way the load goes.
+    pub endpoint: Way,
     /// How often the load is driven, where that is said.
     pub repeats: Option<u32>,
     /// Tokens that each answer has.
@@ -144,6 +151,7 @@ impl BenchmarkDeclaration {
             keep: self.keep,
             from: self.from.clone(),
             load: load.map_err(InvalidBenchmark::Load)?,
+            endpoint: self.endpoint.clone(),
             repeats: self.repeats,
             max_tokens: self.max_tokens,
             warmup: self.warmup,

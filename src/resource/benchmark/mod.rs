@@ -9,6 +9,7 @@ mod job;
 mod objective;
 mod unknown;
 mod warmup;
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use objective::Objective;
 use serde_json::json;
 pub use unknown::{InvalidUrl, UnknownServer};
 pub use warmup::WarmupDeclaration;
+pub use way::{Aimed, Way, name_at};
 
 use super::contract::{Observation, Resource};
 use super::facts::Fact;
@@ -47,6 +49,8 @@ pub struct Benchmark {
     name: BenchmarkName,
     declared: Measurement,
     measured: Measured,
+    /// The benchmark whose result it is held against, which is measured before it.
+    beside: Option<BenchmarkName>,
     files: Files,
     /// The load with what it takes from a file, or why that cannot be read.
     load: Result<Course, UnreadableTrace>,
@@ -78,6 +82,16 @@ impl Measured {
             proxy: proxy.cloned(),
             sender: None,
         })
+    }
+
+    /// One server, past the proxy.
+    fn alone(instance: &Arc<Instance>) -> Self {
+        Self {
+            first: Arc::clone(instance),
+            instances: vec![Arc::clone(instance)],
+            proxy: None,
+            sender: None,
+        }
     }
 
     /// The same, measured from the node of this program.
@@ -141,13 +155,13 @@ pub struct Files {
 
 impl Benchmark {
     /// The benchmark, with the results that there are.
-    pub fn new(
-        topology: &TopologyName,
-        name: &BenchmarkName,
-        declared: &Measurement,
-        measured: Measured,
-        files: Files,
-    ) -> Self {
+    pub fn new(topology: &TopologyName, target: Aimed, files: Files) -> Self {
+        let Aimed {
+            name,
+            declared,
+            measured,
+            beside,
+        } = target;
         let past = results::past_results(&files.results, topology.as_str(), name.as_str());
         let mut load = declared.load.clone();
         let is_read = load.read(&files.manifest);
@@ -159,14 +173,23 @@ impl Benchmark {
         Self {
             address: Address::nowhere(KIND, name.as_str()),
             topology: topology.clone(),
-            name: name.clone(),
-            declared: declared.clone(),
+            name,
+            declared,
             measured,
+            beside,
             files,
             load: is_read.map(|()| load),
             asks,
             past,
         }
+    }
+
+    /// What is measured before it.
+    fn before(&self) -> Vec<Address> {
+        let beside = self.beside.iter();
+        beside
+            .map(|name| Address::nowhere(KIND, name.as_str()))
+            .collect()
     }
 
     fn load(&self) -> &Course {
@@ -320,7 +343,7 @@ impl Resource for Benchmark {
                 ..Operations::default()
             },
             relations: Relations {
-                requires: self.measured.addresses(),
+                requires: [self.measured.addresses(), self.before()].concat(),
                 // Two measurements at once would measure each other.
                 concurrency_group: Some("measuring".to_owned()),
                 ..Relations::default()
