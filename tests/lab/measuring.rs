@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::hosts::Lab;
 use super::laptop::{DEMO, Laptop, change, pending};
-use super::stage::{scenario, until};
+use super::stage::{scenario, skip, until};
 
 const SECRET: &str = "sk-lab-0123456789abcdef";
 
@@ -217,5 +218,76 @@ fn a_generator_whose_cable_is_pulled_ends_by_itself() {
         laptop.declares(&measured("load: {sequential: 2}"));
         laptop.applies();
         assert_eq!(result(&laptop)["client"]["node"], "controller");
+    });
+}
+
+/// What fakes the wall clock of a program, if it is there.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut libraries = folders.map(|it| it.path().join("faketime/libfaketime.so.1"));
+    libraries.find(|library| library.exists())
+}
+
+/// Times are read off a clock that nobody sets: an hour forth and two back in the midst of it change
+/// nothing.
+#[test]
+fn a_clock_that_is_set_while_it_is_measured_changes_no_time() {
+    scenario("3", |lab| {
+        let Some(library) = faketime() else {
+            return skip("a clock that is set", "needs libfaketime");
+        };
+        let mut laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        let clock = laptop.folder().join("clock");
+        fs::write(&clock, "+0").expect("the folder is ours");
+        let variables = [
+            ("LD_PRELOAD", library.to_str().expect("it is a plain path")),
+            (
+                "FAKETIME_TIMESTAMP_FILE",
+                clock.to_str().expect("it is a plain path"),
+            ),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        for (name, value) in variables {
+            laptop.exports(name, value);
+        }
+        let said = laptop.starts(
+            "bench --url http://10.77.0.11:8100 --rate 20 --duration 6s --max-tokens 4 --model demo",
+        );
+        let before = answered("10.77.0.11:8100");
+        let measured = |more: f64| answered("10.77.0.11:8100") >= before + more;
+        for (more, set) in [(30.0, "+3600"), (70.0, "-3600")] {
+            until("requests are answered", || measured(more));
+            fs::write(&clock, set).expect("the folder is ours");
+            let mut date = Command::new("date");
+            let date = date.arg("+%s").envs(variables).output().expect("it runs");
+            let date: i64 = String::from_utf8_lossy(&date.stdout)
+                .trim()
+                .parse()
+                .unwrap();
+            let now = jiff::Timestamp::now().as_second();
+            assert!((date - now).abs() > 3500, "the clock is set: {date}, {now}");
+        }
+        said.ends();
+        let folder = laptop.folder().join("results/10.77.0.11-8100/bench");
+        let latest = fs::read(folder.join("latest.json")).expect("there is a result");
+        let latest: Value = serde_json::from_slice(&latest).expect("it is JSON");
+        let requests = latest["requests"].as_str().expect("it names its requests");
+        let requests = fs::read_to_string(folder.join(requests)).expect("they are kept");
+        let records: Vec<Value> = requests
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("it is JSON"))
+            .collect();
+        assert!(records.len() >= 100, "{}", records.len());
+        for record in records {
+            assert_eq!(record["status"], "ok", "{record}");
+            let stamps = record["stamps"].as_object().expect("there are stamps");
+            let stamps: Vec<f64> = stamps.values().filter_map(Value::as_f64).collect();
+            // In microseconds of one clock: none is an hour away from another.
+            let least = stamps.iter().copied().fold(f64::MAX, f64::min);
+            let most = stamps.iter().copied().fold(0.0, f64::max);
+            assert!(most - least < 60e6 && most < 600e6, "{record}");
+        }
     });
 }
