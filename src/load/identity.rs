@@ -35,17 +35,53 @@ pub(super) fn look_at_its_log(instance: &str) -> String {
 }
 
 pub(super) fn names(body: &[u8]) -> Vec<String> {
+    let listed = listed(body).into_iter();
+    listed.map(|listed| listed.name).collect()
+}
+
+/// The names of a list of models, the first of each model: several that have one `root` are names of
+/// one, of which vLLM answers with the first.
+pub(super) fn first_names(body: &[u8]) -> Vec<String> {
+    let mut models: Vec<Listed> = Vec::new();
+    for one in listed(body) {
+        let is_another = |other: &Listed| one.root.is_none() || one.root != other.root;
+        if models.iter().all(is_another) {
+            models.push(one);
+        }
+    }
+    models.into_iter().map(|listed| listed.name).collect()
+}
+
+/// A line of a list of models.
+struct Listed {
+    name: String,
+    /// What is served under that name, where the server says it.
+    root: Option<String>,
+}
+
+fn listed(body: &[u8]) -> Vec<Listed> {
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
     let models = document["data"].as_array().cloned().unwrap_or_default();
-    models
-        .iter()
-        .filter_map(|model| model["id"].as_str().map(str::to_owned))
-        .collect()
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let listed = models.iter().filter_map(|model| {
+        Some(Listed {
+            name: text(&model["id"])?,
+            root: text(&model["root"]),
+        })
+    });
+    listed.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_one_root_are_names_of_one_model() {
+        let list = br#"{"data":[{"id":"llama","root":"/m/llama"},{"id":"replica-1","root":"/m/llama"},
+                                 {"id":"adapter","root":"/m/lora","parent":"llama"},{"id":"other"},{"id":"more"}]}"#;
+        assert_eq!(first_names(list), ["llama", "adapter", "other", "more"]);
+    }
 
     #[test]
     fn a_body_that_is_no_list_names_nobody() {

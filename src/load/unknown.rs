@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::client::Client;
-use super::identity::names;
+use super::identity::first_names;
 use super::key::ApiKeys;
 use super::wire::Clock;
 use crate::plan::{Failure, Job};
@@ -20,7 +20,7 @@ fn by_hand(authority: &str) -> String {
     format!("is a server running there? `curl http://{authority}/v1/models` shows it")
 }
 
-/// The names of the models that an endpoint says it serves (`GET /v1/models`). `keys` are the API keys by
+/// The models that an endpoint says it serves (`GET /v1/models`), each by its first name. `keys` are the API keys by
 /// the addresses that they are shown to.
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub async fn models_at(
         Failure::new(why).hinted(by_hand(authority))
     })?;
     let url = format!("http://{authority}/v1/models");
-    match (status, names(&body)) {
+    match (status, first_names(&body)) {
         (401 | 403, _) => {
             Err(Failure::new(format!("{url} answers {status}"))
                 .hinted(about_the_key(!keys.is_empty())))

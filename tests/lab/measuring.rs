@@ -252,9 +252,8 @@ fn a_clock_that_is_set_while_it_is_measured_changes_no_time() {
         for (name, value) in variables {
             laptop.exports(name, value);
         }
-        let said = laptop.starts(
-            "bench --url http://10.77.0.11:8100 --rate 20 --duration 6s --max-tokens 4 --model demo",
-        );
+        let said = laptop
+            .starts("bench --url http://10.77.0.11:8100 --rate 20 --duration 6s --max-tokens 4");
         let before = answered("10.77.0.11:8100");
         let measured = |more: f64| answered("10.77.0.11:8100") >= before + more;
         for (more, set) in [(30.0, "+3600"), (70.0, "-3600")] {
