@@ -3,25 +3,33 @@
 //! There is no pool to surprise a measurement: a connection carries one request and is closed, its
 //! making has a time of its own, and nothing is ever sent twice.
 
-use std::sync::Arc;
+use std::io::{self, ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::Method;
 use hyper::http::request::Builder;
-use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::answer::Answer;
+use super::clock::{Clock, nanoseconds};
 use super::key::ApiKeys;
 use super::sample::{Ending, Raw};
-use super::wire::{Clock, Marks, nanoseconds, wire};
 use crate::describe::describe;
+
+/// As many bytes as are read at once.
+const READ: usize = 16 * 1024;
 
 /// The longest that a connection may take, where a request may take longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -58,16 +66,18 @@ pub(super) struct Connection {
 }
 
 struct Made {
-    sender: SendRequest<Full<Bytes>>,
-    marks: Arc<Marks>,
+    stream: TcpStream,
     ready: u64,
 }
 
 impl Connection {
-    /// Whether a request can still be sent over it.
+    /// Whether a request can still be sent over it: the server has not closed it, nor said anything.
     pub(super) fn is_good(&self) -> bool {
-        let made = self.made.as_ref();
-        made.is_ok_and(|made| !made.sender.is_closed())
+        let is_silent = |made: &Made| {
+            let read = made.stream.try_read(&mut [0]);
+            read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        };
+        self.made.as_ref().is_ok_and(is_silent)
     }
 }
 
@@ -86,18 +96,11 @@ impl Client {
         }
     }
 
-    async fn make(
-        &self,
-        authority: &str,
-    ) -> Result<Made, Box<dyn std::error::Error + Send + Sync>> {
+    async fn make(&self, authority: &str) -> io::Result<Made> {
         let stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
-        let (stream, marks) = wire(stream, self.clock);
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
         Ok(Made {
-            sender,
-            marks,
+            stream,
             ready: self.clock.now(),
         })
     }
@@ -120,43 +123,115 @@ impl Client {
             Err(why) => raw.ending = Ending::NoConnection(why),
             Ok(made) => {
                 raw.connect = Some((over.begun, Some(made.ready)));
-                let request = self.completion(&over.authority, message);
-                self.exchange(made, request, &mut raw).await;
+                let head = self.head(&over.authority, &message);
+                self.exchange(made.stream, &head, &message.body, &mut raw)
+                    .await;
             }
         }
         raw
     }
 
-    async fn exchange(&self, mut made: Made, request: Request<Full<Bytes>>, raw: &mut Raw) {
-        let marks = Arc::clone(&made.marks);
-        let talk = converse(&mut made, request, raw);
-        let ending = match timeout(self.limit, talk).await {
-            Ok(Ok(())) => Ending::Complete,
-            Ok(Err(error)) => Ending::Broken(describe(&error)),
-            Err(_) => Ending::TimedOut,
+    async fn exchange(&self, mut stream: TcpStream, head: &[u8], body: &[u8], raw: &mut Raw) {
+        let mut answer = Answer::new();
+        let talk = async {
+            // What cannot be written to the end may have been answered all the same: with a refusal.
+            let written = self.write(&stream, [head, body], raw).await;
+            let read = self.read(&mut stream, &mut answer, raw).await;
+            read.map_err(|why| match written {
+                Err(error) if raw.head.is_none() => error.to_string(),
+                _ => why,
+            })
         };
-        raw.ended = match ending {
-            Ending::Complete => marks.read_last(),
-            _ => None,
-        }
-        .unwrap_or_else(|| self.clock.now());
-        raw.body.is_whole();
-        raw.sent = marks.written();
-        raw.head = marks.read_first();
+        let (ending, ended) = match timeout(self.limit, talk).await {
+            Ok(Ok(at)) => (Ending::Complete, at),
+            Ok(Err(why)) => (Ending::Broken(why), self.clock.now()),
+            Err(_) => (Ending::TimedOut, self.clock.now()),
+        };
         raw.ending = ending;
+        raw.ended = ended;
+        raw.body.is_whole();
+        if let Some(head) = answer.head() {
+            raw.http_status = Some(head.status);
+            raw.content = (head.content_type, head.content_encoding);
+            raw.served_by = head.served_by;
+        }
     }
 
-    fn completion(&self, authority: &str, message: Message) -> Request<Full<Bytes>> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(message.path)
-            .header(HOST, authority)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "text/event-stream")
-            .header("x-request-id", message.id);
-        self.authorised(request, authority)
-            .body(Full::new(message.body))
-            .expect("every part of the request is valid")
+    /// Writes a request, and stamps each write just before it: a write wakes the receiver, who on a
+    /// busy machine runs at once and before us; a stamp after it would be late, and every latency too
+    /// short. Who answers before it is whole is heard first.
+    async fn write(&self, stream: &TcpStream, parts: [&[u8]; 2], raw: &mut Raw) -> io::Result<()> {
+        let mut slices = parts.map(IoSlice::new);
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let before = self.clock.now();
+            match stream.try_write_vectored(left) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    raw.sent = Some(before);
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let ready = stream
+                        .ready(Interest::READABLE | Interest::WRITABLE)
+                        .await?;
+                    if ready.is_readable() && !ready.is_writable() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an answer to its end, and stamps each read just after it: the stamp of the last.
+    async fn read(
+        &self,
+        stream: &mut TcpStream,
+        answer: &mut Answer,
+        raw: &mut Raw,
+    ) -> Result<u64, String> {
+        std::future::poll_fn(|cx| {
+            loop {
+                let mut room = [MaybeUninit::uninit(); READ];
+                let mut buffer = ReadBuf::uninit(&mut room);
+                let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+                let at = self.clock.now();
+                read?;
+                if buffer.filled().is_empty() {
+                    return answer.close().map(|()| at).map_err(io::Error::other).into();
+                }
+                raw.head.get_or_insert(at);
+                let body = |piece: &[u8]| raw.body.push(at, piece);
+                answer
+                    .take(buffer.filled(), body)
+                    .map_err(io::Error::other)?;
+                if answer.is_whole() {
+                    return Ok(at).into();
+                }
+            }
+        })
+        .await
+        .map_err(|error: io::Error| error.to_string())
+    }
+
+    /// The head of a request.
+    fn head(&self, authority: &str, message: &Message) -> Vec<u8> {
+        let Message { path, id, body, .. } = message;
+        let mut head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
+             accept: text/event-stream\r\nx-request-id: {id}\r\ncontent-length: {}\r\n",
+            body.len()
+        )
+        .into_bytes();
+        if let Some(key) = self.keys.header(authority) {
+            head.extend_from_slice(b"authorization: ");
+            head.extend_from_slice(key.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
     }
 
     /// Fetches a small document whole, and shows the key that opens it.
@@ -194,12 +269,14 @@ impl Client {
         request: Builder,
         body: Bytes,
     ) -> Result<(u16, Bytes), String> {
-        let mut made = self.open(authority).await.made?;
+        let made = self.open(authority).await.made?;
         let request = request
             .body(Full::new(body))
             .expect("every part of the request is valid");
         let fetch = async {
-            let answer = made.sender.send_request(request).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(made.stream)).await?;
+            tokio::spawn(connection);
+            let answer = sender.send_request(request).await?;
             let status = answer.status().as_u16();
             Ok((status, answer.into_body().collect().await?.to_bytes()))
         };
@@ -227,32 +304,4 @@ fn ask_for(method: Method, authority: &str, path: &str) -> Builder {
         .method(method)
         .uri(path)
         .header(HOST, authority)
-}
-
-async fn converse(
-    made: &mut Made,
-    request: Request<Full<Bytes>>,
-    raw: &mut Raw,
-) -> Result<(), hyper::Error> {
-    made.sender.ready().await?;
-    let answer = made.sender.send_request(request).await?;
-    raw.http_status = Some(answer.status().as_u16());
-    raw.content = (
-        header(&answer, CONTENT_TYPE.as_str()),
-        header(&answer, CONTENT_ENCODING.as_str()),
-    );
-    raw.served_by = header(&answer, "x-replica-instance");
-    let mut body = answer.into_body();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            let at = made.marks.read_last().unwrap_or_default();
-            raw.body.push(at, &data);
-        }
-    }
-    Ok(())
-}
-
-fn header(answer: &Response<Incoming>, name: &str) -> Option<String> {
-    let value = answer.headers().get(name)?;
-    Some(value.to_str().ok()?.to_owned())
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
-use super::wire::Clock;
+use super::clock::Clock;
 
 /// One thing that the server does.
 pub(super) enum Step {

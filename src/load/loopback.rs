@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::wire::Clock;
+use super::clock::Clock;
 
 /// How a server answers every request.
 #[derive(Debug, Clone, Copy)]

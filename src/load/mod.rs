@@ -13,11 +13,13 @@
 //! measured, and all printing.
 
 mod ahead;
+mod answer;
 mod bench;
 mod body;
 mod canary;
 mod chunk;
 mod client;
+mod clock;
 mod conclude;
 mod counts;
 mod drive;
@@ -42,7 +44,6 @@ mod thread;
 mod timer;
 mod unknown;
 mod warmup;
-mod wire;
 
 pub use measure::{Measurement, measure, measure_by};
 pub use relay::{BEAT, Order, SILENCE, Said, serve};

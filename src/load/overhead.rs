@@ -152,8 +152,8 @@ impl Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::clock::Clock;
     use crate::load::key::ApiKeys;
-    use crate::load::wire::Clock;
 
     fn client() -> Client {
         Client {

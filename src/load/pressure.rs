@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::wire::Clock;
+use super::clock::Clock;
 use crate::results::Pressure;
 
 /// Where the kernel tells it.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::client::Client;
+use super::clock::Clock;
 use super::identity::first_names;
 use super::key::ApiKeys;
-use super::wire::Clock;
 use crate::plan::{Failure, Job};
 use crate::prompts::Api;
 use crate::results::{Status, WarmedInstance, WarmupRequest};
