@@ -140,7 +140,6 @@ impl Asked {
         let least = serde_json::from_value::<BenchmarkDeclaration>(least);
         let least = least.map_err(|why| why.to_string())?;
         Ok(BenchmarkDeclaration {
-            from: None,
             api: self.api.unwrap_or_default(),
             sampling: Sampling {
                 ignore_eos: self.natural_length.then_some(false),
