@@ -54,6 +54,7 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
         }],
         placed: Vec::new(),
         manifest: None,
+        from: None,
         model: "tiny".to_owned(),
         max_tokens: asks.longest_answer(),
         prompts: asks.out_of(ORDINARY),
