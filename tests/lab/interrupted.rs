@@ -1,5 +1,7 @@
 //! Ends at bad moments: the next apply goes on from there, and nothing is there twice.
 
+use std::path::Path;
+
 use super::hosts::Lab;
 use super::laptop::{DEMO, Laptop, pending};
 use super::stage::{eventually, is_bare, scenario, until};
@@ -218,7 +220,9 @@ fn a_killed_holder_frees_the_lock() {
 fn is_uploading(lab: &Lab) {
     until("something is uploaded", || {
         let files = lab.files("spark-02");
-        files.iter().any(|name| name.ends_with(".new"))
+        files
+            .iter()
+            .any(|name| Path::new(name).extension().is_some_and(|it| it == "new"))
     });
 }
 

@@ -1,5 +1,6 @@
 //! Nodes that lack what is needed there: the plan says so, and the rest converges.
 
+use super::hosts::Lab;
 use super::laptop::{DEMO, Laptop, change, reasons};
 use super::stage::scenario;
 
@@ -14,6 +15,42 @@ fn lacks(laptop: &Laptop, thing: &str, code: &str, words: &str) {
     assert!(said.contains(words), "{said}");
     assert!(blocked["reasons"][0]["hint"].is_string(), "{blocked:#}");
     assert_eq!(change(&plan, "spark-02/instance.b")["action"], "blocked");
+}
+
+/// What else may be wrong with a home; at the end its `.local` is a file.
+fn homes_are_told(lab: &Lab, laptop: &Laptop) {
+    let on = |script: &str| drop(lab.exec("spark-02", script));
+    let home = "/home/nvidia";
+    on(&format!("mount -o remount,bind,rw,noexec {home}"));
+    lacks(laptop, "program", "not_executable", "mounted noexec");
+    // Where the keys are in the home, nobody logs in without one.
+    on(&format!(
+        "cp {home}/.ssh/authorized_keys /etc/keys; chmod 644 /etc/keys"
+    ));
+    lab.does_with(&["sshd", "spark-02", "AuthorizedKeysFile /etc/keys"]);
+    on(&format!("umount {home}; mv {home} {home}.away"));
+    lacks(
+        laptop,
+        "program",
+        "not_writable",
+        "its home /home/nvidia is not there",
+    );
+    on(&format!(
+        "mv {home}.away {home}; mkdir -p {home}/.local/state; chmod 755 {home}/.local"
+    ));
+    lacks(
+        laptop,
+        "program",
+        "not_writable",
+        "/home/nvidia/.local/state cannot be written by this user",
+    );
+    on(&format!("rm -r {home}/.local; : >{home}/.local"));
+    lacks(
+        laptop,
+        "program",
+        "other_folder",
+        "/home/nvidia/.local is in the way",
+    );
 }
 
 /// A home that cannot be written, or holds something else, or lets no program run; no room; no tools.
@@ -37,36 +74,7 @@ fn a_node_that_lacks_something_is_planned_and_the_rest_converges() {
         lab.leader("spark-01", "instance/a");
         assert_eq!(lab.marked("spark-02", "v1:"), []);
 
-        on(&format!("mount -o remount,bind,rw,noexec {home}"));
-        lacks(&laptop, "program", "not_executable", "mounted noexec");
-        // Where the keys are in the home, nobody logs in without one.
-        on(&format!(
-            "cp {home}/.ssh/authorized_keys /etc/keys; chmod 644 /etc/keys"
-        ));
-        lab.does_with(&["sshd", "spark-02", "AuthorizedKeysFile /etc/keys"]);
-        on(&format!("umount {home}; mv {home} {home}.away"));
-        lacks(
-            &laptop,
-            "program",
-            "not_writable",
-            "its home /home/nvidia is not there",
-        );
-        on(&format!(
-            "mv {home}.away {home}; mkdir -p {home}/.local/state; chmod 755 {home}/.local"
-        ));
-        lacks(
-            &laptop,
-            "program",
-            "not_writable",
-            "/home/nvidia/.local/state cannot be written by this user",
-        );
-        on(&format!("rm -r {home}/.local; : >{home}/.local"));
-        lacks(
-            &laptop,
-            "program",
-            "other_folder",
-            "/home/nvidia/.local is in the way",
-        );
+        homes_are_told(lab, &laptop);
         on(&format!(
             "rm {home}/.local; mount --bind /dev/null /usr/bin/flock"
         ));

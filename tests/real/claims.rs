@@ -252,7 +252,9 @@ fn probable(server: &Server, path: &str, more: Value) -> String {
         };
         let top = first["top_logprobs"].as_array().map(Vec::len);
         let beside = &first["top_logprobs"][0];
-        let ranked = value["top_logprobs"][0].as_object().map(|it| it.len());
+        let ranked = value["top_logprobs"][0]
+            .as_object()
+            .map(serde_json::Map::len);
         format!(
             "{} {} {top:?} {} {ranked:?} {}",
             names(value),
