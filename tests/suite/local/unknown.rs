@@ -10,15 +10,27 @@ use serde_json::Value;
 use crate::suite::support::process::Signal;
 use crate::suite::support::{Running, Workdir, until};
 
+/// A server that is told to end, and does: one that is killed leaves the process of its engine behind.
+struct Serving(Option<Running>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            server.signal(Signal::TERM);
+            let _ = server.end();
+        }
+    }
+}
+
 /// A simulated server on the first port of a place, ready.
-fn serving(place: &Workdir, more: &[&str]) -> (Running, String) {
+fn serving(place: &Workdir, more: &[&str]) -> (Serving, String) {
     let port = place.port(0).to_string();
     let words = [&["simulate", "serve", "demo", "--port", &port], more].concat();
     let server = place.begin(&[&words[..], &["--sim-load-seconds", "0"]].concat());
     until("the server", || {
         TcpStream::connect(format!("127.0.0.1:{port}")).ok()
     });
-    (server, format!("http://127.0.0.1:{port}"))
+    (Serving(Some(server)), format!("http://127.0.0.1:{port}"))
 }
 
 /// A server that answers each request by its path: a status and a body.
