@@ -31,13 +31,13 @@ use resolve::Engines;
 /// A rule: what a document breaks of it.
 type Rule = fn(&Checker<'_>) -> Vec<Problem>;
 
+/// The rules for everything else.
 const RULES: &[Rule] = &[
     nodes::some_are_declared,
     nodes::each_is_another_machine,
     nodes::unmanaged_is_said_once,
     nodes::addresses_are_addresses,
     nodes::reached_by_the_network_of_the_proxy,
-    references::names_are_declared,
     ports::nobody_shares_one,
     engines::are_of_one_sort,
     engines::versions_are_exact,
@@ -61,22 +61,11 @@ const RULES: &[Rule] = &[
     proxy::waits_for_a_while,
     benchmarks::have_something_to_measure,
     benchmarks::targets_are_told_apart,
-    benchmarks::ask_something,
-    senders::are_declared,
     senders::reach_what_they_measure,
-    benchmarks::save_what_the_file_has_a_place_for,
-    benchmarks::files_are_beside_the_manifest,
-    objectives::objectives_limit_something,
-    objectives::conditions_can_be_judged,
-    files::baselines_can_be_read,
-    files::traces_can_be_read,
-    files::prompts_can_be_asked,
-    files::saves_overwrite_nothing,
 ];
 
-/// The rules for a benchmark that stands alone.
-const RULES_OF_A_JOB: &[Rule] = &[
-    benchmarks::say_nothing_of_whom,
+/// The rules for benchmarks, in a manifest and alone.
+const RULES_OF_BENCHMARKS: &[Rule] = &[
     references::names_are_declared,
     senders::are_declared,
     benchmarks::ask_something,
@@ -106,7 +95,8 @@ pub(super) fn check_job(
         marks,
         file: Some(file),
     };
-    problems.extend(RULES_OF_A_JOB.iter().flat_map(|rule| rule(&seen)));
+    problems.extend(benchmarks::say_nothing_of_whom(&seen));
+    problems.extend(RULES_OF_BENCHMARKS.iter().flat_map(|rule| rule(&seen)));
 }
 
 /// Checks a document against every rule, and adds what is broken to `problems`. What it means is
@@ -126,7 +116,8 @@ pub(super) fn check(
         marks,
         file,
     };
-    problems.extend(RULES.iter().flat_map(|rule| rule(&seen)));
+    let rules = RULES.iter().chain(RULES_OF_BENCHMARKS);
+    problems.extend(rules.flat_map(|rule| rule(&seen)));
     resolve::topology(&seen)
 }
 
