@@ -255,11 +255,16 @@ pub(super) fn files_are_beside_the_manifest(seen: &Checker<'_>) -> Vec<Problem> 
     out
 }
 
+/// Whether a file is named as seen from the manifest's folder.
+pub(super) fn is_relative(file: &Path) -> bool {
+    !file.is_absolute() && !file.to_string_lossy().starts_with('~')
+}
+
 fn not_relative(seen: &Checker<'_>, path: &[&str], file: &Path) -> Option<Problem> {
     let text = file.to_string_lossy();
     let title = if text.is_empty() || text.ends_with('/') {
         format!("`{}` is not the name of a file", shown(&text))
-    } else if file.is_absolute() || text.starts_with('~') {
+    } else if !is_relative(file) {
         format!("`{}` is not relative to the manifest", shown(&text))
     } else {
         return None;

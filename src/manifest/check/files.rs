@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::problem::Problem;
 use super::super::suggest::shown;
+use super::benchmarks::is_relative;
 use super::{Checker, resolve};
 use crate::prompts::Reading;
 use crate::resource::benchmark::BenchmarkDeclaration;
@@ -29,7 +30,8 @@ pub(super) fn baselines_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
     };
     let mut out = Vec::new();
     for (name, benchmark) in &seen.document.benchmarks {
-        let Some(file) = benchmark.baseline.as_deref() else {
+        // Of what is not named relative to the manifest that alone is told.
+        let Some(file) = benchmark.baseline.as_deref().filter(|it| is_relative(it)) else {
             continue;
         };
         let path = beside(manifest, file);
@@ -66,6 +68,10 @@ pub(super) fn traces_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
         let Ok(mut course) = Course::try_from(benchmark.load.clone()) else {
             continue;
         };
+        let trace = benchmark.load.trace.as_deref();
+        if trace.is_some_and(|file| !is_relative(file)) {
+            continue;
+        }
         if let Err(why) = course.read(folder) {
             let problem = seen.report(&["benchmarks", name.as_str(), "load", "trace"], why.message);
             out.extend(problem.map(|problem| problem.hint(why.hint)));
@@ -84,7 +90,8 @@ pub(super) fn prompts_can_be_asked(seen: &Checker<'_>) -> Vec<Problem> {
             continue;
         };
         let folder = seen.file.map(|it| it.parent().unwrap_or(Path::new("")));
-        if folder.is_none() && source.file().is_some() {
+        let is_read = |file: &Path| folder.is_some() && is_relative(file);
+        if source.file().is_some_and(|file| !is_read(file)) {
             continue;
         }
         let asks = source.read(&Reading {
