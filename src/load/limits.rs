@@ -2,11 +2,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::net::file_table;
 use crate::plan::Failure;
 use crate::shape::Schedule;
 
 /// Files that are open beside the connections of a load.
 const BESIDE: u64 = 64;
+
+/// Room for so many files is made at the beginning, where nothing bounds them.
+const UNBOUNDED: u64 = 16_384;
 
 /// Makes room for the connections of a schedule: for all that there can be, or, where nothing bounds
 /// them, for as many as the system lets us.
@@ -14,7 +18,10 @@ pub(super) fn make_room_for(schedules: &[Schedule]) -> Result<(), Failure> {
     let most = |of: &Schedule| of.in_flight.map(|most| most.saturating_add(of.ahead));
     let all: Option<Vec<u32>> = schedules.iter().map(most).collect();
     if let Some(all) = all {
-        return make_room(all.into_iter().max().unwrap_or(0));
+        let most = all.into_iter().max().unwrap_or(0);
+        make_room(most)?;
+        file_table::make_room_for(u64::from(most) + BESIDE);
+        return Ok(());
     }
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -23,6 +30,7 @@ pub(super) fn make_room_for(schedules: &[Schedule]) -> Result<(), Failure> {
     };
     // Where it cannot be raised, what is missing shows as failures that name it.
     let _ = setrlimit(Resource::Nofile, raised);
+    file_table::make_room_for(UNBOUNDED);
     Ok(())
 }
 

@@ -8,6 +8,8 @@ use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 
+use crate::net::file_table;
+
 /// After this long without traffic, the kernel asks whether the other side is still there: a peer
 /// that lost its power or its network never says goodbye, and would hold a silent stream for ever.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -23,6 +25,9 @@ pub(super) fn tune(stream: &TcpStream) {
     let _ = sockopt::set_tcp_keepcnt(stream, 3);
 }
 
+/// Room for so many open files is made before any client has to wait for it.
+const FILES: u64 = 16_384;
+
 /// Raises the soft limit on open files to the hard one, and returns what it is then: each request
 /// in flight takes two descriptors, and the usual soft limit of 1024 ends at 500 streams.
 pub(super) fn raise_fd_limit() -> u64 {
@@ -34,6 +39,7 @@ pub(super) fn raise_fd_limit() -> u64 {
     if setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!(limit = ?limit.current, "the limit on open files could not be raised");
     }
+    file_table::make_room_for(FILES);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 

@@ -23,7 +23,7 @@ use super::loading::Plan;
 use super::log::Log;
 use super::process::EngineProcess;
 use super::scheduler::Scheduler;
-use crate::net::Authority;
+use crate::net::{Authority, file_table};
 
 /// How many connections may wait to be accepted; uvicorn's figure.
 const BACKLOG: i32 = 2048;
@@ -160,12 +160,16 @@ fn failed_core() -> String {
         .to_owned()
 }
 
+/// Room for so many open files is made before a stream has to wait for it.
+const FILES: u64 = 4096;
+
 /// Lifts the limit of open files as far as the user may: each stream is one.
 fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // Without the right to, the limit stays; a test with many streams would say so.
     let _ = setrlimit(Resource::Nofile, limit);
+    file_table::make_room_for(FILES);
 }
 
 /// The signals that ask a server to stop.
