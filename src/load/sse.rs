@@ -6,28 +6,35 @@
 //! so that a read may end within a character.
 
 /// One event: its `data`, and its type where one was named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Event {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Event<'a> {
     /// What the `event:` line said; most streams have none.
-    pub(super) kind: Option<String>,
+    pub(super) kind: Option<&'a str>,
     /// The `data:` lines, joined.
-    pub(super) data: String,
+    pub(super) data: &'a str,
 }
 
 /// Splits a stream into events.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
+    /// The beginning of a line whose end was not read yet.
     line: Vec<u8>,
-    kind: Option<String>,
-    data: Option<String>,
+    fields: Fields,
     after_cr: bool,
+}
+
+/// What the lines of an event have said so far.
+#[derive(Debug, Default)]
+struct Fields {
+    kind: Option<String>,
+    data: String,
+    has_data: bool,
     begun: bool,
 }
 
 impl Splitter {
-    /// Takes the next bytes, and returns the events that they complete.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Vec<Event> {
-        let mut events = Vec::new();
+    /// Takes the next bytes, and hands on the events that they complete.
+    pub(super) fn push(&mut self, mut bytes: &[u8], mut event: impl FnMut(Event<'_>)) {
         while let Some((first, rest)) = bytes.split_first() {
             let after_cr = std::mem::take(&mut self.after_cr);
             if after_cr && *first == b'\n' {
@@ -38,24 +45,22 @@ impl Splitter {
                 self.line.extend_from_slice(bytes);
                 break;
             };
-            self.line.extend_from_slice(&bytes[..end]);
             self.after_cr = bytes[end] == b'\r';
-            events.extend(self.end_line());
+            if self.line.is_empty() {
+                self.fields.take(&bytes[..end], &mut event);
+            } else {
+                self.line.extend_from_slice(&bytes[..end]);
+                self.fields.take(&self.line, &mut event);
+                self.line.clear();
+            }
             bytes = &bytes[end + 1..];
         }
-        events
     }
+}
 
-    fn end_line(&mut self) -> Option<Event> {
-        let mut bytes = std::mem::take(&mut self.line);
-        let event = self.take(&bytes);
-        // Its room is the next line's.
-        bytes.clear();
-        self.line = bytes;
-        event
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Option<Event> {
+impl Fields {
+    /// Takes a line, and hands on the event that it ends.
+    fn take(&mut self, bytes: &[u8], event: &mut impl FnMut(Event<'_>)) {
         let text = String::from_utf8_lossy(bytes);
         let begun = std::mem::replace(&mut self.begun, true);
         let line = if begun {
@@ -64,23 +69,34 @@ impl Splitter {
             text.trim_start_matches('\u{feff}')
         };
         if line.is_empty() {
-            let kind = self.kind.take();
-            return self.data.take().map(|data| Event { kind, data });
+            self.end(event);
+        } else {
+            self.field(line);
         }
-        self.field(line);
-        None
+    }
+
+    fn end(&mut self, event: &mut impl FnMut(Event<'_>)) {
+        if std::mem::take(&mut self.has_data) {
+            event(Event {
+                kind: self.kind.as_deref(),
+                data: &self.data,
+            });
+        }
+        self.kind = None;
+        self.data.clear();
     }
 
     fn field(&mut self, line: &str) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
-        match (name, &mut self.data) {
-            ("data", Some(data)) => {
-                data.push('\n');
-                data.push_str(value);
+        match name {
+            "data" => {
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.data.push('\n');
+                }
+                self.data.push_str(value);
             }
-            ("data", none) => *none = Some(value.to_owned()),
-            ("event", _) => self.kind = Some(value.to_owned()),
+            "event" => self.kind = Some(value.to_owned()),
             _ => {} // comments (an empty name), `id`, `retry`, and what is not known
         }
     }
@@ -92,13 +108,19 @@ mod tests {
 
     use super::*;
 
-    fn all(chunks: &[&[u8]]) -> Vec<Event> {
-        let mut splitter = Splitter::default();
-        chunks.iter().flat_map(|c| splitter.push(c)).collect()
+    /// The kind and the data of each event.
+    fn all(chunks: &[&[u8]]) -> Vec<(Option<String>, String)> {
+        let (mut splitter, mut events) = (Splitter::default(), Vec::new());
+        for chunk in chunks {
+            splitter.push(chunk, |event| {
+                events.push((event.kind.map(str::to_owned), event.data.to_owned()));
+            });
+        }
+        events
     }
 
     fn data(chunks: &[&[u8]]) -> Vec<String> {
-        all(chunks).into_iter().map(|e| e.data).collect()
+        all(chunks).into_iter().map(|(_, data)| data).collect()
     }
 
     #[test]
@@ -128,9 +150,8 @@ mod tests {
         let stream = b"\xef\xbb\xbf: ping\n\nevent: error\ndata: a\ndata:b\nid: 4\n\ndata: c\n\n";
         let events = all(&[stream]);
         assert_eq!(events.len(), 2);
-        assert_eq!(events[0].kind.as_deref(), Some("error"));
-        assert_eq!(events[0].data, "a\nb");
-        assert_eq!((&events[1].kind, &*events[1].data), (&None, "c"));
+        assert_eq!(events[0], (Some("error".to_owned()), "a\nb".to_owned()));
+        assert_eq!(events[1], (None, "c".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A body as a stream of completion chunks: when its tokens came, how many, and how it ended.
 
+use std::borrow::Cow;
+
 use super::body::Body;
 use super::chunk::Chunk;
 use super::sse::Splitter;
@@ -29,12 +31,12 @@ impl Stream {
         let mut splitter = Splitter::default();
         let mut before = None;
         for (at, bytes) in body.pieces() {
-            for event in splitter.push(bytes) {
+            splitter.push(bytes, |event| {
                 stream.coalesced += u32::from(before == Some(at));
                 before = Some(at);
                 stream.first_event.get_or_insert(at);
-                stream.take(at, &event.data, event.kind.as_deref() == Some("error"));
-            }
+                stream.take(at, event.data, event.kind == Some("error"));
+            });
         }
         stream
     }
@@ -56,18 +58,19 @@ impl Stream {
         }
         self.count(at, &chunk);
         self.text.push_str(&chunk.text);
-        let is_new = |id: &String| self.ids.len() < 2 && !self.ids.contains(id);
-        let new = chunk.id.filter(is_new);
+        let is_new = |id: &Cow<'_, str>| self.ids.len() < 2 && !self.ids.iter().any(|it| it == id);
+        let new = chunk.id.filter(is_new).map(Cow::into_owned);
         self.ids.extend(new);
         self.n_in = chunk.n_in.or(self.n_in);
         self.n_out = chunk.n_out.or(self.n_out);
         self.cached = chunk.cached.or(self.cached);
-        self.finish = chunk.finish.or(self.finish.take());
+        let finish = chunk.finish.map(Cow::into_owned);
+        self.finish = finish.or(self.finish.take());
     }
 
     /// A chunk is a token event if the server's running count grew; where there is none, if it
     /// carries text. Chunks without a choice only report.
-    fn count(&mut self, at: u64, chunk: &Chunk) {
+    fn count(&mut self, at: u64, chunk: &Chunk<'_>) {
         if !chunk.has_choice {
             return;
         }
