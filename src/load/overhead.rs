@@ -26,9 +26,12 @@ const AT_ONCE: u32 = 128;
 /// So many are, of a load of which it is not known how many it has in flight.
 const BY_THE_CLOCK: u32 = 16;
 
-/// It is asked until so many requests bear a p99, or so long.
-const ENOUGH: usize = 300;
-const LONG_ENOUGH: Duration = Duration::from_millis(300);
+/// It is asked until so many requests bear a p95, or so long.
+const ENOUGH: usize = 100;
+const LONG_ENOUGH: Duration = Duration::from_millis(200);
+
+/// So many at once are as much of a flood as one thread takes in.
+const FLOODING: u32 = 4;
 
 /// Answers that come as a quick server's do: 5 tokens in 50 ms.
 const PACED: Script = Script {
@@ -43,7 +46,7 @@ const FLOOD: Script = Script {
     first: Duration::from_millis(5),
     gap: Duration::ZERO,
     tokens: u32::MAX,
-    at_most: Duration::from_millis(20),
+    at_most: Duration::from_millis(10),
 };
 
 /// Measures what a client costs at a job's own concurrency; nothing where this machine lets no server
@@ -57,7 +60,9 @@ pub(super) async fn overhead(client: &Client, job: &Job) -> Option<Overhead> {
         ..client.clone()
     };
     // The flood comes first: it warms what the paced answers are then measured with.
-    let max_events_s = Trial::start(&client, FLOOD)?.flooded(at_once).await?;
+    let max_events_s = Trial::start(&client, FLOOD)?
+        .flooded(at_once.min(FLOODING))
+        .await?;
     let trial = Trial::start(&client, PACED)?;
     let (mut errors, began) = (Errors::default(), client.clock.now());
     for round in 0.. {

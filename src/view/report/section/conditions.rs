@@ -67,16 +67,16 @@ fn generator(client: &ClientFacts) -> String {
         return String::new();
     };
     format!(
-        "with {} at once it adds {:.2} ms to a TTFT (p99 {}{:.2}) and {:.3} ms to an ITL, and takes in \
+        "with {} at once it adds {:.2} ms to a TTFT (p95 {}{:.2}) and {:.3} ms to an ITL, and takes in \
          {:.0} events a second",
         overhead.at_once,
         overhead.ttft.p50.value,
-        if overhead.ttft.p99.at_least {
+        if overhead.ttft.p95.at_least {
             "≥"
         } else {
             ""
         },
-        overhead.ttft.p99.value,
+        overhead.ttft.p95.value,
         overhead.itl.p50.value,
         overhead.max_events_s
     )
