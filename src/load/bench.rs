@@ -136,7 +136,7 @@ impl Bench {
                 return Err(nothing_measured());
             }
             let is_cut = driven.cut.is_some();
-            if !is_cut {
+            if !is_cut && walk.asks() {
                 let single = bench.single.as_ref();
                 walk.went(&load, &so_far.went(&bench.job, &driven, &warmup, single));
             }

@@ -273,6 +273,14 @@ impl Walk {
         }
     }
 
+    /// Whether it asks how a load went: nothing follows the last one of a list.
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::Loads(ascent) => !ascent.left.is_empty(),
+            Self::Search(_) => true,
+        }
+    }
+
     /// How many loads there are, where that is known, or that there are at most.
     pub fn of(&self) -> usize {
         match self {
