@@ -13,12 +13,13 @@
 //!
 //! Of a closed loop, `N` is how many are in flight, and less where the last ones are fewer. Of several
 //! rounds, nearly all must be so; where it is now one replica that is late and now another, as chance
-//! would have it, that too is only a warning.
+//! would have it, or where CPUs were short (A21), that too is only a warning.
 
 use std::path::Path;
 
 use serde_json::json;
 
+use super::a21_short_of_cpu::short;
 use super::observation::{COUNTED, are_nearly_all, is_no_chance};
 use super::{Case, Finding, MATTERS_MS, Rule, by_replica, latencies, round};
 use crate::results::{Anomaly, Figures, Record, Severity, by_round, tidy};
@@ -205,7 +206,10 @@ fn lost<'a>(
         return None;
     }
     let is_measured = lost.first()?.alone.measured.is_some();
-    let severity = if is_measured || is_prefill_bound(case) || is_of_chance(case, &lost, rounds) {
+    // Where CPUs were short, they were the hardware at its limit: which request waited for another, and
+    // which for a CPU, cannot be told apart.
+    let is_limit = is_prefill_bound(case) || !short(case).is_empty();
+    let severity = if is_measured || is_limit || is_of_chance(case, &lost, rounds) {
         Severity::Warning
     } else {
         Severity::Error

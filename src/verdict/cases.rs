@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::scene::{Scene, batch, cold_b, facts, request, scene, seed, single};
 use super::*;
-use crate::results::{Comparison, Severity, Status, Subject, Summary};
+use crate::results::{Comparison, CpuPressure, Pressure, Severity, Status, Subject, Summary};
 use crate::shape::known::{self, batch as batch_of};
 
 fn said<'a>(anomalies: &'a [Anomaly], id: &str, subject: Subject) -> Option<&'a Anomaly> {
@@ -375,6 +375,22 @@ fn a_closed_loop_whose_requests_wait_has_no_parallel_gain() {
         (&a3.evidence["requests"], &a3.evidence["in_flight"]),
         (&json!(40.0), &json!(4))
     );
+}
+
+/// Two real servers on two busy cores gain less than half of eight: 5 of 9 such runs were refused.
+#[test]
+fn where_cpus_are_short_a_gain_that_is_missed_is_only_doubted() {
+    let mut scene = closed(4, 40, |index| if index == 0 { 1000.0 } else { 4000.0 });
+    let severity = |scene: &Scene| {
+        let anomalies = scene.judge();
+        said(&anomalies, "A3", Subject::Result).unwrap().severity
+    };
+    assert_eq!(severity(&scene), Severity::Error);
+    scene.cpu_pressure = Some(CpuPressure {
+        client: Some(Pressure { some_share: 0.9 }),
+        ..CpuPressure::default()
+    });
+    assert_eq!(severity(&scene), Severity::Warning);
 }
 
 #[test]
