@@ -15,14 +15,16 @@ pub(super) fn describe(path: &[String]) -> Option<String> {
     Some(clause(&text.replace('\n', " ")))
 }
 
-/// An alternative at a path that has settings: `batch` of `load`, in `{batch: 8}`.
-pub(super) fn with_settings(path: &[String]) -> Option<String> {
+/// How the alternatives at a path are written that are allowed there: `proxy` of `endpoint`, and
+/// `{instance: …}`, which has settings.
+pub(super) fn as_written(path: &[String], words: &[&str]) -> Vec<String> {
     let whole = schema();
-    let choices = follow(&whole, path)?.get("oneOf")?.as_array()?;
-    let keys = choices
-        .iter()
-        .find_map(|choice| choice.get("properties")?.as_object());
-    Some(keys?.keys().next()?.clone())
+    let at = follow(&whole, path);
+    let written = words.iter().map(|word| match at {
+        Some(at) if property(&whole, at, word).is_some() => format!("{{{word}: …}}"),
+        _ => (*word).to_owned(),
+    });
+    written.collect()
 }
 
 fn follow<'a>(whole: &'a Value, path: &[String]) -> Option<&'a Value> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::de::{Error, Expected, Unexpected};
 
-use super::describe::{describe, with_settings};
+use super::describe::{as_written, describe};
 use super::marks::Mark;
 use super::problem::Problem;
 use super::scalar::{Meaning, Scalar};
@@ -27,6 +27,9 @@ enum Cause {
     Missing(&'static str),
     UnknownKey(&'static [&'static str]),
     UnknownVariant(String, &'static [&'static str]),
+    /// What should be one of several alternatives is no word and no map of one key; whether it has
+    /// several.
+    NoVariant(&'static [&'static str], bool),
     /// A variant that takes settings, or none, has it the other way round.
     Variant(String),
     /// What a type of ours says of its text.
@@ -55,6 +58,11 @@ impl Fault {
     /// Says that a variant is written as if it took no settings, or as if it took some.
     pub(super) fn variant(message: String) -> Self {
         Self::new(Cause::Variant(message))
+    }
+
+    /// Says that none of these alternatives can stand in a value of such a form, or of several keys.
+    pub(super) fn no_variant(known: &'static [&'static str], several: bool) -> Self {
+        Self::new(Cause::NoVariant(known, several))
     }
 
     /// The word that an unknown key was meant to be.
@@ -90,6 +98,13 @@ impl Fault {
             }
             Cause::UnknownKey(known) => (unknown_key(&at, known), at.mark),
             Cause::UnknownVariant(word, known) => (unknown_variant(&at, &word, known), at.mark),
+            Cause::NoVariant(known, several) => {
+                let exactly = if several { "exactly " } else { "" };
+                let known = choices(&as_written(&at.path, known));
+                let problem = wrong(&at, &format!("{exactly}one of {known}"));
+                (described(problem, &at), at.mark)
+            }
+
             Cause::Variant(message) => (Problem::new(message), at.mark),
             Cause::Custom(message) => (custom(&at, &message), at.mark),
         };
@@ -119,11 +134,6 @@ fn wrong(at: &At, expected: &str) -> Problem {
         _ => format!("{name} must be {expected}, found {}", at.found),
     };
     let problem = Problem::new(title);
-    if expected.contains("one of ")
-        && let Some(choice) = with_settings(&at.path)
-    {
-        return problem.hint(format!("as in `{{{choice}: …}}`"));
-    }
     match at
         .scalar
         .as_ref()
@@ -267,10 +277,18 @@ fn elsewhere(key: &str, known: &[&'static str]) -> Option<String> {
 fn unknown_variant(at: &At, word: &str, known: &[&'static str]) -> Problem {
     let problem = Problem::new(format!("{} cannot be `{}`", at.name(), shown(word)));
     let problem = match nearest(word, known.iter().copied()) {
-        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        Some(near) => {
+            let near = as_written(&at.path, &[near]);
+            problem.hint(format!("did you mean {}?", choices(&near)))
+        }
         None => problem,
     };
-    problem.hint(format!("it can be {}", listed(known.iter().copied())))
+    let known = as_written(&at.path, known);
+    problem.hint(format!("it can be {}", choices(&known)))
+}
+
+fn choices(written: &[String]) -> String {
+    listed(written.iter().map(String::as_str))
 }
 
 fn custom(at: &At, message: &str) -> Problem {

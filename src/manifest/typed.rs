@@ -16,7 +16,6 @@ use super::marks::{Mark, Marks, place};
 use super::problem::{MOST_PROBLEMS, Problem};
 use super::scalar::{Meaning, Scalar};
 use super::stand_in::StandIn;
-use super::suggest::listed;
 use super::tree::{Node, Value};
 use crate::written::{AS_WRITTEN, NUMBER_AS_WRITTEN};
 
@@ -223,12 +222,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 name: &entries[0].key,
                 entry: Some(&entries[0]),
             }),
-            _ => {
-                let several = !self.node.entries().is_empty();
-                let exactly = if several { "exactly " } else { "" };
-                let one = format!("{exactly}one of {}", listed(variants.iter().copied()));
-                Err(Fault::invalid_type(Unexpected::Other(""), &one.as_str()))
-            }
+            _ => Err(Fault::no_variant(variants, !self.node.entries().is_empty())),
         }
     }
 
