@@ -107,6 +107,14 @@ pub(super) struct Options {
         default_value_t = 0.0
     )]
     pub(super) sim_cold_seconds: f64,
+    /// Be cold only from so many completions on
+    #[arg(
+        long,
+        help_heading = "Faults",
+        value_name = "COMPLETIONS",
+        default_value_t = 0
+    )]
+    pub(super) sim_cold_after: u64,
     /// Serve one request at a time
     #[arg(long, help_heading = "Faults", default_value_t = false, action = clap::ArgAction::Set)]
     pub(super) sim_serialise: bool,
@@ -225,6 +233,7 @@ impl Options {
         Faults {
             wedge_after: self.sim_wedge_after,
             cold: seconds(self.sim_cold_seconds),
+            cold_after: self.sim_cold_after,
         }
     }
 }

@@ -20,8 +20,10 @@ use super::scheduler::{Output, Scheduler, SequenceId, Work};
 pub(super) struct Faults {
     /// Stop computing after so many completions.
     pub(super) wedge_after: Option<u64>,
-    /// How much longer the first step takes once more than one token was asked for.
+    /// How much longer one step takes: the first once more than one token was asked for.
     pub(super) cold: Duration,
+    /// How many completions come before that step.
+    pub(super) cold_after: u64,
 }
 
 /// What the rest of the program has decided about the engine.
@@ -217,7 +219,7 @@ impl Core {
 
     /// What a cold first step costs; nothing from then on.
     fn warm_up(&mut self) -> Duration {
-        if !self.decodes {
+        if !self.decodes || self.completed < self.faults.cold_after {
             return Duration::ZERO;
         }
         let cold = std::mem::take(&mut self.faults.cold);

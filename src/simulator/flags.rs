@@ -46,7 +46,8 @@ const VALUES: &str = "\
     ssl-certfile ssl-keyfile stream-interval structured-outputs-config swap-space tensor-parallel-size tokenizer \
     tokenizer-mode tokenizer-revision tool-call-parser tool-parser-plugin tool-server uds video-pruning-rate \
     worker-cls worker-extension-cls \
-    profile sim-load-seconds sim-fail-loading sim-wedge-after sim-cold-seconds";
+    profile sim-load-seconds sim-fail-loading sim-wedge-after sim-cold-after \
+    sim-cold-seconds";
 
 /// Flags that take one value or more.
 const LISTS: &str = "\
@@ -58,8 +59,8 @@ const HEEDED: &str = "\
     api-key block-size disable-log-stats disable-uvicorn-access-log enable-prefix-caching \
     enable-request-id-headers enable-server-load-tracking enforce-eager gpu-memory-utilization host \
     max-model-len max-num-batched-tokens max-num-seqs model num-gpu-blocks-override port profile \
-    served-model-name sim-cold-seconds sim-fail-loading sim-fit sim-load-seconds sim-serialise sim-wedge-after \
-    stream-interval";
+    served-model-name sim-cold-after sim-cold-seconds sim-fail-loading sim-fit sim-load-seconds sim-serialise \
+    sim-wedge-after stream-interval";
 
 const SHORT: &[(&str, &str)] = &[
     ("-q", "quantization"),
