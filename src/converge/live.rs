@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::ask_for_life::{EarlyPages, OnWaiting, ask_for_life};
 use super::execute::{Say, World};
@@ -14,12 +16,16 @@ use super::observe::observe;
 use crate::load::{self, Measurement, Order, Sent, Teller};
 use crate::name::NodeName;
 use crate::node::{Fleet, Lapsed, Lease, Node, perform};
-use crate::plan::{Address, Effect, Failure, Job, Phase, Placed, Step};
+use crate::plan::{Address, Effect, Failure, Job, Look, Phase, Placed, Step};
 use crate::resource::{Fact, Observation, Resource, StateFolder};
 use crate::results::{self, Surveyed, throughput};
 
 /// The folder of logs of failures, among the results of a topology.
 const FAILED: &str = "failed";
+
+/// How long a quick look takes at most: longer than an SSH command on a busy node, and too short for a
+/// warm cache to be lost.
+const QUICK: Duration = Duration::from_secs(5);
 
 /// The nodes of a topology, and what was measured of them.
 pub struct Live {
@@ -103,7 +109,7 @@ impl Live {
         // All that is sent at once would make every step of a run as large.
         let sender = |errand, told| Box::pin(self.send(job, Order::new(errand, keys), told));
         let tell = |phase| say.phase(phase);
-        let survey = || survey(self.fleet.clone(), job.placed.clone());
+        let survey = |look| survey(self.fleet.clone(), job.placed.clone(), look);
         let outcome = load::measure_by(job, sender, tell, survey).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
@@ -208,8 +214,9 @@ impl Live {
     }
 }
 
-/// Looks at the nodes of what is measured, side by side. One that cannot be asked is left out.
-async fn survey(fleet: Fleet, placed: Vec<Placed>) -> Surveyed {
+/// Looks at the nodes of what is measured, side by side. One that cannot be asked is left out, and so is
+/// one that does not answer at once where somebody waits for it.
+async fn survey(fleet: Fleet, placed: Vec<Placed>, look: Look) -> Surveyed {
     let mut nodes: BTreeMap<NodeName, Vec<Placed>> = BTreeMap::new();
     for placed in placed {
         nodes.entry(placed.node.clone()).or_default().push(placed);
@@ -219,8 +226,12 @@ async fn survey(fleet: Fleet, placed: Vec<Placed>) -> Surveyed {
         let fleet = fleet.clone();
         looking.spawn(async move {
             let node = fleet.node(&name).ok()?;
-            let seen = perform::conditions(node, &placed).await.ok()?;
-            Some((name, seen))
+            let looking = perform::conditions(node, &placed, look);
+            let seen = match look {
+                Look::Whole => looking.await,
+                Look::Quick => timeout(QUICK, looking).await.ok()?,
+            };
+            Some((name, seen.ok()?))
         });
     }
     looking.join_all().await.into_iter().flatten().collect()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::ahead::Ahead;
 use super::canary::CanaryProbe;
@@ -21,7 +22,7 @@ use super::pressure::Waited;
 use super::request::{Place, Requests};
 use super::sample::Raw;
 use super::scrape::{self, Pages, Sampler};
-use super::send::{Errand, Teller, Told};
+use super::send::{Begin, Errand, Told};
 use super::thread::Effort;
 use super::timer::Timer;
 use super::warmup::Warmer;
@@ -107,7 +108,8 @@ impl Bench {
 
     pub(super) async fn perform(
         mut self,
-        told: Teller,
+        told: UnboundedSender<Told>,
+        begin: Begin,
         stop: impl Future<Output = ()>,
     ) -> Result<Measured, Failure> {
         let mut stop = pin!(stop);
@@ -118,7 +120,11 @@ impl Bench {
         let bench = Arc::new(self);
         let before = bench.canary.ask(&bench.run, "before").await;
         // Who hears nothing any more has let go of this too.
-        let _ = told.send(Told::Begun);
+        let _ = told.send(Told::Warm);
+        tokio::select! {
+            _ = begin => {}
+            () = &mut stop => return Err(nothing_measured()),
+        }
         let is_warm = match bench.job.instances.as_slice() {
             [] => !warmup.instances.is_empty(),
             known => known.iter().all(|it| warmup.warmed(&it.name)),

@@ -1,15 +1,15 @@
-//! The story of a measurement: look at the machines, send, look again, sum up, judge, write.
+//! The story of a measurement: look at the machines, warm, look, send, look again, sum up, judge, write.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use super::conclude::{Beside, conclude};
-use super::send::{Errand, Sent, Teller, Told, send};
-use crate::plan::{Failure, Job, Phase};
+use super::send::{Errand, Hearer, Sent, Teller, Told, send, telling};
+use crate::plan::{Failure, Job, Look, Phase};
 use crate::results::{self, Anomaly, BenchResult, Conditions, Measuring, Run, Surveyed, UnderWay};
 
 /// What a measurement leaves.
@@ -31,7 +31,7 @@ pub struct Measurement {
 
 /// Measures a job from this machine, and writes what came of it. `keys` are the API keys of the job,
 /// by the addresses that they are shown to; `tell` hears about the progress four times a second;
-/// `survey` looks at the machines of the servers, before and after.
+/// `survey` looks at the machines of the servers: before, once all is warm, and after.
 ///
 /// Where `stop` comes first, nothing more is sent, and what has ended by then is written as a result
 /// that was interrupted: it is kept, and stands for nothing.
@@ -44,7 +44,7 @@ pub async fn measure<S: Future<Output = Surveyed> + Send>(
     keys: &BTreeMap<String, String>,
     stop: impl Future<Output = ()> + Send + 'static,
     tell: impl FnMut(Phase) + Send,
-    survey: impl Fn() -> S + Send,
+    survey: impl Fn(Look) -> S + Send + Sync,
 ) -> Result<Measurement, Failure> {
     let sender = |errand, told| send(errand, keys, stop, told);
     measure_by(job, sender, tell, survey).await
@@ -62,7 +62,7 @@ pub async fn measure_by<F, S>(
     job: &Job,
     sender: impl FnOnce(Errand, Teller) -> F,
     mut tell: impl FnMut(Phase) + Send,
-    survey: impl Fn() -> S + Send,
+    survey: impl Fn(Look) -> S + Send + Sync,
 ) -> Result<Measurement, Failure>
 where
     F: Future<Output = Result<Sent, Failure>> + Send,
@@ -82,13 +82,20 @@ where
     let mut note = Note::of(UnderWay::begin(job, &run)?);
     let errand = Errand::of(job, &run);
     let single = errand.single.clone();
-    let before = survey().await;
-    let (teller, told) = mpsc::unbounded_channel();
-    let sent = heard(sender(errand, teller), told, &mut note, &mut tell).await?;
+    let before = survey(Look::Whole).await;
+    let (teller, hearer) = telling();
+    let mut onlooker = Onlooker {
+        hearer,
+        note: &mut note,
+        tell: &mut tell,
+    };
+    let quick = || survey(Look::Quick);
+    let (sent, begun) = onlooker.watch(sender(errand, teller), quick).await?;
     let beside = Beside {
         conditions: Conditions {
             before,
-            after: survey().await,
+            begun,
+            after: survey(Look::Whole).await,
         },
         others: note.others(),
         single,
@@ -98,29 +105,59 @@ where
     conclude(job, run, sent.brought_home(job), beside)
 }
 
-/// Waits for what is sent, and hears of it meanwhile.
-async fn heard(
-    sending: impl Future<Output = Result<Sent, Failure>>,
-    mut told: mpsc::UnboundedReceiver<Told>,
-    note: &mut Note,
-    tell: &mut (impl FnMut(Phase) + Send),
-) -> Result<Sent, Failure> {
-    let mut hear = |told| match told {
-        Told::Phase(phase) => tell(phase),
-        Told::Begun => note.begin(),
-        Told::Over => note.end(),
-    };
-    let mut sending = pin!(sending);
-    let sent = loop {
-        tokio::select! {
-            sent = &mut sending => break sent,
-            Some(told) = told.recv() => hear(told),
+/// Whoever hears of what is sent.
+struct Onlooker<'a, T> {
+    hearer: Hearer,
+    note: &'a mut Note,
+    tell: &'a mut T,
+}
+
+impl<T: FnMut(Phase) + Send> Onlooker<'_, T> {
+    /// Waits for what is sent, and hears of it meanwhile. Once all is warm the machines are looked at,
+    /// and only then the word to begin is given: what they do from then on they do while measured.
+    async fn watch<S: Future<Output = Surveyed> + Send>(
+        &mut self,
+        sending: impl Future<Output = Result<Sent, Failure>>,
+        quick: impl FnOnce() -> S,
+    ) -> Result<(Sent, Surveyed), Failure> {
+        let (warm, is_warm) = oneshot::channel();
+        let mut warm = Some(warm);
+        let mut looking = pin!(async {
+            // Nobody looks where it never becomes warm.
+            match is_warm.await {
+                Ok(()) => quick().await,
+                Err(_) => Surveyed::new(),
+            }
+        });
+        let mut sending = pin!(sending);
+        let mut begun = None;
+        let sent = loop {
+            tokio::select! {
+                sent = &mut sending => break sent,
+                seen = &mut looking, if begun.is_none() => {
+                    begun = Some(seen);
+                    self.note.begin();
+                    self.hearer.begin();
+                }
+                Some(told) = self.hearer.hear() => match told {
+                    Told::Warm => drop(warm.take().map(|warm| warm.send(()))),
+                    told => self.hear(told),
+                },
+            }
+        };
+        while let Some(told) = self.hearer.heard() {
+            self.hear(told);
         }
-    };
-    while let Ok(told) = told.try_recv() {
-        hear(told);
+        Ok((sent?, begun.unwrap_or_default()))
     }
-    sent
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Phase(phase) => (self.tell)(phase),
+            Told::Warm => {}
+            Told::Over => self.note.end(),
+        }
+    }
 }
 
 /// The note of this measurement among those of others, until the requests that count have ended.

@@ -47,7 +47,7 @@ mod warmup;
 
 pub use measure::{Measurement, measure, measure_by};
 pub use relay::{BEAT, Order, SILENCE, Said, serve};
-pub use send::{Errand, Sent, Teller, Told, send};
+pub use send::{Begin, Errand, Hearer, Sent, Teller, Told, send, telling};
 pub use unknown::models_at;
 
 #[cfg(test)]

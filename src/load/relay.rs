@@ -1,7 +1,7 @@
 //! The sending part on a node: one line says what is to be sent, and lines say what comes of it.
 //!
-//! Whoever gives the order shows life by a line every [`BEAT`], and asks for an early end by the line
-//! [`STOP`]. When its end of the input closes, or nothing was heard of it for [`SILENCE`], all ends at
+//! Whoever gives the order shows life by a line every [`BEAT`], gives the word to begin by the line
+//! [`BEGIN`], and asks for an early end by the line [`STOP`]. When its end of the input closes, or nothing was heard of it for [`SILENCE`], all ends at
 //! once: no load is sent for somebody who is gone. Both ends are the same binary, so that the form of
 //! the lines is nobody else's.
 
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, Lines};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::send::{Errand, Sent, Teller, Told, send};
+use super::send::{Errand, Sent, Teller, Told, send, telling};
 use crate::plan::Failure;
 
 /// How often whoever gave the order shows life.
@@ -23,6 +23,9 @@ pub const BEAT: Duration = Duration::from_secs(3);
 
 /// How long nothing may be heard of it.
 pub const SILENCE: Duration = Duration::from_secs(25);
+
+/// The line that gives the word to begin.
+const BEGIN: &str = "begin";
 
 /// The line that asks for an early end.
 const STOP: &str = "stop";
@@ -88,6 +91,11 @@ impl Order {
         "\n"
     }
 
+    /// The line that gives the word to begin.
+    pub fn begin() -> String {
+        format!("{BEGIN}\n")
+    }
+
     /// The line that asks for an early end.
     pub fn stop() -> String {
         format!("{STOP}\n")
@@ -118,27 +126,40 @@ pub async fn serve(
         return false;
     };
     let (stop, stopped) = oneshot::channel();
+    let (begin, begun) = oneshot::channel();
+    let wishes = Wishes {
+        begin: Some(begin),
+        stop: Some(stop),
+    };
     tokio::select! {
-        is_said = obey(&line, stopped, &mut output) => is_said,
-        () = gone(&mut lines, stop) => false,
+        is_said = obey(&line, (begun, stopped), &mut output) => is_said,
+        () = gone(&mut lines, wishes) => false,
     }
 }
 
-/// Returns once whoever gave the order is gone; passes a wish for an early end on.
-async fn gone(lines: &mut Lines<impl AsyncBufRead + Unpin>, stop: oneshot::Sender<()>) {
-    let mut stop = Some(stop);
+/// What whoever gave the order may wish for, each once.
+struct Wishes {
+    begin: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// Returns once whoever gave the order is gone; passes its wishes on.
+async fn gone(lines: &mut Lines<impl AsyncBufRead + Unpin>, mut wishes: Wishes) {
     while let Ok(Ok(Some(line))) = timeout(SILENCE, lines.next_line()).await {
-        if line == STOP
-            && let Some(stop) = stop.take()
-        {
-            let _ = stop.send(());
+        let wished = match line.as_str() {
+            BEGIN => wishes.begin.take(),
+            STOP => wishes.stop.take(),
+            _ => None,
+        };
+        if let Some(wished) = wished {
+            let _ = wished.send(());
         }
     }
 }
 
 async fn obey(
     line: &str,
-    stopped: oneshot::Receiver<()>,
+    (begun, stopped): (oneshot::Receiver<()>, oneshot::Receiver<()>),
     output: &mut (impl AsyncWrite + Unpin),
 ) -> bool {
     let Ok(order) = serde_json::from_str::<Order>(line) else {
@@ -146,26 +167,27 @@ async fn obey(
         let failure = Failure::bug("the load generator cannot read what it is to send");
         return say(output, &Said::Failed(failure)).await;
     };
-    let stop = async {
-        if stopped.await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let (teller, mut told) = mpsc::unbounded_channel();
+    let (teller, mut hearer) = telling();
     let order = Order {
         errand: order.errand.unpacked(),
         ..order
     };
-    let mut sending = pin!(order.carry_out(stop, teller));
+    let mut sending = pin!(order.carry_out(wished(stopped), teller));
+    let mut begun = pin!(wished(begun));
+    let mut has_begun = false;
     let sent = loop {
         tokio::select! {
             sent = &mut sending => break sent,
-            Some(it) = told.recv() => if !say(output, &Said::Told(it)).await {
+            Some(it) = hearer.hear() => if !say(output, &Said::Told(it)).await {
                 return false;
             },
+            () = &mut begun, if !has_begun => {
+                has_begun = true;
+                hearer.begin();
+            }
         }
     };
-    while let Ok(it) = told.try_recv() {
+    while let Some(it) = hearer.heard() {
         if !say(output, &Said::Told(it)).await {
             return false;
         }
@@ -175,6 +197,13 @@ async fn obey(
         Err(failure) => Said::Failed(failure),
     };
     say(output, &last).await
+}
+
+/// Comes where it is wished for.
+async fn wished(wish: oneshot::Receiver<()>) {
+    if wish.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Says something, and returns whether somebody took it.

@@ -1,14 +1,14 @@
 //! The sending part of a measurement: everything that talks to the servers, on one machine.
 //!
 //! An [`Errand`] says all that it needs to know, and [`Sent`] is all that comes of it. While it works
-//! it tells of it ([`Told`]). It reads no file of results and writes none: that, and what is thought
+//! it tells of it ([`Told`]), and once all is warm it waits for a word ([`Teller`]). It reads no file of results and writes none: that, and what is thought
 //! of it, is [`measure`](super::measure())'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::bench::{Bench, Measured};
 use super::counts::Counts;
@@ -40,14 +40,71 @@ pub struct Errand {
 pub enum Told {
     /// How far it is.
     Phase(Phase),
-    /// The requests that count begin.
-    Begun,
+    /// All is warm, and the requests that count wait for the word to begin.
+    Warm,
     /// They have ended.
     Over,
 }
 
-/// Who hears of it. Whoever has gone away hears nothing.
-pub type Teller = mpsc::UnboundedSender<Told>;
+/// The end of whoever sends: it tells of it, and before the requests that count it waits for the word
+/// to begin, so that the machines can be looked at between the warm-up and those.
+#[derive(Debug)]
+pub struct Teller {
+    told: mpsc::UnboundedSender<Told>,
+    begin: Begin,
+}
+
+/// The end of whoever hears of it, and gives the word to begin.
+#[derive(Debug)]
+pub struct Hearer {
+    told: mpsc::UnboundedReceiver<Told>,
+    begin: Option<oneshot::Sender<()>>,
+}
+
+/// Comes with the word to begin. Whoever has gone away need not be waited for: it counts as the word.
+pub type Begin = oneshot::Receiver<()>;
+
+/// Both ends of what is said while requests are sent.
+pub fn telling() -> (Teller, Hearer) {
+    let (teller, heard) = mpsc::unbounded_channel();
+    let (word, begin) = oneshot::channel();
+    let teller = Teller {
+        told: teller,
+        begin,
+    };
+    let hearer = Hearer {
+        told: heard,
+        begin: Some(word),
+    };
+    (teller, hearer)
+}
+
+impl Teller {
+    /// Its two sides: who hears, of whom whoever has gone away hears nothing, and the word to begin.
+    pub fn apart(self) -> (mpsc::UnboundedSender<Told>, Begin) {
+        (self.told, self.begin)
+    }
+}
+
+impl Hearer {
+    /// The next thing that is told; nothing once nobody tells any more.
+    pub async fn hear(&mut self) -> Option<Told> {
+        self.told.recv().await
+    }
+
+    /// What was told and not heard yet.
+    pub fn heard(&mut self) -> Option<Told> {
+        self.told.try_recv().ok()
+    }
+
+    /// Gives the word to begin, once.
+    pub fn begin(&mut self) {
+        if let Some(word) = self.begin.take() {
+            // Who has ended meanwhile does not begin.
+            let _ = word.send(());
+        }
+    }
+}
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,14 +167,16 @@ pub async fn send(
     errand: Errand,
     keys: &BTreeMap<String, String>,
     stop: impl Future<Output = ()> + Send + 'static,
-    told: Teller,
+    teller: Teller,
 ) -> Result<Sent, Failure> {
+    let (told, begin) = teller.apart();
     let keys = ApiKeys::new(keys)?;
     limits::make_room_for(&errand.job.load.schedules())?;
     let counts = Arc::new(Counts::new());
     let bench = Bench::new(errand, keys, &counts);
     let sampler = bench.sampler();
-    let work = on_own_thread(bench.perform(told.clone(), stop))?;
+    let tell = told.clone();
+    let work = on_own_thread(bench.perform(tell, begin, stop))?;
     let mut tell = |phase| drop(told.send(Told::Phase(phase)));
     let mut measured = watched(work, &counts, &mut tell).await?;
     let overhead = measured.overhead.take();

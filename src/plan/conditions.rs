@@ -19,6 +19,16 @@ pub struct Placed {
     pub log: String,
 }
 
+/// How closely a machine is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// At all that can be told.
+    Whole,
+    /// At what changes meanwhile and is told at once, since somebody waits for it: no GPU is asked, and
+    /// no log for names.
+    Quick,
+}
+
 /// What a node showed when it was looked at.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeConditions {

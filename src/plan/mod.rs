@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use address::{Address, InvalidAddress};
 pub use approval::{Approval, Approved};
 pub use change::{Action, Change, Field, Planned};
-pub use conditions::{GpuConditions, NodeConditions, Placed, ServerConditions};
+pub use conditions::{GpuConditions, Look, NodeConditions, Placed, ServerConditions};
 pub use effect::{Effect, Endpoint, Job, Operation, Sender, Target, WarmWhen};
 pub use event::Event;
 pub use failure::{Failure, FailureKind};

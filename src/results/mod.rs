@@ -47,7 +47,7 @@ pub(crate) use baseline::{Baseline, Claim, Origin, baseline_at};
 pub use baseline::{check as check_baseline, is_pointer};
 pub(crate) use canary::history as canary_history;
 pub use canary::{Canaries, Canary};
-pub(crate) use conditions::ServerTwice;
+pub(crate) use conditions::ServerSeen;
 pub use conditions::{Conditions, Surveyed};
 pub use facts::{ClientFacts, JobFacts, Lengths, Overhead, PromptFacts, Run, Tool};
 pub use failed_if::FailedIf;

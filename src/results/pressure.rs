@@ -13,7 +13,7 @@ use crate::name::NodeName;
 pub struct CpuPressure {
     /// Where the requests came from, while this load was driven.
     pub client: Option<Pressure>,
-    /// The nodes of the servers, from before the warm-up until after the last load.
+    /// The nodes of the servers, from the end of the warm-up until after the last load.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nodes: BTreeMap<NodeName, Pressure>,
 }
@@ -38,9 +38,11 @@ impl CpuPressure {
     /// What is known of the client and of the nodes; nothing where nobody could tell.
     pub(crate) fn of(client: Option<Pressure>, conditions: &Conditions) -> Option<Self> {
         let nodes = conditions.before.iter().filter_map(|(name, before)| {
+            // Of one that was not looked at just then it is known with its warm-up alone.
+            let since = conditions.begun.get(name).unwrap_or(before);
             let after = conditions.after.get(name)?;
-            let waited = after.cpu_waited_us?.checked_sub(before.cpu_waited_us?)?;
-            let time = after.uptime_us?.checked_sub(before.uptime_us?)?;
+            let waited = after.cpu_waited_us?.checked_sub(since.cpu_waited_us?)?;
+            let time = after.uptime_us?.checked_sub(since.uptime_us?)?;
             Some((name.clone(), Pressure::over(waited, time)?))
         });
         let nodes: BTreeMap<NodeName, Pressure> = nodes.collect();
@@ -74,7 +76,11 @@ mod tests {
             };
             [("n1".parse().unwrap(), node)].into()
         };
-        let conditions = |before, after| Conditions { before, after };
+        let conditions = |before, after| Conditions {
+            before,
+            after,
+            ..Conditions::default()
+        };
         let told = CpuPressure::of(None, &conditions(seen(500, 1000), seen(1400, 2000))).unwrap();
         assert_eq!(told.short(0.5), [("node `n1`".to_owned(), 0.9)]);
         assert!(told.short(0.9).is_empty());

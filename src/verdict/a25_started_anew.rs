@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{Case, Finding, Rule};
-use crate::results::{Anomaly, ServerTwice, Severity};
+use crate::results::{Anomaly, ServerSeen, Severity};
 
 pub(super) const RULE: Rule = Rule {
     id: "A25",
@@ -16,13 +16,14 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     case.conditions.servers().filter_map(changed).collect()
 }
 
-fn changed(server: ServerTwice<'_>) -> Option<Anomaly> {
-    let ServerTwice {
+fn changed(server: ServerSeen<'_>) -> Option<Anomaly> {
+    let ServerSeen {
         instance,
         node,
         before,
         after,
         rebooted,
+        ..
     } = server;
     let same = |now: &&_| {
         let now: &crate::plan::ServerConditions = now;

@@ -84,7 +84,7 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
 fn asked(job: &Job) -> Vec<Record> {
     let runtime = tokio::runtime::Runtime::new().expect("there are threads");
     let keys = BTreeMap::new();
-    let nobody = || std::future::ready(Surveyed::new());
+    let nobody = |_| std::future::ready(Surveyed::new());
     let measured = measure(job, &keys, std::future::pending(), |_| {}, nobody);
     let outcome = runtime.block_on(measured);
     let outcome = outcome.unwrap_or_else(|failure| panic!("{failure:?}"));

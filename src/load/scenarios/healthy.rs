@@ -1,5 +1,7 @@
 //! Measurements that go well: what is sent, what is stamped, what is kept.
 
+use std::sync::Mutex;
+
 use super::super::request::Place;
 use super::*;
 
@@ -53,6 +55,53 @@ async fn a_batch_is_warmed_measured_and_kept() {
 
     fs::write(&outcome.path, &text[..text.len() / 2]).unwrap();
     assert_eq!(newest(&lab), None);
+}
+
+/// What the machines do after that look they do while measured: nothing that counts is sent before it
+/// has ended, by whoever sends.
+#[tokio::test]
+async fn the_machines_are_looked_at_between_the_warm_up_and_what_counts() {
+    for from in [None, Some("spark-01")] {
+        let lab = Lab::healthy().await;
+        let mut job = lab.job("batch", batch(2));
+        if from.is_some() {
+            job = relayed::from_spark(job);
+        }
+        let looks = Mutex::new(Vec::new());
+        let survey = |look| {
+            let (lab, looks) = (&lab, &looks);
+            async move {
+                // Whoever did not wait would have sent by then.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let asked = [&lab.a, &lab.b, &lab.proxy].map(|it| it.asked().len());
+                looks.lock().unwrap().push((look, asked));
+                Surveyed::new()
+            }
+        };
+        let outcome = match from {
+            None => {
+                let stop = std::future::pending();
+                measure(&job, &BTreeMap::new(), stop, |_| {}, survey).await
+            }
+            Some(_) => relayed::looked_at(&job, survey).await,
+        };
+        let warmed = outcome.unwrap().result.warmup.instances;
+        let warmed = warmed
+            .iter()
+            .map(|it| it.requests.len() + it.together.len());
+        let warmed: Vec<usize> = warmed.collect();
+        let [a, b] = warmed[..] else {
+            panic!("{warmed:?}");
+        };
+        let seen = looks.into_inner().unwrap();
+        let whole = Look::Whole;
+        let looks = [
+            (whole, [0; 3]),
+            (Look::Quick, [a, b, 1]),
+            (whole, [a, b, 3]),
+        ];
+        assert_eq!(seen, looks);
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use tokio::sync::Barrier;
 use super::fake::{Asked, Fake, Step, answer, chunk, finish, head, healthy, token};
 use super::request::Requests;
 use super::*;
-use crate::plan::{Endpoint, Failure, Job, Phase, Target, WarmWhen};
+use crate::plan::{Endpoint, Failure, Job, Look, Phase, Target, WarmWhen};
 use crate::prompts::known::{inline, synthetic};
 use crate::prompts::{Api, Cache, Keep, Sampling};
 use crate::results::{
@@ -51,7 +51,7 @@ fn newest(lab: &Lab) -> Option<PastResult> {
 }
 
 /// Nobody looks at the machines.
-async fn nobody() -> Surveyed {
+async fn nobody(_: Look) -> Surveyed {
     Surveyed::new()
 }
 

@@ -32,10 +32,17 @@ async fn over_a_wire(
     let line = order.line()?;
     input.write_all(line.as_bytes()).await.unwrap();
     tokio::pin!(stop);
-    let mut is_stopped = false;
+    let (told, begin) = told.apart();
+    tokio::pin!(begin);
+    let (mut has_begun, mut is_stopped) = (false, false);
     let last = loop {
         let line = tokio::select! {
             line = lines.next_line() => line.unwrap().expect("it has a last word"),
+            _ = &mut begin, if !has_begun => {
+                has_begun = true;
+                input.write_all(Order::begin().as_bytes()).await.unwrap();
+                continue;
+            }
             () = &mut stop, if !is_stopped => {
                 is_stopped = true;
                 input.write_all(Order::stop().as_bytes()).await.unwrap();
@@ -68,7 +75,21 @@ async fn relayed(
     (measured, heard)
 }
 
-fn from_spark(mut job: Job) -> Job {
+/// The same, of machines that are looked at.
+pub(super) async fn looked_at<S: Future<Output = Surveyed> + Send>(
+    job: &Job,
+    survey: impl Fn(Look) -> S + Send + Sync,
+) -> Result<Measurement, Failure> {
+    let mut heard = String::new();
+    let (out, stop) = (&mut heard, std::future::pending());
+    let sender = |errand, told| {
+        let order = Order::new(errand, BTreeMap::new());
+        over_a_wire(order, told, stop, out)
+    };
+    measure_by(job, sender, |_| {}, survey).await
+}
+
+pub(super) fn from_spark(mut job: Job) -> Job {
     job.from = Some(Sender {
         node: "spark-01".parse().unwrap(),
         program: "replica".to_owned(),
@@ -92,7 +113,7 @@ async fn a_node_brings_home_what_this_machine_would_have_seen() {
         ("spark-01", result.job.from.as_ref().unwrap())
     );
     assert!(
-        heard.contains("\"begun\"") && heard.contains("\"over\""),
+        heard.contains("\"warm\"") && heard.contains("\"over\""),
         "{heard}"
     );
     let here = run(&lab.job("batch", batch(2))).await.result;
@@ -184,9 +205,8 @@ async fn whoever_ordered_it_is_gone_and_nothing_goes_on() {
     job.warmup = 0;
     let (mut ours, serving) = wire();
     let order = Order::new(send::Errand::of(&job, &some_run()), BTreeMap::new());
-    ours.write_all(order.line().unwrap().as_bytes())
-        .await
-        .unwrap();
+    let lines = order.line().unwrap() + &Order::begin();
+    ours.write_all(lines.as_bytes()).await.unwrap();
     stuck.notified().await;
     drop(ours);
     assert!(!serving.await.unwrap());
@@ -202,9 +222,8 @@ async fn whoever_shows_no_life_is_taken_for_gone_and_whoever_does_is_not() {
     (job.warmup, job.timeout_s) = (0, 600.0);
     let (mut ours, serving) = wire();
     let order = Order::new(send::Errand::of(&job, &some_run()), BTreeMap::new());
-    ours.write_all(order.line().unwrap().as_bytes())
-        .await
-        .unwrap();
+    let lines = order.line().unwrap() + &Order::begin();
+    ours.write_all(lines.as_bytes()).await.unwrap();
     stuck.notified().await;
     // The thread that sends has a clock of its own.
     tokio::time::pause();

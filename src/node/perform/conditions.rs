@@ -3,7 +3,7 @@
 
 use crate::logs;
 use crate::node::{Command, Node, quote, quote_path};
-use crate::plan::{Failure, GpuConditions, NodeConditions, Placed, ServerConditions};
+use crate::plan::{Failure, GpuConditions, Look, NodeConditions, Placed, ServerConditions};
 use crate::visible::without_colours;
 
 /// Looks at a node, and at those servers that are placed there.
@@ -11,21 +11,29 @@ use crate::visible::without_colours;
 /// # Errors
 ///
 /// When the node cannot be asked.
-pub async fn conditions(node: &Node, placed: &[Placed]) -> Result<NodeConditions, Failure> {
-    let output = node.run(&command(placed)).await?;
+pub async fn conditions(
+    node: &Node,
+    placed: &[Placed],
+    look: Look,
+) -> Result<NodeConditions, Failure> {
+    let output = node.run(&command(placed, look)).await?;
     if !output.success() {
         return Err(Failure::new(output.complaint()));
     }
     Ok(read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-fn command(placed: &[Placed]) -> Command {
+fn command(placed: &[Placed], look: Look) -> Command {
+    let look = match look {
+        Look::Whole => "whole",
+        Look::Quick => "quick",
+    };
     let words = placed
         .iter()
         .flat_map(|it| [quote(&it.instance), quote(&it.mark), quote_path(&it.log)]);
     let words: Vec<String> = words.collect();
     Command::script(format!(
-        "set -- {}\n{}{}",
+        "set -- {look} {}\n{}{}",
         words.join(" "),
         include_str!("../script/processes.sh"),
         include_str!("../script/conditions.sh")

@@ -2,9 +2,10 @@
 
 use std::pin::pin;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::load::{BEAT, Order, SILENCE, Said, Sent, Teller, Told};
+use crate::load::{BEAT, Begin, Order, SILENCE, Said, Sent, Teller, Told};
 use crate::node::{Command, ExitStatus, Held, Node, NodeError, quote_path};
 use crate::plan::{Count, Failure, Phase, Sender};
 
@@ -36,8 +37,9 @@ pub(super) async fn ordered(
     program: &str,
     order: &str,
     stop: impl Future<Output = ()>,
-    told: Teller,
+    teller: Teller,
 ) -> Result<Sent, Failure> {
+    let (told, begin) = teller.apart();
     let command = Command::script(format!("exec {} send-load", quote_path(program)));
     let mut sending = Sending {
         held: node.hold(&command).await?,
@@ -50,7 +52,7 @@ pub(super) async fn ordered(
             break;
         }
     }
-    match sending.until_said(stop).await {
+    match sending.until_said(begin, stop).await {
         Some(Said::Sent(sent)) => Ok(*sent),
         Some(Said::Failed(failure)) => Err(from(node, failure)),
         Some(Said::Told(_)) | None => Err(sending.without_a_word(node).await),
@@ -60,18 +62,18 @@ pub(super) async fn ordered(
 /// A program that sends.
 struct Sending {
     held: Held,
-    told: Teller,
+    told: UnboundedSender<Told>,
     /// How far it was when it was last heard of.
     last: Option<Phase>,
 }
 
 impl Sending {
     /// Shows life until the last word comes; nothing where it ends without one.
-    async fn until_said(&mut self, stop: impl Future<Output = ()>) -> Option<Said> {
+    async fn until_said(&mut self, begin: Begin, stop: impl Future<Output = ()>) -> Option<Said> {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stop = pin!(stop);
-        let mut is_stopped = false;
+        let (mut begin, mut stop) = (pin!(begin), pin!(stop));
+        let (mut has_begun, mut is_stopped) = (false, false);
         loop {
             tokio::select! {
                 line = self.held.next_line() => match Said::read(&line?) {
@@ -82,6 +84,10 @@ impl Sending {
                 },
                 _ = beat.tick() => {
                     self.held.say(Order::beat());
+                }
+                _ = &mut begin, if !has_begun => {
+                    has_begun = true;
+                    self.held.write(Order::begin().as_bytes()).await;
                 }
                 () = &mut stop, if !is_stopped => {
                     is_stopped = true;

@@ -1,6 +1,9 @@
-# In: the places as arguments, three each: instance, mark, log.
+# In: how closely to look (`whole` or `quick`), then the places as arguments, three each: instance,
+# mark, log.
 # Out, one fact a line, a word first: what this machine is like now. Reads only; what cannot be told is
 # left out.
+r_look=$1
+shift
 { IFS= read -r r_line </proc/sys/kernel/random/boot_id; } 2>/dev/null && echo "boot $r_line"
 { read -r r_up r_rest </proc/uptime; } 2>/dev/null && echo "uptime $r_up"
 sed -n 's/^some .*total=/waited /p' /proc/pressure/cpu 2>/dev/null
@@ -10,7 +13,7 @@ r_gpus() {
   timeout 5 nvidia-smi "--query-gpu=name,uuid,driver_version,pstate,clocks.sm,clocks.max.sm,temperature.gpu,power.draw,power.limit,$1.active" \
     --format=csv,noheader,nounits </dev/null 2>/dev/null
 }
-if command -v timeout >/dev/null && command -v nvidia-smi >/dev/null; then
+if [ "$r_look" = whole ] && command -v timeout >/dev/null && command -v nvidia-smi >/dev/null; then
   # The name of that field changed. What hangs in the driver cannot be killed: nobody waits for it.
   { { r_gpus clocks_event_reasons || r_gpus clocks_throttle_reasons; } & } | timeout 12 cat | sed 's/^/gpu /'
 fi
@@ -18,7 +21,8 @@ fi
 while [ $# -ge 3 ]; do
   if r_find_leader "$2"; then
     echo "server $1 $r_leader $r_birth"
-    grep -aE 'backend|kernel|KV cache size|Maximum concurrency|Model loading took' "$3" 2>/dev/null |
+    [ "$r_look" != whole ] ||
+      grep -aE 'backend|kernel|KV cache size|Maximum concurrency|Model loading took' "$3" 2>/dev/null |
       head -n 40 | cut -c 1-300 | sed "s/^/named $1 /"
     echo "compiled $1 $(grep -acE 'JIT compilation during inference' "$3" 2>/dev/null)"
   fi
