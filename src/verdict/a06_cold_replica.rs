@@ -3,10 +3,9 @@
 //! Invalid is the result where it shows: a replica without a warm-up is slower than the others, or
 //! the first request on a replica took far longer than those after it. A replica that merely was
 //! not warmed is a warning; so is a slow first round of one that was, since one round in several
-//! bears upon no median, and may be an accident. Where its log says that it compiled kernels while it
-//! answered, that is named as the cause. Machines are looked at before the warm-up, which is
-//! there to have kernels compiled: of one that was warmed the log alone proves nothing, and of one that
-//! was not it does.
+//! bears upon no median, and may be an accident. Where its log came to say, after the warm-up, that it
+//! compiled kernels, that is named as the cause; where it shows in no comparison, it is an error of one
+//! that was not warmed, and a warning of one whose warm-up did not meet all that the load asked for.
 
 use serde_json::{Value, json};
 
@@ -37,8 +36,8 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let mut found = Vec::new();
     let mut unwarmed = Vec::new();
     for (name, records) in &served {
-        let compiled = compiled_meanwhile(case, name);
         let warmed = case.warmup.warmed(name);
+        let compiled = compiled_meanwhile(case, name, warmed);
         let first = slow_first(name, records).or_else(|| slow_first_round(name, records, warmed));
         let cold = first.or_else(|| {
             (!warmed)
@@ -47,7 +46,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         });
         match cold {
             Some(anomaly) => found.push(with_log(anomaly, compiled)),
-            None if !warmed && compiled > 0 => found.push(compiling(name, compiled)),
+            None if compiled > 0 => found.push(compiling(name, compiled, warmed)),
             None if !warmed => unwarmed.push(*name),
             None => {}
         }
@@ -88,14 +87,16 @@ fn unsettled(case: &Case<'_>) -> Option<Anomaly> {
     Some(RULE.speak(Severity::Warning, finding).of_replica(name))
 }
 
-/// How often a replica's log came to say, from before its warm-up until after the last request, that
-/// it compiled kernels while it answered.
-fn compiled_meanwhile(case: &Case<'_>, name: &str) -> u64 {
+/// How often a replica's log came to say, while the requests that count were sent, that it compiled
+/// kernels. Where its log was not looked at between the warm-up and these, nothing is known of one that
+/// was warmed: to have kernels compiled is what a warm-up is for.
+fn compiled_meanwhile(case: &Case<'_>, name: &str, warmed: bool) -> u64 {
     let mut servers = case.conditions.servers();
     let server = servers.find(|it| it.instance == name);
     let grown = server.and_then(|it| {
-        let after = it.after.filter(|after| after.pid == it.before.pid)?;
-        after.compiled_late.checked_sub(it.before.compiled_late)
+        let since = it.begun.or((!warmed).then_some(it.before))?;
+        let after = it.after.filter(|after| after.pid == since.pid)?;
+        after.compiled_late.checked_sub(since.compiled_late)
     });
     grown.unwrap_or(0)
 }
@@ -105,7 +106,7 @@ fn with_log(mut anomaly: Anomaly, compiled: u64) -> Anomaly {
     if compiled > 0 {
         anomaly.evidence["compiled_during_inference"] = compiled.into();
         anomaly.cause = format!(
-            "it compiled kernels: since before the warm-up its log says \"JIT compilation during \
+            "it compiled kernels: while it was measured its log said \"JIT compilation during \
              inference\" {}",
             times(compiled)
         );
@@ -113,18 +114,25 @@ fn with_log(mut anomaly: Anomaly, compiled: u64) -> Anomaly {
     anomaly
 }
 
-/// One that was not warmed and compiled meanwhile, though it shows in no comparison.
-fn compiling(name: &str, compiled: u64) -> Anomaly {
-    let message = format!(
-        "`{name}` was cold: not warmed, it compiled kernels while it was measured (its log says \"JIT \
-         compilation during inference\" {})",
+/// One that compiled meanwhile, though it shows in no comparison.
+fn compiling(name: &str, compiled: u64, warmed: bool) -> Anomaly {
+    let evidence = json!({"warmed": warmed, "compiled_during_inference": compiled});
+    let said = format!(
+        "compiled kernels while it was measured (its log said \"JIT compilation during inference\" {})",
         times(compiled)
     );
-    cold(
-        name,
-        message,
-        json!({"compiled_during_inference": compiled}),
-    )
+    if !warmed {
+        let message = format!("`{name}` was cold: not warmed, it {said}");
+        return cold(name, message, evidence);
+    }
+    let finding = Finding {
+        message: format!("`{name}` {said}"),
+        evidence,
+        cause: "its warm-up did not meet every shape that the load asked for".to_owned(),
+        hint: "measure again: what is compiled stays so until the server is started anew"
+            .to_owned(),
+    };
+    RULE.speak(Severity::Warning, finding).of_replica(name)
 }
 
 fn times(count: u64) -> String {
@@ -268,8 +276,9 @@ mod tests {
     use crate::plan::{NodeConditions, ServerConditions, WarmWhen};
     use crate::results::{Severity, Surveyed, WarmupRequest};
 
-    /// Five rounds on two warm replicas, of which `b` compiled so often until each look at it.
-    fn compiled(first_of_b: f64, before: u64, after: u64) -> Scene {
+    /// Five rounds on two warm replicas, of which `b` had compiled so often before its warm-up, after it,
+    /// and at the end.
+    fn compiled(first_of_b: f64, [before, begun, after]: [u64; 3]) -> Scene {
         let round = |b: f64| batch([500.0; 4], [b; 4]);
         let steady = [round(505.0), round(500.0), round(510.0), round(500.0)];
         let all = [round(first_of_b)].into_iter().chain(steady);
@@ -287,6 +296,7 @@ mod tests {
             [("spark-02".parse().unwrap(), node)].into()
         };
         scene.conditions.before = seen(before);
+        scene.conditions.begun = seen(begun);
         scene.conditions.after = seen(after);
         scene
     }
@@ -299,25 +309,47 @@ mod tests {
     }
 
     #[test]
-    fn who_compiles_without_a_warm_up_is_cold_and_with_one_was_warmed_by_it() {
-        assert!(said(&compiled(505.0, 3, 5)).is_empty());
-        let unwarmed = |before, after| {
-            let mut scene = compiled(505.0, before, after);
+    fn what_is_compiled_in_the_warm_up_does_not_count_and_what_is_later_does() {
+        assert!(said(&compiled(505.0, [3, 5, 5])).is_empty());
+        let found = said(&compiled(505.0, [3, 5, 6]));
+        let text = "`b` compiled kernels while it was measured (its log said \"JIT compilation during \
+                    inference\" once)";
+        assert_eq!((found[0].0, found[0].1.as_str()), (Severity::Warning, text));
+        assert_eq!(found.len(), 1);
+        // Nobody looked in between.
+        let mut unseen = compiled(505.0, [3, 5, 6]);
+        unseen.conditions.begun.clear();
+        assert!(said(&unseen).is_empty());
+    }
+
+    #[test]
+    fn who_compiles_without_a_warm_up_is_cold() {
+        let unwarmed = |looks| {
+            let mut scene = compiled(505.0, looks);
             scene.warmup = warmed(&["a"]);
-            said(&scene)
+            scene
         };
-        assert_eq!(unwarmed(3, 3)[0].0, Severity::Warning);
-        let found = unwarmed(3, 5);
-        let text = "`b` was cold: not warmed, it compiled kernels while it was measured (its log says \
+        let silent = said(&unwarmed([3, 5, 5]));
+        assert_eq!(silent[0].0, Severity::Warning);
+        assert!(silent[0].1.contains("not warmed"));
+        let text = "`b` was cold: not warmed, it compiled kernels while it was measured (its log said \
                     \"JIT compilation during inference\" 2 times)";
+        let found = said(&unwarmed([3, 3, 5]));
         assert_eq!((found[0].0, found[0].1.as_str()), (Severity::Error, text));
-        // Another process counts from 0 again, which is for another rule.
-        let mut anew = compiled(1500.0, 3, 5);
+        let mut unseen = unwarmed([3, 4, 5]);
+        unseen.conditions.begun.clear();
+        assert_eq!(said(&unseen), found);
+    }
+
+    /// Another process counts from 0 again, which is for another rule.
+    #[test]
+    fn what_another_process_compiled_is_not_counted() {
+        let mut anew = compiled(1500.0, [3, 3, 5]);
         let nodes = anew.conditions.after.values_mut();
         for server in nodes.flat_map(|node| node.servers.values_mut()) {
             server.pid = 8;
         }
-        assert_eq!(said(&anew)[0].0, Severity::Warning);
+        assert!(!said(&anew)[0].2.contains("JIT"));
     }
 
     #[test]
@@ -349,8 +381,8 @@ mod tests {
 
     #[test]
     fn a_slow_first_round_of_who_compiled_has_its_cause_named() {
-        let accident = said(&compiled(1500.0, 3, 3));
-        let found = said(&compiled(1500.0, 3, 4));
+        let accident = said(&compiled(1500.0, [3, 3, 3]));
+        let found = said(&compiled(1500.0, [3, 3, 4]));
         assert_eq!([accident[0].0, found[0].0], [Severity::Warning; 2]);
         assert!(!accident[0].2.contains("JIT"));
         assert!(

@@ -144,6 +144,43 @@ fn the_notebooks_run_is_reproduced_refused_and_its_cold_replica_named() {
     let _ = plan.shows("cannot be believed");
 }
 
+/// One replica that compiles a kernel at its first decoding step, which its warm-up brings about.
+const COMPILING: &str = "\
+topology: compiling
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}, args: {sim_cold_seconds: 0.2, sim_cold_after: 0}}}
+instances: {a: {node: here, port: 8100, engine: demo, model: demo}}
+benchmarks:
+  steady: {prompts: {inline: [Hello]}, load: {sequential: 100}, max_tokens: 4, repeats: 1}
+";
+
+/// How often `a` had compiled at each look, and what is said of it.
+fn compiled(said: &Value) -> ([u64; 3], Vec<String>) {
+    let result = &said["benchmarks"][0];
+    let looks = ["before", "begun", "after"].map(|look| {
+        let server = &result["conditions"][look]["here"]["servers"]["a"];
+        server["compiled_late"].as_u64().unwrap()
+    });
+    let spoken = anomalies(result).into_iter().filter(|it| it["id"] == "A6");
+    let spoken = spoken.map(|it| it["message"].to_string());
+    (looks, spoken.collect())
+}
+
+#[test]
+fn what_a_server_compiles_counts_from_the_end_of_its_warm_up_on() {
+    let place = Workdir::with(COMPILING);
+    let apply = || compiled(&place.replica(&["apply", "-y", "--json"]).exits(0).json());
+    assert_eq!(apply(), ([0, 1, 1], Vec::new()));
+    // Later than the warm-up, and sooner than the end.
+    place.change("sim_cold_after: 0", "sim_cold_after: 60");
+    let (looks, spoken) = apply();
+    assert_eq!(looks, [0, 0, 1]);
+    assert!(
+        spoken[0].contains("`a` compiled kernels while it was measured"),
+        "{spoken:?}"
+    );
+}
+
 #[test]
 fn a_valid_result_is_handed_on_with_the_notebooks_own_keys() {
     let mut text = SMALL.to_owned();
