@@ -1,11 +1,13 @@
 //! An answer as it is read off a socket: HTTP/1.1 (RFC 9112), of which so much is understood as tells
-//! where the body stands and where it ends.
+//! who answers and where the body is.
 //!
 //! Nothing stands between a `read()` and its stamp but this: no task of a connection that hands pieces
 //! on to the task of a request. With many streams in step, each such switch is time that the last
 //! stamp is late by.
 
 use std::str;
+
+use crate::net::{Decoder, Framing, Malformed, Taken};
 
 /// A head of more bytes than this is none.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -36,37 +38,10 @@ pub(super) struct Head {
 }
 
 /// What is read next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum State {
     Head,
-    Chunked(Chunk),
-    /// A body of which so many bytes are left.
-    Sized(u64),
-    /// A body that goes on until the connection is closed.
-    UntilClosed,
-    Whole,
-}
-
-/// Where in a chunked body the next byte stands (RFC 9112, section 7.1).
-#[derive(Debug, Clone, Copy)]
-enum Chunk {
-    /// In the size of a chunk, of which so many digits were read.
-    Size { so_far: u64, digits: u32 },
-    /// Behind the size, on its line.
-    Extension { size: u64 },
-    /// In the data, of which so much is left.
-    Data { left: u64 },
-    /// In the end of the line behind the data.
-    DataEnd,
-    /// On a line behind the last chunk.
-    Trailer { is_empty: bool },
-}
-
-impl Chunk {
-    const FIRST: Self = Self::Size {
-        so_far: 0,
-        digits: 0,
-    };
+    Body(Decoder),
 }
 
 /// Why what was read is no answer.
@@ -99,7 +74,7 @@ impl Answer {
 
     /// Whether it came to its end.
     pub(super) fn is_whole(&self) -> bool {
-        matches!(self.state, State::Whole)
+        matches!(&self.state, State::Body(body) if body.is_whole())
     }
 
     /// Takes what was read, and hands on the pieces of the body in it. What follows the end is left.
@@ -127,14 +102,10 @@ impl Answer {
 
     /// Takes that the connection was closed.
     pub(super) fn close(&mut self) -> Result<(), NoAnswer> {
-        match self.state {
-            State::Whole => Ok(()),
-            State::UntilClosed => {
-                self.state = State::Whole;
-                Ok(())
-            }
+        match &mut self.state {
+            State::Body(body) => body.close().then_some(()).ok_or(NoAnswer::Short),
             State::Head if self.unread.is_empty() => Err(NoAnswer::None),
-            _ => Err(NoAnswer::Short),
+            State::Head => Err(NoAnswer::Short),
         }
     }
 
@@ -159,7 +130,8 @@ impl Answer {
             let field = fields.find(|field| field.name.eq_ignore_ascii_case(name))?;
             str::from_utf8(field.value).ok().map(str::to_owned)
         };
-        self.state = framing(status, field)?;
+        let fields = answer.headers.iter().map(|it| (it.name, it.value));
+        self.state = State::Body(Decoder::new(Framing::of(status, fields)?));
         self.head = Some(Head {
             status,
             content_type: field("content-type"),
@@ -170,123 +142,26 @@ impl Answer {
     }
 
     fn take_body(&mut self, read: &[u8], body: &mut impl FnMut(&[u8])) -> Result<(), NoAnswer> {
+        let State::Body(decoder) = &mut self.state else {
+            return Ok(());
+        };
         let mut rest = read;
-        while !rest.is_empty() {
-            match &mut self.state {
-                State::Chunked(chunk) => match chunk.take(&mut rest, body)? {
-                    Some(next) => *chunk = next,
-                    None => self.state = State::Whole,
-                },
-                State::Sized(left) => {
-                    *left -= piece(*left, &mut rest, body);
-                    if *left == 0 {
-                        self.state = State::Whole;
-                    }
-                }
-                State::UntilClosed => {
-                    body(rest);
-                    rest = &[];
-                }
-                State::Head | State::Whole => break,
+        while !rest.is_empty() && !decoder.is_whole() {
+            let Taken { framing, data } = decoder.take(rest)?;
+            let (piece, after) = rest[framing..].split_at(data);
+            if !piece.is_empty() {
+                body(piece);
             }
+            rest = after;
         }
         Ok(())
     }
 }
 
-/// How the body of an answer with such fields ends (RFC 9112, section 6.3).
-fn framing(status: u16, field: impl Fn(&str) -> Option<String>) -> Result<State, NoAnswer> {
-    if status == 204 || status == 304 {
-        return Ok(State::Whole);
+impl From<Malformed> for NoAnswer {
+    fn from(Malformed(why): Malformed) -> Self {
+        Self::Malformed(why)
     }
-    if let Some(codings) = field("transfer-encoding") {
-        let last = codings.rsplit(',').next().unwrap_or_default().trim();
-        let is_chunked = last.eq_ignore_ascii_case("chunked");
-        let chunked = is_chunked.then_some(State::Chunked(Chunk::FIRST));
-        return Ok(chunked.unwrap_or(State::UntilClosed));
-    }
-    let Some(length) = field("content-length") else {
-        return Ok(State::UntilClosed);
-    };
-    match length.trim().parse() {
-        Ok(0) => Ok(State::Whole),
-        Ok(length) => Ok(State::Sized(length)),
-        Err(_) => Err(NoAnswer::Malformed(format!(
-            "`{length}` is no content-length"
-        ))),
-    }
-}
-
-/// Hands on what there is of a body of which so much is left: how much that was.
-fn piece(left: u64, rest: &mut &[u8], body: &mut impl FnMut(&[u8])) -> u64 {
-    let length = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-    let (piece, after) = rest.split_at(length);
-    body(piece);
-    *rest = after;
-    length as u64
-}
-
-impl Chunk {
-    /// Takes the next byte, or the data that there are: where it stands then, nothing at the end.
-    fn take(
-        self,
-        rest: &mut &[u8],
-        body: &mut impl FnMut(&[u8]),
-    ) -> Result<Option<Self>, NoAnswer> {
-        if let Self::Data { left } = self {
-            let left = left - piece(left, rest, body);
-            return Ok(Some(match left {
-                0 => Self::DataEnd,
-                left => Self::Data { left },
-            }));
-        }
-        let Some((byte, after)) = rest.split_first() else {
-            return Ok(Some(self));
-        };
-        *rest = after;
-        self.step(*byte)
-    }
-
-    /// Where it stands behind a byte that is no data. A line may end without a CR.
-    fn step(self, byte: u8) -> Result<Option<Self>, NoAnswer> {
-        let next = match self {
-            Self::Size { so_far, digits } => return Self::sized(so_far, digits, byte).map(Some),
-            Self::Extension { size } if byte == b'\n' => Self::after(size),
-            Self::DataEnd if byte == b'\n' => Self::FIRST,
-            Self::DataEnd | Self::Data { .. } if byte != b'\r' => return Err(no_size()),
-            Self::Trailer { is_empty: true } if byte == b'\n' => return Ok(None),
-            Self::Trailer { .. } if byte == b'\n' => Self::Trailer { is_empty: true },
-            Self::Trailer { .. } if byte != b'\r' => Self::Trailer { is_empty: false },
-            in_line => in_line,
-        };
-        Ok(Some(next))
-    }
-
-    /// Where it stands behind a byte on the line of a size.
-    fn sized(so_far: u64, digits: u32, byte: u8) -> Result<Self, NoAnswer> {
-        match (char::from(byte).to_digit(16), byte) {
-            (Some(digit), _) if digits < 15 => Ok(Self::Size {
-                so_far: so_far * 16 + u64::from(digit),
-                digits: digits + 1,
-            }),
-            _ if digits == 0 => Err(no_size()),
-            (None, b'\n') => Ok(Self::after(so_far)),
-            (None, b'\r' | b';' | b' ' | b'\t') => Ok(Self::Extension { size: so_far }),
-            _ => Err(no_size()),
-        }
-    }
-
-    /// Where it stands behind the line of a size: the last chunk has none.
-    fn after(size: u64) -> Self {
-        match size {
-            0 => Self::Trailer { is_empty: true },
-            left => Self::Data { left },
-        }
-    }
-}
-
-fn no_size() -> NoAnswer {
-    NoAnswer::Malformed("a chunk has no size".to_owned())
 }
 
 #[cfg(test)]
