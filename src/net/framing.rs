@@ -133,6 +133,15 @@ impl Decoder {
         matches!(self.0, State::Whole)
     }
 
+    /// How many bytes of it are still to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self.0 {
+            State::Whole => Some(0),
+            State::Sized(left) => Some(left),
+            State::Chunked(_) | State::UntilClosed => None,
+        }
+    }
+
     /// Takes what was read next. What is not taken is to be shown again; once the body is whole,
     /// nothing is taken.
     ///

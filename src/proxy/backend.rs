@@ -113,6 +113,11 @@ impl Backend {
         self.condition.borrow().state
     }
 
+    /// Whether it was taken out: what is in flight there has little to wait for.
+    pub(super) fn is_out(&self) -> bool {
+        self.state() == BackendState::Ejected
+    }
+
     /// The state and the trouble.
     pub(super) fn condition(&self) -> Condition {
         self.condition.borrow().clone()

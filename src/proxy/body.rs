@@ -8,14 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::backend::{Claim, count};
 use super::control::BackendState;
+use super::patience::{Patience, Waited};
 use super::requests::InFlight;
 use super::upstream::Connection;
-use crate::describe::describe;
 
 /// Why a stream was broken off.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +23,8 @@ pub(super) enum Broken {
     Upstream(String),
     #[error("the instance sent nothing for {0:?}")]
     Silent(Duration),
+    #[error("the instance was taken out, and sent nothing any more")]
+    TakenOut,
 }
 
 /// An answer: the proxy's own, or a backend's.
@@ -64,7 +65,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Relayed(relay) => relay.upstream.size_hint(),
+            Self::Relayed(relay) => relay.size_hint(),
         }
     }
 }
@@ -72,7 +73,6 @@ impl Body for Outgoing {
 /// A backend's answer, passed on frame by frame.
 #[derive(Debug)]
 pub(super) struct Relay {
-    upstream: Incoming,
     /// Everything that is held while the answer is not over; nothing after.
     passage: Option<Passage>,
     patience: Patience,
@@ -87,15 +87,13 @@ pub(super) struct Passage {
     pub(super) connection: Connection,
     pub(super) claim: Claim,
     pub(super) outcome: InFlight,
-    /// Whether the connection may serve another request afterwards.
-    pub(super) reusable: bool,
 }
 
 impl Passage {
     /// The answer was passed on to its last byte.
     pub(super) fn end(self) {
         // What drains is about to be stopped: a connection left there would only be in the way.
-        if self.reusable && self.claim.state() == BackendState::Ready {
+        if self.claim.state() == BackendState::Ready && self.connection.is_reusable() {
             self.claim.connections.put(self.connection);
         }
         self.outcome.ok();
@@ -110,12 +108,11 @@ impl Passage {
 }
 
 impl Relay {
-    /// Passes an answer on, with at most `idle` between its frames.
-    pub(super) fn new(upstream: Incoming, passage: Passage, idle: Duration) -> Self {
+    /// Passes an answer on, with this patience for the next of its bytes.
+    pub(super) fn new(passage: Passage, patience: Patience) -> Self {
         let mut relay = Self {
-            upstream,
             passage: Some(passage),
-            patience: Patience::new(idle),
+            patience,
             broken: None,
         };
         relay.end_if_over();
@@ -126,31 +123,37 @@ impl Relay {
         if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
-        if self.passage.is_none() {
+        let Some(passage) = &mut self.passage else {
             return Poll::Ready(None);
-        }
-        match Pin::new(&mut self.upstream).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+        };
+        match passage.connection.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
                 self.patience.rest();
                 self.end_if_over();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Poll::Ready(Some(Err(error))) => self.break_off(cx, Broken::Upstream(describe(&error))),
+            Poll::Ready(Some(Err(error))) => {
+                self.break_off(cx, Broken::Upstream(error.to_string()))
+            }
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)
             }
-            Poll::Pending if self.patience.is_over(cx) => {
-                let silence = self.patience.bound;
-                self.break_off(cx, Broken::Silent(silence))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match self.patience.wait(cx) {
+                Waited::Over => {
+                    let silence = self.patience.bound();
+                    self.break_off(cx, Broken::Silent(silence))
+                }
+                Waited::LookUp if passage.claim.is_out() => self.break_off(cx, Broken::TakenOut),
+                Waited::LookUp | Waited::On => Poll::Pending,
+            },
         }
     }
 
     /// Ends with the last frame: hyper does not ask again after a body of known length.
     fn end_if_over(&mut self) {
-        if self.upstream.is_end_stream() {
+        let is_over = |passage: &Passage| passage.connection.is_at_end();
+        if self.passage.as_ref().is_some_and(is_over) {
             self.end();
         }
     }
@@ -159,6 +162,14 @@ impl Relay {
         if let Some(passage) = self.passage.take() {
             passage.end();
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let Some(passage) = &self.passage else {
+            return SizeHint::with_exact(0);
+        };
+        let left = passage.connection.left();
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
     /// Lets what came before go out, and then breaks the client's connection: hyper throws away
@@ -175,45 +186,5 @@ impl Relay {
         self.broken = Some(broken);
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-/// Bounds a wait for the upstream. Time in which nobody waited, because the client was slow to
-/// take what came, does not count.
-#[derive(Debug)]
-struct Patience {
-    bound: Duration,
-    waiting_since: Option<Instant>,
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    fn new(bound: Duration) -> Self {
-        Self {
-            bound,
-            waiting_since: None,
-            alarm: None,
-        }
-    }
-
-    /// Something came.
-    fn rest(&mut self) {
-        self.waiting_since = None;
-    }
-
-    /// Nothing came yet. The alarm is moved only when it goes off, so a token costs no timer.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let end = since + self.bound;
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        while alarm.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= end {
-                return true;
-            }
-            alarm.as_mut().reset(end);
-        }
-        false
     }
 }

@@ -1,6 +1,7 @@
 //! The idle connections to one backend, kept for the next request.
 
-use std::sync::Mutex;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::upstream::Connection;
@@ -12,7 +13,7 @@ const TRUSTED: Duration = Duration::from_secs(3);
 /// Connections on which an answer ended cleanly, the most recent last.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<VecDeque<Idle>>,
 }
 
 #[derive(Debug)]
@@ -21,39 +22,50 @@ struct Idle {
     connection: Connection,
 }
 
+impl Idle {
+    fn is_trusted(&self) -> bool {
+        self.since.elapsed() < TRUSTED
+    }
+}
+
 impl Connections {
-    /// A connection that can be used at once.
+    /// A connection that can be used at once. The most recent ones are the warmest, and the rest age
+    /// away: behind the first that is too old there are only older ones, so that it costs the same
+    /// however many there are.
     pub(super) fn take(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().expect("nothing panics under this lock");
-        drop_untrusted(&mut idle);
-        // The most recent ones are the warmest, and the rest may age away.
-        let at = idle.iter().rposition(|idle| idle.connection.is_ready())?;
-        Some(idle.remove(at).connection)
+        let mut idle = self.idle();
+        loop {
+            let last = idle.pop_back()?;
+            if !last.is_trusted() {
+                let old = std::mem::take(&mut *idle);
+                drop(idle);
+                drop(old);
+                return None;
+            }
+            if last.connection.is_reusable() {
+                return Some(last.connection);
+            }
+        }
     }
 
     /// Keeps a connection whose exchange is over.
     pub(super) fn put(&self, connection: Connection) {
         let since = Instant::now();
-        self.idle
-            .lock()
-            .expect("nothing panics under this lock")
-            .push(Idle { since, connection });
+        self.idle().push_back(Idle { since, connection });
     }
 
-    /// Closes those that were idle for too long.
+    /// Closes those that were idle for too long, or that the backend has closed.
     pub(super) fn sweep(&self) {
-        drop_untrusted(&mut self.idle.lock().expect("nothing panics under this lock"));
+        self.idle()
+            .retain(|idle| idle.is_trusted() && idle.connection.is_reusable());
     }
 
     /// Closes them all.
     pub(super) fn clear(&self) {
-        self.idle
-            .lock()
-            .expect("nothing panics under this lock")
-            .clear();
+        self.idle().clear();
     }
-}
 
-fn drop_untrusted(idle: &mut Vec<Idle>) {
-    idle.retain(|idle| idle.since.elapsed() < TRUSTED && !idle.connection.is_closed());
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Idle>> {
+        self.idle.lock().expect("nothing panics under this lock")
+    }
 }

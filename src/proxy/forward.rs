@@ -17,46 +17,44 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::header::HeaderValue;
+use hyper::{Response, StatusCode};
 
 use super::backend::{Backend, Claim, count};
 use super::body::{Outgoing, Passage, Relay};
 use super::error::ApiError;
 use super::headers;
+use super::outbound::Outbound;
+use super::patience::Patience;
 use super::pool::{Bounds, Pool};
+use super::proof::{Unproved, prove};
 use super::requests::InFlight;
 use super::sockets;
-use super::upload::{Received, Upload};
-use super::upstream::{Connection, NoAnswer};
+use super::upload::Received;
+use super::upstream::{Connection, Head, NoAnswer, Why};
 
-/// A client's request, ready to be sent.
-#[derive(Debug)]
-pub(super) struct Outbound {
-    pub(super) method: Method,
-    pub(super) target: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Received,
-    pub(super) id: HeaderValue,
-}
+/// Whoever answers on a new connection has so long to say who it is.
+const PROOF: Duration = Duration::from_secs(10);
+
+/// A stranger on the port gets some of the connections: as many are made before it is believed that
+/// it gets all of them.
+const TRIES: usize = 3;
 
 /// A backend's answer, whose body is still to come.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
+    pub(super) head: Head,
     pub(super) passage: Passage,
-    pub(super) bounds: Bounds,
+    pub(super) patience: Patience,
 }
 
 /// Why a backend gave no answer.
 #[derive(Debug)]
 enum Failure {
     /// Nothing was sent: another may be tried.
-    Untouched(Box<Outbound>, String),
+    Untouched(String),
     /// No other is tried.
     Final(Final),
     /// The client broke off while it was sending.
@@ -94,9 +92,10 @@ pub(super) async fn forward(
         let Some((claim, bounds)) = pool.claim(&tried) else {
             break nobody_left(pool, last_trouble);
         };
-        match attempt(&claim, bounds, outbound).await {
-            Ok((response, connection, reusable)) => {
-                if response.status() == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
+        let mut patience = Patience::new(bounds.idle);
+        match attempt(&claim, bounds, &mut outbound, &mut patience).await {
+            Ok((head, connection)) => {
+                if head.status == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
                     // Who does not know its own key is somebody else.
                     claim.suspect();
                 }
@@ -104,21 +103,19 @@ pub(super) async fn forward(
                     connection,
                     claim,
                     outcome,
-                    reusable,
                 };
                 return Some(Ok(Answer {
-                    response,
+                    head,
                     passage,
-                    bounds,
+                    patience,
                 }));
             }
-            Err(Failure::Untouched(back, why)) => {
+            Err(Failure::Untouched(why)) => {
                 count(&claim.tally.unreachable);
                 claim.eject(&why);
                 let name = &claim.spec.name;
                 last_trouble = Some(format!("{name} cannot be reached: {why}"));
                 tried.push(Arc::clone(&claim));
-                outbound = *back;
             }
             Err(Failure::Final(failure)) => break failure.blame(&claim),
             Err(Failure::Cut) => return None,
@@ -156,34 +153,24 @@ fn nobody_left(pool: &Pool, last_trouble: Option<String>) -> ApiError {
 async fn attempt(
     claim: &Claim,
     bounds: Bounds,
-    outbound: Outbound,
-) -> Result<(Response<Incoming>, Connection, bool), Failure> {
+    outbound: &mut Outbound,
+    patience: &mut Patience,
+) -> Result<(Head, Connection), Failure> {
     count(&claim.tally.attempts);
-    match outbound.body {
-        Received::Whole(ref body) => {
-            let body = body.clone();
-            send_whole(claim, bounds, outbound, &body).await
-        }
-        Received::Large(_) => send_large(claim, bounds, outbound).await,
-    }
-}
-
-/// Sends a request whose body is held, on a connection at hand if there is one.
-async fn send_whole(
-    claim: &Claim,
-    bounds: Bounds,
-    outbound: Outbound,
-    body: &Bytes,
-) -> Result<(Response<Incoming>, Connection, bool), Failure> {
+    // What is too large to be held could not be sent again if a reused connection turned out to be
+    // closed.
+    let is_held = matches!(outbound.body, Received::Whole(_));
+    let reused = is_held.then(|| claim.connections.take()).flatten();
     let mut is_copy = false;
-    if let Some(mut connection) = claim.connections.take() {
-        let request = outbound.request(claim, Upload::whole(body.clone()));
-        match connection.exchange(request, bounds.idle).await {
-            Ok(response) => return Ok((response, connection, true)),
-            Err(no_answer) if no_answer.answered || no_answer.timed_out => {
-                return Err(no_answer.into_failure());
-            }
-            Err(no_answer) => is_copy = no_answer.sent,
+    if let Some(mut connection) = reused {
+        match connection.exchange(outbound, claim, patience).await {
+            Ok(head) => return Ok((head, connection)),
+            Err(NoAnswer {
+                sent,
+                answered: false,
+                why: Why::Broken(_),
+            }) => is_copy = sent,
+            Err(no_answer) => return Err(no_answer.into_failure()),
         }
         count(&claim.tally.resent);
         // A server that closes connections may be one that was replaced.
@@ -191,85 +178,62 @@ async fn send_whole(
     }
     let mut connection = match connect(claim, bounds).await {
         Ok(connection) => connection,
-        Err(error) if is_copy => {
-            claim.eject(&error.to_string());
-            return Err(Final::Broken(error.to_string()).into());
+        Err(Failure::Untouched(why)) if is_copy => {
+            claim.eject(&why);
+            return Err(Final::Broken(why).into());
         }
-        Err(error) => return Err(unconnected(outbound, &error)),
+        Err(failure) => return Err(failure),
     };
-    let request = outbound.request(claim, Upload::whole(body.clone()));
-    match connection.exchange(request, bounds.idle).await {
-        Ok(response) => Ok((response, connection, true)),
-        Err(no_answer) if !is_copy && !no_answer.sent && !no_answer.timed_out => {
-            Err(Failure::Untouched(Box::new(outbound), no_answer.why))
-        }
+    match connection.exchange(outbound, claim, patience).await {
+        Ok(head) => Ok((head, connection)),
+        Err(NoAnswer {
+            sent: false,
+            answered: false,
+            why: Why::Broken(why),
+        }) if !is_copy && is_held => Err(Failure::Untouched(why)),
         Err(no_answer) => Err(no_answer.into_failure()),
     }
 }
 
-/// Sends a request whose body is too large to be held: always on a new connection, as it could not
-/// be sent again if a reused one turned out to be closed.
-async fn send_large(
-    claim: &Claim,
-    bounds: Bounds,
-    mut outbound: Outbound,
-) -> Result<(Response<Incoming>, Connection, bool), Failure> {
-    let mut connection = match connect(claim, bounds).await {
-        Ok(connection) => connection,
-        Err(error) => return Err(unconnected(outbound, &error)),
-    };
-    let upload = outbound.take_large();
-    let broken_off = upload.watch_client();
-    let request = outbound.request(claim, upload);
-    match connection.exchange(request, bounds.idle).await {
-        // The upload may still be going on when the answer ends.
-        Ok(response) => Ok((response, connection, false)),
-        Err(_) if broken_off.load(Ordering::Acquire) => Err(Failure::Cut),
-        Err(no_answer) => Err(no_answer.into_failure()),
+/// A new connection to a backend, at whose other end it is itself.
+async fn connect(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let mut connection = open(backend, bounds).await?;
+        match prove(&mut connection, backend, PROOF.min(bounds.idle)).await {
+            Ok(()) if connection.is_reusable() => return Ok(connection),
+            // It serves one request a connection: no other could be proved any better.
+            Ok(()) => return open(backend, bounds).await,
+            Err(stranger @ Unproved::Stranger { .. }) => {
+                // Whoever looks next may see it too.
+                backend.suspect();
+                last = Some(stranger.to_string());
+            }
+            Err(unclear) => return Err(Failure::Untouched(unclear.to_string())),
+        }
     }
+    Err(Failure::Untouched(last.unwrap_or_default()))
 }
 
-async fn connect(backend: &Backend, bounds: Bounds) -> io::Result<Connection> {
-    Connection::open(backend.authority.as_str(), bounds.connect).await
+async fn open(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
+    let opened = Connection::open(backend.authority.as_str(), bounds.connect).await;
+    opened.map_err(|error| unconnected(&error))
 }
 
-fn unconnected(outbound: Outbound, error: &io::Error) -> Failure {
+fn unconnected(error: &io::Error) -> Failure {
     if sockets::is_own_fault(error) {
         Final::Exhausted(format!("the proxy cannot open a connection: {error}")).into()
     } else {
-        Failure::Untouched(Box::new(outbound), error.to_string())
+        Failure::Untouched(error.to_string())
     }
 }
 
 impl NoAnswer {
     fn into_failure(self) -> Failure {
-        let failure = if self.timed_out {
-            Final::Silent
-        } else {
-            Final::Broken
-        };
-        failure(self.why).into()
-    }
-}
-
-impl Outbound {
-    fn request(&self, backend: &Backend, body: Upload) -> Request<Upload> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.target.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers::ensure_host(headers, &backend.authority);
-        if let Some(own) = &backend.authorization {
-            headers.insert(header::AUTHORIZATION, own.clone());
-        }
-        request
-    }
-
-    fn take_large(&mut self) -> Upload {
-        match std::mem::replace(&mut self.body, Received::Whole(Bytes::new())) {
-            Received::Large(upload) => upload,
-            Received::Whole(body) => Upload::whole(body),
+        match self.why {
+            Why::Broken(why) => Final::Broken(why).into(),
+            Why::Silent(within) => Final::Silent(format!("no answer within {within:?}")).into(),
+            Why::ClientGone => Failure::Cut,
         }
     }
 }
@@ -277,14 +241,20 @@ impl Outbound {
 impl Answer {
     /// Passes the answer on, frame by frame.
     pub(super) fn relay(self, id: &HeaderValue) -> Response<Outgoing> {
-        let (mut head, body) = self.response.into_parts();
+        let Head {
+            status,
+            mut headers,
+        } = self.head;
         let backend = &self.passage.claim;
-        headers::prepare_downstream(&mut head.headers, id, &backend.label);
-        let class = usize::from(head.status.as_u16() / 100);
+        headers::prepare_downstream(&mut headers, id, &backend.label);
+        let class = usize::from(status.as_u16() / 100);
         if let Some(counter) = backend.tally.answered.get(class) {
             count(counter);
         }
-        let relay = Relay::new(body, self.passage, self.bounds.idle);
-        Response::from_parts(head, Outgoing::Relayed(Box::new(relay)))
+        let relay = Relay::new(self.passage, self.patience);
+        let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 }

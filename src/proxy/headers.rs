@@ -1,7 +1,6 @@
 //! What may cross the proxy in a head, and what the proxy adds.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::Authority;
 
 /// Names the instance that answered.
 pub(super) const INSTANCE: HeaderName = HeaderName::from_static("x-replica-instance");
@@ -64,15 +63,6 @@ pub(super) fn prepare_upstream(headers: &mut HeaderMap, id: &HeaderValue) {
     // The proxy itself answered `Expect: 100-continue` when it read the body.
     headers.remove(header::EXPECT);
     headers.insert(REQUEST_ID, id.clone());
-}
-
-/// Adds the `Host` that HTTP/1.0 clients leave out and HTTP/1.1 wants.
-pub(super) fn ensure_host(headers: &mut HeaderMap, authority: &Authority) {
-    if !headers.contains_key(header::HOST)
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        headers.insert(header::HOST, host);
-    }
 }
 
 /// Makes an upstream's head into the one that goes to the client.

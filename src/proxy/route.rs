@@ -9,7 +9,8 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::Outgoing;
 use super::error::{ApiError, json_response};
-use super::forward::{Answer, Outbound, forward};
+use super::forward::{Answer, forward};
+use super::outbound::Outbound;
 use super::pool::Pool;
 use super::requests::{InFlight, Ledger};
 use super::upload::{Received, receive};

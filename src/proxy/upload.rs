@@ -1,8 +1,6 @@
 //! The body of a request on its way to a backend.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -80,12 +78,11 @@ impl Parts {
     }
 }
 
-/// What hyper sends to a backend.
+/// A body on its way to a backend, whose rest is still to come from the client.
 #[derive(Debug)]
 pub(super) struct Upload {
     held: Option<Bytes>,
     rest: Option<Incoming>,
-    broken_off: Arc<AtomicBool>,
 }
 
 impl Upload {
@@ -94,7 +91,6 @@ impl Upload {
         Self {
             held: (!body.is_empty()).then_some(body),
             rest: None,
-            broken_off: Arc::default(),
         }
     }
 
@@ -103,11 +99,6 @@ impl Upload {
             rest: Some(rest),
             ..Self::whole(beginning)
         }
-    }
-
-    /// What will say whether the client broke off while it was sending.
-    pub(super) fn watch_client(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.broken_off)
     }
 }
 
@@ -125,11 +116,7 @@ impl Body for Upload {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);
         };
-        let frame = Pin::new(rest).poll_frame(cx);
-        if matches!(frame, Poll::Ready(Some(Err(_)))) {
-            self.broken_off.store(true, Ordering::Release);
-        }
-        frame
+        Pin::new(rest).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,34 +1,66 @@
 //! One connection to a backend, and one exchange on it.
 //!
-//! The connection knows whether it was written to and whether anything came back: on these two
+//! There is no task behind a connection, and no channel: whoever waits for an answer moves the bytes
+//! itself. A connection knows whether it was written to and whether anything came back: on these two
 //! facts rests what may be sent again.
 
+use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
+use super::backend::Backend;
+use super::outbound::{Outbound, Sending, Unsent};
+use super::patience::{Patience, Waited};
 use super::sockets;
-use super::upload::Upload;
-use crate::describe::describe;
-use crate::net::{Tap, Tapped};
+use crate::net::{Decoder, Framing, Malformed, Taken};
 
 /// Bounds what is read ahead of a slow client, for each stream; a head must fit as well.
 pub(super) const BUFFER: usize = 64 * 1024;
 
+/// As much is read at once, to begin with.
+const READ: usize = 8 * 1024;
+
+/// A head may have so many fields.
+const FIELDS: usize = 100;
+
 /// A connection to a backend. Dropped, it closes at once, whatever was going on.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: SendRequest<Upload>,
-    driver: JoinHandle<()>,
-    traffic: Arc<Traffic>,
+    stream: TcpStream,
+    sending: Sending,
+    /// What was read and not handed on.
+    unread: BytesMut,
+    body: Decoder,
+    /// As many bytes at the beginning of `unread` are of the body.
+    ready: usize,
+    traffic: Traffic,
+    /// As much is read at once.
+    step: usize,
+    /// Whether the server means to keep it.
+    is_kept: bool,
+}
+
+/// What went over a connection since its last request began.
+#[derive(Debug, Default, Clone, Copy)]
+struct Traffic {
+    sent: bool,
+    answered: bool,
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
 }
 
 /// Why an exchange has no answer.
@@ -38,10 +70,18 @@ pub(super) struct NoAnswer {
     pub(super) sent: bool,
     /// Some bytes came back, though no whole head.
     pub(super) answered: bool,
-    /// It was silent for too long.
-    pub(super) timed_out: bool,
-    /// What happened, in words.
-    pub(super) why: String,
+    pub(super) why: Why,
+}
+
+/// What happened instead of an answer.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// The connection broke, or what came is no answer.
+    Broken(String),
+    /// It was silent for so long.
+    Silent(Duration),
+    /// The client broke off while it was sending.
+    ClientGone,
 }
 
 impl Connection {
@@ -52,92 +92,310 @@ impl Connection {
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
         sockets::tune(&stream);
-        let traffic = Arc::<Traffic>::default();
-        let io = TokioIo::new(Tapped::new(stream, Arc::clone(&traffic)));
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(io)
-            .await
-            .map_err(io::Error::other)?;
-        // Errors of the connection reach whoever waits for the answer.
-        let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Self {
-            sender,
-            driver,
-            traffic,
+            stream,
+            sending: Sending::default(),
+            unread: BytesMut::new(),
+            body: Decoder::new(Framing::Empty),
+            ready: 0,
+            traffic: Traffic::default(),
+            step: READ,
+            is_kept: true,
         })
     }
 
-    /// Whether a request can be sent now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+    /// Whether another request may be sent over it: all of the last one was, all of its answer came
+    /// and nothing else, and the server has not closed it.
+    ///
+    /// What comes unasked would be taken for the next answer.
+    pub(super) fn is_reusable(&self) -> bool {
+        let is_over = self.sending.is_over() && self.body.is_whole() && self.unread.is_empty();
+        let is_silent = || {
+            let read = self.stream.try_read(&mut [0]);
+            read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        self.is_kept && is_over && is_silent()
     }
 
-    /// Whether it is over.
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    /// Sends a request and waits for the head of its answer, `within` from now.
+    /// Sends a client's request and waits for the head of its answer.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Upload>,
-        within: Duration,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        self.traffic.reset();
-        let answer = tokio::time::timeout(within, self.sender.send_request(request));
-        match answer.await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.no_answer(false, describe(&error))),
-            Err(_) => {
-                let why = format!("no answer within {within:?}");
-                Err(self.no_answer(true, why))
+        outbound: &mut Outbound,
+        backend: &Backend,
+        patience: &mut Patience,
+    ) -> Result<Head, NoAnswer> {
+        self.sending.begin(outbound, backend);
+        let has_body = outbound.method != hyper::Method::HEAD;
+        self.answer(backend, has_body, patience).await
+    }
+
+    /// Asks something of the proxy's own.
+    pub(super) async fn get(
+        &mut self,
+        path: &str,
+        backend: &Backend,
+        key: Option<&HeaderValue>,
+        patience: &mut Patience,
+    ) -> Result<Head, NoAnswer> {
+        self.sending.begin_own(path, backend, key);
+        self.answer(backend, true, patience).await
+    }
+
+    async fn answer(
+        &mut self,
+        backend: &Backend,
+        has_body: bool,
+        patience: &mut Patience,
+    ) -> Result<Head, NoAnswer> {
+        self.traffic = Traffic::default();
+        let mut refused = None;
+        let answer = poll_fn(|cx| {
+            match self.poll_send(cx) {
+                Poll::Ready(Err(Unsent::ClientGone)) => return Poll::Ready(Err(Why::ClientGone)),
+                // What cannot be sent to the end may have been answered all the same.
+                Poll::Ready(Err(Unsent::Refused(error))) => refused = Some(error),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            match self.poll_head(cx, has_body) {
+                Poll::Ready(head) => Poll::Ready(head.map_err(|error| {
+                    let error = refused.take().unwrap_or(error);
+                    Why::Broken(error.to_string())
+                })),
+                Poll::Pending => self.poll_patience(cx, backend, patience),
+            }
+        });
+        let answer = answer.await;
+        patience.rest();
+        answer.map_err(|why| NoAnswer {
+            sent: self.traffic.sent,
+            answered: self.traffic.answered,
+            why,
+        })
+    }
+
+    fn poll_patience(
+        &self,
+        cx: &mut Context<'_>,
+        backend: &Backend,
+        patience: &mut Patience,
+    ) -> Poll<Result<Head, Why>> {
+        if self.sending.waits_for_client() {
+            patience.rest();
+            return Poll::Pending;
+        }
+        match patience.wait(cx) {
+            Waited::Over => Poll::Ready(Err(Why::Silent(patience.bound()))),
+            Waited::LookUp if backend.is_out() => {
+                Poll::Ready(Err(Why::Broken("it was taken out meanwhile".to_owned())))
+            }
+            Waited::On | Waited::LookUp => Poll::Pending,
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        if self.sending.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        let traffic = &mut self.traffic;
+        self.sending
+            .poll(&mut self.stream, cx, || traffic.sent = true)
+    }
+
+    /// Reads on until a head is there. Interim ones (1xx) are passed over.
+    fn poll_head(&mut self, cx: &mut Context<'_>, has_body: bool) -> Poll<io::Result<Head>> {
+        loop {
+            if !self.unread.is_empty()
+                && let Some(head) = self.take_head(has_body).map_err(no_answer)?
+            {
+                return Poll::Ready(Ok(head));
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                let why = if self.traffic.answered {
+                    "it closed the connection in the midst of its answer"
+                } else {
+                    "it closed the connection without an answer"
+                };
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
             }
         }
     }
 
-    fn no_answer(&self, timed_out: bool, why: String) -> NoAnswer {
-        NoAnswer {
-            sent: self.traffic.sent.load(Ordering::Acquire),
-            answered: self.traffic.answered.load(Ordering::Acquire),
-            timed_out,
-            why,
+    fn take_head(&mut self, has_body: bool) -> Result<Option<Head>, Malformed> {
+        loop {
+            let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+            let mut answer = httparse::Response::new(&mut fields);
+            let length = match answer.parse(&self.unread) {
+                Ok(httparse::Status::Complete(length)) => length,
+                Ok(httparse::Status::Partial) if self.unread.len() >= BUFFER => {
+                    return Err(Malformed("the head of its answer has no end".to_owned()));
+                }
+                Ok(httparse::Status::Partial) => return Ok(None),
+                Err(error) => return Err(Malformed(format!("its answer is no HTTP/1.1: {error}"))),
+            };
+            let parsed = Parsed::of(&answer, &self.unread)?;
+            let head = self.unread.split_to(length).freeze();
+            match parsed.status {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(Malformed(
+                        "it switches protocols, and nobody asked".to_owned(),
+                    ));
+                }
+                interim if interim.is_informational() => {
+                    if self.unread.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                _ => {
+                    let framing = if has_body {
+                        parsed.framing
+                    } else {
+                        Framing::Empty
+                    };
+                    self.body = Decoder::new(framing);
+                    self.ready = 0;
+                    self.is_kept = parsed.is_kept && framing != Framing::UntilClosed;
+                    return parsed.head(&head).map(Some);
+                }
+            }
         }
     }
-}
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// What went over a connection since its last request began.
-#[derive(Debug, Default)]
-struct Traffic {
-    sent: AtomicBool,
-    answered: AtomicBool,
-}
-
-impl Traffic {
-    fn reset(&self) {
-        self.sent.store(false, Ordering::Release);
-        self.answered.store(false, Ordering::Release);
-    }
-}
-
-impl Tap for Arc<Traffic> {
-    type Moment = ();
-
-    fn read(&self, bytes: usize) {
-        if bytes > 0 {
-            self.answered.store(true, Ordering::Release);
+    /// The next piece of the body, or its end. Goes on sending meanwhile, where the answer came before
+    /// the request was whole.
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if let Poll::Ready(Err(_)) = self.poll_send(cx) {
+            // The answer is there; what it was to is over.
+            self.sending = Sending::default();
+            self.is_kept = false;
+        }
+        loop {
+            if self.ready == 0 && !self.unread.is_empty() {
+                self.take_framing()?;
+            }
+            if self.ready > 0 {
+                let data = self.unread.split_to(self.ready).freeze();
+                self.ready = 0;
+                // So that the end is known with the last piece.
+                self.take_framing()?;
+                return Poll::Ready(Some(Ok(data)));
+            }
+            if self.body.is_whole() {
+                return Poll::Ready(None);
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                let why = "it closed the connection before its answer was whole";
+                let short = || Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+                return Poll::Ready((!self.body.close()).then(short));
+            }
         }
     }
 
-    fn before_write(&self) {}
-
-    fn wrote(&self, (): (), _: usize) {
-        self.sent.store(true, Ordering::Release);
+    /// Whether all of the body was handed on.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.ready == 0 && self.body.is_whole()
     }
+
+    /// As many bytes of the body as are to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.body.left().map(|left| left + self.ready as u64)
+    }
+
+    fn take_framing(&mut self) -> io::Result<()> {
+        if self.unread.is_empty() || self.body.is_whole() {
+            return Ok(());
+        }
+        let Taken { framing, data } = self.body.take(&self.unread).map_err(no_answer)?;
+        self.unread.advance(framing);
+        self.ready = data;
+        Ok(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.unread.len() >= BUFFER {
+            return Poll::Ready(Err(io::Error::other("more came than there is room for")));
+        }
+        if self.unread.capacity() - self.unread.len() < self.step / 4 {
+            self.unread.reserve(self.step);
+        }
+        let read = ready!(pin!(self.stream.read_buf(&mut self.unread)).poll(cx))?;
+        if self.unread.len() == self.unread.capacity() {
+            self.step = (self.step * 2).min(BUFFER);
+        }
+        self.traffic.answered |= read > 0;
+        Poll::Ready(Ok(read))
+    }
+}
+
+fn no_answer(Malformed(why): Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// A head, by where its parts stand.
+struct Parsed {
+    status: StatusCode,
+    fields: Vec<(HeaderName, Range<usize>)>,
+    framing: Framing,
+    is_kept: bool,
+}
+
+impl Parsed {
+    fn of(answer: &httparse::Response<'_, '_>, bytes: &[u8]) -> Result<Self, Malformed> {
+        let malformed = |what: &str| Malformed(format!("its answer has {what}"));
+        let status = StatusCode::from_u16(answer.code.unwrap_or_default())
+            .map_err(|_| malformed("no status"))?;
+        let mut fields = Vec::with_capacity(answer.headers.len());
+        let is_newest = answer.version == Some(1);
+        let (mut closes, mut keeps) = (false, false);
+        for field in answer.headers.iter() {
+            let name = HeaderName::from_bytes(field.name.as_bytes())
+                .map_err(|_| malformed("a field with no name"))?;
+            if name == header::CONNECTION {
+                closes |= names(field.value, b"close");
+                keeps |= names(field.value, b"keep-alive");
+            }
+            let is_chunked = || field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            if name == header::TRANSFER_ENCODING && !is_chunked() {
+                return Err(malformed("a transfer coding that nobody asked for"));
+            }
+            fields.push((name, place(field.value, bytes)));
+        }
+        let read = answer.headers.iter().map(|it| (it.name, it.value));
+        Ok(Self {
+            status,
+            fields,
+            framing: Framing::of(status.as_u16(), read)?,
+            is_kept: !closes && (is_newest || keeps),
+        })
+    }
+
+    fn head(self, bytes: &Bytes) -> Result<Head, Malformed> {
+        let mut headers = HeaderMap::with_capacity(self.fields.len() + 2);
+        for (name, place) in self.fields {
+            let value = HeaderValue::from_maybe_shared(bytes.slice(place))
+                .map_err(|_| Malformed(format!("its answer's `{name}` is no field")))?;
+            headers.append(name, value);
+        }
+        // Its chunks say how long it is (RFC 9112, section 6.3), and one length is enough.
+        if let Some(length) = headers.remove(header::CONTENT_LENGTH)
+            && self.framing != Framing::Chunked
+        {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
+        Ok(Head {
+            status: self.status,
+            headers,
+        })
+    }
+}
+
+/// Whether a list of words is this one, or has it.
+fn names(list: &[u8], word: &[u8]) -> bool {
+    let mut words = list.split(|byte| *byte == b',');
+    words.any(|it| it.trim_ascii().eq_ignore_ascii_case(word))
+}
+
+/// Where a part of `bytes` stands in them.
+fn place(part: &[u8], bytes: &[u8]) -> Range<usize> {
+    let from = part.as_ptr().addr() - bytes.as_ptr().addr();
+    from..from + part.len()
 }
