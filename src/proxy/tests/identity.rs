@@ -177,3 +177,38 @@ async fn a_proxy_that_starts_again_knows_the_keys() {
     assert_eq!(again.ask(&with_key("theirs")).await.status(), 200);
     assert_eq!(again.ask(&with_key("others")).await.status(), 401);
 }
+
+/// A listener that shares its port, as vLLM's do.
+fn shared(address: std::net::SocketAddr) -> TcpListener {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket.listen(64).unwrap()
+}
+
+/// The kernel gives each connection to one of the two; a stranger got 37 of 94 requests so, under the
+/// name of the instance beside it.
+#[tokio::test]
+async fn a_stranger_on_the_same_port_gets_no_request() {
+    let from = |name: &'static str| {
+        move |mut call: fake::Call| async move {
+            call.reply("200 OK", name).await;
+            // Each request wants a connection of its own.
+            None
+        }
+    };
+    let listener = shared("127.0.0.1:0".parse().unwrap());
+    let address = listener.local_addr().unwrap();
+    let own = Fake::on(listener, "a", "replica-a", from("own"));
+    let proxy = Running::before(&[&own]).await;
+    let stranger = Fake::on(shared(address), "a", "replica-other", from("stranger"));
+    let mut served = 0;
+    for _ in 0..100 {
+        let answer = proxy.post("/v1/completions", "{}").await;
+        // Where only strangers were met there is no answer at all.
+        served += usize::from(answer.status() == 200);
+        assert_ne!(answer.body, "stranger");
+    }
+    assert_eq!(stranger.calls(), 0);
+    assert!(served > 0 && own.calls() == served, "{served}");
+}

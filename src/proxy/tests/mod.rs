@@ -1,5 +1,6 @@
 //! The whole proxy on loopback, in front of servers that the tests hold by the hand.
 
+mod answers;
 mod control;
 mod disconnects;
 mod failures;
