@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
 use super::keys::authorization;
+use super::occupancy::Occupancy;
 
 /// Why a backend cannot be served from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +35,21 @@ pub(super) struct Condition {
     pub(super) trouble: Option<String>,
 }
 
+/// Tells one epoch of an instance from all others that this process has known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BackendId(u64);
+
+impl BackendId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// One epoch of an instance.
 #[derive(Debug)]
 pub(super) struct Backend {
+    pub(super) id: BackendId,
     pub(super) spec: control::Backend,
     pub(super) authority: Authority,
     /// The name, as `x-replica-instance` says it.
@@ -46,8 +59,10 @@ pub(super) struct Backend {
     pub(super) connections: Connections,
     pub(super) tally: Tally,
     condition: watch::Sender<Condition>,
+    /// The state of the condition and the requests in flight, in one: after it was told to drain, no
+    /// request can still slip in.
+    occupancy: Occupancy,
     suspicion: Notify,
-    in_flight: AtomicU64,
     /// When each request in flight began, by the order in which they did.
     began: Mutex<BTreeMap<u64, Instant>>,
     /// Shared by all backends of a pool: somebody has no request in flight any more.
@@ -91,6 +106,7 @@ impl Backend {
             return Err(InvalidBackend::Nonce(spec.name));
         }
         Ok(Self {
+            id: BackendId::next(),
             authorization: authorization(&spec),
             spec,
             authority,
@@ -101,8 +117,8 @@ impl Backend {
                 state: BackendState::Pending,
                 trouble: None,
             }),
+            occupancy: Occupancy::default(),
             suspicion: Notify::new(),
-            in_flight: AtomicU64::new(0),
             began: Mutex::default(),
             emptied,
         })
@@ -110,7 +126,7 @@ impl Backend {
 
     /// Whether requests go there.
     pub(super) fn state(&self) -> BackendState {
-        self.condition.borrow().state
+        self.occupancy.read().0
     }
 
     /// Whether it was taken out: what is in flight there has little to wait for.
@@ -130,7 +146,7 @@ impl Backend {
 
     /// How many requests are in flight there.
     pub(super) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Acquire)
+        self.occupancy.read().1
     }
 
     /// What the control socket says of it.
@@ -143,9 +159,13 @@ impl Backend {
         }
     }
 
-    /// Counts a request in; it counts itself out when the claim is dropped.
-    pub(super) fn claim(self: &Arc<Self>) -> Claim {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+    /// Counts a request in, if requests go there and, where a number is given, so many are in flight
+    /// there still. It counts itself out when the claim is dropped.
+    pub(super) fn claim(self: &Arc<Self>, among: Option<u64>) -> Option<Claim> {
+        self.occupancy.enter(among).then(|| self.counted())
+    }
+
+    fn counted(self: &Arc<Self>) -> Claim {
         let mut began = self.began();
         let order = began.last_key_value().map_or(0, |(last, _)| last + 1);
         began.insert(order, Instant::now());
@@ -241,6 +261,7 @@ impl Backend {
         self.condition.send_if_modified(|condition| {
             let before = condition.clone();
             change(condition);
+            self.occupancy.turn(condition.state);
             *condition != before
         })
     }
@@ -265,7 +286,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         let backend = &self.backend;
         backend.began().remove(&self.order);
-        if backend.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if backend.occupancy.leave() {
             backend.emptied.notify_waiters();
         }
     }
@@ -315,12 +336,15 @@ mod tests {
     #[test]
     fn claims_count_themselves_out() {
         let backend = backend();
-        let mut claims: Vec<_> = (0..3).map(|_| backend.claim()).collect();
+        assert!(backend.claim(None).is_none(), "it was not seen");
+        backend.seen();
+        let claim = || backend.claim(None).unwrap();
+        let mut claims: Vec<_> = (0..3).map(|_| claim()).collect();
         assert_eq!(backend.in_flight(), 3);
         let first = backend.oldest();
         claims.remove(0);
         assert!(backend.oldest() > first, "the next oldest is left");
-        claims.push(backend.claim());
+        claims.push(claim());
         drop(claims);
         assert_eq!((backend.in_flight(), backend.oldest()), (0, None));
     }

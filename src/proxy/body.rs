@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::backend::{Claim, count};
+use super::backend::count;
 use super::control::BackendState;
 use super::patience::{Patience, Waited};
+use super::policy::Charge;
 use super::requests::InFlight;
 use super::upstream::Connection;
 
@@ -85,7 +86,7 @@ pub(super) struct Relay {
 pub(super) struct Passage {
     // The order matters: the connection is closed before the backend may call itself empty.
     pub(super) connection: Connection,
-    pub(super) claim: Claim,
+    pub(super) charge: Charge,
     pub(super) outcome: InFlight,
 }
 
@@ -93,16 +94,16 @@ impl Passage {
     /// The answer was passed on to its last byte.
     pub(super) fn end(self) {
         // What drains is about to be stopped: a connection left there would only be in the way.
-        if self.claim.state() == BackendState::Ready && self.connection.is_reusable() {
-            self.claim.connections.put(self.connection);
+        if self.charge.claim.state() == BackendState::Ready && self.connection.is_reusable() {
+            self.charge.claim.connections.put(self.connection);
         }
         self.outcome.ok();
     }
 
     /// The answer broke off, for a reason that lies upstream.
     pub(super) fn fail(self) {
-        count(&self.claim.tally.broken);
-        self.claim.suspect();
+        count(&self.charge.claim.tally.broken);
+        self.charge.claim.suspect();
         self.outcome.fail();
     }
 }
@@ -144,7 +145,9 @@ impl Relay {
                     let silence = self.patience.bound();
                     self.break_off(cx, Broken::Silent(silence))
                 }
-                Waited::LookUp if passage.claim.is_out() => self.break_off(cx, Broken::TakenOut),
+                Waited::LookUp if passage.charge.claim.is_out() => {
+                    self.break_off(cx, Broken::TakenOut)
+                }
                 Waited::LookUp | Waited::On => Poll::Pending,
             },
         }
@@ -180,7 +183,7 @@ impl Relay {
         broken: Broken,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(passage) = self.passage.take() {
-            tracing::warn!(backend = %passage.claim.spec.name, why = %broken, "a stream broke");
+            tracing::warn!(backend = %passage.charge.claim.spec.name, why = %broken, "a stream broke");
             passage.fail();
         }
         self.broken = Some(broken);

@@ -28,8 +28,10 @@ use super::error::ApiError;
 use super::headers;
 use super::outbound::Outbound;
 use super::patience::Patience;
-use super::pool::{Bounds, Pool};
+use super::policy::Charge;
+use super::pool::{Bounds, Fleet, Pool};
 use super::proof::{Unproved, prove};
+use super::request_view::RequestView;
 use super::requests::InFlight;
 use super::sockets;
 use super::upload::Received;
@@ -86,14 +88,16 @@ pub(super) async fn forward(
     mut outbound: Outbound,
     outcome: InFlight,
 ) -> Option<Result<Answer, ApiError>> {
+    let fleet = pool.fleet();
     let mut tried: Vec<Arc<Backend>> = Vec::new();
     let mut last_trouble = None;
     let error = loop {
-        let Some((claim, bounds)) = pool.claim(&tried) else {
+        let Some(charge) = choose(&fleet, &outbound, &tried) else {
             break nobody_left(pool, last_trouble);
         };
-        let mut patience = Patience::new(bounds.idle);
-        match attempt(&claim, bounds, &mut outbound, &mut patience).await {
+        let claim = &charge.claim;
+        let mut patience = Patience::new(fleet.bounds.idle);
+        match attempt(claim, fleet.bounds, &mut outbound, &mut patience).await {
             Ok((head, connection)) => {
                 if head.status == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
                     // Who does not know its own key is somebody else.
@@ -101,7 +105,7 @@ pub(super) async fn forward(
                 }
                 let passage = Passage {
                     connection,
-                    claim,
+                    charge,
                     outcome,
                 };
                 return Some(Ok(Answer {
@@ -115,9 +119,9 @@ pub(super) async fn forward(
                 claim.eject(&why);
                 let name = &claim.spec.name;
                 last_trouble = Some(format!("{name} cannot be reached: {why}"));
-                tried.push(Arc::clone(&claim));
+                tried.push(Arc::clone(claim));
             }
-            Err(Failure::Final(failure)) => break failure.blame(&claim),
+            Err(Failure::Final(failure)) => break failure.blame(claim),
             Err(Failure::Cut) => return None,
         }
     };
@@ -140,6 +144,14 @@ impl Final {
         backend.suspect();
         error
     }
+}
+
+fn choose(fleet: &Fleet, outbound: &Outbound, tried: &[Arc<Backend>]) -> Option<Charge> {
+    let body = match &outbound.body {
+        Received::Whole(body) => Some(body),
+        Received::Large(_) => None,
+    };
+    fleet.claim(&RequestView::new(body), tried)
 }
 
 fn nobody_left(pool: &Pool, last_trouble: Option<String>) -> ApiError {
@@ -245,7 +257,7 @@ impl Answer {
             status,
             mut headers,
         } = self.head;
-        let backend = &self.passage.claim;
+        let backend = &self.passage.charge.claim;
         headers::prepare_downstream(&mut headers, id, &backend.label);
         let class = usize::from(status.as_u16() / 100);
         if let Some(counter) = backend.tally.answered.get(class) {

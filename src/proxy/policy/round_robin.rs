@@ -2,45 +2,33 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Candidate, Policy};
+use super::{Charge, Policy, Ready};
+use crate::proxy::request_view::RequestView;
 
 /// Counts the turns; it has no settings.
 #[derive(Debug, Default)]
-pub struct RoundRobin {
+pub(in crate::proxy) struct RoundRobin {
     turn: AtomicUsize,
 }
 
 impl Policy for RoundRobin {
-    fn pick(&self, ready: &[Candidate]) -> Option<usize> {
+    fn choose(&self, _: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        turn.checked_rem(ready.len())
+        let claim = ready.from(turn).find_map(|backend| backend.claim(None))?;
+        Some(claim.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::policy::idle_candidates;
+    use crate::proxy::policy::tests::Fleet;
 
     #[test]
-    fn every_instance_has_its_turn() {
-        let policy = RoundRobin::default();
-        let picks: Vec<_> = (0..6)
-            .map(|_| policy.pick(&idle_candidates(3)).unwrap())
-            .collect();
+    fn every_instance_has_its_turn_whatever_its_load() {
+        let (fleet, policy) = (Fleet::of(3), RoundRobin::default());
+        let _busy: Vec<_> = (0..90).map(|_| fleet.occupy(0)).collect();
+        let picks: Vec<_> = (0..6).map(|_| fleet.pick(&policy)).collect();
         assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
-    }
-
-    #[test]
-    fn load_does_not_matter() {
-        let policy = RoundRobin::default();
-        let loaded = [Candidate { in_flight: 900 }, Candidate { in_flight: 0 }];
-        assert_eq!(policy.pick(&loaded), Some(0));
-        assert_eq!(policy.pick(&loaded), Some(1));
-    }
-
-    #[test]
-    fn nobody_ready_is_nobody_picked() {
-        assert_eq!(RoundRobin::default().pick(&[]), None);
     }
 }
