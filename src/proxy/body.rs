@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::backend::count;
 use super::control::BackendState;
@@ -77,7 +79,11 @@ pub(super) struct Relay {
     /// Everything that is held while the answer is not over; nothing after.
     passage: Option<Passage>,
     patience: Patience,
+    /// Where the answer is a stream of events, whether what was passed on ends with a whole one.
+    events: Option<bool>,
+    /// Why it was broken off, and whether what was passed on before is on its way.
     broken: Option<Broken>,
+    is_flushed: bool,
 }
 
 /// What a request holds until its answer is over. Dropped before the end, as hyper does when the
@@ -110,19 +116,28 @@ impl Passage {
 
 impl Relay {
     /// Passes an answer on, with this patience for the next of its bytes.
-    pub(super) fn new(passage: Passage, patience: Patience) -> Self {
+    pub(super) fn new(passage: Passage, patience: Patience, headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_stream = kind.is_some_and(|it| it.starts_with(b"text/event-stream"));
+        // What has a length has no room for another event.
+        let is_stream = is_stream && passage.connection.left().is_none();
         let mut relay = Self {
             passage: Some(passage),
             patience,
+            events: is_stream.then_some(true),
             broken: None,
+            is_flushed: false,
         };
         relay.end_if_over();
         relay
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = self.broken.take() {
-            return Poll::Ready(Some(Err(broken)));
+        if self.broken.is_some() {
+            if !self.is_flushed {
+                return self.flush(cx);
+            }
+            return Poll::Ready(self.broken.take().map(Err));
         }
         let Some(passage) = &mut self.passage else {
             return Poll::Ready(None);
@@ -130,6 +145,9 @@ impl Relay {
         match passage.connection.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {
                 self.patience.rest();
+                if let Some(is_whole) = &mut self.events {
+                    *is_whole = data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n");
+                }
                 self.end_if_over();
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
@@ -175,19 +193,45 @@ impl Relay {
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    /// Lets what came before go out, and then breaks the client's connection: hyper throws away
-    /// what it has not flushed when a body fails, and a clean end would look like a whole answer.
+    /// Says in a stream of events that it was broken off, lets what came before go out, and then breaks
+    /// the client's connection: hyper throws away what it has not flushed when a body fails, and a clean
+    /// end would look like a whole answer. An event that was cut itself is left so.
     fn break_off(
         &mut self,
         cx: &mut Context<'_>,
         broken: Broken,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(passage) = self.passage.take() {
-            tracing::warn!(backend = %passage.charge.claim.spec.name, why = %broken, "a stream broke");
+            let name = &passage.charge.claim.spec.name;
+            tracing::warn!(backend = %name, why = %broken, "a stream broke");
             passage.fail();
         }
+        let event = (self.events == Some(true)).then(|| broken.event());
+        self.events = None;
         self.broken = Some(broken);
+        if let Some(event) = event {
+            return Poll::Ready(Some(Ok(Frame::data(event))));
+        }
+        self.flush(cx)
+    }
+
+    /// Is asked again once what was passed on is on its way.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.is_flushed = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Broken {
+    /// What OpenAI's clients take for an error within a stream.
+    fn event(&self) -> Bytes {
+        let error = serde_json::json!({"error": {
+            "message": self.to_string(),
+            "type": "upstream_broken",
+            "param": null,
+            "code": StatusCode::BAD_GATEWAY.as_u16(),
+        }});
+        format!("data: {error}\n\n").into()
     }
 }

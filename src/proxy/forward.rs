@@ -263,7 +263,7 @@ impl Answer {
         if let Some(counter) = backend.tally.answered.get(class) {
             count(counter);
         }
-        let relay = Relay::new(self.passage, self.patience);
+        let relay = Relay::new(self.passage, self.patience, &headers);
         let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

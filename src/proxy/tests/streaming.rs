@@ -50,6 +50,25 @@ async fn a_broken_stream_never_looks_like_an_ended_one() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_between_events_says_so_in_one() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let mut client = proxy.client().await;
+    client.send(&post("/v1/completions", "{}")).await;
+    let mut call = calls.recv().await.unwrap();
+    call.begin_stream().await;
+    call.chunk("data: one\n\n").await;
+    drop(call);
+    let seen = client.rest().await;
+    let (_, last) = seen.split_once("data: one\n\n\r\n").unwrap();
+    let (_, event) = last.split_once("\r\ndata: ").unwrap();
+    let error: Value = serde_json::from_str(event.split_once("\n\n").unwrap().0).unwrap();
+    assert_eq!(error["error"]["type"], "upstream_broken", "{seen:?}");
+    assert!(event.ends_with("\n\n\r\n"), "a clean end: {seen:?}");
+    proxy.until_requests(0, 1, 0).await;
+}
+
+#[tokio::test]
 async fn what_came_with_the_break_still_arrives() {
     let (fake, mut calls) = Fake::driven("a").await;
     let proxy = Running::before(&[&fake]).await;
