@@ -53,7 +53,9 @@ pub(super) fn conclude(
     };
     let points = of_all.points(&measured.loads, &gauges);
     let place = RunFiles::of(job, &run);
-    let comparison = of_all.baseline.map(|it| Comparison::of(&points, it));
+    let comparison = of_all
+        .baseline
+        .map(|it| Comparison::of(&points, &facts, it));
     let result = BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool::this(),

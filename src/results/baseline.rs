@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::facts::JobFacts;
@@ -60,6 +61,8 @@ pub(crate) enum Origin {
     Ours {
         /// What was asked.
         job: Box<JobFacts>,
+        /// When it began.
+        started: Timestamp,
         /// Whether it could be believed.
         valid: bool,
     },
@@ -219,6 +222,7 @@ impl Baseline {
             claims: result.points.iter().map(Claim::of).collect(),
             origin: Origin::Ours {
                 valid: result.valid,
+                started: result.run.started,
                 job: Box::new(result.job),
             },
         }

@@ -64,7 +64,9 @@ pub use reconcile::{Both, Reconcile};
 pub(crate) use record::by_instance;
 pub use record::{Echo, KeptPrompt, Record, Stamps, Status};
 pub(crate) use result::are_valid;
-pub use result::{BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated};
+pub use result::{
+    BaselineRun, BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated,
+};
 pub(crate) use roofline::rooflines;
 pub use roofline::{Bound, Roofline};
 pub(crate) use rounds::by_round;

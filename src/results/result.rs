@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -156,12 +157,27 @@ pub struct Point {
 pub struct Comparison {
     /// The baseline's file.
     pub baseline: String,
+    /// Of which measurement that is the result, where it is one of ours; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<BaselineRun>,
     /// Whether like is compared with like.
     pub comparable: bool,
     /// The numbers.
     pub rows: Vec<Row>,
     /// What to know before reading them, a sentence each.
     pub remarks: Vec<String>,
+}
+
+/// The measurement that a baseline is the result of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaselineRun {
+    /// The benchmark.
+    pub benchmark: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// Whether the difference is the proxy's: it went through one, and ours past it to who answers behind
+    /// it, with as much in flight there: one request alone, or whatever it is where one instance has it all.
+    pub adds_proxy: bool,
 }
 
 /// One number, ours and theirs.
@@ -178,6 +194,9 @@ pub struct Row {
     pub ours: f64,
     /// Theirs.
     pub theirs: f64,
+    /// How many requests, or times of such, ours and theirs are made of, where both are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<[usize; 2]>,
     /// Ours over theirs; nothing where theirs is not the thing that its name says.
     pub ratio: Option<f64>,
     /// Whether a remark bears on it.

@@ -54,7 +54,9 @@ fn differences(case: &Case<'_>, baseline: &Baseline) -> Vec<String> {
             found.extend(other_load(case.claim(), case.point));
             found.extend(other_terms_of_vllm(case, &baseline.origin));
         }
-        Origin::Ours { job: theirs, valid } => {
+        Origin::Ours {
+            job: theirs, valid, ..
+        } => {
             found.extend(other_terms(case, theirs, *valid));
             found.extend(other_place(case.job, theirs));
             found.extend(other_load(case.claim(), case.point));

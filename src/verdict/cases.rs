@@ -164,7 +164,7 @@ fn what_contradicts_itself_is_set_beside_what_is_true() {
     let mut scene = scene(batch([7055.0; 4], [7100.0; 4]));
     let baseline = seed("baseline_metrics.json");
     scene.baseline = Some(baseline.clone());
-    let beside = Comparison::of(&[scene.point()], &baseline);
+    let beside = Comparison::of(&[scene.point()], &scene.job, &baseline);
     assert!(!beside.comparable && beside.rows.iter().all(|row| row.flagged));
     assert_eq!(beside.remarks.len(), 3);
     let row = |what: &str| beside.rows.iter().find(|row| row.what == what).unwrap();
@@ -414,7 +414,8 @@ fn a_baseline_of_another_class_has_no_number_for_a_closed_loop() {
     let anomalies = scene.judge();
     let a15 = said(&anomalies, "A15", Subject::Baseline).unwrap();
     assert!(a15.message.ends_with("it has no number for this load"));
-    let beside = Comparison::of(&[scene.point()], scene.baseline.as_ref().unwrap());
+    let baseline = scene.baseline.as_ref().unwrap();
+    let beside = Comparison::of(&[scene.point()], &scene.job, baseline);
     assert!(!beside.comparable && beside.rows.is_empty());
 }
 

@@ -289,7 +289,7 @@ pub(crate) fn notebook_run() -> BenchResult {
     let baseline = seed("baseline_metrics.json");
     scene.baseline = Some(baseline.clone());
     let point = scene.point();
-    let comparison = Comparison::of(std::slice::from_ref(&point), &baseline);
+    let comparison = Comparison::of(std::slice::from_ref(&point), &scene.job, &baseline);
     BenchResult {
         schema: SCHEMA.to_owned(),
         tool: Tool {

@@ -1,6 +1,7 @@
 //! What was measured, by whom it was served, what it is compared with, and whether it can be
 //! believed.
 
+mod beside;
 mod evidence;
 mod held;
 mod list;
@@ -8,6 +9,7 @@ pub(super) mod roofline;
 
 use std::path::Path;
 
+pub(super) use beside::{baseline, difference, sizes};
 pub(super) use evidence::evidence;
 use indexmap::IndexMap;
 pub(super) use list::labels;
@@ -17,7 +19,7 @@ use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
 use super::words::{clean, count, number};
 use crate::results::quantile::Distribution;
-use crate::results::{Anomaly, BenchResult, Comparison, Point, Row, Severity, Share, is_simulated};
+use crate::results::{Anomaly, BenchResult, Point, Severity, Share, is_simulated};
 use crate::shape::{Found, Skipped};
 
 /// A warm-up that took longer than this, in seconds, is worth a word.
@@ -32,7 +34,7 @@ pub fn render(result: &BenchResult, file: Option<&Path>, style: Style) -> String
     blocks.extend(result.search.iter().map(|it| found(it, style)));
     blocks.push(shares(&result.points, style));
     let beside = result.comparison.iter();
-    blocks.extend(beside.map(|it| versus(it, result.valid, style)));
+    blocks.extend(beside.map(|it| beside::lines(it, result, style)));
     if style.verbose {
         blocks.push(definitions(is_open(&result.points), style));
     }
@@ -253,58 +255,6 @@ fn served(share: &Share, all: usize) -> [Cell; 6] {
 
 fn rows(are_none: bool, table: &Table) -> Vec<String> {
     indented(if are_none { Vec::new() } else { table.lines() })
-}
-
-/// Sets two results side by side. A result that cannot be believed has no ratio to anything.
-fn versus(beside: &Comparison, valid: bool, style: Style) -> Vec<String> {
-    let right = |title| (title, Align::Right);
-    let heading = [
-        ("metric", Align::Left),
-        right("baseline"),
-        right("now"),
-        right("ratio"),
-        ("", Align::Left),
-    ];
-    let mut table = Table::new(style, &heading);
-    for row in &beside.rows {
-        let ratio = row.ratio.filter(|_| valid).map(|r| number(r) + "x");
-        table.row(vec![
-            Cell::from(metric(row)),
-            Cell::from(number(row.theirs)),
-            Cell::from(number(row.ours)),
-            Cell::from(ratio.unwrap_or_default()),
-            remark(row, valid),
-        ]);
-    }
-    let mut lines = vec![format!("against {}", clean(&beside.baseline))];
-    if !valid {
-        lines[0] += " (no ratios: this result is invalid)";
-    }
-    lines.extend(indented(table.lines()));
-    lines
-}
-
-fn metric(row: &Row) -> String {
-    // What counts tokens says so already.
-    let unit = if row.what.starts_with(&row.unit) {
-        ""
-    } else {
-        &row.unit
-    };
-    let metric = format!("{} {unit}", row.what);
-    let metric = metric.trim_end().to_owned();
-    match &row.load {
-        Some(load) => format!("{load}: {metric}"),
-        None => metric,
-    }
-}
-
-fn remark(row: &Row, valid: bool) -> Cell {
-    match row.ratio {
-        None => Cell::dressed("not comparable", Role::Warning),
-        Some(_) if row.flagged && valid => Cell::from("see the remarks"),
-        Some(_) => Cell::from(""),
-    }
 }
 
 fn indented(lines: Vec<String>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Results as transcripts: the seed's own batch, which was measured on a cold replica.
 
 use super::*;
+use crate::results::{BaselineRun, Comparison, Row};
 use crate::shape::known;
 use crate::verdict::scene::notebook_run;
 
@@ -87,11 +88,11 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
      b           50%        4/0     400       604       299      30210
 
     against baseline_metrics.json
-     metric                            baseline    now  ratio
-     throughput tok/s                       122   26.5  0.22x  see the remarks
-     mean latency ms                        817  18632         not comparable
-     mean latency by its wall time ms      6533  18632  2.85x  see the remarks
-     tokens in all                          800    800  1.00x  see the remarks
+     metric                            baseline    now    diff  ratio
+     throughput tok/s                       122   26.5   -96.0  0.22x  see the remarks
+     mean latency ms                        817  18632                 not comparable
+     mean latency by its wall time ms      6533  18632  +12099  2.85x  see the remarks
+     tokens in all                          800    800    0.00  1.00x  see the remarks
 
      failed requests are counted and are in no latency
      TTFT   first token - request sent
@@ -103,6 +104,61 @@ fn a_valid_result_is_short_and_explains_its_numbers_when_asked() {
     ✓ valid
     result: results/replicated/batch/2026-02-06T08-39-45.112Z.json
     ");
+}
+
+/// What one instance yields past the proxy, held against what was measured through it.
+#[test]
+fn what_the_proxy_costs_is_told_with_its_sizes_and_its_age() {
+    let mut result = seed_batch();
+    result.points[0].anomalies.clear();
+    result.valid = true;
+    let row = |what: &str, unit: &str, [theirs, ours]: [f64; 2], n| Row {
+        load: None,
+        what: what.to_owned(),
+        unit: unit.to_owned(),
+        ours,
+        theirs,
+        n: Some(n),
+        ratio: Some(ours / theirs),
+        flagged: false,
+    };
+    result.comparison = Some(Comparison {
+        baseline: "/home/me/lab/results/replicated/chat/2026-02-06T07-57-40.000Z.json".to_owned(),
+        measured: Some(BaselineRun {
+            benchmark: "chat".to_owned(),
+            started: "2026-02-06T07:57:40Z".parse().unwrap(),
+            adds_proxy: true,
+        }),
+        comparable: true,
+        rows: vec![
+            row("throughput", "tok/s", [104.0, 52.4], [320, 320]),
+            row("median TTFT", "ms", [141.6, 141.0], [320, 318]),
+            row("p99 TTFT", "ms", [181.2, 180.0], [320, 318]),
+            row("median TPOT", "ms", [69.8, 69.8], [320, 318]),
+        ],
+        remarks: Vec::new(),
+    });
+    let said = shown(&result, Style::plain());
+    let (_, after) = said.split_once("against ").unwrap();
+    let (table, _) = after.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(table, @"
+    chat of 07:57 UTC, measured 42m05s before
+     metric            baseline   now   diff  ratio         n
+     throughput tok/s       104  52.4  -51.6  0.50x       320
+     median TTFT ms         142   141  -0.60  1.00x  318, 320
+     p99 TTFT ms            181   180  -1.20  0.99x  318, 320
+     median TPOT ms        69.8  69.8   0.00  1.00x  318, 320
+     the proxy adds +0.60 ms to the median TTFT, 0.00 ms to the median TPOT
+    ");
+    // On another day the time of day alone would mislead.
+    let beside = result.comparison.as_mut().unwrap();
+    let run = beside.measured.as_mut().unwrap();
+    run.started = "2026-02-05T08:39:45Z".parse().unwrap();
+    let said = shown(&result, Style::plain());
+    assert!(
+        said.contains("against chat of 2026-02-05 08:39 UTC, measured 1d00h before\n"),
+        "{said}"
+    );
 }
 
 #[test]

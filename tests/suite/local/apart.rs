@@ -11,6 +11,7 @@ benchmarks:
     load: {batch: 4}
     max_tokens: 1
     repeats: 2
+  lone: {endpoint: each_instance, prompts: {inline: [Hello]}, load: {sequential: 4}, max_tokens: 1, repeats: 1}
   one: {endpoint: {instance: b}, prompts: {inline: [Hello]}, load: {batch: 2}, max_tokens: 1, repeats: 1}
 ";
 
@@ -23,9 +24,9 @@ fn each_instance_is_measured_past_the_proxy_and_held_against_it() {
         .iter()
         .map(|it| it["job"]["name"].as_str())
         .collect();
-    let expected = ["all", "all.a", "all.b", "one"].map(Some);
+    let expected = ["all", "all.a", "all.b", "lone", "lone.a", "lone.b", "one"].map(Some);
     assert_eq!(names, expected);
-    for (at, served, port) in [(1, "a", 0), (2, "b", 1), (3, "b", 1)] {
+    for (at, served, port) in [(1, "a", 0), (2, "b", 1), (6, "b", 1)] {
         let result = &results[at];
         let endpoint = result["job"]["endpoint"]["authority"].as_str().unwrap();
         assert!(
@@ -47,6 +48,13 @@ fn each_instance_is_measured_past_the_proxy_and_held_against_it() {
             rows.iter().any(|row| row["what"] == "median TTFT"),
             "{rows:?}"
         );
+        let measured = &apart["comparison"]["measured"];
+        assert_eq!(
+            (&measured["benchmark"], &measured["adds_proxy"]),
+            // Of the four that two shared, each has all: that is not the proxy's alone.
+            (&"all".into(), &false.into())
+        );
+        assert_eq!(rows[0]["n"], serde_json::json!([8, 8]));
     }
     let _ = place.replica(&["plan", "--detailed-exitcode"]).exits(0);
     let again = place.replica(&["bench", "all", "--json"]).exits(0).json();
@@ -54,7 +62,14 @@ fn each_instance_is_measured_past_the_proxy_and_held_against_it() {
     let _ = place
         .replica(&["bench", "show", "all.b"])
         .exits(0)
-        .shows("against ");
+        .shows("against all of ")
+        .shows("before\n");
+    let _ = place
+        .replica(&["bench", "show", "lone.a"])
+        .exits(0)
+        .shows("against lone of ")
+        .shows("the proxy adds ")
+        .shows(" ms to the median TTFT");
     place.change("{instance: b}", "{instance: c}");
     let _ = place
         .replica(&["plan"])

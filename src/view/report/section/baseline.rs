@@ -3,6 +3,7 @@
 use super::super::Reported;
 use super::super::markup::Markup;
 use super::super::sheet::Sheet;
+use crate::view::bench::{baseline as named, difference, sizes};
 use crate::view::words::number;
 
 /// The comparison, where there is one.
@@ -17,11 +18,13 @@ pub(in super::super) fn baseline(it: &Reported) -> Markup {
         ("unit", false),
         ("baseline", true),
         ("this", true),
+        ("this - baseline", true),
         ("this / baseline", true),
+        ("n", true),
         ("", false),
     ]);
     for row in &beside.rows {
-        let ratio = row.ratio.filter(|_| valid).map(|it| number(it) + "x");
+        let ratio = row.ratio.filter(|_| valid);
         let remark = match row.ratio {
             None => "not comparable",
             Some(_) if row.flagged && valid => "see the remarks",
@@ -33,12 +36,15 @@ pub(in super::super) fn baseline(it: &Reported) -> Markup {
             row.unit.clone(),
             number(row.theirs),
             number(row.ours),
-            ratio.unwrap_or_default(),
+            ratio.map(|_| difference(row)).unwrap_or_default(),
+            ratio.map(|it| number(it) + "x").unwrap_or_default(),
+            sizes(row),
             remark.to_owned(),
         ]);
     }
     let mut out = Markup::default();
-    let mut said = format!("Baseline: {}.", beside.baseline);
+    let named = named(beside, &it.result);
+    let mut said = format!("Baseline: {named}.");
     if !valid {
         said += " This result is invalid: it has no ratio to anything.";
     } else if !beside.comparable {
