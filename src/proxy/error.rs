@@ -8,6 +8,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::Outgoing;
+use super::target::Irregular;
 
 /// An answer of the proxy's own that says why there is none from an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     message: Cow<'static, str>,
+    /// What follows on the connection may not be what the client means.
+    closing: bool,
 }
 
 impl ApiError {
@@ -45,8 +48,51 @@ impl ApiError {
 
     /// Says that the proxy passes no such path.
     pub(super) fn unknown_path(path: &str) -> Self {
-        let message = format!("`{path}` is neither an OpenAI path nor one of the proxy's own");
+        let message = format!("`{path}` is neither a path of vLLM's nor one of the proxy's own");
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// Says that a path is read differently by different servers.
+    pub(super) fn irregular_path(path: &str, why: Irregular) -> Self {
+        let message = format!("`{path}` is not passed on: {why}");
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// Says that a path is for one server, and what it `does` there.
+    pub(super) fn of_one_server(path: &str, does: &str) -> Self {
+        let message = format!(
+            "`{path}` is not passed on: it would {does} one of the servers behind this port, and not \
+             the others; send it to each server itself"
+        );
+        Self::new(StatusCode::FORBIDDEN, "of_one_server", message)
+    }
+
+    /// Says what is wrong with a request's head; the connection is not used further.
+    pub(super) fn bad_head(why: &'static str) -> Self {
+        Self {
+            closing: true,
+            ..Self::new(StatusCode::BAD_REQUEST, "bad_request", why)
+        }
+    }
+
+    /// Says what is wrong with how a request's body came; the connection is not used further.
+    pub(super) fn bad_body(why: &str) -> Self {
+        Self {
+            closing: true,
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                format!("the body cannot be read: {why}"),
+            )
+        }
+    }
+
+    /// Says what the proxy does not do; the connection is not used further.
+    pub(super) fn not_implemented(what: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            closing: true,
+            ..Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", what)
+        }
     }
 
     /// Says that a client shows none of the keys that it must show one of.
@@ -76,7 +122,14 @@ impl ApiError {
             status,
             kind,
             message: message.into(),
+            closing: false,
         }
+    }
+
+    /// The status that it is answered with.
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// What it says.
@@ -103,6 +156,9 @@ impl ApiError {
             // RFC 9110 section 15.5.2 wants it said by which scheme.
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if self.closing {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

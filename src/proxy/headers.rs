@@ -1,5 +1,8 @@
 //! What may cross the proxy in a head, and what the proxy adds.
 
+use std::net::IpAddr;
+
+use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Names the instance that answered.
@@ -63,6 +66,51 @@ pub(super) fn prepare_upstream(headers: &mut HeaderMap, id: &HeaderValue) {
     // The proxy itself answered `Expect: 100-continue` when it read the body.
     headers.remove(header::EXPECT);
     headers.insert(REQUEST_ID, id.clone());
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A client's address, as it is told to backends: text, without the port.
+pub(super) fn told(client: IpAddr) -> HeaderValue {
+    let address = client.to_canonical().to_string();
+    HeaderValue::try_from(address).expect("an address is a header value")
+}
+
+/// Says for whom a request is sent on.
+///
+/// The client's address goes behind those that came, as nginx's `$proxy_add_x_forwarded_for` does:
+/// the last is what was seen here, and what a front before this proxy saw is kept. By which host and
+/// scheme the client asked, a front that came first knows better, so what it said stays. Nothing in
+/// the proxy is decided by these.
+pub(super) fn tell_origin(headers: &mut HeaderMap, client: &HeaderValue) {
+    let mut chain = Vec::new();
+    for before in headers.get_all(&FORWARDED_FOR) {
+        chain.extend_from_slice(before.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    let chain = if chain.is_empty() {
+        Ok(client.clone())
+    } else {
+        chain.extend_from_slice(client.as_bytes());
+        HeaderValue::try_from(chain)
+    };
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|_| client.clone()));
+    if !headers.contains_key(&FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(&FORWARDED_HOST)
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
+        headers.insert(FORWARDED_HOST, host);
+    }
+}
+
+/// The host of an absolute target, which counts for the request's (RFC 9112, section 3.2.2).
+pub(super) fn host_of_target(target: &Uri) -> Option<HeaderValue> {
+    let host = target.authority()?.as_str().rsplit('@').next()?;
+    HeaderValue::from_str(host).ok()
 }
 
 /// Makes an upstream's head into the one that goes to the client.
@@ -160,6 +208,50 @@ mod tests {
         let id = request_id(&headers);
         prepare_upstream(&mut headers, &id);
         assert_eq!(headers, map(&[("x-request-id", "mine")]));
+    }
+
+    #[test]
+    fn the_client_is_added_to_those_that_came_before() {
+        let seen = told("::ffff:10.0.0.9".parse().unwrap());
+        let mut direct = map(&[("host", "front:8000")]);
+        tell_origin(&mut direct, &seen);
+        let mut behind_a_front = map(&[
+            ("host", "inner"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+        ]);
+        tell_origin(&mut behind_a_front, &seen);
+        for (headers, wanted) in [
+            (&direct, ["10.0.0.9", "http", "front:8000"]),
+            (
+                &behind_a_front,
+                [
+                    "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9",
+                    "https",
+                    "shop.example",
+                ],
+            ),
+        ] {
+            let names = ["for", "proto", "host"].map(|it| format!("x-forwarded-{it}"));
+            let found = names.map(|name| headers[name].to_str().unwrap().to_owned());
+            assert_eq!(found, wanted);
+        }
+        let lines = behind_a_front.get_all("x-forwarded-for").iter().count();
+        assert_eq!(lines, 1);
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_target_counts() {
+        for (target, host) in [
+            ("http://user@other:81/x", Some("other:81")),
+            ("http://other", Some("other")),
+            ("/x", None),
+        ] {
+            let found = host_of_target(&Uri::from_static(target));
+            assert_eq!(found, host.map(HeaderValue::from_static), "{target}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! # The life of a request
 //!
-//! `server` accepts it, `route` says what its path means, `upload` holds its body,
+//! `server` accepts it, `conform`, `target` and `paths` say what it means, `upload` holds its body,
 //! `forward` has `pool` choose a `backend` by a `policy` and sends it over one of the
 //! backend's `connections`, and `body` passes the answer on frame by frame. What the request
 //! holds is released when the answer's body is dropped, whether it ended, broke, or was cut.
@@ -16,6 +16,7 @@
 
 mod backend;
 mod body;
+mod conform;
 mod connections;
 pub mod control;
 mod error;
@@ -28,6 +29,7 @@ mod metrics;
 mod models;
 mod occupancy;
 mod outbound;
+mod paths;
 mod patience;
 pub mod policy;
 mod pool;
@@ -38,6 +40,7 @@ mod route;
 mod server;
 mod sockets;
 mod store;
+mod target;
 #[cfg(test)]
 mod tests;
 mod upload;

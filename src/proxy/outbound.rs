@@ -23,7 +23,6 @@ pub(super) struct Outbound {
     pub(super) target: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Received,
-    pub(super) id: HeaderValue,
 }
 
 /// What is sent behind the head.

@@ -1,7 +1,8 @@
-//! What each path means.
+//! What becomes of a request: an answer of the proxy's own, or one of a backend's.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -11,16 +12,15 @@ use super::body::Outgoing;
 use super::error::{ApiError, json_response};
 use super::forward::{Answer, forward};
 use super::outbound::Outbound;
+use super::paths::Route;
 use super::pool::Pool;
 use super::requests::{InFlight, Ledger};
-use super::upload::{Received, receive};
-use super::{headers, metrics, models};
+use super::target::Target;
+use super::upload::{BrokenOff, Received, receive};
+use super::{conform, headers, metrics, models};
 
 /// The largest list of models that is believed.
 const LARGEST_LIST: usize = 4 * 1024 * 1024;
-
-/// What vLLM answers outside `/v1`, and clients use.
-const PASSED: [&str; 3] = ["/tokenize", "/detokenize", "/version"];
 
 /// The client went away: there is nobody to answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,49 +34,26 @@ pub(super) struct Front {
     pub(super) ledger: Arc<Ledger>,
 }
 
-/// What is done about a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Health,
-    Ready,
-    Metrics,
-    Models,
-    Pass,
-    Unknown,
-}
-
-fn route(method: &Method, path: &str) -> Route {
-    match path {
-        "/health" => Route::Health,
-        "/ready" => Route::Ready,
-        "/metrics" => Route::Metrics,
-        // With the slash, vLLM would redirect to an unfiltered list.
-        "/v1/models" | "/v1/models/" if method == Method::GET => Route::Models,
-        _ if path.starts_with("/v1/") || PASSED.contains(&path) => Route::Pass,
-        _ => Route::Unknown,
-    }
-}
-
 impl Front {
-    /// Answers one request.
+    /// Answers one request of the client at this address.
     pub(super) async fn answer(
         &self,
         mut request: Request<Incoming>,
+        client: &HeaderValue,
     ) -> Result<Response<Outgoing>, ClientGone> {
         let id = headers::request_id(request.headers());
-        let fleet = self.pool.fleet();
-        let keys = &fleet.client_keys;
-        if !keys.admit(request.method(), request.uri(), request.headers()) {
-            return Ok(ApiError::unauthorized().into_response(&id));
-        }
-        if keys.are_wanted() {
-            // It is the proxy's: no backend is shown it.
-            request.headers_mut().remove(header::AUTHORIZATION);
-        }
+        let route = match self.meaning(&mut request) {
+            Ok(route) => route,
+            Err(refusal) => return Ok(refusal.into_response(&id)),
+        };
         let path = request.uri().path();
-        let own = match route(request.method(), path) {
-            Route::Models => return self.models(request, id).await,
-            Route::Pass => return self.pass(request, id).await,
+        let own = match route {
+            Route::Models => return self.models(request, client, id).await,
+            Route::Pass => return self.pass(request, client, id).await,
+            Route::ModelsWithSlash => without_slash(request.uri()),
+            Route::OfOneServer(does) => {
+                return Ok(ApiError::of_one_server(path, does).into_response(&id));
+            }
             Route::Unknown => return Ok(ApiError::unknown_path(path).into_response(&id)),
             _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
                 return Ok(ApiError::method_not_allowed(path).into_response(&id));
@@ -86,6 +63,31 @@ impl Front {
             Route::Metrics => metrics::page(&self.pool, self.ledger.read()),
         };
         Ok(with_id(own, &id))
+    }
+
+    /// What a request means, if it may be asked; with its target and its host as they go on.
+    fn meaning(&self, request: &mut Request<Incoming>) -> Result<Route, ApiError> {
+        conform::check(request)?;
+        let target = Target::of(request.uri())
+            .map_err(|why| ApiError::irregular_path(request.uri().path(), why))?;
+        let route = Route::of(request.method(), &target.path);
+        let rewritten = target.rewritten.map(Uri::from);
+        let fleet = self.pool.fleet();
+        let keys = &fleet.client_keys;
+        if route.wants_key() && !keys.admit(request.method(), request.headers()) {
+            return Err(ApiError::unauthorized());
+        }
+        if keys.are_wanted() {
+            // It is the proxy's: no backend is shown it.
+            request.headers_mut().remove(header::AUTHORIZATION);
+        }
+        if let Some(host) = headers::host_of_target(request.uri()) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        if let Some(target) = rewritten {
+            *request.uri_mut() = target;
+        }
+        Ok(route)
     }
 
     fn ready(&self, id: &HeaderValue) -> Response<Outgoing> {
@@ -99,6 +101,7 @@ impl Front {
     async fn pass(
         &self,
         request: Request<Incoming>,
+        client: &HeaderValue,
         id: HeaderValue,
     ) -> Result<Response<Outgoing>, ClientGone> {
         if let Some(model) = request.uri().path().strip_prefix("/v1/models/")
@@ -107,12 +110,14 @@ impl Front {
             return Ok(ApiError::unknown_model(model).into_response(&id));
         }
         let outcome = self.ledger.open();
-        let outbound = read(request, id).await?;
+        let outbound = match read(request, client, &id).await {
+            Ok(outbound) => outbound,
+            Err(broken_off) => return Ok(unread(&broken_off, outcome, &id)),
+        };
         if let Some(model) = self.hidden_model(&outbound.body) {
             outcome.ok();
-            return Ok(ApiError::unknown_model(&model).into_response(&outbound.id));
+            return Ok(ApiError::unknown_model(&model).into_response(&id));
         }
-        let id = outbound.id.clone();
         let answer = self.send(outbound, outcome).await?;
         Ok(match answer {
             Ok(answer) => answer.relay(&id),
@@ -124,18 +129,16 @@ impl Front {
     async fn models(
         &self,
         mut request: Request<Incoming>,
+        client: &HeaderValue,
         id: HeaderValue,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        let query = request.uri().query();
-        let target = query.map_or_else(|| "/v1/models".to_owned(), |q| format!("/v1/models?{q}"));
-        if let Ok(target) = target.parse::<Uri>() {
-            *request.uri_mut() = target;
-        }
         // A list that came compressed could not be read.
         request.headers_mut().remove(header::ACCEPT_ENCODING);
         let outcome = self.ledger.open();
-        let outbound = read(request, id).await?;
-        let id = outbound.id.clone();
+        let outbound = match read(request, client, &id).await {
+            Ok(outbound) => outbound,
+            Err(broken_off) => return Ok(unread(&broken_off, outcome, &id)),
+        };
         Ok(match self.send(outbound, outcome).await? {
             Ok(answer) => self.filtered(answer, &id).await,
             Err(error) => error.into_response(&id),
@@ -175,17 +178,42 @@ impl Front {
 }
 
 /// Reads a request, and makes its head fit for a backend.
-async fn read(request: Request<Incoming>, id: HeaderValue) -> Result<Outbound, ClientGone> {
+async fn read(
+    request: Request<Incoming>,
+    client: &HeaderValue,
+    id: &HeaderValue,
+) -> Result<Outbound, BrokenOff> {
     let (mut head, body) = request.into_parts();
-    let body = receive(body).await.map_err(|_| ClientGone)?;
-    headers::prepare_upstream(&mut head.headers, &id);
+    let body = receive(body).await?;
+    headers::prepare_upstream(&mut head.headers, id);
+    headers::tell_origin(&mut head.headers, client);
     Ok(Outbound {
         method: head.method,
         target: origin_form(&head.uri),
         headers: head.headers,
         body,
-        id,
     })
+}
+
+/// Answers a request whose body did not come. Who stopped in the middle is most likely gone.
+fn unread(broken_off: &BrokenOff, outcome: InFlight, id: &HeaderValue) -> Response<Outgoing> {
+    let why = broken_off.why();
+    if broken_off.is_malformed() {
+        outcome.ok();
+    }
+    ApiError::bad_body(&why).into_response(id)
+}
+
+/// Sends a client to the list of models, as vLLM does, and over the proxy.
+fn without_slash(uri: &Uri) -> Response<Outgoing> {
+    let query = uri.query().map(|query| format!("?{query}"));
+    let target = format!("/v1/models{}", query.unwrap_or_default());
+    let mut response = Response::new(Outgoing::own(Bytes::new()));
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    if let Ok(target) = HeaderValue::try_from(target) {
+        response.headers_mut().insert(header::LOCATION, target);
+    }
+    response
 }
 
 /// The path and the query: what a server is asked for, where a proxy is asked for all.
@@ -199,31 +227,4 @@ fn with_id(mut response: Response<Outgoing>, id: &HeaderValue) -> Response<Outgo
         .headers_mut()
         .insert(headers::REQUEST_ID, id.clone());
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_have_one_meaning() {
-        for (method, path, meaning) in [
-            (Method::GET, "/health", Route::Health),
-            (Method::GET, "/ready", Route::Ready),
-            (Method::GET, "/metrics", Route::Metrics),
-            (Method::GET, "/v1/models", Route::Models),
-            (Method::GET, "/v1/models/", Route::Models),
-            (Method::POST, "/v1/models", Route::Pass),
-            (Method::GET, "/v1/models/tiny", Route::Pass),
-            (Method::POST, "/v1/chat/completions", Route::Pass),
-            (Method::DELETE, "/v1/anything/new", Route::Pass),
-            (Method::POST, "/tokenize", Route::Pass),
-            (Method::GET, "/version", Route::Pass),
-            (Method::GET, "/", Route::Unknown),
-            (Method::POST, "/invocations", Route::Unknown),
-            (Method::GET, "/v1", Route::Unknown),
-        ] {
-            assert_eq!(route(&method, path), meaning, "{method} {path}");
-        }
-    }
 }

@@ -4,12 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
+use super::headers;
 use super::route::Front;
 use super::sockets;
 use super::upstream::BUFFER;
@@ -33,10 +35,10 @@ pub(super) async fn serve(
             () = told(&mut stop) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 let (front, stop, open) = (Arc::clone(&front), stop.clone(), open.clone());
                 tokio::spawn(async move {
-                    converse(stream, front, stop).await;
+                    converse(stream, headers::told(client.ip()), front, stop).await;
                     drop(open);
                 });
             }
@@ -60,11 +62,16 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Answers one client's requests, one after another.
-async fn converse(stream: TcpStream, front: Arc<Front>, mut stop: watch::Receiver<bool>) {
+async fn converse(
+    stream: TcpStream,
+    client: HeaderValue,
+    front: Arc<Front>,
+    mut stop: watch::Receiver<bool>,
+) {
     sockets::tune(&stream);
     let service = service_fn(move |request| {
-        let front = Arc::clone(&front);
-        async move { front.answer(request).await }
+        let (front, client) = (Arc::clone(&front), client.clone());
+        async move { front.answer(request, &client).await }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()

@@ -1,11 +1,15 @@
 //! The body of a request on its way to a backend.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::describe::describe;
 
 /// The largest body that is held while it is not answered, so that it can be sent again. Larger
 /// ones stream through and are sent once.
@@ -20,9 +24,27 @@ pub(super) enum Received {
     Large(Upload),
 }
 
-/// The client broke off while it sent its request.
+/// The client broke off while it sent its request, or sent what is no body.
 #[derive(Debug)]
-pub(super) struct BrokenOff;
+pub(super) struct BrokenOff(hyper::Error);
+
+impl BrokenOff {
+    /// Whether something came that is no body, such as a chunk without a length.
+    pub(super) fn is_malformed(&self) -> bool {
+        let cause = self.0.source().and_then(|it| it.downcast_ref());
+        cause.is_some_and(|error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            )
+        })
+    }
+
+    /// What happened, in words.
+    pub(super) fn why(&self) -> String {
+        describe(&self.0)
+    }
+}
 
 /// Reads a client's body until it is whole, or too large to be held.
 ///
@@ -33,7 +55,7 @@ pub(super) async fn receive(mut body: Incoming) -> Result<Received, BrokenOff> {
     }
     let mut parts = Parts::default();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(|_| BrokenOff)?.into_data() {
+        if let Ok(data) = frame.map_err(BrokenOff)?.into_data() {
             parts.push(data, body.size_hint().lower());
         }
         if parts.len() > HELD {

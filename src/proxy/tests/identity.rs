@@ -13,7 +13,7 @@ async fn the_nonce_is_hidden_wherever_models_are_listed() {
     let (a, b) = (Fake::start("a").await, Fake::start("b").await);
     a.serve(&["tiny", "replica-a", "replica-b"]);
     let proxy = Running::before(&[&a, &b]).await;
-    for path in ["/v1/models", "/v1/models/", "/v1/models?x=1"] {
+    for path in ["/v1/models", "/v1/%6dodels", "/v1/models?x=1"] {
         let answer = proxy.get(path).await;
         assert_eq!(answer.status(), 200, "{path}");
         assert!(answer.instance().is_some());
@@ -22,6 +22,9 @@ async fn the_nonce_is_hidden_wherever_models_are_listed() {
         assert_eq!(models["data"][0]["id"], "tiny");
         assert_eq!(models["object"], "list");
     }
+    let slash = proxy.get("/v1/models/?x=1").await;
+    assert_eq!(slash.status(), 307);
+    assert_eq!(slash.header("location"), Some("/v1/models?x=1"));
 }
 
 #[tokio::test]
@@ -144,10 +147,18 @@ async fn a_clients_key_goes_no_further_and_the_backend_is_shown_its_own() {
     }
     shown.sort_by_key(ToString::to_string);
     assert_eq!(shown, [json!("Bearer sk-own"), json!(null)]);
-    for refused in [
-        with_key("sk-own"),
-        "GET /v1/models HTTP/1.1\r\nhost: p\r\n\r\n".to_owned(),
-    ] {
+    let keyless = [
+        "/v1/models",
+        "/v1/models/",
+        "/%761/models",
+        "/invocations",
+        "/pooling",
+        "/inference/v1/generate",
+        "/version",
+        "/sleep",
+    ];
+    let keyless = keyless.map(|path| format!("GET {path} HTTP/1.1\r\nhost: p\r\n\r\n"));
+    for refused in keyless.into_iter().chain([with_key("sk-own")]) {
         let answer = proxy.ask(&refused).await;
         assert_eq!(
             (answer.status(), answer.error().as_str()),

@@ -37,7 +37,7 @@ async fn the_proxy_is_alive_before_it_is_ready() {
 async fn unknown_paths_and_methods_are_refused_in_openais_shape() {
     let fake = Fake::start("a").await;
     let proxy = Running::before(&[&fake]).await;
-    for path in ["/", "/invocations", "/v1", "/metrics/x"] {
+    for path in ["/", "/docs", "/v1", "/metrics/x"] {
         let answer = proxy.get(path).await;
         assert_eq!(
             (answer.status(), answer.error()),
@@ -64,6 +64,9 @@ async fn every_path_below_v1_is_passed_with_its_method_and_query() {
         ("PUT", "/v1/new/thing"),
         ("POST", "/tokenize"),
         ("GET", "/version"),
+        ("POST", "/invocations"),
+        ("GET", "/v1/models/owner%2Fname"),
+        ("GET", "/v1/files/a%20b"),
     ] {
         let mut client = proxy.client().await;
         client
@@ -160,24 +163,136 @@ async fn every_answer_has_an_id() {
 async fn malformed_requests_are_refused_and_reach_nobody() {
     let fake = Fake::start("a").await;
     let proxy = Running::before(&[&fake]).await;
-    for malformed in [
-        "nonsense\r\n\r\n",
-        "GET /v1/x HTTP/1.1\r\nbad header\r\n\r\n",
-        "POST /v1/x HTTP/1.1\r\nhost: p\r\ncontent-length: x\r\n\r\n",
-        "POST /v1/x HTTP/1.1\r\nhost: p\r\ntransfer-encoding: gzip\r\n\r\n",
+    for (malformed, status) in [
+        ("nonsense\r\n\r\n", 400),
+        ("GET /v1/x HTTP/1.1\r\nhost: p\r\nbad header\r\n\r\n", 400),
+        (
+            "POST /v1/x HTTP/1.1\r\nhost: p\r\ncontent-length: x\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1/x HTTP/1.1\r\nhost: p\r\ntransfer-encoding: gzip\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1/x HTTP/1.1\r\nhost: p\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            501,
+        ),
+        ("GET /v1/x HTTP/1.1\r\n\r\n", 400),
+        ("GET /v1/x HTTP/1.1\r\nhost: p\r\nhost: q\r\n\r\n", 400),
+        ("TRACE /v1/x HTTP/1.1\r\nhost: p\r\n\r\n", 501),
+        ("CONNECT p:80 HTTP/1.1\r\nhost: p:80\r\n\r\n", 501),
+        ("CONNECT /v1/x HTTP/1.1\r\nhost: p\r\n\r\n", 501),
+        (
+            "GET /v1/x HTTP/1.1\r\nhost: p\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            501,
+        ),
+        ("GET /v1/../metrics HTTP/1.1\r\nhost: p\r\n\r\n", 400),
+        ("GET //v1/models HTTP/1.1\r\nhost: p\r\n\r\n", 400),
+        ("GET /v1%2fmodels HTTP/1.1\r\nhost: p\r\n\r\n", 400),
     ] {
         let mut client = proxy.client().await;
         client.send(malformed).await;
         let head = client.until("\r\n\r\n").await;
-        assert!(head.starts_with("HTTP/1.1 400"), "{malformed:?}: {head}");
+        let line = format!("HTTP/1.1 {status} ");
+        assert!(head.starts_with(&line), "{malformed:?}: {head}");
     }
-    let mut client = proxy.client().await;
-    client
-        .send("POST /v1/x HTTP/1.1\r\nhost: p\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n")
-        .await;
-    client.rest().await;
     assert_eq!(fake.calls(), 0);
     assert_eq!(proxy.get("/health").await.status(), 200);
+}
+
+/// A client that sends no body in the end is told why, and counted as what it was.
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_answered() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let chunked = "POST /v1/x HTTP/1.1\r\nhost: p\r\ntransfer-encoding: chunked\r\n\r\n";
+    for malformed in [
+        "ZZ\r\n",
+        "2\r\n{}ab\r\n0\r\n\r\n",
+        "-1\r\n",
+        "fffffffffffffffff\r\n",
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&format!("{chunked}{malformed}")).await;
+        let answer = client.answer().await;
+        assert_eq!(
+            (answer.status(), answer.error().as_str()),
+            (400, "bad_request"),
+            "{malformed:?}"
+        );
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(client.rest().await, "");
+    }
+    proxy.until_requests(4, 0, 0).await;
+    for truncated in ["2\r\n{", "2\r\n{}\r\n", "2"] {
+        let mut client = proxy.client().await;
+        client.send(&format!("{chunked}{truncated}")).await;
+        client.0.shutdown().await.unwrap();
+        assert_eq!(client.answer().await.status(), 400, "{truncated:?}");
+    }
+    proxy.until_requests(4, 0, 3).await;
+    assert_eq!(fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn what_changes_one_server_is_refused_with_words() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    for path in [
+        "/sleep",
+        "/v1/load_lora_adapter",
+        "/v1/%6coad_lora_adapter/",
+    ] {
+        let answer = proxy.post(path, "{}").await;
+        assert_eq!(
+            (answer.status(), answer.error().as_str()),
+            (403, "of_one_server")
+        );
+        assert!(answer.body.contains("one of the servers"), "{answer:?}");
+    }
+    assert_eq!(fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_path_is_sent_as_every_server_reads_it() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let mut client = proxy.client().await;
+    client
+        .send("GET http://other:81/v1/%66iles?a=%66 HTTP/1.1\r\nhost: p\r\n\r\n")
+        .await;
+    let mut call = calls.recv().await.unwrap();
+    assert_eq!(call.line(), "GET /v1/files?a=%66 HTTP/1.1");
+    assert_eq!(call.header("host"), Some("other:81"));
+    call.reply("200 OK", "{}").await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_backend_is_told_for_whom_it_works() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let mut client = proxy.client().await;
+    client
+        .send(
+            "GET /v1/x HTTP/1.1\r\nhost: front\r\nx-forwarded-for: 9.9.9.9\r\n\
+             traceparent: 00-1-2-01\r\ntracestate: a=b\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        )
+        .await;
+    let mut call = calls.recv().await.unwrap();
+    for (name, value) in [
+        ("x-forwarded-for", Some("9.9.9.9, 127.0.0.1")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-host", Some("front")),
+        ("traceparent", Some("00-1-2-01")),
+        ("tracestate", Some("a=b")),
+        ("upgrade", None),
+    ] {
+        assert_eq!(call.header(name), value, "{name}");
+    }
+    call.reply("200 OK", "{}").await;
+    assert_eq!(client.answer().await.status(), 200);
 }
 
 /// A request with both lengths is read as chunked, and goes on with the length that it has: a second

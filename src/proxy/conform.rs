@@ -1,0 +1,156 @@
+//! What a request's head must be before anything is made of it.
+//!
+//! hyper reads a head leniently. What two readers could take for two different requests is refused
+//! here, and what the proxy does not do is said to be so.
+
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Version};
+
+use super::error::ApiError;
+
+/// Lets a request on, or says what is wrong with its head.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
+    let headers = request.headers();
+    method(request.method())?;
+    host(request.version(), headers)?;
+    coding(headers)?;
+    upgrade(headers)
+}
+
+fn method(method: &Method) -> Result<(), ApiError> {
+    match *method {
+        Method::CONNECT => Err(ApiError::not_implemented(
+            "CONNECT asks for a tunnel, and the proxy makes none",
+        )),
+        // Its answer would show what the proxy adds, the key of a server included.
+        Method::TRACE => Err(ApiError::not_implemented("TRACE is not passed on")),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 9112, section 3.2: one valid `Host`, which only HTTP/1.0 may leave out.
+fn host(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version >= Version::HTTP_11 => {
+            Err(ApiError::bad_head("a request must have a `Host`"))
+        }
+        (Some(_), Some(_)) => Err(ApiError::bad_head("a request must have one `Host` only")),
+        (Some(host), None) if !is_host(host) => {
+            Err(ApiError::bad_head("`Host` must be a host, or host:port"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_host(host: &HeaderValue) -> bool {
+    let bytes = host.as_bytes();
+    bytes.is_empty() || !bytes.contains(&b'@') && Authority::try_from(bytes).is_ok()
+}
+
+/// RFC 9112, section 6.1: a body in a coding that is not understood would be passed on as if it was
+/// plain.
+fn coding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let only = codings.next().is_none_or(is_chunked) && codings.next().is_none();
+    only.then_some(()).ok_or_else(|| {
+        ApiError::not_implemented("of the transfer codings, `chunked` alone is understood")
+    })
+}
+
+/// RFC 9110, section 7.8: an upgrade may be ignored, and that to HTTP/2 is, as clients that offer it
+/// go on in HTTP/1.1. For who wants another protocol there would be nobody to talk to.
+fn upgrade(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(wanted) = headers.get(header::UPGRADE) else {
+        return Ok(());
+    };
+    let is_meant = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
+    if !is_meant || wanted.as_bytes().eq_ignore_ascii_case(b"h2c") {
+        return Ok(());
+    }
+    let wanted = String::from_utf8_lossy(wanted.as_bytes());
+    Err(ApiError::not_implemented(format!(
+        "`Upgrade: {wanted}` is not passed on: the proxy speaks HTTP/1.1"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    const HOST: (&str, &str) = ("host", "p");
+
+    fn refused(method: &str, version: Version, fields: &[(&str, &str)]) -> Option<u16> {
+        let mut request = Request::builder()
+            .method(method)
+            .version(version)
+            .uri("/v1/x");
+        for &(name, value) in fields {
+            request = request.header(name, value);
+        }
+        let checked = check(&request.body(()).unwrap());
+        checked.err().map(|error| error.status().as_u16())
+    }
+
+    #[test]
+    fn heads_that_can_be_read_in_two_ways_are_refused() {
+        const WEBSOCKET: Fields = &[HOST, ("connection", "Upgrade"), ("upgrade", "websocket")];
+        const H2C: Fields = &[
+            HOST,
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("upgrade", "h2c"),
+        ];
+        let cases: [(&str, Fields, Option<u16>); 19] = [
+            ("GET", &[HOST], None),
+            ("OPTIONS", &[HOST], None),
+            ("CONNECT", &[HOST], Some(501)),
+            ("TRACE", &[HOST], Some(501)),
+            ("GET", &[], Some(400)),
+            ("GET", &[HOST, HOST], Some(400)),
+            ("GET", &[("host", "")], None),
+            ("GET", &[("host", "[::1]:8000")], None),
+            ("GET", &[("host", "a b")], Some(400)),
+            ("GET", &[("host", "a/b")], Some(400)),
+            ("GET", &[("host", "user@a")], Some(400)),
+            ("POST", &[HOST, ("transfer-encoding", "Chunked")], None),
+            (
+                "POST",
+                &[HOST, ("transfer-encoding", "gzip, chunked")],
+                Some(501),
+            ),
+            (
+                "POST",
+                &[HOST, ("transfer-encoding", "chunked, chunked")],
+                Some(501),
+            ),
+            (
+                "POST",
+                &[
+                    HOST,
+                    ("transfer-encoding", "identity"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                Some(501),
+            ),
+            ("GET", WEBSOCKET, Some(501)),
+            ("GET", &WEBSOCKET[..2], None),
+            ("GET", &[HOST, ("upgrade", "websocket")], None),
+            ("GET", H2C, None),
+        ];
+        for (method, fields, status) in cases {
+            let found = refused(method, Version::HTTP_11, fields);
+            assert_eq!(found, status, "{method} {fields:?}");
+        }
+        assert_eq!(refused("GET", Version::HTTP_10, &[]), None);
+        assert_eq!(refused("GET", Version::HTTP_10, &[HOST, HOST]), Some(400));
+    }
+}
