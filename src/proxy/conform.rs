@@ -81,6 +81,52 @@ fn upgrade(headers: &HeaderMap) -> Result<(), ApiError> {
     )))
 }
 
+/// What a body is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyKind {
+    Json,
+    Other,
+}
+
+/// What is said of JSON in another encoding.
+pub(super) const NOT_UTF8: &str = "JSON is written in UTF-8 (RFC 8259, section 8.1)";
+
+impl BodyKind {
+    /// Reads it from a head. Forms in encodings that are not UTF-8 are refused: Starlette would read
+    /// their fields in the one that is named, and the proxy does not.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+            // FastAPI takes it for JSON.
+            return Ok(Self::Json);
+        };
+        let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
+        let charset = kind.split("charset=").nth(1);
+        let charset = charset.map(|it| it.split(';').next().unwrap_or_default());
+        let is_utf8 =
+            |it: &str| matches!(it.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii");
+        if kind.starts_with("multipart/") && !charset.is_none_or(is_utf8) {
+            return Err(ApiError::bad_body("forms are read in UTF-8"));
+        }
+        Ok(if kind.contains("json") {
+            Self::Json
+        } else {
+            Self::Other
+        })
+    }
+
+    /// Lets a whole body on that is in the encoding that it must be in.
+    pub(super) fn check(self, body: &[u8]) -> Result<(), ApiError> {
+        let beginning = &body[..body.len().min(4)];
+        let is_wide = beginning.contains(&0)
+            || beginning.starts_with(b"\xfe\xff")
+            || beginning.starts_with(b"\xff\xfe");
+        if self == Self::Json && is_wide {
+            return Err(ApiError::bad_body(NOT_UTF8));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +198,39 @@ mod tests {
         }
         assert_eq!(refused("GET", Version::HTTP_10, &[]), None);
         assert_eq!(refused("GET", Version::HTTP_10, &[HOST, HOST]), Some(400));
+    }
+
+    #[test]
+    fn text_is_utf_8() {
+        let kind = |of: &'static str| {
+            let of = HeaderValue::from_static(of);
+            BodyKind::of(&HeaderMap::from_iter([(header::CONTENT_TYPE, of)])).ok()
+        };
+        let (json, other) = (Some(BodyKind::Json), Some(BodyKind::Other));
+        assert_eq!(BodyKind::of(&HeaderMap::new()).ok(), json);
+        for (named, wanted) in [
+            ("application/json", json),
+            ("Application/JSON; charset=utf-16", json),
+            ("application/vnd.api+json", json),
+            ("text/plain", other),
+            ("multipart/form-data; boundary=x", other),
+            ("multipart/form-data; boundary=x; charset=\"UTF-8\"", other),
+            ("multipart/form-data; charset=utf-16; boundary=x", None),
+            ("multipart/form-data; charset=cp037", None),
+        ] {
+            assert_eq!(kind(named), wanted, "{named}");
+        }
+        for (body, is_taken) in [
+            (&b"{}"[..], true),
+            (b"", true),
+            (b"\xef\xbb\xbf{}", true),
+            (b"{\0}\0", false),
+            (b"\0{\0}", false),
+            (b"\0\0\0{", false),
+            (b"\xff\xfe{\0", false),
+        ] {
+            assert_eq!(BodyKind::Json.check(body).is_ok(), is_taken, "{body:?}");
+            assert!(BodyKind::Other.check(body).is_ok());
+        }
     }
 }

@@ -10,6 +10,10 @@ pub(super) const INSTANCE: HeaderName = HeaderName::from_static("x-replica-insta
 /// Names the request, in the client's log, ours and vLLM's.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Names an adapter to `/invocations`, where it counts as the model.
+pub(super) const ADAPTER: HeaderName =
+    HeaderName::from_static("x-amzn-sagemaker-adapter-identifier");
+
 /// Fields about one connection and not about the message (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,

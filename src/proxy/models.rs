@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 /// A list of models without the hidden ones; nothing if it is no such list.
@@ -18,33 +18,33 @@ pub(super) fn without_hidden(list: &[u8], is_hidden: impl Fn(&str) -> bool) -> O
     Some(list.to_string().into())
 }
 
-/// The model that a request's body asks for, reading no further than its name.
-pub(super) fn asked_for(body: &[u8]) -> Option<String> {
-    let mut found = None;
+/// The model that a request's body asks for. Of several the last counts, as it does in Python.
+pub(super) fn asked_for(body: &[u8]) -> serde_json::Result<Option<String>> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    // The visitor leaves with an error as soon as it has what it wants.
-    let _ = json.deserialize_map(ModelSeeker(&mut found));
-    found
+    let model = json.deserialize_map(LastModel)?;
+    json.end()?;
+    Ok(model)
 }
 
-struct ModelSeeker<'a>(&'a mut Option<String>);
+struct LastModel;
 
-impl<'de> Visitor<'de> for ModelSeeker<'_> {
-    type Value = ();
+impl<'de> Visitor<'de> for LastModel {
+    type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a request")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut last = None;
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             if key == "model" {
-                *self.0 = Some(map.next_value()?);
-                return Err(de::Error::custom("found"));
+                last = map.next_value::<Value>()?.as_str().map(str::to_owned);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
-            map.next_value::<IgnoredAny>()?;
         }
-        Ok(())
+        Ok(last)
     }
 }
 
@@ -72,17 +72,27 @@ mod tests {
     #[test]
     fn the_model_is_found_at_the_top_and_nowhere_else() {
         let cases = [
-            (r#"{"model":"m","prompt":"p"}"#, Some("m")),
-            (r#"{"prompt":"\"model\":\"x\"","model":"m"}"#, Some("m")),
-            (r#"{"a":{"model":"x"},"model":"\u006d"}"#, Some("m")),
-            (r#"{"model":"m", then it is broken"#, Some("m")),
-            (r#"{"a":{"model":"x"}}"#, None),
-            (r#"{"model":null}"#, None),
+            (r#"{"model":"m","prompt":"p"}"#, Some(Some("m"))),
+            (
+                r#"{"prompt":"\"model\":\"x\"","model":"m"}"#,
+                Some(Some("m")),
+            ),
+            (
+                r#"{"a":{"model":"x"},"m\u006fdel":"\u006d"}"#,
+                Some(Some("m")),
+            ),
+            (r#"{"model":"m","model":"n"}"#, Some(Some("n"))),
+            (r#"{"a":{"model":"x"}}"#, Some(None)),
+            (r#"{"model":"m","model":["n"]}"#, Some(None)),
+            (r#"{"model":"m", then it is broken"#, None),
+            (r#"{"model":"m"} {}"#, None),
             ("[]", None),
             ("", None),
         ];
         for (body, model) in cases {
-            assert_eq!(asked_for(body.as_bytes()).as_deref(), model, "{body}");
+            let found = asked_for(body.as_bytes()).ok();
+            let found = found.as_ref().map(Option::as_deref);
+            assert_eq!(found, model, "{body}");
         }
     }
 }

@@ -15,6 +15,7 @@ use super::backend::{Backend, InvalidBackend};
 use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
 use super::health::{Prober, Probing};
 use super::keys::{self, ClientKeys};
+use super::nonces::Nonces;
 use super::policy::{Charge, Policy, PolicySpec, Ready};
 use super::request_view::RequestView;
 
@@ -79,7 +80,7 @@ pub(super) struct Fleet {
     /// The members, in the order of the configuration.
     backends: Vec<Arc<Backend>>,
     /// What no client is to know, of those too that are leaving.
-    nonces: BTreeSet<String>,
+    pub(super) nonces: Nonces,
 }
 
 impl Fleet {
@@ -91,11 +92,6 @@ impl Fleet {
     ) -> Option<Charge> {
         let ready = Ready::of(&self.backends, tried);
         self.policy.choose(request, &ready)
-    }
-
-    /// Whether a served name is a nonce, which clients are not to know.
-    pub(super) fn is_nonce(&self, model: &str) -> bool {
-        self.nonces.contains(model)
     }
 }
 
@@ -383,7 +379,7 @@ impl Table {
             client_keys: self.client_keys.clone(),
             bounds: self.bounds,
             backends: members.cloned().collect(),
-            nonces: self.backends().map(|it| it.spec.nonce.clone()).collect(),
+            nonces: Nonces::of(self.backends().map(|it| it.spec.nonce.as_str())),
         }
     }
 

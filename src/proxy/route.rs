@@ -1,6 +1,6 @@
 //! What becomes of a request: an answer of the proxy's own, or one of a backend's.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -9,12 +9,15 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::Outgoing;
+use super::conform::BodyKind;
 use super::error::{ApiError, json_response};
 use super::forward::{Answer, forward};
+use super::nonces::Nonces;
 use super::outbound::Outbound;
 use super::paths::Route;
 use super::pool::Pool;
 use super::requests::{InFlight, Ledger};
+use super::sieve::Sieve;
 use super::target::Target;
 use super::upload::{BrokenOff, Received, receive};
 use super::{conform, headers, metrics, models};
@@ -104,25 +107,35 @@ impl Front {
         client: &HeaderValue,
         id: HeaderValue,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        if let Some(model) = request.uri().path().strip_prefix("/v1/models/")
-            && self.pool.fleet().is_nonce(model)
-        {
-            return Ok(ApiError::unknown_model(model).into_response(&id));
+        if let Some(name) = asked_for_in_head(&self.pool.fleet().nonces, &request) {
+            return Ok(ApiError::unknown_model(name).into_response(&id));
         }
+        let kind = match BodyKind::of(request.headers()) {
+            Ok(kind) => kind,
+            Err(refusal) => return Ok(refusal.into_response(&id)),
+        };
         let outcome = self.ledger.open();
-        let outbound = match read(request, client, &id).await {
+        let mut outbound = match read(request, client, &id).await {
             Ok(outbound) => outbound,
             Err(broken_off) => return Ok(unread(&broken_off, outcome, &id)),
         };
-        if let Some(model) = self.hidden_model(&outbound.body) {
-            outcome.ok();
-            return Ok(ApiError::unknown_model(&model).into_response(&id));
+        // Not before the body is here: a server may have come meanwhile.
+        let nonces = self.pool.fleet().nonces.clone();
+        let stopped = match let_on(&nonces, kind, &mut outbound.body) {
+            Ok(stopped) => stopped,
+            Err(refusal) => {
+                outcome.ok();
+                return Ok(refusal.into_response(&id));
+            }
+        };
+        match forward(&self.pool, outbound, outcome).await {
+            Some(Ok(answer)) => Ok(answer.relay(&id)),
+            Some(Err(error)) => Ok(error.into_response(&id)),
+            None => {
+                let refusal = stopped.get().cloned().ok_or(ClientGone)?;
+                Ok(refusal.into_response(&id))
+            }
         }
-        let answer = self.send(outbound, outcome).await?;
-        Ok(match answer {
-            Ok(answer) => answer.relay(&id),
-            Err(error) => error.into_response(&id),
-        })
     }
 
     /// Lists the models of one backend, without the names that only the proxy is to know.
@@ -139,10 +152,11 @@ impl Front {
             Ok(outbound) => outbound,
             Err(broken_off) => return Ok(unread(&broken_off, outcome, &id)),
         };
-        Ok(match self.send(outbound, outcome).await? {
-            Ok(answer) => self.filtered(answer, &id).await,
-            Err(error) => error.into_response(&id),
-        })
+        match forward(&self.pool, outbound, outcome).await {
+            Some(Ok(answer)) => Ok(self.filtered(answer, &id).await),
+            Some(Err(error)) => Ok(error.into_response(&id)),
+            None => Err(ClientGone),
+        }
     }
 
     async fn filtered(&self, answer: Answer, id: &HeaderValue) -> Response<Outgoing> {
@@ -153,27 +167,48 @@ impl Front {
             return ApiError::upstream_broken(why).into_response(id);
         };
         let list = list.to_bytes();
-        let shown = models::without_hidden(&list, |model| self.pool.fleet().is_nonce(model));
+        let nonces = self.pool.fleet().nonces.clone();
+        let shown = models::without_hidden(&list, |model| nonces.has(model));
         let body = shown.unwrap_or(list);
+        if nonces.spelled_in(&body).is_some() {
+            let why = format!("{name} answered with a list of models that cannot be read");
+            return ApiError::upstream_broken(why).into_response(id);
+        }
         head.headers.remove(header::CONTENT_LENGTH);
         Response::from_parts(head, Outgoing::own(body))
     }
+}
 
-    async fn send(
-        &self,
-        outbound: Outbound,
-        outcome: InFlight,
-    ) -> Result<Result<Answer, ApiError>, ClientGone> {
-        forward(&self.pool, outbound, outcome)
-            .await
-            .ok_or(ClientGone)
-    }
+/// Whether a server's nonce is asked for in the target; or as the adapter that vLLM puts into the
+/// body of an invocation, in place of its model.
+fn asked_for_in_head<'a>(nonces: &'a Nonces, request: &Request<Incoming>) -> Option<&'a str> {
+    let target = request.uri().path_and_query()?;
+    let adapters = request.headers().get_all(headers::ADAPTER).iter();
+    let adapters = adapters.filter_map(|it| nonces.written_in(it.as_bytes()));
+    nonces
+        .asked_for_at(target.as_str())
+        .or_else(|| adapters.into_iter().next())
+}
 
-    fn hidden_model(&self, body: &Received) -> Option<String> {
-        let Received::Whole(body) = body else {
-            return None;
-        };
-        models::asked_for(body).filter(|model| self.pool.fleet().is_nonce(model))
+/// Lets a body on that asks for nobody's nonce. What is returned will say how the client is
+/// answered where that is known only later.
+fn let_on(
+    nonces: &Nonces,
+    kind: BodyKind,
+    body: &mut Received,
+) -> Result<Arc<OnceLock<ApiError>>, ApiError> {
+    match body {
+        Received::Whole(body) => {
+            kind.check(body)?;
+            match nonces.asked_for_in(body) {
+                Some(name) => Err(ApiError::unknown_model(name)),
+                None => Ok(Arc::default()),
+            }
+        }
+        Received::Large(upload) => {
+            upload.sift(Sieve::new(nonces.clone(), kind));
+            Ok(upload.refusal())
+        }
     }
 }
 

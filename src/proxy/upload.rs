@@ -3,12 +3,15 @@
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::error::ApiError;
+use super::sieve::Sieve;
 use crate::describe::describe;
 
 /// The largest body that is held while it is not answered, so that it can be sent again. Larger
@@ -105,56 +108,122 @@ impl Parts {
 pub(super) struct Upload {
     held: Option<Bytes>,
     rest: Option<Incoming>,
+    sieve: Option<Sieve>,
+    /// What the sieve has let through, and is not sent yet.
+    passed: Option<Bytes>,
+    refusal: Arc<OnceLock<ApiError>>,
 }
 
+/// No more of a body comes, and it is not whole.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
 impl Upload {
-    /// Makes a body of what is held whole.
-    pub(super) fn whole(body: Bytes) -> Self {
+    fn streaming(beginning: Bytes, rest: Incoming) -> Self {
         Self {
-            held: (!body.is_empty()).then_some(body),
-            rest: None,
+            held: (!beginning.is_empty()).then_some(beginning),
+            rest: Some(rest),
+            sieve: None,
+            passed: None,
+            refusal: Arc::default(),
         }
     }
 
-    fn streaming(beginning: Bytes, rest: Incoming) -> Self {
-        Self {
-            rest: Some(rest),
-            ..Self::whole(beginning)
+    /// Lets nothing through but what passes a sieve.
+    pub(super) fn sift(&mut self, sieve: Sieve) {
+        self.sieve = Some(sieve);
+    }
+
+    /// What will say how the client is answered, should its body be stopped for what it is.
+    pub(super) fn refusal(&self) -> Arc<OnceLock<ApiError>> {
+        Arc::clone(&self.refusal)
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ApiError>>> {
+        if let Some(held) = self.held.take() {
+            return Poll::Ready(Some(Ok(held)));
+        }
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        loop {
+            match ready!(Pin::new(&mut *rest).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers are not passed on.
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Some(Err(error)) => {
+                    let why = BrokenOff(error).why();
+                    return Poll::Ready(Some(Err(ApiError::bad_body(&why))));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The next piece that may be sent.
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ApiError>>> {
+        loop {
+            if let Some(passed) = self.passed.take() {
+                return Poll::Ready(Some(Ok(passed)));
+            }
+            let piece = match ready!(self.poll_piece(cx)) {
+                Some(Ok(piece)) => piece,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    let end = self.sieve.take().map(|mut sieve| sieve.end());
+                    let end = end.filter(|end| !end.is_empty());
+                    return Poll::Ready(end.map(Ok));
+                }
+            };
+            let Some(sieve) = &mut self.sieve else {
+                return Poll::Ready(Some(Ok(piece)));
+            };
+            match sieve.pass(piece) {
+                Ok([before, piece]) => {
+                    self.passed = (!piece.is_empty()).then_some(piece);
+                    if !before.is_empty() {
+                        return Poll::Ready(Some(Ok(before)));
+                    }
+                }
+                Err(refusal) => return Poll::Ready(Some(Err(refusal))),
+            }
         }
     }
 }
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Stopped;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(held) = self.held.take() {
-            return Poll::Ready(Some(Ok(Frame::data(held))));
-        }
-        let Some(rest) = &mut self.rest else {
-            return Poll::Ready(None);
-        };
-        Pin::new(rest).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.held.is_none() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        let next = ready!(self.poll_passed(cx));
+        Poll::Ready(next.map(|piece| match piece {
+            Ok(piece) => Ok(Frame::data(piece)),
+            Err(refusal) => {
+                let _ = self.refusal.set(refusal);
+                Err(Stopped)
+            }
+        }))
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().map_or(0, Bytes::len) as u64;
+        let here = [&self.held, &self.passed].into_iter().flatten();
+        let kept = self.sieve.as_ref().map_or(0, Sieve::kept);
+        let here = (here.map(Bytes::len).sum::<usize>() + kept) as u64;
         let rest = self
             .rest
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + held);
+        hint.set_lower(rest.lower() + here);
         if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + held);
+            hint.set_upper(upper + here);
         }
         hint
     }

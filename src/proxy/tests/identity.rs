@@ -31,19 +31,77 @@ async fn the_nonce_is_hidden_wherever_models_are_listed() {
 async fn the_nonce_is_nobodys_model() {
     let fake = Fake::start("a").await;
     let proxy = Running::before(&[&fake]).await;
-    let asked = proxy
-        .post("/v1/completions", r#"{"prompt":"p","model":"replica-a"}"#)
-        .await;
-    let looked_up = proxy.get("/v1/models/replica-a").await;
-    for answer in [asked, looked_up] {
-        assert_eq!(answer.status(), 404);
+    let adapter = "POST /invocations HTTP/1.1\r\nhost: p\r\ncontent-length: 0\r\n\
+                   x-amzn-sagemaker-adapter-identifier: replica-a\r\n\r\n";
+    let mut answers = vec![proxy.ask(adapter).await];
+    for body in [
+        r#"{"prompt":"p","model":"replica-a"}"#,
+        r#"{"model":"tiny","model":"replica-a"}"#,
+        r#"{"model":"\u0072eplica-a"}"#,
+        r#"{"top_p":NaN,"model":"replica-a"}"#,
+    ] {
+        answers.push(proxy.post("/v1/completions", body).await);
+    }
+    let form = "--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nreplica-a\r\n--x--";
+    answers.push(proxy.post("/v1/audio/transcriptions", form).await);
+    for path in [
+        "/v1/models/replica-a",
+        "/v1/models/%72eplic%61-a",
+        "/v1/files?model=replica%2da",
+    ] {
+        answers.push(proxy.get(path).await);
+    }
+    for answer in answers {
+        assert_eq!(answer.status(), 404, "{answer:?}");
         let error = &answer.json()["error"];
         assert_eq!(error["message"], "The model `replica-a` does not exist.");
         assert_eq!(error["type"], "NotFoundError");
         assert_eq!(error["code"], 404);
         assert!(error["param"].is_null());
     }
+    let wide = r#"{"model":"replica-a"}"#.bytes().flat_map(|byte| [byte, 0]);
+    let wide = String::from_utf8(wide.collect()).unwrap();
+    assert_eq!(proxy.post("/v1/completions", &wide).await.status(), 400);
     assert_eq!(fake.calls(), 0);
+    let asked_about = r#"{"model":"tiny","prompt":"who is replica-a?"}"#;
+    assert_eq!(
+        proxy.post("/v1/completions", asked_about).await.status(),
+        200
+    );
+}
+
+/// A body that is too large to be held flows on, and stops before the nonce.
+#[tokio::test]
+async fn a_nonce_in_a_large_body_is_nobodys_model_either() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let filler = "x".repeat(9_000_000);
+    for (end, status) in [
+        ("replica-a\"}", 404),
+        ("\\u0072eplica-a\"}", 404),
+        ("\0\"}", 400),
+    ] {
+        let body = format!(r#"{{"prompt":"{filler}","model":"{end}"#);
+        let request = post("/v1/completions", &body);
+        let mut client = proxy.client().await;
+        let reading = async {
+            let mut call = calls.recv().await.unwrap();
+            let mut read = Vec::new();
+            // It ends without a whole request.
+            let _ = call.stream.read_to_end(&mut read).await;
+            read
+        };
+        let asking = async {
+            client.send(&request).await;
+            client.answer().await
+        };
+        let (read, answer) = soon(async { tokio::join!(reading, asking) }).await;
+        assert_eq!(answer.status(), status, "{answer:?}");
+        assert!(read.len() < body.len(), "it was sent whole");
+        assert!(read.iter().all(|byte| *byte != 0));
+        assert!(!String::from_utf8(read).unwrap().contains("eplica-a"));
+    }
+    proxy.until(|s| s.backends["a"].in_flight == 0).await;
 }
 
 #[tokio::test]
