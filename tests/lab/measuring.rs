@@ -95,6 +95,10 @@ fn requests_are_sent_from_the_node_of_the_proxy_or_the_one_that_is_named() {
         assert_eq!(sent["client"]["host"], host.trim());
         assert_eq!(sent["points"][0]["counts"]["ok"], 6);
         assert_eq!(sent["points"][0]["by_instance"]["a"]["n"], 3);
+        // The controller waits for the word while this machine looks at the servers' nodes.
+        let begun = sent["conditions"]["begun"].as_object().expect("it is told");
+        let looked_at: Vec<&String> = begun.keys().collect();
+        assert_eq!(looked_at, ["spark-01", "spark-02"]);
         assert_eq!(generators(lab, "controller"), "");
         laptop.is_converged();
 
