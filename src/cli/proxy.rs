@@ -8,7 +8,8 @@ use tokio::io::{BufReader, stdin, stdout};
 use super::error::Error;
 use super::exit::Exit;
 use crate::proxy::control::{Reply, relay};
-use crate::proxy::{self, Options};
+use crate::proxy::{self, Limits, Options};
+use crate::quantity::Seconds;
 
 /// How a proxy is started.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,10 @@ pub(super) struct Args {
     /// The file that keeps its last configuration
     #[arg(long)]
     state: PathBuf,
+    /// How long a client may take nothing of its answer before it is cut off, where the
+    /// configuration does not say
+    #[arg(long, default_value = "60s")]
+    client_timeout: Seconds,
 }
 
 /// What is said to a proxy: see [`crate::proxy::control::Request`].
@@ -38,11 +43,21 @@ pub(super) struct ControlArgs {
 }
 
 pub(super) async fn run(args: &Args) -> Result<Exit, Error> {
+    if args.client_timeout.duration().is_zero() {
+        return Err(Error::refused(
+            "`--client-timeout` must be more than 0",
+            "leave it out for 60 seconds",
+        ));
+    }
     let options = Options {
         host: args.host.clone(),
         port: args.port,
         control: args.control.clone(),
         state: args.state.clone(),
+        limits: Limits {
+            client: args.client_timeout.duration(),
+            ..Limits::default()
+        },
     };
     match proxy::run(options).await {
         Ok(()) => Ok(Exit::Done),

@@ -16,6 +16,7 @@
 
 mod backend;
 mod body;
+mod clients;
 mod conform;
 mod connections;
 pub mod control;
@@ -24,6 +25,7 @@ mod forward;
 mod headers;
 mod health;
 mod keys;
+mod limits;
 mod log;
 mod metrics;
 mod models;
@@ -60,6 +62,7 @@ use tokio::sync::{mpsc, watch};
 use control::server::Control;
 use control::socket::SocketFile;
 use health::Prober;
+pub use limits::Limits;
 use pool::Pool;
 use requests::Ledger;
 use route::Front;
@@ -77,6 +80,8 @@ pub struct Options {
     pub control: PathBuf,
     /// The file that its last configuration is kept in.
     pub state: PathBuf,
+    /// What clients may take of it.
+    pub limits: Limits,
 }
 
 /// Why a proxy cannot run.
@@ -129,6 +134,7 @@ pub struct Proxy {
     socket_file: SocketFile,
     front: Arc<Front>,
     control: Arc<Control>,
+    limits: Limits,
 }
 
 impl Proxy {
@@ -160,6 +166,7 @@ impl Proxy {
             socket_file,
             front,
             control,
+            limits: options.limits,
         })
     }
 
@@ -172,7 +179,7 @@ impl Proxy {
     /// second one comes.
     pub async fn serve(self, mut stops: mpsc::Receiver<()>) {
         let (stopping, stopped) = watch::channel(false);
-        let clients = server::serve(self.listener, Arc::clone(&self.front), stopped);
+        let clients = server::serve(self.listener, Arc::clone(&self.front), self.limits, stopped);
         let mut clients = std::pin::pin!(clients);
         tokio::select! {
             () = &mut clients => {}

@@ -46,6 +46,8 @@ pub(super) enum Refusal {
 pub(super) struct Bounds {
     pub(super) connect: Duration,
     pub(super) idle: Duration,
+    /// For a client to take something; nothing where the configuration does not say.
+    pub(super) client: Option<Duration>,
 }
 
 impl TryFrom<&Timeouts> for Bounds {
@@ -55,6 +57,7 @@ impl TryFrom<&Timeouts> for Bounds {
         Ok(Self {
             connect: bound("connect", timeouts.connect)?,
             idle: bound("idle", timeouts.idle)?,
+            client: timeouts.client.map(|it| bound("client", it)).transpose()?,
         })
     }
 }
@@ -154,6 +157,11 @@ impl Pool {
     /// Has requests go by what the table says now.
     fn publish(&self, table: &Table) {
         self.fleet.store(Arc::new(table.fleet()));
+    }
+
+    /// How long a client may take nothing of what is written to it, where that is configured.
+    pub(super) fn client_patience(&self) -> Option<Duration> {
+        self.table().bounds.client
     }
 
     /// Why nothing can be chosen, or nothing if something can.

@@ -4,27 +4,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use super::clients::{ClientStream, During, Standing};
 use super::headers;
-use super::route::Front;
+use super::limits::Limits;
+use super::route::{ClientGone, Front};
 use super::sockets;
 use super::upstream::BUFFER;
-
-/// How long a client may keep an idle connection. Longer than any client's pool that we know
-/// (reqwest and Go keep theirs for 90 s), so that it is the client that closes: a request sent into
-/// a connection that the proxy was just closing would be lost.
-const IDLE_CLIENT: Duration = Duration::from_secs(300);
 
 /// Serves clients until told to stop, and then what is in flight to its end.
 pub(super) async fn serve(
     listener: TcpListener,
     front: Arc<Front>,
+    limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
     // Each connection holds a sender; when all are gone, so are the connections.
@@ -37,8 +36,13 @@ pub(super) async fn serve(
         match accepted {
             Ok((stream, client)) => {
                 let (front, stop, open) = (Arc::clone(&front), stop.clone(), open.clone());
+                let taking = front.pool.client_patience().unwrap_or(limits.client);
+                sockets::tune_client(&stream, taking);
+                let standing = Arc::<Standing>::default();
+                let stream = ClientStream::new(stream, Arc::clone(&standing), &limits, taking);
                 tokio::spawn(async move {
-                    converse(stream, headers::told(client.ip()), front, stop).await;
+                    let client = headers::told(client.ip());
+                    converse(stream, client, standing, front, stop).await;
                     drop(open);
                 });
             }
@@ -63,20 +67,22 @@ async fn pause_after(error: &io::Error) {
 
 /// Answers one client's requests, one after another.
 async fn converse(
-    stream: TcpStream,
+    stream: ClientStream,
     client: HeaderValue,
+    standing: Arc<Standing>,
     front: Arc<Front>,
     mut stop: watch::Receiver<bool>,
 ) {
-    sockets::tune(&stream);
     let service = service_fn(move |request| {
         let (front, client) = (Arc::clone(&front), client.clone());
-        async move { front.answer(request, &client).await }
+        let asked = standing.ask();
+        async move {
+            let (head, body) = front.answer(request, &client).await?.into_parts();
+            Ok::<Response<During>, ClientGone>(Response::from_parts(head, asked.until_over(body)))
+        }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_CLIENT)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service)
     );

@@ -25,6 +25,14 @@ pub(super) fn tune(stream: &TcpStream) {
     let _ = sockopt::set_tcp_keepcnt(stream, 3);
 }
 
+/// The same of a client's, which is given up when it acknowledges nothing of what was sent for so
+/// long: a peer that vanished does not, and one that reads nothing has no room for it.
+pub(super) fn tune_client(stream: &TcpStream, taking: Duration) {
+    tune(stream);
+    let milliseconds = u32::try_from(taking.as_millis()).unwrap_or(u32::MAX);
+    let _ = sockopt::set_tcp_user_timeout(stream, milliseconds.max(1));
+}
+
 /// Room for so many open files is made before any client has to wait for it.
 const FILES: u64 = 16_384;
 

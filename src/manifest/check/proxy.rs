@@ -169,11 +169,15 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
     let proxy = seen.document.proxy.iter();
     for (key, seconds) in proxy.flat_map(|proxy| {
+        let timeouts = &proxy.timeouts;
+        let client = timeouts.client.map(|client| ("client", client));
         [
-            ("connect", proxy.timeouts.connect),
-            ("idle", proxy.timeouts.idle),
-            ("drain", proxy.timeouts.drain),
+            ("connect", timeouts.connect),
+            ("idle", timeouts.idle),
+            ("drain", timeouts.drain),
         ]
+        .into_iter()
+        .chain(client)
     }) {
         out.extend(no_time(seen, &["proxy", "timeouts", key], seconds));
     }

@@ -180,6 +180,10 @@ pub struct Timeouts {
     /// For the next byte of an answer, its first included. vLLM 0.13 can hold a stream open for
     /// ever after a SIGTERM, so this is never unbounded.
     pub idle: f64,
+    /// For a client to take something of what is written to it; where nothing is said, as long as
+    /// the proxy was told when it was started, or 60 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<f64>,
 }
 
 impl Default for Timeouts {
@@ -187,6 +191,7 @@ impl Default for Timeouts {
         Self {
             connect: 5.0,
             idle: 600.0,
+            client: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The whole proxy on loopback, in front of servers that the tests hold by the hand.
 
 mod answers;
+mod bounds;
 mod control;
 mod disconnects;
 mod failures;
@@ -25,7 +26,7 @@ use super::control::{
     Backend, BackendState, Config, Reply, Request, Requests, Status, Timeouts, call,
 };
 use super::policy::PolicySpec;
-use super::{Options, Proxy};
+use super::{Limits, Options, Proxy};
 use fake::Fake;
 
 /// Ends a test that would hang. No test is about how long something takes.
@@ -51,7 +52,16 @@ impl Running {
     }
 
     async fn start_in(folder: tempfile::TempDir) -> Self {
-        let proxy = Proxy::bind(options(&folder)).await.unwrap();
+        Self::start_with(folder, Limits::default()).await
+    }
+
+    /// Starts one that bears so much of its clients.
+    async fn start_with(folder: tempfile::TempDir, limits: Limits) -> Self {
+        let options = Options {
+            limits,
+            ..options(&folder)
+        };
+        let proxy = Proxy::bind(options).await.unwrap();
         let address = proxy.address();
         let (stops, stopped) = mpsc::channel(2);
         let serving = tokio::spawn(proxy.serve(stopped));
@@ -65,7 +75,12 @@ impl Running {
 
     /// Starts one in front of these, and waits until all are ready.
     async fn before(fakes: &[&Fake]) -> Self {
-        let proxy = Self::start().await;
+        Self::bearing(Limits::default(), fakes).await
+    }
+
+    /// The same, and it bears so much of its clients.
+    async fn bearing(limits: Limits, fakes: &[&Fake]) -> Self {
+        let proxy = Self::start_with(tempfile::tempdir().unwrap(), limits).await;
         proxy.configure(&config(1, fakes)).await;
         for fake in fakes {
             proxy.done(&Request::Admit(fake.backend.clone())).await;
@@ -154,6 +169,7 @@ fn options(folder: &tempfile::TempDir) -> Options {
         port: 0,
         control: folder.path().join("control.sock"),
         state: folder.path().join("state.json"),
+        limits: Limits::default(),
     }
 }
 

@@ -58,6 +58,11 @@ pub struct TimeoutsDeclaration {
     #[serde(default = "idle")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub idle: Seconds,
+    /// For a client to take something of what is written to it: `60`, `5m`. One that takes nothing
+    /// for so long is cut off, and its instance is free; without this, after 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub client: Option<Seconds>,
     /// For the requests in flight at an instance that is to stop: `3600`, `1h`. What runs for longer
     /// is not cut off: the instance goes on serving, and the apply tells what it has waited for.
     #[serde(default = "drain")]
@@ -70,6 +75,7 @@ impl Default for TimeoutsDeclaration {
         Self {
             connect: connect(),
             idle: idle(),
+            client: None,
             drain: drain(),
         }
     }
@@ -80,6 +86,7 @@ impl From<&TimeoutsDeclaration> for Timeouts {
         Self {
             connect: declared.connect.get(),
             idle: declared.idle.get(),
+            client: declared.client.map(Seconds::get),
         }
     }
 }

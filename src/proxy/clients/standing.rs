@@ -1,0 +1,127 @@
+//! What a client's connection is about: whether a request is being answered on it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::proxy::body::{Broken, Outgoing};
+
+/// Shared by whoever reads and writes a connection, and by whoever answers on it.
+#[derive(Debug)]
+pub(in crate::proxy) struct Standing {
+    /// How often it began or ended to be asked something: odd while a request is being answered.
+    turns: AtomicU64,
+    came: Instant,
+    /// When the last request ended, in microseconds from when the client came.
+    free_since: AtomicU64,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self {
+            turns: AtomicU64::new(0),
+            came: Instant::now(),
+            free_since: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Standing {
+    /// Since when it has been asked nothing, if it is not being asked something.
+    pub(super) fn free_since(&self) -> Instant {
+        self.came + Duration::from_micros(self.free_since.load(Ordering::Acquire))
+    }
+
+    /// Notes that a request is being answered, for as long as what is returned lives.
+    pub(in crate::proxy) fn ask(self: &Arc<Self>) -> Asked {
+        self.turns.fetch_add(1, Ordering::AcqRel);
+        Asked(Arc::clone(self))
+    }
+
+    /// Counts the beginnings and ends of requests.
+    pub(super) fn turn(&self) -> Turn {
+        Turn(self.turns.load(Ordering::Acquire))
+    }
+}
+
+/// A moment between two requests, or within one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn(u64);
+
+impl Turn {
+    /// Whether a request was being answered.
+    pub(super) fn is_asked(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(in crate::proxy) struct Asked(Arc<Standing>);
+
+impl Asked {
+    /// An answer's body, to whose end the request lasts.
+    pub(in crate::proxy) fn until_over(self, body: Outgoing) -> During {
+        During { body, _asked: self }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Standing { turns, came, .. } = &*self.0;
+        let since = u64::try_from(came.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.free_since.store(since, Ordering::Release);
+        turns.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The body of an answer, and the request that lasts as long.
+#[derive(Debug)]
+pub(in crate::proxy) struct During {
+    body: Outgoing,
+    _asked: Asked,
+}
+
+impl Body for During {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_lasts_until_its_answer_is_dropped() {
+        let standing = Arc::new(Standing::default());
+        let idle = standing.turn();
+        let answer = standing.ask().until_over(Outgoing::own(Bytes::new()));
+        let busy = standing.turn();
+        assert!(!idle.is_asked() && busy.is_asked());
+        drop(answer);
+        let again = standing.turn();
+        assert!(!again.is_asked());
+        assert_ne!(again, idle, "what came meanwhile is of another request");
+    }
+}

@@ -1,0 +1,155 @@
+//! A client's TCP connection, with a bound on every wait for the client.
+//!
+//! hyper asks nothing of who does not read or write: without a bound, a client that stops reading
+//! would hold its backend, and with it every drain of that, for ever.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::patience::{Alarm, Patience};
+use super::standing::{Standing, Turn};
+use crate::proxy::limits::Limits;
+
+/// What hyper reads requests from, and writes answers to.
+#[derive(Debug)]
+pub(in crate::proxy) struct ClientStream {
+    stream: TcpStream,
+    standing: Arc<Standing>,
+    /// The turn that was last read in.
+    turn: Turn,
+    /// Whether a byte of the next request has come.
+    has_begun: bool,
+    /// How long the next request may be waited for.
+    idle: Duration,
+    /// Goes off when it was.
+    idle_alarm: Alarm,
+    /// Bounds the wait for the rest of its head.
+    head: Patience,
+    /// Bounds the wait for the client to take what is written.
+    taking: Patience,
+}
+
+impl ClientStream {
+    /// A connection whose client takes something of what is written every `taking` at least.
+    pub(in crate::proxy) fn new(
+        stream: TcpStream,
+        standing: Arc<Standing>,
+        limits: &Limits,
+        taking: Duration,
+    ) -> Self {
+        Self {
+            stream,
+            turn: standing.turn(),
+            standing,
+            has_begun: false,
+            idle: limits.idle,
+            idle_alarm: Alarm::default(),
+            head: Patience::new(limits.head),
+            taking: Patience::new(taking),
+        }
+    }
+
+    /// Forgets what was waited for when a request has begun or ended since.
+    fn turn_over(&mut self) -> Turn {
+        let turn = self.standing.turn();
+        if turn != self.turn {
+            self.turn = turn;
+            self.has_begun = false;
+            self.head.rest();
+        }
+        turn
+    }
+
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.taking.bounds(written, cx).map(|written| {
+            written.unwrap_or_else(|| {
+                // What it did not take is thrown away: the kernel would go on offering it. A reset
+                // is also no end that looks like that of a whole answer.
+                let _ = self.stream.set_zero_linger();
+                let bound = self.taking.bound;
+                Err(late(format!("it took nothing for {bound:?}")))
+            })
+        })
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let turn = this.turn_over();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            this.has_begun |= !turn.is_asked();
+            return read;
+        }
+        // Who waits for an answer may be silent; whoever reads a body bounds that.
+        let late_with = if turn.is_asked() {
+            // hyper does not read again when the answer is over, as it knows that nothing is there.
+            this.idle_alarm.wakes_within(this.idle, cx);
+            None
+        } else if this.has_begun {
+            this.head.is_over(cx).then_some(("head", this.head.bound))
+        } else {
+            let end = this.standing.free_since() + this.idle;
+            let is_past = this.idle_alarm.is_past(end, cx);
+            is_past.then_some(("request", this.idle))
+        };
+        match late_with {
+            Some((what, bound)) => {
+                let why = format!("no whole {what} came within {bound:?}");
+                Poll::Ready(Err(late(why)))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+fn late(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why)
+}

@@ -1,0 +1,135 @@
+//! Clients that take and give nothing hold nothing for long.
+
+use tokio::net::TcpSocket;
+
+use super::*;
+
+fn impatient() -> Duration {
+    Duration::from_millis(300)
+}
+
+/// An instance that streams without end.
+async fn flooding(name: &str) -> Fake {
+    let answer = |mut call: fake::Call| async move {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        call.stream.write_all(head.as_bytes()).await.ok()?;
+        let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+        while call.stream.write_all(chunk.as_bytes()).await.is_ok() {}
+        None
+    };
+    Fake::answering(name, answer).await
+}
+
+/// A client that has asked, and reads nothing of the answer.
+async fn asks_and_reads_nothing(proxy: &Running) -> Client {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client(socket.connect(proxy.address).await.unwrap());
+    client.send(&post("/v1/completions", "{}")).await;
+    proxy
+        .until(|status| status.backends.values().any(|b| b.in_flight == 1))
+        .await;
+    client
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_holds_up_no_drain() {
+    let fake = flooding("a").await;
+    let limits = Limits {
+        client: impatient(),
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let mut client = asks_and_reads_nothing(&proxy).await;
+    let drained = proxy
+        .done(&Request::Drain {
+            backend: "a".to_owned(),
+            wait: true,
+        })
+        .await;
+    assert_eq!(drained.backends["a"].in_flight, 0);
+    assert_eq!(drained.requests.cut, 1);
+    // What the client has is no whole answer.
+    assert!(!client.rest().await.ends_with("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_configuration_bounds_the_patience_with_new_clients() {
+    let fake = flooding("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let mut strict = config(2, &[&fake]);
+    strict.timeouts.client = Some(impatient().as_secs_f64());
+    proxy.configure(&strict).await;
+    let _client = asks_and_reads_nothing(&proxy).await;
+    proxy.until_requests(0, 0, 1).await;
+    let mut hasty = config(3, &[&fake]);
+    hasty.timeouts.client = Some(0.0);
+    let refused = proxy.tell(&Request::Configure(hasty)).await;
+    let message = "the client timeout must be a positive number of seconds, and is 0".to_owned();
+    assert_eq!(refused, Reply::Refused { message });
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_everything() {
+    let whole = "x".repeat(16 << 20);
+    let sent = whole.clone();
+    let answer = move |mut call: fake::Call| {
+        let whole = sent.clone();
+        async move {
+            call.reply("200 OK", &whole).await;
+            Some(call.stream)
+        }
+    };
+    let fake = Fake::answering("a", answer).await;
+    let limits = Limits {
+        client: Duration::from_secs(5),
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let mut client = asks_and_reads_nothing(&proxy).await;
+    // Longer than nothing, and shorter than the limit.
+    tokio::time::sleep(impatient()).await;
+    let answer = client.answer().await;
+    assert!(answer.body == whole, "{} bytes", answer.body.len());
+    proxy.until_requests(1, 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_cut_off_and_an_idle_client_is_not() {
+    let fake = Fake::start("a").await;
+    let limits = Limits {
+        head: impatient(),
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let (mut slow, mut fresh, mut kept) = (
+        proxy.client().await,
+        proxy.client().await,
+        proxy.client().await,
+    );
+    kept.send(&post("/v1/completions", "{}")).await;
+    assert_eq!(kept.answer().await.status(), 200);
+    slow.send("POST /v1/completions HTTP/1.1\r\nhost: p").await;
+    assert_eq!(slow.rest().await, "");
+    for idle in [&mut fresh, &mut kept] {
+        idle.send(&post("/v1/completions", "{}")).await;
+        assert_eq!(idle.answer().await.status(), 200);
+    }
+    // Its head began once more, after two requests.
+    kept.send("GET /health HT").await;
+    assert_eq!(kept.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_nothing_for_long_is_let_go() {
+    let fake = Fake::start("a").await;
+    let limits = Limits {
+        idle: impatient(),
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let mut client = proxy.client().await;
+    client.send(&post("/v1/completions", "{}")).await;
+    assert_eq!(client.answer().await.status(), 200);
+    assert_eq!(client.rest().await, "");
+}
