@@ -27,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 /// vLLM's API server is one thread that also tokenizes: a late answer is not yet a dead server.
 const PATIENCE: u32 = 3;
+/// The largest list of models that is read, in bytes. vLLM's is some 500 bytes a model.
+const LARGEST_LIST: usize = 1024 * 1024;
 
 /// Asks backends for their served names.
 #[derive(Debug, Clone)]
@@ -53,6 +55,9 @@ enum Unseen {
     Stranger { authority: String, nonce: String },
     #[error("{0}")]
     Unclear(String),
+    /// The proxy has no descriptor, port or memory to look with: that says nothing of a backend.
+    #[error("the proxy cannot probe: {0}")]
+    NotLooked(String),
 }
 
 impl Prober {
@@ -87,7 +92,11 @@ impl Prober {
             }
             let began = Instant::now();
             let seen = self.probe(backend).await;
-            misses = if seen.is_ok() { 0 } else { misses + 1 };
+            match seen {
+                Ok(()) => misses = 0,
+                Err(Unseen::NotLooked(_)) => {}
+                Err(_) => misses += 1,
+            }
             judge(backend, seen, misses);
             backend.connections.sweep();
             tokio::select! {
@@ -109,11 +118,11 @@ impl Prober {
             let unclear = format!("{url} answers {}", answer.status());
             return Err(Unseen::Unclear(unclear));
         }
-        let served = answer.json::<Served>().await;
+        let list = read(answer).await?;
+        let served = serde_json::from_slice::<Served>(&list);
         let is_nonce = |model: &Model| model.id == backend.spec.nonce;
         match served {
             Ok(served) if served.data.iter().any(is_nonce) => Ok(()),
-            Err(error) if !error.is_decode() => Err(unreached(&error)),
             Ok(_) | Err(_) => Err(Unseen::Stranger {
                 authority: backend.spec.authority.clone(),
                 nonce: backend.spec.nonce.clone(),
@@ -128,6 +137,20 @@ impl Prober {
         }
         request.send().await.map_err(|error| unreached(&error))
     }
+}
+
+/// The body of an answer, unless it is too large: whoever answers may be anybody.
+async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Unseen> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|error| unreached(&error))? {
+        body.extend_from_slice(&piece);
+        if body.len() > LARGEST_LIST {
+            let url = answer.url();
+            let unclear = format!("{url} answers more than {LARGEST_LIST} bytes");
+            return Err(Unseen::Unclear(unclear));
+        }
+    }
+    Ok(body)
 }
 
 /// What `/v1/models` says, as far as it is of interest.
@@ -146,7 +169,7 @@ fn unreached(error: &reqwest::Error) -> Unseen {
     if error.is_timeout() && !error.is_connect() {
         Unseen::Unclear(format!("no answer to a probe within {ANSWER:?}"))
     } else if is_own_fault(error) {
-        Unseen::Unclear(format!("the proxy cannot probe: {}", describe(error)))
+        Unseen::NotLooked(describe(error))
     } else {
         Unseen::Unreachable(describe(error))
     }
@@ -163,6 +186,7 @@ fn judge(backend: &Backend, seen: Result<(), Unseen>, misses: u32) {
     match seen {
         Ok(()) => backend.seen(),
         Err(Unseen::Unclear(why)) if misses < PATIENCE => backend.trouble(&why),
+        Err(unseen @ Unseen::NotLooked(_)) => backend.trouble(&unseen.to_string()),
         Err(unseen) => backend.eject_as_probed(&unseen.to_string()),
     }
 }
@@ -267,5 +291,44 @@ mod tests {
         }
         judge(&backend, probe(&backend).await, PATIENCE);
         assert_eq!(backend.state(), BackendState::Ejected);
+    }
+
+    #[tokio::test]
+    async fn what_the_proxy_lacks_takes_nobody_out_however_often() {
+        let backend = backend(None, |_| SEEN).await;
+        backend.seen();
+        for misses in 0..2 * PATIENCE {
+            let unseen = Unseen::NotLooked("too many open files".to_owned());
+            judge(&backend, Err(unseen), misses);
+        }
+        let status = backend.status();
+        assert_eq!(status.state, BackendState::Ready);
+        let trouble = status.trouble.unwrap();
+        assert_eq!(trouble, "the proxy cannot probe: too many open files");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_read_to_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let spec = control::Backend {
+            name: "a".to_owned(),
+            authority: listener.local_addr().unwrap().to_string(),
+            nonce: "replica-1".to_owned(),
+            key: None,
+        };
+        let sending = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while stream.write_all(&[b' '; 8192]).await.is_ok() {}
+        });
+        let backend = Backend::new(spec, Arc::default()).unwrap();
+        let unseen = probe(&backend).await.unwrap_err().to_string();
+        assert!(
+            unseen.ends_with("answers more than 1048576 bytes"),
+            "{unseen}"
+        );
+        sending.await.unwrap();
     }
 }
