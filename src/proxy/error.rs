@@ -46,6 +46,23 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_exhausted", why)
     }
 
+    /// Says that a client has sent nothing more of its body for too long; the connection is not used
+    /// further.
+    pub(super) fn request_timeout(why: String) -> Self {
+        Self {
+            closing: true,
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", why)
+        }
+    }
+
+    /// Says that a body is larger than any that is taken; the connection is not used further.
+    pub(super) fn too_large(why: String) -> Self {
+        Self {
+            closing: true,
+            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", why)
+        }
+    }
+
     /// Says that the proxy passes no such path.
     pub(super) fn unknown_path(path: &str) -> Self {
         let message = format!("`{path}` is neither a path of vLLM's nor one of the proxy's own");

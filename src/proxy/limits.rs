@@ -14,6 +14,12 @@ pub struct Limits {
     /// pool that we know (reqwest and Go keep theirs for 90 s), so that it is the client that
     /// closes: a request sent into a connection that the proxy was just closing would be lost.
     pub idle: Duration,
+    /// How long a client may send nothing of a body that it has begun to send.
+    pub stall: Duration,
+    /// The largest body, in bytes.
+    pub body: u64,
+    /// How many bytes of all bodies together may be held until they are answered.
+    pub held: u64,
 }
 
 impl Default for Limits {
@@ -22,6 +28,9 @@ impl Default for Limits {
             client: Duration::from_secs(60),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(300),
+            stall: Duration::from_secs(30),
+            body: 512 << 20,
+            held: 256 << 20,
         }
     }
 }

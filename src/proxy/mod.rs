@@ -67,6 +67,7 @@ use pool::Pool;
 use requests::Ledger;
 use route::Front;
 use store::Store;
+use upload::Uploads;
 
 /// Where a proxy listens, and what it keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +155,7 @@ impl Proxy {
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
             ledger: Arc::new(Ledger::default()),
+            uploads: Uploads::new(options.limits.clone()),
         });
         let store = Store::new(options.state);
         let control = Arc::new(Control::new(Arc::clone(&front), store, fd_limit));

@@ -205,6 +205,10 @@ impl Sending {
         let of_head = written.min(self.head.len());
         self.head.advance(of_head);
         self.piece.advance(written - of_head);
+        if self.piece.is_empty() {
+            // Even of nothing, a piece would keep the whole body for as long as the connection lives.
+            self.piece = Bytes::new();
+        }
     }
 
     fn next_piece(&mut self, data: Bytes) {

@@ -19,7 +19,7 @@ use super::pool::Pool;
 use super::requests::{InFlight, Ledger};
 use super::sieve::Sieve;
 use super::target::Target;
-use super::upload::{BrokenOff, Received, receive};
+use super::upload::{NotReceived, Received, Uploads};
 use super::{conform, headers, metrics, models};
 
 /// The largest list of models that is believed.
@@ -35,6 +35,7 @@ pub(super) struct ClientGone;
 pub(super) struct Front {
     pub(super) pool: Arc<Pool>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) uploads: Uploads,
 }
 
 impl Front {
@@ -115,9 +116,9 @@ impl Front {
             Err(refusal) => return Ok(refusal.into_response(&id)),
         };
         let outcome = self.ledger.open();
-        let mut outbound = match read(request, client, &id).await {
+        let mut outbound = match self.read(request, client, &id).await {
             Ok(outbound) => outbound,
-            Err(broken_off) => return Ok(unread(&broken_off, outcome, &id)),
+            Err(error) => return Ok(unread(&error, outcome, &id)),
         };
         // Not before the body is here: a server may have come meanwhile.
         let nonces = self.pool.fleet().nonces.clone();
@@ -148,15 +149,34 @@ impl Front {
         // A list that came compressed could not be read.
         request.headers_mut().remove(header::ACCEPT_ENCODING);
         let outcome = self.ledger.open();
-        let outbound = match read(request, client, &id).await {
+        let outbound = match self.read(request, client, &id).await {
             Ok(outbound) => outbound,
-            Err(broken_off) => return Ok(unread(&broken_off, outcome, &id)),
+            Err(error) => return Ok(unread(&error, outcome, &id)),
         };
         match forward(&self.pool, outbound, outcome).await {
             Some(Ok(answer)) => Ok(self.filtered(answer, &id).await),
             Some(Err(error)) => Ok(error.into_response(&id)),
             None => Err(ClientGone),
         }
+    }
+
+    /// Reads a request, and makes its head fit for a backend.
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+        client: &HeaderValue,
+        id: &HeaderValue,
+    ) -> Result<Outbound, NotReceived> {
+        let (mut head, body) = request.into_parts();
+        let body = self.uploads.receive(body).await?;
+        headers::prepare_upstream(&mut head.headers, id);
+        headers::tell_origin(&mut head.headers, client);
+        Ok(Outbound {
+            method: head.method,
+            target: origin_form(&head.uri),
+            headers: head.headers,
+            body,
+        })
     }
 
     async fn filtered(&self, answer: Answer, id: &HeaderValue) -> Response<Outgoing> {
@@ -212,31 +232,15 @@ fn let_on(
     }
 }
 
-/// Reads a request, and makes its head fit for a backend.
-async fn read(
-    request: Request<Incoming>,
-    client: &HeaderValue,
-    id: &HeaderValue,
-) -> Result<Outbound, BrokenOff> {
-    let (mut head, body) = request.into_parts();
-    let body = receive(body).await?;
-    headers::prepare_upstream(&mut head.headers, id);
-    headers::tell_origin(&mut head.headers, client);
-    Ok(Outbound {
-        method: head.method,
-        target: origin_form(&head.uri),
-        headers: head.headers,
-        body,
-    })
-}
-
 /// Answers a request whose body did not come. Who stopped in the middle is most likely gone.
-fn unread(broken_off: &BrokenOff, outcome: InFlight, id: &HeaderValue) -> Response<Outgoing> {
-    let why = broken_off.why();
-    if broken_off.is_malformed() {
-        outcome.ok();
+fn unread(error: &NotReceived, outcome: InFlight, id: &HeaderValue) -> Response<Outgoing> {
+    match error {
+        NotReceived::NoRoom(_) => outcome.fail(),
+        NotReceived::TooLarge(_) => outcome.ok(),
+        _ if error.is_malformed() => outcome.ok(),
+        NotReceived::BrokenOff(_) | NotReceived::Stalled(_) => {}
     }
-    ApiError::bad_body(&why).into_response(id)
+    error.answer().into_response(id)
 }
 
 /// Sends a client to the list of models, as vLLM does, and over the proxy.

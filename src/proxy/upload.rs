@@ -1,22 +1,32 @@
 //! The body of a request on its way to a backend.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::clients::Patience;
 use super::error::ApiError;
+use super::limits::Limits;
 use super::sieve::Sieve;
 use crate::describe::describe;
 
 /// The largest body that is held while it is not answered, so that it can be sent again. Larger
 /// ones stream through and are sent once.
 pub(super) const HELD: usize = 8 * 1024 * 1024;
+
+/// So much has come of a larger one before a backend is chosen for it.
+const FLOWING: usize = 256 * 1024;
+
+/// A body up to this size is not counted against the budget: a connection may hold as much anyway.
+const UNCOUNTED: u64 = 64 * 1024;
 
 /// A client's body, as far as it was read.
 #[derive(Debug)]
@@ -27,14 +37,26 @@ pub(super) enum Received {
     Large(Upload),
 }
 
-/// The client broke off while it sent its request, or sent what is no body.
+/// Why a body did not come.
 #[derive(Debug)]
-pub(super) struct BrokenOff(hyper::Error);
+pub(super) enum NotReceived {
+    /// The client broke off while it sent it, or sent what is no body.
+    BrokenOff(hyper::Error),
+    /// It sent nothing more for so long.
+    Stalled(Duration),
+    /// It is larger than this.
+    TooLarge(u64),
+    /// As much as may be held is held of others.
+    NoRoom(u64),
+}
 
-impl BrokenOff {
+impl NotReceived {
     /// Whether something came that is no body, such as a chunk without a length.
     pub(super) fn is_malformed(&self) -> bool {
-        let cause = self.0.source().and_then(|it| it.downcast_ref());
+        let Self::BrokenOff(error) = self else {
+            return false;
+        };
+        let cause = error.source().and_then(|it| it.downcast_ref());
         cause.is_some_and(|error: &io::Error| {
             matches!(
                 error.kind(),
@@ -43,29 +65,192 @@ impl BrokenOff {
         })
     }
 
-    /// What happened, in words.
-    pub(super) fn why(&self) -> String {
-        describe(&self.0)
+    /// What the client is told.
+    pub(super) fn answer(&self) -> ApiError {
+        match self {
+            Self::BrokenOff(error) => ApiError::bad_body(&describe(error)),
+            Self::Stalled(bound) => ApiError::request_timeout(format!(
+                "nothing more of the request came within {bound:?}"
+            )),
+            Self::TooLarge(most) => {
+                ApiError::too_large(format!("the request is larger than {most} bytes"))
+            }
+            Self::NoRoom(most) => ApiError::proxy_exhausted(format!(
+                "the proxy may hold {most} bytes of requests, and others have them"
+            )),
+        }
     }
 }
 
-/// Reads a client's body until it is whole, or too large to be held.
-///
-/// No backend is chosen before: a client that sends slowly holds none.
-pub(super) async fn receive(mut body: Incoming) -> Result<Received, BrokenOff> {
-    if body.size_hint().lower() > HELD as u64 {
-        return Ok(Received::Large(Upload::streaming(Bytes::new(), body)));
-    }
-    let mut parts = Parts::default();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(BrokenOff)?.into_data() {
-            parts.push(data, body.size_hint().lower());
+/// Takes the bodies of clients, within one budget for all.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    limits: Limits,
+    held: Arc<AtomicU64>,
+}
+
+impl Uploads {
+    /// Nothing is held yet.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            held: Arc::default(),
         }
-        if parts.len() > HELD {
-            return Ok(Received::Large(Upload::streaming(parts.join(), body)));
+    }
+
+    /// Reads a client's body until it is whole, or too large to be held.
+    ///
+    /// No backend is chosen before: a client that sends slowly holds none.
+    pub(super) async fn receive(&self, mut body: Incoming) -> Result<Received, NotReceived> {
+        let declared = body.size_hint().lower();
+        if declared > self.limits.body {
+            return Err(NotReceived::TooLarge(self.limits.body));
+        }
+        let enough = if declared > HELD as u64 {
+            FLOWING
+        } else {
+            HELD
+        };
+        let mut patience = Patience::new(self.limits.stall);
+        match self.beginning(&mut body, enough, &mut patience).await {
+            Ok(Beginning::All(all)) => Ok(Received::Whole(all)),
+            Ok(Beginning::Some(beginning)) => {
+                let rest = Rest {
+                    body,
+                    patience,
+                    read: beginning.len() as u64,
+                    most: self.limits.body,
+                };
+                Ok(Received::Large(Upload::streaming(beginning, rest)))
+            }
+            Err(refusal) => {
+                if let NotReceived::TooLarge(_) | NotReceived::NoRoom(_) = refusal {
+                    pass_over(&mut body, &mut patience).await;
+                }
+                Err(refusal)
+            }
         }
     }
-    Ok(Received::Whole(parts.join()))
+
+    /// Reads a body to its end, or until more than enough is there.
+    async fn beginning(
+        &self,
+        body: &mut Incoming,
+        enough: usize,
+        patience: &mut Patience,
+    ) -> Result<Beginning, NotReceived> {
+        let mut share = Share::of(self);
+        let mut parts = Parts::default();
+        while let Some(frame) = poll_fn(|cx| poll_next(body, patience, cx)).await? {
+            if let Ok(data) = frame.into_data() {
+                share.grow(data.len())?;
+                parts.push(data, body.size_hint().lower().min(enough as u64));
+            }
+            if parts.len() as u64 > self.limits.body {
+                return Err(NotReceived::TooLarge(self.limits.body));
+            }
+            if parts.len() > enough {
+                return Ok(Beginning::Some(share.counts(parts.join())));
+            }
+        }
+        Ok(Beginning::All(share.counts(parts.join())))
+    }
+}
+
+/// What was read of a body.
+enum Beginning {
+    /// All of it.
+    All(Bytes),
+    /// More than enough.
+    Some(Bytes),
+}
+
+/// Reads on for a while, and keeps nothing: who is answered while it sends, and then finds the
+/// connection closed, may never see the answer.
+async fn pass_over(body: &mut Incoming, patience: &mut Patience) {
+    let mut passed = 0;
+    while passed < HELD {
+        match poll_fn(|cx| poll_next(body, patience, cx)).await {
+            Ok(Some(frame)) => passed += frame.data_ref().map_or(0, Bytes::len),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// The next frame of a body, for which no more than the patience is waited.
+fn poll_next(
+    body: &mut Incoming,
+    patience: &mut Patience,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
+    let polled = Pin::new(body).poll_frame(cx);
+    let came = ready!(patience.bounds(polled, cx));
+    Poll::Ready(match came {
+        None => Err(NotReceived::Stalled(patience.bound())),
+        Some(frame) => frame.transpose().map_err(NotReceived::BrokenOff),
+    })
+}
+
+/// What one body takes of the budget, given back when it is dropped.
+#[derive(Debug)]
+struct Share {
+    held: Arc<AtomicU64>,
+    most: u64,
+    size: u64,
+    counted: u64,
+}
+
+impl Share {
+    fn of(uploads: &Uploads) -> Self {
+        Self {
+            held: Arc::clone(&uploads.held),
+            most: uploads.limits.held,
+            size: 0,
+            counted: 0,
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), NotReceived> {
+        self.size += bytes as u64;
+        if self.size <= UNCOUNTED {
+            return Ok(());
+        }
+        let more = self.size - self.counted;
+        self.counted = self.size;
+        let before = self.held.fetch_add(more, Ordering::AcqRel);
+        if before + more > self.most {
+            return Err(NotReceived::NoRoom(self.most));
+        }
+        Ok(())
+    }
+
+    /// The bytes, which count for as long as somebody has some of them.
+    fn counts(self, bytes: Bytes) -> Bytes {
+        if self.counted == 0 {
+            return bytes;
+        }
+        Bytes::from_owner(Counted {
+            bytes,
+            _share: self,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.counted, Ordering::AcqRel);
+    }
+}
+
+struct Counted {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Pieces of a body; copied only when there is more than one.
@@ -107,11 +292,34 @@ impl Parts {
 #[derive(Debug)]
 pub(super) struct Upload {
     held: Option<Bytes>,
-    rest: Option<Incoming>,
+    rest: Option<Rest>,
     sieve: Option<Sieve>,
     /// What the sieve has let through, and is not sent yet.
     passed: Option<Bytes>,
     refusal: Arc<OnceLock<ApiError>>,
+}
+
+/// What is still to come of a body.
+#[derive(Debug)]
+struct Rest {
+    body: Incoming,
+    /// Bounds the wait for the client, and not that for the backend to take what came.
+    patience: Patience,
+    read: u64,
+    most: u64,
+}
+
+impl Rest {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
+        let next = ready!(poll_next(&mut self.body, &mut self.patience, cx));
+        if let Ok(Some(frame)) = &next {
+            self.read += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if self.read > self.most {
+                return Poll::Ready(Err(NotReceived::TooLarge(self.most)));
+            }
+        }
+        Poll::Ready(next)
+    }
 }
 
 /// No more of a body comes, and it is not whole.
@@ -119,7 +327,7 @@ pub(super) struct Upload {
 pub(super) struct Stopped;
 
 impl Upload {
-    fn streaming(beginning: Bytes, rest: Incoming) -> Self {
+    fn streaming(beginning: Bytes, rest: Rest) -> Self {
         Self {
             held: (!beginning.is_empty()).then_some(beginning),
             rest: Some(rest),
@@ -147,18 +355,15 @@ impl Upload {
             return Poll::Ready(None);
         };
         loop {
-            match ready!(Pin::new(&mut *rest).poll_frame(cx)) {
-                Some(Ok(frame)) => {
+            match ready!(rest.poll(cx)) {
+                Ok(Some(frame)) => {
                     // Trailers are not passed on.
                     if let Ok(data) = frame.into_data() {
                         return Poll::Ready(Some(Ok(data)));
                     }
                 }
-                Some(Err(error)) => {
-                    let why = BrokenOff(error).why();
-                    return Poll::Ready(Some(Err(ApiError::bad_body(&why))));
-                }
-                None => return Poll::Ready(None),
+                Ok(None) => return Poll::Ready(None),
+                Err(error) => return Poll::Ready(Some(Err(error.answer()))),
             }
         }
     }
@@ -219,7 +424,7 @@ impl Body for Upload {
         let rest = self
             .rest
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+            .map_or_else(|| SizeHint::with_exact(0), |rest| rest.body.size_hint());
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + here);
         if let Some(upper) = rest.upper() {

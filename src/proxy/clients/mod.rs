@@ -4,5 +4,6 @@ mod patience;
 mod standing;
 mod stream;
 
+pub(super) use patience::Patience;
 pub(super) use standing::{During, Standing};
 pub(super) use stream::ClientStream;

@@ -43,7 +43,7 @@ impl Alarm {
 /// Bounds a wait for a client. Time in which nobody waited does not count.
 #[derive(Debug)]
 pub(in crate::proxy) struct Patience {
-    pub(in crate::proxy) bound: Duration,
+    bound: Duration,
     waiting_since: Option<Instant>,
     alarm: Alarm,
 }
@@ -56,6 +56,11 @@ impl Patience {
             waiting_since: None,
             alarm: Alarm::default(),
         }
+    }
+
+    /// How long is too long.
+    pub(in crate::proxy) fn bound(&self) -> Duration {
+        self.bound
     }
 
     /// Something came.

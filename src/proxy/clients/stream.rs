@@ -76,7 +76,7 @@ impl ClientStream {
                 // What it did not take is thrown away: the kernel would go on offering it. A reset
                 // is also no end that looks like that of a whole answer.
                 let _ = self.stream.set_zero_linger();
-                let bound = self.taking.bound;
+                let bound = self.taking.bound();
                 Err(late(format!("it took nothing for {bound:?}")))
             })
         })
@@ -102,7 +102,7 @@ impl AsyncRead for ClientStream {
             this.idle_alarm.wakes_within(this.idle, cx);
             None
         } else if this.has_begun {
-            this.head.is_over(cx).then_some(("head", this.head.bound))
+            this.head.is_over(cx).then_some(("head", this.head.bound()))
         } else {
             let end = this.standing.free_since() + this.idle;
             let is_past = this.idle_alarm.is_past(end, cx);

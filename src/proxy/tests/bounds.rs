@@ -133,3 +133,122 @@ async fn a_client_that_asks_nothing_for_long_is_let_go() {
     assert_eq!(client.answer().await.status(), 200);
     assert_eq!(client.rest().await, "");
 }
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_answered_and_nobodys_fault() {
+    let fake = Fake::start("a").await;
+    let limits = Limits {
+        stall: impatient(),
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let mut client = proxy.client().await;
+    client
+        .send("POST /v1/completions HTTP/1.1\r\nhost: p\r\ncontent-length: 100\r\n\r\nhalf")
+        .await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 408);
+    assert_eq!(answer.error(), "request_timeout");
+    assert_eq!(client.rest().await, "", "the connection is closed");
+    proxy.until_requests(0, 0, 1).await;
+    assert_eq!(fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_large_body_that_stops_coming_frees_its_instance() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let limits = Limits {
+        stall: impatient(),
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let mut client = proxy.client().await;
+    client
+        .send("POST /v1/completions HTTP/1.1\r\nhost: p\r\ncontent-length: 20000000\r\n\r\n")
+        .await;
+    client.send(&"x".repeat(300_000)).await;
+    let mut call = soon(calls.recv()).await.unwrap();
+    let mut half = vec![0; 300_000];
+    soon(call.stream.read_exact(&mut half)).await.unwrap();
+    soon(call.gone()).await;
+    assert_eq!(client.answer().await.status(), 408);
+    assert_eq!(client.rest().await, "");
+    proxy.until_requests(0, 0, 1).await;
+    let status = proxy.status().await;
+    assert_eq!(status.backends["a"].in_flight, 0);
+    assert_eq!(status.backends["a"].state, BackendState::Ready);
+}
+
+#[tokio::test]
+async fn a_length_that_is_only_declared_takes_no_instance() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = proxy.client().await;
+        client
+            .send("POST /v1/completions HTTP/1.1\r\nhost: p\r\ncontent-length: 9000000\r\n\r\nhalf")
+            .await;
+        clients.push(client);
+    }
+    // What comes later is answered: they were read meanwhile.
+    assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    assert_eq!(fake.calls(), 1);
+    assert_eq!(proxy.status().await.backends["a"].in_flight, 0);
+    drop(clients);
+    proxy.until_requests(1, 0, 20).await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let fake = Fake::start("a").await;
+    let limits = Limits {
+        body: 1000,
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let fits = proxy.post("/v1/completions", &"x".repeat(1000)).await;
+    assert_eq!(fits.status(), 200);
+    let declared = "POST /v1/completions HTTP/1.1\r\nhost: p\r\ncontent-length: 1001\r\n\r\n";
+    let sent = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: p\r\ntransfer-encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n",
+        "x".repeat(1001)
+    );
+    for request in [declared, &sent] {
+        let answer = proxy.ask(request).await;
+        assert_eq!(answer.status(), 413);
+        assert_eq!(answer.error(), "request_too_large");
+    }
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test]
+async fn all_that_is_held_is_held_within_one_budget() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let limits = Limits {
+        held: 1_000_000,
+        ..Limits::default()
+    };
+    let proxy = Running::bearing(limits, &[&fake]).await;
+    let (first, second) = ("x".repeat(900_000), "x".repeat(500_000));
+    let mut client = proxy.client().await;
+    client.send(&post("/v1/completions", &first)).await;
+    let mut held = soon(calls.recv()).await.unwrap();
+    let refused = proxy.post("/v1/completions", &second).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.error(), "proxy_exhausted");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // What is small is always taken.
+    let mut small = proxy.client().await;
+    small.send(&post("/v1/completions", "{}")).await;
+    let mut taken = soon(calls.recv()).await.unwrap();
+    taken.reply("200 OK", "{}").await;
+    assert_eq!(small.answer().await.status(), 200);
+    held.reply("200 OK", "{}").await;
+    assert_eq!(client.answer().await.status(), 200);
+    drop((held, taken));
+    client.send(&post("/v1/completions", &second)).await;
+    let mut fits = soon(calls.recv()).await.unwrap();
+    fits.reply("200 OK", "{}").await;
+    assert_eq!(client.answer().await.status(), 200);
+}

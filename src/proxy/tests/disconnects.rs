@@ -62,12 +62,13 @@ async fn a_client_that_leaves_a_large_upload_cuts_the_upstream() {
     let proxy = Running::before(&[&fake]).await;
     let mut client = proxy.client().await;
     client
-        .send("POST /v1/completions HTTP/1.1\r\nhost: p\r\ncontent-length: 20000000\r\n\r\nhalf")
+        .send("POST /v1/completions HTTP/1.1\r\nhost: p\r\ncontent-length: 20000000\r\n\r\n")
         .await;
+    client.send(&"x".repeat(300_000)).await;
     let mut call = calls.recv().await.unwrap();
-    let mut half = [0; 4];
+    let mut half = vec![0; 300_000];
     soon(call.stream.read_exact(&mut half)).await.unwrap();
-    assert_eq!(&half, b"half");
+    assert!(half.iter().all(|byte| *byte == b'x'));
     drop(client);
     soon(call.gone()).await;
     proxy.until_requests(0, 0, 1).await;
