@@ -31,6 +31,7 @@ mod metrics;
 mod models;
 mod nonces;
 mod occupancy;
+mod opening;
 mod outbound;
 mod paths;
 mod patience;
@@ -63,6 +64,7 @@ use control::server::Control;
 use control::socket::SocketFile;
 use health::Prober;
 pub use limits::Limits;
+use opening::Opening;
 use pool::Pool;
 use requests::Ledger;
 use route::Front;
@@ -155,6 +157,7 @@ impl Proxy {
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
             ledger: Arc::new(Ledger::default()),
+            opening: Opening::default(),
             uploads: Uploads::new(options.limits.clone()),
         });
         let store = Store::new(options.state);

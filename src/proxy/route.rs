@@ -13,6 +13,7 @@ use super::conform::BodyKind;
 use super::error::{ApiError, json_response};
 use super::forward::{Answer, forward};
 use super::nonces::Nonces;
+use super::opening::Opening;
 use super::outbound::Outbound;
 use super::paths::Route;
 use super::pool::Pool;
@@ -36,6 +37,7 @@ pub(super) struct Front {
     pub(super) pool: Arc<Pool>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) uploads: Uploads,
+    pub(super) opening: Opening,
 }
 
 impl Front {
@@ -129,6 +131,7 @@ impl Front {
                 return Ok(refusal.into_response(&id));
             }
         };
+        self.opening.is_over().await;
         match forward(&self.pool, outbound, outcome).await {
             Some(Ok(answer)) => Ok(answer.relay(&id)),
             Some(Err(error)) => Ok(error.into_response(&id)),
@@ -153,6 +156,7 @@ impl Front {
             Ok(outbound) => outbound,
             Err(error) => return Ok(unread(&error, outcome, &id)),
         };
+        self.opening.is_over().await;
         match forward(&self.pool, outbound, outcome).await {
             Some(Ok(answer)) => Ok(self.filtered(answer, &id).await),
             Some(Err(error)) => Ok(error.into_response(&id)),

@@ -105,6 +105,7 @@ impl Control {
         for name in &draining {
             pool.drain(name);
         }
+        self.front.opening.begin(pool.backends());
         tracing::info!(generation, "serving by the configuration that was kept");
         Ok(())
     }

@@ -252,3 +252,21 @@ async fn all_that_is_held_is_held_within_one_budget() {
     fits.reply("200 OK", "{}").await;
     assert_eq!(client.answer().await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_proxy_that_was_started_again_refuses_nobody_before_it_has_looked() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let proxy = Running::start_in(proxy.stop().await).await;
+    for _ in 0..20 {
+        assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    }
+    let folder = proxy.stop().await;
+    drop(fake);
+    let proxy = Running::start_in(folder).await;
+    let answer = proxy.post("/v1/completions", "{}").await;
+    assert_eq!(
+        (answer.status(), answer.error().as_str()),
+        (503, "no_ready_instance")
+    );
+}
