@@ -20,6 +20,9 @@ pub struct Limits {
     pub body: u64,
     /// How many bytes of all bodies together may be held until they are answered.
     pub held: u64,
+    /// How many clients may be connected; nothing for half of the open files that this process may
+    /// have, as each of their requests takes another for its instance.
+    pub clients: Option<usize>,
 }
 
 impl Default for Limits {
@@ -31,6 +34,7 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             body: 512 << 20,
             held: 256 << 20,
+            clients: None,
         }
     }
 }

@@ -60,6 +60,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use clients::Clients;
 use control::server::Control;
 use control::socket::SocketFile;
 use health::Prober;
@@ -138,6 +139,7 @@ pub struct Proxy {
     front: Arc<Front>,
     control: Arc<Control>,
     limits: Limits,
+    clients: Arc<Clients>,
 }
 
 impl Proxy {
@@ -164,6 +166,8 @@ impl Proxy {
         let control = Arc::new(Control::new(Arc::clone(&front), store, fd_limit));
         control.restore().await?;
         tracing::info!(%address, fd_limit, "listening");
+        let clients = options.limits.clients;
+        let within = || Clients::within(fd_limit);
         Ok(Self {
             listener,
             address,
@@ -171,6 +175,7 @@ impl Proxy {
             socket_file,
             front,
             control,
+            clients: Arc::new(clients.map_or_else(within, Clients::new)),
             limits: options.limits,
         })
     }
@@ -184,7 +189,13 @@ impl Proxy {
     /// second one comes.
     pub async fn serve(self, mut stops: mpsc::Receiver<()>) {
         let (stopping, stopped) = watch::channel(false);
-        let clients = server::serve(self.listener, Arc::clone(&self.front), self.limits, stopped);
+        let clients = server::serve(
+            self.listener,
+            Arc::clone(&self.front),
+            self.limits,
+            self.clients,
+            stopped,
+        );
         let mut clients = std::pin::pin!(clients);
         tokio::select! {
             () = &mut clients => {}

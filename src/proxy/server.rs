@@ -4,17 +4,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Response;
-use hyper::header::HeaderValue;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::clients::{ClientStream, During, Standing};
+use super::body::Outgoing;
+use super::clients::{ClientStream, Clients, During, Guest};
+use super::error::ApiError;
 use super::headers;
 use super::limits::Limits;
+use super::paths::Route;
 use super::route::{ClientGone, Front};
 use super::sockets;
 use super::upstream::BUFFER;
@@ -24,13 +28,18 @@ pub(super) async fn serve(
     listener: TcpListener,
     front: Arc<Front>,
     limits: Limits,
+    clients: Arc<Clients>,
     mut stop: watch::Receiver<bool>,
 ) {
     // Each connection holds a sender; when all are gone, so are the connections.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     loop {
+        let accepting = async {
+            clients.room().await;
+            listener.accept().await
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accepting => accepted,
             () = told(&mut stop) => break,
         };
         match accepted {
@@ -38,11 +47,12 @@ pub(super) async fn serve(
                 let (front, stop, open) = (Arc::clone(&front), stop.clone(), open.clone());
                 let taking = front.pool.client_patience().unwrap_or(limits.client);
                 sockets::tune_client(&stream, taking);
-                let standing = Arc::<Standing>::default();
-                let stream = ClientStream::new(stream, Arc::clone(&standing), &limits, taking);
+                let guest = clients.welcome();
+                let standing = Arc::clone(&guest.standing);
+                let stream = ClientStream::new(stream, standing, &limits, taking);
                 tokio::spawn(async move {
                     let client = headers::told(client.ip());
-                    converse(stream, client, standing, front, stop).await;
+                    converse(stream, client, guest, front, stop).await;
                     drop(open);
                 });
             }
@@ -69,15 +79,21 @@ async fn pause_after(error: &io::Error) {
 async fn converse(
     stream: ClientStream,
     client: HeaderValue,
-    standing: Arc<Standing>,
+    guest: Guest,
     front: Arc<Front>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(move |request| {
+    let service = service_fn(|request| {
         let (front, client) = (Arc::clone(&front), client.clone());
-        let asked = standing.ask();
+        let asked = guest.standing.ask();
+        let is_spare = guest.is_spare;
         async move {
-            let (head, body) = front.answer(request, &client).await?.into_parts();
+            let answer = if is_spare {
+                answer_and_close(&front, request, &client).await
+            } else {
+                front.answer(request, &client).await
+            };
+            let (head, body) = answer?.into_parts();
             Ok::<Response<During>, ClientGone>(Response::from_parts(head, asked.until_over(body)))
         }
     });
@@ -92,9 +108,36 @@ async fn converse(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = guest.standing.told_to_leave() => {
+            if guest.standing.is_idle() {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
     if let Err(error) = ended {
         // A client that leaves is daily business; a broken stream was already told of.
         tracing::debug!(%error, "a client's connection ended early");
     }
+}
+
+/// Answers one for whom there is no room: it gets the proxy's own pages, and nothing that takes more.
+async fn answer_and_close(
+    front: &Front,
+    request: Request<Incoming>,
+    client: &HeaderValue,
+) -> Result<Response<Outgoing>, ClientGone> {
+    let route = Route::of(request.method(), request.uri().path());
+    let mut answer = if let Route::Health | Route::Ready | Route::Metrics = route {
+        front.answer(request, client).await?
+    } else {
+        front.ledger.open().fail();
+        let why = "the proxy is answering as many clients as it can".to_owned();
+        let id = headers::request_id(request.headers());
+        ApiError::proxy_exhausted(why).into_response(&id)
+    };
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
+    Ok(answer)
 }

@@ -1,9 +1,11 @@
 //! The connections of clients: what each is about, and how long it may be.
 
 mod patience;
+mod room;
 mod standing;
 mod stream;
 
 pub(super) use patience::Patience;
-pub(super) use standing::{During, Standing};
+pub(super) use room::{Clients, Guest};
+pub(super) use standing::During;
 pub(super) use stream::ClientStream;

@@ -2,12 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::proxy::body::{Broken, Outgoing};
@@ -20,6 +21,10 @@ pub(in crate::proxy) struct Standing {
     came: Instant,
     /// When the last request ended, in microseconds from when the client came.
     free_since: AtomicU64,
+    /// Whether something is to be written that the client does not take yet.
+    is_writing: AtomicBool,
+    is_to_leave: AtomicBool,
+    leave: Notify,
 }
 
 impl Default for Standing {
@@ -28,11 +33,40 @@ impl Default for Standing {
             turns: AtomicU64::new(0),
             came: Instant::now(),
             free_since: AtomicU64::new(0),
+            is_writing: AtomicBool::new(false),
+            is_to_leave: AtomicBool::new(false),
+            leave: Notify::new(),
         }
     }
 }
 
 impl Standing {
+    /// Whether nothing is lost when it is closed now.
+    pub(in crate::proxy) fn is_idle(&self) -> bool {
+        !self.turn().is_asked() && !self.is_writing.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the client has taken what was written last.
+    pub(super) fn writes(&self, is_writing: bool) {
+        self.is_writing.store(is_writing, Ordering::Release);
+    }
+
+    /// Has the connection closed, once it is idle: another is more urgent.
+    pub(super) fn tell_to_leave(&self) {
+        self.is_to_leave.store(true, Ordering::Release);
+        self.leave.notify_one();
+    }
+
+    /// Whether it was told to.
+    pub(super) fn is_to_leave(&self) -> bool {
+        self.is_to_leave.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is.
+    pub(in crate::proxy) async fn told_to_leave(&self) {
+        self.leave.notified().await;
+    }
+
     /// Since when it has been asked nothing, if it is not being asked something.
     pub(super) fn free_since(&self) -> Instant {
         self.came + Duration::from_micros(self.free_since.load(Ordering::Acquire))

@@ -71,6 +71,7 @@ impl ClientStream {
         written: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        self.standing.writes(written.is_pending());
         self.taking.bounds(written, cx).map(|written| {
             written.unwrap_or_else(|| {
                 // What it did not take is thrown away: the kernel would go on offering it. A reset

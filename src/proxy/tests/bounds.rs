@@ -270,3 +270,73 @@ async fn a_proxy_that_was_started_again_refuses_nobody_before_it_has_looked() {
         (503, "no_ready_instance")
     );
 }
+
+fn few(clients: usize) -> Limits {
+    Limits {
+        clients: Some(clients),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn the_client_that_was_idle_for_the_longest_goes_for_another() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::bearing(few(3), &[&fake]).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = proxy.client().await;
+        client.send(&post("/v1/completions", "{}")).await;
+        assert_eq!(client.answer().await.status(), 200);
+        clients.push(client);
+    }
+    clients[0].send(&post("/v1/completions", "{}")).await;
+    assert_eq!(clients[0].answer().await.status(), 200);
+    let mut another = proxy.client().await;
+    assert_eq!(clients[1].rest().await, "");
+    for client in [&mut clients[0], &mut another] {
+        client.send(&post("/v1/completions", "{}")).await;
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn many_idle_clients_are_in_nobodys_way() {
+    let fake = Fake::start("a").await;
+    let proxy = Running::bearing(few(4), &[&fake]).await;
+    let mut idle = Vec::new();
+    for _ in 0..60 {
+        idle.push(proxy.client().await);
+    }
+    for _ in 0..10 {
+        assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+        assert_eq!(proxy.get("/health").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn who_comes_when_all_are_being_answered_is_told_so() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::bearing(few(1), &[&fake]).await;
+    let mut client = proxy.client().await;
+    client.send(&post("/v1/completions", "{}")).await;
+    let mut call = calls.recv().await.unwrap();
+    call.begin_stream().await;
+    client.until("\r\n\r\n").await;
+    assert_eq!(proxy.get("/health").await.status(), 200);
+    let refused = proxy.post("/v1/completions", "{}").await;
+    assert_eq!(
+        (refused.status(), refused.error().as_str()),
+        (503, "proxy_exhausted")
+    );
+    assert_eq!(refused.header("connection"), Some("close"));
+    call.chunk("data: [DONE]\n\n").await;
+    call.end_stream().await;
+    client.until("0\r\n\r\n").await;
+    drop(call);
+    proxy.until_requests(1, 1, 0).await;
+    let mut next = proxy.client().await;
+    next.send(&post("/v1/completions", "{}")).await;
+    let mut call = soon(calls.recv()).await.unwrap();
+    call.reply("200 OK", "{}").await;
+    assert_eq!(next.answer().await.status(), 200);
+}

@@ -1,0 +1,175 @@
+//! How many clients may be connected, and who has to go for another.
+//!
+//! A connection costs a descriptor, whether or not anything is asked on it. Without a bound, whoever
+//! opens many of them leaves none for instances, probes, the control socket and `/health`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::standing::Standing;
+
+/// What the proxy opens for itself, for probes and for whoever controls it.
+const OWN: u64 = 24;
+
+/// So many more are let in when all that may stay are being answered: they get a page of the proxy's
+/// own, or a refusal in words.
+const SPARE: usize = 8;
+
+/// When all are busy, it is looked so often for one that is not any more.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The clients that are connected.
+#[derive(Debug)]
+pub(in crate::proxy) struct Clients {
+    most: usize,
+    table: Mutex<Table>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    came: u64,
+    connected: BTreeMap<u64, Arc<Standing>>,
+}
+
+impl Clients {
+    /// So many clients at most.
+    pub(in crate::proxy) fn new(most: usize) -> Self {
+        Self {
+            most,
+            table: Mutex::default(),
+            left: Notify::new(),
+        }
+    }
+
+    /// As many clients as may have a request in flight each, with this limit on open files.
+    pub(in crate::proxy) fn within(files: u64) -> Self {
+        let shared = files.saturating_sub(OWN + SPARE as u64);
+        Self::new(usize::try_from(shared / 2).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// Waits until another may be let in.
+    pub(in crate::proxy) async fn room(&self) {
+        loop {
+            {
+                let table = self.table();
+                if table.connected.len() < self.most.saturating_add(SPARE) {
+                    return;
+                }
+                table.send_off(1);
+            }
+            let _ = tokio::time::timeout(AGAIN, self.left.notified()).await;
+        }
+    }
+
+    /// Lets another in. Where there are too many then, those go that were idle for the longest.
+    pub(in crate::proxy) fn welcome(self: &Arc<Self>) -> Guest {
+        let mut table = self.table();
+        let excess = table.staying_beyond(self.most.saturating_sub(1));
+        // Many at once, so that who opens thousands does not have thousands looked through for each.
+        let is_spare = excess > 0 && table.send_off(excess.max(self.most / 64)) < excess;
+        table.came += 1;
+        let number = table.came;
+        let standing = Arc::<Standing>::default();
+        table.connected.insert(number, Arc::clone(&standing));
+        Guest {
+            clients: Arc::clone(self),
+            number,
+            standing,
+            is_spare,
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// How many there are beyond so many, those aside that were told to go.
+    fn staying_beyond(&self, most: usize) -> usize {
+        if self.connected.len() <= most {
+            return 0;
+        }
+        let staying = self.connected.values().filter(|it| !it.is_to_leave());
+        staying.count().saturating_sub(most)
+    }
+
+    /// Tells so many to go that are idle, the longest first, and returns how many there were.
+    fn send_off(&self, many: usize) -> usize {
+        let idle = self.connected.values();
+        let mut idle: Vec<_> = idle
+            .filter(|it| it.is_idle() && !it.is_to_leave())
+            .collect();
+        idle.sort_unstable_by_key(|it| it.free_since());
+        idle.truncate(many);
+        for it in &idle {
+            it.tell_to_leave();
+        }
+        idle.len()
+    }
+}
+
+/// One client, for as long as it is connected.
+#[derive(Debug)]
+pub(in crate::proxy) struct Guest {
+    clients: Arc<Clients>,
+    number: u64,
+    pub(in crate::proxy) standing: Arc<Standing>,
+    /// Whether there is no room for it: all the others are being answered.
+    pub(in crate::proxy) is_spare: bool,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.clients.table().connected.remove(&self.number);
+        self.clients.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_idle_for_the_longest_goes() {
+        let clients = Arc::new(Clients::new(3));
+        let mut guests = Vec::new();
+        for _ in 0..3 {
+            guests.push(clients.welcome());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // The first has been of use since.
+        drop(guests[0].standing.ask());
+        let another = clients.welcome();
+        let leave: Vec<_> = guests.iter().map(|it| it.standing.is_to_leave()).collect();
+        assert_eq!(leave, [false, true, false]);
+        assert!(!another.is_spare);
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_all_are_busy_is_spare_and_the_last_of_those_waits() {
+        let clients = Arc::new(Clients::new(1));
+        let busy = clients.welcome();
+        let asked = busy.standing.ask();
+        let mut spare: Vec<_> = (0..SPARE).map(|_| clients.welcome()).collect();
+        assert!(spare[0].is_spare);
+        let asked_too: Vec<_> = spare.iter().map(|it| it.standing.ask()).collect();
+        let full = tokio::time::timeout(AGAIN * 3, clients.room()).await;
+        assert!(full.is_err());
+        drop(asked_too);
+        drop(spare.pop());
+        clients.room().await;
+        drop((asked, busy));
+    }
+
+    #[test]
+    fn each_client_may_have_an_instance() {
+        assert_eq!(Clients::within(64).most, 16);
+        assert_eq!(Clients::within(20_000).most, 9_984);
+        assert_eq!(Clients::within(20).most, 1);
+    }
+}
