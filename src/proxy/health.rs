@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::control::BackendState;
+use super::proof::serves;
 use super::sockets;
 use crate::describe::describe;
 
@@ -119,15 +119,13 @@ impl Prober {
             return Err(Unseen::Unclear(unclear));
         }
         let list = read(answer).await?;
-        let served = serde_json::from_slice::<Served>(&list);
-        let is_nonce = |model: &Model| model.id == backend.spec.nonce;
-        match served {
-            Ok(served) if served.data.iter().any(is_nonce) => Ok(()),
-            Ok(_) | Err(_) => Err(Unseen::Stranger {
-                authority: backend.spec.authority.clone(),
-                nonce: backend.spec.nonce.clone(),
-            }),
+        if serves(&list, &backend.spec.nonce) {
+            return Ok(());
         }
+        Err(Unseen::Stranger {
+            authority: backend.spec.authority.clone(),
+            nonce: backend.spec.nonce.clone(),
+        })
     }
 
     async fn ask(&self, url: &str, key: Option<&HeaderValue>) -> Result<reqwest::Response, Unseen> {
@@ -151,17 +149,6 @@ async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Unseen> {
         }
     }
     Ok(body)
-}
-
-/// What `/v1/models` says, as far as it is of interest.
-#[derive(Debug, Deserialize)]
-struct Served {
-    data: Vec<Model>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Model {
-    id: String,
 }
 
 /// No connection, or one that broke, is a server that is not there; silence may be one that is busy.
