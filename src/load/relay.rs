@@ -1,7 +1,8 @@
 //! The sending part on a node: one line says what is to be sent, and lines say what comes of it.
 //!
 //! Whoever gives the order shows life by a line every [`BEAT`], gives the word to begin by the line
-//! [`BEGIN`], and asks for an early end by the line [`STOP`]. When its end of the input closes, or nothing was heard of it for [`SILENCE`], all ends at
+//! [`BEGIN`], and asks for an early end by the line [`STOP`]. When its end of the input closes, or
+//! nothing was heard of it for [`SILENCE`], all ends at
 //! once: no load is sent for somebody who is gone. Both ends are the same binary, so that the form of
 //! the lines is nobody else's.
 

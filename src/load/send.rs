@@ -1,8 +1,8 @@
 //! The sending part of a measurement: everything that talks to the servers, on one machine.
 //!
 //! An [`Errand`] says all that it needs to know, and [`Sent`] is all that comes of it. While it works
-//! it tells of it ([`Told`]), and once all is warm it waits for a word ([`Teller`]). It reads no file of results and writes none: that, and what is thought
-//! of it, is [`measure`](super::measure())'s.
+//! it tells of it ([`Told`]), and once all is warm it waits for a word ([`Teller`]). It reads no file of
+//! results and writes none: that, and what is thought of it, is [`measure`](super::measure())'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Bounds on waiting for a client, without a timer for every wait: an alarm is moved only when it goes off, or
-//! would go off too late, so a token or a request costs none.
+//! Bounds on waiting for a client, without a timer for every wait: an alarm is moved only when it goes
+//! off, or would go off too late, so a token or a request costs none.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
