@@ -23,6 +23,15 @@ def replica():
     return os.path.abspath(path)
 
 
+def stopwatch():
+    """Builds the server and the clients that measure."""
+    folder = os.path.join(ROOT, "target", "stopwatch")
+    manifest = os.path.join(HERE, "stopwatch", "Cargo.toml")
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest,
+                    "--target-dir", folder], check=True)
+    return os.path.join(folder, "release", "stopwatch")
+
+
 # -- The lab ---------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ import tempfile
 import time
 import urllib.request
 
-from common import HERE, ROOT, machine, replica
+from common import machine, replica, stopwatch
 
 FIRST_MS, GAP_MS, TOKENS = 100, 20, 64
 MODEL = "stopwatch"
@@ -347,15 +347,7 @@ def main():
         print("| " + " | ".join(map(str, row)) + " |")
 
 
-def built():
-    folder = os.path.join(ROOT, "target", "stopwatch")
-    manifest = os.path.join(HERE, "stopwatch", "Cargo.toml")
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest,
-                    "--target-dir", folder], check=True)
-    return os.path.join(folder, "release", "stopwatch")
-
-
 if __name__ == "__main__":
-    STOPWATCH = built()
+    STOPWATCH = stopwatch()
     REST = f"1-{os.cpu_count() - 1}"
     main()
