@@ -108,8 +108,7 @@ enum Command {
     Report(report::Args),
     Schema(schema::Args),
     Completions(completions::Args),
-    /// Run the proxy (started on nodes by `apply`)
-    Proxy(proxy::Args),
+    Proxy(Box<proxy::Args>),
     /// Say one thing to a running proxy: a JSON request on the standard input
     #[command(hide = true)]
     ProxyControl(proxy::ControlArgs),
@@ -167,7 +166,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Report(args) => report::run(global, args),
         Command::Schema(args) => schema::run(global, args),
         Command::Completions(args) => completions::run(global, args),
-        Command::Proxy(args) => proxy::run(args).await,
+        Command::Proxy(args) => proxy::run(global, args).await,
         Command::ProxyControl(args) => proxy::control(args).await,
         Command::Simulate(args) => return simulator::run(args.clone()).await,
         Command::SimulateEngineCore => return simulator::engine_core(),

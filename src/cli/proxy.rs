@@ -1,31 +1,59 @@
-//! `replica proxy` and `replica proxy-control`: what nodes run.
+//! `replica proxy` and `replica proxy-control`: what nodes run, and what can be run alone.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{BufReader, stdin, stdout};
 
+use super::Global;
 use super::error::Error;
 use super::exit::Exit;
+use crate::describe::describe;
+use crate::manifest::load_proxy;
+use crate::net::{ListenAddress, ServerUrl};
+use crate::node::variable;
 use crate::proxy::control::{Reply, relay};
-use crate::proxy::{self, Limits, Options};
+use crate::proxy::policy::PolicySpec;
+use crate::proxy::{self, Alone, Declared, Limits, Options, ProxyError, Server, Waits};
 use crate::quantity::Seconds;
+use crate::view;
 
-/// How a proxy is started.
+/// Run the proxy: before servers that you name, or as `apply` starts it on nodes
+///
+/// `replica proxy --listen 127.0.0.1:8000 --backend http://10.0.0.7:8000 --backend http://10.0.0.8:8000`
+/// passes requests to any servers that speak OpenAI's API. It cannot prove that they are who you
+/// mean: that is for servers that `apply` has started.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["host", "port"])]
+    listen: Option<ListenAddress>,
+    /// A server to pass requests to, `http://HOST:PORT`; again for each
+    #[arg(long = "backend", value_name = "URL")]
+    backends: Vec<ServerUrl>,
+    /// How a server is chosen for each request [default: round_robin]
+    #[arg(long, value_parser = policy, requires = "backends")]
+    policy: Option<PolicySpec>,
+    /// The variable with the key that the servers are shown, instead of what a client shows
+    #[arg(long, value_name = "VARIABLE", requires = "backends")]
+    api_key_env: Option<String>,
+    /// A YAML file that declares all of this; SIGHUP has it read again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["backends", "listen", "host", "port"])]
+    config: Option<PathBuf>,
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
     /// The port to listen on
     #[arg(long)]
-    port: u16,
+    port: Option<u16>,
     /// The unix socket that it is told things over
     #[arg(long)]
-    control: PathBuf,
+    control: Option<PathBuf>,
     /// The file that keeps its last configuration
     #[arg(long)]
-    state: PathBuf,
+    state: Option<PathBuf>,
     /// How long a client may take nothing of its answer before it is cut off, where the
     /// configuration does not say
     #[arg(long, default_value = "60s")]
@@ -42,29 +70,144 @@ pub(super) struct ControlArgs {
     timeout: Option<f64>,
 }
 
-pub(super) async fn run(args: &Args) -> Result<Exit, Error> {
+/// Runs it until it is told to stop.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     if args.client_timeout.duration().is_zero() {
         return Err(Error::refused(
             "`--client-timeout` must be more than 0",
             "leave it out for 60 seconds",
         ));
     }
+    let alone = alone(args)?;
+    let listen = listen_address(args, alone.as_ref())?;
     let options = Options {
-        host: args.host.clone(),
-        port: args.port,
+        host: listen.host,
+        port: listen.port,
         control: args.control.clone(),
         state: args.state.clone(),
+        declared: alone.as_ref().map(|alone| declared(args, alone)),
         limits: Limits {
             client: args.client_timeout.duration(),
             ..Limits::default()
         },
     };
-    match proxy::run(options).await {
+    let screen = global.screen();
+    let began = |address| {
+        if let Some(alone) = &alone {
+            let servers: Vec<_> = alone.backends.iter().map(Server::name).collect();
+            let serving = view::proxy::Serving {
+                policy: &in_words(&alone.policy),
+                servers: &servers,
+            };
+            screen.say(&view::proxy::began(address, serving, screen.talk()));
+        }
+    };
+    match proxy::run(options, began).await {
         Ok(()) => Ok(Exit::Done),
-        Err(error) => Err(Error::Refused {
-            message: error.to_string(),
-            hint: None,
-        }),
+        Err(error) => Err(refusal(&error)),
+    }
+}
+
+/// What is declared where it is started, if anything is.
+fn alone(args: &Args) -> Result<Option<Alone>, Error> {
+    if let Some(path) = &args.config {
+        return Ok(Some(load_proxy(path, variable)?));
+    }
+    if args.backends.is_empty() {
+        return match args.control {
+            Some(_) => Ok(None),
+            None => Err(Error::Usage(
+                "there is no server to pass requests to: name it, `--backend http://HOST:PORT`, or a \
+                 file that does, `--config FILE`"
+                    .to_owned(),
+            )),
+        };
+    }
+    if let Some(name) = &args.api_key_env
+        && variable(name).is_none()
+    {
+        return Err(Error::refused(
+            format!("the variable `{name}` is not set, or empty"),
+            "it is to hold the key that the servers are shown",
+        ));
+    }
+    let server = |url: &ServerUrl| Server {
+        name: None,
+        url: url.clone(),
+        api_key_env: args.api_key_env.clone(),
+    };
+    Ok(Some(Alone {
+        listen: listen_address(args, None)?,
+        backends: args.backends.iter().map(server).collect(),
+        policy: args.policy.clone().unwrap_or_default(),
+        timeouts: Waits {
+            client: args.client_timeout,
+            ..Waits::default()
+        },
+    }))
+}
+
+fn listen_address(args: &Args, alone: Option<&Alone>) -> Result<ListenAddress, Error> {
+    let declared = alone.map(|alone| &alone.listen);
+    if let Some(listen) = args.listen.as_ref().or(declared) {
+        return Ok(listen.clone());
+    }
+    let port = args.port.ok_or_else(|| {
+        Error::Usage("it is not said where to listen: `--listen 127.0.0.1:8000`".to_owned())
+    })?;
+    Ok(ListenAddress {
+        host: args.host.clone(),
+        port,
+    })
+}
+
+fn declared(args: &Args, alone: &Alone) -> Declared {
+    let config = alone.config(variable);
+    let Some(path) = args.config.clone() else {
+        return Declared::once(config);
+    };
+    let listens = alone.listen.clone();
+    Declared::read_by(config, move || {
+        let read = load_proxy(&path, variable).map_err(|error| error.to_string())?;
+        if read.listen != listens {
+            let now = &read.listen;
+            return Err(format!(
+                "it listens on {listens}, and `{}` says {now}: that takes another start",
+                path.display()
+            ));
+        }
+        Ok(read.config(variable))
+    })
+}
+
+/// Reads a policy as it is named in a manifest.
+fn policy(text: &str) -> Result<PolicySpec, String> {
+    serde_json::from_value(Value::String(text.to_owned())).map_err(|error| error.to_string())
+}
+
+fn in_words(policy: &PolicySpec) -> String {
+    match serde_json::json!(policy) {
+        Value::String(name) => name,
+        other => other.to_string(),
+    }
+}
+
+fn refusal(error: &ProxyError) -> Error {
+    let hint = match error {
+        ProxyError::Listen { error, .. } => match error.kind() {
+            ErrorKind::AddrInUse => {
+                Some("another program listens there: end it, or choose another port")
+            }
+            ErrorKind::PermissionDenied => Some("ports below 1024 are for root: choose another"),
+            _ => Some("is it an address of this machine?"),
+        },
+        ProxyError::Control { .. } => Some("name another path with `--control`"),
+        ProxyError::State { .. } => Some("name another file with `--state`, or remove this one"),
+        ProxyError::Declared(_) | ProxyError::System(_) => None,
+    };
+    Error::Refused {
+        message: describe(error),
+        hint: hint.map(str::to_owned),
     }
 }
 

@@ -261,6 +261,24 @@ impl ManifestError {
         self
     }
 
+    /// The same of the file of a proxy on its own.
+    #[must_use]
+    pub(super) fn of_a_proxy(mut self) -> Self {
+        for problem in &mut self.problems {
+            for text in problem.said() {
+                *text = text
+                    .replace(
+                        "a manifest is one document: keep one topology in one file",
+                        "a proxy has one document: keep another in a file of its own",
+                    )
+                    .replace("the manifest", "the file")
+                    .replace("not a manifest", "not a file")
+                    .replace("a manifest", "this file");
+            }
+        }
+        self
+    }
+
     /// Each mistake, in the order of the text. There is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

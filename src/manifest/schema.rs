@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::document::Document;
+use crate::proxy::Alone;
 
 /// The schema that stands in `schemas/topology.json`.
 ///
@@ -15,4 +16,10 @@ pub fn schema() -> Value {
 /// The schema as `replica schema` prints it and `schemas/topology.json` keeps it.
 pub fn schema_text() -> String {
     format!("{:#}\n", schema())
+}
+
+/// The schema of the file of a proxy on its own, as `replica schema --proxy` prints it and
+/// `schemas/proxy.json` keeps it.
+pub fn proxy_schema_text() -> String {
+    format!("{:#}\n", schemars::schema_for!(Alone).to_value())
 }

@@ -7,7 +7,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::fault::Fault;
-use crate::written::{IN_PERCENT, NUMBER_AS_WRITTEN};
+use crate::written::{ADDRESS, IN_PERCENT, NUMBER_AS_WRITTEN, SERVER_URL};
 
 /// Reads as any type that asks: a text as a name, a number as 1, a struct as all of its fields.
 pub(super) struct StandIn;
@@ -73,6 +73,8 @@ impl<'de> Deserializer<'de> for StandIn {
         match name {
             NUMBER_AS_WRITTEN => visitor.visit_bytes(b"1"),
             IN_PERCENT => visitor.visit_f64(1.0),
+            ADDRESS => visitor.visit_str("unknown:1"),
+            SERVER_URL => visitor.visit_str("http://unknown"),
             _ => visitor.visit_newtype_struct(self),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::file::understand;
-use super::{find, load, schema, schema_text};
+use super::{find, load, proxy_schema_text, schema, schema_text};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -45,16 +45,20 @@ fn every_manifest_of_ours_names_its_schema() {
 
 #[test]
 fn the_schema_that_is_kept_is_the_one_of_the_types() {
-    let path = here("schemas/topology.json");
-    let now = schema_text();
-    if std::env::var_os("REPLICA_UPDATE").is_some() {
-        std::fs::write(&path, &now).unwrap();
+    for (name, now) in [
+        ("schemas/topology.json", schema_text()),
+        ("schemas/proxy.json", proxy_schema_text()),
+    ] {
+        let path = here(name);
+        if std::env::var_os("REPLICA_UPDATE").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == now,
+            "{name} is out of date: run `cargo bless` if it should be as it is now"
+        );
     }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == now,
-        "schemas/topology.json is out of date: run `cargo bless` if it should be as it is now"
-    );
 }
 
 /// Compares what is said of a manifest with what stands beside it, or writes it there.

@@ -4,6 +4,10 @@
 mod authority;
 pub mod file_table;
 mod framing;
+mod listen_address;
+mod server_url;
 
 pub use authority::Authority;
 pub use framing::{Decoder, Framing, Malformed, Taken};
+pub use listen_address::{InvalidListenAddress, ListenAddress};
+pub use server_url::{InvalidServerUrl, ServerUrl};

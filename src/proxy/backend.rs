@@ -1,6 +1,6 @@
 //! One backend: its state, its requests in flight, its connections.
 //!
-//! A `Backend` is one epoch of an instance, known by its nonce. A restarted instance is another
+//! A `Backend` is one epoch of an instance, known by its nonce where it has one. A restarted instance is another
 //! backend with connections of its own, so nothing of the old one can reach the new.
 
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl Backend {
                 name: spec.name.clone(),
                 authority: spec.authority.clone(),
             })?;
-        if spec.nonce.is_empty() {
+        if spec.nonce.as_deref() == Some("") {
             return Err(InvalidBackend::Nonce(spec.name));
         }
         Ok(Self {
@@ -202,7 +202,7 @@ impl Backend {
         });
     }
 
-    /// Notes that a probe saw it with its nonce.
+    /// Notes that a probe saw it, with its nonce where it has one.
     pub(super) fn seen(&self) {
         let changed = self.change_unless_draining(|condition| {
             condition.state = BackendState::Ready;
@@ -300,7 +300,7 @@ mod tests {
         control::Backend {
             name: name.to_owned(),
             authority: authority.to_owned(),
-            nonce: nonce.to_owned(),
+            nonce: Some(nonce.to_owned()),
             key: None,
         }
     }

@@ -1,8 +1,9 @@
 //! Looks at each backend again and again: is it there, and is it the one that was meant?
 //!
 //! vLLM binds with `SO_REUSEPORT`, so a stale server can answer on the right port. What proves a
-//! backend is its nonce, a served name that only its process has. Upstream errors say nothing
-//! here: one bad request sent by many would take the whole fleet out.
+//! backend is its nonce, a served name that only its process has. One that has none is only asked
+//! whether it answers. Upstream errors say nothing here: one bad request sent by many would take the
+//! whole fleet out.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 /// vLLM's API server is one thread that also tokenizes: a late answer is not yet a dead server.
 const PATIENCE: u32 = 3;
+/// Where a server lists its models.
+const MODELS: &str = "/v1/models";
 /// The largest list of models that is read, in bytes. vLLM's is some 500 bytes a model.
 const LARGEST_LIST: usize = 1024 * 1024;
 
@@ -109,23 +112,49 @@ impl Prober {
     }
 
     async fn probe(&self, backend: &Backend) -> Result<(), Unseen> {
-        let url = format!("http://{}/v1/models", backend.authority);
-        let mut answer = self.ask(&url, None).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && backend.authorization.is_some() {
-            answer = self.ask(&url, backend.authorization.as_ref()).await?;
+        match &backend.spec.nonce {
+            Some(nonce) => self.probe_for(nonce, backend).await,
+            None => self.probe_for_life(backend).await,
         }
+    }
+
+    async fn probe_for(&self, nonce: &str, backend: &Backend) -> Result<(), Unseen> {
+        let answer = self.look_at(MODELS, backend).await?;
         if answer.status() != StatusCode::OK {
-            let unclear = format!("{url} answers {}", answer.status());
-            return Err(Unseen::Unclear(unclear));
+            return Err(unclear(&answer));
         }
-        let list = read(answer).await?;
-        if serves(&list, &backend.spec.nonce) {
+        if serves(&read(answer).await?, nonce) {
             return Ok(());
         }
         Err(Unseen::Stranger {
             authority: backend.spec.authority.clone(),
-            nonce: backend.spec.nonce.clone(),
+            nonce: nonce.to_owned(),
         })
+    }
+
+    /// Not every server lists its models to everybody: one that wants the client's own key for it is
+    /// there all the same, and says so at `/health`.
+    async fn probe_for_life(&self, backend: &Backend) -> Result<(), Unseen> {
+        let models = self.look_at(MODELS, backend).await?;
+        if models.status() == StatusCode::OK {
+            return Ok(());
+        }
+        let health = self.look_at("/health", backend).await?;
+        match health.status() {
+            StatusCode::OK => Ok(()),
+            _ => Err(unclear(&models)),
+        }
+    }
+
+    async fn look_at(&self, path: &str, backend: &Backend) -> Result<reqwest::Response, Unseen> {
+        let url = format!("http://{}{path}", backend.authority);
+        let answer = self.ask(&url, None).await?;
+        match &backend.authorization {
+            Some(key) if answer.status() == StatusCode::UNAUTHORIZED => {
+                self.ask(&url, Some(key)).await
+            }
+            _ => Ok(answer),
+        }
     }
 
     async fn ask(&self, url: &str, key: Option<&HeaderValue>) -> Result<reqwest::Response, Unseen> {
@@ -135,6 +164,10 @@ impl Prober {
         }
         request.send().await.map_err(|error| unreached(&error))
     }
+}
+
+fn unclear(answer: &reqwest::Response) -> Unseen {
+    Unseen::Unclear(format!("{} answers {}", answer.url(), answer.status()))
 }
 
 /// The body of an answer, unless it is too large: whoever answers may be anybody.
@@ -204,11 +237,20 @@ mod tests {
         key: Option<&str>,
         answer: impl Fn(&str) -> &'static str + Send + 'static,
     ) -> Backend {
+        known_by(Some("replica-1"), key, answer).await
+    }
+
+    /// The same of one that has this nonce, or none.
+    async fn known_by(
+        nonce: Option<&str>,
+        key: Option<&str>,
+        answer: impl Fn(&str) -> &'static str + Send + 'static,
+    ) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let spec = control::Backend {
             name: "a".to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
-            nonce: "replica-1".to_owned(),
+            nonce: nonce.map(str::to_owned),
             key: key.map(|key| Key {
                 digest: "of it".to_owned(),
                 hidden: Some(Hidden(key.to_owned())),
@@ -269,6 +311,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_without_a_nonce_is_asked_only_whether_it_answers() {
+        let of_somebody = backend(None, |_| PAGE).await;
+        assert!(probe(&of_somebody).await.is_err());
+        let believed = known_by(None, None, |_| PAGE).await;
+        assert_eq!(probe(&believed).await, Ok(()));
+        // It lists its models to its own clients alone.
+        let locked = |head: &str| {
+            if head.starts_with("GET /health ") {
+                PAGE
+            } else {
+                LOCKED
+            }
+        };
+        assert_eq!(probe(&known_by(None, None, locked).await).await, Ok(()));
+        let unseen = probe(&known_by(None, None, |_| FAILING).await).await;
+        let Err(Unseen::Unclear(why)) = unseen else {
+            panic!("{unseen:?}");
+        };
+        assert!(why.contains("/v1/models answers 500"), "{why}");
+    }
+
+    #[tokio::test]
     async fn a_failing_list_is_borne_for_a_while() {
         let backend = backend(None, |_| FAILING).await;
         backend.seen();
@@ -300,7 +364,7 @@ mod tests {
         let spec = control::Backend {
             name: "a".to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
-            nonce: "replica-1".to_owned(),
+            nonce: Some("replica-1".to_owned()),
             key: None,
         };
         let sending = tokio::spawn(async move {

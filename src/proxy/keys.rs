@@ -125,7 +125,7 @@ mod tests {
         let backend = Backend {
             name: "a".to_owned(),
             authority: "127.0.0.1:8100".to_owned(),
-            nonce: "replica-1".to_owned(),
+            nonce: Some("replica-1".to_owned()),
             key: Some(key),
         };
         Config {

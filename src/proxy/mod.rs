@@ -10,16 +10,18 @@
 //! # What must never be
 //!
 //! Who does not show a key where one is declared gets no answer, and no backend is shown it. A
-//! backend that was not seen with its nonce gets no request. A request of which a byte was sent
-//! goes to no second backend. A stream that broke never looks like one that ended. Health never
-//! ends a drain.
+//! backend that was not seen with its nonce gets no request, unless it was declared to have none. A
+//! request of which a byte was sent goes to no second backend. A stream that broke never looks like
+//! one that ended. Health never ends a drain.
 
+mod alone;
 mod backend;
 mod body;
 mod clients;
 mod conform;
 mod connections;
 pub mod control;
+mod declared;
 mod error;
 mod forward;
 mod headers;
@@ -53,16 +55,18 @@ mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+pub use alone::{Alone, Server, Waits};
 use clients::Clients;
 use control::server::Control;
 use control::socket::SocketFile;
+pub use declared::Declared;
 use health::Prober;
 pub use limits::Limits;
 use opening::Opening;
@@ -73,17 +77,19 @@ use store::Store;
 use upload::Uploads;
 
 /// Where a proxy listens, and what it keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The address or name that it listens on.
     pub host: String,
     /// The port that it listens on; 0 for any that is free.
     pub port: u16,
-    /// The unix socket that it is told things over. A relative path keeps below the limit of 107
-    /// bytes that the kernel sets.
-    pub control: PathBuf,
-    /// The file that its last configuration is kept in.
-    pub state: PathBuf,
+    /// The unix socket that it is told things over, if it is to be. A relative path keeps below the
+    /// limit of 107 bytes that the kernel sets.
+    pub control: Option<PathBuf>,
+    /// The file that its last configuration is kept in, if it is to be.
+    pub state: Option<PathBuf>,
+    /// What it serves by from its start, where that is declared: what was kept is older.
+    pub declared: Option<Declared>,
     /// What clients may take of it.
     pub limits: Limits,
 }
@@ -107,6 +113,9 @@ pub enum ProxyError {
         /// What the system says.
         error: io::Error,
     },
+    /// It cannot serve by what was declared.
+    #[error("cannot serve by what was declared: {0}")]
+    Declared(String),
     /// The kept configuration cannot be read, or is none.
     #[error("cannot use the configuration kept in `{path}`: {why}")]
     State {
@@ -121,11 +130,23 @@ pub enum ProxyError {
 }
 
 /// Runs a proxy until it is told to stop by SIGTERM or SIGINT: then it accepts nothing more,
-/// finishes what is in flight, and returns. A second signal does not wait.
-pub async fn run(options: Options) -> Result<(), ProxyError> {
+/// finishes what is in flight, and returns. A second signal does not wait. SIGHUP has it read again
+/// what it was declared by.
+///
+/// `listens` hears of the address as soon as there is one.
+pub async fn run(options: Options, listens: impl FnOnce(SocketAddr)) -> Result<(), ProxyError> {
     log::start();
     let stops = stop_signals()?;
-    Proxy::bind(options).await?.serve(stops).await;
+    let mut hangups = listen_for(SignalKind::hangup())?;
+    let proxy = Proxy::bind(options).await?;
+    listens(proxy.address());
+    let control = Arc::clone(&proxy.control);
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            control.hung_up().await;
+        }
+    });
+    proxy.serve(stops).await;
     Ok(())
 }
 
@@ -134,8 +155,7 @@ pub async fn run(options: Options) -> Result<(), ProxyError> {
 pub struct Proxy {
     listener: TcpListener,
     address: SocketAddr,
-    socket: UnixListener,
-    socket_file: SocketFile,
+    socket: Option<(UnixListener, SocketFile)>,
     front: Arc<Front>,
     control: Arc<Control>,
     limits: Limits,
@@ -148,13 +168,10 @@ impl Proxy {
         let fd_limit = sockets::raise_fd_limit();
         let (listener, address) = listen(&options.host, options.port).await?;
         // After the port: of two proxies with the same options, the second is stopped there.
-        let (socket, socket_file) =
-            control::socket::bind(&options.control)
-                .await
-                .map_err(|error| ProxyError::Control {
-                    path: options.control.clone(),
-                    error,
-                })?;
+        let socket = match &options.control {
+            Some(path) => Some(control_socket(path).await?),
+            None => None,
+        };
         let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
@@ -163,8 +180,9 @@ impl Proxy {
             uploads: Uploads::new(options.limits.clone()),
         });
         let store = Store::new(options.state);
-        let control = Arc::new(Control::new(Arc::clone(&front), store, fd_limit));
-        control.restore().await?;
+        let declared = options.declared;
+        let control = Arc::new(Control::new(Arc::clone(&front), store, declared, fd_limit));
+        control.begin().await?;
         tracing::info!(%address, fd_limit, "listening");
         let clients = options.limits.clients;
         let within = || Clients::within(fd_limit);
@@ -172,7 +190,6 @@ impl Proxy {
             listener,
             address,
             socket,
-            socket_file,
             front,
             control,
             clients: Arc::new(clients.map_or_else(within, Clients::new)),
@@ -197,13 +214,14 @@ impl Proxy {
             stopped,
         );
         let mut clients = std::pin::pin!(clients);
+        let (socket, socket_file) = self.socket.unzip();
         tokio::select! {
             () = &mut clients => {}
-            () = control::server::serve(self.socket, self.control) => {}
+            () = control::server::serve(socket, self.control) => {}
             _ = stops.recv() => tracing::info!("stopping: finishing what is in flight"),
         }
         // Before the port is free: a successor makes a socket of its own.
-        drop(self.socket_file);
+        drop(socket_file);
         stopping.send_replace(true);
         tokio::select! {
             () = &mut clients => {}
@@ -212,6 +230,14 @@ impl Proxy {
         let requests = self.front.ledger.read();
         tracing::info!(?requests, "stopped");
     }
+}
+
+async fn control_socket(path: &Path) -> Result<(UnixListener, SocketFile), ProxyError> {
+    let bound = control::socket::bind(path).await;
+    bound.map_err(|error| ProxyError::Control {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ProxyError> {
@@ -228,9 +254,8 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Prox
 
 /// What tells of each SIGTERM and SIGINT.
 fn stop_signals() -> Result<mpsc::Receiver<()>, ProxyError> {
-    let listen = |kind| signal(kind).map_err(|error| ProxyError::System(error.to_string()));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
     let (teller, stops) = mpsc::channel(2);
     tokio::spawn(async move {
         loop {
@@ -244,4 +269,8 @@ fn stop_signals() -> Result<mpsc::Receiver<()>, ProxyError> {
         }
     });
     Ok(stops)
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, ProxyError> {
+    signal(kind).map_err(|error| ProxyError::System(error.to_string()))
 }

@@ -58,6 +58,9 @@ impl Nonces {
 
     /// One that stands in a text as it is.
     pub(super) fn written_in(&self, text: &[u8]) -> Option<&str> {
+        if self.0.names.is_empty() {
+            return None;
+        }
         let mut from = 0;
         while let Some(at) = self.0.beginning.find(text.get(from..)?) {
             let here = &text[from + at..];
@@ -80,6 +83,9 @@ impl Nonces {
     /// One that a text of JSON has in it, whatever of it is escaped. Where a backslash is itself
     /// escaped, this may see one that a reader would not.
     pub(super) fn spelled_in(&self, text: &[u8]) -> Option<&str> {
+        if self.0.names.is_empty() {
+            return None;
+        }
         if let Some(name) = self.written_in(text) {
             return Some(name);
         }

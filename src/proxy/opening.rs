@@ -57,7 +57,7 @@ mod tests {
         let spec = control::Backend {
             name: name.to_owned(),
             authority: "127.0.0.1:1".to_owned(),
-            nonce: "replica-1".to_owned(),
+            nonce: Some("replica-1".to_owned()),
             key: None,
         };
         Arc::new(Backend::new(spec, Arc::default()).unwrap())

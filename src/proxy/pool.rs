@@ -387,7 +387,7 @@ impl Table {
             client_keys: self.client_keys.clone(),
             bounds: self.bounds,
             backends: members.cloned().collect(),
-            nonces: Nonces::of(self.backends().map(|it| it.spec.nonce.as_str())),
+            nonces: Nonces::of(self.backends().filter_map(|it| it.spec.nonce.as_deref())),
         }
     }
 

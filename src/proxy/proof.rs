@@ -32,12 +32,16 @@ pub(super) enum Unproved {
 }
 
 /// Has whoever is at the other end show the nonce of a backend, `within` so long. A key is shown only
-/// where it is asked for: who takes another is somebody else, and so is who takes none.
+/// where it is asked for: who takes another is somebody else, and so is who takes none. Of a backend
+/// that has no nonce nothing can be shown.
 pub(super) async fn prove(
     connection: &mut Connection,
     backend: &Backend,
     within: Duration,
 ) -> Result<(), Unproved> {
+    let Some(nonce) = &backend.spec.nonce else {
+        return Ok(());
+    };
     let (mut status, mut list) = ask(connection, backend, None, within).await?;
     let key = backend.authorization.as_ref();
     if status == StatusCode::UNAUTHORIZED && key.is_some() {
@@ -45,10 +49,10 @@ pub(super) async fn prove(
     }
     let stranger = || Unproved::Stranger {
         authority: backend.spec.authority.clone(),
-        nonce: backend.spec.nonce.clone(),
+        nonce: nonce.clone(),
     };
     match status {
-        StatusCode::OK if serves(&list, &backend.spec.nonce) => Ok(()),
+        StatusCode::OK if serves(&list, nonce) => Ok(()),
         StatusCode::OK | StatusCode::UNAUTHORIZED => Err(stranger()),
         status => Err(Unproved::Unclear(format!("{NAMES} answers {status}"))),
     }

@@ -18,24 +18,27 @@ pub(super) struct Kept {
     pub(super) draining: BTreeSet<String>,
 }
 
-/// The file that it is kept in.
+/// The file that it is kept in, if it is.
 #[derive(Debug)]
 pub(super) struct Store {
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl Store {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
         Self { path }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.path.as_deref().unwrap_or(Path::new("nowhere"))
     }
 
     /// What was kept; nothing if nothing was.
     pub(super) async fn load(&self) -> io::Result<Option<Kept>> {
-        match tokio::fs::read(&self.path).await {
+        let Some(path) = &self.path else {
+            return Ok(None);
+        };
+        match tokio::fs::read(path).await {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(io::Error::from),
@@ -47,8 +50,11 @@ impl Store {
     /// Keeps a configuration, for the eyes of its owner alone: there are keys in it. Whoever reads
     /// the file, whenever, finds the old one or the new.
     pub(super) async fn save(&self, kept: &Kept) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
         let text = serde_json::to_vec(kept)?;
-        let mut beside = self.path.clone().into_os_string();
+        let mut beside = path.clone().into_os_string();
         beside.push(".new");
         // One that was left half written may be open to others.
         let _ = tokio::fs::remove_file(&beside).await;
@@ -61,24 +67,24 @@ impl Store {
             .await?;
         file.write_all(&text).await?;
         file.sync_all().await?;
-        tokio::fs::rename(&beside, &self.path).await?;
-        let _ = self.forget_older();
+        tokio::fs::rename(&beside, path).await?;
+        let _ = forget_older(path);
         Ok(())
     }
+}
 
-    /// Removes what earlier starts have kept here: nobody reads that any more. A file that stays is
-    /// in nobody's way.
-    fn forget_older(&self) -> Option<()> {
-        let (stem, own) = numbered(&self.path)?;
-        for entry in std::fs::read_dir(self.path.parent()?).ok()?.flatten() {
-            let path = entry.path();
-            let is_older = numbered(&path).is_some_and(|(it, number)| it == stem && number < own);
-            if is_older {
-                let _ = std::fs::remove_file(path);
-            }
+/// Removes what earlier starts have kept beside this: nobody reads that any more. A file that stays
+/// is in nobody's way.
+fn forget_older(path: &Path) -> Option<()> {
+    let (stem, own) = numbered(path)?;
+    for entry in std::fs::read_dir(path.parent()?).ok()?.flatten() {
+        let path = entry.path();
+        let is_older = numbered(&path).is_some_and(|(it, number)| it == stem && number < own);
+        if is_older {
+            let _ = std::fs::remove_file(path);
         }
-        Some(())
     }
+    Some(())
 }
 
 /// Takes `proxy.7.json` apart.
@@ -115,7 +121,7 @@ mod tests {
             },
             draining: BTreeSet::new(),
         };
-        let store = Store::new(folder.path().join("proxy.10.json"));
+        let store = Store::new(Some(folder.path().join("proxy.10.json")));
         store.save(&kept).await.unwrap();
         let mut left: Vec<_> = std::fs::read_dir(folder.path())
             .unwrap()

@@ -16,6 +16,7 @@ pub mod logs;
 pub mod output;
 pub mod plan;
 mod progress;
+pub mod proxy;
 pub mod report;
 mod screen;
 pub mod status;

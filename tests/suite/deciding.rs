@@ -10,7 +10,7 @@ use replica::plan::{Action, Address, Effect, Plan};
 use replica::proxy::control::Backend;
 use replica::resource::{Observation, Topology};
 
-use super::model::{Model, catalogue, digest, is_of, topology};
+use super::model::{Model, catalogue, digest, is_live, is_of, topology};
 
 const TWO: &str = "
 topology: demo
@@ -431,7 +431,7 @@ fn behind_a_failed_canary_the_old_servers_go_on_serving() {
     let live = model.nonces();
     let (_, _, config) = model.proxy().unwrap();
     let b = config.backends.iter().find(|b| b.name == "b").unwrap();
-    assert!(live.contains(&b.nonce), "b runs on, and is not forgotten");
+    assert!(is_live(b, &live), "b runs on, and is not forgotten");
     let plan = model.plan(&changed);
     model.perform(&plan);
     let next = model.plan(&changed);
@@ -452,7 +452,7 @@ fn a_server_that_moves_is_not_forgotten_before_the_new_one_serves() {
     let (_, _, config) = model.proxy().unwrap();
     let b = config.backends.iter().find(|b| b.name == "b").unwrap();
     assert_eq!(b.authority, "10.0.0.2:8200", "{}", describe(&plan));
-    assert!(model.nonces().contains(&b.nonce));
+    assert!(is_live(b, &model.nonces()));
     let plan = model.plan(&moved);
     model.perform(&plan);
     let next = model.plan(&moved);
@@ -598,8 +598,8 @@ proptest! {
             for backend in &then.2.backends {
                 let is_declared = second.instances.keys().any(|name| name.as_str() == backend.name);
                 // It is served from still, or from the one that took its place on another node.
-                let serves = |other: &Backend| other.name == backend.name && live.contains(&other.nonce);
-                if is_declared && live.contains(&backend.nonce) {
+                let serves = |other: &Backend| other.name == backend.name && is_live(other, &live);
+                if is_declared && is_live(backend, &live) {
                     prop_assert!(now.2.backends.iter().any(serves), "{backend:?} was forgotten\n{}", describe(&plan));
                 }
             }
@@ -607,7 +607,7 @@ proptest! {
         if let Some((_, _, config)) = model.proxy() {
             let known = before.proxy().map_or_else(Vec::new, |(_, _, config)| config.backends.clone());
             for backend in &config.backends {
-                let is_there = live.contains(&backend.nonce) || known.contains(backend);
+                let is_there = is_live(backend, &live) || known.contains(backend);
                 prop_assert!(is_there, "{backend:?} was never started\n{}", describe(&plan));
             }
         }

@@ -385,7 +385,7 @@ impl ModelNode {
             Request::Drain { backend, .. } => {
                 proxy.draining.insert(backend.clone());
             }
-            Request::Status => {}
+            Request::Reload | Request::Status => {}
         }
     }
 
@@ -446,7 +446,7 @@ impl ModelNode {
         let ready = |backend: &Backend| {
             let state = if proxy.draining.contains(&backend.name) {
                 BackendState::Draining
-            } else if live.contains(&backend.nonce) {
+            } else if is_live(backend, live) {
                 BackendState::Ready
             } else {
                 BackendState::Pending
@@ -482,4 +482,10 @@ pub(super) fn is_of(mark: &str, topology: &Topology) -> bool {
 /// The digest of a specification, as marks carry it.
 pub(super) fn digest(spec: &str) -> String {
     fingerprint(&serde_json::from_str(spec).unwrap())
+}
+
+/// Whether the server of a backend runs, by the names that run.
+pub(super) fn is_live(backend: &Backend, live: &BTreeSet<String>) -> bool {
+    let nonce = backend.nonce.as_ref();
+    nonce.is_some_and(|nonce| live.contains(nonce))
 }

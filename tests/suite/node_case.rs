@@ -261,7 +261,7 @@ impl NodeCase {
         let backend = |(name, describe): (&String, &ServedBackend)| Backend {
             name: name.clone(),
             authority: describe.at.clone(),
-            nonce: describe.mark.parse::<Mark>().unwrap().nonce(),
+            nonce: Some(describe.mark.parse::<Mark>().unwrap().nonce()),
             key: None,
         };
         let standing = |(name, describe): (&String, &ServedBackend)| {

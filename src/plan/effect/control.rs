@@ -89,6 +89,9 @@ pub enum Request<P = Value> {
     },
     /// Serve from this backend too, or again; the answer comes when it was seen with its nonce.
     Admit(Backend),
+    /// Read again what it was declared by when it was started, and serve by that; the answer is as
+    /// to [`Self::Configure`].
+    Reload,
     /// Say what is being served.
     Status,
 }
@@ -126,8 +129,10 @@ pub struct Backend {
     /// Where it listens, as the proxy dials it: `192.168.1.76:8100`.
     pub authority: String,
     /// The served name that only this very process has; it must be among its `/v1/models` before
-    /// any request goes there, and is hidden from clients.
-    pub nonce: String,
+    /// any request goes there, and is hidden from clients. A server that has none is taken for who
+    /// it is believed to be: whoever listens on its port is served from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
     /// The key that it is shown, and that opens nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,

@@ -12,7 +12,7 @@ use super::policy::PolicySpec;
 use crate::plan::effect::control as effect;
 
 pub use crate::plan::Requests;
-pub use crate::plan::effect::control::{Backend, Key, Timeouts};
+pub use crate::plan::effect::control::{Backend, Hidden, Key, Timeouts};
 pub use client::{ControlError, call, relay};
 
 /// A configuration whose policy is one that this proxy knows.
@@ -85,12 +85,12 @@ pub struct BackendStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendState {
-    /// Not yet seen with its nonce.
+    /// Not yet seen, with its nonce where it has one.
     Pending,
     /// Serving.
     Ready,
     /// Told to drain: no new requests. Only `Admit` or `Configure` ends it; health never does.
     Draining,
-    /// Failed and taken out until a probe sees it, with its nonce, again.
+    /// Failed and taken out until a probe sees it again.
     Ejected,
 }

@@ -10,12 +10,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 
 use super::{Backend as Spec, BackendState, Config, Reply, Request, Status};
-use crate::proxy::ProxyError;
 use crate::proxy::backend::Backend;
 use crate::proxy::keys;
 use crate::proxy::pool::Refusal;
 use crate::proxy::route::Front;
 use crate::proxy::store::{Kept, Store};
+use crate::proxy::{Declared, ProxyError};
 
 /// How often one who waits is told for what.
 const NEWS: Duration = Duration::from_millis(500);
@@ -27,6 +27,7 @@ const LONG: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::proxy) struct Control {
     front: Arc<Front>,
+    declared: Option<Declared>,
     /// Held while a change is checked, kept and made: changes come one after another. Nobody holds
     /// it while waiting for a drain.
     store: Mutex<Store>,
@@ -60,8 +61,12 @@ impl From<Refusal> for Unanswered {
     }
 }
 
-/// Answers whoever connects, for as long as it is polled.
-pub(in crate::proxy) async fn serve(listener: UnixListener, control: Arc<Control>) {
+/// Answers whoever connects, for as long as it is polled. Where there is nothing to connect to,
+/// nobody does.
+pub(in crate::proxy) async fn serve(listener: Option<UnixListener>, control: Arc<Control>) {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -77,23 +82,37 @@ pub(in crate::proxy) async fn serve(listener: UnixListener, control: Arc<Control
 }
 
 impl Control {
-    pub(in crate::proxy) fn new(front: Arc<Front>, store: Store, fd_limit: u64) -> Self {
+    pub(in crate::proxy) fn new(
+        front: Arc<Front>,
+        store: Store,
+        declared: Option<Declared>,
+        fd_limit: u64,
+    ) -> Self {
         Self {
             front,
+            declared,
             store: Mutex::new(store),
             drains: std::sync::Mutex::default(),
             fd_limit,
         }
     }
 
-    /// Serves by what was kept when the proxy last ran.
-    pub(in crate::proxy) async fn restore(&self) -> Result<(), ProxyError> {
+    /// Serves by what is declared, or else by what was kept when the proxy last ran.
+    pub(in crate::proxy) async fn begin(&self) -> Result<(), ProxyError> {
         let store = self.store.lock().await;
         let unusable = |why: String| ProxyError::State {
             path: store.path().to_owned(),
             why,
         };
         let kept = store.load().await.map_err(|e| unusable(e.to_string()))?;
+        if let Some(declared) = &self.declared {
+            let generation = kept.map_or(0, |kept| kept.config.generation) + 1;
+            let config = Config {
+                generation,
+                ..declared.config.clone()
+            };
+            return self.begin_by(&store, config).await;
+        }
         let Some(Kept { config, draining }) = kept else {
             return Ok(());
         };
@@ -108,6 +127,23 @@ impl Control {
         self.front.opening.begin(pool.backends());
         tracing::info!(generation, "serving by the configuration that was kept");
         Ok(())
+    }
+
+    async fn begin_by(&self, store: &Store, config: Config) -> Result<(), ProxyError> {
+        let installed = self.install(store, config).await;
+        installed.map_err(|unanswered| ProxyError::Declared(unanswered.to_string()))?;
+        self.front.opening.begin(self.front.pool.backends());
+        Ok(())
+    }
+
+    /// Reads again what the proxy was declared by, as a signal asks. Nobody waits for the answer: it
+    /// is in the log.
+    pub(in crate::proxy) async fn hung_up(&self) {
+        if self.declared.is_none() {
+            return;
+        }
+        // What it says is in the log already.
+        let _ = self.declare_again().await;
     }
 
     async fn converse(&self, stream: UnixStream) {
@@ -135,23 +171,65 @@ impl Control {
             Request::Configure(config) => self.configure(config, replies).await,
             Request::Drain { backend, wait } => self.drain(&backend, wait, replies).await,
             Request::Admit(backend) => self.admit(backend, replies).await,
+            Request::Reload => self.reload(replies).await,
             Request::Status => Ok(()),
         }
     }
 
     async fn configure(&self, config: Config, replies: &mut Replies) -> Result<(), Unanswered> {
         let store = self.store.lock().await;
+        let leaving = self.install(&store, config).await?;
+        drop(store);
+        self.wait_until_empty(&leaving, replies).await
+    }
+
+    /// Checks a configuration, keeps it and serves by it; returns the backends that are leaving.
+    async fn install(
+        &self,
+        store: &Store,
+        config: Config,
+    ) -> Result<Vec<Arc<Backend>>, Unanswered> {
         let config = self.front.pool.completed(config)?;
         self.front.pool.check(&config)?;
         let kept = Kept {
             config: config.clone(),
             draining: std::collections::BTreeSet::new(),
         };
-        keep(&store, &kept).await?;
+        keep(store, &kept).await?;
         tracing::info!(generation = config.generation, "configured");
-        let leaving = self.front.pool.install(config)?;
-        drop(store);
+        Ok(self.front.pool.install(config)?)
+    }
+
+    async fn reload(&self, replies: &mut Replies) -> Result<(), Unanswered> {
+        let leaving = self.declare_again().await?;
         self.wait_until_empty(&leaving, replies).await
+    }
+
+    /// Serves by what the proxy is declared by now. Where that is wrong, nothing is changed.
+    async fn declare_again(&self) -> Result<Vec<Arc<Backend>>, Unanswered> {
+        let store = self.store.lock().await;
+        let read = match &self.declared {
+            Some(declared) => declared.read_again().await,
+            None => None,
+        };
+        let nothing = "there is nothing to read again: it was started without `--config`";
+        let read = read.unwrap_or_else(|| Err(nothing.to_owned()));
+        let installed = match read {
+            Ok(config) => {
+                let current = self.front.pool.config();
+                let generation = current.map_or(0, |current| current.generation) + 1;
+                let config = Config {
+                    generation,
+                    ..config
+                };
+                self.install(&store, config).await
+            }
+            Err(why) => Err(Unanswered::Refused(why)),
+        };
+        if let Err(why) = &installed {
+            tracing::warn!(%why, "the configuration stays as it was");
+        }
+        installed
     }
 
     async fn drain(&self, name: &str, wait: bool, replies: &mut Replies) -> Result<(), Unanswered> {
@@ -363,7 +441,7 @@ mod tests {
         let spec = Spec {
             name: "a".to_owned(),
             authority: "127.0.0.1:1".to_owned(),
-            nonce: "replica-1".to_owned(),
+            nonce: Some("replica-1".to_owned()),
             key: None,
         };
         let backend = Arc::new(Backend::new(spec, Arc::default()).unwrap());

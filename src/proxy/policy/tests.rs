@@ -12,7 +12,7 @@ impl Fleet {
             let spec = control::Backend {
                 name: place.to_string(),
                 authority: "127.0.0.1:1".to_owned(),
-                nonce: format!("replica-{place}"),
+                nonce: Some(format!("replica-{place}")),
                 key: None,
             };
             let backend = Arc::new(Backend::new(spec, Arc::default()).unwrap());

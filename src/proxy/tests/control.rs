@@ -242,7 +242,7 @@ async fn an_admission_waits_until_the_instance_is_seen() {
     let listener = tokio::net::TcpListener::bind(&absent.authority)
         .await
         .unwrap();
-    let _fake = Fake::on(listener, "a", &absent.nonce, |_| async { None });
+    let _fake = Fake::on(listener, "a", "replica-a", |_| async { None });
     assert!(matches!(soon(admission).await.unwrap(), Ok(Reply::Done(_))));
 }
 

@@ -152,7 +152,7 @@ impl Fake {
         let backend = Backend {
             name: name.to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
-            nonce: nonce.to_owned(),
+            nonce: Some(nonce.to_owned()),
             key: None,
         };
         let served = Arc::new(Mutex::new(vec!["tiny".to_owned(), nonce.to_owned()]));

@@ -1,5 +1,6 @@
 //! The whole proxy on loopback, in front of servers that the tests hold by the hand.
 
+mod alone;
 mod answers;
 mod bounds;
 mod control;
@@ -26,7 +27,7 @@ use super::control::{
     Backend, BackendState, Config, Reply, Request, Requests, Status, Timeouts, call,
 };
 use super::policy::PolicySpec;
-use super::{Limits, Options, Proxy};
+use super::{Declared, Limits, Options, Proxy};
 use fake::Fake;
 
 /// Ends a test that would hang. No test is about how long something takes.
@@ -61,6 +62,22 @@ impl Running {
             limits,
             ..options(&folder)
         };
+        Self::by(options, folder).await
+    }
+
+    /// Starts one that serves by what is declared, and keeps nothing. It may be told things.
+    async fn declared(declared: Declared, socket: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            control: socket.map(|socket| folder.path().join(socket)),
+            state: None,
+            declared: Some(declared),
+            ..options(&folder)
+        };
+        Self::by(options, folder).await
+    }
+
+    async fn by(options: Options, folder: tempfile::TempDir) -> Self {
         let proxy = Proxy::bind(options).await.unwrap();
         let address = proxy.address();
         let (stops, stopped) = mpsc::channel(2);
@@ -167,8 +184,9 @@ fn options(folder: &tempfile::TempDir) -> Options {
     Options {
         host: "127.0.0.1".to_owned(),
         port: 0,
-        control: folder.path().join("control.sock"),
-        state: folder.path().join("state.json"),
+        control: Some(folder.path().join("control.sock")),
+        state: Some(folder.path().join("state.json")),
+        declared: None,
         limits: Limits::default(),
     }
 }

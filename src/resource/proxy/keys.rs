@@ -76,7 +76,7 @@ impl Proxy {
                 let name = backend.name.as_str();
                 (BTreeSet::new(), BTreeSet::from([name]))
             }
-            Request::Drain { .. } | Request::Status => Default::default(),
+            Request::Drain { .. } | Request::Reload | Request::Status => Default::default(),
         };
         let backends = self.backends.iter();
         let told = backends.filter(|instance| told.contains(instance.name().as_str()));
@@ -94,7 +94,7 @@ impl Proxy {
         let is_awaited = |instance: &&Arc<Instance>| {
             let served = self.served_backend(instance.name().as_str(), observed);
             let nonce = instance.planned_mark(observed).nonce();
-            let is_served = served.is_some_and(|backend| backend.nonce == nonce);
+            let is_served = served.is_some_and(|backend| backend.nonce == Some(nonce));
             instance.change(observed).action.acts() && !is_served
         };
         let awaited = self.backends.iter().filter(is_awaited);

@@ -164,7 +164,7 @@ impl Proxy {
             None => Backend {
                 name: instance.name().to_string(),
                 authority: instance.authority(),
-                nonce: instance.planned_mark(observed).nonce(),
+                nonce: Some(instance.planned_mark(observed).nonce()),
                 key: instance.own_key(observed),
             },
         }
@@ -356,7 +356,9 @@ impl Proxy {
             // What speaks of one backend is part of that one's own chain.
             awaited: match &request {
                 Request::Configure(_) => self.awaited(observed),
-                Request::Admit(_) | Request::Drain { .. } | Request::Status => BTreeMap::new(),
+                Request::Admit(_) | Request::Drain { .. } | Request::Reload | Request::Status => {
+                    BTreeMap::new()
+                }
             },
             tells_more: true,
             request,

@@ -180,9 +180,14 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn the_schema_is_the_one_of_the_repository() {
-    let said = Workdir::empty().replica(&["schema"]).exits(0);
-    let kept = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/topology.json"));
-    assert_eq!(said.out, kept.unwrap());
+    for (words, name) in [
+        (&["schema"][..], "topology"),
+        (&["schema", "--proxy"], "proxy"),
+    ] {
+        let said = Workdir::empty().replica(words).exits(0);
+        let kept = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/{name}.json"));
+        assert_eq!(said.out, kept.unwrap());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The main job as a stranger meets it: this machine, a simulated engine, the real binary.
 
+mod alone;
 mod apart;
 mod asking;
 mod changing;

@@ -1,0 +1,145 @@
+//! A proxy on its own, before servers that nobody here has started: what its file declares.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::control::{Backend, Config, Hidden, Key, Timeouts};
+use super::policy::PolicySpec;
+use crate::net::{ListenAddress, ServerUrl};
+use crate::quantity::Seconds;
+
+/// A proxy before servers that speak OpenAI's API, whoever started them.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(
+    title = "replica proxy",
+    // A place for anchors, as in compose files.
+    extend("patternProperties" = {"^x-": {}})
+)]
+pub struct Alone {
+    /// Where it listens: `127.0.0.1:8000`, or `0.0.0.0:8000` for every address of its machine.
+    #[schemars(with = "String")]
+    pub listen: ListenAddress,
+    /// The servers that it passes requests to.
+    #[schemars(length(min = 1))]
+    pub backends: Vec<Server>,
+    /// How a server is chosen for each request.
+    #[serde(default)]
+    pub policy: PolicySpec,
+    /// Bounds on waiting.
+    #[serde(default)]
+    pub timeouts: Waits,
+}
+
+/// A server, and how it is spoken to.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// What `x-replica-instance` and `/metrics` call it; without this its `host:port`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where it is: `http://10.0.0.7:8000`, port 80 where none is written.
+    #[schemars(with = "String")]
+    pub url: ServerUrl,
+    /// The variable of the proxy's environment with the key that this server is shown, instead of
+    /// what the client shows.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
+}
+
+/// How long the proxy waits.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Waits {
+    /// For a connection to a server: `5`, `500ms`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub connect: Seconds,
+    /// For the next byte of an answer, its first included: `600`, `10m`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub idle: Seconds,
+    /// For a client to take something of what is written to it: `60`, `5m`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub client: Seconds,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            connect: Seconds::whole(5),
+            idle: Seconds::whole(600),
+            client: Seconds::whole(60),
+        }
+    }
+}
+
+impl Server {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.url.authority())
+    }
+
+    /// It as the proxy knows it, with its key where it has one. Of the key only the name of its
+    /// variable is told, which has one value for as long as a process lives.
+    fn backend(&self, variable: impl Fn(&str) -> Option<String>) -> Backend {
+        let key = self.api_key_env.as_deref().map(|name| Key {
+            digest: name.to_owned(),
+            hidden: variable(name).map(Hidden),
+        });
+        Backend {
+            name: self.name().to_owned(),
+            authority: self.url.authority().to_owned(),
+            nonce: None,
+            key,
+        }
+    }
+}
+
+impl Alone {
+    /// What it serves by, with the keys that stand in these variables. Its generation says nothing.
+    pub fn config(&self, variable: impl Fn(&str) -> Option<String>) -> Config {
+        let backends = self.backends.iter();
+        Config {
+            generation: 1,
+            backends: backends.map(|it| it.backend(&variable)).collect(),
+            policy: self.policy.clone(),
+            timeouts: Timeouts {
+                connect: self.timeouts.connect.get(),
+                idle: self.timeouts.idle.get(),
+                client: Some(self.timeouts.client.get()),
+            },
+            client_keys: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_declared_is_what_every_proxy_does() {
+        let server = Server {
+            name: None,
+            url: "http://gpu-1".parse().unwrap(),
+            api_key_env: Some("GPU_KEY".to_owned()),
+        };
+        let alone = Alone {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            backends: vec![server],
+            policy: PolicySpec::default(),
+            timeouts: Waits::default(),
+        };
+        let config = alone.config(|name| (name == "GPU_KEY").then(|| "sk-1".to_owned()));
+        let [backend] = &config.backends[..] else {
+            panic!("{config:?}");
+        };
+        assert_eq!((&*backend.name, &backend.nonce), ("gpu-1:80", &None));
+        let key = backend.key.as_ref().unwrap();
+        assert_eq!(key.hidden, Some(Hidden("sk-1".to_owned())));
+        let defaults = Timeouts {
+            client: Some(60.0),
+            ..Timeouts::default()
+        };
+        assert_eq!(config.timeouts, defaults);
+    }
+}

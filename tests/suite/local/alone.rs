@@ -1,0 +1,188 @@
+//! The proxy without a topology: before servers that somebody else has started.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::suite::support::process::Signal;
+use crate::suite::support::{Running, Workdir, until};
+
+/// A program that is told to end, and does: one that is killed would leave its engine behind.
+struct Serving(Option<Running>);
+
+impl Serving {
+    fn begin(place: &Workdir, words: &[&str]) -> Self {
+        Self(Some(place.begin(words)))
+    }
+
+    /// A simulated server on one of the place's ports.
+    fn simulated(place: &Workdir, index: usize) -> Self {
+        let port = place.port(index).to_string();
+        let words = ["simulate", "serve", "demo", "--port", &port];
+        Self::begin(place, &[&words[..], &["--sim-load-seconds", "0"]].concat())
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.0.as_ref().unwrap().signal(signal);
+    }
+
+    fn end(&mut self) -> crate::suite::support::Said {
+        self.signal(Signal::TERM);
+        self.0.take().unwrap().end()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            let _ = self.end();
+        }
+    }
+}
+
+fn ask(port: u16, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn get(port: u16, path: &str) -> std::io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    ask(port, &request)
+}
+
+/// Which server answers a completion.
+fn served_by(port: u16) -> String {
+    let body = r#"{"model": "demo", "prompt": "Hello", "max_tokens": 3}"#;
+    let request = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = ask(port, &request).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut lines = answer.lines();
+    let named = lines.find_map(|line| line.strip_prefix("x-replica-instance: "));
+    named.unwrap_or_default().to_owned()
+}
+
+fn until_ready(port: u16, servers: &[String]) {
+    for server in servers {
+        until(server, || (served_by(port) == *server).then_some(()));
+    }
+}
+
+fn until_it_answers(port: u16) {
+    until("an answer", || get(port, "/health").ok());
+}
+
+#[test]
+fn servers_that_nobody_declared_are_passed_requests_to() {
+    let place = Workdir::empty();
+    let _servers = [0, 1].map(|index| Serving::simulated(&place, index));
+    for index in [0, 1] {
+        until_it_answers(place.port(index));
+    }
+    let names = [0, 1].map(|index| format!("127.0.0.1:{}", place.port(index)));
+    let urls = names.each_ref().map(|name| format!("http://{name}"));
+    let listen = format!("127.0.0.1:{}", place.port(2));
+    let [a, b] = &urls;
+    let words = ["proxy", "--listen", &listen, "--backend", a, "--backend", b];
+    let mut proxy = Serving::begin(&place, &words);
+    until_it_answers(place.port(2));
+    until_ready(place.port(2), &names);
+    let _ = proxy
+        .end()
+        .exits(0)
+        .says(&format!(
+            "proxy on http://{listen}: round_robin to {} and {}",
+            names[0], names[1]
+        ))
+        .says("nobody was proved")
+        .says(&format!("ready backend={}", names[0]));
+    assert!(!place.work().join("proxy.sock").exists());
+}
+
+#[test]
+fn a_file_is_read_again_when_the_proxy_is_told_to() {
+    let place = Workdir::empty();
+    let _servers = [0, 1].map(|index| Serving::simulated(&place, index));
+    for index in [0, 1] {
+        until_it_answers(place.port(index));
+    }
+    let names = ["first".to_owned(), "second".to_owned()];
+    let declare = |index: usize| {
+        let text = format!(
+            "listen: 127.0.0.1:{}\nbackends: [{{name: {}, url: 'http://127.0.0.1:{}'}}]\n",
+            place.port(2),
+            names[index],
+            place.port(index),
+        );
+        place.write("proxy.yaml", &text);
+    };
+    declare(0);
+    let mut proxy = Serving::begin(&place, &["proxy", "--config", "proxy.yaml"]);
+    until_it_answers(place.port(2));
+    until_ready(place.port(2), &names[..1]);
+    declare(1);
+    proxy.signal(Signal::HUP);
+    until("the second", || {
+        (served_by(place.port(2)) == "second").then_some(())
+    });
+    let _ = proxy.end().exits(0).says("configured generation=2");
+}
+
+#[test]
+fn what_cannot_be_served_from_is_told_with_what_to_do() {
+    let place = Workdir::empty();
+    for (words, code, says) in [
+        (&["proxy"][..], 64, "--backend http://HOST:PORT"),
+        (
+            &["proxy", "--backend", "http://127.0.0.1:1"],
+            64,
+            "--listen 127.0.0.1:8000",
+        ),
+        (
+            &["proxy", "--listen", "127.0.0.1:0", "--backend", "https://x"],
+            64,
+            "plain HTTP",
+        ),
+        (
+            &[
+                "proxy",
+                "--listen",
+                "127.0.0.1:0",
+                "--backend",
+                "http://x/v1",
+            ],
+            64,
+            "`/v1` included",
+        ),
+        (
+            &["proxy", "--config", "none.yaml"],
+            65,
+            "no file `none.yaml`",
+        ),
+        (
+            &[
+                "proxy",
+                "--listen",
+                "203.0.113.1:1",
+                "--backend",
+                "http://127.0.0.1:1",
+            ],
+            1,
+            "an address of this machine?",
+        ),
+    ] {
+        let _ = place.replica(words).exits(code).says(says);
+    }
+    place.write("proxy.yaml", "listen: 8000\nbackends: []\n");
+    let said = place
+        .replica(&["proxy", "--config", "proxy.yaml"])
+        .exits(65);
+    let _ = said.says("proxy.yaml:1:9").says("2 errors in proxy.yaml");
+}
