@@ -3,7 +3,6 @@
 //! A `Backend` is one epoch of an instance, known by its nonce where it has one. A restarted instance is another
 //! backend with connections of its own, so nothing of the old one can reach the new.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +11,7 @@ use hyper::http::uri::Authority;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::beginnings::Beginnings;
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
 use super::keys::authorization;
@@ -63,8 +63,7 @@ pub(super) struct Backend {
     /// request can still slip in.
     occupancy: Occupancy,
     suspicion: Notify,
-    /// When each request in flight began, by the order in which they did.
-    began: Mutex<BTreeMap<u64, Instant>>,
+    began: Mutex<Beginnings>,
     /// Shared by all backends of a pool: somebody has no request in flight any more.
     emptied: Arc<Notify>,
 }
@@ -166,22 +165,19 @@ impl Backend {
     }
 
     fn counted(self: &Arc<Self>) -> Claim {
-        let mut began = self.began();
-        let order = began.last_key_value().map_or(0, |(last, _)| last + 1);
-        began.insert(order, Instant::now());
-        drop(began);
+        let place = self.began().note();
         Claim {
             backend: Arc::clone(self),
-            order,
+            place,
         }
     }
 
     /// When the oldest request began that is in flight there.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.began().first_key_value().map(|(_, began)| *began)
+        self.began().oldest()
     }
 
-    fn began(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+    fn began(&self) -> MutexGuard<'_, Beginnings> {
         self.began.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,7 +267,7 @@ impl Backend {
 #[derive(Debug)]
 pub(super) struct Claim {
     backend: Arc<Backend>,
-    order: u64,
+    place: usize,
 }
 
 impl std::ops::Deref for Claim {
@@ -285,7 +281,7 @@ impl std::ops::Deref for Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let backend = &self.backend;
-        backend.began().remove(&self.order);
+        backend.began().forget(self.place);
         if backend.occupancy.leave() {
             backend.emptied.notify_waiters();
         }

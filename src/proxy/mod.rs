@@ -16,6 +16,7 @@
 
 mod alone;
 mod backend;
+mod beginnings;
 mod body;
 mod clients;
 mod conform;
