@@ -99,6 +99,10 @@ impl BodyKind {
             // FastAPI takes it for JSON.
             return Ok(Self::Json);
         };
+        if kind.as_bytes() == b"application/json" {
+            // Nearly all say so, and it need not be copied to be read.
+            return Ok(Self::Json);
+        }
         let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
         let charset = kind.split("charset=").nth(1);
         let charset = charset.map(|it| it.split(';').next().unwrap_or_default());
@@ -209,6 +213,7 @@ mod tests {
         let (json, other) = (Some(BodyKind::Json), Some(BodyKind::Other));
         assert_eq!(BodyKind::of(&HeaderMap::new()).ok(), json);
         for (named, wanted) in [
+            ("application/json", json),
             ("application/json", json),
             ("Application/JSON; charset=utf-16", json),
             ("application/vnd.api+json", json),
