@@ -39,6 +39,12 @@ pub(super) struct Args {
     /// The variable with the key that the servers are shown, instead of what a client shows
     #[arg(long, value_name = "VARIABLE", requires = "backends")]
     api_key_env: Option<String>,
+    /// Do not say in answers which server gave them, and how long that took
+    #[arg(long, requires = "backends")]
+    no_headers: bool,
+    /// Write a line of JSON for each request to this file; `-` for the standard output
+    #[arg(long, value_name = "FILE", requires = "backends")]
+    access_log: Option<String>,
     /// A YAML file that declares all of this; SIGHUP has it read again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["backends", "listen", "host", "port"])]
     config: Option<PathBuf>,
@@ -144,6 +150,8 @@ fn alone(args: &Args) -> Result<Option<Alone>, Error> {
             client: args.client_timeout,
             ..Waits::default()
         },
+        headers: !args.no_headers,
+        access_log: args.access_log.clone(),
     }))
 }
 

@@ -220,7 +220,7 @@ backends: [{url: https://gpu-1}]
           | ^^^^^
           |
           = hint: did you mean `policy`?
-          = hint: allowed here: `listen`, `backends`, `policy`, `timeouts`
+          = hint: allowed here: `listen`, `backends`, `policy`, `timeouts`, `headers`, `access_log`
 
         error: `idle` must be more than 0
          --> proxy.yaml:3:18

@@ -29,6 +29,17 @@ pub struct Alone {
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: Waits,
+    /// Whether an answer says which server gave it (`x-replica-instance`), and how long that took
+    /// (`server-timing`): true unless it is said otherwise.
+    #[serde(default = "yes")]
+    pub headers: bool,
+    /// The file that a line of JSON is written to for each request; `-` for the standard output.
+    #[serde(default)]
+    pub access_log: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A server, and how it is spoken to.
@@ -108,6 +119,8 @@ impl Alone {
                 client: Some(self.timeouts.client.get()),
             },
             client_keys: Vec::new(),
+            headers: self.headers,
+            access_log: self.access_log.clone(),
         }
     }
 }
@@ -128,6 +141,8 @@ mod tests {
             backends: vec![server],
             policy: PolicySpec::default(),
             timeouts: Waits::default(),
+            headers: true,
+            access_log: None,
         };
         let config = alone.config(|name| (name == "GPU_KEY").then(|| "sk-1".to_owned()));
         let [backend] = &config.backends[..] else {

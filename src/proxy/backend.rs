@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::beginnings::Beginnings;
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
+use super::counts::{Answers, Times};
 use super::keys::authorization;
 use super::occupancy::Occupancy;
 
@@ -57,7 +58,7 @@ pub(super) struct Backend {
     /// What it is shown instead of the client's own key, where it wants one.
     pub(super) authorization: Option<HeaderValue>,
     pub(super) connections: Connections,
-    pub(super) tally: Tally,
+    pub(super) tally: Arc<Tally>,
     condition: watch::Sender<Condition>,
     /// The state of the condition and the requests in flight, in one: after it was told to drain, no
     /// request can still slip in.
@@ -68,15 +69,24 @@ pub(super) struct Backend {
     emptied: Arc<Notify>,
 }
 
-/// What became of the requests sent there; `/metrics` shows it.
+/// What became of the requests sent to an instance, in whichever epoch; `/metrics` shows it.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub(super) attempts: AtomicU64,
+    /// Attempts, by why they were made: as the first of a request, as another could not be reached,
+    /// and again as the reused connection was closed.
+    pub(super) first: AtomicU64,
+    pub(super) elsewhere: AtomicU64,
+    pub(super) resent: AtomicU64,
     pub(super) unreachable: AtomicU64,
     pub(super) broken: AtomicU64,
-    pub(super) resent: AtomicU64,
-    /// Answers by the first digit of their status.
-    pub(super) answered: [AtomicU64; 6],
+    /// How often it was taken out, by who found it gone.
+    pub(super) ejected_by_requests: AtomicU64,
+    pub(super) ejected_by_probes: AtomicU64,
+    pub(super) answers: Answers,
+    /// From the head of a request to the end of its answer.
+    pub(super) took: Times,
+    /// From the head of a request to the first byte of a stream of events.
+    pub(super) first_byte: Times,
 }
 
 /// Counts one more.
@@ -111,7 +121,7 @@ impl Backend {
             authority,
             label,
             connections: Connections::default(),
-            tally: Tally::default(),
+            tally: Arc::default(),
             condition: watch::Sender::new(Condition {
                 state: BackendState::Pending,
                 trouble: None,
@@ -121,6 +131,12 @@ impl Backend {
             began: Mutex::default(),
             emptied,
         })
+    }
+
+    /// The same, counting on from an earlier epoch.
+    pub(super) fn counting_on(mut self, tally: Arc<Tally>) -> Self {
+        self.tally = tally;
+        self
     }
 
     /// Whether requests go there.
@@ -216,15 +232,20 @@ impl Backend {
 
     /// Takes it out, as a request found it gone, and asks for a probe.
     pub(super) fn eject(&self, why: &str) {
-        self.eject_as_probed(why);
+        self.take_out(why, &self.tally.ejected_by_requests);
         self.suspect();
     }
 
     /// Takes it out until a probe sees it again. What was never in stays pending.
     pub(super) fn eject_as_probed(&self, why: &str) {
+        self.take_out(why, &self.tally.ejected_by_probes);
+    }
+
+    fn take_out(&self, why: &str, ejections: &AtomicU64) {
         let changed = self.change_unless_draining(|condition| {
             if condition.state == BackendState::Ready {
                 condition.state = BackendState::Ejected;
+                count(ejections);
             }
             condition.trouble = Some(why.to_owned());
         });

@@ -149,6 +149,11 @@ impl ApiError {
         self.status
     }
 
+    /// What kind of error it is, in one word.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// What it says.
     pub(super) fn message(&self) -> &str {
         &self.message

@@ -31,6 +31,7 @@ use super::patience::Patience;
 use super::policy::Charge;
 use super::pool::{Bounds, Fleet, Pool};
 use super::proof::{Unproved, prove};
+use super::record::Record;
 use super::request_view::RequestView;
 use super::requests::InFlight;
 use super::sockets;
@@ -87,6 +88,7 @@ pub(super) async fn forward(
     pool: &Pool,
     mut outbound: Outbound,
     outcome: InFlight,
+    record: &mut Record,
 ) -> Option<Result<Answer, ApiError>> {
     let fleet = pool.fleet();
     let mut tried: Vec<Arc<Backend>> = Vec::new();
@@ -96,8 +98,12 @@ pub(super) async fn forward(
             break nobody_left(pool, last_trouble);
         };
         let claim = &charge.claim;
+        count(match last_trouble {
+            None => &claim.tally.first,
+            Some(_) => &claim.tally.elsewhere,
+        });
         let mut patience = Patience::new(fleet.bounds.idle);
-        match attempt(claim, fleet.bounds, &mut outbound, &mut patience).await {
+        match attempt(claim, fleet.bounds, &mut outbound, &mut patience, record).await {
             Ok((head, connection)) => {
                 if head.status == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
                     // Who does not know its own key is somebody else.
@@ -167,8 +173,9 @@ async fn attempt(
     bounds: Bounds,
     outbound: &mut Outbound,
     patience: &mut Patience,
+    record: &mut Record,
 ) -> Result<(Head, Connection), Failure> {
-    count(&claim.tally.attempts);
+    record.attempts(claim);
     // What is too large to be held could not be sent again if a reused connection turned out to be
     // closed.
     let is_held = matches!(outbound.body, Received::Whole(_));
@@ -185,6 +192,7 @@ async fn attempt(
             Err(no_answer) => return Err(no_answer.into_failure()),
         }
         count(&claim.tally.resent);
+        record.attempts(claim);
         // A server that closes connections may be one that was replaced.
         claim.suspect();
     }
@@ -252,17 +260,13 @@ impl NoAnswer {
 
 impl Answer {
     /// Passes the answer on, frame by frame.
-    pub(super) fn relay(self, id: &HeaderValue) -> Response<Outgoing> {
+    pub(super) fn relay(self, id: &HeaderValue, record: &Record) -> Response<Outgoing> {
         let Head {
             status,
             mut headers,
         } = self.head;
-        let backend = &self.passage.charge.claim;
-        headers::prepare_downstream(&mut headers, id, &backend.label);
-        let class = usize::from(status.as_u16() / 100);
-        if let Some(counter) = backend.tally.answered.get(class) {
-            count(counter);
-        }
+        headers::prepare_downstream(&mut headers, id);
+        record.tell(&mut headers);
         let relay = Relay::new(self.passage, self.patience, &headers);
         let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
         *response.status_mut() = status;

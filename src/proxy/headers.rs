@@ -122,14 +122,11 @@ pub(super) fn host_of_target(target: &Uri) -> Option<HeaderValue> {
 }
 
 /// Makes an upstream's head into the one that goes to the client.
-pub(super) fn prepare_downstream(
-    headers: &mut HeaderMap,
-    id: &HeaderValue,
-    instance: &HeaderValue,
-) {
+pub(super) fn prepare_downstream(headers: &mut HeaderMap, id: &HeaderValue) {
     strip_hop_by_hop(headers);
     headers.insert(REQUEST_ID, id.clone());
-    headers.insert(INSTANCE, instance.clone());
+    // Only the proxy says who has answered.
+    headers.remove(INSTANCE);
 }
 
 /// The client's name for its request, or a new one.

@@ -134,6 +134,8 @@ mod tests {
             policy: PolicySpec::default(),
             timeouts: Timeouts::default(),
             client_keys,
+            headers: true,
+            access_log: None,
         }
     }
 

@@ -1,108 +1,291 @@
-//! The proxy's own counts, in Prometheus' text form.
+//! The proxy's own counts, as Prometheus reads them.
+//!
+//! What is hot only counts, in places of its own. This looks at all of them when somebody asks.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet, prometheus_text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 
-use super::backend::Backend;
+use super::backend::{Backend, Tally};
 use super::body::Outgoing;
 use super::control::{BackendState, Requests};
+use super::counts::{Answers, Times};
 use super::error::json_response;
-use super::pool::Pool;
+use super::route::Front;
+
+/// What the names of all counts begin with.
+const PREFIX: &str = "replica_proxy";
 
 /// The page.
-pub(super) fn page(pool: &Pool, requests: Requests) -> Response<Outgoing> {
-    let text = text(&pool.backends(), requests);
+pub(super) fn page(front: &Front) -> Response<Outgoing> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Page::of(front)));
+    let mut text = String::new();
+    // A text takes whatever is written to it.
+    let _ = prometheus_text::encode(&mut text, &registry);
     let mut response = json_response(StatusCode::OK, text.into());
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let kind = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
-fn text(backends: &[Arc<Backend>], requests: Requests) -> String {
-    let mut page = Page::default();
-    page.family("replica_proxy_requests_total", "counter", "Ended requests.");
-    for (outcome, count) in [
-        ("ok", requests.ok),
-        ("failed", requests.failed),
-        ("cut", requests.cut),
-    ] {
-        page.sample(&format!("outcome=\"{outcome}\""), count);
-    }
-    page.family("replica_proxy_in_flight", "gauge", "Requests in flight.");
-    page.each(backends, Backend::in_flight);
-    page.family("replica_proxy_ready", "gauge", "Whether requests go there.");
-    page.each(backends, |b| u64::from(b.state() == BackendState::Ready));
-    for (name, help, counter) in COUNTERS {
-        page.family(name, "counter", help);
-        page.each(backends, |b| counter(b).load(Ordering::Relaxed));
-    }
-    page.family(
-        "replica_proxy_answers_total",
-        "counter",
-        "Answers, by class.",
-    );
-    for backend in backends {
-        for (class, count) in backend.tally.answered.iter().enumerate().skip(2) {
-            let labels = format!("{},class=\"{class}xx\"", instance(backend));
-            page.sample(&labels, count.load(Ordering::Relaxed));
-        }
-    }
-    page.text
+/// What is told, as it was when it was looked at.
+#[derive(Debug)]
+struct Page {
+    instances: BTreeMap<String, Instance>,
+    own: Arc<Answers>,
+    drains: Arc<Times>,
+    requests: Requests,
+    /// Those that stand for themselves: what they are called, what they are, whether they only grow,
+    /// and where they stand.
+    single: Vec<(&'static str, &'static str, bool, u64)>,
+    /// Clients whose connection was ended, by why.
+    clients_cut: Vec<(&'static str, u64)>,
 }
 
-type Counter = (&'static str, &'static str, fn(&Backend) -> &AtomicU64);
-
-const COUNTERS: [Counter; 4] = [
-    (
-        "replica_proxy_attempts_total",
-        "Requests sent there, or tried to.",
-        |b| &b.tally.attempts,
-    ),
-    (
-        "replica_proxy_unreachable_total",
-        "Attempts of which no byte was sent.",
-        |b| &b.tally.unreachable,
-    ),
-    (
-        "replica_proxy_broken_total",
-        "Answers that broke off or never began.",
-        |b| &b.tally.broken,
-    ),
-    (
-        "replica_proxy_resent_total",
-        "Requests sent again, as their reused connection was closed.",
-        |b| &b.tally.resent,
-    ),
-];
-
-#[derive(Default)]
-struct Page {
-    text: String,
-    family: &'static str,
+/// One instance, in all of its epochs.
+#[derive(Debug)]
+struct Instance {
+    tally: Arc<Tally>,
+    in_flight: u64,
+    is_ready: bool,
 }
 
 impl Page {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.family = name;
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn sample(&mut self, labels: &str, value: u64) {
-        let _ = writeln!(self.text, "{}{{{labels}}} {value}", self.family);
-    }
-
-    fn each(&mut self, backends: &[Arc<Backend>], value: impl Fn(&Backend) -> u64) {
-        for backend in backends {
-            self.sample(&instance(backend), value(backend));
+    fn of(front: &Front) -> Self {
+        let mut instances = BTreeMap::<String, Instance>::new();
+        for backend in front.pool.backends() {
+            let instance = instances
+                .entry(backend.spec.name.clone())
+                .or_insert_with(|| Instance::of(&backend));
+            instance.in_flight += backend.in_flight();
+            instance.is_ready |= backend.state() == BackendState::Ready;
+        }
+        let lost = front.pool.access_log().map_or(0, |log| log.lost());
+        let single = vec![
+            (
+                "buffered_bytes",
+                "Bytes of requests that are held until they are answered, those up to 64 KiB aside",
+                false,
+                front.uploads.held(),
+            ),
+            (
+                "clients",
+                "Clients that are connected",
+                false,
+                front.clients.connected(),
+            ),
+            (
+                "access_log_lost",
+                "Lines of the access log that were lost",
+                true,
+                lost,
+            ),
+        ];
+        Self {
+            instances,
+            own: Arc::clone(&front.own),
+            drains: Arc::clone(&front.drains),
+            requests: front.ledger.read(),
+            single,
+            clients_cut: front.clients.cut(),
         }
     }
 }
 
-fn instance(backend: &Backend) -> String {
-    let name = backend.spec.name.replace('\\', r"\\").replace('"', r#"\""#);
-    format!("instance=\"{name}\"")
+impl Instance {
+    fn of(backend: &Backend) -> Self {
+        Self {
+            tally: Arc::clone(&backend.tally),
+            in_flight: 0,
+            is_ready: false,
+        }
+    }
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_requests(&mut encoder)?;
+        self.encode_attempts(&mut encoder)?;
+        self.encode_times(&mut encoder)?;
+        self.encode_state(&mut encoder)?;
+        for (name, help, grows, value) in &self.single {
+            let kind = if *grows {
+                MetricType::Counter
+            } else {
+                MetricType::Gauge
+            };
+            let metric = encoder.encode_descriptor(name, help, None, kind)?;
+            encode_value(metric, kind, *value)?;
+        }
+        let help = "Connections of clients that the proxy has ended";
+        let mut family = family(&mut encoder, "clients_cut", help, MetricType::Counter)?;
+        for (reason, count) in &self.clients_cut {
+            sample(
+                &mut family,
+                MetricType::Counter,
+                &[("reason", *reason)],
+                *count,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Page {
+    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counter = MetricType::Counter;
+        let help = "Requests that are over, by how their answer ended";
+        let mut requests = family(encoder, "requests", help, counter)?;
+        let instances = self.instances.iter();
+        let of_instances = instances.map(|(name, it)| (name.as_str(), &it.tally.answers));
+        for (instance, answers) in of_instances.chain([("", &*self.own)]) {
+            for count in answers.read() {
+                let labels = [
+                    ("route", count.route),
+                    ("code", count.code.as_str()),
+                    ("instance", instance),
+                    ("outcome", count.outcome),
+                ];
+                sample(&mut requests, counter, &labels, count.requests)?;
+            }
+        }
+        let help = "Requests for an instance as the status counts them";
+        let mut ledger = family(encoder, "ledger", help, counter)?;
+        for (outcome, count) in [
+            ("ok", self.requests.ok),
+            ("failed", self.requests.failed),
+            ("cut", self.requests.cut),
+        ] {
+            sample(&mut ledger, counter, &[("outcome", outcome)], count)?;
+        }
+        Ok(())
+    }
+
+    fn encode_attempts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let attempts: [Reason; 3] = [
+            ("first", |it| &it.first),
+            ("elsewhere", |it| &it.elsewhere),
+            ("resent", |it| &it.resent),
+        ];
+        let help = "Requests sent to an instance, or tried to: as the first, as another could not be \
+                    reached, or again as their reused connection was closed";
+        self.encode_reasons(encoder, "attempts", help, &attempts)?;
+        let failures: [Reason; 2] = [
+            ("unreachable", |it| &it.unreachable),
+            ("broken", |it| &it.broken),
+        ];
+        let help = "Attempts that failed: no byte was sent, or the answer broke off or never began";
+        self.encode_reasons(encoder, "attempt_failures", help, &failures)?;
+        let ejections: [Reason; 2] = [
+            ("request", |it| &it.ejected_by_requests),
+            ("probe", |it| &it.ejected_by_probes),
+        ];
+        let help = "How often an instance was taken out, by who found it gone";
+        self.encode_reasons(encoder, "ejections", help, &ejections)
+    }
+
+    fn encode_reasons(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        reasons: &[Reason],
+    ) -> fmt::Result {
+        let counter = MetricType::Counter;
+        let mut family = family(encoder, name, help, counter)?;
+        for (instance, it) in &self.instances {
+            for (reason, of) in reasons {
+                let labels = [("instance", instance.as_str()), ("reason", *reason)];
+                let count = of(&it.tally).load(Ordering::Relaxed);
+                sample(&mut family, counter, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let histogram = MetricType::Histogram;
+        let help = "From the head of a request to the first event of its stream";
+        let mut ttft = family(encoder, "ttft_seconds", help, histogram)?;
+        for (instance, it) in &self.instances {
+            times(&mut ttft, instance, &it.tally.first_byte)?;
+        }
+        let help =
+            "From the head of a request to the end of its answer, where all of it was passed on";
+        let mut took = family(encoder, "request_seconds", help, histogram)?;
+        for (instance, it) in &self.instances {
+            times(&mut took, instance, &it.tally.took)?;
+        }
+        let help = "How long drains took until nothing was in flight";
+        let mut drains = family(encoder, "drain_seconds", help, histogram)?;
+        let read = self.drains.read();
+        drains.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
+    }
+
+    fn encode_state(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let gauge = MetricType::Gauge;
+        let mut inflight = family(encoder, "inflight", "Requests in flight", gauge)?;
+        for (instance, it) in &self.instances {
+            sample(
+                &mut inflight,
+                gauge,
+                &[("instance", instance.as_str())],
+                it.in_flight,
+            )?;
+        }
+        let mut ready = family(encoder, "ready", "Whether requests go there", gauge)?;
+        for (instance, it) in &self.instances {
+            let labels = [("instance", instance.as_str())];
+            sample(&mut ready, gauge, &labels, u64::from(it.is_ready))?;
+        }
+        Ok(())
+    }
+}
+
+/// A word for a count of an instance, and where it stands.
+type Reason = (&'static str, fn(&Tally) -> &AtomicU64);
+
+fn family<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+    kind: MetricType,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, kind)
+}
+
+fn sample(
+    family: &mut MetricEncoder<'_>,
+    kind: MetricType,
+    labels: &impl EncodeLabelSet,
+    value: u64,
+) -> fmt::Result {
+    encode_value(family.encode_family(labels)?, kind, value)
+}
+
+fn encode_value(metric: MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => ConstCounter::new(value).encode(metric),
+        _ => ConstGauge::new(value).encode(metric),
+    }
+}
+
+fn times(family: &mut MetricEncoder<'_>, instance: &str, times: &Times) -> fmt::Result {
+    let read = times.read();
+    let labels = [("instance", instance)];
+    let mut metric = family.encode_family(&labels)?;
+    metric.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
 }

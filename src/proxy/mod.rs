@@ -14,6 +14,7 @@
 //! request of which a byte was sent goes to no second backend. A stream that broke never looks like
 //! one that ended. Health never ends a drain.
 
+mod access_log;
 mod alone;
 mod backend;
 mod beginnings;
@@ -22,6 +23,7 @@ mod clients;
 mod conform;
 mod connections;
 pub mod control;
+mod counts;
 mod declared;
 mod error;
 mod forward;
@@ -41,6 +43,7 @@ mod patience;
 pub mod policy;
 mod pool;
 mod proof;
+mod record;
 mod request_view;
 mod requests;
 mod route;
@@ -160,7 +163,6 @@ pub struct Proxy {
     front: Arc<Front>,
     control: Arc<Control>,
     limits: Limits,
-    clients: Arc<Clients>,
 }
 
 impl Proxy {
@@ -174,26 +176,28 @@ impl Proxy {
             None => None,
         };
         let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
+        let clients = options.limits.clients;
+        let within = || Clients::within(fd_limit);
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
             ledger: Arc::new(Ledger::default()),
             opening: Opening::default(),
             uploads: Uploads::new(options.limits.clone()),
+            clients: Arc::new(clients.map_or_else(within, Clients::new)),
+            own: Arc::default(),
+            drains: Arc::default(),
         });
         let store = Store::new(options.state);
         let declared = options.declared;
         let control = Arc::new(Control::new(Arc::clone(&front), store, declared, fd_limit));
         control.begin().await?;
         tracing::info!(%address, fd_limit, "listening");
-        let clients = options.limits.clients;
-        let within = || Clients::within(fd_limit);
         Ok(Self {
             listener,
             address,
             socket,
             front,
             control,
-            clients: Arc::new(clients.map_or_else(within, Clients::new)),
             limits: options.limits,
         })
     }
@@ -207,13 +211,7 @@ impl Proxy {
     /// second one comes.
     pub async fn serve(self, mut stops: mpsc::Receiver<()>) {
         let (stopping, stopped) = watch::channel(false);
-        let clients = server::serve(
-            self.listener,
-            Arc::clone(&self.front),
-            self.limits,
-            self.clients,
-            stopped,
-        );
+        let clients = server::serve(self.listener, Arc::clone(&self.front), self.limits, stopped);
         let mut clients = std::pin::pin!(clients);
         let (socket, socket_file) = self.socket.unzip();
         tokio::select! {
@@ -229,6 +227,9 @@ impl Proxy {
             _ = stops.recv() => tracing::warn!("stopping at once"),
         }
         let requests = self.front.ledger.read();
+        if let Some(log) = self.front.pool.access_log() {
+            log.finish().await;
+        }
         tracing::info!(?requests, "stopped");
     }
 }

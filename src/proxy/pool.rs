@@ -11,7 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::backend::{Backend, InvalidBackend};
+use super::access_log::AccessLog;
+use super::backend::{Backend, InvalidBackend, Tally};
 use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
 use super::health::{Prober, Probing};
 use super::keys::{self, ClientKeys};
@@ -39,6 +40,8 @@ pub(super) enum Refusal {
     Unconfigured,
     #[error("the key `{0}` is spoken of, and was never told")]
     UnknownKey(String),
+    #[error("the access log `{name}` cannot be written: {why}")]
+    AccessLog { name: String, why: String },
 }
 
 /// The bounds on waiting, ready for use.
@@ -59,6 +62,13 @@ impl TryFrom<&Timeouts> for Bounds {
             idle: bound("idle", timeouts.idle)?,
             client: timeouts.client.map(|it| bound("client", it)).transpose()?,
         })
+    }
+}
+
+fn unwritable(name: &str, error: &std::io::Error) -> Refusal {
+    Refusal::AccessLog {
+        name: name.to_owned(),
+        why: error.to_string(),
     }
 }
 
@@ -84,6 +94,15 @@ pub(super) struct Fleet {
     backends: Vec<Arc<Backend>>,
     /// What no client is to know, of those too that are leaving.
     pub(super) nonces: Nonces,
+    telling: Telling,
+}
+
+/// What is told of each request, and to whom.
+#[derive(Debug, Clone)]
+pub(super) struct Telling {
+    /// Whether the client is told which instance answered, and how long that took.
+    pub(super) headers: bool,
+    pub(super) access_log: Option<Arc<AccessLog>>,
 }
 
 impl Fleet {
@@ -113,6 +132,7 @@ struct Table {
     policy: Arc<dyn Policy>,
     client_keys: ClientKeys,
     bounds: Bounds,
+    telling: Telling,
     members: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
     leaving: Vec<Arc<Backend>>,
@@ -134,6 +154,10 @@ impl Pool {
             policy: PolicySpec::default().build(),
             client_keys: ClientKeys::default(),
             bounds: bounds.expect("the defaults are positive"),
+            telling: Telling {
+                headers: true,
+                access_log: None,
+            },
             members: Vec::new(),
             leaving: Vec::new(),
         };
@@ -152,6 +176,16 @@ impl Pool {
     /// What requests go by from now on, until it is asked for again.
     pub(super) fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
+    }
+
+    /// What is told of the next request.
+    pub(super) fn telling(&self) -> Telling {
+        self.fleet.load().telling.clone()
+    }
+
+    /// The access log, where one is written.
+    pub(super) fn access_log(&self) -> Option<Arc<AccessLog>> {
+        self.fleet.load().telling.access_log.clone()
     }
 
     /// Has requests go by what the table says now.
@@ -226,6 +260,9 @@ impl Pool {
     /// Whether a configuration would be taken.
     pub(super) fn check(&self, config: &Config) -> Result<(), Refusal> {
         Bounds::try_from(&config.timeouts)?;
+        if let Some(name) = &config.access_log {
+            AccessLog::check(name).map_err(|error| unwritable(name, &error))?;
+        }
         for (at, backend) in config.backends.iter().enumerate() {
             Backend::new(backend.clone(), Arc::default())?;
             if config.backends[..at].iter().any(|b| b.name == backend.name) {
@@ -256,9 +293,12 @@ impl Pool {
         let mut table = self.table();
         let is_new = |spec: &&control::Backend| !table.members.iter().any(|m| m.is(spec));
         let new = config.backends.iter().filter(is_new);
-        let new: Result<Vec<_>, _> = new.map(|spec| self.member(spec.clone())).collect();
+        let new: Result<Vec<_>, _> = new
+            .map(|spec| self.member(spec.clone(), table.tally(&spec.name)))
+            .collect();
         // Nothing is touched before everything is known to be possible.
         let mut known = new?;
+        table.telling = table.telling_by(&config)?;
         known.append(&mut table.members);
         // The table is made anew in the order of the configuration, which policies go by. Who is
         // declared still stays the same member: its requests in flight and its probes are its own.
@@ -294,7 +334,8 @@ impl Pool {
             member.backend.readmit();
             return Ok(Arc::clone(&member.backend));
         }
-        let member = self.member(spec)?;
+        let tally = table.tally(&spec.name);
+        let member = self.member(spec, tally)?;
         let backend = Arc::clone(&member.backend);
         let name = &backend.spec.name;
         let old = table
@@ -355,8 +396,9 @@ impl Pool {
         self.emptied.notified()
     }
 
-    fn member(&self, spec: control::Backend) -> Result<Member, Refusal> {
-        let backend = Arc::new(Backend::new(spec, Arc::clone(&self.emptied))?);
+    fn member(&self, spec: control::Backend, tally: Arc<Tally>) -> Result<Member, Refusal> {
+        let backend = Backend::new(spec, Arc::clone(&self.emptied))?;
+        let backend = Arc::new(backend.counting_on(tally));
         let watch = self.prober.watch(Arc::clone(&backend));
         Ok(Member {
             backend,
@@ -388,7 +430,32 @@ impl Table {
             bounds: self.bounds,
             backends: members.cloned().collect(),
             nonces: Nonces::of(self.backends().filter_map(|it| it.spec.nonce.as_deref())),
+            telling: self.telling.clone(),
         }
+    }
+
+    /// What was counted of an instance, on which its next epoch counts on.
+    fn tally(&self, name: &str) -> Arc<Tally> {
+        let mut known = self.backends();
+        let same = known.find(|backend| backend.spec.name == name);
+        same.map(|backend| Arc::clone(&backend.tally))
+            .unwrap_or_default()
+    }
+
+    /// What is told by a configuration. A log that it has too is written on.
+    fn telling_by(&self, config: &Config) -> Result<Telling, Refusal> {
+        let open = |name: &String| {
+            let current = self.telling.access_log.as_ref();
+            if let Some(same) = current.filter(|log| log.name() == name) {
+                return Ok(Arc::clone(same));
+            }
+            let opened = AccessLog::open(name).map(Arc::new);
+            opened.map_err(|error| unwritable(name, &error))
+        };
+        Ok(Telling {
+            headers: config.headers,
+            access_log: config.access_log.as_ref().map(open).transpose()?,
+        })
     }
 
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {

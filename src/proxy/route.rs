@@ -9,7 +9,9 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::Outgoing;
+use super::clients::Clients;
 use super::conform::BodyKind;
+use super::counts::{Answers, Times};
 use super::error::{ApiError, json_response};
 use super::forward::{Answer, forward};
 use super::nonces::Nonces;
@@ -17,6 +19,7 @@ use super::opening::Opening;
 use super::outbound::Outbound;
 use super::paths::Route;
 use super::pool::Pool;
+use super::record::Record;
 use super::requests::{InFlight, Ledger};
 use super::sieve::Sieve;
 use super::target::Target;
@@ -38,6 +41,11 @@ pub(super) struct Front {
     pub(super) ledger: Arc<Ledger>,
     pub(super) uploads: Uploads,
     pub(super) opening: Opening,
+    pub(super) clients: Arc<Clients>,
+    /// The requests that no instance had a part in.
+    pub(super) own: Arc<Answers>,
+    /// How long drains took.
+    pub(super) drains: Arc<Times>,
 }
 
 impl Front {
@@ -46,27 +54,29 @@ impl Front {
         &self,
         mut request: Request<Incoming>,
         client: &HeaderValue,
+        record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
         let id = headers::request_id(request.headers());
+        record.named(&id);
         let route = match self.meaning(&mut request) {
             Ok(route) => route,
-            Err(refusal) => return Ok(refusal.into_response(&id)),
+            Err(refusal) => return Ok(record.refuse(refusal, &id)),
         };
         let path = request.uri().path();
         let own = match route {
-            Route::Models => return self.models(request, client, id).await,
-            Route::Pass => return self.pass(request, client, id).await,
+            Route::Models => return self.models(request, client, id, record).await,
+            Route::Pass => return self.pass(request, client, id, record).await,
             Route::ModelsWithSlash => without_slash(request.uri()),
             Route::OfOneServer(does) => {
-                return Ok(ApiError::of_one_server(path, does).into_response(&id));
+                return Ok(record.refuse(ApiError::of_one_server(path, does), &id));
             }
-            Route::Unknown => return Ok(ApiError::unknown_path(path).into_response(&id)),
+            Route::Unknown => return Ok(record.refuse(ApiError::unknown_path(path), &id)),
             _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-                return Ok(ApiError::method_not_allowed(path).into_response(&id));
+                return Ok(record.refuse(ApiError::method_not_allowed(path), &id));
             }
             Route::Health => json_response(StatusCode::OK, r#"{"status":"ok"}"#.into()),
-            Route::Ready => self.ready(&id),
-            Route::Metrics => metrics::page(&self.pool, self.ledger.read()),
+            Route::Ready => self.ready(&id, record),
+            Route::Metrics => metrics::page(self),
         };
         Ok(with_id(own, &id))
     }
@@ -96,9 +106,9 @@ impl Front {
         Ok(route)
     }
 
-    fn ready(&self, id: &HeaderValue) -> Response<Outgoing> {
+    fn ready(&self, id: &HeaderValue, record: &mut Record) -> Response<Outgoing> {
         match self.pool.why_not_ready() {
-            Some(why) => ApiError::no_ready_instance(why).into_response(id),
+            Some(why) => record.refuse(ApiError::no_ready_instance(why), id),
             None => json_response(StatusCode::OK, r#"{"status":"ready"}"#.into()),
         }
     }
@@ -109,18 +119,19 @@ impl Front {
         request: Request<Incoming>,
         client: &HeaderValue,
         id: HeaderValue,
+        record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
         if let Some(name) = asked_for_in_head(&self.pool.fleet().nonces, &request) {
-            return Ok(ApiError::unknown_model(name).into_response(&id));
+            return Ok(record.refuse(ApiError::unknown_model(name), &id));
         }
         let kind = match BodyKind::of(request.headers()) {
             Ok(kind) => kind,
-            Err(refusal) => return Ok(refusal.into_response(&id)),
+            Err(refusal) => return Ok(record.refuse(refusal, &id)),
         };
         let outcome = self.ledger.open();
         let mut outbound = match self.read(request, client, &id).await {
             Ok(outbound) => outbound,
-            Err(error) => return Ok(unread(&error, outcome, &id)),
+            Err(error) => return Ok(unread(&error, outcome, &id, record)),
         };
         // Not before the body is here: a server may have come meanwhile.
         let nonces = self.pool.fleet().nonces.clone();
@@ -128,16 +139,17 @@ impl Front {
             Ok(stopped) => stopped,
             Err(refusal) => {
                 outcome.ok();
-                return Ok(refusal.into_response(&id));
+                return Ok(record.refuse(refusal, &id));
             }
         };
+        record.received(outbound.body.came());
         self.opening.is_over().await;
-        match forward(&self.pool, outbound, outcome).await {
-            Some(Ok(answer)) => Ok(answer.relay(&id)),
-            Some(Err(error)) => Ok(error.into_response(&id)),
+        match forward(&self.pool, outbound, outcome, record).await {
+            Some(Ok(answer)) => Ok(answer.relay(&id, record)),
+            Some(Err(error)) => Ok(record.refuse(error, &id)),
             None => {
                 let refusal = stopped.get().cloned().ok_or(ClientGone)?;
-                Ok(refusal.into_response(&id))
+                Ok(record.refuse(refusal, &id))
             }
         }
     }
@@ -148,18 +160,19 @@ impl Front {
         mut request: Request<Incoming>,
         client: &HeaderValue,
         id: HeaderValue,
+        record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
         // A list that came compressed could not be read.
         request.headers_mut().remove(header::ACCEPT_ENCODING);
         let outcome = self.ledger.open();
         let outbound = match self.read(request, client, &id).await {
             Ok(outbound) => outbound,
-            Err(error) => return Ok(unread(&error, outcome, &id)),
+            Err(error) => return Ok(unread(&error, outcome, &id, record)),
         };
         self.opening.is_over().await;
-        match forward(&self.pool, outbound, outcome).await {
-            Some(Ok(answer)) => Ok(self.filtered(answer, &id).await),
-            Some(Err(error)) => Ok(error.into_response(&id)),
+        match forward(&self.pool, outbound, outcome, record).await {
+            Some(Ok(answer)) => Ok(self.filtered(answer, &id, record).await),
+            Some(Err(error)) => Ok(record.refuse(error, &id)),
             None => Err(ClientGone),
         }
     }
@@ -183,12 +196,17 @@ impl Front {
         })
     }
 
-    async fn filtered(&self, answer: Answer, id: &HeaderValue) -> Response<Outgoing> {
+    async fn filtered(
+        &self,
+        answer: Answer,
+        id: &HeaderValue,
+        record: &mut Record,
+    ) -> Response<Outgoing> {
         let name = answer.passage.charge.claim.spec.name.clone();
-        let (mut head, body) = answer.relay(id).into_parts();
+        let (mut head, body) = answer.relay(id, record).into_parts();
         let Ok(list) = Limited::new(body, LARGEST_LIST).collect().await else {
             let why = format!("{name} broke off its list of models");
-            return ApiError::upstream_broken(why).into_response(id);
+            return record.refuse(ApiError::upstream_broken(why), id);
         };
         let list = list.to_bytes();
         let nonces = self.pool.fleet().nonces.clone();
@@ -196,7 +214,7 @@ impl Front {
         let body = shown.unwrap_or(list);
         if nonces.spelled_in(&body).is_some() {
             let why = format!("{name} answered with a list of models that cannot be read");
-            return ApiError::upstream_broken(why).into_response(id);
+            return record.refuse(ApiError::upstream_broken(why), id);
         }
         head.headers.remove(header::CONTENT_LENGTH);
         Response::from_parts(head, Outgoing::own(body))
@@ -237,14 +255,19 @@ fn let_on(
 }
 
 /// Answers a request whose body did not come. Who stopped in the middle is most likely gone.
-fn unread(error: &NotReceived, outcome: InFlight, id: &HeaderValue) -> Response<Outgoing> {
+fn unread(
+    error: &NotReceived,
+    outcome: InFlight,
+    id: &HeaderValue,
+    record: &mut Record,
+) -> Response<Outgoing> {
     match error {
         NotReceived::NoRoom(_) => outcome.fail(),
         NotReceived::TooLarge(_) => outcome.ok(),
         _ if error.is_malformed() => outcome.ok(),
         NotReceived::BrokenOff(_) | NotReceived::Stalled(_) => {}
     }
-    error.answer().into_response(id)
+    record.refuse(error.answer(), id)
 }
 
 /// Sends a client to the list of models, as vLLM does, and over the proxy.

@@ -14,11 +14,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::body::Outgoing;
-use super::clients::{ClientStream, Clients, During, Guest};
+use super::clients::{ClientStream, During, Guest, Late};
 use super::error::ApiError;
 use super::headers;
 use super::limits::Limits;
 use super::paths::Route;
+use super::record::Record;
 use super::route::{ClientGone, Front};
 use super::sockets;
 use super::upstream::BUFFER;
@@ -28,9 +29,9 @@ pub(super) async fn serve(
     listener: TcpListener,
     front: Arc<Front>,
     limits: Limits,
-    clients: Arc<Clients>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let clients = Arc::clone(&front.clients);
     // Each connection holds a sender; when all are gone, so are the connections.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     loop {
@@ -88,13 +89,16 @@ async fn converse(
         let asked = guest.standing.ask();
         let is_spare = guest.is_spare;
         async move {
+            let mut record = Record::begin(&front, &request, &client);
             let answer = if is_spare {
-                answer_and_close(&front, request, &client).await
+                answer_and_close(&front, request, &client, &mut record).await
             } else {
-                front.answer(request, &client).await
+                front.answer(request, &client, &mut record).await
             };
-            let (head, body) = answer?.into_parts();
-            Ok::<Response<During>, ClientGone>(Response::from_parts(head, asked.until_over(body)))
+            let answer = answer?;
+            record.answered(&answer);
+            let answer = answer.map(|body| asked.until_over(body, record));
+            Ok::<Response<During>, ClientGone>(answer)
         }
     });
     let mut connection = std::pin::pin!(
@@ -117,6 +121,9 @@ async fn converse(
         }
     };
     if let Err(error) = ended {
+        if let Some(late) = Late::of(&error) {
+            guest.clients.ended(late);
+        }
         // A client that leaves is daily business; a broken stream was already told of.
         tracing::debug!(%error, "a client's connection ended early");
     }
@@ -127,15 +134,17 @@ async fn answer_and_close(
     front: &Front,
     request: Request<Incoming>,
     client: &HeaderValue,
+    record: &mut Record,
 ) -> Result<Response<Outgoing>, ClientGone> {
     let route = Route::of(request.method(), request.uri().path());
     let mut answer = if let Route::Health | Route::Ready | Route::Metrics = route {
-        front.answer(request, client).await?
+        front.answer(request, client, record).await?
     } else {
         front.ledger.open().fail();
         let why = "the proxy is answering as many clients as it can".to_owned();
         let id = headers::request_id(request.headers());
-        ApiError::proxy_exhausted(why).into_response(&id)
+        record.named(&id);
+        record.refuse(ApiError::proxy_exhausted(why), &id)
     };
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);

@@ -118,6 +118,8 @@ mod tests {
                 policy: crate::proxy::policy::PolicySpec::default(),
                 timeouts: crate::proxy::control::Timeouts::default(),
                 client_keys: Vec::new(),
+                headers: true,
+                access_log: None,
             },
             draining: BTreeSet::new(),
         };

@@ -37,6 +37,35 @@ pub(super) enum Received {
     Large(Upload),
 }
 
+/// How many bytes of a body came, as far as that is known by now.
+#[derive(Debug, Clone)]
+pub(super) enum Came {
+    /// So many, and no more will.
+    All(u64),
+    /// It is counted on.
+    SoFar(Arc<AtomicU64>),
+}
+
+impl Came {
+    /// How many did.
+    pub(super) fn read(&self) -> u64 {
+        match self {
+            Self::All(bytes) => *bytes,
+            Self::SoFar(bytes) => bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Received {
+    /// How much of it came.
+    pub(super) fn came(&self) -> Came {
+        match self {
+            Self::Whole(body) => Came::All(body.len() as u64),
+            Self::Large(upload) => Came::SoFar(Arc::clone(&upload.read)),
+        }
+    }
+}
+
 /// Why a body did not come.
 #[derive(Debug)]
 pub(super) enum NotReceived {
@@ -98,6 +127,11 @@ impl Uploads {
         }
     }
 
+    /// How many bytes are held.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Reads a client's body until it is whole, or too large to be held.
     ///
     /// No backend is chosen before: a client that sends slowly holds none.
@@ -118,7 +152,7 @@ impl Uploads {
                 let rest = Rest {
                     body,
                     patience,
-                    read: beginning.len() as u64,
+                    read: Arc::new(AtomicU64::new(beginning.len() as u64)),
                     most: self.limits.body,
                 };
                 Ok(Received::Large(Upload::streaming(beginning, rest)))
@@ -291,6 +325,7 @@ impl Parts {
 /// A body on its way to a backend, whose rest is still to come from the client.
 #[derive(Debug)]
 pub(super) struct Upload {
+    read: Arc<AtomicU64>,
     held: Option<Bytes>,
     rest: Option<Rest>,
     sieve: Option<Sieve>,
@@ -305,7 +340,7 @@ struct Rest {
     body: Incoming,
     /// Bounds the wait for the client, and not that for the backend to take what came.
     patience: Patience,
-    read: u64,
+    read: Arc<AtomicU64>,
     most: u64,
 }
 
@@ -313,8 +348,8 @@ impl Rest {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
         let next = ready!(poll_next(&mut self.body, &mut self.patience, cx));
         if let Ok(Some(frame)) = &next {
-            self.read += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if self.read > self.most {
+            let came = frame.data_ref().map_or(0, Bytes::len) as u64;
+            if self.read.fetch_add(came, Ordering::Relaxed) + came > self.most {
                 return Poll::Ready(Err(NotReceived::TooLarge(self.most)));
             }
         }
@@ -329,6 +364,7 @@ pub(super) struct Stopped;
 impl Upload {
     fn streaming(beginning: Bytes, rest: Rest) -> Self {
         Self {
+            read: Arc::clone(&rest.read),
             held: (!beginning.is_empty()).then_some(beginning),
             rest: Some(rest),
             sieve: None,

@@ -369,7 +369,7 @@ impl Parsed {
     }
 
     fn head(self, bytes: &Bytes) -> Result<Head, Malformed> {
-        let mut headers = HeaderMap::with_capacity(self.fields.len() + 2);
+        let mut headers = HeaderMap::with_capacity(self.fields.len() + 3);
         for (name, place) in self.fields {
             let value = HeaderValue::from_maybe_shared(bytes.slice(place))
                 .map_err(|_| Malformed(format!("its answer's `{name}` is no field")))?;

@@ -278,6 +278,8 @@ impl NodeCase {
             policy: served.policy.clone(),
             timeouts: served.timeouts.clone(),
             client_keys: Vec::new(),
+            headers: true,
+            access_log: None,
         };
         let status = Status {
             config: (served.generation > 0).then_some(config),

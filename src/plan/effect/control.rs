@@ -119,6 +119,22 @@ pub struct Config<P = Value> {
     /// asks is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub client_keys: Vec<Key>,
+    /// Whether an answer says which instance gave it, and how long that took.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub headers: bool,
+    /// The file that a line is written to for each request, `-` for the standard output; nothing for
+    /// no such log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_yes(is: &bool) -> bool {
+    *is
 }
 
 /// One instance, as the proxy knows it.

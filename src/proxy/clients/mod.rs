@@ -8,4 +8,4 @@ mod stream;
 pub(super) use patience::Patience;
 pub(super) use room::{Clients, Guest};
 pub(super) use standing::During;
-pub(super) use stream::ClientStream;
+pub(super) use stream::{ClientStream, Late};

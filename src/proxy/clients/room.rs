@@ -4,12 +4,14 @@
 //! opens many of them leaves none for instances, probes, the control socket and `/health`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::standing::Standing;
+use super::stream::Late;
 
 /// What the proxy opens for itself, for probes and for whoever controls it.
 const OWN: u64 = 24;
@@ -27,6 +29,16 @@ pub(in crate::proxy) struct Clients {
     most: usize,
     table: Mutex<Table>,
     left: Notify,
+    cut: Cut,
+}
+
+/// Whose connection was ended, counted by why.
+#[derive(Debug, Default)]
+struct Cut {
+    evicted: AtomicU64,
+    idle: AtomicU64,
+    head: AtomicU64,
+    taking: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +54,7 @@ impl Clients {
             most,
             table: Mutex::default(),
             left: Notify::new(),
+            cut: Cut::default(),
         }
     }
 
@@ -59,7 +72,7 @@ impl Clients {
                 if table.connected.len() < self.most.saturating_add(SPARE) {
                     return;
                 }
-                table.send_off(1);
+                self.send_off(&table, 1);
             }
             let _ = tokio::time::timeout(AGAIN, self.left.notified()).await;
         }
@@ -70,7 +83,7 @@ impl Clients {
         let mut table = self.table();
         let excess = table.staying_beyond(self.most.saturating_sub(1));
         // Many at once, so that who opens thousands does not have thousands looked through for each.
-        let is_spare = excess > 0 && table.send_off(excess.max(self.most / 64)) < excess;
+        let is_spare = excess > 0 && self.send_off(&table, excess.max(self.most / 64)) < excess;
         table.came += 1;
         let number = table.came;
         let standing = Arc::<Standing>::default();
@@ -81,6 +94,45 @@ impl Clients {
             standing,
             is_spare,
         }
+    }
+
+    /// How many are connected.
+    pub(in crate::proxy) fn connected(&self) -> u64 {
+        self.table().connected.len() as u64
+    }
+
+    /// How many connections were ended here, by why.
+    pub(in crate::proxy) fn cut(&self) -> Vec<(&'static str, u64)> {
+        let Cut {
+            evicted,
+            idle,
+            head,
+            taking,
+        } = &self.cut;
+        let counts = [
+            ("evicted", evicted),
+            ("idle", idle),
+            ("slow_head", head),
+            ("stalled", taking),
+        ];
+        let counts = counts.map(|(why, count)| (why, count.load(Ordering::Relaxed)));
+        counts.into()
+    }
+
+    /// Notes how a connection ended that was given up here.
+    pub(in crate::proxy) fn ended(&self, late: Late) {
+        let count = match late {
+            Late::Request => &self.cut.idle,
+            Late::Head => &self.cut.head,
+            Late::Taking => &self.cut.taking,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn send_off(&self, table: &Table, many: usize) -> usize {
+        let sent = table.send_off(many);
+        self.cut.evicted.fetch_add(sent as u64, Ordering::Relaxed);
+        sent
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -116,7 +168,7 @@ impl Table {
 /// One client, for as long as it is connected.
 #[derive(Debug)]
 pub(in crate::proxy) struct Guest {
-    clients: Arc<Clients>,
+    pub(in crate::proxy) clients: Arc<Clients>,
     number: u64,
     pub(in crate::proxy) standing: Arc<Standing>,
     /// Whether there is no room for it: all the others are being answered.

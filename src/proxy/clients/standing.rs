@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::proxy::body::{Broken, Outgoing};
+use crate::proxy::record::Record;
 
 /// Shared by whoever reads and writes a connection, and by whoever answers on it.
 #[derive(Debug)]
@@ -100,9 +101,13 @@ impl Turn {
 pub(in crate::proxy) struct Asked(Arc<Standing>);
 
 impl Asked {
-    /// An answer's body, to whose end the request lasts.
-    pub(in crate::proxy) fn until_over(self, body: Outgoing) -> During {
-        During { body, _asked: self }
+    /// An answer's body, to whose end the request lasts. The record hears how it goes.
+    pub(in crate::proxy) fn until_over(self, body: Outgoing, record: Record) -> During {
+        During {
+            body,
+            record: Some(record),
+            _asked: self,
+        }
     }
 }
 
@@ -119,6 +124,7 @@ impl Drop for Asked {
 #[derive(Debug)]
 pub(in crate::proxy) struct During {
     body: Outgoing,
+    record: Option<Record>,
     _asked: Asked,
 }
 
@@ -130,7 +136,22 @@ impl Body for During {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let is_over = self.body.is_end_stream();
+        if let Some(record) = &mut self.record {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    record.passed(frame.data_ref().map_or(0, Bytes::len));
+                    if is_over {
+                        record.over();
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => record.broke(),
+                Poll::Ready(None) => record.over(),
+                Poll::Pending => {}
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -150,7 +171,11 @@ mod tests {
     fn a_request_lasts_until_its_answer_is_dropped() {
         let standing = Arc::new(Standing::default());
         let idle = standing.turn();
-        let answer = standing.ask().until_over(Outgoing::own(Bytes::new()));
+        let answer = During {
+            body: Outgoing::own(Bytes::new()),
+            record: None,
+            _asked: standing.ask(),
+        };
         let busy = standing.turn();
         assert!(!idle.is_asked() && busy.is_asked());
         drop(answer);

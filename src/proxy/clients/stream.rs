@@ -3,6 +3,7 @@
 //! hyper asks nothing of who does not read or write: without a bound, a client that stops reading
 //! would hold its backend, and with it every drain of that, for ever.
 
+use std::error::Error as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,8 +78,7 @@ impl ClientStream {
                 // What it did not take is thrown away: the kernel would go on offering it. A reset
                 // is also no end that looks like that of a whole answer.
                 let _ = self.stream.set_zero_linger();
-                let bound = self.taking.bound();
-                Err(late(format!("it took nothing for {bound:?}")))
+                Err(Late::Taking.after(self.taking.bound()))
             })
         })
     }
@@ -103,17 +103,15 @@ impl AsyncRead for ClientStream {
             this.idle_alarm.wakes_within(this.idle, cx);
             None
         } else if this.has_begun {
-            this.head.is_over(cx).then_some(("head", this.head.bound()))
+            let is_over = this.head.is_over(cx);
+            is_over.then_some((Late::Head, this.head.bound()))
         } else {
             let end = this.standing.free_since() + this.idle;
             let is_past = this.idle_alarm.is_past(end, cx);
-            is_past.then_some(("request", this.idle))
+            is_past.then_some((Late::Request, this.idle))
         };
         match late_with {
-            Some((what, bound)) => {
-                let why = format!("no whole {what} came within {bound:?}");
-                Poll::Ready(Err(late(why)))
-            }
+            Some((late, bound)) => Poll::Ready(Err(late.after(bound))),
             None => Poll::Pending,
         }
     }
@@ -151,6 +149,56 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-fn late(why: String) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, why)
+/// What a client did not do in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Late {
+    /// Ask something.
+    Request,
+    /// End the head of a request that it had begun.
+    Head,
+    /// Take what was written to it.
+    Taking,
+}
+
+/// A client that was waited for in vain.
+#[derive(Debug, thiserror::Error)]
+enum TooLate {
+    #[error("no whole {what} came within {bound:?}")]
+    Silent {
+        late: Late,
+        what: &'static str,
+        bound: Duration,
+    },
+    #[error("it took nothing for {0:?}")]
+    Taking(Duration),
+}
+
+impl Late {
+    /// The error of a connection on which it did not, for so long.
+    fn after(self, bound: Duration) -> io::Error {
+        let late = self;
+        let why = match late {
+            Self::Request => TooLate::Silent {
+                late,
+                what: "request",
+                bound,
+            },
+            Self::Head => TooLate::Silent {
+                late,
+                what: "head",
+                bound,
+            },
+            Self::Taking => TooLate::Taking(bound),
+        };
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    }
+
+    /// What it was that ended a connection so, if it was that.
+    pub(in crate::proxy) fn of(error: &hyper::Error) -> Option<Self> {
+        let cause = error.source()?.downcast_ref::<io::Error>()?;
+        match cause.get_ref()?.downcast_ref::<TooLate>()? {
+            TooLate::Silent { late, .. } => Some(*late),
+            TooLate::Taking(_) => Some(Self::Taking),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
@@ -136,9 +136,12 @@ impl Control {
         Ok(())
     }
 
-    /// Reads again what the proxy was declared by, as a signal asks. Nobody waits for the answer: it
+    /// Opens the access log anew and reads again what the proxy was declared by, as a signal asks. Nobody waits for the answer: it
     /// is in the log.
     pub(in crate::proxy) async fn hung_up(&self) {
+        if let Some(log) = self.front.pool.access_log() {
+            log.reopen();
+        }
         if self.declared.is_none() {
             return;
         }
@@ -226,13 +229,18 @@ impl Control {
             }
             Err(why) => Err(Unanswered::Refused(why)),
         };
-        if let Err(why) = &installed {
-            tracing::warn!(%why, "the configuration stays as it was");
+        let pool = &self.front.pool;
+        match &installed {
+            // All that it names is new: who asks waits for the first probes, as after a start.
+            Ok(_) if pool.why_not_ready().is_some() => self.front.opening.begin(pool.backends()),
+            Ok(_) => {}
+            Err(why) => tracing::warn!(%why, "the configuration stays as it was"),
         }
         installed
     }
 
     async fn drain(&self, name: &str, wait: bool, replies: &mut Replies) -> Result<(), Unanswered> {
+        let began = Instant::now();
         let store = self.store.lock().await;
         let is_begun = self.front.pool.draining().contains(name);
         let waiter = self.wait_for_drain(name, is_begun);
@@ -245,6 +253,9 @@ impl Control {
         } else {
             Ok(())
         };
+        if wait && waited.is_ok() {
+            self.front.drains.observe(began.elapsed());
+        }
         let is_left = waiter.leaves(waited.is_ok());
         if is_left {
             self.end_drain(name).await;

@@ -27,10 +27,22 @@ async fn a_connect_failure_goes_to_another_instance_and_takes_the_first_out() {
     }
     proxy.until_requests(4, 0, 0).await;
     proxy.until_state("a", BackendState::Ejected).await;
-    let attempts = r"replica_proxy_attempts_total{instance=";
-    assert_eq!(metric(&proxy, &format!(r#"{attempts}"a"}}"#)).await, 1);
-    assert_eq!(metric(&proxy, &format!(r#"{attempts}"b"}}"#)).await, 4);
-    let unreachable = r#"replica_proxy_unreachable_total{instance="a"}"#;
+    let attempts = "replica_proxy_attempts_total{instance=";
+    assert_eq!(
+        metric(&proxy, &format!(r#"{attempts}"a",reason="first"}}"#)).await,
+        1
+    );
+    assert_eq!(
+        metric(&proxy, &format!(r#"{attempts}"b",reason="first"}}"#)).await,
+        3
+    );
+    assert_eq!(
+        metric(&proxy, &format!(r#"{attempts}"b",reason="elsewhere"}}"#)).await,
+        1
+    );
+    let ejections = r#"replica_proxy_ejections_total{instance="a",reason="request"}"#;
+    assert_eq!(metric(&proxy, ejections).await, 1);
+    let unreachable = r#"replica_proxy_attempt_failures_total{instance="a",reason="unreachable"}"#;
     assert_eq!(metric(&proxy, unreachable).await, 1);
 }
 
@@ -84,7 +96,7 @@ async fn a_request_lost_on_a_closing_connection_is_sent_once_more() {
     again.reply("200 OK", "{}").await;
     assert_eq!(client.answer().await.status(), 200);
     proxy.until_requests(2, 0, 0).await;
-    let resent = r#"replica_proxy_resent_total{instance="a"}"#;
+    let resent = r#"replica_proxy_attempts_total{instance="a",reason="resent"}"#;
     assert_eq!(metric(&proxy, resent).await, 1);
 }
 

@@ -10,11 +10,13 @@ mod fake;
 mod identity;
 mod load;
 mod paths;
+mod seen;
 mod streaming;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,6 +29,7 @@ use super::control::{
     Backend, BackendState, Config, Reply, Request, Requests, Status, Timeouts, call,
 };
 use super::policy::PolicySpec;
+use super::route::Front;
 use super::{Declared, Limits, Options, Proxy};
 use fake::Fake;
 
@@ -42,6 +45,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 struct Running {
     address: SocketAddr,
     folder: tempfile::TempDir,
+    front: Arc<Front>,
     stops: mpsc::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -80,11 +84,13 @@ impl Running {
     async fn by(options: Options, folder: tempfile::TempDir) -> Self {
         let proxy = Proxy::bind(options).await.unwrap();
         let address = proxy.address();
+        let front = Arc::clone(&proxy.front);
         let (stops, stopped) = mpsc::channel(2);
         let serving = tokio::spawn(proxy.serve(stopped));
         Self {
             address,
             folder,
+            front,
             stops,
             serving,
         }
@@ -198,6 +204,8 @@ fn config(generation: u64, fakes: &[&Fake]) -> Config {
         policy: PolicySpec::RoundRobin,
         timeouts: Timeouts::default(),
         client_keys: Vec::new(),
+        headers: true,
+        access_log: None,
     }
 }
 

@@ -35,6 +35,18 @@ pub struct ProxyDeclaration {
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: TimeoutsDeclaration,
+    /// Whether an answer says which instance gave it (`x-replica-instance`), and how long that took
+    /// (`server-timing`): true unless it is said otherwise. Measurements tell instances apart by it.
+    #[serde(default = "yes")]
+    pub headers: bool,
+    /// Whether a line of JSON is kept of each request, in `access.log` beside the proxy's socket on
+    /// its node.
+    #[serde(default)]
+    pub access_log: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ProxyDeclaration {

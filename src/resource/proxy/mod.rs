@@ -42,6 +42,9 @@ pub const KIND: &str = "proxy";
 /// How long an instance that is ready may take to be seen by the proxy.
 const ADMISSION: Duration = Duration::from_secs(60);
 
+/// Its access log, in the folder that it runs in.
+const ACCESS_LOG: &str = "access.log";
+
 /// How long the proxy may take to answer its control socket when nothing drains.
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -207,6 +210,8 @@ impl Proxy {
             policy: json!(self.declared.policy),
             timeouts: self.timeouts.clone(),
             client_keys: self.client_keys(observed),
+            headers: self.declared.headers,
+            access_log: self.declared.access_log.then(|| ACCESS_LOG.to_owned()),
         }
     }
 
@@ -311,12 +316,20 @@ impl Proxy {
             })
             .collect();
         let client_keys = config.client_keys.iter().map(|key| &key.digest);
-        json!({
+        let mut described = json!({
             "policy": config.policy,
             "timeouts": config.timeouts,
             "backends": backends,
             "client_keys": client_keys.collect::<Vec<_>>(),
-        })
+        });
+        if !config.headers {
+            // What is false does not differ from what is not there.
+            described["headers"] = json!("off");
+        }
+        if let Some(log) = &config.access_log {
+            described["access_log"] = json!(log);
+        }
+        described
     }
 
     /// The backends that run as declared and that the proxy knows but does not serve from.

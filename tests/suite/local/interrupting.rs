@@ -98,7 +98,7 @@ fn answered(place: &Workdir) -> u64 {
     let mut page = String::new();
     proxy.read_to_string(&mut page).unwrap();
     let lines = page.lines();
-    let counters = lines.filter(|line| line.starts_with("replica_proxy_requests_total{"));
+    let counters = lines.filter(|line| line.starts_with("replica_proxy_ledger_total{"));
     let counts = counters.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
     counts.sum()
 }

@@ -1,0 +1,228 @@
+//! What is noted of one request from its head to its end: for the counts, for the access log, and for
+//! the client itself.
+//!
+//! It goes with the request and is told of whatever happens to it. Dropped, wherever that is, it is
+//! the end of the request.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::access_log::{AccessLog, Line};
+use super::backend::Backend;
+use super::body::Outgoing;
+use super::counts::{Ending, PathLabel};
+use super::error::ApiError;
+use super::headers;
+use super::route::Front;
+use super::upload::Came;
+
+/// Tells how long a request was here, and how long at its backend.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Record {
+    front: Arc<Front>,
+    path: PathLabel,
+    is_head: bool,
+    began: Instant,
+    /// When it went out to a backend for the last time.
+    sent: Option<Instant>,
+    attempts: u32,
+    instance: Option<Arc<Backend>>,
+    received: Came,
+    error: Option<&'static str>,
+    status: Option<StatusCode>,
+    is_stream: bool,
+    first_byte: Option<Duration>,
+    written: u64,
+    ending: Ending,
+    /// Whether the client is told who answered, and how long that took.
+    is_told: bool,
+    /// What only the access log wants to know.
+    line: Option<Box<Wanted>>,
+}
+
+/// What the access log wants to know of a request beside what is counted.
+#[derive(Debug)]
+struct Wanted {
+    log: Arc<AccessLog>,
+    time: jiff::Timestamp,
+    client: HeaderValue,
+    method: Method,
+    path: String,
+    id: Option<HeaderValue>,
+}
+
+impl Record {
+    /// Begins with the head of a request.
+    pub(super) fn begin<B>(front: &Arc<Front>, request: &Request<B>, client: &HeaderValue) -> Self {
+        let path = request.uri().path();
+        let telling = front.pool.telling();
+        let wanted = |log| {
+            Box::new(Wanted {
+                log,
+                time: jiff::Timestamp::now(),
+                client: client.clone(),
+                method: request.method().clone(),
+                path: path.to_owned(),
+                id: None,
+            })
+        };
+        Self {
+            front: Arc::clone(front),
+            path: PathLabel::of(path),
+            is_head: request.method() == Method::HEAD,
+            began: Instant::now(),
+            sent: None,
+            attempts: 0,
+            instance: None,
+            received: Came::All(0),
+            error: None,
+            status: None,
+            is_stream: false,
+            first_byte: None,
+            written: 0,
+            ending: Ending::Cut,
+            is_told: telling.headers,
+            line: telling.access_log.map(wanted),
+        }
+    }
+
+    /// Notes by which name the request is known.
+    pub(super) fn named(&mut self, id: &HeaderValue) {
+        if let Some(wanted) = &mut self.line {
+            wanted.id = Some(id.clone());
+        }
+    }
+
+    /// Notes how much of the body came, or will have come.
+    pub(super) fn received(&mut self, came: Came) {
+        self.received = came;
+    }
+
+    /// Notes that it goes out to a backend.
+    pub(super) fn attempts(&mut self, backend: &Arc<Backend>) {
+        self.attempts += 1;
+        self.sent = Some(Instant::now());
+        self.instance = Some(Arc::clone(backend));
+    }
+
+    /// Notes that the proxy itself answers with an error, which is returned as an answer.
+    pub(super) fn refuse(&mut self, error: ApiError, id: &HeaderValue) -> Response<Outgoing> {
+        self.error = Some(error.kind());
+        error.into_response(id)
+    }
+
+    /// Says in the head of an instance's answer who gives it, how long the request was here before it
+    /// was sent, and how long it took there; unless nobody is to know.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        let (Some(backend), Some(sent)) = (&self.instance, self.sent) else {
+            return;
+        };
+        if !self.is_told {
+            return;
+        }
+        headers.insert(headers::INSTANCE, backend.label.clone());
+        let here = sent.saturating_duration_since(self.began).as_micros();
+        let there = sent.elapsed().as_micros();
+        let mut text = BytesMut::with_capacity(64);
+        let written = write!(
+            text,
+            "proxy;dur={}.{:03}, upstream;dur={}.{:03}",
+            here / 1000,
+            here % 1000,
+            there / 1000,
+            there % 1000
+        );
+        let value = HeaderValue::from_maybe_shared(text.freeze());
+        if let (Ok(()), Ok(value)) = (written, value) {
+            // What the backend says of itself stays.
+            headers.append(SERVER_TIMING, value);
+        }
+    }
+
+    /// Notes the head of the answer.
+    pub(super) fn answered(&mut self, answer: &Response<Outgoing>) {
+        use hyper::body::Body as _;
+        self.status = Some(answer.status());
+        let kind = answer.headers().get(header::CONTENT_TYPE);
+        self.is_stream = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+        if self.is_head || answer.body().is_end_stream() {
+            self.over();
+        }
+    }
+
+    /// Notes a piece of the answer.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.began.elapsed());
+        }
+    }
+
+    /// Notes that the answer was passed on to its end.
+    pub(super) fn over(&mut self) {
+        self.ending = Ending::Whole;
+    }
+
+    /// Notes that the answer broke off.
+    pub(super) fn broke(&mut self) {
+        self.ending = Ending::Broken;
+        self.error.get_or_insert("upstream_broken");
+    }
+
+    fn count(&self, took: Duration) {
+        let Some(backend) = &self.instance else {
+            let own = &self.front.own;
+            return own.count(self.path, self.status, self.ending);
+        };
+        let tally = &backend.tally;
+        tally.answers.count(self.path, self.status, self.ending);
+        if self.status.is_some() && self.ending == Ending::Whole {
+            tally.took.observe(took);
+        }
+        if let Some(first) = self.first_byte.filter(|_| self.is_stream) {
+            tally.first_byte.observe(first);
+        }
+    }
+
+    fn log(&self, took: Duration) {
+        let Some(wanted) = &self.line else { return };
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        wanted.log.write(&Line {
+            time: wanted.time,
+            id: wanted.id.as_ref().map(text),
+            client: text(&wanted.client),
+            method: wanted.method.as_str(),
+            path: &wanted.path,
+            status: self.status.map(|status| status.as_u16()),
+            instance: self.instance.as_ref().map(|it| it.spec.name.as_str()),
+            attempts: self.attempts,
+            bytes_in: self.received.read(),
+            bytes_out: self.written,
+            first_byte_ms: self.first_byte.map(milliseconds),
+            total_ms: milliseconds(took),
+            outcome: self.ending.word(),
+            error: self.error,
+        });
+    }
+}
+
+/// To a thousandth.
+fn milliseconds(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1e3
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        self.count(took);
+        self.log(took);
+    }
+}
