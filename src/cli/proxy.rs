@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{BufReader, stdin, stdout};
 
 use super::Global;
@@ -102,7 +101,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         if let Some(alone) = &alone {
             let servers: Vec<_> = alone.backends.iter().map(Server::name).collect();
             let serving = view::proxy::Serving {
-                policy: &in_words(&alone.policy),
+                policy: alone.policy.name(),
                 servers: &servers,
             };
             screen.say(&view::proxy::began(address, serving, screen.talk()));
@@ -190,14 +189,8 @@ fn declared(args: &Args, alone: &Alone) -> Declared {
 
 /// Reads a policy as it is named in a manifest.
 fn policy(text: &str) -> Result<PolicySpec, String> {
-    serde_json::from_value(Value::String(text.to_owned())).map_err(|error| error.to_string())
-}
-
-fn in_words(policy: &PolicySpec) -> String {
-    match serde_json::json!(policy) {
-        Value::String(name) => name,
-        other => other.to_string(),
-    }
+    let unknown = || format!("it can be {}", PolicySpec::NAMES.join(", "));
+    PolicySpec::named(text).ok_or_else(unknown)
 }
 
 fn refusal(error: &ProxyError) -> Error {

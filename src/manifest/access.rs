@@ -1,11 +1,11 @@
 //! What lies in a value: the items of a list, the entries of a map, the settings of a choice.
 
-use std::iter::Enumerate;
+use std::iter::{Empty, Enumerate, empty};
 use std::rc::Rc;
 use std::slice::Iter;
 
 use serde::Deserializer;
-use serde::de::value::StrDeserializer;
+use serde::de::value::{MapDeserializer, StrDeserializer};
 use serde::de::{
     DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
@@ -115,10 +115,12 @@ pub(super) struct Variant<'a> {
 
 impl<'a> Variant<'a> {
     fn settings(&self) -> Result<&'a Entry, Fault> {
-        self.entry.ok_or_else(|| {
-            let name = shown(self.name);
-            Fault::variant(format!("`{name}` needs a value: write `{{{name}: …}}`"))
-        })
+        self.entry.ok_or_else(|| self.needs_settings())
+    }
+
+    fn needs_settings(&self) -> Fault {
+        let name = shown(self.name);
+        Fault::variant(format!("`{name}` needs a value: write `{{{name}: …}}`"))
     }
 }
 
@@ -152,7 +154,12 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        let entry = self.settings()?;
+        let Some(entry) = self.entry else {
+            // A name alone stands for settings of which none has to be given.
+            let none: MapDeserializer<'_, Empty<(&str, &str)>, Fault> =
+                MapDeserializer::new(empty());
+            return seed.deserialize(none).map_err(|_| self.needs_settings());
+        };
         self.reader
             .child(seed, &entry.value, &entry.key, Some(&entry.span))
     }

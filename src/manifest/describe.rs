@@ -1,6 +1,6 @@
 //! What the schema says of a key: one source for the editor's hover and for the hint of an error.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::schema::schema;
 
@@ -16,13 +16,18 @@ pub(super) fn describe(path: &[String]) -> Option<String> {
 }
 
 /// How the alternatives at a path are written that are allowed there: `proxy` of `endpoint`, and
-/// `{instance: …}`, which has settings.
+/// `{instance: …}`, which has settings; both ways where they may be left out.
 pub(super) fn as_written(path: &[String], words: &[&str]) -> Vec<String> {
     let whole = schema();
     let at = follow(&whole, path);
-    let written = words.iter().map(|word| match at {
-        Some(at) if property(&whole, at, word).is_some() => format!("{{{word}: …}}"),
-        _ => (*word).to_owned(),
+    let written = words.iter().flat_map(|word| {
+        let has_settings = at.is_some_and(|at| property(&whole, at, word).is_some());
+        let is_alone = |at: &&Value| choices(at).any(|one| one.get("const") == Some(&json!(word)));
+        let alone =
+            (!has_settings || at.as_ref().is_some_and(is_alone)).then(|| (*word).to_owned());
+        alone
+            .into_iter()
+            .chain(has_settings.then(|| format!("{{{word}: …}}")))
     });
     written.collect()
 }

@@ -1,5 +1,7 @@
 //! A proxy on its own, before servers that nobody here has started: what its file declares.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -121,6 +123,7 @@ impl Alone {
             client_keys: Vec::new(),
             headers: self.headers,
             access_log: self.access_log.clone(),
+            weights: BTreeMap::new(),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::control::{self, BackendState, BackendStatus};
 use super::counts::{Answers, Times};
 use super::keys::authorization;
 use super::occupancy::Occupancy;
+use super::share::Share;
 
 /// Why a backend cannot be served from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +60,10 @@ pub(super) struct Backend {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) connections: Connections,
     pub(super) tally: Arc<Tally>,
+    /// How much of the requests it is to get.
+    pub(super) share: Share,
+    /// The tokens that it has still to read and to write, where the policy counts them.
+    pub(super) tokens: AtomicU64,
     condition: watch::Sender<Condition>,
     /// The state of the condition and the requests in flight, in one: after it was told to drain, no
     /// request can still slip in.
@@ -122,6 +127,8 @@ impl Backend {
             label,
             connections: Connections::default(),
             tally: Arc::default(),
+            share: Share::default(),
+            tokens: AtomicU64::default(),
             condition: watch::Sender::new(Condition {
                 state: BackendState::Pending,
                 trouble: None,
@@ -278,6 +285,10 @@ impl Backend {
         self.condition.send_if_modified(|condition| {
             let before = condition.clone();
             change(condition);
+            if condition.state == BackendState::Ready && before.state != BackendState::Ready {
+                // Before anybody sees that it is ready.
+                self.share.renew();
+            }
             self.occupancy.turn(condition.state);
             *condition != before
         })

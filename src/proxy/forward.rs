@@ -157,7 +157,7 @@ fn choose(fleet: &Fleet, outbound: &Outbound, tried: &[Arc<Backend>]) -> Option<
         Received::Whole(body) => Some(body),
         Received::Large(_) => None,
     };
-    fleet.claim(&RequestView::new(body), tried)
+    fleet.claim(&RequestView::new(&outbound.headers, body), tried)
 }
 
 fn nobody_left(pool: &Pool, last_trouble: Option<String>) -> ApiError {

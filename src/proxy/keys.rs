@@ -109,6 +109,8 @@ pub(super) fn told(mut config: Config) -> Config {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::plan::effect::control::Hidden;
     use crate::proxy::control::Timeouts;
@@ -136,6 +138,7 @@ mod tests {
             client_keys,
             headers: true,
             access_log: None,
+            weights: BTreeMap::new(),
         }
     }
 

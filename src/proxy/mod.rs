@@ -48,12 +48,14 @@ mod request_view;
 mod requests;
 mod route;
 mod server;
+mod share;
 mod sieve;
 mod sockets;
 mod store;
 mod target;
 #[cfg(test)]
 mod tests;
+mod top_level;
 mod upload;
 mod upstream;
 

@@ -318,6 +318,9 @@ impl Pool {
             table.policy = config.policy.build();
         }
         table.client_keys = ClientKeys::of(&config);
+        for member in &table.members {
+            member.weigh(&config);
+        }
         table.bounds = bounds;
         table.config = Some(config);
         table.forget_the_gone();
@@ -336,6 +339,9 @@ impl Pool {
         }
         let tally = table.tally(&spec.name);
         let member = self.member(spec, tally)?;
+        if let Some(config) = &table.config {
+            member.weigh(config);
+        }
         let backend = Arc::clone(&member.backend);
         let name = &backend.spec.name;
         let old = table
@@ -410,6 +416,12 @@ impl Pool {
 impl Member {
     fn is(&self, spec: &control::Backend) -> bool {
         self.backend.spec == *spec
+    }
+
+    /// Gives it the weight that a configuration has for it.
+    fn weigh(&self, config: &Config) {
+        let weight = config.weights.get(&self.backend.spec.name);
+        self.backend.share.weigh(weight.copied().unwrap_or(1));
     }
 }
 

@@ -1,35 +1,80 @@
 //! A request, as policies see it.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use hyper::header::{HeaderMap, HeaderName};
+
+use super::top_level::Pairs;
 
 /// What is known of a request before it is sent. What its body says is looked for once, by whoever
 /// wants it first.
 #[derive(Debug)]
 pub(super) struct RequestView<'a> {
+    headers: &'a HeaderMap,
     body: Option<&'a Bytes>,
-    keys: OnceCell<TopLevel>,
+    keys: OnceCell<TopLevel<'a>>,
 }
 
-/// What the top level of a body says, as far as somebody wants to know it.
+/// What the top level of a body says, as far as somebody wants to know it. Of a key that is there
+/// twice the last counts, as it does in Python.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct TopLevel {
+pub(super) struct TopLevel<'a> {
     /// As many tokens as the answer may have: `max_completion_tokens`, `max_tokens` or
     /// `max_output_tokens`.
     pub(super) max_tokens: Option<u64>,
+    /// The text of `user`, as it is written.
+    pub(super) user: Option<&'a [u8]>,
+    /// `model` and `cache_salt`, as they are written: what a server reads is found again by none that has
+    /// others.
+    pub(super) apart: [&'a [u8]; 2],
+    messages: Option<&'a [u8]>,
+    prompt: Option<&'a [u8]>,
+    input: Option<&'a [u8]>,
+}
+
+impl<'a> TopLevel<'a> {
+    fn of(body: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        for (key, value) in Pairs::of(body) {
+            match &*key {
+                "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                    let number = serde_json::from_slice(value).ok();
+                    found.max_tokens = number.or(found.max_tokens);
+                }
+                "user" => found.user = (value.len() > 2 && value[0] == b'"').then_some(value),
+                "model" => found.apart[0] = value,
+                "cache_salt" => found.apart[1] = value,
+                "messages" => found.messages = Some(value),
+                "prompt" => found.prompt = Some(value),
+                "input" => found.input = Some(value),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// What the model is to read, as it is written: `messages`, `prompt` or `input`.
+    pub(super) fn asked(&self) -> &'a [u8] {
+        let asked = self.messages.or(self.prompt).or(self.input);
+        asked.unwrap_or_default()
+    }
 }
 
 impl<'a> RequestView<'a> {
     /// Of a request whose body is held; of a larger one it is not known.
-    pub(super) fn new(body: Option<&'a Bytes>) -> Self {
+    pub(super) fn new(headers: &'a HeaderMap, body: Option<&'a Bytes>) -> Self {
         Self {
+            headers,
             body,
             keys: OnceCell::new(),
         }
+    }
+
+    /// What it says under a name in its head, if anything.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&'a [u8]> {
+        let value = self.headers.get(name)?.as_bytes();
+        (!value.is_empty()).then_some(value)
     }
 
     /// How long its body is, in bytes.
@@ -38,42 +83,11 @@ impl<'a> RequestView<'a> {
     }
 
     /// What the top level of its body says; nothing where it is no JSON.
-    pub(super) fn keys(&self) -> &TopLevel {
+    pub(super) fn keys(&self) -> &TopLevel<'a> {
         self.keys.get_or_init(|| {
             self.body
-                .map_or_else(TopLevel::default, |body| scanned(body))
+                .map_or_else(TopLevel::default, |body| TopLevel::of(body))
         })
-    }
-}
-
-fn scanned(body: &[u8]) -> TopLevel {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    json.deserialize_map(Scan).unwrap_or_default()
-}
-
-struct Scan;
-
-impl<'de> Visitor<'de> for Scan {
-    type Value = TopLevel;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a request")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TopLevel, A::Error> {
-        let mut found = TopLevel::default();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            match &*key {
-                "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
-                    let value: serde_json::Value = map.next_value()?;
-                    found.max_tokens = value.as_u64().or(found.max_tokens);
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(found)
     }
 }
 
@@ -83,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_top_level_is_read_and_nothing_else() {
-        let of = |body: &str| scanned(body.as_bytes()).max_tokens;
+        let of = |body: &str| TopLevel::of(body.as_bytes()).max_tokens;
         assert_eq!(
             of(r#"{"prompt":"\"max_tokens\":9","max_tokens":3}"#),
             Some(3)
@@ -96,5 +110,25 @@ mod tests {
         assert_eq!(of(r#"{"max_tokens":"many"}"#), None);
         assert_eq!(of(""), None);
         assert_eq!(of("[]"), None);
+    }
+
+    #[test]
+    fn who_asks_is_never_read_out_of_what_is_asked() {
+        let within = br#"{"prompt":"{\"user\":\"eve\"}","messages":[{"user":"eve"}],"n":1}"#;
+        assert_eq!(TopLevel::of(within).user, None);
+        let beside = br#"{"prompt":"\"user\":\"eve\"","user":"bob"}"#;
+        assert_eq!(TopLevel::of(beside).user, Some(&br#""bob""#[..]));
+        for nobody in [r#"{"user":""}"#, r#"{"user":null}"#, r#"{"user":["a"]}"#] {
+            assert_eq!(TopLevel::of(nobody.as_bytes()).user, None, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_has_one_of_three_names() {
+        let asked = |body: &'static str| TopLevel::of(body.as_bytes()).asked();
+        assert_eq!(asked(r#"{"model":"m","messages":[1]}"#), b"[1]");
+        assert_eq!(asked(r#"{"prompt":"p"}"#), br#""p""#);
+        assert_eq!(asked(r#"{"input":["i"],"n":1}"#), br#"["i"]"#);
+        assert_eq!(asked(r#"{"n":1}"#), b"");
     }
 }

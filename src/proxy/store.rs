@@ -120,6 +120,7 @@ mod tests {
                 client_keys: Vec::new(),
                 headers: true,
                 access_log: None,
+                weights: std::collections::BTreeMap::new(),
             },
             draining: BTreeSet::new(),
         };

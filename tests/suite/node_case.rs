@@ -280,6 +280,7 @@ impl NodeCase {
             client_keys: Vec::new(),
             headers: true,
             access_log: None,
+            weights: BTreeMap::new(),
         };
         let status = Status {
             config: (served.generation > 0).then_some(config),

@@ -56,6 +56,7 @@ const RULES: &[Rule] = &[
     environment::secrets_are_not_written_down,
     environment::caches_are_places_of_the_node,
     proxy::has_backends,
+    proxy::weighs_what_is_behind_it,
     proxy::serves_one_model,
     proxy::dials_what_listens,
     proxy::waits_for_a_while,

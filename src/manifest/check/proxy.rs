@@ -57,6 +57,32 @@ fn twice(seen: &Checker<'_>, backends: &[InstanceName]) -> Vec<Problem> {
     out
 }
 
+/// A weight is that of an instance behind the proxy.
+pub(super) fn weighs_what_is_behind_it(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(proxy) = &seen.document.proxy else {
+        return Vec::new();
+    };
+    let Some(backends) = &proxy.backends else {
+        return Vec::new();
+    };
+    // Of what is not declared at all another rule tells.
+    let elsewhere = |name: &&InstanceName| {
+        !backends.contains(name) && seen.document.instances.contains_key(*name)
+    };
+    let weighed = proxy.weights.keys().filter(elsewhere);
+    weighed
+        .filter_map(|name| {
+            let title =
+                format!("instance `{name}` is not behind the proxy, and has no weight there");
+            let problem = seen.report_key(&["proxy", "weights", name.as_str()], title)?;
+            let behind = listed(backends.iter().map(InstanceName::as_str));
+            Some(problem.hint(format!(
+                "add it to `backends:`, which names {behind}, or remove its weight"
+            )))
+        })
+        .collect()
+}
+
 /// The instances behind the proxy.
 pub(super) fn backends<'a>(
     seen: &Checker<'a>,

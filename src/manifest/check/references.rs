@@ -42,6 +42,10 @@ pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
                 "instance",
             ));
         }
+        for name in proxy.weights.keys() {
+            let at = ["proxy", "weights", name.as_str()];
+            out.extend(refers_by_key(seen, &at, name.as_str(), "instance"));
+        }
     }
     for (name, benchmark) in &seen.document.benchmarks {
         if let Way::Instance(instance) = &benchmark.endpoint {
@@ -57,12 +61,26 @@ pub(super) fn names_are_declared(seen: &Checker<'_>) -> Vec<Problem> {
 }
 
 pub(super) fn refers(seen: &Checker<'_>, path: &[&str], name: &str, kind: &str) -> Option<Problem> {
+    undeclared(seen, name, kind, |title| seen.report(path, title))
+}
+
+/// The same of a name that is a key.
+fn refers_by_key(seen: &Checker<'_>, path: &[&str], name: &str, kind: &str) -> Option<Problem> {
+    undeclared(seen, name, kind, |title| seen.report_key(path, title))
+}
+
+fn undeclared(
+    seen: &Checker<'_>,
+    name: &str,
+    kind: &str,
+    report: impl FnOnce(String) -> Option<Problem>,
+) -> Option<Problem> {
     let kinds = format!("{kind}s");
     let declared = seen.names(&kinds);
     if declared.contains(&name) {
         return None;
     }
-    let problem = seen.report(path, format!("there is no {kind} `{}`", shown(name)))?;
+    let problem = report(format!("there is no {kind} `{}`", shown(name)))?;
     let problem = match nearest(name, declared.iter().copied()) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,

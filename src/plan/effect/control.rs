@@ -112,6 +112,9 @@ pub struct Config<P = Value> {
     pub backends: Vec<Backend>,
     /// How one of them is chosen.
     pub policy: P,
+    /// How many times as much as one of weight 1 some of them are to get; the others have weight 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u32>,
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: Timeouts,

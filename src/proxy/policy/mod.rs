@@ -5,29 +5,38 @@
 
 mod least_connections;
 mod outstanding_tokens;
+mod prefix;
 mod random;
 mod round_robin;
+mod session;
 mod two_choices;
 
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::backend::{Backend, Claim};
+use super::backend::{Backend, BackendId, Claim};
 use super::control::BackendState;
 use super::request_view::RequestView;
 
 /// Makes of the list of policies what a manifest can name, and what it names.
 macro_rules! policies {
-    ($($(#[$what:meta])* $module:ident::$Policy:ident,)+) => {
-        /// The policies a manifest can name.
-        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    (
+        plain { $($(#[$what:meta])* $module:ident::$Policy:ident,)+ }
+        with settings { $($(#[$said:meta])* $room:ident::$Set:ident($Settings:ident),)+ }
+    ) => {
+        /// The policies a manifest can name. Where one has settings, its name alone stands for those that
+        /// it has by itself.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
+        #[schemars(transform = names_alone)]
         pub enum PolicySpec {
             $($(#[$what])* $Policy,)+
+            $($(#[$said])* $Set($room::$Settings),)+
         }
 
         impl PolicySpec {
@@ -35,25 +44,71 @@ macro_rules! policies {
             pub(super) fn build(&self) -> Arc<dyn Policy> {
                 match self {
                     $(Self::$Policy => Arc::<$module::$Policy>::default(),)+
+                    $(Self::$Set(settings) => Arc::new($room::$Set::new(settings)),)+
+                }
+            }
+
+            /// What a manifest calls them: as the modules that they are in.
+            pub const NAMES: &[&str] = &[$(stringify!($module),)+ $(stringify!($room),)+];
+
+            /// What a manifest calls it, whatever its settings.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$Policy => stringify!($module),)+
+                    $(Self::$Set(_) => stringify!($room),)+
+                }
+            }
+
+            /// The one that is called so, with the settings that it has by itself.
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $(stringify!($module) => Some(Self::$Policy),)+
+                    $(stringify!($room) => Some(Self::$Set($room::$Settings::default())),)+
+                    _ => None,
                 }
             }
         }
+
+        $(pub use $room::$Settings;)+
     };
 }
 
 policies! {
-    /// Each instance in turn.
-    #[default]
-    round_robin::RoundRobin,
-    /// The instance with the fewest requests in flight; the first of equals in turn.
-    least_connections::LeastConnections,
-    /// Of two that are drawn, the one with fewer requests in flight.
-    two_choices::TwoChoices,
-    /// The instance with the fewest tokens still to be read and written, by the length of prompts and
-    /// `max_tokens`.
-    outstanding_tokens::OutstandingTokens,
-    /// Any instance, all alike likely.
-    random::Random,
+    plain {
+        /// Each instance in turn.
+        #[default]
+        round_robin::RoundRobin,
+        /// The instance with the fewest requests in flight; the first of equals in turn.
+        least_connections::LeastConnections,
+        /// Of two that are drawn, the one with fewer requests in flight.
+        two_choices::TwoChoices,
+        /// The instance with the fewest tokens still to be read and written, by the length of prompts and
+        /// `max_tokens`.
+        outstanding_tokens::OutstandingTokens,
+        /// Any instance, all alike likely.
+        random::Random,
+    }
+    with settings {
+        /// The same instance for each request of a session, unless it has many more than others.
+        session::Session(SessionSettings),
+        /// The instance that has most likely read the beginning of the prompt, unless it has many more
+        /// requests than others.
+        prefix::Prefix(PrefixSettings),
+    }
+}
+
+/// In a schema, a policy with settings may be named alone.
+fn names_alone(schema: &mut Schema) {
+    let Some(forms) = schema.get_mut("oneOf").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let named = |form: &Value| {
+        let name = form.get("properties")?.as_object()?.keys().next()?.clone();
+        let description = format!("`{name}`, with its settings as they are by themselves.");
+        Some(json!({"type": "string", "const": name, "description": description}))
+    };
+    let alone: Vec<_> = forms.iter().filter_map(named).collect();
+    forms.extend(alone);
 }
 
 /// Chooses a backend for a request.
@@ -63,41 +118,76 @@ pub(super) trait Policy: Debug + Send + Sync {
     fn choose(&self, request: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge>;
 }
 
-/// The backends that a request may go to.
+/// The backends that a request may go to: those of a fleet that are ready and were not tried. They are
+/// looked for anew each time, so it is no list, and no room is made for one.
 #[derive(Debug)]
-pub(super) struct Ready<'a>(Vec<&'a Arc<Backend>>);
+pub(super) struct Ready<'a> {
+    fleet: &'a [Arc<Backend>],
+    tried: &'a [Arc<Backend>],
+}
 
 impl<'a> Ready<'a> {
     /// Those of a fleet that are ready and were not tried.
-    pub(super) fn of(fleet: &'a [Arc<Backend>], tried: &[Arc<Backend>]) -> Self {
-        let was_tried = |backend: &Arc<Backend>| tried.iter().any(|it| Arc::ptr_eq(it, backend));
-        let ready = fleet.iter().filter(|it| it.state() == BackendState::Ready);
-        Self(ready.filter(|backend| !was_tried(backend)).collect())
+    pub(super) fn of(fleet: &'a [Arc<Backend>], tried: &'a [Arc<Backend>]) -> Self {
+        let ready = Self { fleet, tried };
+        ready.welcome();
+        ready
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Who has just become ready begins slowly where others are at work: it is the idle one among them,
+    /// and has nothing cached. Among idle ones, and where all are new, nobody would be overrun.
+    fn welcome(&self) {
+        let ready = || self.fleet.iter().filter(|it| is_ready(it));
+        if ready().any(|it| it.share.is_new()) {
+            let is_at_work = |it: &Arc<Backend>| !it.share.is_new() && it.in_flight() > 0;
+            let slowly = ready().any(is_at_work);
+            ready().for_each(|it| it.share.begin(slowly));
+        }
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Each of them, in the order of the configuration.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Arc<Backend>> {
+        let tried = self.tried;
+        let was_tried = move |it: &Arc<Backend>| tried.iter().any(|other| Arc::ptr_eq(other, it));
+        let ready = self.fleet.iter().filter(|it| is_ready(it));
+        ready.filter(move |it| !was_tried(it))
     }
 
-    /// All of them, from the one on whose turn it is.
-    pub(super) fn from(&self, turn: usize) -> impl Iterator<Item = &'a Arc<Backend>> {
-        let (before, after) = self.0.split_at(turn % self.len().max(1));
-        after.iter().chain(before).copied()
+    /// Whether this backend belongs to the fleet, ready or not.
+    pub(super) fn has_member(&self, id: BackendId) -> bool {
+        self.fleet.iter().any(|backend| backend.id == id)
     }
 
-    /// One of them.
-    pub(super) fn at(&self, place: usize) -> &'a Arc<Backend> {
-        self.0[place]
+    /// How many belong to the fleet, ready or not.
+    pub(super) fn members(&self) -> usize {
+        self.fleet.len()
     }
 
-    /// Claims the one with the least of something, the first of equals from this turn on. `load` says
-    /// how much it has, with as many requests in flight as stand beside it.
+    /// The mean of their shares.
+    pub(super) fn mean_share(&self) -> f64 {
+        let shares = self.iter().map(|it| it.share.now());
+        let (count, all) = shares.fold((0.0, 0.0), |(count, all), it| (count + 1.0, all + it));
+        if count > 0.0 { all / count } else { 1.0 }
+    }
+
+    /// One of them by chance, each as likely as its share is large; never this one.
+    pub(super) fn draw(&self, except: Option<BackendId>) -> Option<&'a Arc<Backend>> {
+        let drawn = || self.iter().filter(|it| Some(it.id) != except);
+        let all: f64 = drawn().map(|it| it.share.now()).sum();
+        let mut left = fastrand::f64() * all;
+        let mut last = None;
+        for backend in drawn() {
+            last = Some(backend);
+            left -= backend.share.now();
+            if left < 0.0 {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Claims the one with the least of something; equals take turns. `load` says how much it has, with
+    /// as many requests in flight as stand beside it.
     pub(super) fn claim_least<L: PartialOrd>(
         &self,
         turn: usize,
@@ -105,21 +195,49 @@ impl<'a> Ready<'a> {
     ) -> Option<Claim> {
         // Whoever took the place in between has changed the count: then there is a new least.
         for _ in 0..LOOKS {
-            let mut least: Option<(L, u64, &Arc<Backend>)> = None;
-            for backend in self.from(turn) {
-                let in_flight = backend.in_flight();
-                let own = load(backend, in_flight);
-                if least.as_ref().is_none_or(|(other, ..)| own < *other) {
-                    least = Some((own, in_flight, backend));
-                }
-            }
-            let (_, in_flight, backend) = least?;
+            let (backend, in_flight) = self.least(turn, &load)?;
             if let Some(claim) = backend.claim(Some(in_flight)) {
                 return Some(claim);
             }
         }
-        self.from(turn).find_map(|backend| backend.claim(None))
+        self.iter().find_map(|backend| backend.claim(None))
     }
+
+    /// The one with the least, and how many requests it had in flight then.
+    fn least<L: PartialOrd>(
+        &self,
+        turn: usize,
+        load: &impl Fn(&Backend, u64) -> L,
+    ) -> Option<(&'a Arc<Backend>, u64)> {
+        let mut least: Option<(L, &'a Arc<Backend>, u64)> = None;
+        let mut equals = 0;
+        for backend in self.iter() {
+            let in_flight = backend.in_flight();
+            let own = load(backend, in_flight);
+            equals = match &least {
+                Some((other, ..)) if own > *other => continue,
+                Some((other, ..)) if own == *other => equals + 1,
+                _ => 1,
+            };
+            if equals == 1 {
+                least = Some((own, backend, in_flight));
+            }
+        }
+        let (least, first, among) = least?;
+        let loaded = self.iter().map(|it| (it, it.in_flight()));
+        let mut equal = loaded.filter(|(it, in_flight)| load(it, *in_flight) <= least);
+        // Where fewer are equal by now, the first one was.
+        equal.nth(turn % equals).or(Some((first, among)))
+    }
+}
+
+fn is_ready(backend: &Backend) -> bool {
+    backend.state() == BackendState::Ready
+}
+
+/// How full a backend would be with one more request, for the share that it is to have.
+fn crowd(backend: &Backend, in_flight: u64) -> f64 {
+    (in_flight + 1) as f64 / backend.share.now()
 }
 
 /// Among so many who choose at once somebody got his way each time.

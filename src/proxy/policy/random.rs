@@ -1,6 +1,6 @@
-//! Any instance, all alike likely.
+//! Any instance, each as likely as its share is large.
 
-use super::{Charge, Policy, Ready};
+use super::{Charge, LOOKS, Policy, Ready};
 use crate::proxy::request_view::RequestView;
 
 /// Throws a die for each request; it has no settings.
@@ -9,9 +9,13 @@ pub(in crate::proxy) struct Random;
 
 impl Policy for Random {
     fn choose(&self, _: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge> {
-        let turn = fastrand::usize(..ready.len().max(1));
-        let claim = ready.from(turn).find_map(|backend| backend.claim(None))?;
-        Some(claim.into())
+        for _ in 0..LOOKS {
+            // Who cannot be claimed is not ready any more, and is not drawn again.
+            if let Some(claim) = ready.draw(None)?.claim(None) {
+                return Some(claim.into());
+            }
+        }
+        None
     }
 }
 
@@ -32,5 +36,14 @@ mod tests {
             seen.iter().all(|&picks| (850..1150).contains(&picks)),
             "{seen:?}"
         );
+    }
+
+    #[test]
+    fn who_is_to_have_more_is_the_more_likely() {
+        fastrand::seed(7);
+        let fleet = Fleet::of(2);
+        fleet.weigh(&[1, 3]);
+        let more = (0..4000).filter(|_| fleet.pick(&Random) == 1).count();
+        assert!((2900..3100).contains(&more), "{more}");
     }
 }

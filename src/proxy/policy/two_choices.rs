@@ -2,7 +2,7 @@
 //! Two Choices in Randomized Load Balancing", 2001): nearly as even as the least of all, and nobody
 //! who comes back is overrun by everybody at once.
 
-use super::{Charge, Policy, Ready};
+use super::{Charge, LOOKS, Policy, Ready, crowd};
 use crate::proxy::request_view::RequestView;
 
 /// Draws two for each request; it has no settings.
@@ -11,22 +11,18 @@ pub(in crate::proxy) struct TwoChoices;
 
 impl Policy for TwoChoices {
     fn choose(&self, _: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge> {
-        if ready.is_empty() {
-            return None;
+        for _ in 0..LOOKS {
+            let one = ready.draw(None)?;
+            // The only one is its own other.
+            let other = ready.draw(Some(one.id)).unwrap_or(one);
+            let is_less = crowd(other, other.in_flight()) < crowd(one, one.in_flight());
+            let less = if is_less { other } else { one };
+            // Who cannot be claimed is not ready any more, and is not drawn again.
+            if let Some(claim) = less.claim(None) {
+                return Some(claim.into());
+            }
         }
-        let one = fastrand::usize(..ready.len());
-        // Another one, where there is another.
-        let away = fastrand::usize(..ready.len().max(2) - 1) + 1;
-        let other = (one + away) % ready.len();
-        let (one, other) = (ready.at(one), ready.at(other));
-        let (less, more) = if other.in_flight() < one.in_flight() {
-            (other, one)
-        } else {
-            (one, other)
-        };
-        let claim = less.claim(None).or_else(|| more.claim(None));
-        let any = || ready.from(0).find_map(|backend| backend.claim(None));
-        Some(claim.or_else(any)?.into())
+        None
     }
 }
 
@@ -57,6 +53,16 @@ mod tests {
             (450..550).contains(&picks),
             "{picks}: half of all draws have it"
         );
+    }
+
+    #[test]
+    fn who_is_to_have_more_has_more_in_flight() {
+        fastrand::seed(7);
+        let fleet = Fleet::of(3);
+        fleet.weigh(&[1, 1, 2]);
+        let _held: Vec<_> = (0..400).map(|_| fleet.choose(&TwoChoices)).collect();
+        let in_flight = fleet.in_flight();
+        assert!((180..=220).contains(&in_flight[2]), "{in_flight:?}");
     }
 
     #[test]

@@ -10,9 +10,11 @@ mod fake;
 mod identity;
 mod load;
 mod paths;
+mod policies;
 mod seen;
 mod streaming;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -206,6 +208,7 @@ fn config(generation: u64, fakes: &[&Fake]) -> Config {
         client_keys: Vec::new(),
         headers: true,
         access_log: None,
+        weights: BTreeMap::new(),
     }
 }
 

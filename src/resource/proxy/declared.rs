@@ -1,7 +1,10 @@
 //! The proxy as a manifest declares it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::{InstanceName, NodeName, Port};
 use crate::plan::effect::control::Timeouts;
@@ -22,6 +25,10 @@ pub struct ProxyDeclaration {
     /// How an instance is chosen for each request.
     #[serde(default)]
     pub policy: PolicySpec,
+    /// How many times as much as another some instances are to get: `{a: 2}`. Every policy goes by it;
+    /// who is not named has a weight of 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<InstanceName, Weight>,
     /// Which of the nodes' `addresses` it dials. Without it `lan`, and nodes that have no address
     /// at all as SSH does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +61,29 @@ impl ProxyDeclaration {
     pub fn serves_from(&self, instance: &InstanceName) -> bool {
         let named = self.backends.as_ref();
         named.is_none_or(|named| named.contains(instance))
+    }
+}
+
+/// How many times as much as one of weight 1 an instance is to get: from 1 to 256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(extend("minimum" = 1, "maximum" = 256))]
+pub struct Weight(u32);
+
+impl Weight {
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Weight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            weight @ 1..=256 => Ok(Self(weight)),
+            weight => Err(Error::custom(format!(
+                "a weight must be from 1 to 256, and is {weight}"
+            ))),
+        }
     }
 }
 

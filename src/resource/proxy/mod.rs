@@ -121,9 +121,9 @@ impl Proxy {
         &self.backends
     }
 
-    /// The policy's name.
+    /// The policy's name, and that it goes by weights, where it does.
     pub fn policy(&self) -> String {
-        policy_name(&self.declared.policy)
+        policy_name(&self.declared.policy, !self.declared.weights.is_empty())
     }
 
     /// What it says of itself, where it runs and answers.
@@ -133,12 +133,16 @@ impl Proxy {
 
     /// The digest of what it is to be, for results that rest on it.
     pub fn fingerprint(&self) -> String {
-        fingerprint(&json!({
+        let mut whole = json!({
             "listen": {"host": self.listens.on, "port": self.declared.port},
             "policy": self.declared.policy,
             "timeouts": self.timeouts,
             "backends": self.backends.iter().map(|b| b.name()).collect::<Vec<_>>(),
-        }))
+        });
+        if !self.declared.weights.is_empty() {
+            whole["weights"] = json!(self.declared.weights);
+        }
+        fingerprint(&whole)
     }
 
     /// What it is when it starts: everything that only a restart can change.
@@ -200,6 +204,14 @@ impl Proxy {
         self.reported(observed).backend(name).cloned()
     }
 
+    /// The weights of the instances behind it that have one.
+    fn weights(&self) -> BTreeMap<String, u32> {
+        let weights = self.declared.weights.iter();
+        weights
+            .map(|(name, weight)| (name.to_string(), weight.get()))
+            .collect()
+    }
+
     fn config(&self, generation: u64, observed: &Observation) -> Config {
         Config {
             generation,
@@ -208,6 +220,7 @@ impl Proxy {
                 .map(|b| self.backend(b, observed))
                 .collect(),
             policy: json!(self.declared.policy),
+            weights: self.weights(),
             timeouts: self.timeouts.clone(),
             client_keys: self.client_keys(observed),
             headers: self.declared.headers,
@@ -318,6 +331,7 @@ impl Proxy {
         let client_keys = config.client_keys.iter().map(|key| &key.digest);
         let mut described = json!({
             "policy": config.policy,
+            "weights": config.weights,
             "timeouts": config.timeouts,
             "backends": backends,
             "client_keys": client_keys.collect::<Vec<_>>(),
@@ -645,11 +659,19 @@ impl Proxy {
     }
 }
 
-/// A policy as a manifest names it.
-fn policy_name(policy: &impl Serialize) -> String {
-    match json!(policy) {
+/// A policy as a manifest names it, without its settings.
+fn policy_name(policy: &impl Serialize, is_weighted: bool) -> String {
+    let name = match json!(policy) {
         Value::String(name) => name,
+        Value::Object(with_settings) if with_settings.len() == 1 => {
+            with_settings.into_iter().map(|(name, _)| name).collect()
+        }
         other => other.to_string(),
+    };
+    if is_weighted {
+        format!("{name} by weight")
+    } else {
+        name
     }
 }
 

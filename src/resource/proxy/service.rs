@@ -62,7 +62,7 @@ struct Served {
 /// The policy that it serves by, which the manifest may no longer say.
 fn policy(status: &Status) -> Option<String> {
     let config = status.config.as_ref()?;
-    Some(policy_name(&config.policy))
+    Some(policy_name(&config.policy, !config.weights.is_empty()))
 }
 
 fn generation(status: &Status) -> Option<u64> {
@@ -104,6 +104,14 @@ impl Served {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_is_called_by_its_name_whatever_its_settings() {
+        assert_eq!(policy_name(&json!("random"), false), "random");
+        let session = json!({"session": {"header": "x-chat", "balance": 2.0}});
+        assert_eq!(policy_name(&session, false), "session");
+        assert_eq!(policy_name(&session, true), "session by weight");
+    }
 
     #[test]
     fn what_it_serves_is_told_in_one_line() {

@@ -1,0 +1,139 @@
+//! Laws of all policies.
+
+use bytes::Bytes;
+use hyper::header::{HeaderMap, HeaderName};
+
+use super::*;
+use crate::proxy::control;
+
+/// Backends that were seen.
+pub(super) struct Fleet(Vec<Arc<Backend>>);
+
+fn backend(place: usize) -> Arc<Backend> {
+    let spec = control::Backend {
+        name: place.to_string(),
+        authority: "127.0.0.1:1".to_owned(),
+        nonce: Some(format!("replica-{place}")),
+        key: None,
+    };
+    Arc::new(Backend::new(spec, Arc::default()).unwrap())
+}
+
+impl Fleet {
+    pub(super) fn of(count: usize) -> Self {
+        let backends: Vec<_> = (0..count).map(backend).collect();
+        backends.iter().for_each(|backend| backend.seen());
+        Self(backends)
+    }
+
+    /// A request of somebody else's.
+    pub(super) fn occupy(&self, place: usize) -> Claim {
+        self.0[place].claim(None).unwrap()
+    }
+
+    /// One of them.
+    pub(super) fn at(&self, place: usize) -> &Arc<Backend> {
+        &self.0[place]
+    }
+
+    /// Gives each its weight.
+    pub(super) fn weigh(&self, weights: &[u32]) {
+        for (backend, weight) in self.0.iter().zip(weights) {
+            backend.share.weigh(*weight);
+        }
+    }
+
+    pub(super) fn choose(&self, policy: &dyn Policy) -> Charge {
+        self.choose_for(policy, "{}")
+    }
+
+    pub(super) fn choose_for(&self, policy: &dyn Policy, body: &str) -> Charge {
+        self.choose_with(policy, &[], body)
+    }
+
+    /// A choice for a request with such headers and such a body.
+    pub(super) fn choose_with(
+        &self,
+        policy: &dyn Policy,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Charge {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        let body = Bytes::from(body.to_owned());
+        let view = RequestView::new(&headers, Some(&body));
+        policy.choose(&view, &Ready::of(&self.0, &[])).unwrap()
+    }
+
+    /// Where the next request goes, which is over at once.
+    pub(super) fn pick(&self, policy: &dyn Policy) -> usize {
+        self.pick_for(policy, "{}")
+    }
+
+    pub(super) fn pick_for(&self, policy: &dyn Policy, body: &str) -> usize {
+        self.pick_with(policy, &[], body)
+    }
+
+    pub(super) fn pick_with(
+        &self,
+        policy: &dyn Policy,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> usize {
+        let charge = self.choose_with(policy, headers, body);
+        charge.claim.spec.name.parse().unwrap()
+    }
+
+    pub(super) fn in_flight(&self) -> Vec<u64> {
+        self.0.iter().map(|backend| backend.in_flight()).collect()
+    }
+}
+
+fn all() -> impl Iterator<Item = PolicySpec> {
+    let named = |name: &&str| PolicySpec::named(name).unwrap();
+    PolicySpec::NAMES.iter().map(named)
+}
+
+#[test]
+fn every_policy_is_called_what_it_is_written() {
+    for spec in all() {
+        let written = json!(spec);
+        let name = written.as_str().or_else(|| {
+            let with_settings = written.as_object()?;
+            with_settings.keys().next().map(String::as_str)
+        });
+        assert_eq!(name, Some(spec.name()));
+        assert_eq!(
+            serde_json::from_value::<PolicySpec>(written.clone()).unwrap(),
+            spec
+        );
+    }
+    assert_eq!(PolicySpec::named("luck"), None);
+}
+
+/// What holds for every policy.
+#[test]
+fn only_who_is_ready_and_untried_is_chosen_and_everything_is_given_back() {
+    for spec in all() {
+        let (fleet, policy) = (Fleet::of(4), spec.build());
+        fleet.0[1].drain();
+        fleet.0[2].eject("refused");
+        let headers = HeaderMap::new();
+        let view = RequestView::new(&headers, None);
+        let ready = Ready::of(&fleet.0, &fleet.0[..1]);
+        let held: Vec<_> = (0..20).map(|_| policy.choose(&view, &ready)).collect();
+        assert_eq!(fleet.in_flight(), [0, 0, 0, 20], "{spec:?}");
+        // Between the look and the choice it was told to drain.
+        fleet.0[3].drain();
+        assert!(policy.choose(&view, &ready).is_none(), "{spec:?}");
+        assert!(
+            policy
+                .choose(&view, &Ready::of(&fleet.0, &fleet.0[..1]))
+                .is_none()
+        );
+        drop(held);
+        assert_eq!(fleet.in_flight(), [0; 4], "{spec:?}");
+    }
+}

@@ -1,0 +1,197 @@
+//! The keys of a JSON object and their values, as they are written.
+//!
+//! What lies deeper is passed over without being understood: a body of 100 KB is one long text for
+//! the most part, and that is searched for its end alone. So nothing is checked here; of a body that is
+//! no JSON its server tells the client.
+
+use std::borrow::Cow;
+
+/// The keys of an object with their values, one after another, as far as it is one.
+#[derive(Debug)]
+pub(super) struct Pairs<'a> {
+    rest: &'a [u8],
+    is_first: bool,
+}
+
+impl<'a> Pairs<'a> {
+    /// Those of a body; none of what is no object.
+    pub(super) fn of(body: &'a [u8]) -> Self {
+        let rest = past_blanks(body).strip_prefix(b"{");
+        Self {
+            rest: rest.unwrap_or_default(),
+            is_first: true,
+        }
+    }
+
+    fn pair(&mut self) -> Option<(Cow<'a, str>, &'a [u8])> {
+        let mut rest = past_blanks(self.rest);
+        if !std::mem::take(&mut self.is_first) {
+            rest = past_blanks(rest.strip_prefix(b",")?);
+        }
+        let (key, rest) = rest.split_at_checked(end_of_text(rest)?)?;
+        let rest = past_blanks(past_blanks(rest).strip_prefix(b":")?);
+        let (value, rest) = rest.split_at_checked(end_of_value(rest)?)?;
+        self.rest = rest;
+        Some((read(key)?, value))
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (Cow<'a, str>, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pair = self.pair();
+        if pair.is_none() {
+            self.rest = &[];
+        }
+        pair
+    }
+}
+
+/// A key without its quotes and escapes.
+fn read(key: &[u8]) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', key).is_some() {
+        return serde_json::from_slice::<String>(key).ok().map(Cow::Owned);
+    }
+    let bare = key.get(1..key.len() - 1)?;
+    std::str::from_utf8(bare).ok().map(Cow::Borrowed)
+}
+
+fn past_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| is_blank(**byte)).count();
+    &text[blanks..]
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Where the value ends that a text begins with.
+fn end_of_value(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'"' => end_of_text(text),
+        b'{' | b'[' => end_of_nested(text),
+        _ => {
+            let ends = |byte: &u8| is_blank(*byte) || matches!(byte, b',' | b'}' | b']');
+            text.iter().position(ends).filter(|end| *end > 0)
+        }
+    }
+}
+
+fn end_of_nested(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'"' => at += end_of_text(&text[at..])?,
+            b'{' | b'[' => {
+                depth += 1;
+                at += 1;
+            }
+            b'}' | b']' => {
+                depth -= 1;
+                at += 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+/// Behind the closing quote of what begins with a quote.
+fn end_of_text(text: &[u8]) -> Option<usize> {
+    let mut at = text.starts_with(b"\"").then_some(1)?;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pairs(body: &str) -> Vec<(String, &str)> {
+        let pairs = Pairs::of(body.as_bytes());
+        pairs
+            .map(|(key, value)| (key.into_owned(), std::str::from_utf8(value).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_no_object_has_none_and_what_is_broken_has_what_came_before() {
+        for body in [
+            "", " ", "[]", "{", "{}", "1", "\"a\"", "{\"a", "{\"a\":", "{\"a\":1",
+        ] {
+            assert_eq!(pairs(body), [], "{body}");
+        }
+        for body in [
+            r#"{"a":1,"b"#,
+            r#"{"a":1,"b":"\"#,
+            r#"{"a":1,"b":[{]"#,
+            r#"{"a":1 "b":2}"#,
+        ] {
+            assert_eq!(pairs(body), [("a".to_owned(), "1")], "{body}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_read_in_keys_and_left_in_values() {
+        let body = r#" { "\u0061\"" : "x\\" , "b" : [ "]", {"}":1} ] }"#;
+        let seen = pairs(body);
+        assert_eq!(seen[0], ("a\"".to_owned(), r#""x\\""#));
+        assert_eq!(seen[1], ("b".to_owned(), r#"[ "]", {"}":1} ]"#));
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<Option<bool>>().prop_map(|it| json!(it)),
+            any::<i64>().prop_map(|it| json!(it)),
+            any::<f32>().prop_map(|it| json!(it)),
+            "[\"\\\\{}\\[\\],: a-zä\n]{0,12}".prop_map(|it| json!(it)),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            let key = "[\"\\\\{}a-c]{0,4}";
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(|it| json!(it)),
+                proptest::collection::btree_map(key, inner, 0..4).prop_map(|it| json!(it)),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Of whatever is written, in one line or in many, serde reads the same.
+        #[test]
+        fn serde_reads_the_same(
+            object in proptest::collection::btree_map("[\"\\\\a-cä\n]{0,4}", value(), 0..5),
+            is_pretty in any::<bool>(),
+        ) {
+            let object = json!(object);
+            let body = if is_pretty { format!("{object:#}") } else { object.to_string() };
+            let read = pairs(&body).into_iter();
+            let read: serde_json::Map<_, _> = read
+                .map(|(key, value)| (key, serde_json::from_str(value).unwrap()))
+                .collect();
+            prop_assert_eq!(Value::Object(read), object);
+        }
+
+        /// Wherever it is cut, nothing is read beyond.
+        #[test]
+        fn a_body_that_is_cut_is_no_trouble(object in value(), cut in 0..200_usize) {
+            let body = json!({"a": object}).to_string();
+            let end = body.floor_char_boundary(cut.min(body.len()));
+            let seen = pairs(&body[..end]);
+            prop_assert!(seen.len() <= 1);
+        }
+    }
+}
