@@ -1,4 +1,12 @@
-//! Laws of all policies.
+//! Laws of all policies, and simulations: no sockets, a time of their own, a seed, and engines that are
+//! much simplified.
+
+mod bounded_sessions;
+mod death_spiral;
+mod engine;
+mod hit_rate;
+mod hotspot;
+mod restarted;
 
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName};
@@ -22,8 +30,16 @@ fn backend(place: usize) -> Arc<Backend> {
 impl Fleet {
     pub(super) fn of(count: usize) -> Self {
         let backends: Vec<_> = (0..count).map(backend).collect();
-        backends.iter().for_each(|backend| backend.seen());
+        for backend in &backends {
+            backend.seen();
+        }
         Self(backends)
+    }
+
+    /// Puts another epoch in the place of one, which is not seen yet.
+    pub(super) fn restart(&mut self, place: usize) {
+        self.0[place].drain();
+        self.0[place] = backend(place);
     }
 
     /// A request of somebody else's.
