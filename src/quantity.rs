@@ -1,6 +1,7 @@
 //! Quantities as a manifest writes them: plain numbers, or numbers with units.
 
 mod bandwidth;
+mod bound;
 mod rate;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use bandwidth::{Bandwidth, InvalidBandwidth};
+pub use bound::SecondsOrOff;
 pub use rate::{InvalidRate, Rate};
 
 use crate::written::{IN_PERCENT, NUMBER_AS_WRITTEN};

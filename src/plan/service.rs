@@ -64,6 +64,7 @@ impl Service {
         let then = same.and_then(|before| before.requests).unwrap_or_default();
         Some(Requests {
             ok: now.ok.saturating_sub(then.ok),
+            refused: now.refused.saturating_sub(then.refused),
             failed: now.failed.saturating_sub(then.failed),
             cut: now.cut.saturating_sub(then.cut),
         })
@@ -73,9 +74,12 @@ impl Service {
 /// Requests that a service counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
-    /// Answered to the end.
+    /// Answered to the end, with no error.
     pub ok: u64,
-    /// Answered with an error of the service's own, or a stream that broke.
+    /// Answered with a 4xx: theirs to mend who sent them. A 429 is no such one.
+    #[serde(default)]
+    pub refused: u64,
+    /// Answered with a 5xx, a 429, an error in the stream, or a stream that broke.
     pub failed: u64,
     /// Given up by their clients.
     pub cut: u64,
@@ -87,6 +91,7 @@ impl Requests {
     pub fn plus(self, other: Self) -> Self {
         Self {
             ok: self.ok + other.ok,
+            refused: self.refused + other.refused,
             failed: self.failed + other.failed,
             cut: self.cut + other.cut,
         }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::control::{Backend, Config, Hidden, Key, Timeouts};
 use super::policy::PolicySpec;
 use crate::net::{ListenAddress, ServerUrl};
-use crate::quantity::Seconds;
+use crate::quantity::{Seconds, SecondsOrOff};
 
 /// A proxy before servers that speak OpenAI's API, whoever started them.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -70,6 +70,9 @@ pub struct Waits {
     /// For the next byte of an answer, its first included: `600`, `10m`.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub idle: Seconds,
+    /// For the first event of a stream, before its head is passed on: `30`, `1m`, `off`. Until then a
+    /// server that fails it is replaced by another, and the client sees nothing of it.
+    pub gate: SecondsOrOff,
     /// For a client to take something of what is written to it: `60`, `5m`.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub client: Seconds,
@@ -80,6 +83,7 @@ impl Default for Waits {
         Self {
             connect: Seconds::whole(5),
             idle: Seconds::whole(600),
+            gate: SecondsOrOff::Seconds(Seconds::whole(30)),
             client: Seconds::whole(60),
         }
     }
@@ -118,6 +122,7 @@ impl Alone {
             timeouts: Timeouts {
                 connect: self.timeouts.connect.get(),
                 idle: self.timeouts.idle.get(),
+                gate: self.timeouts.gate.seconds().map_or(0.0, Seconds::get),
                 client: Some(self.timeouts.client.get()),
             },
             client_keys: Vec::new(),

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use hyper::http::uri::Authority;
@@ -15,6 +16,7 @@ use super::beginnings::Beginnings;
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
 use super::counts::{Answers, Times};
+use super::history::History;
 use super::keys::authorization;
 use super::occupancy::Occupancy;
 use super::share::Share;
@@ -64,15 +66,29 @@ pub(super) struct Backend {
     pub(super) share: Share,
     /// The tokens that it has still to read and to write, where the policy counts them.
     pub(super) tokens: AtomicU64,
+    /// How it has done lately.
+    pub(super) history: History,
     condition: watch::Sender<Condition>,
     /// The state of the condition and the requests in flight, in one: after it was told to drain, no
     /// request can still slip in.
     occupancy: Occupancy,
     suspicion: Notify,
+    /// The last look at it.
+    looks: watch::Sender<Option<Look>>,
     began: Mutex<Beginnings>,
     /// Shared by all backends of a pool: somebody has no request in flight any more.
     emptied: Arc<Notify>,
 }
+
+/// A look at it with a probe.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    began: Instant,
+    is_alive: bool,
+}
+
+/// How long somebody waits to know whether it lives on: a request that it failed is waiting too.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What became of the requests sent to an instance, in whichever epoch; `/metrics` shows it.
 #[derive(Debug, Default)]
@@ -84,6 +100,8 @@ pub(super) struct Tally {
     pub(super) resent: AtomicU64,
     pub(super) unreachable: AtomicU64,
     pub(super) broken: AtomicU64,
+    /// Heads of answers, and pieces of their bodies: as long as it grows, something comes.
+    pub(super) pieces: AtomicU64,
     /// How often it was taken out, by who found it gone.
     pub(super) ejected_by_requests: AtomicU64,
     pub(super) ejected_by_probes: AtomicU64,
@@ -129,12 +147,14 @@ impl Backend {
             tally: Arc::default(),
             share: Share::default(),
             tokens: AtomicU64::default(),
+            history: History::default(),
             condition: watch::Sender::new(Condition {
                 state: BackendState::Pending,
                 trouble: None,
             }),
             occupancy: Occupancy::default(),
             suspicion: Notify::new(),
+            looks: watch::Sender::default(),
             began: Mutex::default(),
             emptied,
         })
@@ -173,7 +193,12 @@ impl Backend {
 
     /// What the control socket says of it.
     pub(super) fn status(&self) -> BackendStatus {
-        let Condition { state, trouble } = self.condition();
+        let Condition { state, mut trouble } = self.condition();
+        if self.history.is_aside() {
+            let often =
+                "it has failed more of its requests than the others, and is left out for a while";
+            trouble.get_or_insert_with(|| often.to_owned());
+        }
         BackendStatus {
             state,
             in_flight: self.in_flight(),
@@ -270,6 +295,25 @@ impl Backend {
     /// Waits until somebody is suspicious.
     pub(super) async fn suspected(&self) {
         self.suspicion.notified().await;
+    }
+
+    /// Notes what a look came to that began at a moment.
+    pub(super) fn looked(&self, began: Instant, is_alive: bool) {
+        self.looks.send_replace(Some(Look { began, is_alive }));
+    }
+
+    /// Whether a look that begins only now sees it alive. Who is silent is not seen, and at who drains
+    /// nobody looks.
+    pub(super) async fn is_seen_from_now_on(&self) -> bool {
+        if self.state() == BackendState::Draining {
+            return false;
+        }
+        let now = Instant::now();
+        let mut looks = self.looks.subscribe();
+        self.suspect();
+        let look = looks.wait_for(|look| look.is_some_and(|look| look.began >= now));
+        let look = tokio::time::timeout(LOOK, look).await;
+        look.is_ok_and(|look| look.is_ok_and(|look| look.is_some_and(|it| it.is_alive)))
     }
 
     /// Health has no say over a drain: only the one who asked for it ends it.

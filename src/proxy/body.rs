@@ -14,9 +14,12 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::backend::count;
 use super::control::BackendState;
+use super::event::Events;
+use super::gate::Beginning;
 use super::patience::{Patience, Waited};
+use super::poison::Suspicion;
 use super::policy::Charge;
-use super::requests::InFlight;
+use super::requests::{InFlight, Outcome};
 use super::upstream::Connection;
 
 /// Why a stream was broken off.
@@ -79,8 +82,10 @@ pub(super) struct Relay {
     /// Everything that is held while the answer is not over; nothing after.
     passage: Option<Passage>,
     patience: Patience,
-    /// Where the answer is a stream of events, whether what was passed on ends with a whole one.
-    events: Option<bool>,
+    /// What was read already.
+    beginning: Bytes,
+    /// What it says, where it is a stream of events.
+    events: Option<Events>,
     /// Why it was broken off, and whether what was passed on before is on its way.
     broken: Option<Broken>,
     is_flushed: bool,
@@ -94,37 +99,74 @@ pub(super) struct Passage {
     pub(super) connection: Connection,
     pub(super) charge: Charge,
     pub(super) outcome: InFlight,
+    /// What is held against the request should its server die now.
+    pub(super) suspicion: Option<Suspicion>,
+    /// The status of the answer.
+    pub(super) status: StatusCode,
 }
 
 impl Passage {
     /// The answer was passed on to its last byte.
-    pub(super) fn end(self) {
-        // What drains is about to be stopped: a connection left there would only be in the way.
-        if self.charge.claim.state() == BackendState::Ready && self.connection.is_reusable() {
-            self.charge.claim.connections.put(self.connection);
+    fn end(self, has_error: bool) {
+        let backend = &self.charge.claim;
+        let outcome = match Outcome::of_answer(self.status) {
+            Outcome::Ok if has_error => Outcome::ErrorEvent,
+            outcome => outcome,
+        };
+        let print = self.suspicion.as_ref().map(Suspicion::print);
+        match outcome {
+            // What came of a status that failed is on record already.
+            Outcome::ServerError | Outcome::Overloaded => {}
+            Outcome::ErrorEvent => backend.history.failed(print),
+            _ => backend.history.answered(),
         }
-        self.outcome.ok();
+        match (outcome, self.suspicion) {
+            (Outcome::Ok, Some(suspicion)) => suspicion.ends(),
+            // Its engine may have died, and its server live on for a while.
+            (Outcome::ErrorEvent, Some(suspicion)) => {
+                suspicion.hold_until_cleared(backend);
+            }
+            (Outcome::ServerError | Outcome::ErrorEvent, None) => backend.suspect(),
+            _ => {}
+        }
+        // What drains is about to be stopped: a connection left there would only be in the way.
+        if backend.state() == BackendState::Ready && self.connection.is_reusable() {
+            backend.connections.put(self.connection);
+        }
+        self.outcome.end(outcome);
     }
 
     /// The answer broke off, for a reason that lies upstream.
-    pub(super) fn fail(self) {
-        count(&self.charge.claim.tally.broken);
-        self.charge.claim.suspect();
-        self.outcome.fail();
+    fn fail(self) {
+        let backend = &self.charge.claim;
+        count(&backend.tally.broken);
+        let print = self.suspicion.as_ref().map(Suspicion::print);
+        backend.history.failed(print);
+        match self.suspicion {
+            Some(suspicion) => {
+                suspicion.hold_until_cleared(backend);
+            }
+            None => backend.suspect(),
+        }
+        self.outcome.end(Outcome::Broken);
     }
 }
 
 impl Relay {
-    /// Passes an answer on, with this patience for the next of its bytes.
-    pub(super) fn new(passage: Passage, patience: Patience, headers: &HeaderMap) -> Self {
+    /// Passes an answer on of which this was read already, with this patience for the rest.
+    pub(super) fn new(
+        passage: Passage,
+        patience: Patience,
+        beginning: Beginning,
+        headers: &HeaderMap,
+    ) -> Self {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_stream = kind.is_some_and(|it| it.starts_with(b"text/event-stream"));
-        // What has a length has no room for another event.
-        let is_stream = is_stream && passage.connection.left().is_none();
         let mut relay = Self {
             passage: Some(passage),
             patience,
-            events: is_stream.then_some(true),
+            beginning: beginning.data,
+            events: is_stream.then_some(beginning.events),
             broken: None,
             is_flushed: false,
         };
@@ -139,14 +181,20 @@ impl Relay {
             }
             return Poll::Ready(self.broken.take().map(Err));
         }
+        if !self.beginning.is_empty() {
+            let beginning = std::mem::take(&mut self.beginning);
+            self.end_if_over();
+            return Poll::Ready(Some(Ok(Frame::data(beginning))));
+        }
         let Some(passage) = &mut self.passage else {
             return Poll::Ready(None);
         };
         match passage.connection.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {
                 self.patience.rest();
-                if let Some(is_whole) = &mut self.events {
-                    *is_whole = data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n");
+                count(&passage.charge.claim.tally.pieces);
+                if let Some(events) = &mut self.events {
+                    events.pass(&data);
                 }
                 self.end_if_over();
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -174,14 +222,14 @@ impl Relay {
     /// Ends with the last frame: hyper does not ask again after a body of known length.
     fn end_if_over(&mut self) {
         let is_over = |passage: &Passage| passage.connection.is_at_end();
-        if self.passage.as_ref().is_some_and(is_over) {
+        if self.beginning.is_empty() && self.passage.as_ref().is_some_and(is_over) {
             self.end();
         }
     }
 
     fn end(&mut self) {
         if let Some(passage) = self.passage.take() {
-            passage.end();
+            passage.end(self.events.as_ref().is_some_and(Events::has_error));
         }
     }
 
@@ -190,7 +238,9 @@ impl Relay {
             return SizeHint::with_exact(0);
         };
         let left = passage.connection.left();
-        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        left.map_or_else(SizeHint::default, |left| {
+            SizeHint::with_exact(left + self.beginning.len() as u64)
+        })
     }
 
     /// Says in a stream of events that it was broken off, lets what came before go out, and then breaks
@@ -201,13 +251,16 @@ impl Relay {
         cx: &mut Context<'_>,
         broken: Broken,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // What has a length has no room for another event.
+        let has_room = |passage: &Passage| passage.connection.left().is_none();
+        let has_room = self.passage.as_ref().is_some_and(has_room);
         if let Some(passage) = self.passage.take() {
             let name = &passage.charge.claim.spec.name;
             tracing::warn!(backend = %name, why = %broken, "a stream broke");
             passage.fail();
         }
-        let event = (self.events == Some(true)).then(|| broken.event());
-        self.events = None;
+        let is_between = self.events.take().is_some_and(|it| it.is_between());
+        let event = (is_between && has_room).then(|| broken.event());
         self.broken = Some(broken);
         if let Some(event) = event {
             return Poll::Ready(Some(Ok(Frame::data(event))));

@@ -8,6 +8,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::Outgoing;
+use super::requests::Outcome;
 use super::target::Irregular;
 
 /// An answer of the proxy's own that says why there is none from an instance.
@@ -16,6 +17,10 @@ pub(super) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     message: Cow<'static, str>,
+    /// What it counts as.
+    outcome: Outcome,
+    /// Whether the request may be sent again as it is; nothing where that is not the proxy's to say.
+    should_retry: Option<bool>,
     /// What follows on the connection may not be what the client means.
     closing: bool,
 }
@@ -23,27 +28,40 @@ pub(super) struct ApiError {
 impl ApiError {
     /// Says that no backend may be sent a request now.
     pub(super) fn no_ready_instance(why: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_ready_instance", why)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_ready_instance", why).retried(Some(true))
     }
 
     /// Says that no backend could be connected to; nothing was sent to any.
     pub(super) fn upstream_unreachable(why: String) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", why)
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", why).retried(Some(true))
     }
 
     /// Says that a backend took the request and broke off before it answered.
     pub(super) fn upstream_broken(why: String) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, "upstream_broken", why)
+        Self {
+            outcome: Outcome::Broken,
+            ..Self::new(StatusCode::BAD_GATEWAY, "upstream_broken", why).retried(Some(false))
+        }
+    }
+
+    /// Says that a request like this one was in flight at a server as that died.
+    pub(super) fn poison() -> Self {
+        let message = "a server died while it had this very request: it is sent to no other for five \
+                       minutes";
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_died", message).retried(Some(false))
     }
 
     /// Says that a backend took the request and stayed silent for too long.
     pub(super) fn upstream_timeout(why: String) -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", why)
+        Self {
+            outcome: Outcome::Broken,
+            ..Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", why).retried(Some(false))
+        }
     }
 
     /// Says that the proxy is out of file descriptors or ports.
     pub(super) fn proxy_exhausted(why: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_exhausted", why)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_exhausted", why).retried(Some(true))
     }
 
     /// Says that a client has sent nothing more of its body for too long; the connection is not used
@@ -88,6 +106,7 @@ impl ApiError {
     pub(super) fn bad_head(why: &'static str) -> Self {
         Self {
             closing: true,
+            outcome: Outcome::Malformed,
             ..Self::new(StatusCode::BAD_REQUEST, "bad_request", why)
         }
     }
@@ -96,6 +115,7 @@ impl ApiError {
     pub(super) fn bad_body(why: &str) -> Self {
         Self {
             closing: true,
+            outcome: Outcome::Malformed,
             ..Self::new(
                 StatusCode::BAD_REQUEST,
                 "bad_request",
@@ -139,8 +159,23 @@ impl ApiError {
             status,
             kind,
             message: message.into(),
+            outcome: Outcome::of_own(status),
+            should_retry: None,
             closing: false,
         }
+    }
+
+    /// The same, with a word on whether the request may be sent again.
+    pub(super) fn retried(self, should_retry: Option<bool>) -> Self {
+        Self {
+            should_retry,
+            ..self
+        }
+    }
+
+    /// What it counts as.
+    pub(super) fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     /// The status that it is answered with.
@@ -170,6 +205,7 @@ impl ApiError {
         let mut response = json_response(self.status, body.to_string().into());
         let headers = response.headers_mut();
         headers.insert(super::headers::REQUEST_ID, id.clone());
+        super::headers::tell_whether_to_retry(headers, self.should_retry);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             // OpenAI's clients wait that long and try again; a pending instance is probed as often.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -3,8 +3,14 @@
 //! # What is sent twice, and what never is
 //!
 //! A completion changes nothing, but it costs a GPU, and some requests kill the server that gets
-//! them. So a request leaves a backend for another only when none of its bytes was sent: the
-//! connection could not be made, or was closed before the first byte.
+//! them. So a request of which a byte was sent goes to a second backend only
+//!
+//! - where the first says that it has too much to do (429, 503), or
+//! - where the first failed it before anything of an answer was passed on (its connection broke, it
+//!   answered 500, the first event of its stream is an error), and a look at that server *after* the
+//!   failure has seen it alive;
+//!
+//! and then once, and within a budget for all. What fails as its server dies gets no second one.
 //!
 //! One case is different. A server may close an idle connection at the very moment at which a
 //! request goes out on it (uvicorn does after 5 s). The request was then written, nothing will ever
@@ -12,73 +18,64 @@
 //! request again if it is idempotent, or if it knows that the server did not process it. The proxy
 //! takes it for known under four conditions: the connection was reused, not one byte came back, it
 //! closed (and did not just stay silent), and this is the first time. The copy goes to the same
-//! backend on a new connection, and what becomes of that is final: a request that kills servers
-//! kills no second one.
+//! backend on a new connection, and is the second attempt.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::HeaderValue;
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
 
-use super::backend::{Backend, Claim, count};
-use super::body::{Outgoing, Passage, Relay};
+use super::answer::Answer;
+use super::attempt::{Failure, Reply, attempt};
+use super::backend::{Backend, count};
 use super::error::ApiError;
-use super::headers;
 use super::outbound::Outbound;
-use super::patience::Patience;
+use super::poison::Suspicion;
 use super::policy::Charge;
-use super::pool::{Bounds, Fleet, Pool};
-use super::proof::{Unproved, prove};
+use super::pool::{Fleet, Pool};
 use super::record::Record;
 use super::request_view::RequestView;
 use super::requests::InFlight;
-use super::sockets;
+use super::retry::Retries;
 use super::upload::Received;
-use super::upstream::{Connection, Head, NoAnswer, Why};
 
-/// Whoever answers on a new connection has so long to say who it is.
-const PROOF: Duration = Duration::from_secs(10);
+/// A request is sent so often at most.
+const ATTEMPTS: u32 = 2;
 
-/// A stranger on the port gets some of the connections: as many are made before it is believed that
-/// it gets all of them.
-const TRIES: usize = 3;
-
-/// A backend's answer, whose body is still to come.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) head: Head,
-    pub(super) passage: Passage,
-    pub(super) patience: Patience,
+/// Why an answer is not the one that a client should get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortcoming {
+    /// Its backend has too much to do.
+    Busy,
+    /// Its backend, or the engine of that, failed.
+    Failed,
 }
 
-/// Why a backend gave no answer.
-#[derive(Debug)]
-enum Failure {
-    /// Nothing was sent: another may be tried.
-    Untouched(String),
-    /// No other is tried.
-    Final(Final),
-    /// The client broke off while it was sending.
-    Cut,
+/// An answer that is passed on, from whom, and whether the client may send its request again.
+type Answered = (Reply, Charge, Option<bool>);
+
+/// What came of sending a request to one backend.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "each request is over once, and has no room made for it"
+)]
+enum Step {
+    /// It goes to this one.
+    On(Charge),
+    /// It goes nowhere else. Without an end, the client broke off.
+    Over(Option<Result<Answered, ApiError>>),
 }
 
-/// Why a request has failed for good.
-#[derive(Debug)]
-enum Final {
-    /// Nothing was sent, and it is not the backend's fault.
-    Exhausted(String),
-    /// It got the request, or a part of it.
-    Broken(String),
-    /// It got the request and stayed silent.
-    Silent(String),
-}
-
-impl From<Final> for Failure {
-    fn from(failure: Final) -> Self {
-        Self::Final(failure)
-    }
+/// A request on its way.
+struct Errand<'a> {
+    record: &'a mut Record,
+    pool: &'a Pool,
+    retries: &'a Arc<Retries>,
+    fleet: Arc<Fleet>,
+    outbound: Outbound,
+    suspicion: Option<Suspicion>,
+    tried: Vec<Arc<Backend>>,
+    /// How often it was sent.
+    sent: u32,
 }
 
 /// Sends a request to one backend after another until one has it, and returns its answer.
@@ -86,191 +83,191 @@ impl From<Final> for Failure {
 /// Nothing is returned when the client broke off.
 pub(super) async fn forward(
     pool: &Pool,
-    mut outbound: Outbound,
+    retries: &Arc<Retries>,
+    outbound: Outbound,
     outcome: InFlight,
     record: &mut Record,
 ) -> Option<Result<Answer, ApiError>> {
-    let fleet = pool.fleet();
-    let mut tried: Vec<Arc<Backend>> = Vec::new();
-    let mut last_trouble = None;
-    let error = loop {
-        let Some(charge) = choose(&fleet, &outbound, &tried) else {
-            break nobody_left(pool, last_trouble);
+    let mut errand = Errand {
+        record,
+        pool,
+        retries,
+        fleet: pool.fleet(),
+        suspicion: Suspicion::of(retries, &outbound),
+        outbound,
+        tried: Vec::new(),
+        sent: 0,
+    };
+    match errand.run().await? {
+        Ok((reply, charge, should_retry)) => Some(Ok(Answer {
+            reply,
+            charge,
+            outcome,
+            suspicion: errand.suspicion,
+            should_retry,
+        })),
+        Err(error) => {
+            tracing::warn!(why = error.message(), "a request failed");
+            outcome.end(error.outcome());
+            Some(Err(error))
+        }
+    }
+}
+
+impl Errand<'_> {
+    async fn run(&mut self) -> Option<Result<Answered, ApiError>> {
+        if let Some(suspicion) = &self.suspicion
+            && suspicion.is_poison().await
+        {
+            return Some(Err(ApiError::poison()));
+        }
+        self.retries.budget.deposit();
+        let Some(mut charge) = self.choose() else {
+            return Some(Err(self.nobody()));
         };
+        loop {
+            match self.step(charge).await {
+                Step::On(other) => charge = other,
+                Step::Over(end) => return end,
+            }
+        }
+    }
+
+    async fn step(&mut self, charge: Charge) -> Step {
         let claim = &charge.claim;
-        count(match last_trouble {
+        let bounds = self.fleet.bounds;
+        count(match self.tried.last() {
             None => &claim.tally.first,
             Some(_) => &claim.tally.elsewhere,
         });
-        let mut patience = Patience::new(fleet.bounds.idle);
-        match attempt(claim, fleet.bounds, &mut outbound, &mut patience, record).await {
-            Ok((head, connection)) => {
-                if head.status == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
-                    // Who does not know its own key is somebody else.
-                    claim.suspect();
+        let (outbound, sent) = (&mut self.outbound, &mut self.sent);
+        let error = match attempt(claim, bounds, outbound, sent, self.record).await {
+            Ok(reply) => return self.judge(reply, charge).await,
+            Err(Failure::Untouched(why)) => return self.pass_over(claim, &why),
+            Err(Failure::Cut) => return Step::Over(None),
+            Err(Failure::Exhausted(why)) => ApiError::proxy_exhausted(why),
+            Err(Failure::Silent(why)) => {
+                self.note_failure(claim);
+                ApiError::upstream_timeout(format!("{} is silent: {why}", claim.spec.name))
+            }
+            Err(Failure::Broken(why)) => {
+                count(&claim.tally.broken);
+                match self.another(claim, Shortcoming::Failed).await {
+                    Ok(other) => return Step::On(other),
+                    Err(should_retry) => {
+                        let why = format!("{} broke off: {why}", claim.spec.name);
+                        ApiError::upstream_broken(why).retried(should_retry)
+                    }
                 }
-                let passage = Passage {
-                    connection,
-                    charge,
-                    outcome,
-                };
-                return Some(Ok(Answer {
-                    head,
-                    passage,
-                    patience,
-                }));
             }
-            Err(Failure::Untouched(why)) => {
-                count(&claim.tally.unreachable);
-                claim.eject(&why);
-                let name = &claim.spec.name;
-                last_trouble = Some(format!("{name} cannot be reached: {why}"));
-                tried.push(Arc::clone(claim));
-            }
-            Err(Failure::Final(failure)) => break failure.blame(claim),
-            Err(Failure::Cut) => return None,
-        }
-    };
-    tracing::warn!(why = error.message(), "a request failed");
-    outcome.fail();
-    Some(Err(error))
-}
-
-impl Final {
-    /// Says what the client is told, and has the backend probed if it may be gone: the probe
-    /// decides, as a request alone can make a server break off.
-    fn blame(self, backend: &Backend) -> ApiError {
-        let name = &backend.spec.name;
-        let error = match self {
-            Self::Exhausted(why) => return ApiError::proxy_exhausted(why),
-            Self::Broken(why) => ApiError::upstream_broken(format!("{name} broke off: {why}")),
-            Self::Silent(why) => ApiError::upstream_timeout(format!("{name} is silent: {why}")),
         };
-        count(&backend.tally.broken);
-        backend.suspect();
-        error
+        Step::Over(Some(Err(error)))
     }
-}
 
-fn choose(fleet: &Fleet, outbound: &Outbound, tried: &[Arc<Backend>]) -> Option<Charge> {
-    let body = match &outbound.body {
-        Received::Whole(body) => Some(body),
-        Received::Large(_) => None,
-    };
-    fleet.claim(&RequestView::new(&outbound.headers, body), tried)
-}
-
-fn nobody_left(pool: &Pool, last_trouble: Option<String>) -> ApiError {
-    if let Some(why) = last_trouble {
-        return ApiError::upstream_unreachable(why);
-    }
-    let changed = || "no instance was ready; one has become so just now".to_owned();
-    ApiError::no_ready_instance(pool.why_not_ready().unwrap_or_else(changed))
-}
-
-async fn attempt(
-    claim: &Claim,
-    bounds: Bounds,
-    outbound: &mut Outbound,
-    patience: &mut Patience,
-    record: &mut Record,
-) -> Result<(Head, Connection), Failure> {
-    record.attempts(claim);
-    // What is too large to be held could not be sent again if a reused connection turned out to be
-    // closed.
-    let is_held = matches!(outbound.body, Received::Whole(_));
-    let reused = is_held.then(|| claim.connections.take()).flatten();
-    let mut is_copy = false;
-    if let Some(mut connection) = reused {
-        match connection.exchange(outbound, claim, patience).await {
-            Ok(head) => return Ok((head, connection)),
-            Err(NoAnswer {
-                sent,
-                answered: false,
-                why: Why::Broken(_),
-            }) => is_copy = sent,
-            Err(no_answer) => return Err(no_answer.into_failure()),
+    /// Whether an answer is passed on, or another backend asked.
+    async fn judge(&mut self, reply: Reply, charge: Charge) -> Step {
+        let claim = &charge.claim;
+        let status = reply.head.status;
+        if status == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
+            // Who does not know its own key is somebody else.
+            claim.suspect();
         }
-        count(&claim.tally.resent);
-        record.attempts(claim);
-        // A server that closes connections may be one that was replaced.
-        claim.suspect();
+        let should_retry = match shortcoming(&reply) {
+            None => None,
+            Some(why) => match self.another(claim, why).await {
+                Ok(other) => return Step::On(other),
+                // What is passed on speaks for itself, unless it must not be asked again.
+                Err(should_retry) => should_retry.filter(|may| !may),
+            },
+        };
+        Step::Over(Some(Ok((reply, charge, should_retry))))
     }
-    let mut connection = match connect(claim, bounds).await {
-        Ok(connection) => connection,
-        Err(Failure::Untouched(why)) if is_copy => {
-            claim.eject(&why);
-            return Err(Final::Broken(why).into());
-        }
-        Err(failure) => return Err(failure),
-    };
-    match connection.exchange(outbound, claim, patience).await {
-        Ok(head) => Ok((head, connection)),
-        Err(NoAnswer {
-            sent: false,
-            answered: false,
-            why: Why::Broken(why),
-        }) if !is_copy && is_held => Err(Failure::Untouched(why)),
-        Err(no_answer) => Err(no_answer.into_failure()),
-    }
-}
 
-/// A new connection to a backend, at whose other end it is itself.
-async fn connect(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
-    let mut last = None;
-    for _ in 0..TRIES {
-        let mut connection = open(backend, bounds).await?;
-        match prove(&mut connection, backend, PROOF.min(bounds.idle)).await {
-            Ok(()) if connection.is_reusable() => return Ok(connection),
-            // It serves one request a connection: no other could be proved any better.
-            Ok(()) => return open(backend, bounds).await,
-            Err(stranger @ Unproved::Stranger { .. }) => {
-                // Whoever looks next may see it too.
-                backend.suspect();
-                last = Some(stranger.to_string());
+    /// Takes a backend out that could not be reached, and goes on to the next.
+    fn pass_over(&mut self, unreachable: &Arc<Backend>, why: &str) -> Step {
+        count(&unreachable.tally.unreachable);
+        unreachable.eject(why);
+        self.tried.push(Arc::clone(unreachable));
+        match self.choose() {
+            Some(other) => Step::On(other),
+            None => Step::Over(Some(Err(self.nobody()))),
+        }
+    }
+
+    /// Another backend for what one did not serve. If there is none: whether the client may send the
+    /// request again, where that is known.
+    async fn another(
+        &mut self,
+        first: &Arc<Backend>,
+        why: Shortcoming,
+    ) -> Result<Charge, Option<bool>> {
+        if why == Shortcoming::Failed {
+            self.note_failure(first);
+            if !self.was_outlived_by(first).await {
+                return Err(Some(false));
             }
-            Err(unclear) => return Err(Failure::Untouched(unclear.to_string())),
+        }
+        let is_held = matches!(self.outbound.body, Received::Whole(_));
+        if self.sent >= ATTEMPTS || !is_held {
+            return Err((why == Shortcoming::Failed).then_some(false));
+        }
+        self.tried.push(Arc::clone(first));
+        let other = self.choose().filter(|_| self.retries.budget.withdraw());
+        other.ok_or((why == Shortcoming::Failed).then_some(true))
+    }
+
+    /// Puts a failure on the record of a backend, and leaves that out if it has too many. What fails at
+    /// two backends is the request's own fault, and on no record.
+    fn note_failure(&self, backend: &Backend) {
+        let print = self.suspicion.as_ref().map(Suspicion::print);
+        match self.tried.last() {
+            Some(first) if self.sent > 1 => first.history.forget(print),
+            _ => {
+                backend.history.failed(print);
+                self.fleet.set_aside_if_outlier(backend);
+            }
+        }
+        // A probe decides whether it is taken out, as a request alone can make a server break off.
+        backend.suspect();
+    }
+
+    /// Whether a backend lives on that failed this request.
+    async fn was_outlived_by(&self, backend: &Arc<Backend>) -> bool {
+        match &self.suspicion {
+            Some(suspicion) => suspicion.is_cleared_by(backend).await,
+            None => backend.is_seen_from_now_on().await,
         }
     }
-    Err(Failure::Untouched(last.unwrap_or_default()))
-}
 
-async fn open(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
-    let opened = Connection::open(backend.authority.as_str(), bounds.connect).await;
-    opened.map_err(|error| unconnected(&error))
-}
-
-fn unconnected(error: &io::Error) -> Failure {
-    if sockets::is_own_fault(error) {
-        Final::Exhausted(format!("the proxy cannot open a connection: {error}")).into()
-    } else {
-        Failure::Untouched(error.to_string())
+    fn choose(&self) -> Option<Charge> {
+        let body = match &self.outbound.body {
+            Received::Whole(body) => Some(body),
+            Received::Large(_) => None,
+        };
+        self.fleet
+            .claim(&RequestView::new(&self.outbound.headers, body), &self.tried)
     }
-}
 
-impl NoAnswer {
-    fn into_failure(self) -> Failure {
-        match self.why {
-            Why::Broken(why) => Final::Broken(why).into(),
-            Why::Silent(within) => Final::Silent(format!("no answer within {within:?}")).into(),
-            Why::ClientGone => Failure::Cut,
+    fn nobody(&self) -> ApiError {
+        if let Some(last) = self.tried.last() {
+            // Why, is for those who run it: an address may be in it.
+            let why = format!("{} cannot be reached", last.spec.name);
+            return ApiError::upstream_unreachable(why);
         }
+        let changed = || "no instance was ready; one has become so just now".to_owned();
+        ApiError::no_ready_instance(self.pool.why_not_ready().unwrap_or_else(changed))
     }
 }
 
-impl Answer {
-    /// Passes the answer on, frame by frame.
-    pub(super) fn relay(self, id: &HeaderValue, record: &Record) -> Response<Outgoing> {
-        let Head {
-            status,
-            mut headers,
-        } = self.head;
-        headers::prepare_downstream(&mut headers, id);
-        record.tell(&mut headers);
-        let relay = Relay::new(self.passage, self.patience, &headers);
-        let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+fn shortcoming(reply: &Reply) -> Option<Shortcoming> {
+    if reply.beginning.events.has_error() {
+        return Some(Shortcoming::Failed);
+    }
+    match reply.head.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(Shortcoming::Busy),
+        StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT => Some(Shortcoming::Failed),
+        _ => None,
     }
 }

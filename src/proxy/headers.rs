@@ -10,6 +10,10 @@ pub(super) const INSTANCE: HeaderName = HeaderName::from_static("x-replica-insta
 /// Names the request, in the client's log, ours and vLLM's.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Tells OpenAI's clients whether to send a request again, whatever the status says to them
+/// (`_should_retry` in openai-python's `_base_client.py`).
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
 /// Names an adapter to `/invocations`, where it counts as the model.
 pub(super) const ADAPTER: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-adapter-identifier");
@@ -127,6 +131,14 @@ pub(super) fn prepare_downstream(headers: &mut HeaderMap, id: &HeaderValue) {
     headers.insert(REQUEST_ID, id.clone());
     // Only the proxy says who has answered.
     headers.remove(INSTANCE);
+}
+
+/// Says whether a request may be sent again, where there is something to say.
+pub(super) fn tell_whether_to_retry(headers: &mut HeaderMap, should_retry: Option<bool>) {
+    if let Some(should_retry) = should_retry {
+        let word = if should_retry { "true" } else { "false" };
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(word));
+    }
 }
 
 /// The client's name for its request, or a new one.

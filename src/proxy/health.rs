@@ -1,7 +1,8 @@
 //! Looks at each backend again and again: is it there, and is it the one that was meant?
 //!
 //! vLLM binds with `SO_REUSEPORT`, so a stale server can answer on the right port. What proves a
-//! backend is its nonce, a served name that only its process has. One that has none is only asked
+//! backend is its nonce, a served name that only its process has; that its engine lives, `/health`
+//! says, and that it gets on, a canary where nothing else does. One that has no nonce is only asked
 //! whether it answers. Upstream errors say nothing here: one bad request sent by many would take the
 //! whole fleet out.
 
@@ -11,10 +12,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backend::Backend;
+use super::canary::{self, Canary, Waits};
 use super::control::BackendState;
 use super::proof::serves;
 use super::sockets;
@@ -30,6 +33,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const PATIENCE: u32 = 3;
 /// Where a server lists its models.
 const MODELS: &str = "/v1/models";
+/// Where it says whether its engine lives.
+const HEALTH: &str = "/health";
 /// The largest list of models that is read, in bytes. vLLM's is some 500 bytes a model.
 const LARGEST_LIST: usize = 1024 * 1024;
 
@@ -37,6 +42,7 @@ const LARGEST_LIST: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Prober {
     client: reqwest::Client,
+    waits: Waits,
 }
 
 /// Probes one backend until it is dropped.
@@ -56,6 +62,11 @@ enum Unseen {
     Unreachable(String),
     #[error("another server answers at {authority}: it does not serve `{nonce}`")]
     Stranger { authority: String, nonce: String },
+    /// vLLM's API server lives on for a while when its engine died, and answers 500.
+    #[error("its engine is dead: {0} answers 503")]
+    EngineDead(String),
+    #[error("it is stuck: nothing comes of any request, nor of a short one within {0:?}")]
+    Stuck(Duration),
     #[error("{0}")]
     Unclear(String),
     /// The proxy has no descriptor, port or memory to look with: that says nothing of a backend.
@@ -74,7 +85,10 @@ impl Prober {
             // A kept connection would lead to the old process when another took the port.
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            waits: Waits::default(),
+        })
     }
 
     /// Probes a backend from now on.
@@ -88,18 +102,23 @@ impl Prober {
     async fn look_after(&self, backend: &Backend) {
         let mut condition = backend.watch();
         let mut misses = 0;
+        let mut canary = Canary::new(self.waits);
         loop {
             let drained = |c: &super::backend::Condition| c.state != BackendState::Draining;
             if condition.wait_for(drained).await.is_err() {
                 return;
             }
             let began = Instant::now();
-            let seen = self.probe(backend).await;
+            let seen = match self.probe(backend).await {
+                Ok(list) => self.check_progress(backend, &mut canary, &list).await,
+                Err(unseen) => Err(unseen),
+            };
             match seen {
                 Ok(()) => misses = 0,
                 Err(Unseen::NotLooked(_)) => {}
                 Err(_) => misses += 1,
             }
+            backend.looked(began, seen.is_ok());
             judge(backend, seen, misses);
             backend.connections.sweep();
             tokio::select! {
@@ -111,20 +130,24 @@ impl Prober {
         }
     }
 
-    async fn probe(&self, backend: &Backend) -> Result<(), Unseen> {
-        match &backend.spec.nonce {
-            Some(nonce) => self.probe_for(nonce, backend).await,
-            None => self.probe_for_life(backend).await,
-        }
+    /// Looks once, and returns the list of models, where there is one.
+    async fn probe(&self, backend: &Backend) -> Result<Vec<u8>, Unseen> {
+        let list = match &backend.spec.nonce {
+            Some(nonce) => self.probe_for(nonce, backend).await?,
+            None => self.probe_for_life(backend).await?,
+        };
+        self.check_engine(backend).await?;
+        Ok(list)
     }
 
-    async fn probe_for(&self, nonce: &str, backend: &Backend) -> Result<(), Unseen> {
+    async fn probe_for(&self, nonce: &str, backend: &Backend) -> Result<Vec<u8>, Unseen> {
         let answer = self.look_at(MODELS, backend).await?;
         if answer.status() != StatusCode::OK {
             return Err(unclear(&answer));
         }
-        if serves(&read(answer).await?, nonce) {
-            return Ok(());
+        let list = read(answer).await?;
+        if serves(&list, nonce) {
+            return Ok(list);
         }
         Err(Unseen::Stranger {
             authority: backend.spec.authority.clone(),
@@ -134,16 +157,57 @@ impl Prober {
 
     /// Not every server lists its models to everybody: one that wants the client's own key for it is
     /// there all the same, and says so at `/health`.
-    async fn probe_for_life(&self, backend: &Backend) -> Result<(), Unseen> {
+    async fn probe_for_life(&self, backend: &Backend) -> Result<Vec<u8>, Unseen> {
         let models = self.look_at(MODELS, backend).await?;
         if models.status() == StatusCode::OK {
-            return Ok(());
+            return read(models).await;
         }
-        let health = self.look_at("/health", backend).await?;
+        let health = self.look_at(HEALTH, backend).await?;
         match health.status() {
-            StatusCode::OK => Ok(()),
+            StatusCode::OK => Ok(Vec::new()),
             _ => Err(unclear(&models)),
         }
+    }
+
+    /// Asks for the health of the engine behind a server. Only what vLLM says of a dead one counts:
+    /// others may have no such page.
+    async fn check_engine(&self, backend: &Backend) -> Result<(), Unseen> {
+        let url = format!("http://{}{HEALTH}", backend.authority);
+        match self.ask(&url, None).await?.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Err(Unseen::EngineDead(url)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a canary where one is wanted.
+    async fn check_progress(
+        &self,
+        backend: &Backend,
+        canary: &mut Canary,
+        list: &[u8],
+    ) -> Result<(), Unseen> {
+        if canary.is_wanted(backend)
+            && let Some(question) = canary::question(list)
+        {
+            let has_answered = self.answers(backend, &question, canary.patience()).await;
+            canary.note(backend, has_answered);
+        }
+        if canary.is_stuck() {
+            return Err(Unseen::Stuck(canary.patience()));
+        }
+        Ok(())
+    }
+
+    /// Whether a completion is answered in time, with whatever.
+    async fn answers(&self, backend: &Backend, question: &Value, within: Duration) -> bool {
+        let url = format!("http://{}/v1/completions", backend.authority);
+        let mut request = self.client.post(url).timeout(within).json(question);
+        if let Some(key) = &backend.authorization {
+            request = request.header(AUTHORIZATION, key);
+        }
+        let answer = request.send().await;
+        // What breaks off is no silence: the next look says what became of the server.
+        !answer.is_err_and(|error| error.is_timeout())
     }
 
     async fn look_at(&self, path: &str, backend: &Backend) -> Result<reqwest::Response, Unseen> {
@@ -225,6 +289,8 @@ fn jittered(interval: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -274,7 +340,7 @@ mod tests {
     const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>";
 
     async fn probe(backend: &Backend) -> Result<(), Unseen> {
-        Prober::new().unwrap().probe(backend).await
+        Prober::new().unwrap().probe(backend).await.map(drop)
     }
 
     #[tokio::test]
@@ -381,5 +447,87 @@ mod tests {
             "{unseen}"
         );
         sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dead_engine_behind_a_living_server_is_seen() {
+        let dead = |head: &str| {
+            if head.starts_with("GET /health ") {
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+            } else {
+                SEEN
+            }
+        };
+        let backend = backend(None, dead).await;
+        backend.seen();
+        let unseen = probe(&backend).await;
+        assert!(matches!(unseen, Err(Unseen::EngineDead(_))), "{unseen:?}");
+        judge(&backend, unseen, 1);
+        assert_eq!(backend.state(), BackendState::Ejected);
+    }
+
+    /// Answers probes, and completions only when it is told to; each on a connection of its own.
+    async fn stuck(is_stuck: Arc<AtomicBool>) -> Arc<Backend> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let is_stuck = Arc::clone(&is_stuck);
+                tokio::spawn(async move {
+                    let mut head = vec![0; 4096];
+                    let length = stream.read(&mut head).await.unwrap();
+                    while head[..length].starts_with(b"POST") && is_stuck.load(Ordering::SeqCst) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    stream.write_all(SEEN.as_bytes()).await.ok();
+                });
+            }
+        });
+        let spec = control::Backend {
+            name: "a".to_owned(),
+            authority,
+            nonce: Some("replica-1".to_owned()),
+            key: None,
+        };
+        Arc::new(Backend::new(spec, Arc::default()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_that_answers_probes_and_nothing_else_is_taken_out_until_it_does() {
+        let is_stuck = Arc::new(AtomicBool::new(true));
+        let backend = stuck(Arc::clone(&is_stuck)).await;
+        let prober = Prober {
+            waits: Waits {
+                still: Duration::from_millis(50),
+                answer: Duration::from_millis(200),
+            },
+            ..Prober::new().unwrap()
+        };
+        let _watch = prober.watch(Arc::clone(&backend));
+        let mut condition = backend.watch();
+        let mut until = async |state| {
+            let wanted = condition.wait_for(|it| it.state == state);
+            let reached = tokio::time::timeout(Duration::from_secs(60), wanted).await;
+            reached.unwrap().unwrap().trouble.clone()
+        };
+        until(BackendState::Ready).await;
+        // Without a request in flight nothing is missed.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let claim = backend.claim(None).unwrap();
+        backend.suspect();
+        let asking = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                backend.suspect();
+            }
+        };
+        let trouble = tokio::select! {
+            trouble = until(BackendState::Ejected) => trouble.unwrap(),
+            () = asking => unreachable!(),
+        };
+        assert!(trouble.starts_with("it is stuck"), "{trouble}");
+        drop(claim);
+        is_stuck.store(false, Ordering::SeqCst);
+        until(BackendState::Ready).await;
     }
 }

@@ -20,9 +20,10 @@ use prometheus_client::registry::Registry;
 
 use super::backend::{Backend, Tally};
 use super::body::Outgoing;
-use super::control::{BackendState, Requests};
+use super::control::BackendState;
 use super::counts::{Answers, Times};
 use super::error::json_response;
+use super::requests::{Ledger, Outcome};
 use super::route::Front;
 
 /// What the names of all counts begin with.
@@ -47,7 +48,7 @@ struct Page {
     instances: BTreeMap<String, Instance>,
     own: Arc<Answers>,
     drains: Arc<Times>,
-    requests: Requests,
+    ledger: Arc<Ledger>,
     /// Those that stand for themselves: what they are called, what they are, whether they only grow,
     /// and where they stand.
     single: Vec<(&'static str, &'static str, bool, u64)>,
@@ -98,7 +99,7 @@ impl Page {
             instances,
             own: Arc::clone(&front.own),
             drains: Arc::clone(&front.drains),
-            requests: front.ledger.read(),
+            ledger: Arc::clone(&front.ledger),
             single,
             clients_cut: front.clients.cut(),
         }
@@ -162,14 +163,11 @@ impl Page {
                 sample(&mut requests, counter, &labels, count.requests)?;
             }
         }
-        let help = "Requests for an instance as the status counts them";
+        let help = "Requests for an instance, by what came of them";
         let mut ledger = family(encoder, "ledger", help, counter)?;
-        for (outcome, count) in [
-            ("ok", self.requests.ok),
-            ("failed", self.requests.failed),
-            ("cut", self.requests.cut),
-        ] {
-            sample(&mut ledger, counter, &[("outcome", outcome)], count)?;
+        for outcome in Outcome::ALL {
+            let labels = [("outcome", outcome.name())];
+            sample(&mut ledger, counter, &labels, self.ledger.count(outcome))?;
         }
         Ok(())
     }

@@ -11,14 +11,18 @@
 //!
 //! Who does not show a key where one is declared gets no answer, and no backend is shown it. A
 //! backend that was not seen with its nonce gets no request, unless it was declared to have none. A
-//! request of which a byte was sent goes to no second backend. A stream that broke never looks like
-//! one that ended. Health never ends a drain.
+//! request of which a byte was sent goes to no second backend before the first was seen to outlive
+//! it. A stream that broke never looks like one that ended. Health never ends a drain.
 
 mod access_log;
 mod alone;
+mod answer;
+mod attempt;
 mod backend;
 mod beginnings;
 mod body;
+mod budget;
+mod canary;
 mod clients;
 mod conform;
 mod connections;
@@ -26,9 +30,12 @@ pub mod control;
 mod counts;
 mod declared;
 mod error;
+mod event;
 mod forward;
+mod gate;
 mod headers;
 mod health;
+mod history;
 mod keys;
 mod limits;
 mod log;
@@ -40,12 +47,14 @@ mod opening;
 mod outbound;
 mod paths;
 mod patience;
+mod poison;
 pub mod policy;
 mod pool;
 mod proof;
 mod record;
 mod request_view;
 mod requests;
+mod retry;
 mod route;
 mod server;
 mod share;
@@ -77,7 +86,6 @@ use health::Prober;
 pub use limits::Limits;
 use opening::Opening;
 use pool::Pool;
-use requests::Ledger;
 use route::Front;
 use store::Store;
 use upload::Uploads;
@@ -182,7 +190,8 @@ impl Proxy {
         let within = || Clients::within(fd_limit);
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
-            ledger: Arc::new(Ledger::default()),
+            ledger: Arc::default(),
+            retries: Arc::default(),
             opening: Opening::default(),
             uploads: Uploads::new(options.limits.clone()),
             clients: Arc::new(clients.map_or_else(within, Clients::new)),

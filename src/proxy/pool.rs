@@ -15,6 +15,7 @@ use super::access_log::AccessLog;
 use super::backend::{Backend, InvalidBackend, Tally};
 use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
 use super::health::{Prober, Probing};
+use super::history::Rate;
 use super::keys::{self, ClientKeys};
 use super::nonces::Nonces;
 use super::policy::{Charge, Policy, PolicySpec, Ready};
@@ -49,6 +50,8 @@ pub(super) enum Refusal {
 pub(super) struct Bounds {
     pub(super) connect: Duration,
     pub(super) idle: Duration,
+    /// How long the beginning of a stream may be held back; nothing where none is.
+    pub(super) gate: Option<Duration>,
     /// For a client to take something; nothing where the configuration does not say.
     pub(super) client: Option<Duration>,
 }
@@ -60,6 +63,10 @@ impl TryFrom<&Timeouts> for Bounds {
         Ok(Self {
             connect: bound("connect", timeouts.connect)?,
             idle: bound("idle", timeouts.idle)?,
+            gate: match timeouts.gate {
+                0.0 => None,
+                gate => Some(bound("gate", gate)?),
+            },
             client: timeouts.client.map(|it| bound("client", it)).transpose()?,
         })
     }
@@ -114,6 +121,27 @@ impl Fleet {
     ) -> Option<Charge> {
         let ready = Ready::of(&self.backends, tried);
         self.policy.choose(request, &ready)
+    }
+}
+
+impl Fleet {
+    /// Leaves a backend out for a while that fails far more than the others; never more than half of all.
+    pub(super) fn set_aside_if_outlier(&self, backend: &Backend) {
+        let others = self.backends.iter().filter(|it| it.id != backend.id);
+        let others = others
+            .map(|it| it.history.rate())
+            .fold(Rate::NONE, Rate::and);
+        let aside = self
+            .backends
+            .iter()
+            .filter(|it| it.history.is_aside())
+            .count();
+        let rate = backend.history.rate();
+        let is_one = rate.is_outlier_among(others) && !backend.history.is_aside();
+        if is_one && (aside + 1) * 2 <= self.backends.len() {
+            tracing::warn!(backend = %backend.spec.name, ?rate, ?others, "left out for a while");
+            backend.history.set_aside();
+        }
     }
 }
 
@@ -198,7 +226,7 @@ impl Pool {
         self.table().bounds.client
     }
 
-    /// Why nothing can be chosen, or nothing if something can.
+    /// Why nothing can be chosen, or nothing if something can; in words for anybody, without addresses.
     pub(super) fn why_not_ready(&self) -> Option<String> {
         let table = self.table();
         if table.config.is_none() {
@@ -210,11 +238,10 @@ impl Pool {
         let conditions = table.members.iter().map(|member| &member.backend);
         let mut words = Vec::new();
         for backend in conditions {
-            let condition = backend.condition();
-            if condition.state == BackendState::Ready {
-                return None;
+            match backend.state() {
+                BackendState::Ready => return None,
+                state => words.push(format!("{} {}", backend.spec.name, in_words(state))),
             }
-            words.push(in_words(&backend.spec.name, &condition));
         }
         Some(format!("no instance is ready: {}", words.join("; ")))
     }
@@ -486,15 +513,11 @@ impl Table {
     }
 }
 
-fn in_words(name: &str, condition: &super::backend::Condition) -> String {
-    let state = match condition.state {
+fn in_words(state: BackendState) -> &'static str {
+    match state {
         BackendState::Pending => "was not seen yet",
         BackendState::Ready => "is ready",
         BackendState::Draining => "is draining",
         BackendState::Ejected => "was taken out",
-    };
-    match &condition.trouble {
-        Some(trouble) => format!("{name} {state} ({trouble})"),
-        None => format!("{name} {state}"),
     }
 }

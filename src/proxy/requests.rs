@@ -3,70 +3,135 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hyper::StatusCode;
+
 use super::control::Requests;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Answered whole, and with no error.
+    Ok,
+    /// Answered with a 4xx, by an instance or by the proxy: it is the client's to mend.
+    ClientError,
+    /// No request that can be read.
+    Malformed,
+    /// Answered with a 429: more came than is served.
+    Overloaded,
+    /// Answered with a 5xx by an instance.
+    ServerError,
+    /// Answered with a 200 by an instance, and in its stream with an error.
+    ErrorEvent,
+    /// An instance broke off, was silent for too long, or answered with what is no answer.
+    Broken,
+    /// Answered with a 5xx of the proxy's own: no instance had it.
+    ProxyError,
+    /// Given up by its client.
+    Cut,
+}
+
+impl Outcome {
+    /// All of them, in the order in which they are counted.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::Malformed,
+        Self::Overloaded,
+        Self::ServerError,
+        Self::ErrorEvent,
+        Self::Broken,
+        Self::ProxyError,
+        Self::Cut,
+    ];
+
+    /// What an instance's answer comes to that is passed on whole.
+    pub(super) fn of_answer(status: StatusCode) -> Self {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Self::Overloaded,
+            status if status.is_server_error() => Self::ServerError,
+            status if status.is_client_error() => Self::ClientError,
+            _ => Self::Ok,
+        }
+    }
+
+    /// What an answer of the proxy's own comes to.
+    pub(super) fn of_own(status: StatusCode) -> Self {
+        match Self::of_answer(status) {
+            Self::ServerError => Self::ProxyError,
+            other => other,
+        }
+    }
+
+    /// Its name among the metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::Malformed => "malformed",
+            Self::Overloaded => "overloaded",
+            Self::ServerError => "server_error",
+            Self::ErrorEvent => "error_event",
+            Self::Broken => "broken",
+            Self::ProxyError => "proxy_error",
+            Self::Cut => "cut",
+        }
+    }
+}
 
 /// Counts the ends of requests.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    ok: AtomicU64,
-    failed: AtomicU64,
-    cut: AtomicU64,
-}
+pub(super) struct Ledger([AtomicU64; Outcome::ALL.len()]);
 
 impl Ledger {
     /// Opens the account of one request.
     pub(super) fn open(self: &Arc<Self>) -> InFlight {
         InFlight {
             ledger: Arc::clone(self),
-            verdict: Verdict::Cut,
+            outcome: Outcome::Cut,
         }
     }
 
-    /// The counts so far.
+    /// How many requests ended so.
+    pub(super) fn count(&self, outcome: Outcome) -> u64 {
+        self.0[outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// The counts so far, as whoever runs the proxy wants to know them: whether it served.
     pub(super) fn read(&self) -> Requests {
+        let sum = |outcomes: &[Outcome]| outcomes.iter().map(|it| self.count(*it)).sum();
         Requests {
-            ok: self.ok.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            cut: self.cut.load(Ordering::Relaxed),
+            ok: sum(&[Outcome::Ok]),
+            refused: sum(&[Outcome::ClientError, Outcome::Malformed]),
+            failed: sum(&[
+                Outcome::Overloaded,
+                Outcome::ServerError,
+                Outcome::ErrorEvent,
+                Outcome::Broken,
+                Outcome::ProxyError,
+            ]),
+            cut: sum(&[Outcome::Cut]),
         }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Verdict {
-    Ok,
-    Failed,
-    Cut,
-}
-
-/// One request whose end is not known yet. Dropped without a verdict it was cut: hyper drops
-/// everything that belongs to a connection when its client goes away, whatever the phase.
+/// One request whose end is not known yet. Dropped without one it was cut: hyper drops everything that
+/// belongs to a connection when its client goes away, whatever the phase.
 #[derive(Debug)]
 pub(super) struct InFlight {
     ledger: Arc<Ledger>,
-    verdict: Verdict,
+    outcome: Outcome,
 }
 
 impl InFlight {
-    /// Notes that it was answered to the end.
-    pub(super) fn ok(mut self) {
-        self.verdict = Verdict::Ok;
-    }
-
-    /// Notes that the proxy failed it, or that its stream broke.
-    pub(super) fn fail(mut self) {
-        self.verdict = Verdict::Failed;
+    /// Notes how it ended.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let count = match self.verdict {
-            Verdict::Ok => &self.ledger.ok,
-            Verdict::Failed => &self.ledger.failed,
-            Verdict::Cut => &self.ledger.cut,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        self.ledger.0[self.outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -77,14 +142,28 @@ mod tests {
     #[test]
     fn every_request_ends_once() {
         let ledger = Arc::new(Ledger::default());
-        ledger.open().ok();
-        ledger.open().fail();
+        for outcome in Outcome::ALL {
+            ledger.open().end(outcome);
+        }
         drop(ledger.open());
+        let counts = Outcome::ALL.map(|outcome| ledger.count(outcome));
+        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 1, 2]);
         let ends = Requests {
             ok: 1,
-            failed: 1,
-            cut: 1,
+            refused: 2,
+            failed: 5,
+            cut: 2,
         };
         assert_eq!(ledger.read(), ends);
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_its_status() {
+        let of = |status| Outcome::of_answer(StatusCode::from_u16(status).unwrap());
+        assert_eq!(of(200), Outcome::Ok);
+        assert_eq!(of(307), Outcome::Ok);
+        assert_eq!(of(404), Outcome::ClientError);
+        assert_eq!(of(429), Outcome::Overloaded);
+        assert_eq!(of(503), Outcome::ServerError);
     }
 }

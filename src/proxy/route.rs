@@ -8,12 +8,13 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
+use super::answer::Answer;
 use super::body::Outgoing;
 use super::clients::Clients;
 use super::conform::BodyKind;
 use super::counts::{Answers, Times};
 use super::error::{ApiError, json_response};
-use super::forward::{Answer, forward};
+use super::forward::forward;
 use super::nonces::Nonces;
 use super::opening::Opening;
 use super::outbound::Outbound;
@@ -21,6 +22,7 @@ use super::paths::Route;
 use super::pool::Pool;
 use super::record::Record;
 use super::requests::{InFlight, Ledger};
+use super::retry::Retries;
 use super::sieve::Sieve;
 use super::target::Target;
 use super::upload::{NotReceived, Received, Uploads};
@@ -39,6 +41,7 @@ pub(super) struct ClientGone;
 pub(super) struct Front {
     pub(super) pool: Arc<Pool>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) retries: Arc<Retries>,
     pub(super) uploads: Uploads,
     pub(super) opening: Opening,
     pub(super) clients: Arc<Clients>,
@@ -60,7 +63,7 @@ impl Front {
         record.named(&id);
         let route = match self.meaning(&mut request) {
             Ok(route) => route,
-            Err(refusal) => return Ok(record.refuse(refusal, &id)),
+            Err(refusal) => return Ok(self.refuse(refusal, &id, record)),
         };
         let path = request.uri().path();
         let own = match route {
@@ -68,17 +71,28 @@ impl Front {
             Route::Pass => return self.pass(request, client, id, record).await,
             Route::ModelsWithSlash => without_slash(request.uri()),
             Route::OfOneServer(does) => {
-                return Ok(record.refuse(ApiError::of_one_server(path, does), &id));
+                return Ok(self.refuse(ApiError::of_one_server(path, does), &id, record));
             }
-            Route::Unknown => return Ok(record.refuse(ApiError::unknown_path(path), &id)),
+            Route::Unknown => return Ok(self.refuse(ApiError::unknown_path(path), &id, record)),
             _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-                return Ok(record.refuse(ApiError::method_not_allowed(path), &id));
+                return Ok(self.refuse(ApiError::method_not_allowed(path), &id, record));
             }
             Route::Health => json_response(StatusCode::OK, r#"{"status":"ok"}"#.into()),
             Route::Ready => self.ready(&id, record),
             Route::Metrics => metrics::page(self),
         };
         Ok(with_id(own, &id))
+    }
+
+    /// Answers a request that is for no instance.
+    pub(super) fn refuse(
+        &self,
+        refusal: ApiError,
+        id: &HeaderValue,
+        record: &mut Record,
+    ) -> Response<Outgoing> {
+        self.ledger.open().end(refusal.outcome());
+        record.refuse(refusal, id)
     }
 
     /// What a request means, if it may be asked; with its target and its host as they go on.
@@ -122,11 +136,11 @@ impl Front {
         record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
         if let Some(name) = asked_for_in_head(&self.pool.fleet().nonces, &request) {
-            return Ok(record.refuse(ApiError::unknown_model(name), &id));
+            return Ok(self.refuse(ApiError::unknown_model(name), &id, record));
         }
         let kind = match BodyKind::of(request.headers()) {
             Ok(kind) => kind,
-            Err(refusal) => return Ok(record.refuse(refusal, &id)),
+            Err(refusal) => return Ok(self.refuse(refusal, &id, record)),
         };
         let outcome = self.ledger.open();
         let mut outbound = match self.read(request, client, &id).await {
@@ -138,13 +152,13 @@ impl Front {
         let stopped = match let_on(&nonces, kind, &mut outbound.body) {
             Ok(stopped) => stopped,
             Err(refusal) => {
-                outcome.ok();
+                outcome.end(refusal.outcome());
                 return Ok(record.refuse(refusal, &id));
             }
         };
         record.received(outbound.body.came());
         self.opening.is_over().await;
-        match forward(&self.pool, outbound, outcome, record).await {
+        match forward(&self.pool, &self.retries, outbound, outcome, record).await {
             Some(Ok(answer)) => Ok(answer.relay(&id, record)),
             Some(Err(error)) => Ok(record.refuse(error, &id)),
             None => {
@@ -170,7 +184,7 @@ impl Front {
             Err(error) => return Ok(unread(&error, outcome, &id, record)),
         };
         self.opening.is_over().await;
-        match forward(&self.pool, outbound, outcome, record).await {
+        match forward(&self.pool, &self.retries, outbound, outcome, record).await {
             Some(Ok(answer)) => Ok(self.filtered(answer, &id, record).await),
             Some(Err(error)) => Ok(record.refuse(error, &id)),
             None => Err(ClientGone),
@@ -202,7 +216,7 @@ impl Front {
         id: &HeaderValue,
         record: &mut Record,
     ) -> Response<Outgoing> {
-        let name = answer.passage.charge.claim.spec.name.clone();
+        let name = answer.charge.claim.spec.name.clone();
         let (mut head, body) = answer.relay(id, record).into_parts();
         let Ok(list) = Limited::new(body, LARGEST_LIST).collect().await else {
             let why = format!("{name} broke off its list of models");
@@ -242,10 +256,10 @@ fn let_on(
     match body {
         Received::Whole(body) => {
             kind.check(body)?;
-            match nonces.asked_for_in(body) {
-                Some(name) => Err(ApiError::unknown_model(name)),
-                None => Ok(Arc::default()),
+            if let Some(name) = nonces.asked_for_in(body) {
+                return Err(ApiError::unknown_model(name));
             }
+            Ok(Arc::default())
         }
         Received::Large(upload) => {
             upload.sift(Sieve::new(nonces.clone(), kind));
@@ -261,13 +275,16 @@ fn unread(
     id: &HeaderValue,
     record: &mut Record,
 ) -> Response<Outgoing> {
-    match error {
-        NotReceived::NoRoom(_) => outcome.fail(),
-        NotReceived::TooLarge(_) => outcome.ok(),
-        _ if error.is_malformed() => outcome.ok(),
-        NotReceived::BrokenOff(_) | NotReceived::Stalled(_) => {}
+    let answer = error.answer();
+    let is_gone = match error {
+        NotReceived::BrokenOff(_) => !error.is_malformed(),
+        NotReceived::Stalled(_) => true,
+        NotReceived::TooLarge(_) | NotReceived::NoRoom(_) => false,
+    };
+    if !is_gone {
+        outcome.end(answer.outcome());
     }
-    record.refuse(error.answer(), id)
+    record.refuse(answer, id)
 }
 
 /// Sends a client to the list of models, as vLLM does, and over the proxy.

@@ -84,7 +84,8 @@ async fn converse(
     front: Arc<Front>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        let version = request.version();
         let (front, client) = (Arc::clone(&front), client.clone());
         let asked = guest.standing.ask();
         let is_spare = guest.is_spare;
@@ -97,7 +98,7 @@ async fn converse(
             };
             let answer = answer?;
             record.answered(&answer);
-            let answer = answer.map(|body| asked.until_over(body, record));
+            let answer = answer.map(|body| asked.until_over(body, version, record));
             Ok::<Response<During>, ClientGone>(answer)
         }
     });
@@ -140,11 +141,10 @@ async fn answer_and_close(
     let mut answer = if let Route::Health | Route::Ready | Route::Metrics = route {
         front.answer(request, client, record).await?
     } else {
-        front.ledger.open().fail();
         let why = "the proxy is answering as many clients as it can".to_owned();
         let id = headers::request_id(request.headers());
         record.named(&id);
-        record.refuse(ApiError::proxy_exhausted(why), &id)
+        front.refuse(ApiError::proxy_exhausted(why), &id, record)
     };
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);

@@ -84,6 +84,13 @@ pub(super) enum Why {
     ClientGone,
 }
 
+impl Why {
+    /// The backend was taken out, and stayed silent.
+    pub(super) fn taken_out() -> Self {
+        Self::Broken("it was taken out meanwhile".to_owned())
+    }
+}
+
 impl Connection {
     /// Connects.
     pub(super) async fn open(authority: &str, within: Duration) -> io::Result<Self> {
@@ -185,9 +192,7 @@ impl Connection {
         }
         match patience.wait(cx) {
             Waited::Over => Poll::Ready(Err(Why::Silent(patience.bound()))),
-            Waited::LookUp if backend.is_out() => {
-                Poll::Ready(Err(Why::Broken("it was taken out meanwhile".to_owned())))
-            }
+            Waited::LookUp if backend.is_out() => Poll::Ready(Err(Why::taken_out())),
             Waited::On | Waited::LookUp => Poll::Pending,
         }
     }

@@ -271,14 +271,23 @@ fn verdict(tally: &Tally, left: &Left<'_>, took: Duration, style: Style) -> Stri
 
 /// Says what became of the requests that were served while things changed.
 fn served(requests: Requests, style: Style) -> String {
-    let Requests { ok, failed, cut } = requests;
+    let Requests {
+        ok,
+        refused,
+        failed,
+        cut,
+    } = requests;
     let lead = style.paint(Role::Title, "Requests meanwhile:");
     let failed = format!("{failed} failed");
     let failed = match requests.failed {
         0 => failed,
         _ => style.paint(Role::Error, &failed),
     };
-    format!("{lead} {ok} ok, {failed}, {cut} cut.")
+    let refused = match refused {
+        0 => String::new(),
+        _ => format!("{refused} refused (4xx), "),
+    };
+    format!("{lead} {ok} ok, {refused}{failed}, {cut} cut.")
 }
 
 #[cfg(test)]
@@ -320,6 +329,7 @@ mod tests {
         ];
         let requests = Requests {
             ok: 1842,
+            refused: 0,
             failed: 0,
             cut: 0,
         };

@@ -395,6 +395,7 @@ mod tests {
         let plan = Plan::default();
         let requests = Requests {
             ok: 1842,
+            refused: 0,
             failed: 0,
             cut: 0,
         };
@@ -450,6 +451,7 @@ mod tests {
           },
           "requests": {
             "ok": 1842,
+            "refused": 0,
             "failed": 0,
             "cut": 0
           },

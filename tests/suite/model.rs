@@ -464,7 +464,7 @@ impl ModelNode {
             requests: Requests::default(),
             fd_limit: 1024,
         };
-        serde_json::to_string(&Reply::Done(status)).unwrap()
+        serde_json::to_string(&Reply::Done(Box::new(status))).unwrap()
     }
 }
 

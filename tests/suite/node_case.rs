@@ -288,7 +288,7 @@ impl NodeCase {
             requests: Requests::default(),
             fd_limit: 1024,
         };
-        serde_json::to_string(&Reply::Done(status)).unwrap() + "\n"
+        serde_json::to_string(&Reply::Done(Box::new(status))).unwrap() + "\n"
     }
 
     /// Makes the node's home on this machine, where the case tells of one.

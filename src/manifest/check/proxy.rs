@@ -197,6 +197,7 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
     for (key, seconds) in proxy.flat_map(|proxy| {
         let timeouts = &proxy.timeouts;
         let client = timeouts.client.map(|client| ("client", client));
+        let gate = timeouts.gate.seconds().map(|gate| ("gate", gate));
         [
             ("connect", timeouts.connect),
             ("idle", timeouts.idle),
@@ -204,6 +205,7 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
         ]
         .into_iter()
         .chain(client)
+        .chain(gate)
     }) {
         out.extend(no_time(seen, &["proxy", "timeouts", key], seconds));
     }

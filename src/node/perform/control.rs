@@ -136,7 +136,7 @@ fn hear(
             heard(Waiting { what, in_flight });
             None
         }
-        Ok(Reply::Done(status)) => Some(Ok(status)),
+        Ok(Reply::Done(status)) => Some(Ok(*status)),
         Ok(Reply::Refused { message }) => {
             Some(Err(Failure::new(format!("the proxy refuses: {message}"))))
         }

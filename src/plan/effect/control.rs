@@ -204,10 +204,24 @@ pub struct Timeouts {
     /// For the next byte of an answer, its first included. vLLM 0.13 can hold a stream open for
     /// ever after a SIGTERM, so this is never unbounded.
     pub idle: f64,
+    /// For the first event of a stream before its head is passed on; 0 for not at all. Until then
+    /// another instance can take over what one has failed.
+    #[serde(skip_serializing_if = "is_usual_gate")]
+    pub gate: f64,
     /// For a client to take something of what is written to it; where nothing is said, as long as
     /// the proxy was told when it was started, or 60 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<f64>,
+}
+
+const USUAL_GATE: f64 = 30.0;
+
+/// What is as it is by itself is not said: a proxy that was told before there was a gate was told the
+/// same.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+#[allow(clippy::float_cmp, reason = "it is the number itself that is meant")]
+fn is_usual_gate(seconds: &f64) -> bool {
+    *seconds == USUAL_GATE
 }
 
 impl Default for Timeouts {
@@ -215,6 +229,7 @@ impl Default for Timeouts {
         Self {
             connect: 5.0,
             idle: 600.0,
+            gate: USUAL_GATE,
             client: None,
         }
     }

@@ -5,7 +5,7 @@ mod room;
 mod standing;
 mod stream;
 
-pub(super) use patience::Patience;
+pub(super) use patience::{Alarm, Patience};
 pub(super) use room::{Clients, Guest};
 pub(super) use standing::During;
 pub(super) use stream::{ClientStream, Late};

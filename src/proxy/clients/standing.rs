@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Version;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ pub(in crate::proxy) struct Standing {
     is_writing: AtomicBool,
     is_to_leave: AtomicBool,
     leave: Notify,
+    /// Whether an answer broke off whose end nothing tells but that of the connection.
+    is_cut_short: AtomicBool,
 }
 
 impl Default for Standing {
@@ -37,6 +40,7 @@ impl Default for Standing {
             is_writing: AtomicBool::new(false),
             is_to_leave: AtomicBool::new(false),
             leave: Notify::new(),
+            is_cut_short: AtomicBool::new(false),
         }
     }
 }
@@ -66,6 +70,11 @@ impl Standing {
     /// Waits until it is.
     pub(in crate::proxy) async fn told_to_leave(&self) {
         self.leave.notified().await;
+    }
+
+    /// Whether its end must not look like that of a whole answer.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.is_cut_short.load(Ordering::Acquire)
     }
 
     /// Since when it has been asked nothing, if it is not being asked something.
@@ -101,12 +110,19 @@ impl Turn {
 pub(in crate::proxy) struct Asked(Arc<Standing>);
 
 impl Asked {
-    /// An answer's body, to whose end the request lasts. The record hears how it goes.
-    pub(in crate::proxy) fn until_over(self, body: Outgoing, record: Record) -> During {
+    /// An answer's body, to whose end the request lasts. The record hears how it goes. To an HTTP/1.0
+    /// client it may end with the connection: then a reset has to say that it broke off.
+    pub(in crate::proxy) fn until_over(
+        self,
+        body: Outgoing,
+        version: Version,
+        record: Record,
+    ) -> During {
         During {
             body,
+            version,
             record: Some(record),
-            _asked: self,
+            asked: self,
         }
     }
 }
@@ -124,8 +140,9 @@ impl Drop for Asked {
 #[derive(Debug)]
 pub(in crate::proxy) struct During {
     body: Outgoing,
+    version: Version,
     record: Option<Record>,
-    _asked: Asked,
+    asked: Asked,
 }
 
 impl Body for During {
@@ -137,6 +154,9 @@ impl Body for During {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if self.version < Version::HTTP_11 && matches!(polled, Poll::Ready(Some(Err(_)))) {
+            self.asked.0.is_cut_short.store(true, Ordering::Release);
+        }
         let is_over = self.body.is_end_stream();
         if let Some(record) = &mut self.record {
             match &polled {
@@ -173,8 +193,9 @@ mod tests {
         let idle = standing.turn();
         let answer = During {
             body: Outgoing::own(Bytes::new()),
+            version: Version::HTTP_11,
             record: None,
-            _asked: standing.ask(),
+            asked: standing.ask(),
         };
         let busy = standing.turn();
         assert!(!idle.is_asked() && busy.is_asked());

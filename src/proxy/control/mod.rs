@@ -33,7 +33,7 @@ pub enum Reply {
         in_flight: u64,
     },
     /// Done.
-    Done(Status),
+    Done(Box<Status>),
     /// It cannot be done.
     Refused {
         /// Why.

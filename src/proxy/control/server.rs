@@ -159,7 +159,7 @@ impl Control {
                 Err(error) => Err(Unanswered::Refused(format!("not a request: {error}"))),
             };
             let reply = match answered {
-                Ok(()) => Reply::Done(self.status()),
+                Ok(()) => Reply::Done(Box::new(self.status())),
                 Err(Unanswered::Refused(message)) => Reply::Refused { message },
                 Err(Unanswered::Gone(_)) => return,
             };

@@ -124,14 +124,21 @@ pub(super) trait Policy: Debug + Send + Sync {
 pub(super) struct Ready<'a> {
     fleet: &'a [Arc<Backend>],
     tried: &'a [Arc<Backend>],
+    /// Whether those are left out that fail too often: rather one of them than none.
+    is_choosy: bool,
 }
 
 impl<'a> Ready<'a> {
     /// Those of a fleet that are ready and were not tried.
     pub(super) fn of(fleet: &'a [Arc<Backend>], tried: &'a [Arc<Backend>]) -> Self {
-        let ready = Self { fleet, tried };
+        let ready = Self {
+            fleet,
+            tried,
+            is_choosy: false,
+        };
         ready.welcome();
-        ready
+        let is_choosy = ready.iter().any(|it| !it.history.is_aside());
+        Self { is_choosy, ..ready }
     }
 
     /// Who has just become ready begins slowly where others are at work: it is the idle one among them,
@@ -149,8 +156,10 @@ impl<'a> Ready<'a> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a Arc<Backend>> {
         let tried = self.tried;
         let was_tried = move |it: &Arc<Backend>| tried.iter().any(|other| Arc::ptr_eq(other, it));
+        let is_choosy = self.is_choosy;
+        let is_left_out = move |it: &Arc<Backend>| is_choosy && it.history.is_aside();
         let ready = self.fleet.iter().filter(|it| is_ready(it));
-        ready.filter(move |it| !was_tried(it))
+        ready.filter(move |it| !was_tried(it) && !is_left_out(it))
     }
 
     /// Whether this backend belongs to the fleet, ready or not.
@@ -235,9 +244,10 @@ fn is_ready(backend: &Backend) -> bool {
     backend.state() == BackendState::Ready
 }
 
-/// How full a backend would be with one more request, for the share that it is to have.
+/// How full a backend would be with one more request, for the share that it is to have. What it has
+/// failed lately counts as if it were in flight.
 fn crowd(backend: &Backend, in_flight: u64) -> f64 {
-    (in_flight + 1) as f64 / backend.share.now()
+    (in_flight + backend.history.weight() + 1) as f64 / backend.share.now()
 }
 
 /// Among so many who choose at once somebody got his way each time.

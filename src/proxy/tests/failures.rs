@@ -63,13 +63,15 @@ async fn nobody_reachable_is_said_to_be_so() {
 }
 
 #[tokio::test]
-async fn what_was_sent_on_a_new_connection_is_never_sent_again() {
+async fn what_a_dying_server_had_is_never_sent_again() {
     let (a, mut calls) = Fake::driven("a").await;
     let b = Fake::start("b").await;
     let proxy = Running::before(&[&a, &b]).await;
     let mut client = proxy.client().await;
     client.send(&post("/v1/completions", "{}")).await;
-    calls.recv().await.unwrap().reset();
+    let call = calls.recv().await.unwrap();
+    a.die();
+    call.reset();
     let answer = client.answer().await;
     assert_eq!(answer.status(), 502);
     assert_eq!(answer.error(), "upstream_broken");
@@ -195,7 +197,9 @@ async fn a_poisonous_request_takes_nobody_out() {
         assert_eq!(answer.status(), 500);
         assert_eq!(answer.body, r#"{"error":"engine"}"#);
     }
-    assert_eq!(a.calls() + b.calls(), 100, "some were sent again");
+    // A tenth at the start, and one of five: what the budget has.
+    let calls = a.calls() + b.calls();
+    assert!(calls <= 100 + 10 + 20, "{calls}");
     let status = proxy.status().await;
     for name in ["a", "b"] {
         assert_eq!(status.backends[name].state, BackendState::Ready);

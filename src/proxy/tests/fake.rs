@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -94,6 +94,7 @@ pub(super) struct Fake {
     pub(super) backend: Backend,
     served: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
+    is_dead: Arc<AtomicBool>,
     serving: JoinHandle<()>,
 }
 
@@ -157,9 +158,11 @@ impl Fake {
         };
         let served = Arc::new(Mutex::new(vec!["tiny".to_owned(), nonce.to_owned()]));
         let calls = Arc::<AtomicUsize>::default();
+        let is_dead = Arc::<AtomicBool>::default();
         let desk = Desk {
             served: Arc::clone(&served),
             calls: Arc::clone(&calls),
+            is_dead: Arc::clone(&is_dead),
             handler: Arc::new(move |call| Box::pin(handler(call))),
         };
         let serving = tokio::spawn(accept(listener, desk));
@@ -167,6 +170,7 @@ impl Fake {
             backend,
             served,
             calls,
+            is_dead,
             serving,
         }
     }
@@ -174,6 +178,11 @@ impl Fake {
     /// How many requests came, those for models aside.
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Says of its engine from now on that it is dead, as vLLM does at `/health`.
+    pub(super) fn die(&self) {
+        self.is_dead.store(true, Ordering::SeqCst);
     }
 
     /// Serves other names from now on.
@@ -190,6 +199,7 @@ impl Fake {
 struct Desk {
     served: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
+    is_dead: Arc<AtomicBool>,
     handler: Handler,
 }
 
@@ -218,6 +228,16 @@ impl Desk {
                 let models: Vec<_> = names.iter().map(|id| json!({"id": id})).collect();
                 let list = json!({"object": "list", "data": models});
                 call.reply("200 OK", &list.to_string()).await;
+                stream = call.stream;
+                continue;
+            }
+            if call.line().starts_with("GET /health ") {
+                let status = if self.is_dead.load(Ordering::SeqCst) {
+                    "503 Service Unavailable"
+                } else {
+                    "200 OK"
+                };
+                call.reply(status, "").await;
                 stream = call.stream;
                 continue;
             }

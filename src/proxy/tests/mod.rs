@@ -11,6 +11,7 @@ mod identity;
 mod load;
 mod paths;
 mod policies;
+mod retries;
 mod seen;
 mod streaming;
 
@@ -130,7 +131,7 @@ impl Running {
 
     async fn done(&self, request: &Request) -> Status {
         match self.tell(request).await {
-            Reply::Done(status) => status,
+            Reply::Done(status) => *status,
             other => panic!("{request:?} was answered by {other:?}"),
         }
     }
@@ -163,8 +164,11 @@ impl Running {
     }
 
     async fn until_requests(&self, ok: u64, failed: u64, cut: u64) {
-        let wanted = Requests { ok, failed, cut };
-        self.until(|status| status.requests == wanted).await;
+        self.until(|status| {
+            let requests = status.requests;
+            (requests.ok, requests.failed, requests.cut) == (ok, failed, cut)
+        })
+        .await;
     }
 
     async fn client(&self) -> Client {
@@ -204,7 +208,11 @@ fn config(generation: u64, fakes: &[&Fake]) -> Config {
         generation,
         backends: fakes.iter().map(|fake| fake.backend.clone()).collect(),
         policy: PolicySpec::RoundRobin,
-        timeouts: Timeouts::default(),
+        // Most tests write a stream by hand, and look at each piece as it comes.
+        timeouts: Timeouts {
+            gate: 0.0,
+            ..Timeouts::default()
+        },
         client_keys: Vec::new(),
         headers: true,
         access_log: None,

@@ -211,3 +211,30 @@ async fn a_chunked_request_arrives_whole() {
     call.reply("200 OK", "{}").await;
     assert_eq!(client.answer().await.status(), 200);
 }
+
+/// Without chunks, the end of the connection is the end of the answer: nginx speaks so to what is
+/// behind it, unless it is told otherwise.
+#[tokio::test]
+async fn an_http10_client_sees_a_reset_where_a_stream_broke() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    for breaks in [true, false] {
+        let mut client = proxy.client().await;
+        let request = post("/v1/completions", "{}").replace("HTTP/1.1", "HTTP/1.0");
+        client.send(&request).await;
+        let mut call = calls.recv().await.unwrap();
+        call.begin_stream().await;
+        call.chunk("data: 1\n\n").await;
+        client.until("data: 1\n\n").await;
+        if breaks {
+            drop(call);
+        } else {
+            call.end_stream().await;
+        }
+        let mut rest = Vec::new();
+        let end = soon(client.0.read_to_end(&mut rest)).await;
+        let kind = end.err().map(|error| error.kind());
+        let reset = breaks.then_some(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(kind, reset, "{}", String::from_utf8_lossy(&rest));
+    }
+}

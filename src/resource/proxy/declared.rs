@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::name::{InstanceName, NodeName, Port};
 use crate::plan::effect::control::Timeouts;
 use crate::proxy::policy::PolicySpec;
-use crate::quantity::Seconds;
+use crate::quantity::{Seconds, SecondsOrOff};
 
 /// The network by which the proxy dials nodes, where the manifest names none.
 pub const DEFAULT_REACH: &str = "lan";
@@ -100,6 +100,11 @@ pub struct TimeoutsDeclaration {
     #[serde(default = "idle")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub idle: Seconds,
+    /// For the first event of a stream, before its head is passed on: `30`, `1m`, `off`. Until then an
+    /// instance that fails it is replaced by another, and the client sees nothing of it; with `off`
+    /// the head goes on as it comes.
+    #[serde(default = "gate")]
+    pub gate: SecondsOrOff,
     /// For a client to take something of what is written to it: `60`, `5m`. One that takes nothing
     /// for so long is cut off, and its instance is free; without this, after 60 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +122,7 @@ impl Default for TimeoutsDeclaration {
         Self {
             connect: connect(),
             idle: idle(),
+            gate: gate(),
             client: None,
             drain: drain(),
         }
@@ -128,6 +134,7 @@ impl From<&TimeoutsDeclaration> for Timeouts {
         Self {
             connect: declared.connect.get(),
             idle: declared.idle.get(),
+            gate: declared.gate.seconds().map_or(0.0, Seconds::get),
             client: declared.client.map(Seconds::get),
         }
     }
@@ -139,6 +146,10 @@ fn connect() -> Seconds {
 
 fn idle() -> Seconds {
     Seconds::whole(600)
+}
+
+fn gate() -> SecondsOrOff {
+    SecondsOrOff::Seconds(Seconds::whole(30))
 }
 
 fn drain() -> Seconds {

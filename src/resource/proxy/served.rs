@@ -33,7 +33,7 @@ pub(super) fn read(folder: &StateFolder, facts: &Facts) -> Option<Status> {
     replies
         .filter_map(|line| serde_json::from_str(line).ok())
         .find_map(|reply| match reply {
-            Reply::Done(status) => Some(status),
+            Reply::Done(status) => Some(*status),
             Reply::Waiting { .. } | Reply::Refused { .. } => None,
         })
 }

@@ -57,7 +57,10 @@ async fn the_proxy_is_told_and_heard() {
         requests: crate::proxy::control::Requests::default(),
         fd_limit: 1024,
     };
-    let done = serde_json::to_string(&crate::proxy::control::Reply::Done(status.clone())).unwrap();
+    let done = serde_json::to_string(&crate::proxy::control::Reply::Done(Box::new(
+        status.clone(),
+    )))
+    .unwrap();
     let waiting = "{\"waiting\":{\"what\":\"`it'\"'\"'s` drains\",\"in_flight\":2}}";
     let thing = Thing::new();
     let request = Request::Drain {

@@ -1,0 +1,190 @@
+//! One request at one backend: a connection that is the backend's own, and the head of an answer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use super::backend::{Backend, count};
+use super::gate::{self, Beginning};
+use super::outbound::Outbound;
+use super::patience::Patience;
+use super::pool::Bounds;
+use super::proof::{Unproved, prove};
+use super::record::Record;
+use super::sockets;
+use super::upload::Received;
+use super::upstream::{Connection, Head, NoAnswer, Why};
+
+/// Whoever answers on a new connection has so long to say who it is.
+const PROOF: Duration = Duration::from_secs(10);
+
+/// A stranger on the port gets some of the connections: as many are made before it is believed that
+/// it gets all of them.
+const TRIES: usize = 3;
+
+/// What a backend says, and the connection that the rest of it comes over.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) head: Head,
+    /// What was read of its body already.
+    pub(super) beginning: Beginning,
+    pub(super) connection: Connection,
+    /// How long the rest is waited for.
+    pub(super) patience: Patience,
+}
+
+/// Why a backend gave no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing was sent: another may be tried.
+    Untouched(String),
+    /// It got the request, or a part of it, and broke off.
+    Broken(String),
+    /// It got the request and stayed silent.
+    Silent(String),
+    /// Nothing was sent, and it is not the backend's fault.
+    Exhausted(String),
+    /// The client broke off while it was sending.
+    Cut,
+}
+
+/// Sends a request to a backend, and returns how it is answered. `sent` counts how often it was sent.
+pub(super) async fn attempt(
+    backend: &Arc<Backend>,
+    bounds: Bounds,
+    outbound: &mut Outbound,
+    sent: &mut u32,
+    record: &mut Record,
+) -> Result<Reply, Failure> {
+    let mut patience = Patience::new(bounds.idle);
+    let exchange = exchange(backend, bounds, outbound, &mut patience, sent, record);
+    let (head, mut connection) = exchange.await?;
+    count(&backend.tally.pieces);
+    let beginning = match bounds.gate {
+        Some(longest) if is_stream(head.status, &head.headers) => {
+            gate::hold(&mut connection, backend, &mut patience, longest)
+                .await
+                .map_err(Failure::from)?
+        }
+        _ => Beginning::default(),
+    };
+    Ok(Reply {
+        head,
+        beginning,
+        connection,
+        patience,
+    })
+}
+
+/// Whether the events of an answer come one by one.
+fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    status == StatusCode::OK && kind.is_some_and(|it| it.starts_with(b"text/event-stream"))
+}
+
+async fn exchange(
+    backend: &Arc<Backend>,
+    bounds: Bounds,
+    outbound: &mut Outbound,
+    patience: &mut Patience,
+    sent: &mut u32,
+    record: &mut Record,
+) -> Result<(Head, Connection), Failure> {
+    record.attempts(backend);
+    // What is too large to be held could not be sent again if a reused connection turned out to be
+    // closed.
+    let is_held = matches!(outbound.body, Received::Whole(_));
+    let reused = is_held.then(|| backend.connections.take()).flatten();
+    let mut is_copy = false;
+    if let Some(mut connection) = reused {
+        match connection.exchange(outbound, backend, patience).await {
+            Ok(head) => {
+                *sent += 1;
+                return Ok((head, connection));
+            }
+            Err(NoAnswer {
+                sent: was_sent,
+                answered: false,
+                why: Why::Broken(_),
+            }) => is_copy = was_sent,
+            Err(no_answer) => {
+                *sent += 1;
+                return Err(no_answer.why.into());
+            }
+        }
+        *sent += u32::from(is_copy);
+        count(&backend.tally.resent);
+        record.attempts(backend);
+        // A server that closes connections may be one that was replaced.
+        backend.suspect();
+    }
+    let mut connection = match connect(backend, bounds).await {
+        Ok(connection) => connection,
+        Err(Failure::Untouched(why)) if is_copy => {
+            backend.eject(&why);
+            return Err(Failure::Broken(why));
+        }
+        Err(failure) => return Err(failure),
+    };
+    match connection.exchange(outbound, backend, patience).await {
+        Ok(head) => {
+            *sent += 1;
+            Ok((head, connection))
+        }
+        Err(NoAnswer {
+            sent: false,
+            answered: false,
+            why: Why::Broken(why),
+        }) if !is_copy && is_held => Err(Failure::Untouched(why)),
+        Err(no_answer) => {
+            *sent += 1;
+            Err(no_answer.why.into())
+        }
+    }
+}
+
+/// A new connection to a backend, at whose other end it is itself.
+async fn connect(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let mut connection = open(backend, bounds).await?;
+        match prove(&mut connection, backend, PROOF.min(bounds.idle)).await {
+            Ok(()) if connection.is_reusable() => return Ok(connection),
+            // It serves one request a connection: no other could be proved any better.
+            Ok(()) => return open(backend, bounds).await,
+            Err(stranger @ Unproved::Stranger { .. }) => {
+                // Whoever looks next may see it too.
+                backend.suspect();
+                last = Some(stranger.to_string());
+            }
+            Err(unclear) => return Err(Failure::Untouched(unclear.to_string())),
+        }
+    }
+    Err(Failure::Untouched(last.unwrap_or_default()))
+}
+
+async fn open(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
+    let opened = Connection::open(backend.authority.as_str(), bounds.connect).await;
+    opened.map_err(|error| unconnected(&error))
+}
+
+fn unconnected(error: &io::Error) -> Failure {
+    if sockets::is_own_fault(error) {
+        Failure::Exhausted(format!("the proxy cannot open a connection: {error}"))
+    } else {
+        Failure::Untouched(error.to_string())
+    }
+}
+
+impl From<Why> for Failure {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Broken(why) => Self::Broken(why),
+            Why::Silent(within) => Self::Silent(format!("no answer within {within:?}")),
+            Why::ClientGone => Self::Cut,
+        }
+    }
+}
