@@ -33,6 +33,7 @@ mod error;
 mod event;
 mod forward;
 mod gate;
+mod handoff;
 mod headers;
 mod health;
 mod history;

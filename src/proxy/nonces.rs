@@ -143,7 +143,7 @@ fn shared_beginning(names: &[String]) -> &str {
 }
 
 /// A text of JSON with its escapes of ASCII undone.
-fn without_escapes(text: &[u8]) -> Vec<u8> {
+pub(super) fn without_escapes(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {

@@ -26,7 +26,7 @@ use super::retry::Retries;
 use super::sieve::Sieve;
 use super::target::Target;
 use super::upload::{NotReceived, Received, Uploads};
-use super::{conform, headers, metrics, models};
+use super::{conform, handoff, headers, metrics, models};
 
 /// The largest list of models that is believed.
 const LARGEST_LIST: usize = 4 * 1024 * 1024;
@@ -246,7 +246,7 @@ fn asked_for_in_head<'a>(nonces: &'a Nonces, request: &Request<Incoming>) -> Opt
         .or_else(|| adapters.into_iter().next())
 }
 
-/// Lets a body on that asks for nobody's nonce. What is returned will say how the client is
+/// Lets a body on that asks for nobody's nonce, without what is not for clients to say. What is returned will say how the client is
 /// answered where that is known only later.
 fn let_on(
     nonces: &Nonces,
@@ -258,6 +258,9 @@ fn let_on(
             kind.check(body)?;
             if let Some(name) = nonces.asked_for_in(body) {
                 return Err(ApiError::unknown_model(name));
+            }
+            if let Some(without) = handoff::without_params(body)? {
+                *body = without;
             }
             Ok(Arc::default())
         }

@@ -1,15 +1,16 @@
-//! A body that is too large to be held, searched for nonces while it flows.
+//! A body that is too large to be held, searched for what no client may say while it flows.
 
 use bytes::{Bytes, BytesMut};
 
 use super::conform::{BodyKind, NOT_UTF8};
 use super::error::ApiError;
+use super::handoff::{self, LONGEST_SPELLING};
 use super::nonces::Nonces;
 
 /// Lets a body through piece by piece, and keeps back the end of what came where a nonce may begin in it.
 ///
 /// Which model a body asks for is known at its end, and by then most of it is sent. So a nonce
-/// anywhere in it ends it here: the server gets no whole request, and answers nothing.
+/// anywhere in it, or a key that is not for clients, ends it here: the server gets no whole request, and answers nothing.
 #[derive(Debug)]
 pub(super) struct Sieve {
     nonces: Nonces,
@@ -34,7 +35,8 @@ impl Sieve {
 
     /// Takes one piece, and returns what may go on, in order; or how the client is answered.
     pub(super) fn pass(&mut self, mut piece: Bytes) -> Result<[Bytes; 2], ApiError> {
-        let window = self.nonces.longest_spelling().saturating_sub(1);
+        let longest = self.nonces.longest_spelling().max(LONGEST_SPELLING);
+        let window = longest - 1;
         let mut seam = self.joined(&piece[..piece.len().min(window)]);
         // In JSON that is UTF-8 there is none; in other encodings a nonce would look different.
         if self.kind == BodyKind::Json && memchr::memchr(0, &piece).is_some() {
@@ -43,6 +45,9 @@ impl Sieve {
         let spelled = self.nonces.spelled_in(&seam);
         if let Some(name) = spelled.or_else(|| self.nonces.spelled_in(&piece)) {
             return Err(ApiError::unknown_model(name));
+        }
+        if handoff::is_spelled_in(&seam) || handoff::is_spelled_in(&piece) {
+            return Err(handoff::refusal());
         }
         if piece.len() >= window {
             let end = piece.split_off(self.beginning_in(&piece, window));
@@ -59,7 +64,7 @@ impl Sieve {
         let last = &text[from..];
         let at = last
             .iter()
-            .position(|byte| self.nonces.may_begin_with(*byte));
+            .position(|byte| *byte == b'"' || self.nonces.may_begin_with(*byte));
         from + at.unwrap_or(last.len())
     }
 

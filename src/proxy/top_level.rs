@@ -11,6 +11,7 @@ use std::borrow::Cow;
 pub(super) struct Pairs<'a> {
     rest: &'a [u8],
     is_first: bool,
+    is_over: bool,
 }
 
 impl<'a> Pairs<'a> {
@@ -20,7 +21,15 @@ impl<'a> Pairs<'a> {
         Self {
             rest: rest.unwrap_or_default(),
             is_first: true,
+            is_over: false,
         }
+    }
+
+    /// Whether the object ends, and all that is behind it is blank, where they were read to the end.
+    pub(super) fn is_whole(&self) -> bool {
+        past_blanks(self.rest)
+            .strip_prefix(b"}")
+            .is_some_and(|end| past_blanks(end).is_empty())
     }
 
     fn pair(&mut self) -> Option<(Cow<'a, str>, &'a [u8])> {
@@ -40,10 +49,11 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = (Cow<'a, str>, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let pair = self.pair();
-        if pair.is_none() {
-            self.rest = &[];
+        if self.is_over {
+            return None;
         }
+        let pair = self.pair();
+        self.is_over = pair.is_none();
         pair
     }
 }

@@ -324,3 +324,35 @@ async fn nothing_is_smuggled() {
     assert_eq!(client.answer().await.status(), 200);
     assert_eq!(fake.calls(), 1);
 }
+
+#[tokio::test]
+async fn where_a_prompt_was_read_is_no_clients_to_say() {
+    let (fake, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&fake]).await;
+    let mut client = proxy.client().await;
+    let body = r#"{"prompt":"p","kv_transfer_params":{"remote_engine_id":"x"},"n":1}"#;
+    client.send(&post("/v1/completions", body)).await;
+    let mut call = calls.recv().await.unwrap();
+    assert_eq!(call.body, br#"{"prompt":"p","n":1}"#);
+    call.reply("200 OK", "{}").await;
+    assert_eq!(client.answer().await.status(), 200);
+    let broken = proxy.post("/v1/completions", &body[..body.len() - 1]).await;
+    assert_eq!(
+        (broken.status(), broken.error().as_str()),
+        (400, "bad_request")
+    );
+    // What is too large to be held ends where it says so.
+    let beginning = format!(
+        r#"{{"kv_transfer_params":{{}},"p":"{}"#,
+        "x".repeat(300_000)
+    );
+    let length = "content-length: 9000000";
+    let head = post("/v1/completions", "").replace("content-length: 0", length);
+    let mut client = proxy.client().await;
+    client.send(&(head + &beginning)).await;
+    let large = client.answer().await;
+    assert_eq!(
+        (large.status(), large.error().as_str()),
+        (400, "bad_request")
+    );
+}
