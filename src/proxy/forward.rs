@@ -5,7 +5,8 @@
 //! A completion changes nothing, but it costs a GPU, and some requests kill the server that gets
 //! them. So a request of which a byte was sent goes to a second backend only
 //!
-//! - where the first says that it has too much to do (429, 503), or
+//! - where the first says that it has too much to do (429, 503), or does not take its own key (401),
+//!   as somebody else answers there, or
 //! - where the first failed it before anything of an answer was passed on (its connection broke, it
 //!   answered 500, the first event of its stream is an error), and a look at that server *after* the
 //!   failure has seen it alive;
@@ -48,6 +49,8 @@ enum Shortcoming {
     Busy,
     /// Its backend, or the engine of that, failed.
     Failed,
+    /// Whoever gave it does not take the backend's own key: it is somebody else.
+    Stranger,
 }
 
 /// An answer that is passed on, from whom, and whether the client may send its request again.
@@ -167,20 +170,24 @@ impl Errand<'_> {
     /// Whether an answer is passed on, or another backend asked.
     async fn judge(&mut self, reply: Reply, charge: Charge) -> Step {
         let claim = &charge.claim;
-        let status = reply.head.status;
-        if status == StatusCode::UNAUTHORIZED && claim.authorization.is_some() {
-            // Who does not know its own key is somebody else.
+        let Some(why) = shortcoming(&reply, claim) else {
+            return Step::Over(Some(Ok((reply, charge, None))));
+        };
+        if why == Shortcoming::Stranger {
             claim.suspect();
         }
-        let should_retry = match shortcoming(&reply) {
-            None => None,
-            Some(why) => match self.another(claim, why).await {
-                Ok(other) => return Step::On(other),
+        match self.another(claim, why).await {
+            Ok(other) => Step::On(other),
+            Err(_) if why == Shortcoming::Stranger => {
+                let why = format!("{} does not take its own key", claim.spec.name);
+                Step::Over(Some(Err(ApiError::upstream_broken(why))))
+            }
+            Err(should_retry) => {
                 // What is passed on speaks for itself, unless it must not be asked again.
-                Err(should_retry) => should_retry.filter(|may| !may),
-            },
-        };
-        Step::Over(Some(Ok((reply, charge, should_retry))))
+                let should_retry = should_retry.filter(|may| !may);
+                Step::Over(Some(Ok((reply, charge, should_retry))))
+            }
+        }
     }
 
     /// Takes a backend out that could not be reached, and goes on to the next.
@@ -259,11 +266,12 @@ impl Errand<'_> {
     }
 }
 
-fn shortcoming(reply: &Reply) -> Option<Shortcoming> {
+fn shortcoming(reply: &Reply, backend: &Backend) -> Option<Shortcoming> {
     if reply.beginning.events.has_error() {
         return Some(Shortcoming::Failed);
     }
     match reply.head.status {
+        StatusCode::UNAUTHORIZED if backend.authorization.is_some() => Some(Shortcoming::Stranger),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(Shortcoming::Busy),
         StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::BAD_GATEWAY

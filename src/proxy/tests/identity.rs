@@ -227,6 +227,33 @@ async fn a_clients_key_goes_no_further_and_the_backend_is_shown_its_own() {
     assert_eq!(proxy.get("/health").await.status(), 200);
 }
 
+/// Who does not know the key of an instance is not that instance, and what it says no answer of it.
+#[tokio::test]
+async fn a_server_that_does_not_take_its_own_key_is_no_answer() {
+    let mut a = Fake::answering("a", |mut call| async move {
+        call.reply("401 Unauthorized", "{}").await;
+        Some(call.stream)
+    })
+    .await;
+    a.backend.key = Some(Key {
+        digest: "a".to_owned(),
+        hidden: Some(Hidden("sk-own".to_owned())),
+    });
+    let b = Fake::start("b").await;
+    let proxy = Running::before(&[&a, &b]).await;
+    for _ in 0..4 {
+        let answer = proxy.post("/v1/completions", "{}").await;
+        assert_eq!((answer.status(), answer.instance()), (200, Some("b")));
+    }
+    assert_eq!(a.calls(), 2);
+    let alone = Running::before(&[&a]).await;
+    let answer = alone.post("/v1/completions", "{}").await;
+    assert_eq!(
+        (answer.status(), answer.error().as_str()),
+        (502, "upstream_broken")
+    );
+}
+
 /// What it was told of keys it keeps for its next start, and for its owner alone.
 #[tokio::test]
 async fn a_proxy_that_starts_again_knows_the_keys() {
