@@ -51,7 +51,8 @@ pub(super) enum Failure {
     Cut,
 }
 
-/// Sends a request to a backend, and returns how it is answered. `sent` counts how often it was sent.
+/// Sends a request to a backend, and returns how it is answered. `sent` counts how often it was sent to
+/// somebody who may have read it.
 pub(super) async fn attempt(
     backend: &Arc<Backend>,
     bounds: Bounds,
@@ -115,7 +116,6 @@ async fn exchange(
                 return Err(no_answer.why.into());
             }
         }
-        *sent += u32::from(is_copy);
         count(&backend.tally.resent);
         record.attempts(backend);
         // A server that closes connections may be one that was replaced.

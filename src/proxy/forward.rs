@@ -19,7 +19,7 @@
 //! request again if it is idempotent, or if it knows that the server did not process it. The proxy
 //! takes it for known under four conditions: the connection was reused, not one byte came back, it
 //! closed (and did not just stay silent), and this is the first time. The copy goes to the same
-//! backend on a new connection, and is the second attempt.
+//! backend on a new connection, and both are one attempt.
 
 use std::sync::Arc;
 

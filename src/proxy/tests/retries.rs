@@ -78,6 +78,28 @@ async fn what_a_living_server_broke_off_goes_to_another() {
     assert_eq!(status.backends["a"].state, BackendState::Ready);
 }
 
+/// A connection that breaks under a request may just have been closed for being idle: a copy on a new one
+/// tells. When that breaks too, it is as if it had been the first.
+#[tokio::test]
+async fn what_breaks_on_a_kept_connection_and_on_a_new_one_goes_to_another() {
+    let resets = |mut call: fake::Call| async move {
+        if call.body.ends_with(b"reset") {
+            call.reset();
+            return None;
+        }
+        call.reply("200 OK", "{}").await;
+        Some(call.stream)
+    };
+    let (a, b) = (Fake::answering("a", resets).await, Fake::start("b").await);
+    let proxy = Running::before(&[&a, &b]).await;
+    until_called(&proxy, &a, "{}").await;
+    let before = a.calls();
+    let answer = until_called(&proxy, &a, "reset").await;
+    assert_eq!((answer.status(), answer.instance()), (200, Some("b")));
+    assert!(a.calls() <= before + 2, "{}", a.calls());
+    assert_eq!(proxy.status().await.requests.failed, 0);
+}
+
 #[tokio::test]
 async fn a_stream_that_breaks_before_its_first_event_is_replaced_unseen() {
     let broken = |mut call: fake::Call| async move {
