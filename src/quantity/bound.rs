@@ -77,7 +77,10 @@ impl<'de> Visitor<'de> for Written {
         if text == OFF {
             return Ok(SecondsOrOff::Off);
         }
-        text.parse().map(SecondsOrOff::Seconds).map_err(E::custom)
+        let seconds = text.parse::<Seconds>();
+        seconds
+            .map(SecondsOrOff::Seconds)
+            .map_err(|error| E::custom(format!("{error}; or `{OFF}`")))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(
@@ -120,6 +123,8 @@ mod tests {
         for wrong in ["true", "\"on\"", "-1", "null"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+        let wrong = read("\"on\"").unwrap_err().to_string();
+        assert!(wrong.contains("or `off`"), "{wrong}");
         let off = serde_json::to_string(&SecondsOrOff::Off).unwrap();
         assert_eq!(off, "\"off\"");
     }

@@ -43,12 +43,17 @@ async fn gated(fakes: &[&Fake]) -> Running {
 }
 
 async fn gated_for(seconds: f64, fakes: &[&Fake]) -> Running {
-    let proxy = Running::start().await;
     let mut config = config(1, fakes);
     config.timeouts.gate = seconds;
+    serving(config).await
+}
+
+/// A proxy with this configuration, once all of its backends are ready.
+async fn serving(config: Config) -> Running {
+    let proxy = Running::start().await;
     proxy.configure(&config).await;
-    for fake in fakes {
-        proxy.done(&Request::Admit(fake.backend.clone())).await;
+    for backend in config.backends {
+        proxy.done(&Request::Admit(backend)).await;
     }
     proxy
 }
@@ -227,6 +232,15 @@ async fn second_attempts_are_a_share_of_all_requests() {
     assert!((220..=250).contains(&calls), "{calls}");
 }
 
+/// Ends a server, and waits until nobody listens at its port.
+async fn die(fake: Fake) {
+    let address = fake.address();
+    drop(fake);
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Three servers that die of any request with `poison` in it.
 #[derive(Clone, Default)]
 struct Mortals(Arc<Mutex<Vec<Option<Fake>>>>);
@@ -258,30 +272,20 @@ impl Mortals {
         let Some(fake) = self.0.lock().unwrap()[at].take() else {
             return;
         };
-        let address = fake.address();
-        drop(fake);
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        die(fake).await;
     }
 
     async fn proxy(&self) -> Running {
-        let proxy = Running::start().await;
         let backends: Vec<_> = {
             let all = self.0.lock().unwrap();
             let all = all.iter().flatten().map(|fake| fake.backend.clone());
             all.collect()
         };
-        proxy
-            .configure(&Config {
-                backends: backends.clone(),
-                ..config(1, &[])
-            })
-            .await;
-        for backend in backends {
-            proxy.done(&Request::Admit(backend)).await;
-        }
-        proxy
+        serving(Config {
+            backends,
+            ..config(1, &[])
+        })
+        .await
     }
 
     fn living(&self) -> usize {
@@ -337,11 +341,8 @@ async fn what_was_answered_before_is_not_held_for_poison() {
         }
     });
     let call = soon(calls.recv()).await.unwrap();
-    let address = d.address();
-    drop((d, calls));
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    drop(calls);
+    die(d).await;
     call.reset();
     assert_eq!(soon(asked).await.unwrap().error(), "upstream_broken");
     assert_eq!(proxy.post("/v1/completions", body).await.status(), 200);
@@ -395,15 +396,11 @@ async fn nobody_is_told_where_a_server_is() {
 async fn calls_to_one_that_fails(policy: PolicySpec) -> (usize, Status) {
     let failing = saying("a", "500 Internal Server Error").await;
     let (b, c) = (Fake::start("b").await, Fake::start("c").await);
-    let proxy = Running::start().await;
-    let config = Config {
+    let proxy = serving(Config {
         policy,
         ..config(1, &[&failing, &b, &c])
-    };
-    proxy.configure(&config).await;
-    for fake in [&failing, &b, &c] {
-        proxy.done(&Request::Admit(fake.backend.clone())).await;
-    }
+    })
+    .await;
     for at in 0..200 {
         let body = format!("{{\"prompt\":\"{at}\"}}");
         proxy.post("/v1/completions", &body).await;
