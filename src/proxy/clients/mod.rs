@@ -1,5 +1,6 @@
 //! The connections of clients: what each is about, and how long it may be.
 
+mod ahead;
 mod patience;
 mod room;
 mod standing;

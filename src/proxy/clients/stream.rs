@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ahead::Ahead;
 use super::patience::{Alarm, Patience};
 use super::standing::{Standing, Turn};
 use crate::proxy::limits::Limits;
@@ -21,6 +22,7 @@ use crate::proxy::limits::Limits;
 #[derive(Debug)]
 pub(in crate::proxy) struct ClientStream {
     stream: TcpStream,
+    ahead: Ahead,
     standing: Arc<Standing>,
     /// The turn that was last read in.
     turn: Turn,
@@ -46,6 +48,7 @@ impl ClientStream {
     ) -> Self {
         Self {
             stream,
+            ahead: Ahead::default(),
             turn: standing.turn(),
             standing,
             has_begun: false,
@@ -100,7 +103,12 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let turn = this.turn_over();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let read = if this.ahead.hand_out(buffer) {
+            Poll::Ready(Ok(()))
+        } else {
+            Pin::new(&mut this.stream).poll_read(cx, buffer)
+        };
+        this.ahead.is_waited_for(read.is_pending());
         if read.is_ready() {
             this.has_begun |= !turn.is_asked();
             return read;
@@ -148,8 +156,13 @@ impl AsyncWrite for ClientStream {
         self.stream.is_write_vectored()
     }
 
+    /// hyper comes by here in each of its turns.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        if this.standing.turn().is_asked() {
+            this.ahead.read_on(&mut this.stream, cx)?;
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
