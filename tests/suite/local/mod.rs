@@ -7,6 +7,7 @@ mod changing;
 mod commands;
 mod conflicts;
 mod converging;
+mod crowded;
 mod destroying;
 mod interrupting;
 mod keys;

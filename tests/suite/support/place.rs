@@ -128,12 +128,7 @@ impl Workdir {
 
     /// Starts a command.
     pub(crate) fn begin(&self, words: &[&str]) -> Running {
-        let mut command = self.command(words);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running {
-            words: line(words),
-            child: Some(command.spawn().unwrap()),
-        }
+        Running::of(line(words), self.command(words))
     }
 
     /// A command with an environment of its own and nothing on its standard input.

@@ -1,6 +1,6 @@
 //! What a command said, and a command that has not said all yet.
 
-use std::process::{Child, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -72,11 +72,20 @@ impl std::fmt::Display for Said {
 /// A command that runs. It is killed if nobody waits for it.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(super) words: String,
-    pub(super) child: Option<Child>,
+    words: String,
+    child: Option<Child>,
 }
 
 impl Running {
+    /// Starts a command, and hears what it says.
+    pub(crate) fn of(words: String, mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self {
+            words,
+            child: Some(command.spawn().unwrap()),
+        }
+    }
+
     pub(crate) fn signal(&self, which: Signal) {
         if let Some(child) = &self.child {
             signal(child.id(), which);
