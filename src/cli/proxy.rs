@@ -1,6 +1,7 @@
 //! `replica proxy` and `replica proxy-control`: what nodes run, and what can be run alone.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use crate::describe::describe;
 use crate::manifest::load_proxy;
 use crate::net::{ListenAddress, ServerUrl};
 use crate::node::variable;
-use crate::proxy::control::{Reply, relay};
+use crate::proxy::control::{InstanceLimits, Reply, relay};
 use crate::proxy::policy::PolicySpec;
 use crate::proxy::{self, Alone, Declared, Limits, Options, ProxyError, Server, Waits};
-use crate::quantity::Seconds;
+use crate::quantity::{Seconds, SecondsOrOff};
 use crate::view;
 
 /// Run the proxy: before servers that you name, or as `apply` starts it on nodes
@@ -44,6 +45,19 @@ pub(super) struct Args {
     /// Write a line of JSON for each request to this file; `-` for the standard output
     #[arg(long, value_name = "FILE", requires = "backends")]
     access_log: Option<String>,
+    /// How many requests a server has in flight at most [default: any number]
+    #[arg(long, value_name = "REQUESTS", requires = "backends")]
+    in_flight: Option<NonZeroU32>,
+    /// How many requests wait for each server at most [default: twice `--in-flight`]
+    #[arg(long, value_name = "REQUESTS", requires = "in_flight")]
+    queue: Option<u32>,
+    /// How long a request waits for a server that has room for it, before it is answered with 429
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    queue_timeout: Seconds,
+    /// How long a request waits for a server to be ready where none is, before it is answered with 503;
+    /// 0 for not at all
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    hold: Seconds,
     /// A YAML file that declares all of this; SIGHUP has it read again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["backends", "listen", "host", "port"])]
     config: Option<PathBuf>,
@@ -77,11 +91,16 @@ pub(super) struct ControlArgs {
 
 /// Runs it until it is told to stop.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
-    if args.client_timeout.duration().is_zero() {
-        return Err(Error::refused(
-            "`--client-timeout` must be more than 0",
-            "leave it out for 60 seconds",
-        ));
+    for (time, flag, usual) in [
+        (args.client_timeout, "--client-timeout", 60),
+        (args.queue_timeout, "--queue-timeout", 30),
+    ] {
+        if time.duration().is_zero() {
+            return Err(Error::refused(
+                format!("`{flag}` must be more than 0"),
+                format!("leave it out for {usual} seconds"),
+            ));
+        }
     }
     let alone = alone(args)?;
     let listen = listen_address(args, alone.as_ref())?;
@@ -147,7 +166,13 @@ fn alone(args: &Args) -> Result<Option<Alone>, Error> {
         policy: args.policy.clone().unwrap_or_default(),
         timeouts: Waits {
             client: args.client_timeout,
+            queue: args.queue_timeout,
+            hold: SecondsOrOff::Seconds(args.hold),
             ..Waits::default()
+        },
+        limits: InstanceLimits {
+            in_flight: args.in_flight,
+            queue: args.queue,
         },
         headers: !args.no_headers,
         access_log: args.access_log.clone(),

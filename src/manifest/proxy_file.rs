@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::check::{NOBODY_WAITS, NOBODY_WAITS_HINT};
 use super::file::{ReadFile, decode, is_extension};
 use super::marks::{Found, Marks, find};
 use super::problem::{ManifestError, Problem};
@@ -82,13 +83,23 @@ impl Seen<'_> {
             ("connect", waits.connect),
             ("idle", waits.idle),
             ("client", waits.client),
+            ("queue", waits.queue),
         ] {
             if time.duration().is_zero() {
                 let problem = self.at(&["timeouts", key], format!("`{key}` must be more than 0"));
                 found.extend(problem.map(|it| it.hint("leave the key out for the default")));
             }
         }
+        found.extend(self.nobody_waits(alone));
         found
+    }
+
+    fn nobody_waits(&self, alone: &Alone) -> Option<Problem> {
+        if !alone.limits.waits_in_vain() {
+            return None;
+        }
+        let problem = self.at(&["limits", "queue"], NOBODY_WAITS)?;
+        Some(problem.hint(NOBODY_WAITS_HINT))
     }
 
     fn no_backends(&self, alone: &Alone) -> Option<Problem> {
@@ -220,7 +231,7 @@ backends: [{url: https://gpu-1}]
           | ^^^^^
           |
           = hint: did you mean `policy`?
-          = hint: allowed here: `listen`, `backends`, `policy`, `timeouts`, `headers`, `access_log`
+          = hint: allowed here: `listen`, `backends`, `policy`, `timeouts`, `limits`, `headers`, `access_log`
 
         error: `idle` must be more than 0
          --> proxy.yaml:3:18

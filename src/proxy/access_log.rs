@@ -45,6 +45,8 @@ pub(super) struct Line<'a> {
     pub(super) attempts: u32,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// For a backend that was ready and had room; nothing where it did not have to wait.
+    pub(super) queued_ms: Option<f64>,
     /// To the first byte of the answer's body.
     pub(super) first_byte_ms: Option<f64>,
     pub(super) total_ms: f64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::control::{Backend, Config, Hidden, Key, Timeouts};
+use super::control::{Backend, Config, Hidden, InstanceLimits, Key, Timeouts};
 use super::policy::PolicySpec;
 use crate::net::{ListenAddress, ServerUrl};
 use crate::quantity::{Seconds, SecondsOrOff};
@@ -31,6 +31,9 @@ pub struct Alone {
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: Waits,
+    /// How many requests a server has at once.
+    #[serde(default)]
+    pub limits: InstanceLimits,
     /// Whether an answer says which server gave it (`x-replica-instance`), and how long that took
     /// (`server-timing`): true unless it is said otherwise.
     #[serde(default = "yes")]
@@ -76,6 +79,13 @@ pub struct Waits {
     /// For a client to take something of what is written to it: `60`, `5m`.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub client: Seconds,
+    /// For a place at a server, where each that is ready has as many requests as `limits` lets it have:
+    /// `30`, `2m`. Who has waited for so long is answered with 429.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub queue: Seconds,
+    /// For a server to be ready, where none is: `5`, `1m`, `off`. Who has waited for so long is answered
+    /// with 503.
+    pub hold: SecondsOrOff,
 }
 
 impl Default for Waits {
@@ -85,6 +95,8 @@ impl Default for Waits {
             idle: Seconds::whole(600),
             gate: SecondsOrOff::Seconds(Seconds::whole(30)),
             client: Seconds::whole(60),
+            queue: Seconds::whole(30),
+            hold: SecondsOrOff::Seconds(Seconds::whole(5)),
         }
     }
 }
@@ -124,7 +136,10 @@ impl Alone {
                 idle: self.timeouts.idle.get(),
                 gate: self.timeouts.gate.seconds().map_or(0.0, Seconds::get),
                 client: Some(self.timeouts.client.get()),
+                queue: self.timeouts.queue.get(),
+                hold: self.timeouts.hold.seconds().map_or(0.0, Seconds::get),
             },
+            limits: self.limits.clone(),
             client_keys: Vec::new(),
             headers: self.headers,
             access_log: self.access_log.clone(),
@@ -149,6 +164,7 @@ mod tests {
             backends: vec![server],
             policy: PolicySpec::default(),
             timeouts: Waits::default(),
+            limits: InstanceLimits::default(),
             headers: true,
             access_log: None,
         };

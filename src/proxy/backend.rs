@@ -19,6 +19,7 @@ use super::counts::{Answers, Times};
 use super::history::History;
 use super::keys::authorization;
 use super::occupancy::Occupancy;
+use super::queue::Queue;
 use super::share::Share;
 
 /// Why a backend cannot be served from.
@@ -78,6 +79,8 @@ pub(super) struct Backend {
     began: Mutex<Beginnings>,
     /// Shared by all backends of a pool: somebody has no request in flight any more.
     emptied: Arc<Notify>,
+    /// The requests that wait for a place at any backend of the pool.
+    queue: Arc<Queue>,
 }
 
 /// A look at it with a probe.
@@ -157,7 +160,14 @@ impl Backend {
             looks: watch::Sender::default(),
             began: Mutex::default(),
             emptied,
+            queue: Arc::default(),
         })
+    }
+
+    /// The same, for which requests wait in this queue.
+    pub(super) fn waited_for_in(mut self, queue: Arc<Queue>) -> Self {
+        self.queue = queue;
+        self
     }
 
     /// The same, counting on from an earlier epoch.
@@ -206,8 +216,19 @@ impl Backend {
         }
     }
 
-    /// Counts a request in, if requests go there and, where a number is given, so many are in flight
-    /// there still. It counts itself out when the claim is dropped.
+    /// Has no more than so many requests in flight from now on, but for those that are; nothing for any
+    /// number.
+    pub(super) fn limit(&self, in_flight: Option<u64>) {
+        self.occupancy.limit(in_flight);
+    }
+
+    /// Whether another request may go there now.
+    pub(super) fn has_room(&self) -> bool {
+        self.occupancy.has_room()
+    }
+
+    /// Counts a request in, if requests go there, there is room for it and, where a number is given, so
+    /// many are in flight there still. It counts itself out when the claim is dropped.
     pub(super) fn claim(self: &Arc<Self>, among: Option<u64>) -> Option<Claim> {
         self.occupancy.enter(among).then(|| self.counted())
     }
@@ -326,7 +347,8 @@ impl Backend {
     }
 
     fn change(&self, change: impl FnOnce(&mut Condition)) -> bool {
-        self.condition.send_if_modified(|condition| {
+        let mut turned = None;
+        let changed = self.condition.send_if_modified(|condition| {
             let before = condition.clone();
             change(condition);
             if condition.state == BackendState::Ready && before.state != BackendState::Ready {
@@ -334,8 +356,16 @@ impl Backend {
                 self.share.renew();
             }
             self.occupancy.turn(condition.state);
+            turned = (condition.state != before.state).then_some(condition.state);
             *condition != before
-        })
+        });
+        match turned {
+            // Who takes the first of its places calls the next.
+            Some(BackendState::Ready) => self.queue.call_first(),
+            Some(_) => self.queue.call_all(),
+            None => {}
+        }
+        changed
     }
 }
 
@@ -361,6 +391,7 @@ impl Drop for Claim {
         if backend.occupancy.leave() {
             backend.emptied.notify_waiters();
         }
+        backend.queue.call_first();
     }
 }
 

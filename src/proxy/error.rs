@@ -31,6 +31,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_ready_instance", why).retried(Some(true))
     }
 
+    /// Says that more is asked than is served.
+    pub(super) fn overloaded(why: String) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", why).retried(Some(true))
+    }
+
     /// Says that no backend could be connected to; nothing was sent to any.
     pub(super) fn upstream_unreachable(why: String) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", why).retried(Some(true))
@@ -206,7 +211,7 @@ impl ApiError {
         let headers = response.headers_mut();
         headers.insert(super::headers::REQUEST_ID, id.clone());
         super::headers::tell_whether_to_retry(headers, self.should_retry);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if let StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS = self.status {
             // OpenAI's clients wait that long and try again; a pending instance is probed as often.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

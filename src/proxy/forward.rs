@@ -33,6 +33,7 @@ use super::outbound::Outbound;
 use super::poison::Suspicion;
 use super::policy::Charge;
 use super::pool::{Fleet, Pool};
+use super::queue::{self, Unplaced, Wait};
 use super::record::Record;
 use super::request_view::RequestView;
 use super::requests::InFlight;
@@ -79,6 +80,7 @@ struct Errand<'a> {
     tried: Vec<Arc<Backend>>,
     /// How often it was sent.
     sent: u32,
+    wait: Wait,
 }
 
 /// Sends a request to one backend after another until one has it, and returns its answer.
@@ -100,6 +102,7 @@ pub(super) async fn forward(
         outbound,
         tried: Vec::new(),
         sent: 0,
+        wait: Wait::default(),
     };
     match errand.run().await? {
         Ok((reply, charge, should_retry)) => Some(Ok(Answer {
@@ -125,8 +128,12 @@ impl Errand<'_> {
             return Some(Err(ApiError::poison()));
         }
         self.retries.budget.deposit();
-        let Some(mut charge) = self.choose() else {
-            return Some(Err(self.nobody()));
+        let mut charge = match self.choose_unless_waited_for() {
+            Some(charge) => charge,
+            None => match self.wait().await {
+                Ok(charge) => charge,
+                Err(error) => return Some(Err(error)),
+            },
         };
         loop {
             match self.step(charge).await {
@@ -146,7 +153,7 @@ impl Errand<'_> {
         let (outbound, sent) = (&mut self.outbound, &mut self.sent);
         let error = match attempt(claim, bounds, outbound, sent, self.record).await {
             Ok(reply) => return self.judge(reply, charge).await,
-            Err(Failure::Untouched(why)) => return self.pass_over(claim, &why),
+            Err(Failure::Untouched(why)) => return self.pass_over(charge, &why).await,
             Err(Failure::Cut) => return Step::Over(None),
             Err(Failure::Exhausted(why)) => ApiError::proxy_exhausted(why),
             Err(Failure::Silent(why)) => {
@@ -190,14 +197,42 @@ impl Errand<'_> {
         }
     }
 
-    /// Takes a backend out that could not be reached, and goes on to the next.
-    fn pass_over(&mut self, unreachable: &Arc<Backend>, why: &str) -> Step {
-        count(&unreachable.tally.unreachable);
-        unreachable.eject(why);
-        self.tried.push(Arc::clone(unreachable));
-        match self.choose() {
-            Some(other) => Step::On(other),
-            None => Step::Over(Some(Err(self.nobody()))),
+    /// Takes a backend out that could not be reached, and goes on to the next. A request that had its turn
+    /// does not wait behind others for that.
+    async fn pass_over(&mut self, unreachable: Charge, why: &str) -> Step {
+        count(&unreachable.claim.tally.unreachable);
+        unreachable.claim.eject(why);
+        self.tried.push(Arc::clone(&unreachable.claim));
+        drop(unreachable);
+        let is_second = self.sent > 0;
+        let other = match self.choose() {
+            Some(other) => Ok(other),
+            None if is_second => Err(self.nobody()),
+            None => self.wait().await,
+        };
+        match other {
+            Ok(other) => Step::On(other),
+            Err(error) => Step::Over(Some(Err(error))),
+        }
+    }
+
+    /// Waits until a backend is ready and has room for it. What it was sent to in vain may be ready again.
+    async fn wait(&mut self) -> Result<Charge, ApiError> {
+        let (outbound, record) = (&self.outbound, &mut *self.record);
+        record.begins_to_wait();
+        // Made room for only by who waits.
+        let placed = queue::place(self.pool, &mut self.wait, |fleet| {
+            choose(fleet, outbound, &[])
+        });
+        let placed = Box::pin(placed).await;
+        record.has_waited();
+        match placed {
+            Ok((fleet, charge)) => {
+                self.fleet = fleet;
+                Ok(charge)
+            }
+            Err(Unplaced::NoneReady) => Err(self.nobody()),
+            Err(overloaded) => Err(ApiError::overloaded(overloaded.to_string())),
         }
     }
 
@@ -219,7 +254,8 @@ impl Errand<'_> {
             return Err((why == Shortcoming::Failed).then_some(false));
         }
         self.tried.push(Arc::clone(first));
-        let other = self.choose().filter(|_| self.retries.budget.withdraw());
+        let other = self.choose_unless_waited_for();
+        let other = other.filter(|_| self.retries.budget.withdraw());
         other.ok_or((why == Shortcoming::Failed).then_some(true))
     }
 
@@ -247,12 +283,13 @@ impl Errand<'_> {
     }
 
     fn choose(&self) -> Option<Charge> {
-        let body = match &self.outbound.body {
-            Received::Whole(body) => Some(body),
-            Received::Large(_) => None,
-        };
-        self.fleet
-            .claim(&RequestView::new(&self.outbound.headers, body), &self.tried)
+        choose(&self.fleet, &self.outbound, &self.tried)
+    }
+
+    /// Nobody overtakes who waits.
+    fn choose_unless_waited_for(&self) -> Option<Charge> {
+        let is_free = self.pool.queue.is_empty();
+        is_free.then(|| self.choose()).flatten()
     }
 
     fn nobody(&self) -> ApiError {
@@ -264,6 +301,14 @@ impl Errand<'_> {
         let changed = || "no instance was ready; one has become so just now".to_owned();
         ApiError::no_ready_instance(self.pool.why_not_ready().unwrap_or_else(changed))
     }
+}
+
+fn choose(fleet: &Fleet, outbound: &Outbound, tried: &[Arc<Backend>]) -> Option<Charge> {
+    let body = match &outbound.body {
+        Received::Whole(body) => Some(body),
+        Received::Large(_) => None,
+    };
+    fleet.claim(&RequestView::new(&outbound.headers, body), tried)
 }
 
 fn shortcoming(reply: &Reply, backend: &Backend) -> Option<Shortcoming> {

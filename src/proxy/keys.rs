@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::plan::effect::control::Hidden;
-    use crate::proxy::control::Timeouts;
+    use crate::proxy::control::{InstanceLimits, Timeouts};
     use crate::proxy::policy::PolicySpec;
 
     fn key(digest: &str, hidden: &str) -> Key {
@@ -135,6 +135,7 @@ mod tests {
             backends: vec![backend],
             policy: PolicySpec::default(),
             timeouts: Timeouts::default(),
+            limits: InstanceLimits::default(),
             client_keys,
             headers: true,
             access_log: None,

@@ -23,6 +23,7 @@ use super::body::Outgoing;
 use super::control::BackendState;
 use super::counts::{Answers, Times};
 use super::error::json_response;
+use super::queue::Queue;
 use super::requests::{Ledger, Outcome};
 use super::route::Front;
 
@@ -48,6 +49,7 @@ struct Page {
     instances: BTreeMap<String, Instance>,
     own: Arc<Answers>,
     drains: Arc<Times>,
+    queue: Arc<Queue>,
     ledger: Arc<Ledger>,
     /// Those that stand for themselves: what they are called, what they are, whether they only grow,
     /// and where they stand.
@@ -89,6 +91,12 @@ impl Page {
                 front.clients.connected(),
             ),
             (
+                "queued",
+                "Requests that wait for an instance",
+                false,
+                front.pool.queue.length() as u64,
+            ),
+            (
                 "access_log_lost",
                 "Lines of the access log that were lost",
                 true,
@@ -99,6 +107,7 @@ impl Page {
             instances,
             own: Arc::clone(&front.own),
             drains: Arc::clone(&front.drains),
+            queue: Arc::clone(&front.pool.queue),
             ledger: Arc::clone(&front.ledger),
             single,
             clients_cut: front.clients.cut(),
@@ -228,9 +237,11 @@ impl Page {
             times(&mut took, instance, &it.tally.took)?;
         }
         let help = "How long drains took until nothing was in flight";
-        let mut drains = family(encoder, "drain_seconds", help, histogram)?;
-        let read = self.drains.read();
-        drains.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
+        let drains = family(encoder, "drain_seconds", help, histogram)?;
+        times_of_all(drains, &self.drains)?;
+        let help = "How long requests waited for an instance, those that had to";
+        let queued = family(encoder, "queue_seconds", help, histogram)?;
+        times_of_all(queued, self.queue.waited())
     }
 
     fn encode_state(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -279,6 +290,11 @@ fn encode_value(metric: MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt:
         MetricType::Counter => ConstCounter::new(value).encode(metric),
         _ => ConstGauge::new(value).encode(metric),
     }
+}
+
+fn times_of_all(mut metric: MetricEncoder<'_>, times: &Times) -> fmt::Result {
+    let read = times.read();
+    metric.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
 }
 
 fn times(family: &mut MetricEncoder<'_>, instance: &str, times: &Times) -> fmt::Result {

@@ -52,6 +52,7 @@ mod poison;
 pub mod policy;
 mod pool;
 mod proof;
+mod queue;
 mod record;
 mod request_view;
 mod requests;

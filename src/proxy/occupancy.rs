@@ -1,5 +1,8 @@
 //! The state of a backend and its requests in flight, as one number: both are read, and one changed
 //! by the other, without a lock.
+//!
+//! Reads and changes stand in one order with those of how many wait ([`Ordering::SeqCst`]): who leaves
+//! sees who waits, or who waits sees that somebody left.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,39 +11,70 @@ use super::control::BackendState;
 /// The state takes the two highest bits, the count the rest.
 const COUNT: u64 = u64::MAX >> 2;
 
-/// Whether requests go to a backend, and how many are in flight there.
-#[derive(Debug, Default)]
-pub(super) struct Occupancy(AtomicU64);
+/// Whether requests go to a backend, how many are in flight there, and how many may be.
+#[derive(Debug)]
+pub(super) struct Occupancy {
+    both: AtomicU64,
+    cap: AtomicU64,
+}
+
+impl Default for Occupancy {
+    fn default() -> Self {
+        Self {
+            both: AtomicU64::default(),
+            cap: AtomicU64::new(u64::MAX),
+        }
+    }
+}
 
 impl Occupancy {
     /// Both, at one moment.
     pub(super) fn read(&self) -> (BackendState, u64) {
-        parts(self.0.load(Ordering::Acquire))
+        parts(self.both.load(Ordering::SeqCst))
+    }
+
+    /// Lets so many in from now on, whoever is in already; nothing for any number.
+    pub(super) fn limit(&self, cap: Option<u64>) {
+        self.cap.store(cap.unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    /// Whether one more may enter.
+    pub(super) fn has_room(&self) -> bool {
+        let (state, count) = self.read();
+        state == BackendState::Ready && count < self.cap()
+    }
+
+    fn cap(&self) -> u64 {
+        self.cap.load(Ordering::SeqCst)
     }
 
     /// Changes the state, whatever the count is.
     pub(super) fn turn(&self, state: BackendState) {
         let turned = |both| Some(both & COUNT | bits(state));
         let _ = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, turned);
+            .both
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, turned);
     }
 
-    /// Counts one more, where requests go there and, if a number is given, it is still the count.
+    /// Counts one more, where requests go there, there is room for it and, if a number is given, that is
+    /// still the count.
     pub(super) fn enter(&self, among: Option<u64>) -> bool {
+        let cap = self.cap();
         let entered = |both| match parts(both) {
-            (BackendState::Ready, count) if among.is_none_or(|it| it == count) => Some(both + 1),
+            (BackendState::Ready, count) if count < cap && among.is_none_or(|it| it == count) => {
+                Some(both + 1)
+            }
             _ => None,
         };
         let entered = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, entered);
+            .both
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, entered);
         entered.is_ok()
     }
 
     /// Counts one less: whether it was the last.
     pub(super) fn leave(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::AcqRel) & COUNT == 1
+        self.both.fetch_sub(1, Ordering::SeqCst) & COUNT == 1
     }
 }
 
@@ -80,6 +114,20 @@ mod tests {
         assert_eq!(occupancy.read(), (BackendState::Draining, 2));
         assert!(!occupancy.leave() && occupancy.leave());
         assert_eq!(occupancy.read(), (BackendState::Draining, 0));
+    }
+
+    #[test]
+    fn as_many_enter_as_there_is_room_for_and_nobody_has_to_leave() {
+        let occupancy = Occupancy::default();
+        occupancy.turn(BackendState::Ready);
+        occupancy.limit(Some(2));
+        let enter = || occupancy.enter(None);
+        assert!(enter() && enter() && !enter() && !occupancy.has_room());
+        occupancy.limit(Some(1));
+        assert!(!occupancy.leave() && !enter() && !occupancy.has_room());
+        assert!(occupancy.leave() && occupancy.has_room() && enter());
+        occupancy.limit(None);
+        assert!(enter() && enter());
     }
 
     #[test]

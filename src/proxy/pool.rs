@@ -13,12 +13,13 @@ use tokio::sync::Notify;
 
 use super::access_log::AccessLog;
 use super::backend::{Backend, InvalidBackend, Tally};
-use super::control::{self, BackendState, BackendStatus, Config, Timeouts};
+use super::control::{self, BackendState, BackendStatus, Config, InstanceLimits, Timeouts};
 use super::health::{Prober, Probing};
 use super::history::Rate;
 use super::keys::{self, ClientKeys};
 use super::nonces::Nonces;
 use super::policy::{Charge, Policy, PolicySpec, Ready};
+use super::queue::Queue;
 use super::request_view::RequestView;
 
 /// Why a configuration is not taken.
@@ -54,6 +55,10 @@ pub(super) struct Bounds {
     pub(super) gate: Option<Duration>,
     /// For a client to take something; nothing where the configuration does not say.
     pub(super) client: Option<Duration>,
+    /// For a place at an instance, where all that are ready have as many requests as they may.
+    pub(super) queue: Duration,
+    /// For an instance to be ready, where none is; nothing where that is not waited for.
+    pub(super) hold: Option<Duration>,
 }
 
 impl TryFrom<&Timeouts> for Bounds {
@@ -63,11 +68,10 @@ impl TryFrom<&Timeouts> for Bounds {
         Ok(Self {
             connect: bound("connect", timeouts.connect)?,
             idle: bound("idle", timeouts.idle)?,
-            gate: match timeouts.gate {
-                0.0 => None,
-                gate => Some(bound("gate", gate)?),
-            },
+            gate: bound_or_off("gate", timeouts.gate)?,
             client: timeouts.client.map(|it| bound("client", it)).transpose()?,
+            queue: bound("queue", timeouts.queue)?,
+            hold: bound_or_off("hold", timeouts.hold)?,
         })
     }
 }
@@ -76,6 +80,13 @@ fn unwritable(name: &str, error: &std::io::Error) -> Refusal {
     Refusal::AccessLog {
         name: name.to_owned(),
         why: error.to_string(),
+    }
+}
+
+fn bound_or_off(which: &'static str, seconds: f64) -> Result<Option<Duration>, Refusal> {
+    match seconds {
+        0.0 => Ok(None),
+        seconds => bound(which, seconds).map(Some),
     }
 }
 
@@ -97,6 +108,8 @@ pub(super) struct Fleet {
     policy: Arc<dyn Policy>,
     pub(super) client_keys: ClientKeys,
     pub(super) bounds: Bounds,
+    /// How many requests may wait for each instance.
+    waiting: usize,
     /// The members, in the order of the configuration.
     backends: Vec<Arc<Backend>>,
     /// What no client is to know, of those too that are leaving.
@@ -125,6 +138,36 @@ impl Fleet {
 }
 
 impl Fleet {
+    /// The members, in the order of the configuration.
+    pub(super) fn members(&self) -> &[Arc<Backend>] {
+        &self.backends
+    }
+
+    /// Whether requests go to anybody, be there room for another or not.
+    pub(super) fn has_ready(&self) -> bool {
+        self.ready() > 0
+    }
+
+    /// Whether another request may go to somebody now.
+    pub(super) fn has_room(&self) -> bool {
+        Ready::of(&self.backends, &[]).iter().next().is_some()
+    }
+
+    /// How many requests may wait: so many for each instance that is ready, or for each that may become
+    /// it where none is.
+    pub(super) fn room_to_wait(&self) -> usize {
+        let for_each = match self.ready() {
+            0 => self.backends.len(),
+            ready => ready,
+        };
+        self.waiting.saturating_mul(for_each)
+    }
+
+    fn ready(&self) -> usize {
+        let states = self.backends.iter().map(|it| it.state());
+        states.filter(|state| *state == BackendState::Ready).count()
+    }
+
     /// Leaves a backend out for a while that fails far more than the others; never more than half of all.
     pub(super) fn set_aside_if_outlier(&self, backend: &Backend) {
         let others = self.backends.iter().filter(|it| it.id != backend.id);
@@ -152,6 +195,8 @@ pub(super) struct Pool {
     table: Mutex<Table>,
     prober: Prober,
     emptied: Arc<Notify>,
+    /// The requests that wait for a place.
+    pub(super) queue: Arc<Queue>,
 }
 
 #[derive(Debug)]
@@ -160,6 +205,8 @@ struct Table {
     policy: Arc<dyn Policy>,
     client_keys: ClientKeys,
     bounds: Bounds,
+    /// How many requests may wait for each instance.
+    waiting: usize,
     telling: Telling,
     members: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
@@ -182,6 +229,7 @@ impl Pool {
             policy: PolicySpec::default().build(),
             client_keys: ClientKeys::default(),
             bounds: bounds.expect("the defaults are positive"),
+            waiting: usize::MAX,
             telling: Telling {
                 headers: true,
                 access_log: None,
@@ -194,6 +242,7 @@ impl Pool {
             table: Mutex::new(table),
             prober,
             emptied: Arc::default(),
+            queue: Arc::default(),
         }
     }
 
@@ -219,6 +268,7 @@ impl Pool {
     /// Has requests go by what the table says now.
     fn publish(&self, table: &Table) {
         self.fleet.store(Arc::new(table.fleet()));
+        self.queue.call_all();
     }
 
     /// How long a client may take nothing of what is written to it, where that is configured.
@@ -346,9 +396,10 @@ impl Pool {
         }
         table.client_keys = ClientKeys::of(&config);
         for member in &table.members {
-            member.weigh(&config);
+            member.go_by(&config);
         }
         table.bounds = bounds;
+        table.waiting = room_to_wait(&config.limits);
         table.config = Some(config);
         table.forget_the_gone();
         self.publish(&table);
@@ -367,7 +418,7 @@ impl Pool {
         let tally = table.tally(&spec.name);
         let member = self.member(spec, tally)?;
         if let Some(config) = &table.config {
-            member.weigh(config);
+            member.go_by(config);
         }
         let backend = Arc::clone(&member.backend);
         let name = &backend.spec.name;
@@ -431,7 +482,8 @@ impl Pool {
 
     fn member(&self, spec: control::Backend, tally: Arc<Tally>) -> Result<Member, Refusal> {
         let backend = Backend::new(spec, Arc::clone(&self.emptied))?;
-        let backend = Arc::new(backend.counting_on(tally));
+        let backend = backend.counting_on(tally);
+        let backend = Arc::new(backend.waited_for_in(Arc::clone(&self.queue)));
         let watch = self.prober.watch(Arc::clone(&backend));
         Ok(Member {
             backend,
@@ -445,10 +497,12 @@ impl Member {
         self.backend.spec == *spec
     }
 
-    /// Gives it the weight that a configuration has for it.
-    fn weigh(&self, config: &Config) {
+    /// Gives it the weight that a configuration has for it, and as many requests as that lets it have.
+    fn go_by(&self, config: &Config) {
         let weight = config.weights.get(&self.backend.spec.name);
         self.backend.share.weigh(weight.copied().unwrap_or(1));
+        let in_flight = config.limits.in_flight;
+        self.backend.limit(in_flight.map(|it| it.get().into()));
     }
 }
 
@@ -467,6 +521,7 @@ impl Table {
             policy: Arc::clone(&self.policy),
             client_keys: self.client_keys.clone(),
             bounds: self.bounds,
+            waiting: self.waiting,
             backends: members.cloned().collect(),
             nonces: Nonces::of(self.backends().filter_map(|it| it.spec.nonce.as_deref())),
             telling: self.telling.clone(),
@@ -511,6 +566,16 @@ impl Table {
     fn forget_the_gone(&mut self) {
         self.leaving.retain(|backend| backend.in_flight() > 0);
     }
+}
+
+/// How many requests may wait for an instance, by itself twice as many as it may have.
+fn room_to_wait(limits: &InstanceLimits) -> usize {
+    let Some(in_flight) = limits.in_flight else {
+        return usize::MAX;
+    };
+    let twice = u64::from(in_flight.get()) * 2;
+    let waiting = limits.queue.map_or(twice, u64::from);
+    usize::try_from(waiting).unwrap_or(usize::MAX)
 }
 
 fn in_words(state: BackendState) -> &'static str {

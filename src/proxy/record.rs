@@ -4,7 +4,7 @@
 //! It goes with the request and is told of whatever happens to it. Dropped, wherever that is, it is
 //! the end of the request.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ pub(super) struct Record {
     path: PathLabel,
     is_head: bool,
     began: Instant,
+    /// How long it has waited for a backend, where it had to, and since when it does.
+    waited: Option<Duration>,
+    waiting_since: Option<Instant>,
     /// When it went out to a backend for the last time.
     sent: Option<Instant>,
     attempts: u32,
@@ -79,6 +82,8 @@ impl Record {
             path: PathLabel::of(path),
             is_head: request.method() == Method::HEAD,
             began: Instant::now(),
+            waited: None,
+            waiting_since: None,
             sent: None,
             attempts: 0,
             instance: None,
@@ -106,6 +111,18 @@ impl Record {
         self.received = came;
     }
 
+    /// Notes that it waits for a backend from now on.
+    pub(super) fn begins_to_wait(&mut self) {
+        self.waiting_since = Some(Instant::now());
+    }
+
+    /// Notes that it does not any more.
+    pub(super) fn has_waited(&mut self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited = Some(self.waited.unwrap_or_default() + since.elapsed());
+        }
+    }
+
     /// Notes that it goes out to a backend.
     pub(super) fn attempts(&mut self, backend: &Arc<Backend>) {
         self.attempts += 1;
@@ -129,17 +146,13 @@ impl Record {
             return;
         }
         headers.insert(headers::INSTANCE, backend.label.clone());
-        let here = sent.saturating_duration_since(self.began).as_micros();
-        let there = sent.elapsed().as_micros();
+        let here = Milliseconds(sent.saturating_duration_since(self.began));
+        let there = Milliseconds(sent.elapsed());
         let mut text = BytesMut::with_capacity(64);
-        let written = write!(
-            text,
-            "proxy;dur={}.{:03}, upstream;dur={}.{:03}",
-            here / 1000,
-            here % 1000,
-            there / 1000,
-            there % 1000
-        );
+        let written = self.waited.map_or(Ok(()), |waited| {
+            write!(text, "queue;dur={}, ", Milliseconds(waited))
+        });
+        let written = written.and_then(|()| write!(text, "proxy;dur={here}, upstream;dur={there}"));
         let value = HeaderValue::from_maybe_shared(text.freeze());
         if let (Ok(()), Ok(value)) = (written, value) {
             // What the backend says of itself stays.
@@ -206,11 +219,22 @@ impl Record {
             attempts: self.attempts,
             bytes_in: self.received.read(),
             bytes_out: self.written,
+            queued_ms: self.waited.map(milliseconds),
             first_byte_ms: self.first_byte.map(milliseconds),
             total_ms: milliseconds(took),
             outcome: self.ending.word(),
             error: self.error,
         });
+    }
+}
+
+/// To a thousandth, as a header says it.
+struct Milliseconds(Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let microseconds = self.0.as_micros();
+        write!(f, "{}.{:03}", microseconds / 1000, microseconds % 1000)
     }
 }
 
@@ -221,6 +245,8 @@ fn milliseconds(took: Duration) -> f64 {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        // Whoever leaves while it waits does not say so.
+        self.has_waited();
         let took = self.began.elapsed();
         self.count(took);
         self.log(took);

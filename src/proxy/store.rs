@@ -117,6 +117,7 @@ mod tests {
                 backends: Vec::new(),
                 policy: crate::proxy::policy::PolicySpec::default(),
                 timeouts: crate::proxy::control::Timeouts::default(),
+                limits: crate::proxy::control::InstanceLimits::default(),
                 client_keys: Vec::new(),
                 headers: true,
                 access_log: None,

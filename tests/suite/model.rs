@@ -462,6 +462,7 @@ impl ModelNode {
             config: serde_json::from_value(serde_json::json!(proxy.config)).unwrap(),
             backends: backends.map(ready).collect(),
             requests: Requests::default(),
+            waiting: 0,
             fd_limit: 1024,
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap()

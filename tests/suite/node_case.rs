@@ -9,7 +9,7 @@ use std::process::Command;
 
 use replica::plan::Failure;
 use replica::proxy::control::{
-    Backend, BackendState, BackendStatus, Config, Reply, Requests, Status, Timeouts,
+    Backend, BackendState, BackendStatus, Config, InstanceLimits, Reply, Requests, Status, Timeouts,
 };
 use replica::proxy::policy::PolicySpec;
 use replica::resource::process::Mark;
@@ -122,6 +122,8 @@ struct Served {
     policy: PolicySpec,
     #[serde(default)]
     timeouts: Timeouts,
+    #[serde(default)]
+    limits: InstanceLimits,
     backends: BTreeMap<String, ServedBackend>,
 }
 
@@ -277,6 +279,7 @@ impl NodeCase {
             backends: served.backends.iter().map(backend).collect(),
             policy: served.policy.clone(),
             timeouts: served.timeouts.clone(),
+            limits: served.limits.clone(),
             client_keys: Vec::new(),
             headers: true,
             access_log: None,
@@ -286,6 +289,7 @@ impl NodeCase {
             config: (served.generation > 0).then_some(config),
             backends: served.backends.iter().map(standing).collect(),
             requests: Requests::default(),
+            waiting: 0,
             fd_limit: 1024,
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap() + "\n"

@@ -26,6 +26,7 @@ use super::marks::{Found, Marks, find};
 use super::problem::Problem;
 use super::tree::Node;
 use crate::resource::Topology;
+pub(super) use proxy::{NOBODY_WAITS, NOBODY_WAITS_HINT};
 use resolve::Engines;
 
 /// A rule: what a document breaks of it.
@@ -60,6 +61,7 @@ const RULES: &[Rule] = &[
     proxy::serves_one_model,
     proxy::dials_what_listens,
     proxy::waits_for_a_while,
+    proxy::waits_for_places,
     benchmarks::have_something_to_measure,
     benchmarks::targets_are_told_apart,
     senders::reach_what_they_measure,

@@ -201,6 +201,7 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
         [
             ("connect", timeouts.connect),
             ("idle", timeouts.idle),
+            ("queue", timeouts.queue),
             ("drain", timeouts.drain),
         ]
         .into_iter()
@@ -218,6 +219,25 @@ pub(super) fn waits_for_a_while(seen: &Checker<'_>) -> Vec<Problem> {
     }
     out
 }
+
+/// Requests wait for a place where there is not one for each.
+pub(super) fn waits_for_places(seen: &Checker<'_>) -> Vec<Problem> {
+    let proxy = seen.document.proxy.iter();
+    let in_vain = proxy.filter(|proxy| proxy.limits.waits_in_vain());
+    let problem = in_vain.filter_map(|_| {
+        let problem = seen.report_key(&["proxy", "limits", "queue"], NOBODY_WAITS)?;
+        Some(problem.hint(NOBODY_WAITS_HINT))
+    });
+    problem.collect()
+}
+
+/// What is wrong with a queue where all have a place.
+pub(in crate::manifest) const NOBODY_WAITS: &str =
+    "nobody waits in this `queue`: there is a place for every request";
+
+/// What to do about it.
+pub(in crate::manifest) const NOBODY_WAITS_HINT: &str =
+    "say how many requests have one at a time, `in_flight: 256`, or remove `queue`";
 
 /// Reports a time in which nothing can happen.
 pub(super) fn no_time(seen: &Checker<'_>, path: &[&str], time: Seconds) -> Option<Problem> {

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::ServerKey;
@@ -118,6 +121,9 @@ pub struct Config<P = Value> {
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// How many requests an instance has at once.
+    #[serde(default, skip_serializing_if = "InstanceLimits::is_none")]
+    pub limits: InstanceLimits,
     /// The keys of which every client shows one, each hidden by its SHA-256. Without any, whoever
     /// asks is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -212,9 +218,17 @@ pub struct Timeouts {
     /// the proxy was told when it was started, or 60 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<f64>,
+    /// For a place at an instance, where each that is ready has as many requests in flight as it may.
+    #[serde(skip_serializing_if = "is_usual_queue")]
+    pub queue: f64,
+    /// For an instance to be ready, where none is; 0 for not at all.
+    #[serde(skip_serializing_if = "is_usual_hold")]
+    pub hold: f64,
 }
 
 const USUAL_GATE: f64 = 30.0;
+const USUAL_QUEUE: f64 = 30.0;
+const USUAL_HOLD: f64 = 5.0;
 
 /// What is as it is by itself is not said: a proxy that was told before there was a gate was told the
 /// same.
@@ -224,6 +238,18 @@ fn is_usual_gate(seconds: &f64) -> bool {
     *seconds == USUAL_GATE
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+#[allow(clippy::float_cmp, reason = "it is the number itself that is meant")]
+fn is_usual_queue(seconds: &f64) -> bool {
+    *seconds == USUAL_QUEUE
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+#[allow(clippy::float_cmp, reason = "it is the number itself that is meant")]
+fn is_usual_hold(seconds: &f64) -> bool {
+    *seconds == USUAL_HOLD
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -231,6 +257,46 @@ impl Default for Timeouts {
             idle: 600.0,
             gate: USUAL_GATE,
             client: None,
+            queue: USUAL_QUEUE,
+            hold: USUAL_HOLD,
         }
+    }
+}
+
+/// How many requests each instance has at once, and how many wait for it: as a manifest says it, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InstanceLimits {
+    /// In flight at each instance at most: `256`; without this, any number.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "at_least_one"
+    )]
+    #[schemars(extend("minimum" = 1))]
+    pub in_flight: Option<NonZeroU32>,
+    /// Waiting for each instance at most: `512`, and `0` for none; without this, twice as many as may be
+    /// in flight. Who comes when so many wait is answered with 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NonZeroU32>, D::Error> {
+    match Option::<u32>::deserialize(input)? {
+        Some(0) => Err(Error::custom(
+            "`in_flight` must be at least 1: leave it out for any number",
+        )),
+        many => Ok(many.and_then(NonZeroU32::new)),
+    }
+}
+
+impl InstanceLimits {
+    /// Whether it says how many wait, and there is a place for all.
+    pub fn waits_in_vain(&self) -> bool {
+        self.in_flight.is_none() && self.queue.is_some()
+    }
+
+    /// Whether it limits nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }

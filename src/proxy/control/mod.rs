@@ -12,7 +12,7 @@ use super::policy::PolicySpec;
 use crate::plan::effect::control as effect;
 
 pub use crate::plan::Requests;
-pub use crate::plan::effect::control::{Backend, Hidden, Key, Timeouts};
+pub use crate::plan::effect::control::{Backend, Hidden, InstanceLimits, Key, Timeouts};
 pub use client::{ControlError, call, relay};
 
 /// A configuration whose policy is one that this proxy knows.
@@ -50,8 +50,16 @@ pub struct Status {
     pub backends: BTreeMap<String, BackendStatus>,
     /// Requests since the proxy started.
     pub requests: Requests,
+    /// Requests that wait for a backend that is ready and has room for them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub waiting: usize,
     /// The number of file descriptors that this process may open.
     pub fd_limit: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(waiting: &usize) -> bool {
+    *waiting == 0
 }
 
 impl Status {

@@ -347,6 +347,7 @@ impl Control {
             config: self.front.pool.config().map(keys::told),
             backends: self.front.pool.statuses(),
             requests: self.front.ledger.read(),
+            waiting: self.front.pool.queue.length(),
             fd_limit: self.fd_limit,
         }
     }

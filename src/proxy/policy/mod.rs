@@ -118,8 +118,8 @@ pub(super) trait Policy: Debug + Send + Sync {
     fn choose(&self, request: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge>;
 }
 
-/// The backends that a request may go to: those of a fleet that are ready and were not tried. They are
-/// looked for anew each time, so it is no list, and no room is made for one.
+/// The backends that a request may go to: those of a fleet that are ready, have room for it and were not
+/// tried. They are looked for anew each time, so it is no list, and no room is made for one.
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
     fleet: &'a [Arc<Backend>],
@@ -137,7 +137,8 @@ impl<'a> Ready<'a> {
             is_choosy: false,
         };
         ready.welcome();
-        let is_choosy = ready.iter().any(|it| !it.history.is_aside());
+        // Whoever else is full: rather wait for one of the good ones.
+        let is_choosy = ready.untried().any(|it| !it.history.is_aside());
         Self { is_choosy, ..ready }
     }
 
@@ -154,12 +155,18 @@ impl<'a> Ready<'a> {
 
     /// Each of them, in the order of the configuration.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a Arc<Backend>> {
-        let tried = self.tried;
-        let was_tried = move |it: &Arc<Backend>| tried.iter().any(|other| Arc::ptr_eq(other, it));
         let is_choosy = self.is_choosy;
         let is_left_out = move |it: &Arc<Backend>| is_choosy && it.history.is_aside();
+        self.untried()
+            .filter(move |it| it.has_room() && !is_left_out(it))
+    }
+
+    /// Those that are ready and were not tried, be there room for another request or not.
+    fn untried(&self) -> impl Iterator<Item = &'a Arc<Backend>> {
+        let tried = self.tried;
+        let was_tried = move |it: &Arc<Backend>| tried.iter().any(|other| Arc::ptr_eq(other, it));
         let ready = self.fleet.iter().filter(|it| is_ready(it));
-        ready.filter(move |it| !was_tried(it) && !is_left_out(it))
+        ready.filter(move |it| !was_tried(it))
     }
 
     /// Whether this backend belongs to the fleet, ready or not.

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::sync::Barrier;
@@ -45,6 +46,19 @@ async fn five_hundred_and_twelve_streams_at_once_have_no_error() {
 /// Clients leave at every moment of a request, and nothing stays behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_aborts_leave_nothing_in_flight() {
+    leave_at_every_moment(InstanceLimits::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_aborts_leave_nobody_in_the_queue() {
+    let limits = InstanceLimits {
+        in_flight: NonZeroU32::new(4),
+        queue: Some(1000),
+    };
+    leave_at_every_moment(limits).await;
+}
+
+async fn leave_at_every_moment(limits: InstanceLimits) {
     const ABORTS: u64 = 1000;
     let answer = |mut call: fake::Call| async move {
         match fastrand::u8(..4) {
@@ -71,6 +85,7 @@ async fn a_thousand_aborts_leave_nothing_in_flight() {
     let proxy = Arc::new(Running::before(&[&a, &b]).await);
     let mut least = config(2, &[&a, &b]);
     least.policy = PolicySpec::LeastConnections;
+    least.limits = limits;
     proxy.configure(&least).await;
     let clients: Vec<_> = (0..ABORTS)
         .map(|turn| {
@@ -92,7 +107,9 @@ async fn a_thousand_aborts_leave_nothing_in_flight() {
     let status = proxy
         .until(|status| {
             let in_flight: u64 = status.backends.values().map(|b| b.in_flight).sum();
-            in_flight == 0 && ended(&status.requests) >= (a.calls() + b.calls()) as u64
+            in_flight == 0
+                && status.waiting == 0
+                && ended(&status.requests) >= (a.calls() + b.calls()) as u64
         })
         .await;
     assert!(ended(&status.requests) <= ABORTS);

@@ -11,6 +11,7 @@ mod identity;
 mod load;
 mod paths;
 mod policies;
+mod queue;
 mod retries;
 mod seen;
 mod streaming;
@@ -29,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::control::{
-    Backend, BackendState, Config, Reply, Request, Requests, Status, Timeouts, call,
+    Backend, BackendState, Config, InstanceLimits, Reply, Request, Requests, Status, Timeouts, call,
 };
 use super::policy::PolicySpec;
 use super::route::Front;
@@ -208,11 +209,14 @@ fn config(generation: u64, fakes: &[&Fake]) -> Config {
         generation,
         backends: fakes.iter().map(|fake| fake.backend.clone()).collect(),
         policy: PolicySpec::RoundRobin,
-        // Most tests write a stream by hand, and look at each piece as it comes.
+        // Most tests write a stream by hand, and look at each piece as it comes; and nobody waits for who
+        // is not ready.
         timeouts: Timeouts {
             gate: 0.0,
+            hold: 0.0,
             ..Timeouts::default()
         },
+        limits: InstanceLimits::default(),
         client_keys: Vec::new(),
         headers: true,
         access_log: None,

@@ -201,6 +201,7 @@ async fn a_line_is_written_of_each_request_and_holds_no_secret() {
         ("attempts", 1.into()),
         ("bytes_in", 15.into()),
         ("bytes_out", r#"{"from":"a"}"#.len().into()),
+        ("queued_ms", Value::Null),
         ("outcome", "whole".into()),
         ("error", Value::Null),
     ];

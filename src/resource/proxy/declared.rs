@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::{InstanceName, NodeName, Port};
-use crate::plan::effect::control::Timeouts;
+use crate::plan::effect::control::{InstanceLimits, Timeouts};
 use crate::proxy::policy::PolicySpec;
 use crate::quantity::{Seconds, SecondsOrOff};
 
@@ -42,6 +42,9 @@ pub struct ProxyDeclaration {
     /// Bounds on waiting.
     #[serde(default)]
     pub timeouts: TimeoutsDeclaration,
+    /// How many requests an instance has at once.
+    #[serde(default, skip_serializing_if = "InstanceLimits::is_none")]
+    pub limits: InstanceLimits,
     /// Whether an answer says which instance gave it (`x-replica-instance`), and how long that took
     /// (`server-timing`): true unless it is said otherwise. Measurements tell instances apart by it.
     #[serde(default = "yes")]
@@ -110,6 +113,15 @@ pub struct TimeoutsDeclaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub client: Option<Seconds>,
+    /// For a place at an instance, where each that is ready has as many requests as `limits` lets it
+    /// have: `30`, `2m`. Who has waited for so long is answered with 429.
+    #[serde(default = "queue")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub queue: Seconds,
+    /// For an instance to be ready, where none is: `5`, `1m`, `off`. Who has waited for so long is
+    /// answered with 503.
+    #[serde(default = "hold")]
+    pub hold: SecondsOrOff,
     /// For the requests in flight at an instance that is to stop: `3600`, `1h`. What runs for longer
     /// is not cut off: the instance goes on serving, and the apply tells what it has waited for.
     #[serde(default = "drain")]
@@ -124,6 +136,8 @@ impl Default for TimeoutsDeclaration {
             idle: idle(),
             gate: gate(),
             client: None,
+            queue: queue(),
+            hold: hold(),
             drain: drain(),
         }
     }
@@ -136,6 +150,8 @@ impl From<&TimeoutsDeclaration> for Timeouts {
             idle: declared.idle.get(),
             gate: declared.gate.seconds().map_or(0.0, Seconds::get),
             client: declared.client.map(Seconds::get),
+            queue: declared.queue.get(),
+            hold: declared.hold.seconds().map_or(0.0, Seconds::get),
         }
     }
 }
@@ -150,6 +166,14 @@ fn idle() -> Seconds {
 
 fn gate() -> SecondsOrOff {
     SecondsOrOff::Seconds(Seconds::whole(30))
+}
+
+fn queue() -> Seconds {
+    Seconds::whole(30)
+}
+
+fn hold() -> SecondsOrOff {
+    SecondsOrOff::Seconds(Seconds::whole(5))
 }
 
 fn drain() -> Seconds {

@@ -29,7 +29,9 @@ use super::program::Program;
 use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
-use crate::plan::effect::control::{Backend, Config, ProxyControl, Request, Timeouts};
+use crate::plan::effect::control::{
+    Backend, Config, InstanceLimits, ProxyControl, Request, Timeouts,
+};
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{
     Action, Address, Change, Effect, Field, LivenessProbe, NodePort, Operation, Operations, Reason,
@@ -55,6 +57,7 @@ pub struct Proxy {
     listens: Listens,
     declared: ProxyDeclaration,
     timeouts: Timeouts,
+    limits: InstanceLimits,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
     reported: Memo<Reported>,
@@ -99,6 +102,7 @@ impl Proxy {
             listens,
             declared: declared.clone(),
             timeouts: Timeouts::from(&declared.timeouts),
+            limits: declared.limits.clone(),
             backends,
             program,
             reported: Memo::default(),
@@ -142,6 +146,9 @@ impl Proxy {
         });
         if !self.declared.weights.is_empty() {
             whole["weights"] = json!(self.declared.weights);
+        }
+        if !self.limits.is_none() {
+            whole["limits"] = json!(self.limits);
         }
         fingerprint(&whole)
     }
@@ -223,6 +230,7 @@ impl Proxy {
             policy: json!(self.declared.policy),
             weights: self.weights(),
             timeouts: self.timeouts.clone(),
+            limits: self.limits.clone(),
             client_keys: self.client_keys(observed),
             headers: self.declared.headers,
             access_log: self.declared.access_log.then(|| ACCESS_LOG.to_owned()),
@@ -334,6 +342,7 @@ impl Proxy {
             "policy": config.policy,
             "weights": config.weights,
             "timeouts": config.timeouts,
+            "limits": config.limits,
             "backends": backends,
             "client_keys": client_keys.collect::<Vec<_>>(),
         });

@@ -55,6 +55,7 @@ async fn the_proxy_is_told_and_heard() {
         config: None,
         backends: BTreeMap::new(),
         requests: crate::proxy::control::Requests::default(),
+        waiting: 0,
         fd_limit: 1024,
     };
     let done = serde_json::to_string(&crate::proxy::control::Reply::Done(Box::new(

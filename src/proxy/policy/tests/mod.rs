@@ -129,6 +129,33 @@ fn every_policy_is_called_what_it_is_written() {
     assert_eq!(PolicySpec::named("luck"), None);
 }
 
+/// What holds for every policy, whoever chooses at once.
+#[test]
+fn nobody_is_given_more_than_it_may_have_and_all_that_it_may_is_given() {
+    for spec in all() {
+        let (fleet, policy) = (Fleet::of(3), spec.build());
+        for (place, in_flight) in [2, 5, 1].into_iter().enumerate() {
+            fleet.at(place).limit(Some(in_flight));
+        }
+        let choose = || {
+            let headers = HeaderMap::new();
+            let view = RequestView::new(&headers, None);
+            policy.choose(&view, &Ready::of(&fleet.0, &[]))
+        };
+        let burst = || (0..20).filter_map(|_| choose()).collect::<Vec<_>>();
+        let held: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(burst)).collect();
+            threads
+                .into_iter()
+                .flat_map(|it| it.join().unwrap())
+                .collect()
+        });
+        assert_eq!(fleet.in_flight(), [2, 5, 1], "{spec:?}");
+        drop(held);
+        assert_eq!(fleet.in_flight(), [0; 3], "{spec:?}");
+    }
+}
+
 /// What holds for every policy.
 #[test]
 fn only_who_is_ready_and_untried_is_chosen_and_everything_is_given_back() {
