@@ -60,6 +60,20 @@ def material(args):
     return kept
 
 
+RUNNING = set()
+
+
+def end_all_on_sigterm():
+    """Has SIGTERM end every process that runs: they are in sessions of their own, and hear of no end."""
+
+    def end_all(*_):
+        for process in list(RUNNING):
+            process.end()
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end_all)
+
+
 class Process:
     """A process that serves on loopback, and all that it starts."""
 
@@ -75,6 +89,7 @@ class Process:
                 start_new_session=True,
             )
         self.ready_path = path
+        RUNNING.add(self)
 
     def wait_until_ready(self, seconds=400):
         """Returns it, once it answers that it is ready."""
@@ -99,6 +114,7 @@ class Process:
     def end(self):
         self.signal(signal.SIGKILL)
         self.process.wait()
+        RUNNING.discard(self)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 
-from servers import REPO, Server
+from servers import REPO, Server, end_all_on_sigterm
 
 HERE = pathlib.Path(__file__).parent
 CLIENTS = pathlib.Path(sys.argv[1])
@@ -53,6 +53,7 @@ def failed(facts):
 
 
 def main():
+    end_all_on_sigterm()
     server = Server([REPO, "--served-model-name", "tiny", "--max-model-len", "8192"])
     direct, proxied = server.vllm.url, server.proxy.url
     named, bad, compared = named_differences(), [], 0

@@ -15,7 +15,7 @@ import threading
 import time
 
 import openai
-from servers import OURS, REPO, start_proxy, start_vllm
+from servers import OURS, REPO, end_all_on_sigterm, start_proxy, start_vllm
 
 # With bfloat16 any structured answer ends the engine of vLLM 0.13 on a CPU: a natural poison.
 BFLOAT16 = ["bfloat16" if word == "float32" else word for word in OURS]
@@ -177,6 +177,7 @@ def is_poisoned(proxy, servers):
 
 
 def main():
+    end_all_on_sigterm()
     servers = [start(), start()]
     proxy = None
     try:

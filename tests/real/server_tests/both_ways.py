@@ -1,0 +1,95 @@
+"""A plugin of pytest: runs each of vLLM's server tests direct, and then through `replica proxy`.
+
+A test that passes direct and fails through the proxy is a difference. Those that are meant stand in
+`differences.txt`; another one fails the run, and so does one that is no longer there.
+"""
+
+import os
+import pathlib
+
+import huggingface_hub
+import pytest
+import tests.utils
+from servers import Servers, end_all_on_sigterm
+
+WAYS = ("direct", "proxy")
+SERVERS = Servers()
+NOW = {"way": "direct"}
+OUTCOMES = {}
+WHY = {}
+# What a snapshot of any other repository is here: vLLM's tests ask for nothing but adapters.
+ADAPTER = os.environ["REPLICA_ADAPTER"]
+
+
+class BothWays(tests.utils.RemoteOpenAIServer):
+    """What a test believes to be its server: it is at two addresses, of which one counts now."""
+
+    def __init__(self, model, vllm_serve_args, *, env_dict=None, override_hf_configs=None, **_):
+        self.uds = None
+        self.host = "127.0.0.1"
+        self.show_hidden_metrics = any("show-hidden-metrics" in word for word in vllm_serve_args)
+        self.server = SERVERS.get(model, vllm_serve_args, env_dict)
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def port(self):
+        return (self.server.vllm if NOW["way"] == "direct" else self.server.proxy).port
+
+
+def snapshot_download(repo_id, **_):
+    return ADAPTER
+
+
+tests.utils.RemoteOpenAIServer = BothWays
+huggingface_hub.snapshot_download = snapshot_download
+end_all_on_sigterm()
+
+
+@pytest.fixture(autouse=True, params=WAYS)
+def way(request):
+    NOW["way"] = request.param
+    yield request.param
+    NOW["way"] = "direct"
+
+
+def pytest_runtest_makereport(item, call):
+    """Notes the worst of a test's three parts."""
+    way = item.callspec.params["way"]
+    parts = item.callspec.id.split("-")
+    parts.remove(way)
+    name = item.nodeid.partition("[")[0].removeprefix("tests/")
+    name += f"[{'-'.join(parts)}]" if parts else ""
+    seen = OUTCOMES.setdefault(name, {way: "passed" for way in WAYS})
+    if call.excinfo is not None and seen[way] == "passed":
+        seen[way] = "skipped" if call.excinfo.errisinstance(pytest.skip.Exception) else "failed"
+        WHY[name, way] = call.excinfo.exconly().splitlines()[0][:200]
+
+
+def named_differences():
+    """The tests that are known to differ."""
+    text = (pathlib.Path(__file__).parent / "differences.txt").read_text()
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def pytest_sessionfinish(session):
+    SERVERS.end()
+    named = set(named_differences())
+    differ = {name for name, seen in OUTCOMES.items() if seen["direct"] == "passed" and seen["proxy"] == "failed"}
+    better = {name for name, seen in OUTCOMES.items() if seen["direct"] == "failed" and seen["proxy"] == "passed"}
+    count = {way: sum(seen[way] == "passed" for seen in OUTCOMES.values()) for way in WAYS}
+    lines = [
+        f"{len(OUTCOMES)} tests of vLLM's on {SERVERS.started} servers: "
+        f"{count['direct']} pass direct, {count['proxy']} through the proxy"
+    ]
+    lines += [f"differs, as named: {name}" for name in sorted(differ & named)]
+    lines += [f"passes through the proxy alone: {name}" for name in sorted(better)]
+    new = sorted(differ - named)
+    lines += [f"error: fails through the proxy alone: {name}: {WHY[name, 'proxy']}" for name in new]
+    ran = {name for name in named if name in OUTCOMES}
+    lines += [f"error: is named as a difference, and is none: {name}" for name in sorted(ran - differ)]
+    print("\n" + "\n".join(lines))
+    is_bad = bool(differ - named or ran - differ or not count["direct"])
+    session.exitstatus = pytest.ExitCode(1 if is_bad else 0)
