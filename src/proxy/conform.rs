@@ -13,7 +13,11 @@ use super::error::ApiError;
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     let headers = request.headers();
     method(request.method())?;
-    host(request.version(), headers)?;
+    if request.version() >= Version::HTTP_2 {
+        authority(request.uri().authority(), headers)?;
+    } else {
+        host(request.version(), headers)?;
+    }
     coding(headers)?;
     upgrade(headers)
 }
@@ -42,6 +46,26 @@ fn host(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+/// RFC 9113, section 8.3.1: `:authority` is a request's host, without a user. Where there is a `Host`
+/// too, it is of the same.
+fn authority(authority: Option<&Authority>, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(authority) = authority else {
+        return host(Version::HTTP_11, headers);
+    };
+    if authority.as_str().contains('@') {
+        return Err(ApiError::bad_head("`:authority` must name no user"));
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let is_other = |host: &HeaderValue| {
+        let authority = authority.as_str().as_bytes();
+        !host.as_bytes().eq_ignore_ascii_case(authority)
+    };
+    if hosts.any(is_other) {
+        return Err(ApiError::bad_head("`Host` must say what `:authority` says"));
+    }
+    Ok(())
 }
 
 fn is_host(host: &HeaderValue) -> bool {
@@ -202,6 +226,30 @@ mod tests {
         }
         assert_eq!(refused("GET", Version::HTTP_10, &[]), None);
         assert_eq!(refused("GET", Version::HTTP_10, &[HOST, HOST]), Some(400));
+    }
+
+    #[test]
+    fn the_authority_of_http2_is_the_host() {
+        let refused = |target: &'static str, hosts: &[&'static str]| {
+            let mut request = Request::builder().version(Version::HTTP_2).uri(target);
+            for &host in hosts {
+                request = request.header("host", host);
+            }
+            let checked = check(&request.body(()).unwrap());
+            checked.err().map(|error| error.status().as_u16())
+        };
+        for (target, hosts, status) in [
+            ("http://p:80/v1/x", &[][..], None),
+            ("http://p:80/v1/x", &["P:80"], None),
+            ("http://p:80/v1/x", &["p:80", "q:80"], Some(400)),
+            ("http://p:80/v1/x", &["p"], Some(400)),
+            ("http://user@p/v1/x", &[], Some(400)),
+            ("/v1/x", &["p"], None),
+            ("/v1/x", &[], Some(400)),
+            ("/v1/x", &["p", "p"], Some(400)),
+        ] {
+            assert_eq!(refused(target, hosts), status, "{target} {hosts:?}");
+        }
     }
 
     #[test]

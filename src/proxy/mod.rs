@@ -37,6 +37,7 @@ mod handoff;
 mod headers;
 mod health;
 mod history;
+mod http2;
 mod keys;
 mod limits;
 mod log;
@@ -188,15 +189,14 @@ impl Proxy {
             None => None,
         };
         let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
-        let clients = options.limits.clients;
-        let within = || Clients::within(fd_limit);
+        let clients = Arc::new(Clients::within(fd_limit, options.limits.clients));
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
             ledger: Arc::default(),
             retries: Arc::default(),
             opening: Opening::default(),
             uploads: Uploads::new(options.limits.clone()),
-            clients: Arc::new(clients.map_or_else(within, Clients::new)),
+            clients,
             own: Arc::default(),
             drains: Arc::default(),
         });

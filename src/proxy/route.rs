@@ -199,7 +199,7 @@ impl Front {
         id: &HeaderValue,
     ) -> Result<Outbound, NotReceived> {
         let (mut head, body) = request.into_parts();
-        let body = self.uploads.receive(body).await?;
+        let body = self.uploads.receive(body, head.version).await?;
         headers::prepare_upstream(&mut head.headers, id);
         headers::tell_origin(&mut head.headers, client);
         Ok(Outbound {
@@ -281,7 +281,7 @@ fn unread(
     let answer = error.answer();
     let is_gone = match error {
         NotReceived::BrokenOff(_) => !error.is_malformed(),
-        NotReceived::Stalled(_) => true,
+        NotReceived::Stalled(_) | NotReceived::GivenUp => true,
         NotReceived::TooLarge(_) | NotReceived::NoRoom(_) => false,
     };
     if !is_gone {

@@ -1,5 +1,6 @@
 //! The side that clients see: accepts, answers, and leaves in order.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::body::Outgoing;
 use super::clients::{ClientStream, During, Guest, Late};
 use super::error::ApiError;
 use super::headers;
+use super::http2;
 use super::limits::Limits;
 use super::paths::Route;
 use super::record::Record;
@@ -44,18 +46,22 @@ pub(super) async fn serve(
             () = told(&mut stop) => break,
         };
         match accepted {
-            Ok((stream, client)) => {
-                let (front, stop, open) = (Arc::clone(&front), stop.clone(), open.clone());
+            Ok((stream, address)) => {
                 let taking = front.pool.client_patience().unwrap_or(limits.client);
                 sockets::tune_client(&stream, taking);
                 let guest = clients.welcome();
                 let standing = Arc::clone(&guest.standing);
                 let stream = ClientStream::new(stream, standing, &limits, taking);
-                tokio::spawn(async move {
-                    let client = headers::told(client.ip());
-                    converse(stream, client, guest, front, stop).await;
-                    drop(open);
-                });
+                let client = Client {
+                    address: headers::told(address.ip()),
+                    guest,
+                    front: Arc::clone(&front),
+                    taking,
+                    idle: limits.idle,
+                    stop: stop.clone(),
+                    open: open.clone(),
+                };
+                tokio::spawn(converse(stream, client));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -64,8 +70,24 @@ pub(super) async fn serve(
     all_closed.recv().await;
 }
 
+/// A client that is connected, and what it takes to answer it.
+pub(super) struct Client {
+    /// Where it is, as backends are told.
+    pub(super) address: HeaderValue,
+    pub(super) guest: Guest,
+    pub(super) front: Arc<Front>,
+    /// How long it may take nothing of what is written to it.
+    pub(super) taking: Duration,
+    /// How long it may ask nothing.
+    pub(super) idle: Duration,
+    /// Tells that the proxy is to stop.
+    pub(super) stop: watch::Receiver<bool>,
+    /// The proxy has stopped once nobody holds one any more.
+    pub(super) open: mpsc::Sender<()>,
+}
+
 /// Waits until the proxy is to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     // Without a teller nothing is told any more, which is as good a reason.
     let _ = stop.wait_for(|stop| *stop).await;
 }
@@ -76,17 +98,34 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-/// Answers one client's requests, one after another.
-async fn converse(
-    stream: ClientStream,
-    client: HeaderValue,
-    guest: Guest,
-    front: Arc<Front>,
-    mut stop: watch::Receiver<bool>,
-) {
+/// Answers one client's requests, in whichever of the two protocols it begins with.
+async fn converse(mut stream: ClientStream, mut client: Client) {
+    let speaks_http2 = tokio::select! {
+        biased;
+        speaks_http2 = stream.speaks_http2() => speaks_http2,
+        () = told(&mut client.stop) => return,
+        () = client.guest.standing.told_to_leave() => return,
+    };
+    match speaks_http2 {
+        // Nearly nobody does, and no other connection is to be as large.
+        Ok(true) => Box::pin(http2::converse(stream, client)).await,
+        Ok(false) => one_by_one(stream, client).await,
+        Err(error) => left_early(&client.guest, &error),
+    }
+}
+
+/// Answers requests of HTTP/1, one after another.
+async fn one_by_one(stream: ClientStream, client: Client) {
+    let Client {
+        address,
+        guest,
+        front,
+        mut stop,
+        ..
+    } = client;
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
-        let (front, client) = (Arc::clone(&front), client.clone());
+        let (front, client) = (Arc::clone(&front), address.clone());
         let asked = guest.standing.ask();
         let is_spare = guest.is_spare;
         async move {
@@ -122,31 +161,46 @@ async fn converse(
         }
     };
     if let Err(error) = ended {
-        if let Some(late) = Late::of(&error) {
-            guest.clients.ended(late);
-        }
-        // A client that leaves is daily business; a broken stream was already told of.
-        tracing::debug!(%error, "a client's connection ended early");
+        left_early(&guest, &error);
     }
 }
 
-/// Answers one for whom there is no room: it gets the proxy's own pages, and nothing that takes more.
+/// Notes why a connection ended before its time.
+pub(super) fn left_early(guest: &Guest, error: &(dyn Error + 'static)) {
+    if let Some(late) = Late::of(error) {
+        guest.clients.ended(late);
+    }
+    // A client that leaves is daily business; a broken stream was already told of.
+    tracing::debug!(%error, "a client's connection ended early");
+}
+
+/// Answers one for whom there is no room, and lets it go.
 async fn answer_and_close(
     front: &Front,
     request: Request<Incoming>,
     client: &HeaderValue,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, ClientGone> {
-    let route = Route::of(request.method(), request.uri().path());
-    let mut answer = if let Route::Health | Route::Ready | Route::Metrics = route {
-        front.answer(request, client, record).await?
-    } else {
-        let why = "the proxy is answering as many clients as it can".to_owned();
-        let id = headers::request_id(request.headers());
-        record.named(&id);
-        front.refuse(ApiError::proxy_exhausted(why), &id, record)
-    };
+    let mut answer = answer_without_room(front, request, client, record).await?;
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);
     Ok(answer)
+}
+
+/// Answers a request for which there is no room: it gets the proxy's own pages, and nothing that takes
+/// more.
+pub(super) async fn answer_without_room(
+    front: &Front,
+    request: Request<Incoming>,
+    client: &HeaderValue,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, ClientGone> {
+    let route = Route::of(request.method(), request.uri().path());
+    if let Route::Health | Route::Ready | Route::Metrics = route {
+        return front.answer(request, client, record).await;
+    }
+    let why = "the proxy is answering as many clients as it can".to_owned();
+    let id = headers::request_id(request.headers());
+    record.named(&id);
+    Ok(front.refuse(ApiError::proxy_exhausted(why), &id, record))
 }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hyper::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::clients::Patience;
@@ -71,6 +72,8 @@ impl Received {
 pub(super) enum NotReceived {
     /// The client broke off while it sent it, or sent what is no body.
     BrokenOff(hyper::Error),
+    /// The client gave it up in the middle (a reset in HTTP/2).
+    GivenUp,
     /// It sent nothing more for so long.
     Stalled(Duration),
     /// It is larger than this.
@@ -80,24 +83,31 @@ pub(super) enum NotReceived {
 }
 
 impl NotReceived {
-    /// Whether something came that is no body, such as a chunk without a length.
+    /// Whether something came that is no body, such as a chunk without a length, or more than was said.
     pub(super) fn is_malformed(&self) -> bool {
         let Self::BrokenOff(error) = self else {
             return false;
         };
-        let cause = error.source().and_then(|it| it.downcast_ref());
-        cause.is_some_and(|error: &io::Error| {
+        let Some(cause) = error.source() else {
+            return false;
+        };
+        let is_wrong = |kind| {
             matches!(
-                error.kind(),
+                kind,
                 io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
             )
-        })
+        };
+        let of_http1 = cause.downcast_ref::<io::Error>();
+        let of_http2 = cause.downcast_ref::<h2::Error>();
+        of_http1.is_some_and(|error| is_wrong(error.kind()))
+            || of_http2.is_some_and(h2::Error::is_library)
     }
 
     /// What the client is told.
     pub(super) fn answer(&self) -> ApiError {
         match self {
             Self::BrokenOff(error) => ApiError::bad_body(&describe(error)),
+            Self::GivenUp => ApiError::bad_body("it was given up"),
             Self::Stalled(bound) => ApiError::request_timeout(format!(
                 "nothing more of the request came within {bound:?}"
             )),
@@ -135,8 +145,13 @@ impl Uploads {
     /// Reads a client's body until it is whole, or too large to be held.
     ///
     /// No backend is chosen before: a client that sends slowly holds none.
-    pub(super) async fn receive(&self, mut body: Incoming) -> Result<Received, NotReceived> {
-        let declared = body.size_hint().lower();
+    pub(super) async fn receive(
+        &self,
+        body: Incoming,
+        version: Version,
+    ) -> Result<Received, NotReceived> {
+        let mut body = Coming { body, version };
+        let declared = body.body.size_hint().lower();
         if declared > self.limits.body {
             return Err(NotReceived::TooLarge(self.limits.body));
         }
@@ -169,16 +184,17 @@ impl Uploads {
     /// Reads a body to its end, or until more than enough is there.
     async fn beginning(
         &self,
-        body: &mut Incoming,
+        body: &mut Coming,
         enough: usize,
         patience: &mut Patience,
     ) -> Result<Beginning, NotReceived> {
         let mut share = Share::of(self);
         let mut parts = Parts::default();
-        while let Some(frame) = poll_fn(|cx| poll_next(body, patience, cx)).await? {
+        while let Some(frame) = poll_fn(|cx| body.poll_next(patience, cx)).await? {
             if let Ok(data) = frame.into_data() {
                 share.grow(data.len())?;
-                parts.push(data, body.size_hint().lower().min(enough as u64));
+                let to_come = body.body.size_hint().lower();
+                parts.push(data, to_come.min(enough as u64));
             }
             if parts.len() as u64 > self.limits.body {
                 return Err(NotReceived::TooLarge(self.limits.body));
@@ -201,28 +217,44 @@ enum Beginning {
 
 /// Reads on for a while, and keeps nothing: who is answered while it sends, and then finds the
 /// connection closed, may never see the answer.
-async fn pass_over(body: &mut Incoming, patience: &mut Patience) {
+async fn pass_over(body: &mut Coming, patience: &mut Patience) {
     let mut passed = 0;
     while passed < HELD {
-        match poll_fn(|cx| poll_next(body, patience, cx)).await {
+        match poll_fn(|cx| body.poll_next(patience, cx)).await {
             Ok(Some(frame)) => passed += frame.data_ref().map_or(0, Bytes::len),
             Ok(None) | Err(_) => return,
         }
     }
 }
 
-/// The next frame of a body, for which no more than the patience is waited.
-fn poll_next(
-    body: &mut Incoming,
-    patience: &mut Patience,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
-    let polled = Pin::new(body).poll_frame(cx);
-    let came = ready!(patience.bounds(polled, cx));
-    Poll::Ready(match came {
-        None => Err(NotReceived::Stalled(patience.bound())),
-        Some(frame) => frame.transpose().map_err(NotReceived::BrokenOff),
-    })
+/// A body as it comes from a client.
+#[derive(Debug)]
+struct Coming {
+    body: Incoming,
+    version: Version,
+}
+
+impl Coming {
+    /// The next frame, for which no more than the patience is waited.
+    fn poll_next(
+        &mut self,
+        patience: &mut Patience,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let came = ready!(patience.bounds(polled, cx));
+        Poll::Ready(match came {
+            None => Err(NotReceived::Stalled(patience.bound())),
+            Some(Some(frame)) => frame.map(Some).map_err(NotReceived::BrokenOff),
+            Some(None) if self.is_given_up() => Err(NotReceived::GivenUp),
+            Some(None) => Ok(None),
+        })
+    }
+
+    /// Whether a body that is over has no end: hyper takes a reset without an error for one.
+    fn is_given_up(&self) -> bool {
+        self.version >= Version::HTTP_2 && !self.body.is_end_stream()
+    }
 }
 
 /// What one body takes of the budget, given back when it is dropped.
@@ -337,7 +369,7 @@ pub(super) struct Upload {
 /// What is still to come of a body.
 #[derive(Debug)]
 struct Rest {
-    body: Incoming,
+    body: Coming,
     /// Bounds the wait for the client, and not that for the backend to take what came.
     patience: Patience,
     read: Arc<AtomicU64>,
@@ -346,7 +378,7 @@ struct Rest {
 
 impl Rest {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
-        let next = ready!(poll_next(&mut self.body, &mut self.patience, cx));
+        let next = ready!(self.body.poll_next(&mut self.patience, cx));
         if let Ok(Some(frame)) = &next {
             let came = frame.data_ref().map_or(0, Bytes::len) as u64;
             if self.read.fetch_add(came, Ordering::Relaxed) + came > self.most {
@@ -457,10 +489,10 @@ impl Body for Upload {
         let here = [&self.held, &self.passed].into_iter().flatten();
         let kept = self.sieve.as_ref().map_or(0, Sieve::kept);
         let here = (here.map(Bytes::len).sum::<usize>() + kept) as u64;
-        let rest = self
-            .rest
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |rest| rest.body.size_hint());
+        let rest = self.rest.as_ref().map_or_else(
+            || SizeHint::with_exact(0),
+            |rest| rest.body.body.size_hint(),
+        );
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + here);
         if let Some(upper) = rest.upper() {

@@ -1,12 +1,18 @@
 //! The connections of clients: what each is about, and how long it may be.
 
 mod ahead;
+mod beginning;
+mod during;
+mod parting;
 mod patience;
 mod room;
+mod stalled;
 mod standing;
 mod stream;
 
+pub(super) use during::During;
 pub(super) use patience::{Alarm, Patience};
 pub(super) use room::{Clients, Guest};
-pub(super) use standing::During;
+pub(super) use stalled::{bounded, noted};
+pub(super) use standing::Asked;
 pub(super) use stream::{ClientStream, Late};

@@ -1,10 +1,11 @@
 //! How many clients may be connected, and who has to go for another.
 //!
 //! A connection costs a descriptor, whether or not anything is asked on it. Without a bound, whoever
-//! opens many of them leaves none for instances, probes, the control socket and `/health`.
+//! opens many of them leaves none for instances, probes, the control socket and `/health`. Neither must
+//! who asks for much at once over one connection of HTTP/2: each request takes one for its instance.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(in crate::proxy) struct Clients {
     most: usize,
+    /// How many requests may be answered at once. Each client has a seat for one.
+    seats: usize,
+    /// How many are answered beside another one of their client.
+    beside: AtomicUsize,
     table: Mutex<Table>,
     left: Notify,
     cut: Cut,
@@ -48,20 +53,20 @@ struct Table {
 }
 
 impl Clients {
-    /// So many clients at most.
-    pub(in crate::proxy) fn new(most: usize) -> Self {
+    /// So many clients at most, or as many as may have a request in flight each, with this limit on open
+    /// files.
+    pub(in crate::proxy) fn within(files: u64, most: Option<usize>) -> Self {
+        let shared = files.saturating_sub(OWN + SPARE as u64);
+        let shared = usize::try_from(shared).unwrap_or(usize::MAX);
+        let most = most.unwrap_or((shared / 2).max(1));
         Self {
             most,
+            seats: shared.saturating_sub(most).max(most),
+            beside: AtomicUsize::new(0),
             table: Mutex::default(),
             left: Notify::new(),
             cut: Cut::default(),
         }
-    }
-
-    /// As many clients as may have a request in flight each, with this limit on open files.
-    pub(in crate::proxy) fn within(files: u64) -> Self {
-        let shared = files.saturating_sub(OWN + SPARE as u64);
-        Self::new(usize::try_from(shared / 2).unwrap_or(usize::MAX).max(1))
     }
 
     /// Waits until another may be let in.
@@ -81,7 +86,10 @@ impl Clients {
     /// Lets another in. Where there are too many then, those go that were idle for the longest.
     pub(in crate::proxy) fn welcome(self: &Arc<Self>) -> Guest {
         let mut table = self.table();
-        let excess = table.staying_beyond(self.most.saturating_sub(1));
+        let seats = self
+            .seats
+            .saturating_sub(self.beside.load(Ordering::Acquire));
+        let excess = table.staying_beyond(self.most.min(seats).saturating_sub(1));
         // Many at once, so that who opens thousands does not have thousands looked through for each.
         let is_spare = excess > 0 && self.send_off(&table, excess.max(self.most / 64)) < excess;
         table.came += 1;
@@ -94,6 +102,20 @@ impl Clients {
             standing,
             is_spare,
         }
+    }
+
+    /// Lets a client ask one thing more while it is being answered, if there is room for that.
+    pub(in crate::proxy) fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let seat = Seat(Arc::clone(self));
+        let beside = self.beside.fetch_add(1, Ordering::AcqRel) + 1;
+        let table = self.table();
+        let excess = (table.connected.len() + beside).saturating_sub(self.seats);
+        if excess > 0 {
+            // There will be, where others only keep theirs.
+            self.send_off(&table, excess);
+            return None;
+        }
+        Some(seat)
     }
 
     /// How many are connected.
@@ -182,13 +204,29 @@ impl Drop for Guest {
     }
 }
 
+/// The room for one request beside others of its client, given back when it is dropped.
+#[derive(Debug)]
+pub(in crate::proxy) struct Seat(Arc<Clients>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.beside.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// So many clients, and seats for as many requests.
+    fn few(clients: usize) -> Arc<Clients> {
+        let files = OWN + SPARE as u64 + 2 * clients as u64;
+        Arc::new(Clients::within(files, None))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_was_idle_for_the_longest_goes() {
-        let clients = Arc::new(Clients::new(3));
+        let clients = few(3);
         let mut guests = Vec::new();
         for _ in 0..3 {
             guests.push(clients.welcome());
@@ -204,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_when_all_are_busy_is_spare_and_the_last_of_those_waits() {
-        let clients = Arc::new(Clients::new(1));
+        let clients = few(1);
         let busy = clients.welcome();
         let asked = busy.standing.ask();
         let mut spare: Vec<_> = (0..SPARE).map(|_| clients.welcome()).collect();
@@ -220,8 +258,33 @@ mod tests {
 
     #[test]
     fn each_client_may_have_an_instance() {
-        assert_eq!(Clients::within(64).most, 16);
-        assert_eq!(Clients::within(20_000).most, 9_984);
-        assert_eq!(Clients::within(20).most, 1);
+        for (files, declared, most, seats) in [
+            (64, None, 16, 16),
+            (20_000, None, 9_984, 9_984),
+            (20, None, 1, 1),
+            (20_000, Some(1), 1, 19_967),
+            (64, Some(30), 30, 30),
+        ] {
+            let clients = Clients::within(files, declared);
+            assert_eq!((clients.most, clients.seats), (most, seats), "{files}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_beside_other_things_takes_the_seat_of_a_client() {
+        let clients = few(3);
+        let busy = clients.welcome();
+        let _asked = busy.standing.ask();
+        let idle = clients.welcome();
+        let beside = clients.seat();
+        assert!(beside.is_some());
+        assert!(clients.seat().is_none());
+        assert!(idle.standing.is_to_leave() && !busy.standing.is_to_leave());
+        drop(idle);
+        let another = clients.seat();
+        assert!(another.is_some());
+        assert!(clients.welcome().is_spare);
+        drop((beside, another));
+        assert!(!clients.welcome().is_spare);
     }
 }

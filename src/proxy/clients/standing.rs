@@ -1,24 +1,22 @@
 //! What a client's connection is about: whether a request is being answered on it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::Version;
-use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::proxy::body::{Broken, Outgoing};
-use crate::proxy::record::Record;
+use super::room::Seat;
+
+/// A beginning or an end, as it is counted among the turns.
+const TURN: u64 = 1 << 32;
 
 /// Shared by whoever reads and writes a connection, and by whoever answers on it.
 #[derive(Debug)]
 pub(in crate::proxy) struct Standing {
-    /// How often it began or ended to be asked something: odd while a request is being answered.
+    /// How many requests are being answered (HTTP/2 has many at once) in the lower half; in the upper,
+    /// how many began or ended.
     turns: AtomicU64,
     came: Instant,
     /// When the last request ended, in microseconds from when the client came.
@@ -57,7 +55,7 @@ impl Standing {
     }
 
     /// Has the connection closed, once it is idle: another is more urgent.
-    pub(super) fn tell_to_leave(&self) {
+    pub(in crate::proxy) fn tell_to_leave(&self) {
         self.is_to_leave.store(true, Ordering::Release);
         self.leave.notify_one();
     }
@@ -84,8 +82,32 @@ impl Standing {
 
     /// Notes that a request is being answered, for as long as what is returned lives.
     pub(in crate::proxy) fn ask(self: &Arc<Self>) -> Asked {
-        self.turns.fetch_add(1, Ordering::AcqRel);
-        Asked(Arc::clone(self))
+        self.turns.fetch_add(TURN + 1, Ordering::AcqRel);
+        Asked {
+            standing: Arc::clone(self),
+            seat: None,
+        }
+    }
+
+    /// Whether a request is being answered.
+    pub(in crate::proxy) fn is_asked(&self) -> bool {
+        self.turn().is_asked()
+    }
+
+    /// Waits until it has been asked nothing for so long.
+    pub(in crate::proxy) async fn is_free_for(&self, long: Duration) {
+        loop {
+            let since = if self.is_asked() {
+                Instant::now()
+            } else {
+                self.free_since()
+            };
+            let end = since + long;
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
     }
 
     /// Counts the beginnings and ends of requests.
@@ -94,92 +116,48 @@ impl Standing {
     }
 }
 
-/// A moment between two requests, or within one.
+/// A moment between two requests, or within some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn(u64);
 
 impl Turn {
     /// Whether a request was being answered.
     pub(super) fn is_asked(self) -> bool {
-        self.0 % 2 == 1
+        self.0 % TURN != 0
     }
 }
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(in crate::proxy) struct Asked(Arc<Standing>);
+pub(in crate::proxy) struct Asked {
+    standing: Arc<Standing>,
+    seat: Option<Seat>,
+}
 
 impl Asked {
-    /// An answer's body, to whose end the request lasts. The record hears how it goes. To an HTTP/1.0
-    /// client it may end with the connection: then a reset has to say that it broke off.
-    pub(in crate::proxy) fn until_over(
-        self,
-        body: Outgoing,
-        version: Version,
-        record: Record,
-    ) -> During {
-        During {
-            body,
-            version,
-            record: Some(record),
-            asked: self,
-        }
+    /// The same, with the room that it takes beside the others of its connection.
+    pub(in crate::proxy) fn seated(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
+    }
+
+    /// Has the end of the connection look like none of a whole answer.
+    pub(super) fn cut_short(&self) {
+        self.standing.is_cut_short.store(true, Ordering::Release);
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let Standing { turns, came, .. } = &*self.0;
+        let Standing {
+            turns,
+            came,
+            free_since,
+            ..
+        } = &*self.standing;
         let since = u64::try_from(came.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.0.free_since.store(since, Ordering::Release);
-        turns.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-/// The body of an answer, and the request that lasts as long.
-#[derive(Debug)]
-pub(in crate::proxy) struct During {
-    body: Outgoing,
-    version: Version,
-    record: Option<Record>,
-    asked: Asked,
-}
-
-impl Body for During {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if self.version < Version::HTTP_11 && matches!(polled, Poll::Ready(Some(Err(_)))) {
-            self.asked.0.is_cut_short.store(true, Ordering::Release);
-        }
-        let is_over = self.body.is_end_stream();
-        if let Some(record) = &mut self.record {
-            match &polled {
-                Poll::Ready(Some(Ok(frame))) => {
-                    record.passed(frame.data_ref().map_or(0, Bytes::len));
-                    if is_over {
-                        record.over();
-                    }
-                }
-                Poll::Ready(Some(Err(_))) => record.broke(),
-                Poll::Ready(None) => record.over(),
-                Poll::Pending => {}
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        free_since.store(since, Ordering::Release);
+        turns.fetch_add(TURN - 1, Ordering::AcqRel);
     }
 }
 
@@ -188,20 +166,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_lasts_until_its_answer_is_dropped() {
+    fn a_connection_is_asked_while_one_request_of_many_is_answered() {
         let standing = Arc::new(Standing::default());
-        let idle = standing.turn();
-        let answer = During {
-            body: Outgoing::own(Bytes::new()),
-            version: Version::HTTP_11,
-            record: None,
-            asked: standing.ask(),
-        };
-        let busy = standing.turn();
-        assert!(!idle.is_asked() && busy.is_asked());
-        drop(answer);
-        let again = standing.turn();
-        assert!(!again.is_asked());
-        assert_ne!(again, idle, "what came meanwhile is of another request");
+        let mut before = standing.turn();
+        assert!(!before.is_asked());
+        let (first, second) = (standing.ask(), standing.ask());
+        for (request, is_asked) in [(first, true), (second, false)] {
+            drop(request);
+            let turn = standing.turn();
+            assert_eq!(turn.is_asked(), is_asked);
+            assert_ne!(turn, before, "what came meanwhile is of another request");
+            before = turn;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_time_counts_in_which_nothing_was_asked() {
+        let standing = Arc::new(Standing::default());
+        let began = Instant::now();
+        let asked = standing.ask();
+        let free = tokio::spawn({
+            let standing = Arc::clone(&standing);
+            async move {
+                standing.is_free_for(Duration::from_secs(300)).await;
+                began.elapsed().as_secs()
+            }
+        });
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        drop(asked);
+        assert_eq!(free.await.unwrap(), 1300);
     }
 }

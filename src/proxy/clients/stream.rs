@@ -3,17 +3,19 @@
 //! hyper asks nothing of who does not read or write: without a bound, a client that stops reading
 //! would hold its backend, and with it every drain of that, for ever.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::ahead::Ahead;
+use super::beginning::Beginning;
 use super::patience::{Alarm, Patience};
 use super::standing::{Standing, Turn};
 use crate::proxy::limits::Limits;
@@ -24,6 +26,10 @@ pub(in crate::proxy) struct ClientStream {
     stream: TcpStream,
     ahead: Ahead,
     standing: Arc<Standing>,
+    beginning: Beginning,
+    /// Whether it speaks HTTP/2: then what comes need not be of a request, and whoever serves it bounds
+    /// how long it may be asked nothing.
+    speaks_http2: bool,
     /// The turn that was last read in.
     turn: Turn,
     /// Whether a byte of the next request has come.
@@ -51,12 +57,77 @@ impl ClientStream {
             ahead: Ahead::default(),
             turn: standing.turn(),
             standing,
+            beginning: Beginning::default(),
+            speaks_http2: false,
             has_begun: false,
             idle: limits.idle,
             idle_alarm: Alarm::default(),
             head: Patience::new(limits.head),
             taking: Patience::new(taking),
         }
+    }
+
+    /// Reads as much as tells whether the client speaks HTTP/2. Who reads on gets that again.
+    pub(in crate::proxy) async fn speaks_http2(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| self.poll_beginning(cx)).await
+    }
+
+    fn poll_beginning(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            if let Some(speaks_http2) = self.beginning.is_of_http2() {
+                self.speaks_http2 = speaks_http2;
+                return Poll::Ready(Ok(speaks_http2));
+            }
+            let mut beginning = std::mem::take(&mut self.beginning);
+            let mut room = beginning.room();
+            let read = self.poll_read_in_time(cx, &mut room);
+            let came = room.filled().len();
+            beginning.grow(came);
+            self.beginning = beginning;
+            ready!(read)?;
+            if came == 0 {
+                return Poll::Ready(Ok(false));
+            }
+        }
+    }
+
+    fn poll_read_in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let turn = self.turn_over();
+        let read = if self.ahead.hand_out(buffer) {
+            Poll::Ready(Ok(()))
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        };
+        self.ahead.is_waited_for(read.is_pending());
+        if read.is_ready() {
+            self.has_begun |= !turn.is_asked();
+            return read;
+        }
+        match self.late(turn, cx) {
+            Some((late, bound)) => Poll::Ready(Err(late.after(bound))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What the client did not send in time, if nothing more is there in this turn.
+    fn late(&mut self, turn: Turn, cx: &mut Context<'_>) -> Option<(Late, Duration)> {
+        // Who waits for an answer may be silent; whoever reads a body bounds that.
+        if turn.is_asked() {
+            // hyper does not read again when the answer is over, as it knows that nothing is there.
+            self.idle_alarm.wakes_within(self.idle, cx);
+            return None;
+        }
+        if self.has_begun {
+            let is_over = self.head.is_over(cx);
+            return is_over.then_some((Late::Head, self.head.bound()));
+        }
+        let end = self.standing.free_since() + self.idle;
+        let is_past = self.idle_alarm.is_past(end, cx);
+        is_past.then_some((Late::Request, self.idle))
     }
 
     /// Forgets what was waited for when a request has begun or ended since.
@@ -102,34 +173,18 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let turn = this.turn_over();
-        let read = if this.ahead.hand_out(buffer) {
-            Poll::Ready(Ok(()))
-        } else {
-            Pin::new(&mut this.stream).poll_read(cx, buffer)
-        };
-        this.ahead.is_waited_for(read.is_pending());
-        if read.is_ready() {
-            this.has_begun |= !turn.is_asked();
-            return read;
+        if !this.beginning.is_read() {
+            this.beginning.read_into(buffer);
+            if buffer.remaining() > 0 {
+                // What came behind it; should there be nothing, it is asked for again.
+                let _ = Pin::new(&mut this.stream).poll_read(cx, buffer);
+            }
+            return Poll::Ready(Ok(()));
         }
-        // Who waits for an answer may be silent; whoever reads a body bounds that.
-        let late_with = if turn.is_asked() {
-            // hyper does not read again when the answer is over, as it knows that nothing is there.
-            this.idle_alarm.wakes_within(this.idle, cx);
-            None
-        } else if this.has_begun {
-            let is_over = this.head.is_over(cx);
-            is_over.then_some((Late::Head, this.head.bound()))
-        } else {
-            let end = this.standing.free_since() + this.idle;
-            let is_past = this.idle_alarm.is_past(end, cx);
-            is_past.then_some((Late::Request, this.idle))
-        };
-        match late_with {
-            Some((late, bound)) => Poll::Ready(Err(late.after(bound))),
-            None => Poll::Pending,
+        if this.speaks_http2 {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
+        this.poll_read_in_time(cx, buffer)
     }
 }
 
@@ -159,7 +214,8 @@ impl AsyncWrite for ClientStream {
     /// hyper comes by here in each of its turns.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.standing.turn().is_asked() {
+        // Of HTTP/2 it reads on at all times.
+        if !this.speaks_http2 && this.standing.turn().is_asked() {
             this.ahead.read_on(&mut this.stream, cx)?;
         }
         Pin::new(&mut this.stream).poll_flush(cx)
@@ -215,11 +271,13 @@ impl Late {
     }
 
     /// What it was that ended a connection so, if it was that.
-    pub(in crate::proxy) fn of(error: &hyper::Error) -> Option<Self> {
-        let cause = error.source()?.downcast_ref::<io::Error>()?;
-        match cause.get_ref()?.downcast_ref::<TooLate>()? {
-            TooLate::Silent { late, .. } => Some(*late),
-            TooLate::Taking(_) => Some(Self::Taking),
+    pub(in crate::proxy) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let itself = error.downcast_ref::<io::Error>();
+        let cause = itself.or_else(|| error.source()?.downcast_ref())?;
+        match cause.get_ref().and_then(|why| why.downcast_ref()) {
+            Some(TooLate::Silent { late, .. }) => Some(*late),
+            Some(TooLate::Taking(_)) => Some(Self::Taking),
+            None => None,
         }
     }
 }

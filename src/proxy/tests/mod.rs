@@ -7,6 +7,7 @@ mod control;
 mod disconnects;
 mod failures;
 mod fake;
+mod http2;
 mod identity;
 mod load;
 mod paths;
