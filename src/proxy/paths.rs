@@ -58,8 +58,9 @@ pub(super) enum Route {
     Ready,
     Metrics,
     Models,
-    /// vLLM redirects to the list without the slash.
-    ModelsWithSlash,
+    /// vLLM redirects to the same path without the slash at its end. Below `/v1` it does so itself, but
+    /// for the list, which is answered here.
+    WithSlash,
     Pass,
     /// It would do this, to one server of several.
     OfOneServer(&'static str),
@@ -70,15 +71,19 @@ impl Route {
     /// What is meant by a path whose escapes are undone.
     pub(super) fn of(method: &Method, path: &str) -> Self {
         match path {
-            "/health" => Self::Health,
-            "/ready" => Self::Ready,
-            "/metrics" => Self::Metrics,
+            // No key is asked for these, and a redirect to them would ask for one more request.
+            "/health" | "/health/" => Self::Health,
+            "/ready" | "/ready/" => Self::Ready,
+            "/metrics" | "/metrics/" => Self::Metrics,
             "/v1/models" if method == Method::GET => Self::Models,
-            "/v1/models/" if method == Method::GET => Self::ModelsWithSlash,
+            "/v1/models/" if method == Method::GET => Self::WithSlash,
             _ => match of_one_server(path) {
                 Some(does) => Self::OfOneServer(does),
                 None if path.starts_with("/v1/") || PASSED.contains(&path) => Self::Pass,
-                None => Self::Unknown,
+                None => match path.strip_suffix('/') {
+                    Some(path) if PASSED.contains(&path) => Self::WithSlash,
+                    _ => Self::Unknown,
+                },
             },
         }
     }
@@ -117,15 +122,22 @@ mod tests {
             (Method::GET, "/ready", Route::Ready),
             (Method::GET, "/metrics", Route::Metrics),
             (Method::GET, "/v1/models", Route::Models),
-            (Method::GET, "/v1/models/", Route::ModelsWithSlash),
+            (Method::GET, "/v1/models/", Route::WithSlash),
+            (Method::POST, "/v1/models/", Route::Pass),
+            (Method::POST, "/v1/completions/", Route::Pass),
             (Method::POST, "/v1/models", Route::Pass),
             (Method::GET, "/v1/models/tiny", Route::Pass),
             (Method::DELETE, "/v1/anything/new", Route::Pass),
             (Method::GET, "/", Route::Unknown),
             (Method::GET, "/v1", Route::Unknown),
             (Method::GET, "/v2/anything", Route::Unknown),
-            (Method::GET, "/metrics/", Route::Unknown),
-            (Method::POST, "/tokenize/", Route::Unknown),
+            (Method::GET, "/metrics/", Route::Metrics),
+            (Method::GET, "/health/", Route::Health),
+            (Method::GET, "/ready/", Route::Ready),
+            (Method::POST, "/tokenize/", Route::WithSlash),
+            (Method::GET, "/tokenize//", Route::Unknown),
+            (Method::POST, "/v2/rerank/", Route::WithSlash),
+            (Method::POST, "/nothing/", Route::Unknown),
             (Method::GET, "/docs", Route::Unknown),
             (Method::OPTIONS, "*", Route::Unknown),
         ] {

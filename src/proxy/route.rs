@@ -69,7 +69,7 @@ impl Front {
         let own = match route {
             Route::Models => return self.models(request, client, id, record).await,
             Route::Pass => return self.pass(request, client, id, record).await,
-            Route::ModelsWithSlash => without_slash(request.uri()),
+            Route::WithSlash => without_slash(request.uri()),
             Route::OfOneServer(does) => {
                 return Ok(self.refuse(ApiError::of_one_server(path, does), &id, record));
             }
@@ -290,10 +290,12 @@ fn unread(
     record.refuse(answer, id)
 }
 
-/// Sends a client to the list of models, as vLLM does, and over the proxy.
+/// Sends a client to the same path without the slash at its end, as vLLM does, and over the proxy.
 fn without_slash(uri: &Uri) -> Response<Outgoing> {
+    let path = uri.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
     let query = uri.query().map(|query| format!("?{query}"));
-    let target = format!("/v1/models{}", query.unwrap_or_default());
+    let target = format!("{path}{}", query.unwrap_or_default());
     let mut response = Response::new(Outgoing::own(Bytes::new()));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     if let Ok(target) = HeaderValue::try_from(target) {

@@ -25,6 +25,9 @@ async fn the_nonce_is_hidden_wherever_models_are_listed() {
     let slash = proxy.get("/v1/models/?x=1").await;
     assert_eq!(slash.status(), 307);
     assert_eq!(slash.header("location"), Some("/v1/models?x=1"));
+    let slash = proxy.post("/tokenize/?x=1", "{}").await;
+    assert_eq!(slash.status(), 307);
+    assert_eq!(slash.header("location"), Some("/tokenize?x=1"));
 }
 
 #[tokio::test]
