@@ -92,16 +92,23 @@ class Process:
         RUNNING.add(self)
 
     def wait_until_ready(self, seconds=400):
-        """Returns it, once it answers that it is ready."""
+        """Returns it, once it answers that it is ready; ends it where that does not come."""
+        try:
+            self._wait(seconds)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def _wait(self, seconds):
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(self.url + self.ready_path, timeout=5):
-                    return self
+                    return
             except OSError:
                 time.sleep(0.3)
         said = self.log.read_text(errors="replace")[-3000:]
-        self.end()
         raise RuntimeError(f"{self.process.args[:3]} did not become ready:\n{said}")
 
     def signal(self, which):
