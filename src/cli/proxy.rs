@@ -20,6 +20,22 @@ use crate::proxy::{self, Alone, Declared, Limits, Options, ProxyError, Server, W
 use crate::quantity::{Seconds, SecondsOrOff};
 use crate::view;
 
+/// What a file declares, and so nobody beside it.
+const DECLARED: [&str; 12] = [
+    "backends",
+    "policy",
+    "api_key_env",
+    "no_headers",
+    "access_log",
+    "in_flight",
+    "queue",
+    "queue_timeout",
+    "hold",
+    "listen",
+    "host",
+    "port",
+];
+
 /// Run the proxy: before servers that you name, or as `apply` starts it on nodes
 ///
 /// `replica proxy --listen 127.0.0.1:8000 --backend http://10.0.0.7:8000 --backend http://10.0.0.8:8000`
@@ -46,20 +62,25 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "backends")]
     access_log: Option<String>,
     /// How many requests a server has in flight at most [default: any number]
-    #[arg(long, value_name = "REQUESTS", requires = "backends")]
+    #[arg(long, value_name = "REQUESTS", value_parser = in_flight, requires = "backends")]
     in_flight: Option<NonZeroU32>,
     /// How many requests wait for each server at most [default: twice `--in-flight`]
     #[arg(long, value_name = "REQUESTS", requires = "in_flight")]
     queue: Option<u32>,
     /// How long a request waits for a server that has room for it, before it is answered with 429
-    #[arg(long, value_name = "TIME", default_value = "30s")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        requires = "backends"
+    )]
     queue_timeout: Seconds,
     /// How long a request waits for a server to be ready where none is, before it is answered with 503;
     /// 0 for not at all
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = "5s", requires = "backends")]
     hold: Seconds,
     /// A YAML file that declares all of this; SIGHUP has it read again
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["backends", "listen", "host", "port"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = DECLARED)]
     config: Option<PathBuf>,
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
@@ -216,6 +237,12 @@ fn declared(args: &Args, alone: &Alone) -> Declared {
 fn policy(text: &str) -> Result<PolicySpec, String> {
     let unknown = || format!("it can be {}", PolicySpec::NAMES.join(", "));
     PolicySpec::named(text).ok_or_else(unknown)
+}
+
+/// Reads how many requests a server may have.
+fn in_flight(text: &str) -> Result<NonZeroU32, String> {
+    let none = |_| "it must be a number from 1 on: leave it out for any number of requests";
+    text.parse().map_err(none).map_err(str::to_owned)
 }
 
 fn refusal(error: &ProxyError) -> Error {

@@ -58,30 +58,32 @@ async fn a_thousand_aborts_leave_nobody_in_the_queue() {
     leave_at_every_moment(limits).await;
 }
 
+/// Answers, or begins to, or stays silent.
+async fn answers_at_random(mut call: fake::Call) -> Option<TcpStream> {
+    match fastrand::u8(..4) {
+        0 => call.gone().await,
+        1 => {
+            call.stream.write_all(b"HTTP/1.1 200 OK\r\n").await.ok()?;
+            call.gone().await;
+        }
+        2 => {
+            let begun = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+            call.stream.write_all(begun.as_bytes()).await.ok()?;
+            call.gone().await;
+        }
+        _ => {
+            let whole = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+            call.stream.write_all(whole.as_bytes()).await.ok()?;
+            return Some(call.stream);
+        }
+    }
+    None
+}
+
 async fn leave_at_every_moment(limits: InstanceLimits) {
     const ABORTS: u64 = 1000;
-    let answer = |mut call: fake::Call| async move {
-        match fastrand::u8(..4) {
-            0 => call.gone().await,
-            1 => {
-                call.stream.write_all(b"HTTP/1.1 200 OK\r\n").await.ok()?;
-                call.gone().await;
-            }
-            2 => {
-                let begun = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
-                call.stream.write_all(begun.as_bytes()).await.ok()?;
-                call.gone().await;
-            }
-            _ => {
-                let whole = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-                call.stream.write_all(whole.as_bytes()).await.ok()?;
-                return Some(call.stream);
-            }
-        }
-        None
-    };
-    let a = Fake::answering("a", answer).await;
-    let b = Fake::answering("b", answer).await;
+    let a = Fake::answering("a", answers_at_random).await;
+    let b = Fake::answering("b", answers_at_random).await;
     let proxy = Arc::new(Running::before(&[&a, &b]).await);
     let mut least = config(2, &[&a, &b]);
     least.policy = PolicySpec::LeastConnections;

@@ -141,6 +141,31 @@ fn a_file_is_read_again_when_the_proxy_is_told_to() {
 }
 
 #[test]
+fn bounds_that_would_hold_for_nothing_are_refused() {
+    let place = Workdir::empty();
+    let alone = [
+        "proxy",
+        "--listen",
+        "127.0.0.1:0",
+        "--backend",
+        "http://127.0.0.1:1",
+    ];
+    for (words, code, says) in [
+        (&["--in-flight", "0"][..], 64, "a number from 1 on"),
+        (&["--queue", "8"], 64, "--in-flight <REQUESTS>"),
+        (&["--queue-timeout", "0"], 1, "leave it out for 30 seconds"),
+    ] {
+        let words = [&alone[..], words].concat();
+        let _ = place.replica(&words).exits(code).says(says);
+    }
+    let by_file = ["proxy", "--config", "none.yaml", "--hold", "1s"];
+    let _ = place
+        .replica(&by_file)
+        .exits(64)
+        .says("cannot be used with");
+}
+
+#[test]
 fn what_cannot_be_served_from_is_told_with_what_to_do() {
     let place = Workdir::empty();
     for (words, code, says) in [
