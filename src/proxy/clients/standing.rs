@@ -123,7 +123,7 @@ pub(super) struct Turn(u64);
 impl Turn {
     /// Whether a request was being answered.
     pub(super) fn is_asked(self) -> bool {
-        self.0 % TURN != 0
+        !self.0.is_multiple_of(TURN)
     }
 }
 
