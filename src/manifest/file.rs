@@ -172,7 +172,7 @@ pub(super) fn understand(
     let mut marks = Marks::default();
     let mut understood = None;
     match parse::parse(&source.text, &mut marks, &mut problems) {
-        Some(root) if root.is_nothing() => problems.push(empty()),
+        Some(root) if root.is_nothing() => problems.push(empty("manifest", BEGIN)),
         Some(root) => {
             let root = root.without(is_extension);
             let document = typed::read::<Document>(&root, &mut marks, &mut problems);
@@ -182,7 +182,7 @@ pub(super) fn understand(
                 Some(Understood { topology, remarks })
             });
         }
-        None if problems.is_empty() => problems.push(empty()),
+        None if problems.is_empty() => problems.push(empty("manifest", BEGIN)),
         None => {}
     }
     match understood {
@@ -236,12 +236,20 @@ pub(super) fn is_extension(key: &str) -> bool {
 const BEGIN: &str =
     "it begins with `topology: NAME` and `nodes:`; `replica schema` prints all that can be in it";
 
-fn empty() -> Problem {
-    Problem::new("the manifest is empty").at(0..0).hint(BEGIN)
+/// Says that a file of this sort has nothing in it, and how one is begun.
+pub(super) fn empty(what: &str, begin: &str) -> Problem {
+    Problem::new(format!("the {what} is empty"))
+        .at(0..0)
+        .hint(begin)
+}
+
+/// Says that there is no such file.
+pub(super) fn no_file(path: &Path) -> Problem {
+    Problem::new(format!("there is no file `{}`", path.display()))
 }
 
 fn absent(path: &Path) -> Problem {
-    let problem = Problem::new(format!("there is no file `{}`", path.display()));
+    let problem = no_file(path);
     let known = manifests_near();
     let name = path.display().to_string();
     match nearest(&name, known.iter().map(String::as_str)) {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::check::check_job;
 use super::document::Document;
-use super::file::{ReadFile, decode, is_extension};
+use super::file::{ReadFile, decode, empty, is_extension, no_file};
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem};
 use super::scalar::Scalar;
@@ -58,7 +58,7 @@ pub fn load_job(
     name: &BenchmarkName,
 ) -> Result<JobFile, ManifestError> {
     let of_a_job = |error: ManifestError| error.of_a_job(&format!("`benchmarks.{name}`"));
-    let read = ReadFile::at(path, absent).map_err(of_a_job)?;
+    let read = ReadFile::at(path, |path| no_file(path).hint(BEGIN)).map_err(of_a_job)?;
     let measurement = understood(&read, path, topology, name).map_err(of_a_job)?;
     Ok(JobFile {
         measurement,
@@ -79,7 +79,7 @@ fn understood(
     let mut marks = Marks::default();
     let mut measurement = None;
     match parse::parse(&source.text, &mut marks, &mut problems) {
-        Some(root) if root.is_nothing() => problems.push(empty()),
+        Some(root) if root.is_nothing() => problems.push(empty("job", BEGIN)),
         Some(root) => {
             let root = root.without(is_extension);
             if let Some(problem) = is_something_else(&root) {
@@ -93,7 +93,7 @@ fn understood(
                 measurement = declared.and_then(|it| it.meant(&document.slos).ok());
             }
         }
-        None if problems.is_empty() => problems.push(empty()),
+        None if problems.is_empty() => problems.push(empty("job", BEGIN)),
         None => {}
     }
     match measurement {
@@ -155,14 +155,6 @@ fn is_something_else(root: &Node) -> Option<Problem> {
                 only.key
             ))
     })
-}
-
-fn empty() -> Problem {
-    Problem::new("the job is empty").at(0..0).hint(BEGIN)
-}
-
-fn absent(path: &Path) -> Problem {
-    Problem::new(format!("there is no file `{}`", path.display())).hint(BEGIN)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::check::{NOBODY_WAITS, NOBODY_WAITS_HINT};
-use super::file::{ReadFile, decode, is_extension};
+use super::file::{ReadFile, decode, empty, is_extension, no_file};
 use super::marks::{Found, Marks, find};
 use super::problem::{ManifestError, Problem};
 use super::suggest::shown;
@@ -28,7 +28,8 @@ pub fn load_proxy(
     path: &Path,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Alone, ManifestError> {
-    let read = ReadFile::at(path, absent).map_err(ManifestError::of_a_proxy)?;
+    let read =
+        ReadFile::at(path, |path| no_file(path).hint(BEGIN)).map_err(ManifestError::of_a_proxy)?;
     understood(&read.name, &read.bytes, variable).map_err(ManifestError::of_a_proxy)
 }
 
@@ -42,7 +43,7 @@ fn understood(
     let mut marks = Marks::default();
     let mut alone = None;
     match parse::parse(&source.text, &mut marks, &mut problems) {
-        Some(root) if root.is_nothing() => problems.push(empty()),
+        Some(root) if root.is_nothing() => problems.push(empty("file", BEGIN)),
         Some(root) => {
             let root = root.without(is_extension);
             alone = typed::read::<Alone>(&root, &mut marks, &mut problems);
@@ -54,7 +55,7 @@ fn understood(
                 problems.extend(seen.mistakes(alone, variable));
             }
         }
-        None if problems.is_empty() => problems.push(empty()),
+        None if problems.is_empty() => problems.push(empty("file", BEGIN)),
         None => {}
     }
     match alone {
@@ -171,14 +172,6 @@ impl Seen<'_> {
             Found::Reported => None,
         }
     }
-}
-
-fn empty() -> Problem {
-    Problem::new("the file is empty").at(0..0).hint(BEGIN)
-}
-
-fn absent(path: &Path) -> Problem {
-    Problem::new(format!("there is no file `{}`", path.display())).hint(BEGIN)
 }
 
 #[cfg(test)]
