@@ -9,7 +9,6 @@ use super::headers;
 use super::poison::Suspicion;
 use super::policy::Charge;
 use super::record::Record;
-use super::requests::InFlight;
 
 /// A backend's answer, whose body is still to come.
 #[derive(Debug)]
@@ -17,7 +16,6 @@ pub(super) struct Answer {
     // The order matters: the connection is closed before the backend may call itself empty.
     pub(super) reply: Reply,
     pub(super) charge: Charge,
-    pub(super) outcome: InFlight,
     /// What is held against the request should its server die now.
     pub(super) suspicion: Option<Suspicion>,
     /// Whether the client may send its request again, where there is something to say.
@@ -29,23 +27,21 @@ impl Answer {
     pub(super) fn relay(self, id: &HeaderValue, record: &Record) -> Response<Outgoing> {
         let status = self.reply.head.status;
         let mut headers = self.reply.head.headers;
-        headers::prepare_downstream(&mut headers, id);
+        headers.insert(headers::REQUEST_ID, id.clone());
         headers::tell_whether_to_retry(&mut headers, self.should_retry);
         record.tell(&mut headers);
         let Reply {
             connection,
             beginning,
-            patience,
             ..
         } = self.reply;
         let passage = Passage {
             connection,
             charge: self.charge,
-            outcome: self.outcome,
             suspicion: self.suspicion,
             status,
         };
-        let relay = Relay::new(passage, patience, beginning, &headers);
+        let relay = Relay::new(passage, beginning, &headers);
         let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

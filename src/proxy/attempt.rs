@@ -8,10 +8,9 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::backend::{Backend, count};
+use super::fleet::Bounds;
 use super::gate::{self, Beginning};
 use super::outbound::Outbound;
-use super::patience::Patience;
-use super::pool::Bounds;
 use super::proof::{Unproved, prove};
 use super::record::Record;
 use super::sockets;
@@ -31,9 +30,7 @@ pub(super) struct Reply {
     pub(super) head: Head,
     /// What was read of its body already.
     pub(super) beginning: Beginning,
-    pub(super) connection: Connection,
-    /// How long the rest is waited for.
-    pub(super) patience: Patience,
+    pub(super) connection: Box<Connection>,
 }
 
 /// Why a backend gave no answer.
@@ -56,19 +53,16 @@ pub(super) enum Failure {
 pub(super) async fn attempt(
     backend: &Arc<Backend>,
     bounds: Bounds,
-    outbound: &mut Outbound,
+    outbound: &mut Outbound<'_>,
     sent: &mut u32,
     record: &mut Record,
 ) -> Result<Reply, Failure> {
-    let mut patience = Patience::new(bounds.idle);
-    let exchange = exchange(backend, bounds, outbound, &mut patience, sent, record);
+    let exchange = exchange(backend, bounds, outbound, sent, record);
     let (head, mut connection) = exchange.await?;
     count(&backend.tally.pieces);
     let beginning = match bounds.gate {
         Some(longest) if is_stream(head.status, &head.headers) => {
-            gate::hold(&mut connection, backend, &mut patience, longest)
-                .await
-                .map_err(Failure::from)?
+            gate::hold(&mut connection, backend, longest).await?
         }
         _ => Beginning::default(),
     };
@@ -76,7 +70,6 @@ pub(super) async fn attempt(
         head,
         beginning,
         connection,
-        patience,
     })
 }
 
@@ -89,11 +82,10 @@ fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
 async fn exchange(
     backend: &Arc<Backend>,
     bounds: Bounds,
-    outbound: &mut Outbound,
-    patience: &mut Patience,
+    outbound: &mut Outbound<'_>,
     sent: &mut u32,
     record: &mut Record,
-) -> Result<(Head, Connection), Failure> {
+) -> Result<(Head, Box<Connection>), Failure> {
     record.attempts(backend);
     // What is too large to be held could not be sent again if a reused connection turned out to be
     // closed.
@@ -101,7 +93,7 @@ async fn exchange(
     let reused = is_held.then(|| backend.connections.take()).flatten();
     let mut is_copy = false;
     if let Some(mut connection) = reused {
-        match connection.exchange(outbound, backend, patience).await {
+        match connection.exchange(outbound, backend, bounds.idle).await {
             Ok(head) => {
                 *sent += 1;
                 return Ok((head, connection));
@@ -121,7 +113,8 @@ async fn exchange(
         // A server that closes connections may be one that was replaced.
         backend.suspect();
     }
-    let mut connection = match connect(backend, bounds).await {
+    // What is seldom needed stands on the heap: every request moves the room for all that it may need.
+    let mut connection = match Box::pin(connect(backend, bounds)).await {
         Ok(connection) => connection,
         Err(Failure::Untouched(why)) if is_copy => {
             backend.eject(&why);
@@ -129,7 +122,7 @@ async fn exchange(
         }
         Err(failure) => return Err(failure),
     };
-    match connection.exchange(outbound, backend, patience).await {
+    match connection.exchange(outbound, backend, bounds.idle).await {
         Ok(head) => {
             *sent += 1;
             Ok((head, connection))
@@ -147,7 +140,7 @@ async fn exchange(
 }
 
 /// A new connection to a backend, at whose other end it is itself.
-async fn connect(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
+async fn connect(backend: &Backend, bounds: Bounds) -> Result<Box<Connection>, Failure> {
     let mut last = None;
     for _ in 0..TRIES {
         let mut connection = open(backend, bounds).await?;
@@ -166,7 +159,7 @@ async fn connect(backend: &Backend, bounds: Bounds) -> Result<Connection, Failur
     Err(Failure::Untouched(last.unwrap_or_default()))
 }
 
-async fn open(backend: &Backend, bounds: Bounds) -> Result<Connection, Failure> {
+async fn open(backend: &Backend, bounds: Bounds) -> Result<Box<Connection>, Failure> {
     let opened = Connection::open(backend.authority.as_str(), bounds.connect).await;
     opened.map_err(|error| unconnected(&error))
 }
@@ -184,6 +177,7 @@ impl From<Why> for Failure {
         match why {
             Why::Broken(why) => Self::Broken(why),
             Why::Silent(within) => Self::Silent(format!("no answer within {within:?}")),
+            Why::TakenOut => Self::Broken("it was taken out meanwhile".to_owned()),
             Why::ClientGone => Self::Cut,
         }
     }

@@ -16,11 +16,10 @@ use super::backend::count;
 use super::control::BackendState;
 use super::event::Events;
 use super::gate::Beginning;
-use super::patience::{Patience, Waited};
 use super::poison::Suspicion;
 use super::policy::Charge;
-use super::requests::{InFlight, Outcome};
-use super::upstream::Connection;
+use super::requests::Outcome;
+use super::upstream::{Connection, Why};
 
 /// Why a stream was broken off.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +43,14 @@ impl Outgoing {
     /// Makes the body of an answer of the proxy's own.
     pub(super) fn own(body: Bytes) -> Self {
         Self::Own((!body.is_empty()).then_some(body))
+    }
+
+    /// How an instance's answer ended, once it has.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Own(_) => None,
+            Self::Relayed(relay) => relay.outcome,
+        }
     }
 }
 
@@ -81,7 +88,8 @@ impl Body for Outgoing {
 pub(super) struct Relay {
     /// Everything that is held while the answer is not over; nothing after.
     passage: Option<Passage>,
-    patience: Patience,
+    /// How it ended, once it has.
+    outcome: Option<Outcome>,
     /// What was read already.
     beginning: Bytes,
     /// What it says, where it is a stream of events.
@@ -92,13 +100,12 @@ pub(super) struct Relay {
 }
 
 /// What a request holds until its answer is over. Dropped before the end, as hyper does when the
-/// client goes away, it closes the upstream connection, and counts the request out and as cut.
+/// client goes away, it closes the upstream connection, and counts the request out.
 #[derive(Debug)]
 pub(super) struct Passage {
     // The order matters: the connection is closed before the backend may call itself empty.
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     pub(super) charge: Charge,
-    pub(super) outcome: InFlight,
     /// What is held against the request should its server die now.
     pub(super) suspicion: Option<Suspicion>,
     /// The status of the answer.
@@ -106,8 +113,8 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    /// The answer was passed on to its last byte.
-    fn end(self, has_error: bool) {
+    /// The answer was passed on to its last byte: how it ended.
+    fn end(self, has_error: bool) -> Outcome {
         let backend = &self.charge.claim;
         let outcome = match Outcome::of_answer(self.status) {
             Outcome::Ok if has_error => Outcome::ErrorEvent,
@@ -133,7 +140,7 @@ impl Passage {
         if backend.state() == BackendState::Ready && self.connection.is_reusable() {
             backend.connections.put(self.connection);
         }
-        self.outcome.end(outcome);
+        outcome
     }
 
     /// The answer broke off, for a reason that lies upstream.
@@ -148,23 +155,17 @@ impl Passage {
             }
             None => backend.suspect(),
         }
-        self.outcome.end(Outcome::Broken);
     }
 }
 
 impl Relay {
-    /// Passes an answer on of which this was read already, with this patience for the rest.
-    pub(super) fn new(
-        passage: Passage,
-        patience: Patience,
-        beginning: Beginning,
-        headers: &HeaderMap,
-    ) -> Self {
+    /// Passes an answer on of which this was read already.
+    pub(super) fn new(passage: Passage, beginning: Beginning, headers: &HeaderMap) -> Self {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_stream = kind.is_some_and(|it| it.starts_with(b"text/event-stream"));
         let mut relay = Self {
             passage: Some(passage),
-            patience,
+            outcome: None,
             beginning: beginning.data,
             events: is_stream.then_some(beginning.events),
             broken: None,
@@ -189,9 +190,8 @@ impl Relay {
         let Some(passage) = &mut self.passage else {
             return Poll::Ready(None);
         };
-        match passage.connection.poll_data(cx) {
+        match passage.connection.poll_data(cx, &passage.charge.claim) {
             Poll::Ready(Some(Ok(data))) => {
-                self.patience.rest();
                 count(&passage.charge.claim.tally.pieces);
                 if let Some(events) = &mut self.events {
                     events.pass(&data);
@@ -199,23 +199,12 @@ impl Relay {
                 self.end_if_over();
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.break_off(cx, Broken::Upstream(error.to_string()))
-            }
+            Poll::Ready(Some(Err(why))) => self.break_off(cx, why.into()),
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)
             }
-            Poll::Pending => match self.patience.wait(cx) {
-                Waited::Over => {
-                    let silence = self.patience.bound();
-                    self.break_off(cx, Broken::Silent(silence))
-                }
-                Waited::LookUp if passage.charge.claim.is_out() => {
-                    self.break_off(cx, Broken::TakenOut)
-                }
-                Waited::LookUp | Waited::On => Poll::Pending,
-            },
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -229,7 +218,8 @@ impl Relay {
 
     fn end(&mut self) {
         if let Some(passage) = self.passage.take() {
-            passage.end(self.events.as_ref().is_some_and(Events::has_error));
+            let has_error = self.events.as_ref().is_some_and(Events::has_error);
+            self.outcome = Some(passage.end(has_error));
         }
     }
 
@@ -258,6 +248,7 @@ impl Relay {
             let name = &passage.charge.claim.spec.name;
             tracing::warn!(backend = %name, why = %broken, "a stream broke");
             passage.fail();
+            self.outcome = Some(Outcome::Broken);
         }
         let is_between = self.events.take().is_some_and(|it| it.is_between());
         let event = (is_between && has_room).then(|| broken.event());
@@ -273,6 +264,17 @@ impl Relay {
         self.is_flushed = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl From<Why> for Broken {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Broken(why) => Self::Upstream(why),
+            Why::Silent(bound) => Self::Silent(bound),
+            Why::TakenOut => Self::TakenOut,
+            Why::ClientGone => Self::Upstream("the client sent nothing more".to_owned()),
+        }
     }
 }
 

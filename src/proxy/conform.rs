@@ -4,19 +4,20 @@
 //! here, and what the proxy does not do is said to be so.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{Method, Request, Version};
+use hyper::{Method, Version};
 
 use super::error::ApiError;
 
 /// Lets a request on, or says what is wrong with its head.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
-    let headers = request.headers();
-    method(request.method())?;
-    if request.version() >= Version::HTTP_2 {
-        authority(request.uri().authority(), headers)?;
+pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
+    let headers = &head.headers;
+    method(&head.method)?;
+    if head.version >= Version::HTTP_2 {
+        authority(head.uri.authority(), headers)?;
     } else {
-        host(request.version(), headers)?;
+        host(head.version, headers)?;
     }
     coding(headers)?;
     upgrade(headers)
@@ -157,6 +158,8 @@ impl BodyKind {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Request;
+
     use super::*;
 
     type Fields = &'static [(&'static str, &'static str)];
@@ -171,7 +174,8 @@ mod tests {
         for &(name, value) in fields {
             request = request.header(name, value);
         }
-        let checked = check(&request.body(()).unwrap());
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let checked = check(&head);
         checked.err().map(|error| error.status().as_u16())
     }
 
@@ -235,7 +239,8 @@ mod tests {
             for &host in hosts {
                 request = request.header("host", host);
             }
-            let checked = check(&request.body(()).unwrap());
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let checked = check(&head);
             checked.err().map(|error| error.status().as_u16())
         };
         for (target, hosts, status) in [

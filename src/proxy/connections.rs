@@ -19,7 +19,7 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct Idle {
     since: Instant,
-    connection: Connection,
+    connection: Box<Connection>,
 }
 
 impl Idle {
@@ -32,7 +32,7 @@ impl Connections {
     /// A connection that can be used at once. The most recent ones are the warmest, and the rest age
     /// away: behind the first that is too old there are only older ones, so that it costs the same
     /// however many there are.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(super) fn take(&self) -> Option<Box<Connection>> {
         let mut idle = self.idle();
         loop {
             let last = idle.pop_back()?;
@@ -49,7 +49,7 @@ impl Connections {
     }
 
     /// Keeps a connection whose exchange is over.
-    pub(super) fn put(&self, connection: Connection) {
+    pub(super) fn put(&self, connection: Box<Connection>) {
         let since = Instant::now();
         self.idle().push_back(Idle { since, connection });
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+use super::requests::Outcome;
+
 /// The paths that are told apart; all others are `other`. What a client writes never becomes a label.
 const ROUTES: [&str; 15] = [
     "/v1/chat/completions",
@@ -35,32 +37,8 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// No answer had begun when the request was over.
 const UNANSWERED: &str = "none";
 
-const OUTCOMES: usize = 3;
+const OUTCOMES: usize = Outcome::ALL.len();
 const PLACES: usize = (ROUTES.len() + 1) * (CODES.len() + CLASSES.len() + 1) * OUTCOMES;
-
-/// How an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// All of it was passed on.
-    Whole,
-    /// It broke off, and not for the client.
-    Broken,
-    /// The client went away, or took nothing any more.
-    Cut,
-}
-
-impl Ending {
-    const ALL: [Self; OUTCOMES] = [Self::Whole, Self::Broken, Self::Cut];
-
-    /// The word for it.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Broken => "broken",
-            Self::Cut => "cut",
-        }
-    }
-}
 
 /// A path that is told apart, or one of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +56,7 @@ impl PathLabel {
     }
 }
 
-/// Requests by path, status and ending.
+/// Requests by path, status and outcome.
 #[derive(Debug)]
 pub(super) struct Answers(Box<[AtomicU64; PLACES]>);
 
@@ -99,8 +77,8 @@ pub(super) struct Count {
 
 impl Answers {
     /// Counts a request. One that was not answered has no status.
-    pub(super) fn count(&self, route: PathLabel, status: Option<StatusCode>, ending: Ending) {
-        let place = (route.0 * Self::codes() + code(status)) * OUTCOMES + ending as usize;
+    pub(super) fn count(&self, route: PathLabel, status: Option<StatusCode>, outcome: Outcome) {
+        let place = (route.0 * Self::codes() + code(status)) * OUTCOMES + outcome as usize;
         if let Some(counter) = self.0.get(place) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -114,7 +92,7 @@ impl Answers {
             (requests > 0).then(|| Count {
                 route: PathLabel(place / Self::codes()).word(),
                 code: code_word(place % Self::codes()),
-                outcome: Ending::ALL[outcome].word(),
+                outcome: Outcome::ALL[outcome].name(),
                 requests,
             })
         });
@@ -195,25 +173,25 @@ mod tests {
     fn every_request_has_a_place_and_none_makes_a_label() {
         let answers = Answers::default();
         let status = |code| StatusCode::from_u16(code).ok();
-        for (path, status, ending) in [
-            ("/v1/completions", status(200), Ending::Whole),
-            ("/v1/completions", status(200), Ending::Whole),
-            ("/v1/completions", status(200), Ending::Cut),
-            ("/v1/x\"} 1", status(418), Ending::Whole),
-            ("/v1/x", status(999), Ending::Broken),
-            ("/metrics", None, Ending::Cut),
+        for (path, status, outcome) in [
+            ("/v1/completions", status(200), Outcome::Ok),
+            ("/v1/completions", status(200), Outcome::Ok),
+            ("/v1/completions", status(200), Outcome::Cut),
+            ("/v1/x\"} 1", status(418), Outcome::Ok),
+            ("/v1/x", status(999), Outcome::Broken),
+            ("/metrics", None, Outcome::Cut),
         ] {
-            answers.count(PathLabel::of(path), status, ending);
+            answers.count(PathLabel::of(path), status, outcome);
         }
         let counted = answers.read().into_iter();
         let lines: Vec<_> = counted
             .map(|it| format!("{} {} {} {}", it.route, it.code, it.outcome, it.requests))
             .collect();
         let expected = [
-            "/v1/completions 200 whole 2",
+            "/v1/completions 200 ok 2",
             "/v1/completions 200 cut 1",
             "/metrics none cut 1",
-            "other 4xx whole 1",
+            "other 4xx ok 1",
             "other 5xx broken 1",
         ];
         assert_eq!(lines, expected);

@@ -178,6 +178,14 @@ impl ApiError {
         }
     }
 
+    /// The same, for a client that has most likely gone.
+    pub(super) fn given_up(self) -> Self {
+        Self {
+            outcome: Outcome::Cut,
+            ..self
+        }
+    }
+
     /// What it counts as.
     pub(super) fn outcome(&self) -> Outcome {
         self.outcome

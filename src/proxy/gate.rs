@@ -5,16 +5,15 @@
 //! is held until the first event can be, for as long as the prompt is read.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::backend::Backend;
-use super::clients::Alarm;
 use super::event::Events;
-use super::patience::{Patience, Waited};
+use super::patience::Alarm;
 use super::upstream::{BUFFER, Connection, Why};
 
 /// The beginning of a stream.
@@ -30,7 +29,6 @@ pub(super) struct Beginning {
 pub(super) async fn hold(
     connection: &mut Connection,
     backend: &Backend,
-    patience: &mut Patience,
     longest: Duration,
 ) -> Result<Beginning, Why> {
     let end = Instant::now() + longest;
@@ -38,35 +36,17 @@ pub(super) async fn hold(
     let mut beginning = Beginning::default();
     poll_fn(|cx| {
         while !beginning.is_enough() && !connection.is_at_end() {
-            match connection.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => {
-                    patience.rest();
-                    beginning.grow(data);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Err(Why::Broken(error.to_string())));
-                }
+            match connection.poll_data(cx, backend) {
+                Poll::Ready(Some(data)) => beginning.grow(data?),
                 Poll::Ready(None) => break,
                 Poll::Pending if alarm.is_past(end, cx) => break,
-                Poll::Pending => return waits(backend, patience, cx),
+                Poll::Pending => return Poll::Pending::<Result<(), Why>>,
             }
         }
         Poll::Ready(Ok(()))
     })
     .await?;
     Ok(beginning)
-}
-
-fn waits(
-    backend: &Backend,
-    patience: &mut Patience,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Why>> {
-    match patience.wait(cx) {
-        Waited::Over => Poll::Ready(Err(Why::Silent(patience.bound()))),
-        Waited::LookUp if backend.is_out() => Poll::Ready(Err(Why::taken_out())),
-        Waited::LookUp | Waited::On => Poll::Pending,
-    }
 }
 
 impl Beginning {

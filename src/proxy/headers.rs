@@ -18,71 +18,81 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(super) const ADAPTER: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-adapter-identifier");
 
-/// Fields about one connection and not about the message (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// Whether a field is about one connection and not about the message (RFC 9110, section 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
-/// Fields that `Connection` may not take away: without them the message would mean another thing,
+/// Whether `Connection` may not take a field away: without it the message would mean another thing,
 /// and a client could have the proxy's own words removed.
-const KEPT: [HeaderName; 4] = [
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::HOST,
-    header::AUTHORIZATION,
-];
+fn is_kept(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length" | "content-type" | "host" | "authorization"
+    )
+}
 
-/// Removes the hop-by-hop fields, those that `Connection` names included.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
+/// The fields that stay behind with their connection: those that always do, and those that it names.
+#[derive(Debug, Default)]
+pub(super) struct OfConnection(Vec<HeaderName>);
+
+impl OfConnection {
+    /// Those of a head.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut named = Self::default();
+        for list in headers.get_all(header::CONNECTION) {
+            named.add(list.as_bytes());
         }
+        named
     }
-    // To look each of them up would cost nine hashes, and most heads have none or one.
-    let is_there = |headers: &HeaderMap, name| headers.keys().any(|key| key == name);
-    for name in &HOP_BY_HOP {
-        if is_there(headers, name) {
-            headers.remove(name);
-        }
+
+    /// Adds those that a `Connection` names.
+    pub(super) fn add(&mut self, list: &[u8]) {
+        let names = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        // What nearly every one says takes no room.
+        let names = names.filter(|it| {
+            !it.eq_ignore_ascii_case(b"close") && !it.eq_ignore_ascii_case(b"keep-alive")
+        });
+        let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+        self.0.extend(names.filter(|name| !is_kept(name)));
+    }
+
+    /// Whether a field of an answer goes down to the client. Only the proxy says who has answered.
+    pub(super) fn lets_down(&self, name: &HeaderName) -> bool {
+        !is_hop_by_hop(name) && *name != INSTANCE && !self.0.contains(name)
+    }
+
+    /// Whether a field of a request goes up to the backend as it is. The length goes as the body that is
+    /// sent really has one: with both it and `Transfer-Encoding`, a proxy that passes them on can be made
+    /// to smuggle. `Expect: 100-continue` was answered when the body was read. The rest is said anew.
+    pub(super) fn lets_up(&self, name: &HeaderName) -> bool {
+        let is_ours = || {
+            matches!(
+                name.as_str(),
+                "content-length" | "expect" | "x-request-id" | "x-forwarded-for"
+            )
+        };
+        !is_hop_by_hop(name) && !is_ours() && !self.0.contains(name)
     }
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|names| names.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| !KEPT.contains(name))
-        .collect()
-}
-
-/// Makes a client's head into the one that goes upstream.
-///
-/// `Host` stays the client's, so that a redirect of the upstream's leads back to the proxy.
-/// `Content-Length` goes, as hyper writes the one that the body really has: with both it and
-/// `Transfer-Encoding` in a request, a proxy that passes them on can be made to smuggle.
-pub(super) fn prepare_upstream(headers: &mut HeaderMap, id: &HeaderValue) {
-    strip_hop_by_hop(headers);
-    headers.remove(header::CONTENT_LENGTH);
-    // The proxy itself answered `Expect: 100-continue` when it read the body.
-    headers.remove(header::EXPECT);
-    headers.insert(REQUEST_ID, id.clone());
-}
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The clients and fronts that a request came through, nearest last.
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// By which host the client asked.
+pub(super) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// By which scheme the client asked.
+pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A client's address, as it is told to backends: text, without the port.
 pub(super) fn told(client: IpAddr) -> HeaderValue {
@@ -90,47 +100,10 @@ pub(super) fn told(client: IpAddr) -> HeaderValue {
     HeaderValue::try_from(address).expect("an address is a header value")
 }
 
-/// Says for whom a request is sent on.
-///
-/// The client's address goes behind those that came, as nginx's `$proxy_add_x_forwarded_for` does:
-/// the last is what was seen here, and what a front before this proxy saw is kept. By which host and
-/// scheme the client asked, a front that came first knows better, so what it said stays. Nothing in
-/// the proxy is decided by these.
-pub(super) fn tell_origin(headers: &mut HeaderMap, client: &HeaderValue) {
-    let mut chain = Vec::new();
-    for before in headers.get_all(&FORWARDED_FOR) {
-        chain.extend_from_slice(before.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    let chain = if chain.is_empty() {
-        Ok(client.clone())
-    } else {
-        chain.extend_from_slice(client.as_bytes());
-        HeaderValue::try_from(chain)
-    };
-    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|_| client.clone()));
-    if !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(&FORWARDED_HOST)
-        && let Some(host) = headers.get(header::HOST).cloned()
-    {
-        headers.insert(FORWARDED_HOST, host);
-    }
-}
-
 /// The host of an absolute target, which counts for the request's (RFC 9112, section 3.2.2).
 pub(super) fn host_of_target(target: &Uri) -> Option<HeaderValue> {
     let host = target.authority()?.as_str().rsplit('@').next()?;
     HeaderValue::from_str(host).ok()
-}
-
-/// Makes an upstream's head into the one that goes to the client.
-pub(super) fn prepare_downstream(headers: &mut HeaderMap, id: &HeaderValue) {
-    strip_hop_by_hop(headers);
-    headers.insert(REQUEST_ID, id.clone());
-    // Only the proxy says who has answered.
-    headers.remove(INSTANCE);
 }
 
 /// Says whether a request may be sent again, where there is something to say.
@@ -180,15 +153,23 @@ mod tests {
         headers
     }
 
-    fn names(headers: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
+    /// Which of these fields go up, and which down.
+    fn passed(headers: &HeaderMap) -> [Vec<&str>; 2] {
+        let of_connection = OfConnection::of(headers);
+        let those = |lets: &dyn Fn(&HeaderName) -> bool| {
+            let mut names: Vec<_> = headers.keys().filter(|it| lets(it)).collect();
+            names.sort_unstable_by_key(|it| it.as_str());
+            names.into_iter().map(HeaderName::as_str).collect()
+        };
+        [
+            those(&|name| of_connection.lets_up(name)),
+            those(&|name| of_connection.lets_down(name)),
+        ]
     }
 
     #[test]
     fn hop_by_hop_fields_stay_behind() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("connection", "close, X-Secret-Hop"),
             ("connection", "x-other"),
             ("x-secret-hop", "1"),
@@ -200,64 +181,38 @@ mod tests {
             ("authorization", "Bearer k"),
             ("x-kept", "3"),
         ]);
-        strip_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["authorization", "x-kept"]);
+        let kept = vec!["authorization", "x-kept"];
+        assert_eq!(passed(&headers), [kept.clone(), kept]);
     }
 
     #[test]
     fn connection_cannot_take_away_what_the_message_needs() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("connection", "content-type, authorization"),
             ("content-type", "application/json"),
             ("authorization", "Bearer k"),
         ]);
-        strip_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["authorization", "content-type"]);
+        let kept = vec!["authorization", "content-type"];
+        assert_eq!(passed(&headers), [kept.clone(), kept]);
     }
 
     #[test]
-    fn a_request_has_one_length_and_one_id() {
-        let mut headers = map(&[
+    fn what_is_said_anew_is_not_passed() {
+        let headers = map(&[
             ("content-length", "5"),
-            ("transfer-encoding", "chunked"),
             ("expect", "100-continue"),
             ("x-request-id", "mine"),
-        ]);
-        let id = request_id(&headers);
-        prepare_upstream(&mut headers, &id);
-        assert_eq!(headers, map(&[("x-request-id", "mine")]));
-    }
-
-    #[test]
-    fn the_client_is_added_to_those_that_came_before() {
-        let seen = told("::ffff:10.0.0.9".parse().unwrap());
-        let mut direct = map(&[("host", "front:8000")]);
-        tell_origin(&mut direct, &seen);
-        let mut behind_a_front = map(&[
-            ("host", "inner"),
             ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "shop.example"),
+            ("x-replica-instance", "me"),
         ]);
-        tell_origin(&mut behind_a_front, &seen);
-        for (headers, wanted) in [
-            (&direct, ["10.0.0.9", "http", "front:8000"]),
-            (
-                &behind_a_front,
-                [
-                    "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9",
-                    "https",
-                    "shop.example",
-                ],
-            ),
-        ] {
-            let names = ["for", "proto", "host"].map(|it| format!("x-forwarded-{it}"));
-            let found = names.map(|name| headers[name].to_str().unwrap().to_owned());
-            assert_eq!(found, wanted);
-        }
-        let lines = behind_a_front.get_all("x-forwarded-for").iter().count();
-        assert_eq!(lines, 1);
+        let up = vec!["x-replica-instance"];
+        let down = vec![
+            "content-length",
+            "expect",
+            "x-forwarded-for",
+            "x-request-id",
+        ];
+        assert_eq!(passed(&headers), [up, down]);
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Page {
         let mut ledger = family(encoder, "ledger", help, counter)?;
         for outcome in Outcome::ALL {
             let labels = [("outcome", outcome.name())];
-            sample(&mut ledger, counter, &labels, self.ledger.count(outcome))?;
+            sample(&mut ledger, counter, &labels, self.ledger.ended(outcome))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! # The life of a request
 //!
 //! `server` accepts it, `conform`, `target` and `paths` say what it means, `upload` holds its body,
-//! `forward` has `pool` choose a `backend` by a `policy` and sends it over one of the
+//! an `exchange` has the `fleet` choose a `backend` by a `policy` and sends it over one of the
 //! backend's `connections`, and `body` passes the answer on frame by frame. What the request
 //! holds is released when the answer's body is dropped, whether it ended, broke, or was cut.
 //!
@@ -30,8 +30,10 @@ pub mod control;
 mod counts;
 mod declared;
 mod error;
+mod escapes;
 mod event;
-mod forward;
+mod exchange;
+mod fleet;
 mod gate;
 mod handoff;
 mod headers;

@@ -10,10 +10,8 @@ use std::sync::Arc;
 
 use memchr::memmem::Finder;
 
+use super::escapes::{self, Escapes, hex_byte};
 use super::models;
-
-/// How many characters of JSON can stand for one (`\u0072`).
-const LONGEST_ESCAPE: usize = 6;
 
 /// The nonces of the servers that requests may reach.
 #[derive(Debug, Clone)]
@@ -24,8 +22,6 @@ struct Search {
     names: Vec<String>,
     /// What all of them begin with.
     beginning: Finder<'static>,
-    /// How the escape of an ASCII character begins.
-    escape: Finder<'static>,
 }
 
 impl Nonces {
@@ -34,7 +30,6 @@ impl Nonces {
         let names: Vec<String> = names.map(str::to_owned).collect();
         Self(Arc::new(Search {
             beginning: Finder::new(shared_beginning(&names)).into_owned(),
-            escape: Finder::new(r"\u00").into_owned(),
             names,
         }))
     }
@@ -47,7 +42,7 @@ impl Nonces {
     /// The longest piece of a body that can spell one.
     pub(super) fn longest_spelling(&self) -> usize {
         let longest = self.0.names.iter().map(String::len).max();
-        longest.unwrap_or(0) * LONGEST_ESCAPE
+        longest.unwrap_or(0) * escapes::LONGEST
     }
 
     /// Whether the spelling of one may begin so.
@@ -82,21 +77,18 @@ impl Nonces {
 
     /// One that a text of JSON has in it, whatever of it is escaped. Where a backslash is itself
     /// escaped, this may see one that a reader would not.
-    pub(super) fn spelled_in(&self, text: &[u8]) -> Option<&str> {
-        if self.0.names.is_empty() {
-            return None;
-        }
+    pub(super) fn spelled_in(&self, text: &[u8], escapes: Escapes) -> Option<&str> {
         if let Some(name) = self.written_in(text) {
             return Some(name);
         }
-        self.has_telling_escapes(text)
-            .then(|| self.written_in(&without_escapes(text)))?
+        let can_spell = self.0.names.iter().any(|name| escapes.can_spell(name));
+        can_spell.then(|| self.written_in(&escapes::undone(text)))?
     }
 
     /// One that a whole body asks for as its model. A body that cannot be read asks for what it
     /// spells: servers read more than JSON (Python takes `NaN`, and forms have a `model` too).
-    pub(super) fn asked_for_in(&self, body: &[u8]) -> Option<&str> {
-        let spelled = self.spelled_in(body)?;
+    pub(super) fn asked_for_in(&self, body: &[u8], escapes: Escapes) -> Option<&str> {
+        let spelled = self.spelled_in(body, escapes)?;
         match models::asked_for(body) {
             Ok(model) => self
                 .0
@@ -111,21 +103,6 @@ impl Nonces {
     /// One in a target or a header, percent-encoded or not.
     pub(super) fn asked_for_at(&self, target: &str) -> Option<&str> {
         self.written_in(&without_percent(target))
-    }
-
-    /// Whether a character that nonces have is escaped. Encoders escape others: what is not ASCII, and
-    /// what would be HTML (`\u003c`).
-    fn has_telling_escapes(&self, text: &[u8]) -> bool {
-        let mut escapes = self.0.escape.find_iter(text);
-        escapes.any(|at| {
-            let byte = hex_byte(text.get(at + 4..at + 6));
-            byte.is_some_and(|byte| {
-                self.0
-                    .names
-                    .iter()
-                    .any(|name| name.as_bytes().contains(&byte))
-            })
-        })
     }
 }
 
@@ -142,29 +119,6 @@ fn shared_beginning(names: &[String]) -> &str {
     &first[..whole.unwrap_or(0)]
 }
 
-/// A text of JSON with its escapes of ASCII undone.
-pub(super) fn without_escapes(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        let byte = rest
-            .strip_prefix(br"\u00")
-            .and_then(|digits| hex_byte(digits.get(..2)));
-        match (byte, rest) {
-            (Some(byte), _) => {
-                plain.push(byte);
-                rest = &rest[LONGEST_ESCAPE..];
-            }
-            (None, [b'\\', b'/', ..]) => rest = after,
-            _ => {
-                plain.push(first);
-                rest = after;
-            }
-        }
-    }
-    plain
-}
-
 fn without_percent(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('%') {
         return Cow::Borrowed(text.as_bytes());
@@ -177,12 +131,6 @@ fn without_percent(text: &str) -> Cow<'_, [u8]> {
         rest = if byte.is_some() { &after[2..] } else { after };
     }
     Cow::Owned(plain)
-}
-
-fn hex_byte(digits: Option<&[u8]>) -> Option<u8> {
-    let value = |digit: u8| char::from(digit).to_digit(16);
-    let &[high, low] = digits? else { return None };
-    u8::try_from(value(high)? * 16 + value(low)?).ok()
 }
 
 #[cfg(test)]
@@ -227,7 +175,12 @@ mod tests {
             ("--x\r\nname=\"model\"\r\n\r\nreplica-0a\r\n--x--", ours),
             ("", None),
         ] {
-            assert_eq!(nonces().asked_for_in(body.as_bytes()), found, "{body}");
+            let escapes = Escapes::of(body.as_bytes());
+            assert_eq!(
+                nonces().asked_for_in(body.as_bytes(), escapes),
+                found,
+                "{body}"
+            );
         }
     }
 
@@ -248,7 +201,8 @@ mod tests {
     #[test]
     fn names_of_any_sort_are_found() {
         let none = Nonces::of(std::iter::empty());
-        assert_eq!(none.asked_for_in(br#"{"model":"m"}"#), None);
+        let body = br#"{"model":"m"}"#;
+        assert_eq!(none.asked_for_in(body, Escapes::default()), None);
         assert_eq!(none.longest_spelling(), 0);
         let unlike = Nonces::of(["x", "aab", "é", "è"].into_iter());
         for (text, found) in [

@@ -1,4 +1,7 @@
 //! A request on its way to a backend.
+//!
+//! A client's head is not made into another one: what goes up of it is written as it stands, and what
+//! the proxy has to say is written behind it.
 
 use std::fmt::Write as _;
 use std::io::{self, IoSlice};
@@ -6,22 +9,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use hyper::Method;
 use hyper::body::Body;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Uri};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::backend::Backend;
+use super::headers::{self, OfConnection};
 use super::upload::{Received, Upload};
 use crate::net::Framing;
 
 /// A client's request, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Outbound {
-    pub(super) method: Method,
-    pub(super) target: Uri,
-    pub(super) headers: HeaderMap,
+pub(super) struct Outbound<'a> {
+    /// As it came, but for what is not for clients to say.
+    pub(super) head: &'a Parts,
+    /// How it is known.
+    pub(super) id: &'a HeaderValue,
+    /// Where it came from.
+    pub(super) client: &'a HeaderValue,
     pub(super) body: Received,
 }
 
@@ -31,10 +40,21 @@ pub(super) enum Payload {
     /// All of it is here.
     Whole(Bytes),
     /// The rest is still to come from the client.
-    Large(Upload),
+    Large(Box<Upload>),
 }
 
-impl Outbound {
+impl Outbound<'_> {
+    /// Its method.
+    pub(super) fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// Its path and query: what a server is asked for, where a proxy is asked for all.
+    pub(super) fn target(&self) -> &str {
+        let target = self.head.uri.path_and_query();
+        target.map_or("/", PathAndQuery::as_str)
+    }
+
     /// The body, which is sent once if it is not held.
     pub(super) fn payload(&mut self) -> Payload {
         match &mut self.body {
@@ -51,22 +71,27 @@ impl Outbound {
     /// Writes the head, as this backend is to get it: with a `Host`, which HTTP/1.0 clients leave out
     /// and HTTP/1.1 wants, and with its own key.
     fn encode(&self, head: &mut BytesMut, backend: &Backend, framing: Option<Framing>) {
-        let target = self.target.path_and_query().map_or("/", |it| it.as_str());
-        for part in [self.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        head.reserve(1024);
+        for part in [self.method().as_str(), " ", self.target(), " HTTP/1.1\r\n"] {
             head.put_slice(part.as_bytes());
         }
-        if !self.headers.contains_key(header::HOST) {
-            put(head, &header::HOST, backend.authority.as_str().as_bytes());
-        }
+        let headers = &self.head.headers;
+        let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+        let own_host = || backend.authority.as_str().as_bytes();
+        put(head, &header::HOST, host.unwrap_or_else(own_host));
         let own = backend.authorization.as_ref();
-        for (name, value) in &self.headers {
-            if own.is_none() || name != header::AUTHORIZATION {
+        let of_connection = OfConnection::of(headers);
+        for (name, value) in headers {
+            let is_said = name == header::HOST || own.is_some() && name == header::AUTHORIZATION;
+            if !is_said && of_connection.lets_up(name) {
                 put(head, name, value.as_bytes());
             }
         }
         if let Some(own) = own {
             put(head, &header::AUTHORIZATION, own.as_bytes());
         }
+        put(head, &headers::REQUEST_ID, self.id.as_bytes());
+        self.tell_origin(head, host);
         match framing {
             Some(Framing::Sized(length)) => {
                 let _ = write!(head, "content-length: {length}\r\n");
@@ -77,6 +102,31 @@ impl Outbound {
         head.put_slice(b"\r\n");
     }
 
+    /// Says for whom a request is sent on.
+    ///
+    /// The client's address goes behind those that came, as nginx's `$proxy_add_x_forwarded_for` does:
+    /// the last is what was seen here, and what a front before this proxy saw is kept. By which host and
+    /// scheme the client asked, a front that came first knows better, so what it said stays. Nothing in
+    /// the proxy is decided by these.
+    fn tell_origin(&self, head: &mut BytesMut, host: Option<&[u8]>) {
+        let headers = &self.head.headers;
+        head.put_slice(b"x-forwarded-for: ");
+        for before in headers.get_all(&headers::FORWARDED_FOR) {
+            head.put_slice(before.as_bytes());
+            head.put_slice(b", ");
+        }
+        head.put_slice(self.client.as_bytes());
+        head.put_slice(b"\r\n");
+        if !headers.contains_key(&headers::FORWARDED_PROTO) {
+            put(head, &headers::FORWARDED_PROTO, b"http");
+        }
+        if let Some(host) = host
+            && !headers.contains_key(&headers::FORWARDED_HOST)
+        {
+            put(head, &headers::FORWARDED_HOST, host);
+        }
+    }
+
     /// How the backend is told where a body ends. One that has no bytes is told where its method expects
     /// one (RFC 9110, section 8.6).
     fn framing(&self, payload: &Payload) -> Option<Framing> {
@@ -84,7 +134,7 @@ impl Outbound {
             Payload::Whole(body) => Some(body.len() as u64),
             Payload::Large(upload) => upload.size_hint().exact(),
         };
-        let expects = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        let expects = [Method::POST, Method::PUT, Method::PATCH].contains(self.method());
         match length {
             Some(0) if !expects => None,
             Some(length) => Some(Framing::Sized(length)),
@@ -105,7 +155,7 @@ pub(super) struct Sending {
     /// The head, or what frames the next piece of a body in chunks.
     head: BytesMut,
     piece: Bytes,
-    rest: Option<Upload>,
+    rest: Option<Box<Upload>>,
     in_chunks: bool,
     has_sent_a_chunk: bool,
 }
@@ -121,7 +171,7 @@ pub(super) enum Unsent {
 
 impl Sending {
     /// Begins to send a request. What it was sending before is over.
-    pub(super) fn begin(&mut self, outbound: &mut Outbound, backend: &Backend) {
+    pub(super) fn begin(&mut self, outbound: &mut Outbound<'_>, backend: &Backend) {
         let payload = outbound.payload();
         let framing = outbound.framing(&payload);
         self.head.clear();
@@ -186,7 +236,7 @@ impl Sending {
             let Some(rest) = &mut self.rest else {
                 return Poll::Ready(Ok(()));
             };
-            match ready!(Pin::new(rest).poll_frame(cx)) {
+            match ready!(Pin::new(&mut **rest).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.next_piece(data);
@@ -233,5 +283,110 @@ impl Sending {
         if self.has_sent_a_chunk {
             self.head.put_slice(b"\r\n");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyper::Request;
+
+    use super::*;
+    use crate::proxy::control;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    fn backend(key: Option<&str>) -> Backend {
+        let spec = control::Backend {
+            name: "a".to_owned(),
+            authority: "10.0.0.1:1".to_owned(),
+            nonce: None,
+            key: key.map(|key| control::Key {
+                digest: "d".to_owned(),
+                hidden: Some(control::Hidden(key.to_owned())),
+            }),
+        };
+        Backend::new(spec, Arc::default()).unwrap()
+    }
+
+    /// The head that is sent where this one came from 10.0.0.9.
+    fn sent(fields: Fields, backend: &Backend) -> Vec<String> {
+        let mut request = Request::post("http://front/v1/x?y=1").body(()).unwrap();
+        for &(name, value) in fields {
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let (head, ()) = request.into_parts();
+        let mut outbound = Outbound {
+            head: &head,
+            id: &HeaderValue::from_static("r-1"),
+            client: &HeaderValue::from_static("10.0.0.9"),
+            body: Received::Whole(Bytes::from_static(b"{}")),
+        };
+        let mut sending = Sending::default();
+        sending.begin(&mut outbound, backend);
+        let head = String::from_utf8(sending.head.to_vec()).unwrap();
+        head.trim_end().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_head_goes_up_with_one_length_one_id_and_where_it_came_from() {
+        let fields = &[
+            ("host", "front:8000"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("x-request-id", "mine"),
+            ("x-kept", "1"),
+            ("x-kept", "2"),
+        ];
+        let head = sent(fields, &backend(None));
+        let expected = [
+            "POST /v1/x?y=1 HTTP/1.1",
+            "host: front:8000",
+            "x-kept: 1",
+            "x-kept: 2",
+            "x-request-id: r-1",
+            "x-forwarded-for: 10.0.0.9",
+            "x-forwarded-proto: http",
+            "x-forwarded-host: front:8000",
+            "content-length: 2",
+        ];
+        assert_eq!(head, expected);
+    }
+
+    #[test]
+    fn what_a_front_said_that_came_first_stays() {
+        let fields = &[
+            ("host", "inner"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+        ];
+        let head = sent(fields, &backend(None));
+        let expected = [
+            "host: inner",
+            "x-forwarded-proto: https",
+            "x-forwarded-host: shop.example",
+            "x-request-id: r-1",
+            "x-forwarded-for: 1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9",
+            "content-length: 2",
+        ];
+        assert_eq!(head[1..], expected);
+    }
+
+    #[test]
+    fn who_names_no_host_asks_the_backends_and_its_key_is_its_own() {
+        let head = sent(&[("authorization", "Bearer client")], &backend(Some("own")));
+        let expected = [
+            "host: 10.0.0.1:1",
+            "authorization: Bearer own",
+            "x-request-id: r-1",
+            "x-forwarded-for: 10.0.0.9",
+            "x-forwarded-proto: http",
+            "content-length: 2",
+        ];
+        assert_eq!(head[1..], expected);
     }
 }

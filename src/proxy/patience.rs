@@ -1,24 +1,73 @@
-//! A bound on waiting for a backend.
+//! Bounds on waiting, without a timer for every wait: an alarm is moved only when it goes off, or would
+//! go off too late, so a token or a request costs none.
 
 use std::pin::Pin;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// Whoever waits looks up so often: somebody may have found the backend gone meanwhile.
+/// Whoever waits for a backend looks up so often: somebody may have found it gone meanwhile.
 const LOOKS_UP: Duration = Duration::from_secs(5);
 
-/// Bounds a wait for a backend. Time in which nobody waited for it, because the client was slow to
-/// send or to take, does not count.
+/// Wakes a task at a moment that moves on as long as something happens.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Whether the moment is past; the task is woken when it is.
+    pub(super) fn is_past(&mut self, end: Instant, cx: &mut Context<'_>) -> bool {
+        while let Some(now) = self.rings(end, None, cx) {
+            if now >= end {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Has the task woken within so long, whatever happens: it then looks at what it waits for.
+    pub(super) fn wakes_within(&mut self, bound: Duration, cx: &mut Context<'_>) {
+        let alarm = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(bound)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            alarm.as_mut().reset(Instant::now() + bound);
+        }
+    }
+
+    /// The moment at which it went off, if it did: it was to at `end`, or what is left of an earlier
+    /// wait. It is then set anew, for no later than a `step` from now where one is given.
+    fn rings(
+        &mut self,
+        end: Instant,
+        step: Option<Duration>,
+        cx: &mut Context<'_>,
+    ) -> Option<Instant> {
+        let next = |now: Instant| step.map_or(end, |step| end.min(now + step));
+        let alarm = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next(Instant::now()))));
+        if end < alarm.deadline() {
+            alarm.as_mut().reset(end);
+        }
+        alarm.as_mut().poll(cx).is_ready().then(|| {
+            let now = Instant::now();
+            alarm.as_mut().reset(next(now));
+            now
+        })
+    }
+}
+
+/// Bounds a wait for a client or for a backend. Time in which nobody waited for it does not count: to a
+/// client's account is not put what the backend takes, nor the other way round.
 #[derive(Debug)]
 pub(super) struct Patience {
     bound: Duration,
     waiting_since: Option<Instant>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
-/// What became of a wait.
+/// What became of a wait for a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waited {
     /// Not too long yet.
@@ -30,12 +79,12 @@ pub(super) enum Waited {
 }
 
 impl Patience {
-    /// For so long at a time.
+    /// Waits for so long at most.
     pub(super) fn new(bound: Duration) -> Self {
         Self {
             bound,
             waiting_since: None,
-            alarm: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -44,28 +93,115 @@ impl Patience {
         self.bound
     }
 
+    /// Something else is waited for from now on, for so long at most.
+    pub(super) fn renew(&mut self, bound: Duration) {
+        self.bound = bound;
+        self.rest();
+    }
+
     /// Something came, or nothing is waited for.
     pub(super) fn rest(&mut self) {
         self.waiting_since = None;
     }
 
-    /// Nothing came yet. The alarm is moved only when it goes off, so a token costs no timer.
+    /// Nothing came yet: whether that has been so for too long.
+    pub(super) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let end = self.end();
+        self.alarm.is_past(end, cx)
+    }
+
+    /// Nothing came yet from a backend.
     pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Waited {
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let end = since + self.bound;
-        let soon = self.bound.min(LOOKS_UP);
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(soon)));
+        let end = self.end();
         let mut waited = Waited::On;
-        while alarm.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
+        while let Some(now) = self.alarm.rings(end, Some(LOOKS_UP), cx) {
             if now >= end {
                 return Waited::Over;
             }
-            alarm.as_mut().reset(end.min(now + LOOKS_UP));
             waited = Waited::LookUp;
         }
         waited
+    }
+
+    fn end(&mut self) -> Instant {
+        *self.waiting_since.get_or_insert_with(Instant::now) + self.bound
+    }
+
+    /// The same poll, with its waiting bounded: nothing where it has waited for too long.
+    pub(super) fn bounds<T>(&mut self, polled: Poll<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        match polled {
+            Poll::Ready(came) => {
+                self.rest();
+                Poll::Ready(Some(came))
+            }
+            Poll::Pending if self.is_over(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_time_counts_in_which_somebody_waited() {
+        let mut patience = Patience::new(Duration::from_secs(10));
+        let began = Instant::now();
+        let mut over = async || {
+            poll_fn(|cx| patience.bounds(Poll::<()>::Pending, cx)).await;
+            let waited = began.elapsed();
+            patience.rest();
+            waited
+        };
+        assert_eq!(over().await.as_secs(), 10);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert_eq!(over().await.as_secs(), 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_backend_looks_up_and_the_next_wait_is_its_own() {
+        let mut patience = Patience::new(Duration::from_secs(12));
+        let began = Instant::now();
+        let mut next = async |bound: Option<u64>| {
+            if let Some(bound) = bound {
+                patience.renew(Duration::from_secs(bound));
+            }
+            let waited = poll_fn(|cx| match patience.wait(cx) {
+                Waited::On => Poll::Pending,
+                other => Poll::Ready(other),
+            });
+            (waited.await, began.elapsed().as_secs())
+        };
+        assert_eq!(next(None).await, (Waited::LookUp, 5));
+        assert_eq!(next(Some(2)).await, (Waited::Over, 7));
+        assert_eq!(next(Some(11)).await.1, 7, "a look more does no harm");
+        assert_eq!(next(None).await, (Waited::LookUp, 12));
+        assert_eq!(next(None).await, (Waited::LookUp, 17));
+        assert_eq!(next(None).await, (Waited::Over, 18));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_moves_both_ways() {
+        let mut alarm = Alarm::default();
+        let began = Instant::now();
+        let mut at = async |seconds| {
+            let end = began + Duration::from_secs(seconds);
+            let rings = |alarm: &mut Alarm, cx: &mut Context<'_>| {
+                if alarm.is_past(end, cx) {
+                    Poll::Ready(began.elapsed().as_secs())
+                } else {
+                    Poll::Pending
+                }
+            };
+            let short = Duration::from_secs(5);
+            let ringing = poll_fn(|cx| rings(&mut alarm, cx));
+            tokio::time::timeout(short, ringing).await.ok()
+        };
+        assert_eq!(at(300).await, None);
+        assert_eq!(at(7).await, Some(7));
+        assert_eq!(at(11).await, Some(11));
     }
 }

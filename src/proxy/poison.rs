@@ -81,10 +81,10 @@ impl Default for Poison {
 impl Poison {
     /// What a request is known by. What has no body asks for nothing that could kill a server; of one
     /// that is not held, nothing is known.
-    pub(super) fn fingerprint(&self, request: &Outbound) -> Option<Fingerprint> {
+    pub(super) fn fingerprint(&self, request: &Outbound<'_>) -> Option<Fingerprint> {
         match &request.body {
-            Received::Whole(body) if request.method == Method::POST && !body.is_empty() => {
-                Some(self.of(request.target.path(), body))
+            Received::Whole(body) if request.method() == Method::POST && !body.is_empty() => {
+                Some(self.of(request.head.uri.path(), body))
             }
             _ => None,
         }
@@ -215,7 +215,7 @@ pub(super) struct Suspicion {
 
 impl Suspicion {
     /// Of a request that could be sent twice.
-    pub(super) fn of(retries: &Arc<Retries>, request: &Outbound) -> Option<Self> {
+    pub(super) fn of(retries: &Arc<Retries>, request: &Outbound<'_>) -> Option<Self> {
         Some(Self {
             print: retries.poison.fingerprint(request)?,
             retries: Arc::clone(retries),
@@ -229,7 +229,8 @@ impl Suspicion {
 
     /// Whether its like was in flight at a death.
     pub(super) async fn is_poison(&self) -> bool {
-        self.retries.poison.holds(self.print).await
+        let poison = &self.retries.poison;
+        poison.count.load(Ordering::Acquire) > 0 && Box::pin(poison.holds(self.print)).await
     }
 
     /// Holds it until the backend that has just failed it is seen to live on, and says whether it is.

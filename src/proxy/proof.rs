@@ -11,7 +11,6 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use super::backend::Backend;
-use super::patience::{Patience, Waited};
 use super::upstream::{Connection, Why};
 
 /// The list of models of a server that is itself has a few hundred bytes.
@@ -81,18 +80,13 @@ async fn ask(
     key: Option<&HeaderValue>,
     within: Duration,
 ) -> Result<(StatusCode, Vec<u8>), Unproved> {
-    let mut patience = Patience::new(within);
-    let head = connection.get(NAMES, backend, key, &mut patience).await;
+    let head = connection.get(NAMES, backend, key, within).await;
     let head = head.map_err(|no_answer| Unproved::Unclear(in_words(no_answer.why)))?;
     let mut list = Vec::new();
     loop {
-        let next = poll_fn(|cx| match connection.poll_data(cx) {
-            std::task::Poll::Pending if patience.wait(cx) == Waited::Over => {
-                std::task::Poll::Ready(Err(in_words(Why::Silent(within))))
-            }
-            data => data.map(|data| data.transpose().map_err(|error| error.to_string())),
-        });
-        match next.await.map_err(Unproved::Unclear)? {
+        let next = poll_fn(|cx| connection.poll_data(cx, backend));
+        let next = next.await.transpose();
+        match next.map_err(|why| Unproved::Unclear(in_words(why)))? {
             Some(data) if list.len() + data.len() <= LONGEST_LIST => list.extend_from_slice(&data),
             Some(_) => {
                 let why = format!("{NAMES} has more than {LONGEST_LIST} bytes");
@@ -107,6 +101,7 @@ fn in_words(why: Why) -> String {
     match why {
         Why::Broken(why) => why,
         Why::Silent(within) => format!("no answer within {within:?}"),
+        Why::TakenOut => "it was taken out meanwhile".to_owned(),
         Why::ClientGone => "nobody asks any more".to_owned(),
     }
 }

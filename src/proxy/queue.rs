@@ -17,8 +17,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::counts::Times;
+use super::fleet::Fleet;
 use super::policy::Charge;
-use super::pool::{Fleet, Pool};
+use super::pool::Pool;
 
 /// The requests that wait, in their order.
 #[derive(Debug, Default)]

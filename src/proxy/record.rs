@@ -1,5 +1,5 @@
-//! What is noted of one request from its head to its end: for the counts, for the access log, and for
-//! the client itself.
+//! What is noted of one request from its head to its end: for the ledger, for the counts, for the access
+//! log, and for the client itself.
 //!
 //! It goes with the request and is told of whatever happens to it. Dropped, wherever that is, it is
 //! the end of the request.
@@ -15,9 +15,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::access_log::{AccessLog, Line};
 use super::backend::Backend;
 use super::body::Outgoing;
-use super::counts::{Ending, PathLabel};
+use super::counts::PathLabel;
 use super::error::ApiError;
 use super::headers;
+use super::requests::Outcome;
 use super::route::Front;
 use super::upload::Came;
 
@@ -29,7 +30,6 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(super) struct Record {
     front: Arc<Front>,
     path: PathLabel,
-    is_head: bool,
     began: Instant,
     /// How long it has waited for a backend, where it had to, and since when it does.
     waited: Option<Duration>,
@@ -44,7 +44,9 @@ pub(super) struct Record {
     is_stream: bool,
     first_byte: Option<Duration>,
     written: u64,
-    ending: Ending,
+    outcome: Outcome,
+    /// Whether it asks for a page of the proxy's own: the ledger is about the others.
+    is_page: bool,
     /// Whether the client is told who answered, and how long that took.
     is_told: bool,
     /// What only the access log wants to know.
@@ -66,10 +68,11 @@ impl Record {
     /// Begins with the head of a request.
     pub(super) fn begin<B>(front: &Arc<Front>, request: &Request<B>, client: &HeaderValue) -> Self {
         let path = request.uri().path();
-        let telling = front.pool.telling();
+        let fleet = front.pool.now();
+        let telling = &fleet.telling;
         let wanted = |log| {
             Box::new(Wanted {
-                log,
+                log: Arc::clone(log),
                 time: jiff::Timestamp::now(),
                 client: client.clone(),
                 method: request.method().clone(),
@@ -80,7 +83,6 @@ impl Record {
         Self {
             front: Arc::clone(front),
             path: PathLabel::of(path),
-            is_head: request.method() == Method::HEAD,
             began: Instant::now(),
             waited: None,
             waiting_since: None,
@@ -93,9 +95,10 @@ impl Record {
             is_stream: false,
             first_byte: None,
             written: 0,
-            ending: Ending::Cut,
+            outcome: Outcome::Cut,
+            is_page: false,
             is_told: telling.headers,
-            line: telling.access_log.map(wanted),
+            line: telling.access_log.as_ref().map(wanted),
         }
     }
 
@@ -130,9 +133,15 @@ impl Record {
         self.instance = Some(Arc::clone(backend));
     }
 
+    /// Notes that it asks for a page of the proxy's own.
+    pub(super) fn is_page(&mut self) {
+        self.is_page = true;
+    }
+
     /// Notes that the proxy itself answers with an error, which is returned as an answer.
     pub(super) fn refuse(&mut self, error: ApiError, id: &HeaderValue) -> Response<Outgoing> {
         self.error = Some(error.kind());
+        self.outcome = error.outcome();
         error.into_response(id)
     }
 
@@ -162,12 +171,11 @@ impl Record {
 
     /// Notes the head of the answer.
     pub(super) fn answered(&mut self, answer: &Response<Outgoing>) {
-        use hyper::body::Body as _;
         self.status = Some(answer.status());
         let kind = answer.headers().get(header::CONTENT_TYPE);
         self.is_stream = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
-        if self.is_head || answer.body().is_end_stream() {
-            self.over();
+        if self.is_page {
+            self.outcome = Outcome::of_own(answer.status());
         }
     }
 
@@ -179,25 +187,22 @@ impl Record {
         }
     }
 
-    /// Notes that the answer was passed on to its end.
-    pub(super) fn over(&mut self) {
-        self.ending = Ending::Whole;
-    }
-
-    /// Notes that the answer broke off.
-    pub(super) fn broke(&mut self) {
-        self.ending = Ending::Broken;
-        self.error.get_or_insert("upstream_broken");
+    /// Notes how it ends.
+    pub(super) fn ends(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        if outcome == Outcome::Broken {
+            self.error.get_or_insert("upstream_broken");
+        }
     }
 
     fn count(&self, took: Duration) {
         let Some(backend) = &self.instance else {
             let own = &self.front.own;
-            return own.count(self.path, self.status, self.ending);
+            return own.count(self.path, self.status, self.outcome);
         };
         let tally = &backend.tally;
-        tally.answers.count(self.path, self.status, self.ending);
-        if self.status.is_some() && self.ending == Ending::Whole {
+        tally.answers.count(self.path, self.status, self.outcome);
+        if self.status.is_some() && !matches!(self.outcome, Outcome::Cut | Outcome::Broken) {
             tally.took.observe(took);
         }
         if let Some(first) = self.first_byte.filter(|_| self.is_stream) {
@@ -222,7 +227,7 @@ impl Record {
             queued_ms: self.waited.map(milliseconds),
             first_byte_ms: self.first_byte.map(milliseconds),
             total_ms: milliseconds(took),
-            outcome: self.ending.word(),
+            outcome: self.outcome.name(),
             error: self.error,
         });
     }
@@ -248,6 +253,9 @@ impl Drop for Record {
         // Whoever leaves while it waits does not say so.
         self.has_waited();
         let took = self.began.elapsed();
+        if !self.is_page {
+            self.front.ledger.count(self.outcome);
+        }
         self.count(took);
         self.log(took);
     }

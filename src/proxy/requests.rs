@@ -1,6 +1,5 @@
 //! How each request ended, counted once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::StatusCode;
@@ -26,7 +25,8 @@ pub(super) enum Outcome {
     Broken,
     /// Answered with a 5xx of the proxy's own: no instance had it.
     ProxyError,
-    /// Given up by its client.
+    /// Given up by its client: what nothing else is known of, as hyper drops everything that belongs to
+    /// a connection when its client goes away, whatever the phase.
     Cut,
 }
 
@@ -83,22 +83,19 @@ impl Outcome {
 pub(super) struct Ledger([AtomicU64; Outcome::ALL.len()]);
 
 impl Ledger {
-    /// Opens the account of one request.
-    pub(super) fn open(self: &Arc<Self>) -> InFlight {
-        InFlight {
-            ledger: Arc::clone(self),
-            outcome: Outcome::Cut,
-        }
+    /// Counts the end of one request.
+    pub(super) fn count(&self, outcome: Outcome) {
+        self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many requests ended so.
-    pub(super) fn count(&self, outcome: Outcome) -> u64 {
+    pub(super) fn ended(&self, outcome: Outcome) -> u64 {
         self.0[outcome as usize].load(Ordering::Relaxed)
     }
 
     /// The counts so far, as whoever runs the proxy wants to know them: whether it served.
     pub(super) fn read(&self) -> Requests {
-        let sum = |outcomes: &[Outcome]| outcomes.iter().map(|it| self.count(*it)).sum();
+        let sum = |outcomes: &[Outcome]| outcomes.iter().map(|it| self.ended(*it)).sum();
         Requests {
             ok: sum(&[Outcome::Ok]),
             refused: sum(&[Outcome::ClientError, Outcome::Malformed]),
@@ -114,39 +111,18 @@ impl Ledger {
     }
 }
 
-/// One request whose end is not known yet. Dropped without one it was cut: hyper drops everything that
-/// belongs to a connection when its client goes away, whatever the phase.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    ledger: Arc<Ledger>,
-    outcome: Outcome,
-}
-
-impl InFlight {
-    /// Notes how it ended.
-    pub(super) fn end(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.ledger.0[self.outcome as usize].fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_request_ends_once() {
-        let ledger = Arc::new(Ledger::default());
+    fn every_end_is_of_one_kind() {
+        let ledger = Ledger::default();
         for outcome in Outcome::ALL {
-            ledger.open().end(outcome);
+            ledger.count(outcome);
         }
-        drop(ledger.open());
-        let counts = Outcome::ALL.map(|outcome| ledger.count(outcome));
+        ledger.count(Outcome::Cut);
+        let counts = Outcome::ALL.map(|outcome| ledger.ended(outcome));
         assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 1, 2]);
         let ends = Requests {
             ok: 1,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::answer::Answer;
@@ -14,18 +15,19 @@ use super::clients::Clients;
 use super::conform::BodyKind;
 use super::counts::{Answers, Times};
 use super::error::{ApiError, json_response};
-use super::forward::forward;
+use super::escapes::Escapes;
+use super::exchange::forward;
 use super::nonces::Nonces;
 use super::opening::Opening;
 use super::outbound::Outbound;
 use super::paths::Route;
 use super::pool::Pool;
 use super::record::Record;
-use super::requests::{InFlight, Ledger};
+use super::requests::{Ledger, Outcome};
 use super::retry::Retries;
 use super::sieve::Sieve;
 use super::target::Target;
-use super::upload::{NotReceived, Received, Uploads};
+use super::upload::{Received, Uploads};
 use super::{conform, handoff, headers, metrics, models};
 
 /// The largest list of models that is believed.
@@ -51,71 +53,80 @@ pub(super) struct Front {
     pub(super) drains: Arc<Times>,
 }
 
+/// A request whose head was read.
+struct Asked<'a> {
+    head: &'a Parts,
+    /// How it is known.
+    id: &'a HeaderValue,
+    /// Where it came from.
+    client: &'a HeaderValue,
+}
+
 impl Front {
     /// Answers one request of the client at this address.
     pub(super) async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         client: &HeaderValue,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        let id = headers::request_id(request.headers());
+        let (mut head, body) = request.into_parts();
+        let id = headers::request_id(&head.headers);
         record.named(&id);
-        let route = match self.meaning(&mut request) {
+        let route = match self.meaning(&mut head) {
             Ok(route) => route,
-            Err(refusal) => return Ok(self.refuse(refusal, &id, record)),
+            Err(refusal) => return Ok(record.refuse(refusal, &id)),
         };
-        let path = request.uri().path();
-        let own = match route {
-            Route::Models => return self.models(request, client, id, record).await,
-            Route::Pass => return self.pass(request, client, id, record).await,
-            Route::WithSlash => without_slash(request.uri()),
-            Route::OfOneServer(does) => {
-                return Ok(self.refuse(ApiError::of_one_server(path, does), &id, record));
+        let path = head.uri.path();
+        let page = match route {
+            Route::Models => {
+                // A list that came compressed could not be read.
+                head.headers.remove(header::ACCEPT_ENCODING);
+                let asked = Asked::of(&head, &id, client);
+                return Box::pin(self.models(&asked, body, record)).await;
             }
-            Route::Unknown => return Ok(self.refuse(ApiError::unknown_path(path), &id, record)),
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-                return Ok(self.refuse(ApiError::method_not_allowed(path), &id, record));
+            Route::Pass => {
+                return self
+                    .pass(&Asked::of(&head, &id, client), body, record)
+                    .await;
+            }
+            Route::OfOneServer(does) => {
+                return Ok(record.refuse(ApiError::of_one_server(path, does), &id));
+            }
+            Route::Unknown => return Ok(record.refuse(ApiError::unknown_path(path), &id)),
+            Route::WithSlash => without_slash(&head.uri),
+            _ if !matches!(head.method, Method::GET | Method::HEAD) => {
+                return Ok(record.refuse(ApiError::method_not_allowed(path), &id));
             }
             Route::Health => json_response(StatusCode::OK, r#"{"status":"ok"}"#.into()),
             Route::Ready => self.ready(&id, record),
             Route::Metrics => metrics::page(self),
         };
-        Ok(with_id(own, &id))
-    }
-
-    /// Answers a request that is for no instance.
-    pub(super) fn refuse(
-        &self,
-        refusal: ApiError,
-        id: &HeaderValue,
-        record: &mut Record,
-    ) -> Response<Outgoing> {
-        self.ledger.open().end(refusal.outcome());
-        record.refuse(refusal, id)
+        record.is_page();
+        Ok(with_id(page, &id))
     }
 
     /// What a request means, if it may be asked; with its target and its host as they go on.
-    fn meaning(&self, request: &mut Request<Incoming>) -> Result<Route, ApiError> {
-        conform::check(request)?;
-        let target = Target::of(request.uri())
-            .map_err(|why| ApiError::irregular_path(request.uri().path(), why))?;
-        let route = Route::of(request.method(), &target.path);
+    fn meaning(&self, head: &mut Parts) -> Result<Route, ApiError> {
+        conform::check(head)?;
+        let target =
+            Target::of(&head.uri).map_err(|why| ApiError::irregular_path(head.uri.path(), why))?;
+        let route = Route::of(&head.method, &target.path);
         let rewritten = target.rewritten.map(Uri::from);
-        let fleet = self.pool.fleet();
+        let fleet = self.pool.now();
         let keys = &fleet.client_keys;
-        if route.wants_key() && !keys.admit(request.method(), request.headers()) {
+        if route.wants_key() && !keys.admit(&head.method, &head.headers) {
             return Err(ApiError::unauthorized());
         }
         if keys.are_wanted() {
             // It is the proxy's: no backend is shown it.
-            request.headers_mut().remove(header::AUTHORIZATION);
+            head.headers.remove(header::AUTHORIZATION);
         }
-        if let Some(host) = headers::host_of_target(request.uri()) {
-            request.headers_mut().insert(header::HOST, host);
+        if let Some(host) = headers::host_of_target(&head.uri) {
+            head.headers.insert(header::HOST, host);
         }
         if let Some(target) = rewritten {
-            *request.uri_mut() = target;
+            head.uri = target;
         }
         Ok(route)
     }
@@ -130,84 +141,75 @@ impl Front {
     /// Passes a request on as it is.
     async fn pass(
         &self,
-        request: Request<Incoming>,
-        client: &HeaderValue,
-        id: HeaderValue,
+        asked: &Asked<'_>,
+        body: Incoming,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        if let Some(name) = asked_for_in_head(&self.pool.fleet().nonces, &request) {
-            return Ok(self.refuse(ApiError::unknown_model(name), &id, record));
-        }
-        let kind = match BodyKind::of(request.headers()) {
+        let kind = match self.kind_of_body(asked.head) {
             Ok(kind) => kind,
-            Err(refusal) => return Ok(self.refuse(refusal, &id, record)),
+            Err(refusal) => return Ok(record.refuse(refusal, asked.id)),
         };
-        let outcome = self.ledger.open();
-        let mut outbound = match self.read(request, client, &id).await {
-            Ok(outbound) => outbound,
-            Err(error) => return Ok(unread(&error, outcome, &id, record)),
+        let mut body = match self.uploads.receive(body, asked.head.version).await {
+            Ok(body) => body,
+            Err(error) => return Ok(record.refuse(error.answer(), asked.id)),
         };
         // Not before the body is here: a server may have come meanwhile.
-        let nonces = self.pool.fleet().nonces.clone();
-        let stopped = match let_on(&nonces, kind, &mut outbound.body) {
+        let let_on = let_on(&self.pool.now().nonces, kind, &mut body);
+        let stopped = match let_on {
             Ok(stopped) => stopped,
-            Err(refusal) => {
-                outcome.end(refusal.outcome());
-                return Ok(record.refuse(refusal, &id));
-            }
+            Err(refusal) => return Ok(record.refuse(refusal, asked.id)),
         };
-        record.received(outbound.body.came());
-        self.opening.is_over().await;
-        match forward(&self.pool, &self.retries, outbound, outcome, record).await {
-            Some(Ok(answer)) => Ok(answer.relay(&id, record)),
-            Some(Err(error)) => Ok(record.refuse(error, &id)),
+        record.received(body.came());
+        match self.forward(asked, body, record).await {
+            Some(Ok(answer)) => Ok(answer.relay(asked.id, record)),
+            Some(Err(error)) => Ok(record.refuse(error, asked.id)),
             None => {
-                let refusal = stopped.get().cloned().ok_or(ClientGone)?;
-                Ok(record.refuse(refusal, &id))
+                let refusal = stopped.and_then(|stopped| stopped.get().cloned());
+                Ok(record.refuse(refusal.ok_or(ClientGone)?, asked.id))
             }
+        }
+    }
+
+    /// What the body of a request is said to be, unless it asks in its head for what no client is to know.
+    fn kind_of_body(&self, head: &Parts) -> Result<BodyKind, ApiError> {
+        match asked_for_in_head(&self.pool.now().nonces, head) {
+            Some(name) => Err(ApiError::unknown_model(name)),
+            None => BodyKind::of(&head.headers),
         }
     }
 
     /// Lists the models of one backend, without the names that only the proxy is to know.
     async fn models(
         &self,
-        mut request: Request<Incoming>,
-        client: &HeaderValue,
-        id: HeaderValue,
+        asked: &Asked<'_>,
+        body: Incoming,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        // A list that came compressed could not be read.
-        request.headers_mut().remove(header::ACCEPT_ENCODING);
-        let outcome = self.ledger.open();
-        let outbound = match self.read(request, client, &id).await {
-            Ok(outbound) => outbound,
-            Err(error) => return Ok(unread(&error, outcome, &id, record)),
+        let body = match self.uploads.receive(body, asked.head.version).await {
+            Ok(body) => body,
+            Err(error) => return Ok(record.refuse(error.answer(), asked.id)),
         };
-        self.opening.is_over().await;
-        match forward(&self.pool, &self.retries, outbound, outcome, record).await {
-            Some(Ok(answer)) => Ok(self.filtered(answer, &id, record).await),
-            Some(Err(error)) => Ok(record.refuse(error, &id)),
+        match self.forward(asked, body, record).await {
+            Some(Ok(answer)) => Ok(self.filtered(answer, asked.id, record).await),
+            Some(Err(error)) => Ok(record.refuse(error, asked.id)),
             None => Err(ClientGone),
         }
     }
 
-    /// Reads a request, and makes its head fit for a backend.
-    async fn read(
+    async fn forward(
         &self,
-        request: Request<Incoming>,
-        client: &HeaderValue,
-        id: &HeaderValue,
-    ) -> Result<Outbound, NotReceived> {
-        let (mut head, body) = request.into_parts();
-        let body = self.uploads.receive(body, head.version).await?;
-        headers::prepare_upstream(&mut head.headers, id);
-        headers::tell_origin(&mut head.headers, client);
-        Ok(Outbound {
-            method: head.method,
-            target: origin_form(&head.uri),
-            headers: head.headers,
+        asked: &Asked<'_>,
+        body: Received,
+        record: &mut Record,
+    ) -> Option<Result<Answer, ApiError>> {
+        self.opening.is_over().await;
+        let outbound = Outbound {
+            head: asked.head,
+            id: asked.id,
+            client: asked.client,
             body,
-        })
+        };
+        forward(&self.pool, &self.retries, outbound, record).await
     }
 
     async fn filtered(
@@ -223,71 +225,54 @@ impl Front {
             return record.refuse(ApiError::upstream_broken(why), id);
         };
         let list = list.to_bytes();
-        let nonces = self.pool.fleet().nonces.clone();
+        let nonces = self.pool.now().nonces.clone();
         let shown = models::without_hidden(&list, |model| nonces.has(model));
         let body = shown.unwrap_or(list);
-        if nonces.spelled_in(&body).is_some() {
+        if nonces.spelled_in(&body, Escapes::of(&body)).is_some() {
             let why = format!("{name} answered with a list of models that cannot be read");
             return record.refuse(ApiError::upstream_broken(why), id);
         }
         head.headers.remove(header::CONTENT_LENGTH);
+        record.ends(Outcome::of_answer(head.status));
         Response::from_parts(head, Outgoing::own(body))
     }
 }
 
 /// Whether a server's nonce is asked for in the target; or as the adapter that vLLM puts into the
 /// body of an invocation, in place of its model.
-fn asked_for_in_head<'a>(nonces: &'a Nonces, request: &Request<Incoming>) -> Option<&'a str> {
-    let target = request.uri().path_and_query()?;
-    let adapters = request.headers().get_all(headers::ADAPTER).iter();
+fn asked_for_in_head<'a>(nonces: &'a Nonces, head: &Parts) -> Option<&'a str> {
+    let target = head.uri.path_and_query()?;
+    let adapters = head.headers.get_all(headers::ADAPTER).iter();
     let adapters = adapters.filter_map(|it| nonces.written_in(it.as_bytes()));
     nonces
         .asked_for_at(target.as_str())
         .or_else(|| adapters.into_iter().next())
 }
 
-/// Lets a body on that asks for nobody's nonce, without what is not for clients to say. What is returned will say how the client is
-/// answered where that is known only later.
+/// Lets a body on that asks for nobody's nonce, without what is not for clients to say. Where that is
+/// known only later, what is returned will say how the client is answered.
 fn let_on(
     nonces: &Nonces,
     kind: BodyKind,
     body: &mut Received,
-) -> Result<Arc<OnceLock<ApiError>>, ApiError> {
+) -> Result<Option<Arc<OnceLock<ApiError>>>, ApiError> {
     match body {
         Received::Whole(body) => {
             kind.check(body)?;
-            if let Some(name) = nonces.asked_for_in(body) {
+            let escapes = Escapes::of(body);
+            if let Some(name) = nonces.asked_for_in(body, escapes) {
                 return Err(ApiError::unknown_model(name));
             }
-            if let Some(without) = handoff::without_params(body)? {
+            if let Some(without) = handoff::without_params(body, escapes)? {
                 *body = without;
             }
-            Ok(Arc::default())
+            Ok(None)
         }
         Received::Large(upload) => {
             upload.sift(Sieve::new(nonces.clone(), kind));
-            Ok(upload.refusal())
+            Ok(Some(upload.refusal()))
         }
     }
-}
-
-/// Answers a request whose body did not come. Who stopped in the middle is most likely gone.
-fn unread(
-    error: &NotReceived,
-    outcome: InFlight,
-    id: &HeaderValue,
-    record: &mut Record,
-) -> Response<Outgoing> {
-    let answer = error.answer();
-    let is_gone = match error {
-        NotReceived::BrokenOff(_) => !error.is_malformed(),
-        NotReceived::Stalled(_) | NotReceived::GivenUp => true,
-        NotReceived::TooLarge(_) | NotReceived::NoRoom(_) => false,
-    };
-    if !is_gone {
-        outcome.end(answer.outcome());
-    }
-    record.refuse(answer, id)
 }
 
 /// Sends a client to the same path without the slash at its end, as vLLM does, and over the proxy.
@@ -304,10 +289,10 @@ fn without_slash(uri: &Uri) -> Response<Outgoing> {
     response
 }
 
-/// The path and the query: what a server is asked for, where a proxy is asked for all.
-fn origin_form(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()))
+impl<'a> Asked<'a> {
+    fn of(head: &'a Parts, id: &'a HeaderValue, client: &'a HeaderValue) -> Self {
+        Self { head, id, client }
+    }
 }
 
 fn with_id(mut response: Response<Outgoing>, id: &HeaderValue) -> Response<Outgoing> {

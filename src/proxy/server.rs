@@ -131,7 +131,7 @@ async fn one_by_one(stream: ClientStream, client: Client) {
         async move {
             let mut record = Record::begin(&front, &request, &client);
             let answer = if is_spare {
-                answer_and_close(&front, request, &client, &mut record).await
+                Box::pin(answer_and_close(&front, request, &client, &mut record)).await
             } else {
                 front.answer(request, &client, &mut record).await
             };
@@ -202,5 +202,5 @@ pub(super) async fn answer_without_room(
     let why = "the proxy is answering as many clients as it can".to_owned();
     let id = headers::request_id(request.headers());
     record.named(&id);
-    Ok(front.refuse(ApiError::proxy_exhausted(why), &id, record))
+    Ok(record.refuse(ApiError::proxy_exhausted(why), &id))
 }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::conform::{BodyKind, NOT_UTF8};
 use super::error::ApiError;
+use super::escapes::Escapes;
 use super::handoff::{self, LONGEST_SPELLING};
 use super::nonces::Nonces;
 
@@ -42,12 +43,14 @@ impl Sieve {
         if self.kind == BodyKind::Json && memchr::memchr(0, &piece).is_some() {
             return Err(ApiError::bad_body(NOT_UTF8));
         }
-        let spelled = self.nonces.spelled_in(&seam);
-        if let Some(name) = spelled.or_else(|| self.nonces.spelled_in(&piece)) {
-            return Err(ApiError::unknown_model(name));
-        }
-        if handoff::is_spelled_in(&seam) || handoff::is_spelled_in(&piece) {
-            return Err(handoff::refusal());
+        for text in [&seam[..], &piece] {
+            let escapes = Escapes::of(text);
+            if let Some(name) = self.nonces.spelled_in(text, escapes) {
+                return Err(ApiError::unknown_model(name));
+            }
+            if handoff::is_spelled_in(text, escapes) {
+                return Err(handoff::refusal());
+            }
         }
         if piece.len() >= window {
             let end = piece.split_off(self.beginning_in(&piece, window));

@@ -13,9 +13,9 @@ use bytes::{Bytes, BytesMut};
 use hyper::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::clients::Patience;
 use super::error::ApiError;
 use super::limits::Limits;
+use super::patience::Patience;
 use super::sieve::Sieve;
 use crate::describe::describe;
 
@@ -35,7 +35,7 @@ pub(super) enum Received {
     /// All of it.
     Whole(Bytes),
     /// Its beginning, and the rest to come.
-    Large(Upload),
+    Large(Box<Upload>),
 }
 
 /// How many bytes of a body came, as far as that is known by now.
@@ -84,7 +84,7 @@ pub(super) enum NotReceived {
 
 impl NotReceived {
     /// Whether something came that is no body, such as a chunk without a length, or more than was said.
-    pub(super) fn is_malformed(&self) -> bool {
+    fn is_malformed(&self) -> bool {
         let Self::BrokenOff(error) = self else {
             return false;
         };
@@ -103,14 +103,16 @@ impl NotReceived {
             || of_http2.is_some_and(h2::Error::is_library)
     }
 
-    /// What the client is told.
+    /// What the client is told, if it is there still: who stops in the middle is most likely gone.
     pub(super) fn answer(&self) -> ApiError {
         match self {
-            Self::BrokenOff(error) => ApiError::bad_body(&describe(error)),
-            Self::GivenUp => ApiError::bad_body("it was given up"),
+            Self::BrokenOff(error) if self.is_malformed() => ApiError::bad_body(&describe(error)),
+            Self::BrokenOff(error) => ApiError::bad_body(&describe(error)).given_up(),
+            Self::GivenUp => ApiError::bad_body("it was given up").given_up(),
             Self::Stalled(bound) => ApiError::request_timeout(format!(
                 "nothing more of the request came within {bound:?}"
-            )),
+            ))
+            .given_up(),
             Self::TooLarge(most) => {
                 ApiError::too_large(format!("the request is larger than {most} bytes"))
             }
@@ -170,11 +172,13 @@ impl Uploads {
                     read: Arc::new(AtomicU64::new(beginning.len() as u64)),
                     most: self.limits.body,
                 };
-                Ok(Received::Large(Upload::streaming(beginning, rest)))
+                Ok(Received::Large(Box::new(Upload::streaming(
+                    beginning, rest,
+                ))))
             }
             Err(refusal) => {
                 if let NotReceived::TooLarge(_) | NotReceived::NoRoom(_) = refusal {
-                    pass_over(&mut body, &mut patience).await;
+                    Box::pin(pass_over(&mut body, &mut patience)).await;
                 }
                 Err(refusal)
             }

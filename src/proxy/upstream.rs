@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
@@ -18,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::backend::Backend;
+use super::headers::OfConnection;
 use super::outbound::{Outbound, Sending, Unsent};
 use super::patience::{Patience, Waited};
 use super::sockets;
@@ -47,6 +49,10 @@ pub(super) struct Connection {
     step: usize,
     /// Whether the server means to keep it.
     is_kept: bool,
+    /// Bounds the wait for what is to come. It stays with the connection, and so does its timer.
+    patience: Patience,
+    /// Room for the fields of a head, between one and the next.
+    fields: Vec<Field>,
 }
 
 /// What went over a connection since its last request began.
@@ -73,33 +79,40 @@ pub(super) struct NoAnswer {
     pub(super) why: Why,
 }
 
-/// What happened instead of an answer.
+/// What happened instead of an answer, or of the rest of one.
 #[derive(Debug)]
 pub(super) enum Why {
     /// The connection broke, or what came is no answer.
     Broken(String),
     /// It was silent for so long.
     Silent(Duration),
+    /// It was taken out meanwhile, and stayed silent.
+    TakenOut,
     /// The client broke off while it was sending.
     ClientGone,
 }
 
-impl Why {
-    /// The backend was taken out, and stayed silent.
-    pub(super) fn taken_out() -> Self {
-        Self::Broken("it was taken out meanwhile".to_owned())
+impl From<io::Error> for Why {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl From<Malformed> for Why {
+    fn from(Malformed(why): Malformed) -> Self {
+        Self::Broken(why)
     }
 }
 
 impl Connection {
-    /// Connects.
-    pub(super) async fn open(authority: &str, within: Duration) -> io::Result<Self> {
+    /// Connects. It is boxed, as it goes from hand to hand: to an answer, and back to the idle ones.
+    pub(super) async fn open(authority: &str, within: Duration) -> io::Result<Box<Self>> {
         let connecting = TcpStream::connect(authority);
         let stream = tokio::time::timeout(within, connecting)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
         sockets::tune(&stream);
-        Ok(Self {
+        Ok(Box::new(Self {
             stream,
             sending: Sending::default(),
             unread: BytesMut::new(),
@@ -108,7 +121,9 @@ impl Connection {
             traffic: Traffic::default(),
             step: READ,
             is_kept: true,
-        })
+            patience: Patience::new(within),
+            fields: Vec::new(),
+        }))
     }
 
     /// Whether another request may be sent over it: all of the last one was, all of its answer came
@@ -124,16 +139,17 @@ impl Connection {
         self.is_kept && is_over && is_silent()
     }
 
-    /// Sends a client's request and waits for the head of its answer.
+    /// Sends a client's request and waits for the head of its answer; for it, and for each piece of the
+    /// rest, no longer than the bound.
     pub(super) async fn exchange(
         &mut self,
-        outbound: &mut Outbound,
+        outbound: &mut Outbound<'_>,
         backend: &Backend,
-        patience: &mut Patience,
+        bound: Duration,
     ) -> Result<Head, NoAnswer> {
         self.sending.begin(outbound, backend);
-        let has_body = outbound.method != hyper::Method::HEAD;
-        self.answer(backend, has_body, patience).await
+        let has_body = outbound.method() != hyper::Method::HEAD;
+        self.answer(backend, has_body, bound).await
     }
 
     /// Asks something of the proxy's own.
@@ -142,19 +158,20 @@ impl Connection {
         path: &str,
         backend: &Backend,
         key: Option<&HeaderValue>,
-        patience: &mut Patience,
+        bound: Duration,
     ) -> Result<Head, NoAnswer> {
         self.sending.begin_own(path, backend, key);
-        self.answer(backend, true, patience).await
+        self.answer(backend, true, bound).await
     }
 
     async fn answer(
         &mut self,
         backend: &Backend,
         has_body: bool,
-        patience: &mut Patience,
+        bound: Duration,
     ) -> Result<Head, NoAnswer> {
         self.traffic = Traffic::default();
+        self.patience.renew(bound);
         let mut refused = None;
         let answer = poll_fn(|cx| {
             match self.poll_send(cx) {
@@ -164,15 +181,19 @@ impl Connection {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             match self.poll_head(cx, has_body) {
-                Poll::Ready(head) => Poll::Ready(head.map_err(|error| {
-                    let error = refused.take().unwrap_or(error);
-                    Why::Broken(error.to_string())
+                Poll::Ready(head) => Poll::Ready(head.map_err(|why| match refused.take() {
+                    Some(error) => error.into(),
+                    None => why,
                 })),
-                Poll::Pending => self.poll_patience(cx, backend, patience),
+                Poll::Pending if self.sending.waits_for_client() => {
+                    self.patience.rest();
+                    Poll::Pending
+                }
+                Poll::Pending => self.wait(cx, backend).map(Err),
             }
         });
         let answer = answer.await;
-        patience.rest();
+        self.patience.rest();
         answer.map_err(|why| NoAnswer {
             sent: self.traffic.sent,
             answered: self.traffic.answered,
@@ -180,19 +201,11 @@ impl Connection {
         })
     }
 
-    fn poll_patience(
-        &self,
-        cx: &mut Context<'_>,
-        backend: &Backend,
-        patience: &mut Patience,
-    ) -> Poll<Result<Head, Why>> {
-        if self.sending.waits_for_client() {
-            patience.rest();
-            return Poll::Pending;
-        }
-        match patience.wait(cx) {
-            Waited::Over => Poll::Ready(Err(Why::Silent(patience.bound()))),
-            Waited::LookUp if backend.is_out() => Poll::Ready(Err(Why::taken_out())),
+    /// Nothing came yet. Ready with why nothing more is waited for.
+    fn wait(&mut self, cx: &mut Context<'_>, backend: &Backend) -> Poll<Why> {
+        match self.patience.wait(cx) {
+            Waited::Over => Poll::Ready(Why::Silent(self.patience.bound())),
+            Waited::LookUp if backend.is_out() => Poll::Ready(Why::TakenOut),
             Waited::On | Waited::LookUp => Poll::Pending,
         }
     }
@@ -207,10 +220,10 @@ impl Connection {
     }
 
     /// Reads on until a head is there. Interim ones (1xx) are passed over.
-    fn poll_head(&mut self, cx: &mut Context<'_>, has_body: bool) -> Poll<io::Result<Head>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, has_body: bool) -> Poll<Result<Head, Why>> {
         loop {
             if !self.unread.is_empty()
-                && let Some(head) = self.take_head(has_body).map_err(no_answer)?
+                && let Some(head) = self.take_head(has_body)?
             {
                 return Poll::Ready(Ok(head));
             }
@@ -220,16 +233,20 @@ impl Connection {
                 } else {
                     "it closed the connection without an answer"
                 };
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
+                return Poll::Ready(Err(Why::Broken(why.to_owned())));
             }
         }
     }
 
     fn take_head(&mut self, has_body: bool) -> Result<Option<Head>, Malformed> {
         loop {
-            let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-            let mut answer = httparse::Response::new(&mut fields);
-            let length = match answer.parse(&self.unread) {
+            // Room that is not cleared first: the fields of a head are few.
+            let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+            let mut answer = httparse::Response::new(&mut []);
+            let parsing = httparse::ParserConfig::default();
+            let parsing =
+                parsing.parse_response_with_uninit_headers(&mut answer, &self.unread, &mut fields);
+            let length = match parsing {
                 Ok(httparse::Status::Complete(length)) => length,
                 Ok(httparse::Status::Partial) if self.unread.len() >= BUFFER => {
                     return Err(Malformed("the head of its answer has no end".to_owned()));
@@ -237,7 +254,7 @@ impl Connection {
                 Ok(httparse::Status::Partial) => return Ok(None),
                 Err(error) => return Err(Malformed(format!("its answer is no HTTP/1.1: {error}"))),
             };
-            let parsed = Parsed::of(&answer, &self.unread)?;
+            let parsed = Parsed::of(&answer, &self.unread, std::mem::take(&mut self.fields))?;
             let head = self.unread.split_to(length).freeze();
             match parsed.status {
                 StatusCode::SWITCHING_PROTOCOLS => {
@@ -259,15 +276,29 @@ impl Connection {
                     self.body = Decoder::new(framing);
                     self.ready = 0;
                     self.is_kept = parsed.is_kept && framing != Framing::UntilClosed;
-                    return parsed.head(&head).map(Some);
+                    return parsed.head(&head, &mut self.fields).map(Some);
                 }
             }
         }
     }
 
-    /// The next piece of the body, or its end. Goes on sending meanwhile, where the answer came before
-    /// the request was whole.
-    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// The next piece of the body, or its end, as long as it is worth waiting for. Goes on sending
+    /// meanwhile, where the answer came before the request was whole.
+    pub(super) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        backend: &Backend,
+    ) -> Poll<Option<Result<Bytes, Why>>> {
+        match self.poll_piece(cx) {
+            Poll::Ready(piece) => {
+                self.patience.rest();
+                Poll::Ready(piece)
+            }
+            Poll::Pending => self.wait(cx, backend).map(|why| Some(Err(why))),
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Why>>> {
         if let Poll::Ready(Err(_)) = self.poll_send(cx) {
             // The answer is there; what it was to is over.
             self.sending = Sending::default();
@@ -289,7 +320,7 @@ impl Connection {
             }
             if ready!(self.poll_read(cx))? == 0 {
                 let why = "it closed the connection before its answer was whole";
-                let short = || Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+                let short = || Err(Why::Broken(why.to_owned()));
                 return Poll::Ready((!self.body.close()).then(short));
             }
         }
@@ -305,11 +336,11 @@ impl Connection {
         self.body.left().map(|left| left + self.ready as u64)
     }
 
-    fn take_framing(&mut self) -> io::Result<()> {
+    fn take_framing(&mut self) -> Result<(), Malformed> {
         if self.unread.is_empty() || self.body.is_whole() {
             return Ok(());
         }
-        let Taken { framing, data } = self.body.take(&self.unread).map_err(no_answer)?;
+        let Taken { framing, data } = self.body.take(&self.unread)?;
         self.unread.advance(framing);
         self.ready = data;
         Ok(())
@@ -331,32 +362,39 @@ impl Connection {
     }
 }
 
-fn no_answer(Malformed(why): Malformed) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
-}
+/// The name of a field, and where its value stands.
+type Field = (HeaderName, Range<usize>);
 
 /// A head, by where its parts stand.
 struct Parsed {
     status: StatusCode,
-    fields: Vec<(HeaderName, Range<usize>)>,
+    fields: Vec<Field>,
+    /// What `Connection` names.
+    of_connection: OfConnection,
     framing: Framing,
     is_kept: bool,
 }
 
 impl Parsed {
-    fn of(answer: &httparse::Response<'_, '_>, bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads it into this room for fields.
+    fn of(
+        answer: &httparse::Response<'_, '_>,
+        bytes: &[u8],
+        mut fields: Vec<Field>,
+    ) -> Result<Self, Malformed> {
         let malformed = |what: &str| Malformed(format!("its answer has {what}"));
         let status = StatusCode::from_u16(answer.code.unwrap_or_default())
             .map_err(|_| malformed("no status"))?;
-        let mut fields = Vec::with_capacity(answer.headers.len());
         let is_newest = answer.version == Some(1);
         let (mut closes, mut keeps) = (false, false);
+        let mut of_connection = OfConnection::default();
         for field in answer.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes())
                 .map_err(|_| malformed("a field with no name"))?;
             if name == header::CONNECTION {
                 closes |= names(field.value, b"close");
                 keeps |= names(field.value, b"keep-alive");
+                of_connection.add(field.value);
             }
             let is_chunked = || field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
             if name == header::TRANSFER_ENCODING && !is_chunked() {
@@ -368,14 +406,17 @@ impl Parsed {
         Ok(Self {
             status,
             fields,
+            of_connection,
             framing: Framing::of(status.as_u16(), read)?,
             is_kept: !closes && (is_newest || keeps),
         })
     }
 
-    fn head(self, bytes: &Bytes) -> Result<Head, Malformed> {
+    /// What of it is for the client. The room for its fields is given back.
+    fn head(mut self, bytes: &Bytes, room: &mut Vec<Field>) -> Result<Head, Malformed> {
         let mut headers = HeaderMap::with_capacity(self.fields.len() + 3);
-        for (name, place) in self.fields {
+        let is_passed = |(name, _): &Field| self.of_connection.lets_down(name);
+        for (name, place) in self.fields.drain(..).filter(is_passed) {
             let value = HeaderValue::from_maybe_shared(bytes.slice(place))
                 .map_err(|_| Malformed(format!("its answer's `{name}` is no field")))?;
             headers.append(name, value);
@@ -386,6 +427,7 @@ impl Parsed {
         {
             headers.insert(header::CONTENT_LENGTH, length);
         }
+        *room = self.fields;
         Ok(Head {
             status: self.status,
             headers,

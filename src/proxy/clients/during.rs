@@ -30,8 +30,12 @@ impl Asked {
         self,
         body: Outgoing,
         version: Version,
-        record: Record,
+        mut record: Record,
     ) -> During {
+        if let Some(outcome) = body.outcome() {
+            // An answer without a body is not asked for one.
+            record.ends(outcome);
+        }
         During {
             body,
             version,
@@ -44,20 +48,14 @@ impl Asked {
 
 impl During {
     fn note(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Broken>>>) {
-        let is_over = self.body.is_end_stream();
         let Some(record) = &mut self.record else {
             return;
         };
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                record.passed(frame.data_ref().map_or(0, Bytes::len));
-                if is_over {
-                    record.over();
-                }
-            }
-            Poll::Ready(Some(Err(_))) => record.broke(),
-            Poll::Ready(None) => record.over(),
-            Poll::Pending => {}
+        if let Poll::Ready(Some(Ok(frame))) = polled {
+            record.passed(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if let Some(outcome) = self.body.outcome() {
+            record.ends(outcome);
         }
     }
 }

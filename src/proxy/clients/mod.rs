@@ -4,14 +4,12 @@ mod ahead;
 mod beginning;
 mod during;
 mod parting;
-mod patience;
 mod room;
 mod stalled;
 mod standing;
 mod stream;
 
 pub(super) use during::During;
-pub(super) use patience::{Alarm, Patience};
 pub(super) use room::{Clients, Guest};
 pub(super) use stalled::{bounded, noted};
 pub(super) use standing::Asked;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::patience::Patience;
+use crate::proxy::patience::Patience;
 
 thread_local! {
     /// Whether the stream that is being polled on this thread waits for something else than its client.

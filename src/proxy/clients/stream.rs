@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 
 use super::ahead::Ahead;
 use super::beginning::Beginning;
-use super::patience::{Alarm, Patience};
 use super::standing::{Standing, Turn};
 use crate::proxy::limits::Limits;
+use crate::proxy::patience::{Alarm, Patience};
 
 /// What hyper reads requests from, and writes answers to.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::proxy::backend::Backend as Served;
+use crate::proxy::fleet::Fleet;
 use crate::proxy::policy::Charge;
-use crate::proxy::pool::{Fleet, Pool};
+use crate::proxy::pool::Pool;
 use crate::proxy::queue::{Unplaced, Wait, place};
 use crate::proxy::request_view::RequestView;
 

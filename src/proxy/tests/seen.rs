@@ -46,10 +46,10 @@ async fn every_request_is_counted_by_path_status_instance_and_end() {
     let cut = count(r#"route="/v1/chat/completions",code="200",instance="a",outcome="cut""#);
     let page = until_counted(&proxy, &cut).await;
     for labels in [
-        r#"route="/v1/completions",code="200",instance="a",outcome="whole""#,
-        r#"route="/v1/completions",code="4xx",instance="a",outcome="whole""#,
-        r#"route="other",code="500",instance="a",outcome="whole""#,
-        r#"route="other",code="404",instance="",outcome="whole""#,
+        r#"route="/v1/completions",code="200",instance="a",outcome="ok""#,
+        r#"route="/v1/completions",code="4xx",instance="a",outcome="client_error""#,
+        r#"route="other",code="500",instance="a",outcome="server_error""#,
+        r#"route="other",code="404",instance="",outcome="client_error""#,
     ] {
         assert!(
             page.lines().any(|line| line == count(labels)),
@@ -202,7 +202,7 @@ async fn a_line_is_written_of_each_request_and_holds_no_secret() {
         ("bytes_in", 15.into()),
         ("bytes_out", r#"{"from":"a"}"#.len().into()),
         ("queued_ms", Value::Null),
-        ("outcome", "whole".into()),
+        ("outcome", "ok".into()),
         ("error", Value::Null),
     ];
     for (key, value) in expected {

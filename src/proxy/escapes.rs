@@ -1,0 +1,87 @@
+//! The escapes of ASCII in a text of JSON (`\u0072`). By one a word can be written so that a search for
+//! the word passes it over; encoders escape what is not ASCII, and what would be HTML (`\u003c`).
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// How many characters of JSON can stand for one.
+pub(super) const LONGEST: usize = 6;
+
+static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r"\u00"));
+
+/// The characters of ASCII that a text has escaped: a bit for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Escapes(u128);
+
+impl Escapes {
+    /// Those of a text. It is searched once, at the speed of memory, for whoever looks for a word.
+    pub(super) fn of(text: &[u8]) -> Self {
+        let places = BEGINNING.find_iter(text);
+        let bytes = places.filter_map(|at| hex_byte(text.get(at + 4..at + 6)));
+        let ascii = bytes.filter(u8::is_ascii);
+        Self(ascii.fold(0, |escaped, byte| escaped | 1 << byte))
+    }
+
+    /// Whether a character of this word is among them.
+    pub(super) fn can_spell(self, word: &str) -> bool {
+        let mut ascii = word.bytes().filter(u8::is_ascii);
+        self.0 != 0 && ascii.any(|byte| self.0 & 1 << byte != 0)
+    }
+}
+
+/// A text of JSON with its escapes of ASCII undone.
+pub(super) fn undone(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let byte = rest
+            .strip_prefix(br"\u00")
+            .and_then(|digits| hex_byte(digits.get(..2)));
+        match (byte, rest) {
+            (Some(byte), _) => {
+                plain.push(byte);
+                rest = &rest[LONGEST..];
+            }
+            (None, [b'\\', b'/', ..]) => rest = after,
+            _ => {
+                plain.push(first);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+/// The byte that two hexadecimal digits stand for.
+pub(super) fn hex_byte(digits: Option<&[u8]>) -> Option<u8> {
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let &[high, low] = digits? else { return None };
+    u8::try_from(value(high)? * 16 + value(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_can_be_spelled_of_what_is_escaped() {
+        for (text, word, can) in [
+            (r"\u0072eplica", "replica", true),
+            (r"\u0052eplica", "replica", false),
+            (r"caf\u00e9 \u003cb\u003e \u4e2d", "replica", false),
+            (r"\u00", "replica", false),
+            (r"\u007Z \u007", "z", false),
+            ("replica", "replica", false),
+            (r"x\u006Ey\u006e", "n", true),
+        ] {
+            assert_eq!(Escapes::of(text.as_bytes()).can_spell(word), can, "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        let text = br"a\u0062\/\u00\n\u4e2d";
+        assert_eq!(undone(text), br"ab/\u00\n\u4e2d");
+    }
+}

@@ -1,0 +1,152 @@
+//! What requests go by: the backends, the policy that chooses between them, and the bounds on waiting.
+//!
+//! A fleet does not change. Who changes the configuration puts another in its place, and a request that
+//! has the old one finds its backends as they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::access_log::AccessLog;
+use super::backend::Backend;
+use super::control::{BackendState, Timeouts};
+use super::exchange::Exchange;
+use super::history::Rate;
+use super::keys::ClientKeys;
+use super::nonces::Nonces;
+use super::policy::{Charge, Policy, Ready};
+use super::pool::Refusal;
+use super::request_view::RequestView;
+
+/// What requests go by.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pub(super) exchange: Exchange,
+    pub(super) policy: Arc<dyn Policy>,
+    pub(super) client_keys: ClientKeys,
+    pub(super) bounds: Bounds,
+    /// How many requests may wait for each instance.
+    pub(super) waiting: usize,
+    /// The members, in the order of the configuration.
+    pub(super) backends: Vec<Arc<Backend>>,
+    /// What no client is to know, of those too that are leaving.
+    pub(super) nonces: Nonces,
+    pub(super) telling: Telling,
+}
+
+/// What is told of each request, and to whom.
+#[derive(Debug, Clone)]
+pub(super) struct Telling {
+    /// Whether the client is told which instance answered, and how long that took.
+    pub(super) headers: bool,
+    pub(super) access_log: Option<Arc<AccessLog>>,
+}
+
+impl Fleet {
+    /// Chooses a backend that is ready and was not tried, and counts the request in.
+    pub(super) fn claim(
+        &self,
+        request: &RequestView<'_>,
+        tried: &[Arc<Backend>],
+    ) -> Option<Charge> {
+        let ready = Ready::of(&self.backends, tried);
+        self.policy.choose(request, &ready)
+    }
+
+    /// The members, in the order of the configuration.
+    pub(super) fn members(&self) -> &[Arc<Backend>] {
+        &self.backends
+    }
+
+    /// Whether requests go to anybody, be there room for another or not.
+    pub(super) fn has_ready(&self) -> bool {
+        self.ready() > 0
+    }
+
+    /// Whether another request may go to somebody now.
+    pub(super) fn has_room(&self) -> bool {
+        Ready::of(&self.backends, &[]).iter().next().is_some()
+    }
+
+    /// How many requests may wait: so many for each instance that is ready, or for each that may become
+    /// it where none is.
+    pub(super) fn room_to_wait(&self) -> usize {
+        let for_each = match self.ready() {
+            0 => self.backends.len(),
+            ready => ready,
+        };
+        self.waiting.saturating_mul(for_each)
+    }
+
+    fn ready(&self) -> usize {
+        let states = self.backends.iter().map(|it| it.state());
+        states.filter(|state| *state == BackendState::Ready).count()
+    }
+
+    /// Leaves a backend out for a while that fails far more than the others; never more than half of all.
+    pub(super) fn set_aside_if_outlier(&self, backend: &Backend) {
+        let others = self.backends.iter().filter(|it| it.id != backend.id);
+        let others = others
+            .map(|it| it.history.rate())
+            .fold(Rate::NONE, Rate::and);
+        let aside = self
+            .backends
+            .iter()
+            .filter(|it| it.history.is_aside())
+            .count();
+        let rate = backend.history.rate();
+        let is_one = rate.is_outlier_among(others) && !backend.history.is_aside();
+        if is_one && (aside + 1) * 2 <= self.backends.len() {
+            tracing::warn!(backend = %backend.spec.name, ?rate, ?others, "left out for a while");
+            backend.history.set_aside();
+        }
+    }
+}
+
+/// The bounds on waiting, ready for use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) connect: Duration,
+    pub(super) idle: Duration,
+    /// How long the beginning of a stream may be held back; nothing where none is.
+    pub(super) gate: Option<Duration>,
+    /// For a client to take something; nothing where the configuration does not say.
+    pub(super) client: Option<Duration>,
+    /// For a place at an instance, where all that are ready have as many requests as they may.
+    pub(super) queue: Duration,
+    /// For an instance to be ready, where none is; nothing where that is not waited for.
+    pub(super) hold: Option<Duration>,
+}
+
+impl TryFrom<&Timeouts> for Bounds {
+    type Error = Refusal;
+
+    fn try_from(timeouts: &Timeouts) -> Result<Self, Refusal> {
+        Ok(Self {
+            connect: bound("connect", timeouts.connect)?,
+            idle: bound("idle", timeouts.idle)?,
+            gate: bound_or_off("gate", timeouts.gate)?,
+            client: timeouts.client.map(|it| bound("client", it)).transpose()?,
+            queue: bound("queue", timeouts.queue)?,
+            hold: bound_or_off("hold", timeouts.hold)?,
+        })
+    }
+}
+
+fn bound_or_off(which: &'static str, seconds: f64) -> Result<Option<Duration>, Refusal> {
+    match seconds {
+        0.0 => Ok(None),
+        seconds => bound(which, seconds).map(Some),
+    }
+}
+
+fn bound(which: &'static str, seconds: f64) -> Result<Duration, Refusal> {
+    // A year is for ever, and still fits into every clock.
+    let longest = 365.0 * 24.0 * 3600.0;
+    Duration::try_from_secs_f64(seconds.min(longest))
+        .ok()
+        .filter(|bound| !bound.is_zero())
+        .ok_or_else(|| Refusal::Timeout {
+            which,
+            seconds: seconds.to_string(),
+        })
+}
