@@ -99,6 +99,9 @@ pub(super) struct Options {
     /// Stop computing after so many completions, while /health stays 200
     #[arg(long, help_heading = "Faults", value_name = "COMPLETIONS")]
     pub(super) sim_wedge_after: Option<u64>,
+    /// End the engine over a prompt that holds this
+    #[arg(long, help_heading = "Faults", value_name = "TEXT")]
+    pub(super) sim_poison: Option<String>,
     /// Take so much longer for the first requests of more than one token
     #[arg(
         long,

@@ -119,6 +119,13 @@ impl Engine {
         self.power.send_replace(power);
     }
 
+    /// Waits until the engine is dead.
+    pub(super) async fn died(&self) {
+        let mut power = self.power.subscribe();
+        // Its sender is here, so that it cannot be gone.
+        let _ = power.wait_for(|power| *power == Power::Dead).await;
+    }
+
     /// What was decided about the engine.
     pub(super) fn power(&self) -> Power {
         *self.power.borrow()

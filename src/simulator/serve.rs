@@ -209,6 +209,10 @@ async fn live(
         biased;
         () = stop.received() => true,
         () = process.ended() => false,
+        () = engine.died() => {
+            process.stop().await;
+            false
+        }
     };
     if asked {
         log.info("launcher.py:110", "Shutting down FastAPI HTTP server.");

@@ -71,6 +71,9 @@ pub(super) async fn generate(
     };
     let counted = Counted::on(server);
     let generation = server.engine.generate(job.works.iter().cloned());
+    if server.is_poisoned_by(&job) {
+        server.engine.switch(Power::Dead);
+    }
     let pieces = Pieces::new(
         generation,
         &job,

@@ -31,12 +31,14 @@ use connection::Busy;
 use envelope::Kind;
 use errors::Failure;
 use generate::Sent;
+use request::Job;
 use stream::{Events, Reply};
 
 use super::args::Options;
 use super::engine::{Engine, Power};
 use super::log::Log;
 use super::scheduler::Limits;
+use super::text;
 
 /// What all requests share.
 pub(super) struct Server {
@@ -117,6 +119,22 @@ impl Server {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the engine does not survive a job.
+    fn is_poisoned_by(&self, job: &Job) -> bool {
+        let Some(poison) = &self.options.sim_poison else {
+            return false;
+        };
+        // A word has the space before it in its token; a prompt may begin with it.
+        let spelled = [text::encode(poison), text::encode(&format!(" {poison}"))];
+        job.prompts.iter().any(|prompt| {
+            let holds = |tokens: &Vec<_>| {
+                let tokens = &tokens[1..];
+                !tokens.is_empty() && prompt.windows(tokens.len()).any(|it| it == tokens)
+            };
+            spelled.iter().any(holds)
+        })
     }
 
     /// The name in responses: the first one, whichever was asked for.

@@ -84,3 +84,14 @@ async fn a_wedged_engine_is_healthy_and_silent() {
     );
     assert_eq!(get(server.address, "/health").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_poisoned_prompt_ends_the_engine_and_everybody_is_told() {
+    let server = Inside::serving("m --sim-poison hemlock").await;
+    let ask = |prompt: &str| json!({"prompt": prompt, "max_tokens": 3});
+    let innocent = post(server.address, "/v1/completions", &ask("hello")).await;
+    assert_eq!(innocent.status(), 200);
+    let poisoned = post(server.address, "/v1/completions", &ask("a cup of hemlock")).await;
+    assert_eq!(poisoned.status(), 500);
+    assert_eq!(get(server.address, "/health").await.status(), 503);
+}
