@@ -3,6 +3,7 @@
 mod bandwidth;
 mod bound;
 mod rate;
+mod weight;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use bandwidth::{Bandwidth, InvalidBandwidth};
 pub use bound::SecondsOrOff;
 pub use rate::{InvalidRate, Rate};
+pub use weight::Weight;
 
 use crate::written::{IN_PERCENT, NUMBER_AS_WRITTEN};
 

@@ -12,12 +12,12 @@ use super::error::Error;
 use super::exit::Exit;
 use crate::describe::describe;
 use crate::manifest::load_proxy;
-use crate::net::{ListenAddress, ServerUrl};
+use crate::net::{InvalidServerUrl, ListenAddress};
 use crate::node::variable;
 use crate::proxy::control::{InstanceLimits, Reply, relay};
 use crate::proxy::policy::PolicySpec;
 use crate::proxy::{self, Alone, Declared, Limits, Options, ProxyError, Server, Waits};
-use crate::quantity::{Seconds, SecondsOrOff};
+use crate::quantity::{Seconds, SecondsOrOff, Weight};
 use crate::view;
 
 /// What a file declares, and so nobody beside it.
@@ -46,9 +46,10 @@ pub(super) struct Args {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["host", "port"])]
     listen: Option<ListenAddress>,
-    /// A server to pass requests to, `http://HOST:PORT`; again for each
-    #[arg(long = "backend", value_name = "URL")]
-    backends: Vec<ServerUrl>,
+    /// A server to pass requests to, `http://HOST:PORT`, with `,weight=3` if it is to get three times as
+    /// much as others; again for each
+    #[arg(long = "backend", value_name = "URL", value_parser = server)]
+    backends: Vec<Server>,
     /// How a server is chosen for each request [default: round_robin]
     #[arg(long, value_parser = policy, requires = "backends")]
     policy: Option<PolicySpec>,
@@ -176,14 +177,13 @@ fn alone(args: &Args) -> Result<Option<Alone>, Error> {
             "it is to hold the key that the servers are shown",
         ));
     }
-    let server = |url: &ServerUrl| Server {
-        name: None,
-        url: url.clone(),
+    let with_key = |server: &Server| Server {
         api_key_env: args.api_key_env.clone(),
+        ..server.clone()
     };
     Ok(Some(Alone {
         listen: listen_address(args, None)?,
-        backends: args.backends.iter().map(server).collect(),
+        backends: args.backends.iter().map(with_key).collect(),
         policy: args.policy.clone().unwrap_or_default(),
         timeouts: Waits {
             client: args.client_timeout,
@@ -231,6 +231,29 @@ fn declared(args: &Args, alone: &Alone) -> Declared {
         }
         Ok(read.config(variable))
     })
+}
+
+/// Reads where a server is, and how much it is to get beside the others.
+fn server(text: &str) -> Result<Server, String> {
+    let (url, weight) = match text.split_once(',') {
+        None => (text, Weight::ONE),
+        Some((url, of_it)) => (url, weight(of_it)?),
+    };
+    Ok(Server {
+        name: None,
+        url: url
+            .parse()
+            .map_err(|error: InvalidServerUrl| error.to_string())?,
+        api_key_env: None,
+        weight,
+    })
+}
+
+fn weight(text: &str) -> Result<Weight, String> {
+    let number = text.trim().strip_prefix("weight=");
+    let number = number.and_then(|number| number.parse().ok());
+    let number = number.ok_or("behind the URL there may be a weight: `,weight=3`")?;
+    Weight::new(number)
 }
 
 /// Reads a policy as it is named in a manifest.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::control::{Backend, Config, Hidden, InstanceLimits, Key, Timeouts};
 use super::policy::PolicySpec;
 use crate::net::{ListenAddress, ServerUrl};
-use crate::quantity::{Seconds, SecondsOrOff};
+use crate::quantity::{Seconds, SecondsOrOff, Weight};
 
 /// A proxy before servers that speak OpenAI's API, whoever started them.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -61,6 +61,10 @@ pub struct Server {
     /// what the client shows.
     #[serde(default)]
     pub api_key_env: Option<String>,
+    /// How many times as much as a server of weight 1 it is to get: from 1 to 256, and 1 where it is not
+    /// said.
+    #[serde(default)]
+    pub weight: Weight,
 }
 
 /// How long the proxy waits.
@@ -124,6 +128,14 @@ impl Server {
 }
 
 impl Alone {
+    /// The weights of the servers that have another than 1.
+    fn weights(&self) -> BTreeMap<String, u32> {
+        let weighed = self.backends.iter().filter(|it| it.weight != Weight::ONE);
+        weighed
+            .map(|it| (it.name().to_owned(), it.weight.get()))
+            .collect()
+    }
+
     /// What it serves by, with the keys that stand in these variables. Its generation says nothing.
     pub fn config(&self, variable: impl Fn(&str) -> Option<String>) -> Config {
         let backends = self.backends.iter();
@@ -143,7 +155,7 @@ impl Alone {
             client_keys: Vec::new(),
             headers: self.headers,
             access_log: self.access_log.clone(),
-            weights: BTreeMap::new(),
+            weights: self.weights(),
         }
     }
 }
@@ -158,10 +170,17 @@ mod tests {
             name: None,
             url: "http://gpu-1".parse().unwrap(),
             api_key_env: Some("GPU_KEY".to_owned()),
+            weight: Weight::ONE,
+        };
+        let spare = Server {
+            name: Some("spare".to_owned()),
+            weight: Weight::new(3).unwrap(),
+            api_key_env: None,
+            ..server.clone()
         };
         let alone = Alone {
             listen: "127.0.0.1:0".parse().unwrap(),
-            backends: vec![server],
+            backends: vec![server, spare],
             policy: PolicySpec::default(),
             timeouts: Waits::default(),
             limits: InstanceLimits::default(),
@@ -169,7 +188,8 @@ mod tests {
             access_log: None,
         };
         let config = alone.config(|name| (name == "GPU_KEY").then(|| "sk-1".to_owned()));
-        let [backend] = &config.backends[..] else {
+        assert_eq!(config.weights, BTreeMap::from([("spare".to_owned(), 3)]));
+        let [backend, _] = &config.backends[..] else {
             panic!("{config:?}");
         };
         assert_eq!((&*backend.name, &backend.nonce), ("gpu-1:80", &None));

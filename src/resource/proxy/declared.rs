@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::name::{InstanceName, NodeName, Port};
 use crate::plan::effect::control::{InstanceLimits, Timeouts};
 use crate::proxy::policy::PolicySpec;
-use crate::quantity::{Seconds, SecondsOrOff};
+use crate::quantity::{Seconds, SecondsOrOff, Weight};
 
 /// The network by which the proxy dials nodes, where the manifest names none.
 pub const DEFAULT_REACH: &str = "lan";
@@ -64,29 +63,6 @@ impl ProxyDeclaration {
     pub fn serves_from(&self, instance: &InstanceName) -> bool {
         let named = self.backends.as_ref();
         named.is_none_or(|named| named.contains(instance))
-    }
-}
-
-/// How many times as much as one of weight 1 an instance is to get: from 1 to 256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(extend("minimum" = 1, "maximum" = 256))]
-pub struct Weight(u32);
-
-impl Weight {
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Weight {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u32::deserialize(deserializer)? {
-            weight @ 1..=256 => Ok(Self(weight)),
-            weight => Err(Error::custom(format!(
-                "a weight must be from 1 to 256, and is {weight}"
-            ))),
-        }
     }
 }
 

@@ -8,10 +8,10 @@ use crate::suite::support::process::Signal;
 use crate::suite::support::{Running, Workdir, until};
 
 /// A program that is told to end, and does: one that is killed would leave its engine behind.
-struct Serving(Option<Running>);
+pub(super) struct Serving(Option<Running>);
 
 impl Serving {
-    fn begin(place: &Workdir, words: &[&str]) -> Self {
+    pub(super) fn begin(place: &Workdir, words: &[&str]) -> Self {
         Self(Some(place.begin(words)))
     }
 
@@ -22,11 +22,11 @@ impl Serving {
         Self::begin(place, &[&words[..], &["--sim-load-seconds", "0"]].concat())
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         self.0.as_ref().unwrap().signal(signal);
     }
 
-    fn end(&mut self) -> crate::suite::support::Said {
+    pub(super) fn end(&mut self) -> crate::suite::support::Said {
         self.signal(Signal::TERM);
         self.0.take().unwrap().end()
     }
@@ -40,7 +40,7 @@ impl Drop for Serving {
     }
 }
 
-fn ask(port: u16, request: &str) -> std::io::Result<String> {
+pub(super) fn ask(port: u16, request: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(request.as_bytes())?;
@@ -49,7 +49,7 @@ fn ask(port: u16, request: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-fn get(port: u16, path: &str) -> std::io::Result<String> {
+pub(super) fn get(port: u16, path: &str) -> std::io::Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     ask(port, &request)
 }
@@ -77,7 +77,7 @@ fn until_ready(port: u16, servers: &[String]) {
     }
 }
 
-fn until_it_answers(port: u16) {
+pub(super) fn until_it_answers(port: u16) {
     until("an answer", || get(port, "/health").ok());
 }
 
@@ -169,46 +169,40 @@ fn bounds_that_would_hold_for_nothing_are_refused() {
 fn what_cannot_be_served_from_is_told_with_what_to_do() {
     let place = Workdir::empty();
     for (words, code, says) in [
-        (&["proxy"][..], 64, "--backend http://HOST:PORT"),
+        ("", 64, "--backend http://HOST:PORT"),
         (
-            &["proxy", "--backend", "http://127.0.0.1:1"],
+            "--backend http://127.0.0.1:1",
             64,
             "--listen 127.0.0.1:8000",
         ),
+        ("--listen 127.0.0.1:0 --backend https://x", 64, "plain HTTP"),
         (
-            &["proxy", "--listen", "127.0.0.1:0", "--backend", "https://x"],
-            64,
-            "plain HTTP",
-        ),
-        (
-            &[
-                "proxy",
-                "--listen",
-                "127.0.0.1:0",
-                "--backend",
-                "http://x/v1",
-            ],
+            "--listen 127.0.0.1:0 --backend http://x/v1",
             64,
             "`/v1` included",
         ),
         (
-            &["proxy", "--config", "none.yaml"],
-            65,
-            "no file `none.yaml`",
+            "--listen 127.0.0.1:0 --backend http://x:1,weight=0",
+            64,
+            "a weight must be from 1 to 256, and is 0",
         ),
         (
-            &[
-                "proxy",
-                "--listen",
-                "203.0.113.1:1",
-                "--backend",
-                "http://127.0.0.1:1",
-            ],
+            "--listen 127.0.0.1:0 --backend http://x:1,backup",
+            64,
+            "there may be a weight: `,weight=3`",
+        ),
+        ("--config none.yaml", 65, "no file `none.yaml`"),
+        (
+            "--listen 203.0.113.1:1 --backend http://127.0.0.1:1",
             1,
             "an address of this machine?",
         ),
     ] {
-        let _ = place.replica(words).exits(code).says(says);
+        let words: Vec<_> = ["proxy"]
+            .into_iter()
+            .chain(words.split_whitespace())
+            .collect();
+        let _ = place.replica(&words).exits(code).says(says);
     }
     place.write("proxy.yaml", "listen: 8000\nbackends: []\n");
     let said = place
