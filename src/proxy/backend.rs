@@ -67,6 +67,8 @@ pub(super) struct Backend {
     pub(super) share: Share,
     /// The tokens that it has still to read and to write, where the policy counts them.
     pub(super) tokens: AtomicU64,
+    /// As many tokens as its cache holds, where it says so; 0 where it does not.
+    pub(super) cache: AtomicU64,
     /// How it has done lately.
     pub(super) history: History,
     condition: watch::Sender<Condition>,
@@ -150,6 +152,7 @@ impl Backend {
             tally: Arc::default(),
             share: Share::default(),
             tokens: AtomicU64::default(),
+            cache: AtomicU64::default(),
             history: History::default(),
             condition: watch::Sender::new(Condition {
                 state: BackendState::Pending,

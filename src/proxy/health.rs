@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use super::backend::Backend;
 use super::canary::{self, Canary, Waits};
 use super::control::BackendState;
+use super::kv_cache;
 use super::proof::serves;
 use super::sockets;
 use crate::describe::describe;
@@ -35,6 +37,8 @@ const PATIENCE: u32 = 3;
 const MODELS: &str = "/v1/models";
 /// Where it says whether its engine lives.
 const HEALTH: &str = "/health";
+/// Where vLLM says how much its cache holds.
+const METRICS: &str = "/metrics";
 /// The largest list of models that is read, in bytes. vLLM's is some 500 bytes a model.
 const LARGEST_LIST: usize = 1024 * 1024;
 
@@ -119,7 +123,11 @@ impl Prober {
                 Err(_) => misses += 1,
             }
             backend.looked(began, seen.is_ok());
+            let was_ready = backend.state() == BackendState::Ready;
             judge(backend, seen, misses);
+            if !was_ready && backend.state() == BackendState::Ready {
+                self.read_cache(backend).await;
+            }
             backend.connections.sweep();
             tokio::select! {
                 () = tokio::time::sleep(jittered(interval(backend))) => {}
@@ -210,6 +218,19 @@ impl Prober {
         !answer.is_err_and(|error| error.is_timeout())
     }
 
+    /// Reads how much the cache of one that has become ready holds. Not every server says it.
+    async fn read_cache(&self, backend: &Backend) {
+        let page = match self.look_at(METRICS, backend).await {
+            Ok(page) if page.status() == StatusCode::OK => read(page).await,
+            _ => return,
+        };
+        let page = page.ok().and_then(|page| String::from_utf8(page).ok());
+        let tokens = page.and_then(|page| kv_cache::tokens(&page));
+        backend
+            .cache
+            .store(tokens.unwrap_or_default(), Ordering::Relaxed);
+    }
+
     async fn look_at(&self, path: &str, backend: &Backend) -> Result<reqwest::Response, Unseen> {
         let url = format!("http://{}{path}", backend.authority);
         let answer = self.ask(&url, None).await?;
@@ -289,7 +310,7 @@ fn jittered(interval: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -41,6 +41,7 @@ mod health;
 mod history;
 mod http2;
 mod keys;
+mod kv_cache;
 mod limits;
 mod log;
 mod metrics;

@@ -241,6 +241,11 @@ impl Desk {
                 stream = call.stream;
                 continue;
             }
+            if call.line().starts_with("GET /metrics ") {
+                call.reply("404 Not Found", "").await;
+                stream = call.stream;
+                continue;
+            }
             self.calls.fetch_add(1, Ordering::SeqCst);
             match (self.handler)(call).await {
                 Some(again) => stream = again,

@@ -35,6 +35,12 @@ pub(super) use recent::Recent;
 /// The most blocks that may be remembered of an instance: about 200 MB of them.
 const MOST_BLOCKS: u32 = 4 * 1024 * 1024;
 
+/// About so many tokens are in the bytes of a block.
+const TOKENS_OF_A_BLOCK: u64 = 64;
+
+/// As many blocks are remembered of an instance that does not say what it holds.
+const UNKNOWN_ROOM: u32 = 8192;
+
 /// How much is remembered, and how much load it outweighs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -44,18 +50,19 @@ pub struct PrefixSettings {
     #[serde(deserialize_with = "window")]
     #[schemars(range(max = 10_000))]
     pub window: u32,
-    /// How many blocks of 256 bytes, about 64 tokens each, the cache of an instance has room for: 8192 are
-    /// about 500,000 tokens. Up to 4,194,304.
-    #[serde(deserialize_with = "blocks")]
+    /// How many blocks of 256 bytes, about 64 tokens each, are remembered of an instance, up to 4,194,304.
+    /// Without it as many as its cache has room for, as vLLM says it in its metrics; of an instance that
+    /// does not say it 8192, about 500,000 tokens.
+    #[serde(deserialize_with = "blocks", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_194_304))]
-    pub blocks: NonZeroU32,
+    pub blocks: Option<NonZeroU32>,
 }
 
 impl Default for PrefixSettings {
     fn default() -> Self {
         Self {
             window: 8,
-            blocks: const { NonZeroU32::new(8192).unwrap() },
+            blocks: None,
         }
     }
 }
@@ -70,10 +77,12 @@ fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     )))
 }
 
-fn blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
-    let blocks = NonZeroU32::deserialize(deserializer)?;
+fn blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroU32>, D::Error> {
+    let Some(blocks) = Option::<NonZeroU32>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     if blocks.get() <= MOST_BLOCKS {
-        return Ok(blocks);
+        return Ok(Some(blocks));
     }
     Err(Error::custom(format!(
         "`blocks` must be from 1 to {MOST_BLOCKS}, and is {blocks}"
@@ -84,7 +93,7 @@ fn blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::E
 #[derive(Debug)]
 pub(in crate::proxy) struct Prefix {
     window: f64,
-    blocks: usize,
+    blocks: Option<NonZeroU32>,
     turn: AtomicUsize,
     /// Of its own for each process: nobody can make prompts that meet by their hashes.
     hashes: RandomState,
@@ -98,11 +107,23 @@ impl Prefix {
     pub(in crate::proxy) fn new(settings: &PrefixSettings) -> Self {
         Self {
             window: settings.window.into(),
-            blocks: settings.blocks.get() as usize,
+            blocks: settings.blocks,
             turn: AtomicUsize::default(),
             hashes: RandomState::new(),
             sent: Mutex::default(),
         }
+    }
+}
+
+impl Prefix {
+    /// How many blocks are remembered of a backend.
+    fn room(&self, backend: &Backend) -> usize {
+        let told = backend.cache.load(Ordering::Relaxed) / TOKENS_OF_A_BLOCK;
+        let own = match told {
+            0 => UNKNOWN_ROOM,
+            told => u32::try_from(told).unwrap_or(u32::MAX).min(MOST_BLOCKS),
+        };
+        self.blocks.map_or(own, NonZeroU32::get) as usize
     }
 }
 
@@ -125,8 +146,13 @@ impl Policy for Prefix {
         if sent.len() >= ready.members() {
             sent.retain(|id, _| ready.has_member(*id));
         }
+        let room = self.room(&claim);
         let recent = sent.entry(claim.id);
-        let recent = recent.or_insert_with(|| Recent::with_room(self.blocks));
+        let recent = recent.or_insert_with(|| Recent::with_room(room));
+        // It has just become known: nearly nothing was sent there.
+        if recent.room() != room {
+            *recent = Recent::with_room(room);
+        }
         recent.send(&chain);
         Some(claim.into())
     }
@@ -232,6 +258,24 @@ mod tests {
         for body in ["{}", "", r#"{"prompt":"short"}"#] {
             assert_eq!(fleet.pick_for(&policy, body), 1, "{body}");
         }
+    }
+
+    #[test]
+    fn as_much_is_remembered_as_a_backend_holds_unless_it_is_said() {
+        let fleet = Fleet::of(1);
+        let mut policy = policy(8);
+        assert_eq!(policy.room(fleet.at(0)), 8192);
+        let beginning = asking(1, 20, 1);
+        fleet.pick_for(&policy, &beginning);
+        fleet.at(0).cache.store(640, Ordering::Relaxed);
+        assert_eq!(policy.room(fleet.at(0)), 10);
+        fleet.pick_for(&policy, &beginning);
+        let id = fleet.at(0).id;
+        assert_eq!(policy.sent.lock().unwrap()[&id].room(), 10);
+        fleet.at(0).cache.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(policy.room(fleet.at(0)), MOST_BLOCKS as usize);
+        policy.blocks = NonZeroU32::new(7);
+        assert_eq!(policy.room(fleet.at(0)), 7);
     }
 
     #[test]

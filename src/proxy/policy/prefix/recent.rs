@@ -35,6 +35,11 @@ impl Recent {
         }
     }
 
+    /// For how many blocks there is room.
+    pub(in crate::proxy::policy) fn room(&self) -> usize {
+        self.capacity
+    }
+
     /// How many of the first blocks of a chain are there.
     pub(in crate::proxy::policy) fn matched(&self, chain: &[u64]) -> usize {
         chain.partition_point(|block| self.places.contains_key(block))
