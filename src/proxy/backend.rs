@@ -110,6 +110,11 @@ pub(super) struct Tally {
     /// How often it was taken out, by who found it gone.
     pub(super) ejected_by_requests: AtomicU64,
     pub(super) ejected_by_probes: AtomicU64,
+    /// Canaries that it was sent, and those that it did not answer in time.
+    pub(super) canaries: AtomicU64,
+    pub(super) canaries_lost: AtomicU64,
+    /// How often it was left out for a while, as it failed more than the others.
+    pub(super) left_out: AtomicU64,
     pub(super) answers: Answers,
     /// From the head of a request to the end of its answer.
     pub(super) took: Times,

@@ -58,11 +58,11 @@ impl PathLabel {
 
 /// Requests by path, status and outcome.
 #[derive(Debug)]
-pub(super) struct Answers(Box<[AtomicU64; PLACES]>);
+pub(super) struct Answers(Box<[AtomicU64]>);
 
 impl Default for Answers {
     fn default() -> Self {
-        Self(Box::new([const { AtomicU64::new(0) }; PLACES]))
+        Self((0..PLACES).map(|_| AtomicU64::new(0)).collect())
     }
 }
 
@@ -82,6 +82,13 @@ impl Answers {
         if let Some(counter) = self.0.get(place) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a request for this path was answered whole with a 200.
+    pub(super) fn has_served(&self, path: &str) -> bool {
+        let place = (PathLabel::of(path).0 * Self::codes() + code(Some(StatusCode::OK))) * OUTCOMES;
+        let counter = self.0.get(place + Outcome::Ok as usize);
+        counter.is_some_and(|counter| counter.load(Ordering::Relaxed) > 0)
     }
 
     /// What was counted, without what never was.

@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backend::Backend;
-use super::canary::{self, Canary, Waits};
+use super::canary::{self, Canary, Question, Reply, Waits};
 use super::control::BackendState;
 use super::kv_cache;
 use super::proof::serves;
@@ -194,11 +193,12 @@ impl Prober {
         canary: &mut Canary,
         list: &[u8],
     ) -> Result<(), Unseen> {
-        if canary.is_wanted(backend)
-            && let Some(question) = canary::question(list)
-        {
-            let has_answered = self.answers(backend, &question, canary.patience()).await;
-            canary.note(backend, has_answered);
+        if canary.is_wanted(backend) {
+            let questions = canary::questions(list, &backend.tally.answers);
+            if !questions.is_empty() {
+                let has_answered = self.answers(backend, questions, canary.patience()).await;
+                canary.note(backend, has_answered);
+            }
         }
         if canary.is_stuck() {
             return Err(Unseen::Stuck(canary.patience()));
@@ -206,16 +206,28 @@ impl Prober {
         Ok(())
     }
 
-    /// Whether a completion is answered in time, with whatever.
-    async fn answers(&self, backend: &Backend, question: &Value, within: Duration) -> bool {
-        let url = format!("http://{}/v1/completions", backend.authority);
-        let mut request = self.client.post(url).timeout(within).json(question);
+    /// Whether one of these is answered in time, with whatever. The first that is not refused decides.
+    async fn answers(&self, backend: &Backend, questions: Vec<Question>, within: Duration) -> bool {
+        for question in questions {
+            match self.reply_to(&question, backend, within).await {
+                Reply::Refused => {}
+                reply => return reply == Reply::Some,
+            }
+        }
+        true
+    }
+
+    async fn reply_to(&self, question: &Question, backend: &Backend, within: Duration) -> Reply {
+        let url = format!("http://{}{}", backend.authority, question.path);
+        let mut request = self.client.post(url).timeout(within).json(&question.body);
         if let Some(key) = &backend.authorization {
             request = request.header(AUTHORIZATION, key);
         }
-        let answer = request.send().await;
-        // What breaks off is no silence: the next look says what became of the server.
-        !answer.is_err_and(|error| error.is_timeout())
+        match request.send().await {
+            Ok(answer) if answer.status().is_client_error() => Reply::Refused,
+            Err(error) if error.is_timeout() => Reply::Nothing,
+            _ => Reply::Some,
+        }
     }
 
     /// Reads how much the cache of one that has become ready holds. Not every server says it.
@@ -487,8 +499,10 @@ mod tests {
         assert_eq!(backend.state(), BackendState::Ejected);
     }
 
-    /// Answers probes, and completions only when it is told to; each on a connection of its own.
-    async fn stuck(is_stuck: Arc<AtomicBool>) -> Arc<Backend> {
+    const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+
+    /// Answers probes, and what it serves only when it is told to; each on a connection of its own.
+    async fn stuck(serves: &'static str, is_stuck: Arc<AtomicBool>) -> Arc<Backend> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {
@@ -497,10 +511,17 @@ mod tests {
                 tokio::spawn(async move {
                     let mut head = vec![0; 4096];
                     let length = stream.read(&mut head).await.unwrap();
-                    while head[..length].starts_with(b"POST") && is_stuck.load(Ordering::SeqCst) {
+                    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                    let is_served = head.starts_with(&format!("POST {serves} "));
+                    while is_served && is_stuck.load(Ordering::SeqCst) {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
-                    stream.write_all(SEEN.as_bytes()).await.ok();
+                    let answer = if head.starts_with("GET") || is_served {
+                        SEEN
+                    } else {
+                        NOT_FOUND
+                    };
+                    stream.write_all(answer.as_bytes()).await.ok();
                 });
             }
         });
@@ -515,8 +536,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_answers_probes_and_nothing_else_is_taken_out_until_it_does() {
+        for serves in ["/v1/completions", "/v1/embeddings", "/rerank"] {
+            is_taken_out_until_it_serves(serves).await;
+        }
+    }
+
+    async fn is_taken_out_until_it_serves(serves: &'static str) {
         let is_stuck = Arc::new(AtomicBool::new(true));
-        let backend = stuck(Arc::clone(&is_stuck)).await;
+        let backend = stuck(serves, Arc::clone(&is_stuck)).await;
         let prober = Prober {
             waits: Waits {
                 still: Duration::from_millis(50),
@@ -547,6 +574,9 @@ mod tests {
             () = asking => unreachable!(),
         };
         assert!(trouble.starts_with("it is stuck"), "{trouble}");
+        let count = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::SeqCst);
+        assert!(count(&backend.tally.canaries) >= count(&backend.tally.canaries_lost));
+        assert!(count(&backend.tally.canaries_lost) > 0);
         drop(claim);
         is_stuck.store(false, Ordering::SeqCst);
         until(BackendState::Ready).await;
