@@ -97,13 +97,22 @@ impl Session {
     /// requests come and go so fast that all seem to be full.
     fn first<'a>(&self, session: u64, ready: &Ready<'a>) -> Option<(&'a Arc<Backend>, u64)> {
         let shares: f64 = ready.iter().map(|it| it.share.now()).sum();
-        let in_flight: u64 = ready.iter().map(|it| it.in_flight()).sum();
-        let each = self.balance * (in_flight + 1) as f64 / shares;
-        let candidates = ready.iter().map(|it| (it, it.in_flight(), it.share.now()));
+        // What it has failed lately counts as if it were in flight: who fails at once always has room.
+        let looked = |it: &'a Arc<Backend>| (it, it.in_flight(), it.history.weight());
+        let all: u64 = ready
+            .iter()
+            .map(looked)
+            .map(|(_, own, failed)| own + failed)
+            .sum();
+        let each = self.balance * (all + 1) as f64 / shares;
         // Rounded up, the rooms of all are one more than all that is in flight: somebody has one.
         let has_room = |own: u64, share: f64| ((own + 1) as f64) <= (each * share).ceil();
-        candidates
-            .filter(|(_, own, share)| has_room(*own, *share))
+        ready
+            .iter()
+            .map(looked)
+            .map(|(it, own, failed)| (it, own, failed, it.share.now()))
+            .filter(|(_, own, failed, share)| has_room(own + failed, *share))
+            .map(|(it, own, _, share)| (it, own, share))
             .map(|(it, own, share)| (it, own, attraction(session, &it.spec.name, share)))
             .max_by(|one, other| one.2.total_cmp(&other.2))
             .map(|(it, own, _)| (it, own))
@@ -187,6 +196,17 @@ mod tests {
         }
         // Other epochs of instances with the same names.
         assert_eq!(placed(&Fleet::of(4), 1000), before);
+    }
+
+    #[test]
+    fn who_fails_its_sessions_has_no_room_for_them() {
+        let (fleet, policy) = (Fleet::of(3), policy());
+        let own = (0..1000).find(|it| fleet.pick_for(&policy, &of(*it)) == 1);
+        let own = of(own.unwrap());
+        for _ in 0..4 {
+            fleet.at(1).history.failed(None);
+        }
+        assert_ne!(fleet.pick_for(&policy, &own), 1);
     }
 
     #[test]
