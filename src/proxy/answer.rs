@@ -6,9 +6,9 @@ use hyper::header::HeaderValue;
 use super::attempt::Reply;
 use super::body::{Outgoing, Passage, Relay};
 use super::headers;
-use super::poison::Suspicion;
 use super::policy::Charge;
 use super::record::Record;
+use super::suspicion::Suspicion;
 
 /// A backend's answer, whose body is still to come.
 #[derive(Debug)]

@@ -16,9 +16,9 @@ use super::backend::count;
 use super::control::BackendState;
 use super::event::Events;
 use super::gate::Beginning;
-use super::poison::Suspicion;
 use super::policy::Charge;
 use super::requests::Outcome;
+use super::suspicion::Suspicion;
 use super::upstream::{Connection, Why};
 
 /// Why a stream was broken off.

@@ -56,6 +56,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_GATEWAY, "upstream_died", message).retried(Some(false))
     }
 
+    /// Says that a request much like this one was in flight at a server as that died.
+    pub(super) fn like_poison() -> Self {
+        let message = "a server died while it had a request like this one: none of its like is sent to \
+                       a server before one has been tried and answered";
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_died", message).retried(Some(false))
+    }
+
     /// Says that a backend took the request and stayed silent for too long.
     pub(super) fn upstream_timeout(why: String) -> Self {
         Self {

@@ -82,6 +82,11 @@ impl Fleet {
         states.filter(|state| *state == BackendState::Ready).count()
     }
 
+    /// Whether requests still have somewhere to go should one backend die; or there is but one anyhow.
+    pub(super) fn can_spare_one(&self) -> bool {
+        self.backends.len() == 1 || self.ready() > 1
+    }
+
     /// Leaves a backend out for a while that fails far more than the others; never more than half of all.
     pub(super) fn set_aside_if_outlier(&self, backend: &Backend) {
         let others = self.backends.iter().filter(|it| it.id != backend.id);

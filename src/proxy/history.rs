@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::poison::Fingerprint;
+use super::fingerprint::Fingerprint;
 
 /// What lies back so far counts no more.
 const WINDOW: Duration = Duration::from_secs(10);

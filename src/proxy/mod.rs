@@ -33,6 +33,7 @@ mod error;
 mod escapes;
 mod event;
 mod exchange;
+mod fingerprint;
 mod fleet;
 mod gate;
 mod handoff;
@@ -67,6 +68,7 @@ mod share;
 mod sieve;
 mod sockets;
 mod store;
+mod suspicion;
 mod target;
 #[cfg(test)]
 mod tests;

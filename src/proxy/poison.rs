@@ -5,26 +5,26 @@
 //! proxy or by a client that tries three times, such a request takes a whole fleet down. So what was in
 //! flight at a death gets no second server for a while.
 //!
-//! Who was in flight at a death is seldom its cause: a request that was answered before, with the same
-//! bytes, is not suspected, and the first answer to its like clears one.
+//! What is like it may be its like in this, too. After one death, one such request is tried alone: the
+//! others wait until its answer has begun, or until it has outlived its server's usual death. After a
+//! second death none gets a server. Few are alike in what the model is to read, and most are in their
+//! shape: so what is alike in text is tried only after a while, and never where that would risk the last
+//! server.
+//!
+//! Who was in flight at a death is seldom its cause: what was answered before is not suspected, nor is
+//! what is like that, and the first answer to its like clears one.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use foldhash::quality::RandomState;
-use hyper::Method;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::backend::Backend;
+use super::backend::BackendId;
+use super::fingerprint::{Alike, Fingerprint, Fingerprints, Likeness};
 use super::outbound::Outbound;
-use super::retry::Retries;
-use super::upload::Received;
 
 /// How long a request is remembered: clients that try again do so within seconds.
 const REMEMBERED: Duration = Duration::from_secs(300);
@@ -35,20 +35,26 @@ const MOST: usize = 1024;
 /// So many that were answered are known.
 const ANSWERED: usize = 4096;
 
-/// Of a longer body only both ends are hashed: long prompts begin alike, and seldom end so.
-const HASHED_WHOLE: usize = 64 * 1024;
+/// Of so many is it known what those were like that were answered.
+const ANSWERED_ALIKE: usize = 1024;
+
+/// What a request is like is looked for no more often while nobody has died: it costs a look at each of
+/// its bytes.
+const LEARNED_EVERY: Duration = Duration::from_millis(10);
 
 /// Somebody who looks whether a server died does so for no longer.
 const LOOKED: Duration = Duration::from_secs(5);
 
-/// What tells a request from others: its path and its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint(NonZeroU64);
+/// So long after a death nothing is tried that is to be read as what was in flight at it.
+const COOLING: Duration = Duration::from_secs(10);
+
+/// After as many deaths nothing is tried any more that is like what was in flight at them.
+const PROVEN: u32 = 2;
 
 /// The requests that get no second server.
 #[derive(Debug)]
 pub(super) struct Poison {
-    hasher: RandomState,
+    prints: Fingerprints,
     suspects: Mutex<VecDeque<Suspect>>,
     /// How many there are: nearly always none, which is read without the lock.
     count: AtomicUsize,
@@ -56,66 +62,112 @@ pub(super) struct Poison {
     settled: Notify,
     /// Those that were answered, the newest of each place.
     answered: Box<[AtomicU64]>,
+    answered_alike: Box<[AtomicU64]>,
+    made: Instant,
+    /// When it was looked for what a request is like, in microseconds since this was made.
+    learned: AtomicU64,
+    pub(super) refusals: Refusals,
+}
+
+/// How many requests got no server.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// As they were in flight at a death.
+    pub(super) same: AtomicU64,
+    /// As they are like one that was.
+    pub(super) alike: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Suspect {
-    since: Instant,
     print: Fingerprint,
-    /// Whether its server is known to have died, and nobody is looking any more.
-    is_settled: bool,
+    alike: Alike,
+    /// When somebody began to look, or found a server dead, last.
+    since: Instant,
+    /// So many are looking.
+    looking: u32,
+    /// So many servers are known to have died with it, and which one last.
+    deaths: u32,
+    last: Option<BackendId>,
+    /// Since when one of its like is tried.
+    trial: Option<Instant>,
 }
 
 impl Default for Poison {
     fn default() -> Self {
+        let places = |many: usize| (0..many).map(|_| AtomicU64::new(0)).collect();
         Self {
-            hasher: RandomState::default(),
+            prints: Fingerprints::default(),
             suspects: Mutex::default(),
             count: AtomicUsize::new(0),
             settled: Notify::new(),
-            answered: (0..ANSWERED).map(|_| AtomicU64::new(0)).collect(),
+            answered: places(ANSWERED),
+            answered_alike: places(ANSWERED_ALIKE),
+            made: Instant::now(),
+            learned: AtomicU64::new(0),
+            refusals: Refusals::default(),
         }
     }
 }
 
 impl Poison {
-    /// What a request is known by. What has no body asks for nothing that could kill a server; of one
-    /// that is not held, nothing is known.
-    pub(super) fn fingerprint(&self, request: &Outbound<'_>) -> Option<Fingerprint> {
-        match &request.body {
-            Received::Whole(body) if request.method() == Method::POST && !body.is_empty() => {
-                Some(self.of(request.head.uri.path(), body))
-            }
-            _ => None,
-        }
+    /// What a request with this path and body is known by.
+    #[cfg(test)]
+    pub(super) fn of(&self, path: &str, body: &[u8]) -> Fingerprint {
+        self.prints.of(path, body)
     }
 
-    /// What a request with this path and body is known by.
-    pub(super) fn of(&self, path: &str, body: &[u8]) -> Fingerprint {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(path.as_bytes());
-        hasher.write_usize(body.len());
-        if body.len() <= HASHED_WHOLE {
-            hasher.write(body);
-        } else {
-            hasher.write(&body[..HASHED_WHOLE / 2]);
-            hasher.write(&body[body.len() - HASHED_WHOLE / 2..]);
+    /// What a request is known by; see [`Fingerprints::of_request`].
+    pub(super) fn fingerprint(&self, request: &Outbound<'_>) -> Option<Fingerprint> {
+        self.prints.of_request(request)
+    }
+
+    /// What a request is like, whether or not that is known of others.
+    pub(super) fn likeness_of(&self, request: &Outbound<'_>) -> Option<Likeness> {
+        self.prints.likeness_of_request(request)
+    }
+
+    /// Whether any print is remembered.
+    pub(super) fn has_any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// How many prints are remembered.
+    pub(super) fn remembered(&self) -> u64 {
+        self.retain(|suspect| suspect.since.elapsed() < REMEMBERED);
+        self.count.load(Ordering::Acquire) as u64
+    }
+
+    /// What a request is like, if that is to be known: always after a death, and before one often enough
+    /// to know what is answered day by day.
+    pub(super) fn likeness(&self, request: &Outbound<'_>) -> Option<Likeness> {
+        let is_wanted = self.count.load(Ordering::Acquire) > 0 || self.learns_again();
+        is_wanted.then(|| self.prints.likeness_of_request(request))?
+    }
+
+    fn learns_again(&self) -> bool {
+        let now = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let last = self.learned.load(Ordering::Relaxed);
+        let is_due = last == 0 || u128::from(now - last.min(now)) >= LEARNED_EVERY.as_micros();
+        if is_due {
+            self.learned.store(now.max(1), Ordering::Relaxed);
         }
-        Fingerprint(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN))
+        is_due
     }
 
     /// Notes that a request was in flight at a server that may have died.
-    pub(super) fn suspect(&self, print: Fingerprint) {
-        if self.place(print).load(Ordering::Relaxed) == print.0.get() {
-            return;
-        }
+    pub(super) fn suspect(&self, (alike, print): (Alike, Fingerprint)) {
         let mut suspects = self.suspects();
-        let since = Instant::now();
-        suspects.push_back(Suspect {
-            since,
-            print,
-            is_settled: false,
-        });
+        match suspects.iter_mut().find(|it| it.print == print) {
+            Some(known) => {
+                known.looking += 1;
+                known.since = Instant::now();
+            }
+            None => suspects.push_back(Suspect {
+                looking: 1,
+                ..Suspect::new(alike, print)
+            }),
+        }
         if suspects.len() > MOST {
             suspects.pop_front();
         }
@@ -123,59 +175,130 @@ impl Poison {
     }
 
     /// Notes whether the server of a request lives: if so, it did not die of it.
-    pub(super) fn settle(&self, print: Fingerprint, lives: bool) {
+    pub(super) fn settle(&self, print: Fingerprint, server: BackendId, lives: bool) {
         if lives {
             self.clear(print);
-        } else {
-            let mut suspects = self.suspects();
-            let known = suspects.iter_mut().filter(|it| it.print == print);
-            known.for_each(|it| it.is_settled = true);
+        } else if let Some(known) = self.suspects().iter_mut().find(|it| it.print == print) {
+            known.died(server);
         }
         self.settled.notify_waiters();
     }
 
     /// Notes that a request was answered.
-    pub(super) fn answered(&self, print: Fingerprint) {
-        self.place(print).store(print.0.get(), Ordering::Relaxed);
+    pub(super) fn answered(&self, print: Fingerprint, likeness: Option<Likeness>) {
+        place(&self.answered, print).store(print.get(), Ordering::Relaxed);
+        for (_, print) in likeness.into_iter().flat_map(Likeness::prints) {
+            place(&self.answered_alike, print).store(print.get(), Ordering::Relaxed);
+        }
         if self.count.load(Ordering::Acquire) > 0 {
             self.clear(print);
+            for (_, print) in likeness.into_iter().flat_map(Likeness::prints) {
+                self.clear(print);
+            }
+            self.settled.notify_waiters();
         }
+    }
+
+    /// Those of its prints that nothing speaks for.
+    pub(super) fn unknown(
+        &self,
+        print: Fingerprint,
+        likeness: Option<Likeness>,
+    ) -> Vec<(Alike, Fingerprint)> {
+        let is_known = |known: &[AtomicU64], print: Fingerprint| {
+            place(known, print).load(Ordering::Relaxed) == print.get()
+        };
+        let alike = likeness.into_iter().flat_map(Likeness::prints);
+        let unknown = alike.filter(|(_, print)| !is_known(&self.answered_alike, *print));
+        let same = (!is_known(&self.answered, print)).then_some((Alike::Wholly, print));
+        same.into_iter().chain(unknown).collect()
     }
 
     /// Whether a request is to get no server. Where somebody is just looking whether its server has
     /// died, that is waited for.
     pub(super) async fn holds(&self, print: Fingerprint) -> bool {
+        let standing = self.once_seen(|| {
+            self.standing(&[print], |suspects| {
+                let is_suspected = suspects.next().is_some();
+                Standing::of(is_suspected)
+            })
+        });
+        standing.await == Standing::Held
+    }
+
+    /// How a request stands that is like those that were in flight at deaths. `can_spare_one` says whether
+    /// there is a server left should it kill one. What is tried is so until [`Self::is_over`].
+    pub(super) async fn standing_of_like(
+        &self,
+        likeness: Likeness,
+        can_spare_one: impl Fn() -> bool,
+    ) -> Standing {
+        let judge = |suspects: &mut dyn Iterator<Item = &mut Suspect>| {
+            let suspects = suspects.filter(|it| !it.has_stood_its_trial());
+            let mut suspects: Vec<_> = suspects.collect();
+            if suspects.is_empty() {
+                return Standing::Free;
+            }
+            if !suspects.iter().all(|it| it.may_be_tried(&can_spare_one)) {
+                return Standing::Held;
+            }
+            if let Some(since) = suspects.iter().find_map(|it| it.trial) {
+                return Standing::Open(since);
+            }
+            let now = Instant::now();
+            for suspect in &mut suspects {
+                suspect.trial = Some(now);
+            }
+            Standing::OnTrial
+        };
+        let prints = likeness.prints().map(|(_, print)| print);
+        self.once_seen(|| self.standing(&prints, judge)).await
+    }
+
+    /// Notes that the one that was tried is over, whatever came of it.
+    pub(super) fn is_over(&self, likeness: Likeness) {
+        let prints = likeness.prints().map(|(_, print)| print);
+        let mut suspects = self.suspects();
+        for tried in suspects.iter_mut().filter(|it| prints.contains(&it.print)) {
+            tried.trial = None;
+        }
+        drop(suspects);
+        self.settled.notify_waiters();
+    }
+
+    /// How something stands once nobody looks at it any more.
+    async fn once_seen(&self, standing: impl Fn() -> Standing) -> Standing {
         while self.count.load(Ordering::Acquire) > 0 {
             let mut settled = std::pin::pin!(self.settled.notified());
             settled.as_mut().enable();
-            match self.standing(print) {
-                Standing::Unknown => return false,
-                Standing::Poison => return true,
+            match standing() {
                 Standing::Open(since) => {
                     let _ = tokio::time::timeout_at(since + LOOKED, settled).await;
                 }
+                known => return known,
             }
         }
-        false
+        Standing::Free
     }
 
-    fn standing(&self, print: Fingerprint) -> Standing {
+    /// How those stand that have one of these prints: open while somebody looks, or else as judged.
+    fn standing(
+        &self,
+        prints: &[Fingerprint],
+        judge: impl Fn(&mut dyn Iterator<Item = &mut Suspect>) -> Standing,
+    ) -> Standing {
         self.retain(|suspect| suspect.since.elapsed() < REMEMBERED);
-        let suspects = self.suspects();
-        let own = || suspects.iter().filter(|it| it.print == print);
-        match own().find(|it| !it.is_known()) {
-            Some(open) => Standing::Open(open.since),
-            None if own().next().is_some() => Standing::Poison,
-            None => Standing::Unknown,
+        let mut suspects = self.suspects();
+        let is_own = |suspect: &Suspect| prints.contains(&suspect.print);
+        let open = suspects.iter().find(|it| is_own(it) && it.is_open());
+        if let Some(since) = open.map(|it| it.since) {
+            return Standing::Open(since);
         }
+        judge(&mut suspects.iter_mut().filter(|it| is_own(it)))
     }
 
     fn clear(&self, print: Fingerprint) {
         self.retain(|suspect| suspect.print != print);
-    }
-
-    fn place(&self, print: Fingerprint) -> &AtomicU64 {
-        &self.answered[print.0.get() as usize % ANSWERED]
     }
 
     fn retain(&self, keeps: impl Fn(&Suspect) -> bool) {
@@ -189,85 +312,106 @@ impl Poison {
     }
 }
 
-/// What is known of a request.
-enum Standing {
-    /// Nothing.
-    Unknown,
+fn place(places: &[AtomicU64], print: Fingerprint) -> &AtomicU64 {
+    &places[print.get() as usize % places.len()]
+}
+
+/// What is to become of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing speaks against it.
+    Free,
     /// Somebody has been looking since then.
     Open(Instant),
-    /// A server has died with it.
-    Poison,
+    /// It is the one that is tried.
+    OnTrial,
+    /// It gets no server.
+    Held,
+}
+
+impl Standing {
+    fn of(is_suspected: bool) -> Self {
+        if is_suspected { Self::Held } else { Self::Free }
+    }
 }
 
 impl Suspect {
-    /// Whether nobody will clear it any more but an answer to its like.
-    fn is_known(&self) -> bool {
-        self.is_settled || self.since.elapsed() >= LOOKED
-    }
-}
-
-/// A request that may turn out to be one.
-#[derive(Debug)]
-pub(super) struct Suspicion {
-    retries: Arc<Retries>,
-    print: Fingerprint,
-}
-
-impl Suspicion {
-    /// Of a request that could be sent twice.
-    pub(super) fn of(retries: &Arc<Retries>, request: &Outbound<'_>) -> Option<Self> {
-        Some(Self {
-            print: retries.poison.fingerprint(request)?,
-            retries: Arc::clone(retries),
-        })
+    fn new(alike: Alike, print: Fingerprint) -> Self {
+        Self {
+            print,
+            alike,
+            since: Instant::now(),
+            looking: 0,
+            deaths: 0,
+            last: None,
+            trial: None,
+        }
     }
 
-    /// What the request is known by.
-    pub(super) fn print(&self) -> Fingerprint {
-        self.print
+    /// Whether somebody looks who may still clear it.
+    fn is_open(&self) -> bool {
+        self.looking > 0 && self.since.elapsed() < LOOKED
     }
 
-    /// Whether its like was in flight at a death.
-    pub(super) async fn is_poison(&self) -> bool {
-        let poison = &self.retries.poison;
-        poison.count.load(Ordering::Acquire) > 0 && Box::pin(poison.holds(self.print)).await
+    fn died(&mut self, server: BackendId) {
+        self.looking = self.looking.saturating_sub(1);
+        // Of many that were in flight at one death, each has somebody who looks.
+        let is_another = self.last != Some(server) || self.since.elapsed() >= LOOKED;
+        self.deaths += u32::from(is_another);
+        self.last = Some(server);
+        self.since = Instant::now();
     }
 
-    /// Holds it until the backend that has just failed it is seen to live on, and says whether it is.
-    /// Whoever asks may go away meanwhile: it is looked all the same.
-    pub(super) async fn is_cleared_by(&self, backend: &Arc<Backend>) -> bool {
-        self.hold_until_cleared(backend).await.unwrap_or(false)
+    fn may_be_tried(&self, can_spare_one: impl Fn() -> bool) -> bool {
+        let is_safe = || self.since.elapsed() >= COOLING && can_spare_one();
+        self.deaths < PROVEN && (self.alike != Alike::InText || is_safe())
     }
 
-    /// The same, for who waits for nothing.
-    pub(super) fn hold_until_cleared(&self, backend: &Arc<Backend>) -> JoinHandle<bool> {
-        let (retries, backend, print) =
-            (Arc::clone(&self.retries), Arc::clone(backend), self.print);
-        retries.poison.suspect(print);
-        tokio::spawn(async move {
-            let lives = backend.is_seen_from_now_on().await;
-            retries.poison.settle(print, lives);
-            lives
-        })
-    }
-
-    /// Notes that the request was answered.
-    pub(super) fn ends(self) {
-        self.retries.poison.answered(self.print);
+    /// Whether the server of the one that is tried would be dead by now if that killed it.
+    fn has_stood_its_trial(&self) -> bool {
+        self.trial.is_some_and(|since| since.elapsed() >= LOOKED)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::proxy::backend::Backend;
+
+    /// One that is known by its number, and what its body is like.
+    fn request(poison: &Poison, body: &'static str) -> (Fingerprint, Likeness) {
+        let body = Bytes::from_static(body.as_bytes());
+        let print = poison.of("/v1/x", &body);
+        (print, poison.prints.likeness("/v1/x", &body))
+    }
+
+    fn server() -> BackendId {
+        let spec = crate::proxy::control::Backend {
+            name: "a".to_owned(),
+            authority: "127.0.0.1:1".to_owned(),
+            nonce: None,
+            key: None,
+        };
+        Backend::new(spec, std::sync::Arc::default()).unwrap().id
+    }
+
+    fn kills(poison: &Poison, (print, likeness): (Fingerprint, Likeness)) {
+        let server = server();
+        for unknown in poison.unknown(print, Some(likeness)) {
+            poison.suspect(unknown);
+            poison.settle(unknown.1, server, false);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_in_flight_at_a_death_is_remembered_for_a_while() {
         let poison = Poison::default();
         let (one, other) = (poison.of("/v1/x", b"1"), poison.of("/v1/x", b"2"));
         assert!(!poison.holds(one).await);
-        poison.suspect(one);
-        poison.settle(one, false);
+        poison.suspect((Alike::Wholly, one));
+        poison.settle(one, server(), false);
         assert!(poison.holds(one).await && !poison.holds(other).await);
         tokio::time::advance(REMEMBERED / 2).await;
         assert!(poison.holds(one).await);
@@ -280,10 +424,10 @@ mod tests {
         for lives in [true, false] {
             let poison = Poison::default();
             let print = poison.of("/v1/x", b"1");
-            poison.suspect(print);
+            poison.suspect((Alike::Wholly, print));
             let settle = async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                poison.settle(print, lives);
+                poison.settle(print, server(), lives);
             };
             let (holds, ()) = tokio::join!(poison.holds(print), settle);
             assert_eq!(holds, !lives);
@@ -291,21 +435,21 @@ mod tests {
         // The one who looked is gone: then it is not known, and that is no better.
         let poison = Poison::default();
         let print = poison.of("/v1/x", b"1");
-        poison.suspect(print);
+        poison.suspect((Alike::Wholly, print));
         assert!(poison.holds(print).await);
     }
 
     #[tokio::test]
     async fn what_is_answered_is_no_poison() {
         let poison = Poison::default();
-        let print = poison.of("/v1/x", b"1");
-        poison.suspect(print);
-        poison.settle(print, false);
-        poison.answered(print);
+        let (print, likeness) = request(&poison, r#"{"prompt":"p"}"#);
+        kills(&poison, (print, likeness));
+        poison.answered(print, None);
         assert!(!poison.holds(print).await);
-        poison.suspect(print);
-        poison.settle(print, false);
-        assert!(!poison.holds(print).await, "it was answered before");
+        assert_eq!(poison.remembered(), 2, "what it is like was not looked for");
+        poison.answered(print, Some(likeness));
+        assert_eq!(poison.remembered(), 0);
+        assert_eq!(poison.unknown(print, Some(likeness)), []);
     }
 
     #[tokio::test]
@@ -314,20 +458,107 @@ mod tests {
         let of = |it: u32| poison.of("/", &it.to_be_bytes());
         let prints: Vec<_> = (0..=MOST as u32).map(of).collect();
         for print in &prints {
-            poison.suspect(*print);
-            poison.settle(*print, false);
+            poison.suspect((Alike::Wholly, *print));
+            poison.settle(*print, server(), false);
         }
         assert!(!poison.holds(prints[0]).await && poison.holds(prints[MOST]).await);
+        assert_eq!(poison.remembered(), MOST as u64);
     }
 
-    #[test]
-    fn long_bodies_are_told_apart_by_their_ends_and_lengths() {
+    #[tokio::test(start_paused = true)]
+    async fn one_of_the_same_text_is_tried_after_a_while_and_none_after_another_death() {
         let poison = Poison::default();
-        let body = |end: &str, length: usize| [&vec![b'x'; length][..], end.as_bytes()].concat();
-        let of = |body: Vec<u8>| poison.of("/v1/completions", &body);
-        assert_eq!(of(body("a", 100_000)), of(body("a", 100_000)));
-        assert_ne!(of(body("a", 100_000)), of(body("b", 100_000)));
-        assert_ne!(of(body("a", 100_000)), of(body("a", 100_001)));
-        assert_ne!(poison.of("/a", b"1"), poison.of("/b", b"1"));
+        let likeness = request(&poison, r#"{"prompt":"of id 1"}"#).1;
+        kills(&poison, request(&poison, r#"{"prompt":"of id 2"}"#));
+        let standing = || poison.standing_of_like(likeness, || true);
+        assert_eq!(standing().await, Standing::Held, "so soon");
+        tokio::time::advance(COOLING).await;
+        assert_eq!(standing().await, Standing::OnTrial);
+        poison.is_over(likeness);
+        assert_eq!(standing().await, Standing::OnTrial, "nothing came of it");
+        kills(&poison, request(&poison, r#"{"prompt":"of id 3"}"#));
+        poison.is_over(likeness);
+        tokio::time::advance(REMEMBERED / 2).await;
+        assert_eq!(standing().await, Standing::Held);
+        tokio::time::advance(REMEMBERED / 2).await;
+        assert_eq!(standing().await, Standing::Free);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_server_is_not_risked_for_a_text() {
+        let poison = Poison::default();
+        let likeness = request(&poison, r#"{"prompt":"of id 1"}"#).1;
+        kills(&poison, request(&poison, r#"{"prompt":"of id 2"}"#));
+        tokio::time::advance(COOLING).await;
+        let standing = poison.standing_of_like(likeness, || false);
+        assert_eq!(standing.await, Standing::Held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_the_same_shape_is_tried_at_once_and_the_others_wait() {
+        let poison = Poison::default();
+        let (print, likeness) = request(&poison, r#"{"prompt":"an innocent"}"#);
+        kills(&poison, request(&poison, r#"{"prompt":"one that kills"}"#));
+        let standing = || poison.standing_of_like(likeness, || false);
+        assert_eq!(standing().await, Standing::OnTrial);
+        let answer = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            poison.answered(print, Some(likeness));
+        };
+        let (other, ()) = tokio::join!(standing(), answer);
+        assert_eq!(other, Standing::Free);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_long_has_not_killed_its_server() {
+        let poison = Poison::default();
+        let likeness = request(&poison, r#"{"prompt":"an innocent"}"#).1;
+        kills(&poison, request(&poison, r#"{"prompt":"one that kills"}"#));
+        let standing = || poison.standing_of_like(likeness, || true);
+        assert_eq!(standing().await, Standing::OnTrial);
+        let begun = Instant::now();
+        assert_eq!(standing().await, Standing::Free);
+        assert_eq!(begun.elapsed().as_secs(), LOOKED.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shape_that_killed_two_is_held() {
+        let poison = Poison::default();
+        let likeness = request(&poison, r#"{"prompt":"a third"}"#).1;
+        kills(&poison, request(&poison, r#"{"prompt":"one"}"#));
+        kills(&poison, request(&poison, r#"{"prompt":"another"}"#));
+        let standing = poison.standing_of_like(likeness, || true);
+        assert_eq!(standing.await, Standing::Held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_answered_day_by_day_is_not_suspected_with_one_that_kills() {
+        let poison = Poison::default();
+        let (print, likeness) = request(&poison, r#"{"prompt":"as ever 1"}"#);
+        poison.answered(print, Some(likeness));
+        kills(&poison, request(&poison, r#"{"prompt":"as ever 2"}"#));
+        // Of these the shape is known, and the text is not.
+        kills(&poison, request(&poison, r#"{"prompt":"something else"}"#));
+        let like_it = request(&poison, r#"{"prompt":"something else 2"}"#).1;
+        for (likeness, standing) in [(likeness, Standing::Free), (like_it, Standing::Held)] {
+            assert_eq!(poison.standing_of_like(likeness, || true).await, standing);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_in_flight_at_one_death_are_one_death() {
+        let poison = Poison::default();
+        let (server, likeness) = (server(), request(&poison, r#"{"prompt":"p"}"#).1);
+        for _ in 0..8 {
+            poison.suspect((Alike::InText, likeness.text));
+        }
+        for _ in 0..8 {
+            poison.settle(likeness.text, server, false);
+        }
+        tokio::time::advance(COOLING).await;
+        assert_eq!(
+            poison.standing_of_like(likeness, || true).await,
+            Standing::OnTrial
+        );
     }
 }

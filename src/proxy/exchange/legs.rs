@@ -8,13 +8,13 @@ use crate::proxy::backend::{Backend, count};
 use crate::proxy::error::ApiError;
 use crate::proxy::fleet::Fleet;
 use crate::proxy::outbound::Outbound;
-use crate::proxy::poison::Suspicion;
 use crate::proxy::policy::Charge;
 use crate::proxy::pool::Pool;
 use crate::proxy::queue::{self, Unplaced, Wait};
 use crate::proxy::record::Record;
 use crate::proxy::request_view::RequestView;
 use crate::proxy::retry::Retries;
+use crate::proxy::suspicion::Suspicion;
 use crate::proxy::upload::Received;
 
 /// A request on its way.
@@ -56,12 +56,13 @@ impl<'a> Legs<'a> {
         }
     }
 
-    /// Whether a server died while it had this very request.
-    pub(super) async fn is_poison(&self) -> bool {
-        match &self.suspicion {
-            Some(suspicion) => suspicion.is_poison().await,
-            None => false,
+    /// Why the request gets no server, where it or its like was in flight at a death.
+    pub(super) async fn objection(&mut self) -> Option<ApiError> {
+        let (suspicion, fleet) = (self.suspicion.as_mut()?, &self.fleet);
+        if !suspicion.may_be_objected_to() {
+            return None;
         }
+        Box::pin(suspicion.objection(|| fleet.can_spare_one())).await
     }
 
     /// Counts the request among those that earn others a second attempt.
@@ -146,9 +147,12 @@ impl<'a> Legs<'a> {
     }
 
     /// Whether a backend lives on that failed this request.
-    pub(super) async fn was_outlived_by(&self, backend: &Arc<Backend>) -> bool {
-        match &self.suspicion {
-            Some(suspicion) => Box::pin(suspicion.is_cleared_by(backend)).await,
+    pub(super) async fn was_outlived_by(&mut self, backend: &Arc<Backend>) -> bool {
+        match &mut self.suspicion {
+            Some(suspicion) => {
+                suspicion.look_closer(&self.outbound);
+                Box::pin(suspicion.is_cleared_by(backend)).await
+            }
             None => Box::pin(backend.is_seen_from_now_on()).await,
         }
     }
@@ -160,10 +164,16 @@ impl<'a> Legs<'a> {
         charge: Charge,
         should_retry: Option<bool>,
     ) -> Answer {
+        let mut suspicion = self.suspicion.take();
+        if let Some(suspicion) = &mut suspicion
+            && reply.beginning.events.has_event()
+        {
+            suspicion.has_begun();
+        }
         Answer {
             reply,
             charge,
-            suspicion: self.suspicion.take(),
+            suspicion,
             should_retry,
         }
     }

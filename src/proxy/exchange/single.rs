@@ -60,8 +60,8 @@ enum Step {
 
 /// Sends a request to one backend after another until one has it, and returns its answer.
 pub(super) async fn run(legs: &mut Legs<'_>) -> Option<Result<Answer, ApiError>> {
-    if legs.is_poison().await {
-        return Some(Err(ApiError::poison()));
+    if let Some(objection) = legs.objection().await {
+        return Some(Err(objection));
     }
     legs.earns();
     let mut charge = match legs.claim_if_nobody_waits() {

@@ -9,6 +9,7 @@ mod conflicts;
 mod converging;
 mod crowded;
 mod destroying;
+mod dying;
 mod interrupting;
 mod keys;
 mod logs;

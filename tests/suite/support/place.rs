@@ -16,6 +16,9 @@ const FILE: &str = "topology.yaml";
 /// The ports as samples have them; each place has others.
 const SAMPLE_PORTS: [&str; 3] = ["8100", "8200", "8192"];
 
+/// So many ports a scenario may need: three servers and what stands before them.
+const PORTS: usize = 4;
+
 /// A scenario's own corner of this machine. When it is left, nothing of it may remain.
 ///
 /// What runs is found by the topology's name on the whole machine, whatever the home: so the name
@@ -41,7 +44,7 @@ impl Workdir {
         }
         Self {
             dir,
-            ports: Ports::reserve(SAMPLE_PORTS.len()),
+            ports: Ports::reserve(PORTS),
             topology: format!("suite-{}-{number}", std::process::id()),
             env: Vec::new(),
             first: None,
