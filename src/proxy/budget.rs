@@ -12,11 +12,20 @@ const RESERVE: u64 = 10;
 /// What may be spent on second attempts. Each request pays one in, and a second attempt costs as many as
 /// come to one.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicU64);
+pub(super) struct Budget {
+    left: AtomicU64,
+    /// How often a second attempt was granted, and how often refused.
+    pub(super) granted: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(AtomicU64::new(RESERVE * SHARE))
+        Self {
+            left: AtomicU64::new(RESERVE * SHARE),
+            granted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
     }
 }
 
@@ -24,8 +33,8 @@ impl Budget {
     /// A request came.
     pub(super) fn deposit(&self) {
         // Nearly always it is full, and then nothing is written.
-        if self.0.load(Ordering::Relaxed) < RESERVE * SHARE {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        if self.left.load(Ordering::Relaxed) < RESERVE * SHARE {
+            self.left.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -33,8 +42,13 @@ impl Budget {
     pub(super) fn withdraw(&self) -> bool {
         let spent = |left: u64| left.checked_sub(SHARE);
         let withdrawn = self
-            .0
+            .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent);
+        let counter = match withdrawn {
+            Ok(_) => &self.granted,
+            Err(_) => &self.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
         withdrawn.is_ok()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access_log::AccessLog;
-use super::backend::Backend;
+use super::backend::{Backend, count};
 use super::control::{BackendState, Timeouts};
 use super::exchange::Exchange;
 use super::history::Rate;
@@ -102,6 +102,7 @@ impl Fleet {
         let is_one = rate.is_outlier_among(others) && !backend.history.is_aside();
         if is_one && (aside + 1) * 2 <= self.backends.len() {
             tracing::warn!(backend = %backend.spec.name, ?rate, ?others, "left out for a while");
+            count(&backend.tally.left_out);
             backend.history.set_aside();
         }
     }

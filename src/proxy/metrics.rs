@@ -56,6 +56,9 @@ struct Page {
     single: Vec<(&'static str, &'static str, bool, u64)>,
     /// Clients whose connection was ended, by why.
     clients_cut: Vec<(&'static str, u64)>,
+    /// Requests that got no server, by why; and second attempts, by whether the budget had them.
+    poison_refused: [(&'static str, u64); 2],
+    retries: [(&'static str, u64); 2],
 }
 
 /// One instance, in all of its epochs.
@@ -77,7 +80,15 @@ impl Page {
             instance.is_ready |= backend.state() == BackendState::Ready;
         }
         let lost = front.pool.access_log().map_or(0, |log| log.lost());
+        let retries = &front.retries;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let single = vec![
+            (
+                "poison_remembered",
+                "What requests are known by, or alike in, that were in flight as a server died",
+                false,
+                retries.poison.remembered(),
+            ),
             (
                 "buffered_bytes",
                 "Bytes of requests that are held until they are answered, those up to 64 KiB aside",
@@ -111,6 +122,14 @@ impl Page {
             ledger: Arc::clone(&front.ledger),
             single,
             clients_cut: front.clients.cut(),
+            poison_refused: [
+                ("same", count(&retries.poison.refusals.same)),
+                ("alike", count(&retries.poison.refusals.alike)),
+            ],
+            retries: [
+                ("granted", count(&retries.budget.granted)),
+                ("refused", count(&retries.budget.refused)),
+            ],
         }
     }
 }
@@ -141,16 +160,24 @@ impl Collector for Page {
             encode_value(metric, kind, *value)?;
         }
         let help = "Connections of clients that the proxy has ended";
-        let mut family = family(&mut encoder, "clients_cut", help, MetricType::Counter)?;
-        for (reason, count) in &self.clients_cut {
-            sample(
-                &mut family,
-                MetricType::Counter,
-                &[("reason", *reason)],
-                *count,
-            )?;
-        }
-        Ok(())
+        by_word(
+            &mut encoder,
+            "clients_cut",
+            help,
+            "reason",
+            &self.clients_cut,
+        )?;
+        let help = "Requests that were sent to no server, as they, or others alike, were in flight as one \
+                    died";
+        by_word(
+            &mut encoder,
+            "poison_refused",
+            help,
+            "reason",
+            &self.poison_refused,
+        )?;
+        let help = "Second attempts at another instance, by whether the budget had one left";
+        by_word(&mut encoder, "retries", help, "outcome", &self.retries)
     }
 }
 
@@ -201,7 +228,18 @@ impl Page {
             ("probe", |it| &it.ejected_by_probes),
         ];
         let help = "How often an instance was taken out, by who found it gone";
-        self.encode_reasons(encoder, "ejections", help, &ejections)
+        self.encode_reasons(encoder, "ejections", help, &ejections)?;
+        let canaries: [Reason; 2] = [
+            ("sent", |it| &it.canaries),
+            ("unanswered", |it| &it.canaries_lost),
+        ];
+        let help = "Short requests to an instance of whose requests nothing came for a while, and those \
+                    that it did not answer either";
+        self.encode_reasons(encoder, "canaries", help, &canaries)?;
+        let outliers: [Reason; 1] = [("failures", |it| &it.left_out)];
+        let help =
+            "How often an instance was left out for a while, as it failed more than the others";
+        self.encode_reasons(encoder, "outliers", help, &outliers)
     }
 
     fn encode_reasons(
@@ -274,6 +312,21 @@ fn family<'a>(
     kind: MetricType,
 ) -> Result<MetricEncoder<'a>, fmt::Error> {
     encoder.encode_descriptor(name, help, None, kind)
+}
+
+/// A family of counts that are told apart by one word.
+fn by_word(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    counts: &[(&'static str, u64)],
+) -> fmt::Result {
+    let mut family = family(encoder, name, help, MetricType::Counter)?;
+    for (word, count) in counts {
+        sample(&mut family, MetricType::Counter, &[(label, *word)], *count)?;
+    }
+    Ok(())
 }
 
 fn sample(
