@@ -1,5 +1,6 @@
 //! The whole proxy on loopback, in front of servers that the tests hold by the hand.
 
+mod aborts;
 mod alone;
 mod answers;
 mod bounds;
@@ -10,8 +11,10 @@ mod fake;
 mod http2;
 mod identity;
 mod load;
+mod matrix;
 mod paths;
 mod policies;
+mod properties;
 mod queue;
 mod retries;
 mod seen;
