@@ -22,10 +22,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::mpsc;
 
 use super::body::Outgoing;
-use super::clients::{self, Asked, ClientStream, Clients, During, Guest, Late};
+use super::clients::{self, Asked, ClientStream, Clients, During, Guest, Late, Told};
 use super::record::Record;
 use super::route::{ClientGone, Front};
-use super::server::{Client, answer_without_room, left_early, told};
+use super::server::{Client, answer_without_room, left_early};
 use super::upstream::BUFFER;
 
 /// So many requests may be asked at once over one connection.
@@ -58,7 +58,6 @@ pub(super) async fn converse(stream: ClientStream, client: Client) {
         front,
         taking,
         idle,
-        mut stop,
         open,
     } = client;
     let standing = &guest.standing;
@@ -68,7 +67,7 @@ pub(super) async fn converse(stream: ClientStream, client: Client) {
         let has_room = !guest.is_spare && (!is_beside || seat.is_some());
         let asked = standing.ask().seated(seat);
         if guest.is_spare {
-            standing.tell_to_leave();
+            standing.tell(Told::Leave);
         }
         let (front, client) = (Arc::clone(&front), address.clone());
         clients::noted(answer(front, client, request, asked, has_room))
@@ -82,8 +81,10 @@ pub(super) async fn converse(stream: ClientStream, client: Client) {
     let mut connection = std::pin::pin!(connection);
     let at_last = tokio::select! {
         ended = connection.as_mut() => return note_end(&guest, ended),
-        () = told(&mut stop) => taking,
-        () = standing.told_to_leave() => GOING,
+        told = standing.told() => match told {
+            Told::Stop => taking,
+            Told::Leave => GOING,
+        },
         () = standing.is_free_for(idle) => {
             guest.clients.ended(Late::Request);
             GOING

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::body::Outgoing;
-use super::clients::{ClientStream, During, Guest, Late};
+use super::clients::{ClientStream, During, Guest, Late, Told};
 use super::error::ApiError;
 use super::headers;
 use super::http2;
@@ -58,7 +58,6 @@ pub(super) async fn serve(
                     front: Arc::clone(&front),
                     taking,
                     idle: limits.idle,
-                    stop: stop.clone(),
                     open: open.clone(),
                 };
                 tokio::spawn(converse(stream, client));
@@ -66,6 +65,7 @@ pub(super) async fn serve(
             Err(error) => pause_after(&error).await,
         }
     }
+    clients.stop();
     drop((listener, open));
     all_closed.recv().await;
 }
@@ -80,14 +80,12 @@ pub(super) struct Client {
     pub(super) taking: Duration,
     /// How long it may ask nothing.
     pub(super) idle: Duration,
-    /// Tells that the proxy is to stop.
-    pub(super) stop: watch::Receiver<bool>,
     /// The proxy has stopped once nobody holds one any more.
     pub(super) open: mpsc::Sender<()>,
 }
 
 /// Waits until the proxy is to stop.
-pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+async fn told(stop: &mut watch::Receiver<bool>) {
     // Without a teller nothing is told any more, which is as good a reason.
     let _ = stop.wait_for(|stop| *stop).await;
 }
@@ -99,12 +97,11 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Answers one client's requests, in whichever of the two protocols it begins with.
-async fn converse(mut stream: ClientStream, mut client: Client) {
+async fn converse(mut stream: ClientStream, client: Client) {
     let speaks_http2 = tokio::select! {
         biased;
         speaks_http2 = stream.speaks_http2() => speaks_http2,
-        () = told(&mut client.stop) => return,
-        () = client.guest.standing.told_to_leave() => return,
+        _ = client.guest.standing.told() => return,
     };
     match speaks_http2 {
         // Nearly nobody does, and no other connection is to be as large.
@@ -120,20 +117,18 @@ async fn one_by_one(stream: ClientStream, client: Client) {
         address,
         guest,
         front,
-        mut stop,
         ..
     } = client;
+    let (front, client, is_spare) = (&front, &address, guest.is_spare);
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
-        let (front, client) = (Arc::clone(&front), address.clone());
         let asked = guest.standing.ask();
-        let is_spare = guest.is_spare;
         async move {
-            let mut record = Record::begin(&front, &request, &client);
+            let mut record = Record::begin(front, &request, client);
             let answer = if is_spare {
-                Box::pin(answer_and_close(&front, request, &client, &mut record)).await
+                Box::pin(answer_and_close(front, request, client, &mut record)).await
             } else {
-                front.answer(request, &client, &mut record).await
+                front.answer(request, client, &mut record).await
             };
             let answer = answer?;
             record.answered(&answer);
@@ -147,13 +142,10 @@ async fn one_by_one(stream: ClientStream, client: Client) {
             .serve_connection(TokioIo::new(stream), service)
     );
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
-        () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = guest.standing.told_to_leave() => {
-            if guest.standing.is_idle() {
+        told = guest.standing.told() => {
+            if told == Told::Leave && guest.standing.is_idle() {
                 return;
             }
             connection.as_mut().graceful_shutdown();

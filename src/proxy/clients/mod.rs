@@ -12,5 +12,5 @@ mod stream;
 pub(super) use during::During;
 pub(super) use room::{Clients, Guest};
 pub(super) use stalled::{bounded, noted};
-pub(super) use standing::Asked;
+pub(super) use standing::{Asked, Told};
 pub(super) use stream::{ClientStream, Late};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::standing::Standing;
+use super::standing::{Standing, Told};
 use super::stream::Late;
 
 /// What the proxy opens for itself, for probes and for whoever controls it.
@@ -118,6 +118,12 @@ impl Clients {
         Some(seat)
     }
 
+    /// Has all of them end: the proxy stops.
+    pub(in crate::proxy) fn stop(&self) {
+        let table = self.table();
+        table.connected.values().for_each(|it| it.tell(Told::Stop));
+    }
+
     /// How many are connected.
     pub(in crate::proxy) fn connected(&self) -> u64 {
         self.table().connected.len() as u64
@@ -168,7 +174,7 @@ impl Table {
         if self.connected.len() <= most {
             return 0;
         }
-        let staying = self.connected.values().filter(|it| !it.is_to_leave());
+        let staying = self.connected.values().filter(|it| it.heard().is_none());
         staying.count().saturating_sub(most)
     }
 
@@ -176,12 +182,12 @@ impl Table {
     fn send_off(&self, many: usize) -> usize {
         let idle = self.connected.values();
         let mut idle: Vec<_> = idle
-            .filter(|it| it.is_idle() && !it.is_to_leave())
+            .filter(|it| it.is_idle() && it.heard().is_none())
             .collect();
         idle.sort_unstable_by_key(|it| it.free_since());
         idle.truncate(many);
         for it in &idle {
-            it.tell_to_leave();
+            it.tell(Told::Leave);
         }
         idle.len()
     }
@@ -235,7 +241,10 @@ mod tests {
         // The first has been of use since.
         drop(guests[0].standing.ask());
         let another = clients.welcome();
-        let leave: Vec<_> = guests.iter().map(|it| it.standing.is_to_leave()).collect();
+        let leave: Vec<_> = guests
+            .iter()
+            .map(|it| it.standing.heard().is_some())
+            .collect();
         assert_eq!(leave, [false, true, false]);
         assert!(!another.is_spare);
     }
@@ -279,7 +288,7 @@ mod tests {
         let beside = clients.seat();
         assert!(beside.is_some());
         assert!(clients.seat().is_none());
-        assert!(idle.standing.is_to_leave() && !busy.standing.is_to_leave());
+        assert!(idle.standing.heard().is_some() && busy.standing.heard().is_none());
         drop(idle);
         let another = clients.seat();
         assert!(another.is_some());

@@ -1,10 +1,12 @@
 //! What a client's connection is about: whether a request is being answered on it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
 use super::room::Seat;
@@ -23,10 +25,21 @@ pub(in crate::proxy) struct Standing {
     free_since: AtomicU64,
     /// Whether something is to be written that the client does not take yet.
     is_writing: AtomicBool,
-    is_to_leave: AtomicBool,
-    leave: Notify,
+    /// What it was told from outside.
+    told: AtomicU8,
+    /// Who hears of that: the one task that answers on it.
+    hearer: AtomicWaker,
     /// Whether an answer broke off whose end nothing tells but that of the connection.
     is_cut_short: AtomicBool,
+}
+
+/// Why a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Told {
+    /// Another is more urgent: once it is idle, it goes.
+    Leave = 1,
+    /// The proxy stops: it goes when what is being answered is over.
+    Stop = 2,
 }
 
 impl Default for Standing {
@@ -36,8 +49,8 @@ impl Default for Standing {
             came: Instant::now(),
             free_since: AtomicU64::new(0),
             is_writing: AtomicBool::new(false),
-            is_to_leave: AtomicBool::new(false),
-            leave: Notify::new(),
+            told: AtomicU8::new(0),
+            hearer: AtomicWaker::new(),
             is_cut_short: AtomicBool::new(false),
         }
     }
@@ -54,20 +67,31 @@ impl Standing {
         self.is_writing.store(is_writing, Ordering::Release);
     }
 
-    /// Has the connection closed, once it is idle: another is more urgent.
-    pub(in crate::proxy) fn tell_to_leave(&self) {
-        self.is_to_leave.store(true, Ordering::Release);
-        self.leave.notify_one();
+    /// Has the connection end.
+    pub(in crate::proxy) fn tell(&self, told: Told) {
+        self.told.fetch_max(told as u8, Ordering::AcqRel);
+        self.hearer.wake();
     }
 
-    /// Whether it was told to.
-    pub(super) fn is_to_leave(&self) -> bool {
-        self.is_to_leave.load(Ordering::Acquire)
+    /// What it was told, if anything.
+    pub(super) fn heard(&self) -> Option<Told> {
+        match self.told.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Told::Leave),
+            _ => Some(Told::Stop),
+        }
     }
 
-    /// Waits until it is.
-    pub(in crate::proxy) async fn told_to_leave(&self) {
-        self.leave.notified().await;
+    /// Waits until it is told something. It is looked at each time that anything comes on the connection,
+    /// so it takes no lock.
+    pub(in crate::proxy) async fn told(&self) -> Told {
+        poll_fn(|cx| {
+            if self.heard().is_none() {
+                self.hearer.register(cx.waker());
+            }
+            self.heard().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// Whether its end must not look like that of a whole answer.
