@@ -71,7 +71,20 @@ fn authority(authority: Option<&Authority>, headers: &HeaderMap) -> Result<(), A
 
 fn is_host(host: &HeaderValue) -> bool {
     let bytes = host.as_bytes();
+    if is_plain_host(bytes) {
+        return true;
+    }
     bytes.is_empty() || !bytes.contains(&b'@') && Authority::try_from(bytes).is_ok()
+}
+
+/// Whether it is a name or an address, with a port or without: nearly all are, and need not be parsed to be
+/// seen to be one.
+fn is_plain_host(bytes: &[u8]) -> bool {
+    let mut parts = bytes.split(|byte| *byte == b':');
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let is_name = |it: &[u8]| !it.is_empty() && it.iter().all(is_of_name);
+    let is_port = |it: &[u8]| !it.is_empty() && it.iter().all(u8::is_ascii_digit);
+    parts.next().is_some_and(is_name) && parts.next().is_none_or(is_port) && parts.next().is_none()
 }
 
 /// RFC 9112, section 6.1: a body in a coding that is not understood would be passed on as if it was

@@ -128,15 +128,15 @@ fn new_request_id() -> HeaderValue {
     const VERSION: u128 = 0x4 << 76;
     const VARIANT: u128 = 0x8 << 60;
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    const DASHES: [usize; 4] = [8, 13, 18, 23];
     let bits = fastrand::u128(..) & !(0xf << 76) & !(0xc << 60) | VERSION | VARIANT;
-    let digits = bits.to_be_bytes().into_iter();
-    let digits = digits.flat_map(|byte| [byte >> 4, byte & 0xf]);
     let mut id = [b'-'; 36];
-    let places = id.iter_mut().enumerate();
-    let places = places.filter(|(at, _)| !DASHES.contains(at));
-    for ((_, place), digit) in places.zip(digits) {
-        *place = DIGITS[usize::from(digit)];
+    let mut at = 0;
+    for (index, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        // A dash stays before these.
+        at += usize::from(matches!(index, 4 | 6 | 8 | 10));
+        id[at] = DIGITS[usize::from(byte >> 4)];
+        id[at + 1] = DIGITS[usize::from(byte & 0xf)];
+        at += 2;
     }
     HeaderValue::from_bytes(&id).expect("hexadecimal digits and dashes are a header value")
 }

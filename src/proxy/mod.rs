@@ -64,6 +64,7 @@ mod requests;
 mod retry;
 mod route;
 mod server;
+mod server_timing;
 mod share;
 mod sieve;
 mod sockets;

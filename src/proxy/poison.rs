@@ -40,7 +40,7 @@ const ANSWERED_ALIKE: usize = 1024;
 
 /// What a request is like is looked for no more often while nobody has died: it costs a look at each of
 /// its bytes.
-const LEARNED_EVERY: Duration = Duration::from_millis(10);
+const LEARNED_EVERY: Duration = Duration::from_millis(50);
 
 /// Somebody who looks whether a server died does so for no longer.
 const LOOKED: Duration = Duration::from_secs(5);

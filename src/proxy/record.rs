@@ -4,12 +4,10 @@
 //! It goes with the request and is told of whatever happens to it. Dropped, wherever that is, it is
 //! the end of the request.
 
-use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::access_log::{AccessLog, Line};
@@ -20,10 +18,8 @@ use super::error::ApiError;
 use super::headers;
 use super::requests::Outcome;
 use super::route::Front;
+use super::server_timing::{self, SERVER_TIMING};
 use super::upload::Came;
-
-/// Tells how long a request was here, and how long at its backend.
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// One request.
 #[derive(Debug)]
@@ -155,18 +151,10 @@ impl Record {
             return;
         }
         headers.insert(headers::INSTANCE, backend.label.clone());
-        let here = Milliseconds(sent.saturating_duration_since(self.began));
-        let there = Milliseconds(sent.elapsed());
-        let mut text = BytesMut::with_capacity(64);
-        let written = self.waited.map_or(Ok(()), |waited| {
-            write!(text, "queue;dur={}, ", Milliseconds(waited))
-        });
-        let written = written.and_then(|()| write!(text, "proxy;dur={here}, upstream;dur={there}"));
-        let value = HeaderValue::from_maybe_shared(text.freeze());
-        if let (Ok(()), Ok(value)) = (written, value) {
-            // What the backend says of itself stays.
-            headers.append(SERVER_TIMING, value);
-        }
+        let here = sent.saturating_duration_since(self.began);
+        // What the backend says of itself stays.
+        let timing = server_timing::told(self.waited, here, sent.elapsed());
+        headers.append(SERVER_TIMING, timing);
     }
 
     /// Notes the head of the answer.
@@ -230,16 +218,6 @@ impl Record {
             outcome: self.outcome.name(),
             error: self.error,
         });
-    }
-}
-
-/// To a thousandth, as a header says it.
-struct Milliseconds(Duration);
-
-impl fmt::Display for Milliseconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let microseconds = self.0.as_micros();
-        write!(f, "{}.{:03}", microseconds / 1000, microseconds % 1000)
     }
 }
 

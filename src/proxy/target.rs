@@ -43,6 +43,10 @@ impl<'a> Target<'a> {
     /// Reads the path of a request.
     pub(super) fn of(uri: &'a Uri) -> Result<Self, Irregular> {
         let path = uri.path();
+        if is_plain(path) {
+            let (path, rewritten) = (Cow::Borrowed(path), None);
+            return Ok(Self { path, rewritten });
+        }
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('\\') {
             return Err(Irregular::Unescaped);
         }
@@ -59,6 +63,17 @@ impl<'a> Target<'a> {
             rewritten: rewritten(uri, &sent),
         })
     }
+}
+
+/// Whether a path has nothing in it that could be read in two ways, as nearly all have not.
+fn is_plain(path: &str) -> bool {
+    let mut before = b' ';
+    path.bytes().all(|byte| {
+        let follows_slash = std::mem::replace(&mut before, byte) == b'/';
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'-')
+            || byte == b'/' && !follows_slash
+    })
 }
 
 fn rewritten(uri: &Uri, path: &str) -> Option<PathAndQuery> {
