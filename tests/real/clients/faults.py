@@ -130,14 +130,18 @@ def is_stopped(proxy, server):
     must(all(it.finish or "Error" in it.saw for it in here), "none of its streams looked ended that was not")
 
 
+def must_break_alone(here, there):
+    must(here and all("Error" in it.saw for it in here), "each of its streams raised")
+    must(there and all(it.finish for it in there), "the streams of the other server came to their end")
+
+
 def is_killed(proxy, server):
     print("SIGKILL of a server, with streams in flight")
     started = streams(proxy.url)
     server.signal(signal.SIGKILL)
     after = requests(proxy.url, 20)
     here, there = tell(started, name(server))
-    must(here and all("Error" in it.saw for it in here), "each of its streams raised")
-    must(there and all(it.finish for it in there), "the streams of the other server came to their end")
+    must_break_alone(here, there)
     must(after.get("200", 0) >= 19, "at most the one that was in flight failed beside them")
 
 
@@ -151,8 +155,7 @@ def engine_dies(proxy, server):
     subprocess.run(["kill", "-KILL", engine], check=True)
     after = requests(proxy.url, 40, 4.0)
     here, there = tell(started, name(server))
-    must(here and all("Error" in it.saw for it in here), "each of its streams raised")
-    must(there and all(it.finish for it in there), "the streams of the other server came to their end")
+    must_break_alone(here, there)
     must(after.get("200", 0) >= 38, "at most two requests saw its last answers")
 
 
