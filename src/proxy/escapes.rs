@@ -8,6 +8,9 @@ use memchr::memmem::Finder;
 /// How many characters of JSON can stand for one.
 pub(super) const LONGEST: usize = 6;
 
+/// A text is looked through in blocks of so many bytes.
+const BLOCK: usize = 1024;
+
 static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r"\u00"));
 
 /// The characters of ASCII that a text has escaped: a bit for each.
@@ -17,10 +20,16 @@ pub(super) struct Escapes(u128);
 impl Escapes {
     /// Those of a text. It is searched once, at the speed of memory, for whoever looks for a word.
     pub(super) fn of(text: &[u8]) -> Self {
-        let places = BEGINNING.find_iter(text);
-        let bytes = places.filter_map(|at| hex_byte(text.get(at + 4..at + 6)));
-        let ascii = bytes.filter(u8::is_ascii);
-        Self(ascii.fold(0, |escaped, byte| escaped | 1 << byte))
+        let Some(first) = BEGINNING.find(text) else {
+            return Self::default();
+        };
+        // Where letters with accents are escaped, there are many that are not ASCII: whole blocks of them are
+        // passed over at once.
+        let starts = (first..text.len()).step_by(BLOCK);
+        let blocks = starts.map(|at| &text[at..text.len().min(at + BLOCK + LONGEST - 1)]);
+        let blocks = blocks.filter(|block| may_have_some(block));
+        let bytes = blocks.flat_map(|block| block.windows(LONGEST).filter_map(escaped));
+        Self(bytes.fold(0, |escaped, byte| escaped | 1 << byte))
     }
 
     /// Whether a character of this word is among them.
@@ -28,6 +37,24 @@ impl Escapes {
         let mut ascii = word.bytes().filter(u8::is_ascii);
         self.0 != 0 && ascii.any(|byte| self.0 & 1 << byte != 0)
     }
+}
+
+/// Whether one may stand in a block. Each of its bytes is looked at in the same way, without a branch, so that
+/// one instruction looks at many.
+fn may_have_some(block: &[u8]) -> bool {
+    let least = |least: u8, it| least.min(difference(it));
+    block.windows(5).fold(u8::MAX, least) == 0
+}
+
+/// In what these differ from `\u00` and a digit below 8.
+fn difference(it: &[u8]) -> u8 {
+    (it[0] ^ b'\\') | (it[1] ^ b'u') | (it[2] ^ b'0') | (it[3] ^ b'0') | ((it[4] & 0xf8) ^ b'0')
+}
+
+/// The character of ASCII that these stand for.
+fn escaped(characters: &[u8]) -> Option<u8> {
+    let digits = characters.strip_prefix(br"\u00")?;
+    hex_byte(Some(digits)).filter(u8::is_ascii)
 }
 
 /// A text of JSON with its escapes of ASCII undone.
@@ -76,6 +103,17 @@ mod tests {
             (r"x\u006Ey\u006e", "n", true),
         ] {
             assert_eq!(Escapes::of(text.as_bytes()).can_spell(word), can, "{text}");
+        }
+    }
+
+    #[test]
+    fn none_is_passed_over_wherever_it_stands() {
+        for before in (0..8).chain(BLOCK - 12..BLOCK + 12) {
+            for after in ["", "x", "\\u00e9"] {
+                let text = format!(r"\u00e9{}\u0072{after}", "x".repeat(before));
+                let escapes = Escapes::of(text.as_bytes());
+                assert_eq!(escapes, Escapes(1 << b'r'), "{before} {after}");
+            }
         }
     }
 
