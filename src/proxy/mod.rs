@@ -62,6 +62,7 @@ mod record;
 mod request_view;
 mod requests;
 mod retry;
+mod reused;
 mod route;
 mod server;
 mod server_timing;

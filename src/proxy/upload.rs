@@ -9,13 +9,14 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::error::ApiError;
 use super::limits::Limits;
 use super::patience::Patience;
+use super::reused::Reused;
 use super::sieve::Sieve;
 use crate::describe::describe;
 
@@ -327,33 +328,34 @@ impl AsRef<[u8]> for Counted {
 #[derive(Debug, Default)]
 struct Parts {
     first: Bytes,
-    joined: BytesMut,
+    joined: Option<Reused>,
 }
 
 impl Parts {
     fn push(&mut self, data: Bytes, to_come: u64) {
-        if self.first.is_empty() && self.joined.is_empty() {
+        if let Some(joined) = &mut self.joined {
+            joined.extend_from_slice(&data);
+        } else if self.first.is_empty() {
             self.first = data;
-            return;
-        }
-        if self.joined.is_empty() {
+        } else {
             let whole = self.first.len() + data.len() + to_come as usize;
-            self.joined.reserve(whole);
-            self.joined.extend_from_slice(&self.first);
+            let mut joined = Reused::with_capacity(whole);
+            joined.extend_from_slice(&self.first);
+            joined.extend_from_slice(&data);
             self.first = Bytes::new();
+            self.joined = Some(joined);
         }
-        self.joined.extend_from_slice(&data);
     }
 
     fn len(&self) -> usize {
-        self.first.len() + self.joined.len()
+        let joined = self.joined.as_ref().map(Reused::as_ref);
+        self.first.len() + joined.map_or(0, <[u8]>::len)
     }
 
     fn join(self) -> Bytes {
-        if self.joined.is_empty() {
-            self.first
-        } else {
-            self.joined.freeze()
+        match self.joined {
+            Some(joined) => Bytes::from_owner(joined),
+            None => self.first,
         }
     }
 }
