@@ -73,6 +73,8 @@ note_all(
         "connection: close": lambda: completion("-H", "connection: close"),
         "two on one connection": lambda: curl("/version", f"{URL}/version", "-o", "/dev/null"),
         "upgrade to h2": lambda: completion("--http2"),
+        "h2c": lambda: completion("--http2-prior-knowledge"),
+        "h2c, streamed": lambda: completion("--http2-prior-knowledge", "-N", stream=True),
         "gzip is taken": lambda: completion("--compressed"),
         "GET /v1/models": lambda: curl("/v1/models"),
         "GET /v1/models/": lambda: headers_of("/v1/models/"),
