@@ -9,6 +9,7 @@ use super::headers;
 use super::policy::Charge;
 use super::record::Record;
 use super::suspicion::Suspicion;
+use super::upstream::Head;
 
 /// A backend's answer, whose body is still to come.
 #[derive(Debug)]
@@ -25,8 +26,11 @@ pub(super) struct Answer {
 impl Answer {
     /// Passes the answer on, frame by frame.
     pub(super) fn relay(self, id: &HeaderValue, record: &Record) -> Response<Outgoing> {
-        let status = self.reply.head.status;
-        let mut headers = self.reply.head.headers;
+        let Head {
+            status,
+            is_stream,
+            mut headers,
+        } = self.reply.head;
         headers.insert(headers::REQUEST_ID, id.clone());
         headers::tell_whether_to_retry(&mut headers, self.should_retry);
         record.tell(&mut headers);
@@ -41,7 +45,7 @@ impl Answer {
             suspicion: self.suspicion,
             status,
         };
-        let relay = Relay::new(passage, beginning, &headers);
+        let relay = Relay::new(passage, beginning, is_stream);
         let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

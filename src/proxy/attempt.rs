@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::backend::{Backend, count};
 use super::fleet::Bounds;
@@ -61,7 +60,7 @@ pub(super) async fn attempt(
     let (head, mut connection) = exchange.await?;
     count(&backend.tally.pieces);
     let beginning = match bounds.gate {
-        Some(longest) if is_stream(head.status, &head.headers) => {
+        Some(longest) if head.is_stream && head.status == StatusCode::OK => {
             gate::hold(&mut connection, backend, longest).await?
         }
         _ => Beginning::default(),
@@ -71,12 +70,6 @@ pub(super) async fn attempt(
         beginning,
         connection,
     })
-}
-
-/// Whether the events of an answer come one by one.
-fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    status == StatusCode::OK && kind.is_some_and(|it| it.starts_with(b"text/event-stream"))
 }
 
 async fn exchange(

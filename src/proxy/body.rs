@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::backend::count;
 use super::control::BackendState;
@@ -43,6 +42,14 @@ impl Outgoing {
     /// Makes the body of an answer of the proxy's own.
     pub(super) fn own(body: Bytes) -> Self {
         Self::Own((!body.is_empty()).then_some(body))
+    }
+
+    /// Whether it is an instance's stream of events.
+    pub(super) fn is_stream(&self) -> bool {
+        match self {
+            Self::Own(_) => false,
+            Self::Relayed(relay) => relay.events.is_some(),
+        }
     }
 
     /// How an instance's answer ended, once it has.
@@ -160,9 +167,7 @@ impl Passage {
 
 impl Relay {
     /// Passes an answer on of which this was read already.
-    pub(super) fn new(passage: Passage, beginning: Beginning, headers: &HeaderMap) -> Self {
-        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let is_stream = kind.is_some_and(|it| it.starts_with(b"text/event-stream"));
+    pub(super) fn new(passage: Passage, beginning: Beginning, is_stream: bool) -> Self {
         let mut relay = Self {
             passage: Some(passage),
             outcome: None,

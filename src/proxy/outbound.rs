@@ -81,17 +81,19 @@ impl Outbound<'_> {
         put(head, &header::HOST, host.unwrap_or_else(own_host));
         let own = backend.authorization.as_ref();
         let of_connection = OfConnection::of(headers);
+        let mut origin = Origin::default();
         for (name, value) in headers {
             let is_said = name == header::HOST || own.is_some() && name == header::AUTHORIZATION;
             if !is_said && of_connection.lets_up(name) {
                 put(head, name, value.as_bytes());
             }
+            origin.note(name);
         }
         if let Some(own) = own {
             put(head, &header::AUTHORIZATION, own.as_bytes());
         }
         put(head, &headers::REQUEST_ID, self.id.as_bytes());
-        self.tell_origin(head, host);
+        self.tell_origin(head, host, &origin);
         match framing {
             Some(Framing::Sized(length)) => {
                 let _ = write!(head, "content-length: {length}\r\n");
@@ -108,21 +110,20 @@ impl Outbound<'_> {
     /// the last is what was seen here, and what a front before this proxy saw is kept. By which host and
     /// scheme the client asked, a front that came first knows better, so what it said stays. Nothing in
     /// the proxy is decided by these.
-    fn tell_origin(&self, head: &mut BytesMut, host: Option<&[u8]>) {
-        let headers = &self.head.headers;
+    fn tell_origin(&self, head: &mut BytesMut, host: Option<&[u8]>, said: &Origin) {
         head.put_slice(b"x-forwarded-for: ");
-        for before in headers.get_all(&headers::FORWARDED_FOR) {
-            head.put_slice(before.as_bytes());
-            head.put_slice(b", ");
+        if said.client {
+            for before in self.head.headers.get_all(&headers::FORWARDED_FOR) {
+                head.put_slice(before.as_bytes());
+                head.put_slice(b", ");
+            }
         }
         head.put_slice(self.client.as_bytes());
         head.put_slice(b"\r\n");
-        if !headers.contains_key(&headers::FORWARDED_PROTO) {
+        if !said.scheme {
             put(head, &headers::FORWARDED_PROTO, b"http");
         }
-        if let Some(host) = host
-            && !headers.contains_key(&headers::FORWARDED_HOST)
-        {
+        if let Some(host) = host.filter(|_| !said.host) {
             put(head, &headers::FORWARDED_HOST, host);
         }
     }
@@ -140,6 +141,22 @@ impl Outbound<'_> {
             Some(length) => Some(Framing::Sized(length)),
             None => Some(Framing::Chunked),
         }
+    }
+}
+
+/// What a front before this proxy has said of who asks.
+#[derive(Debug, Default)]
+struct Origin {
+    client: bool,
+    host: bool,
+    scheme: bool,
+}
+
+impl Origin {
+    fn note(&mut self, name: &HeaderName) {
+        self.client |= *name == headers::FORWARDED_FOR;
+        self.host |= *name == headers::FORWARDED_HOST;
+        self.scheme |= *name == headers::FORWARDED_PROTO;
     }
 }
 

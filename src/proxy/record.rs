@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::access_log::{AccessLog, Line};
@@ -160,8 +160,7 @@ impl Record {
     /// Notes the head of the answer.
     pub(super) fn answered(&mut self, answer: &Response<Outgoing>) {
         self.status = Some(answer.status());
-        let kind = answer.headers().get(header::CONTENT_TYPE);
-        self.is_stream = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+        self.is_stream = answer.body().is_stream();
         if self.is_page {
             self.outcome = Outcome::of_own(answer.status());
         }

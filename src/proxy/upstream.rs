@@ -31,6 +31,9 @@ pub(super) const BUFFER: usize = 64 * 1024;
 /// As much is read at once, to begin with.
 const READ: usize = 8 * 1024;
 
+/// How the `Content-Type` of a stream of events begins.
+const EVENTS: &[u8] = b"text/event-stream";
+
 /// A head may have so many fields.
 const FIELDS: usize = 100;
 
@@ -66,6 +69,8 @@ struct Traffic {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
+    /// Whether its body is a stream of events.
+    pub(super) is_stream: bool,
     pub(super) headers: HeaderMap,
 }
 
@@ -416,21 +421,23 @@ impl Parsed {
     /// What of it is for the client. The room for its fields is given back.
     fn head(mut self, bytes: &Bytes, room: &mut Vec<Field>) -> Result<Head, Malformed> {
         let mut headers = HeaderMap::with_capacity(self.fields.len() + 3);
+        let mut is_stream = false;
+        // Its chunks say how long it is (RFC 9112, section 6.3), and one length is enough.
+        let mut has_length = self.framing == Framing::Chunked;
         let is_passed = |(name, _): &Field| self.of_connection.lets_down(name);
         for (name, place) in self.fields.drain(..).filter(is_passed) {
+            if name == header::CONTENT_LENGTH && std::mem::replace(&mut has_length, true) {
+                continue;
+            }
+            is_stream |= name == header::CONTENT_TYPE && bytes[place.clone()].starts_with(EVENTS);
             let value = HeaderValue::from_maybe_shared(bytes.slice(place))
                 .map_err(|_| Malformed(format!("its answer's `{name}` is no field")))?;
             headers.append(name, value);
         }
-        // Its chunks say how long it is (RFC 9112, section 6.3), and one length is enough.
-        if let Some(length) = headers.remove(header::CONTENT_LENGTH)
-            && self.framing != Framing::Chunked
-        {
-            headers.insert(header::CONTENT_LENGTH, length);
-        }
         *room = self.fields;
         Ok(Head {
             status: self.status,
+            is_stream,
             headers,
         })
     }
