@@ -136,6 +136,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
             client: args.client_timeout.duration(),
             ..Limits::default()
         },
+        workers: None,
     };
     let screen = global.screen();
     let began = |address| {

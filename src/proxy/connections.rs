@@ -5,16 +5,19 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::upstream::Connection;
+use super::workers;
 
 /// How long an idle connection is trusted. uvicorn, and so vLLM, closes at 5 s: a request that is
 /// sent at that moment is lost, so the proxy gives a connection up well before.
 const TRUSTED: Duration = Duration::from_secs(3);
 
-/// Connections on which an answer ended cleanly, the most recent last.
+/// What a worker has not needed for so long, another may have.
+const SPARE: Duration = Duration::from_millis(100);
+
+/// Connections on which an answer ended cleanly, the most recent last. Each worker keeps its own, as it
+/// is that worker who is woken by what comes on them.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
-    idle: Mutex<VecDeque<Idle>>,
-}
+pub(super) struct Connections([Mutex<VecDeque<Idle>>; workers::MOST + 1]);
 
 #[derive(Debug)]
 struct Idle {
@@ -26,14 +29,22 @@ impl Idle {
     fn is_trusted(&self) -> bool {
         self.since.elapsed() < TRUSTED
     }
+
+    fn is_spare(&self) -> bool {
+        (SPARE..TRUSTED).contains(&self.since.elapsed())
+    }
 }
 
 impl Connections {
-    /// A connection that can be used at once. The most recent ones are the warmest, and the rest age
-    /// away: behind the first that is too old there are only older ones, so that it costs the same
-    /// however many there are.
+    /// A connection that can be used at once.
     pub(super) fn take(&self) -> Option<Box<Connection>> {
-        let mut idle = self.idle();
+        self.take_own().or_else(|| self.take_spare())
+    }
+
+    /// The most recent ones are the warmest, and the rest age away: behind the first that is too old
+    /// there are only older ones, so that it costs the same however many there are.
+    fn take_own(&self) -> Option<Box<Connection>> {
+        let mut idle = self.of(workers::here());
         loop {
             let last = idle.pop_back()?;
             if !last.is_trusted() {
@@ -48,24 +59,82 @@ impl Connections {
         }
     }
 
+    /// One that another worker has not needed for a while: a new one would have to be proved first.
+    fn take_spare(&self) -> Option<Box<Connection>> {
+        let others = (0..self.0.len()).filter(|it| *it != workers::here());
+        let mut spare = others.filter_map(|other| {
+            let mut idle = self.of(other);
+            let first = idle
+                .front()
+                .is_some_and(Idle::is_spare)
+                .then(|| idle.pop_front())??;
+            let is_reusable = first.connection.is_reusable();
+            is_reusable.then(|| first.connection.moved_here())?.ok()
+        });
+        spare.next()
+    }
+
     /// Keeps a connection whose exchange is over.
     pub(super) fn put(&self, connection: Box<Connection>) {
         let since = Instant::now();
-        self.idle().push_back(Idle { since, connection });
+        let idle = Idle { since, connection };
+        self.of(workers::here()).push_back(idle);
     }
 
     /// Closes those that were idle for too long, or that the backend has closed.
     pub(super) fn sweep(&self) {
-        self.idle()
-            .retain(|idle| idle.is_trusted() && idle.connection.is_reusable());
+        for worker in 0..self.0.len() {
+            self.of(worker)
+                .retain(|idle| idle.is_trusted() && idle.connection.is_reusable());
+        }
     }
 
     /// Closes them all.
     pub(super) fn clear(&self) {
-        self.idle().clear();
+        for worker in 0..self.0.len() {
+            self.of(worker).clear();
+        }
     }
 
-    fn idle(&self) -> MutexGuard<'_, VecDeque<Idle>> {
-        self.idle.lock().expect("nothing panics under this lock")
+    fn of(&self, worker: usize) -> MutexGuard<'_, VecDeque<Idle>> {
+        self.0[worker]
+            .lock()
+            .expect("nothing panics under this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A connection that another worker put there so long ago, and its other end.
+    async fn put_by_another(connections: &Connections, ago: Duration) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let connection = Connection::open(&address, Duration::from_secs(60)).await;
+        let since = Instant::now().checked_sub(ago).unwrap();
+        connections.of(3).push_back(Idle {
+            since,
+            connection: connection.unwrap(),
+        });
+        listener.accept().await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn only_what_another_worker_has_to_spare_is_taken_of_it() {
+        let connections = Connections::default();
+        let _old = put_by_another(&connections, Duration::from_secs(60)).await;
+        assert!(connections.take().is_none());
+        connections.clear();
+        // It may be needed there at any moment.
+        let _warm = put_by_another(&connections, Duration::ZERO).await;
+        connections.of(3)[0].since += Duration::from_secs(60);
+        assert!(connections.take().is_none());
+        connections.clear();
+        let _spare = put_by_another(&connections, Duration::from_secs(1)).await;
+        assert!(connections.take().is_some());
+        assert!(connections.take().is_none());
     }
 }

@@ -77,6 +77,7 @@ mod tests;
 mod top_level;
 mod upload;
 mod upstream;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -99,6 +100,7 @@ use pool::Pool;
 use route::Front;
 use store::Store;
 use upload::Uploads;
+use workers::Workers;
 
 /// Where a proxy listens, and what it keeps.
 #[derive(Debug, Clone)]
@@ -116,6 +118,8 @@ pub struct Options {
     pub declared: Option<Declared>,
     /// What clients may take of it.
     pub limits: Limits,
+    /// How many threads serve clients; nothing for one for each core.
+    pub workers: Option<usize>,
 }
 
 /// Why a proxy cannot run.
@@ -183,6 +187,7 @@ pub struct Proxy {
     front: Arc<Front>,
     control: Arc<Control>,
     limits: Limits,
+    workers: Workers,
 }
 
 impl Proxy {
@@ -196,7 +201,13 @@ impl Proxy {
             None => None,
         };
         let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
-        let clients = Arc::new(Clients::within(fd_limit, options.limits.clients));
+        let workers = options
+            .workers
+            .unwrap_or_else(|| workers::as_many_as(fd_limit));
+        let workers = Workers::start(workers);
+        let workers = workers.map_err(|error| ProxyError::System(error.to_string()))?;
+        let files = fd_limit.saturating_sub(workers.files());
+        let clients = Arc::new(Clients::within(files, options.limits.clients));
         let front = Arc::new(Front {
             pool: Arc::new(Pool::new(prober)),
             ledger: Arc::default(),
@@ -219,6 +230,7 @@ impl Proxy {
             front,
             control,
             limits: options.limits,
+            workers,
         })
     }
 
@@ -231,7 +243,8 @@ impl Proxy {
     /// second one comes.
     pub async fn serve(self, mut stops: mpsc::Receiver<()>) {
         let (stopping, stopped) = watch::channel(false);
-        let clients = server::serve(self.listener, Arc::clone(&self.front), self.limits, stopped);
+        let front = Arc::clone(&self.front);
+        let clients = server::serve(self.listener, self.workers, front, self.limits, stopped);
         let mut clients = std::pin::pin!(clients);
         let (socket, socket_file) = self.socket.unzip();
         tokio::select! {

@@ -25,10 +25,12 @@ use super::record::Record;
 use super::route::{ClientGone, Front};
 use super::sockets;
 use super::upstream::BUFFER;
+use super::workers::Workers;
 
 /// Serves clients until told to stop, and then what is in flight to its end.
 pub(super) async fn serve(
     listener: TcpListener,
+    workers: Workers,
     front: Arc<Front>,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
@@ -51,7 +53,7 @@ pub(super) async fn serve(
                 sockets::tune_client(&stream, taking);
                 let guest = clients.welcome();
                 let standing = Arc::clone(&guest.standing);
-                let stream = ClientStream::new(stream, standing, &limits, taking);
+                let limits = limits.clone();
                 let client = Client {
                     address: headers::told(address.ip()),
                     guest,
@@ -60,7 +62,12 @@ pub(super) async fn serve(
                     idle: limits.idle,
                     open: open.clone(),
                 };
-                tokio::spawn(converse(stream, client));
+                let served = workers.serve(stream, move |stream| {
+                    converse(ClientStream::new(stream, standing, &limits, taking), client)
+                });
+                if let Err(error) = served {
+                    tracing::warn!(%error, "a connection was not handed on");
+                }
             }
             Err(error) => pause_after(&error).await,
         }

@@ -131,6 +131,16 @@ impl Connection {
         }))
     }
 
+    /// Has whoever runs this be woken by what comes on it, and no longer whoever opened it.
+    pub(super) fn moved_here(self: Box<Self>) -> io::Result<Box<Self>> {
+        let this = *self;
+        Ok(Box::new(Self {
+            stream: TcpStream::from_std(this.stream.into_std()?)?,
+            patience: Patience::new(this.patience.bound()),
+            ..this
+        }))
+    }
+
     /// Whether another request may be sent over it: all of the last one was, all of its answer came
     /// and nothing else, and the server has not closed it.
     ///

@@ -147,15 +147,8 @@ def with_idle_clients(run):
         clients.wait()
 
 
-def one_client_and_one_worker(run):
-    seen = run.closed(1)
-    return {"one worker p50": seen["p50"], "one worker cpu": seen["cpu"]}
-
-
 EVERYBODY = [warm_up, many_clients, one_client, paced, streams, large_bodies]
 PROXIES = [*EVERYBODY, memory_warm, beside_idle, with_idle_clients]
-# Only ours is asked to be one.
-ONE_WORKER = [warm_up, one_client_and_one_worker]
 
 
 def counts(peer, world):
@@ -244,8 +237,6 @@ ROWS = [
     ("c=1: p50, µs", "c1 p50", 0, True),
     ("… added, µs", "c1 added", 0, True),
     ("… CPU a request, µs", "c1 cpu", 1, True),
-    ("… with one worker: p50, µs", "one worker p50", 0, False),
-    ("… … CPU a request, µs", "one worker cpu", 1, False),
     ("400 requests/s: p50, µs", "400 p50", 0, True),
     ("… CPU a request, µs", "400 cpu", 1, True),
     ("64 streams x 200/s: CPU an event, µs", "event cpu", 1, True),
@@ -326,11 +317,7 @@ def once(peer, world):
     if not peer:
         return measure(world.direct(), EVERYBODY)
     with world.running(peer) as run:
-        figures = measure(run, PROXIES)
-    if peer.name == "replica":
-        with world.running(peer, environment={"TOKIO_WORKER_THREADS": "1"}) as run:
-            figures = measure(run, ONE_WORKER) | figures
-    return figures
+        return measure(run, PROXIES)
 
 
 def count_once(there, world, found):

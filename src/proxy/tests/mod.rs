@@ -30,6 +30,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -205,6 +206,11 @@ fn options(folder: &tempfile::TempDir) -> Options {
         state: Some(folder.path().join("state.json")),
         declared: None,
         limits: Limits::default(),
+        // A test on one thread has its proxy on it as well, and one on several has it on others.
+        workers: Some(match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => 0,
+            _ => 2,
+        }),
     }
 }
 
