@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::backend::count;
 use super::control::BackendState;
+use super::error_body::ErrorBody;
 use super::event::Events;
 use super::gate::Beginning;
 use super::policy::Charge;
@@ -48,7 +49,7 @@ impl Outgoing {
     pub(super) fn is_stream(&self) -> bool {
         match self {
             Self::Own(_) => false,
-            Self::Relayed(relay) => relay.events.is_some(),
+            Self::Relayed(relay) => matches!(relay.content, Content::Events(_)),
         }
     }
 
@@ -99,11 +100,42 @@ pub(super) struct Relay {
     outcome: Option<Outcome>,
     /// What was read already.
     beginning: Bytes,
-    /// What it says, where it is a stream of events.
-    events: Option<Events>,
+    content: Content,
     /// Why it was broken off, and whether what was passed on before is on its way.
     broken: Option<Broken>,
     is_flushed: bool,
+}
+
+/// What an answer says, as far as the proxy looks into it.
+#[derive(Debug)]
+enum Content {
+    /// Events, one by one.
+    Events(Events),
+    /// What may be an error, whatever its status says.
+    Body(ErrorBody),
+}
+
+impl Content {
+    /// Looks at the next piece.
+    fn pass(&mut self, piece: &[u8]) {
+        match self {
+            Self::Events(events) => events.pass(piece),
+            Self::Body(body) => body.pass(piece),
+        }
+    }
+
+    /// What the whole of it comes to, if it has an error in it.
+    fn error(&self) -> Option<Outcome> {
+        match self {
+            Self::Events(events) => events.has_error().then_some(Outcome::ErrorEvent),
+            Self::Body(body) => body.outcome(),
+        }
+    }
+
+    /// Whether another event may come now.
+    fn is_between_events(&self) -> bool {
+        matches!(self, Self::Events(events) if events.is_between())
+    }
 }
 
 /// What a request holds until its answer is over. Dropped before the end, as hyper does when the
@@ -121,10 +153,10 @@ pub(super) struct Passage {
 
 impl Passage {
     /// The answer was passed on to its last byte: how it ended.
-    fn end(self, has_error: bool) -> Outcome {
+    fn end(self, error: Option<Outcome>) -> Outcome {
         let backend = &self.charge.claim;
         let outcome = match Outcome::of_answer(self.status) {
-            Outcome::Ok if has_error => Outcome::ErrorEvent,
+            Outcome::Ok => error.unwrap_or(Outcome::Ok),
             outcome => outcome,
         };
         let print = self.suspicion.as_ref().map(Suspicion::print);
@@ -172,7 +204,11 @@ impl Relay {
             passage: Some(passage),
             outcome: None,
             beginning: beginning.data,
-            events: is_stream.then_some(beginning.events),
+            content: if is_stream {
+                Content::Events(beginning.events)
+            } else {
+                Content::Body(ErrorBody::default())
+            },
             broken: None,
             is_flushed: false,
         };
@@ -198,9 +234,7 @@ impl Relay {
         match passage.connection.poll_data(cx, &passage.charge.claim) {
             Poll::Ready(Some(Ok(data))) => {
                 count(&passage.charge.claim.tally.pieces);
-                if let Some(events) = &mut self.events {
-                    events.pass(&data);
-                }
+                self.content.pass(&data);
                 self.end_if_over();
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
@@ -223,8 +257,7 @@ impl Relay {
 
     fn end(&mut self) {
         if let Some(passage) = self.passage.take() {
-            let has_error = self.events.as_ref().is_some_and(Events::has_error);
-            self.outcome = Some(passage.end(has_error));
+            self.outcome = Some(passage.end(self.content.error()));
         }
     }
 
@@ -255,7 +288,7 @@ impl Relay {
             passage.fail();
             self.outcome = Some(Outcome::Broken);
         }
-        let is_between = self.events.take().is_some_and(|it| it.is_between());
+        let is_between = self.content.is_between_events();
         let event = (is_between && has_room).then(|| broken.event());
         self.broken = Some(broken);
         if let Some(event) = event {

@@ -30,6 +30,7 @@ pub mod control;
 mod counts;
 mod declared;
 mod error;
+mod error_body;
 mod escapes;
 mod event;
 mod exchange;

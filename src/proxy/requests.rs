@@ -19,7 +19,7 @@ pub(super) enum Outcome {
     Overloaded,
     /// Answered with a 5xx by an instance.
     ServerError,
-    /// Answered with a 200 by an instance, and in its stream with an error.
+    /// Answered with a 200 by an instance, and with an error in it: an event of its stream, or its body.
     ErrorEvent,
     /// An instance broke off, was silent for too long, or answered with what is no answer.
     Broken,

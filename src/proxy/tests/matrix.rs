@@ -125,6 +125,8 @@ const ANSWERS: &[Line] = &[
     (First, &[Sends("HTTP/1.1 401 No\r\ncontent-length: 2\r\n\r\nno")], "401 whole by a: \"no\"", "a", "client_error"),
     (First, &[Sends("HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno")], "413 whole by a: \"no\"", "a", "client_error"),
     (First, &[Sends("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>")], "200 whole by a: \"<html>\"", "a", "ok"),
+    (First, &[Sends(JSON), Sends("content-length: 22\r\n\r\n{\"error\":{\"code\":400}}")], "200 whole by a: \"{\\\"error\\\":{\\\"code\\\":400}}\"", "a", "client_error"),
+    (First, &[Sends(JSON), Sends("content-length: 22\r\n\r\n"), Drips("{\"error\":{\"code\":500}}")], "200 whole by a: \"{\\\"error\\\":{\\\"code\\\":500}}\"", "a", "error_event"),
     (First, &[Sends("HTTP/1.1 204 None\r\n\r\n")], "204 whole by a: \"\"", "a", "ok"),
     (First, &[Sends("HTTP/1.1 304 Same\r\netag: \"x\"\r\n\r\n")], "304 whole by a: \"\"", "a", "ok"),
     (First, &[Sends("HTTP/1.1 999 \r\ncontent-length: 0\r\n\r\n")], "999 whole by a: \"\"", "a", "ok"),
