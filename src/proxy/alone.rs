@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::control::{Backend, Config, Hidden, InstanceLimits, Key, Timeouts};
 use super::policy::PolicySpec;
 use crate::net::{ListenAddress, ServerUrl};
+use crate::plan::effect::control::usual;
 use crate::quantity::{Seconds, SecondsOrOff, Weight};
 
 /// A proxy before servers that speak OpenAI's API, whoever started them.
@@ -95,12 +96,12 @@ pub struct Waits {
 impl Default for Waits {
     fn default() -> Self {
         Self {
-            connect: Seconds::whole(5),
-            idle: Seconds::whole(600),
-            gate: SecondsOrOff::Seconds(Seconds::whole(30)),
-            client: Seconds::whole(60),
-            queue: Seconds::whole(30),
-            hold: SecondsOrOff::Seconds(Seconds::whole(5)),
+            connect: Seconds::whole(usual::CONNECT),
+            idle: Seconds::whole(usual::IDLE),
+            gate: SecondsOrOff::Seconds(Seconds::whole(usual::GATE)),
+            client: Seconds::whole(usual::CLIENT),
+            queue: Seconds::whole(usual::QUEUE),
+            hold: SecondsOrOff::Seconds(Seconds::whole(usual::HOLD)),
         }
     }
 }

@@ -212,53 +212,53 @@ pub struct Timeouts {
     pub idle: f64,
     /// For the first event of a stream before its head is passed on; 0 for not at all. Until then
     /// another instance can take over what one has failed.
-    #[serde(skip_serializing_if = "is_usual_gate")]
+    #[serde(skip_serializing_if = "is::<{ usual::GATE }>")]
     pub gate: f64,
     /// For a client to take something of what is written to it; where nothing is said, as long as
     /// the proxy was told when it was started, or 60 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<f64>,
     /// For a place at an instance, where each that is ready has as many requests in flight as it may.
-    #[serde(skip_serializing_if = "is_usual_queue")]
+    #[serde(skip_serializing_if = "is::<{ usual::QUEUE }>")]
     pub queue: f64,
     /// For an instance to be ready, where none is; 0 for not at all.
-    #[serde(skip_serializing_if = "is_usual_hold")]
+    #[serde(skip_serializing_if = "is::<{ usual::HOLD }>")]
     pub hold: f64,
 }
 
-const USUAL_GATE: f64 = 30.0;
-const USUAL_QUEUE: f64 = 30.0;
-const USUAL_HOLD: f64 = 5.0;
+/// How long it waits where nothing is declared, in seconds.
+pub mod usual {
+    /// For a connection to an instance.
+    pub const CONNECT: u32 = 5;
+    /// For the next byte of an answer.
+    pub const IDLE: u32 = 600;
+    /// For the first event of a stream.
+    pub const GATE: u32 = 30;
+    /// For a client to take something.
+    pub const CLIENT: u32 = 60;
+    /// For a place at an instance.
+    pub const QUEUE: u32 = 30;
+    /// For an instance to be ready.
+    pub const HOLD: u32 = 5;
+}
 
 /// What is as it is by itself is not said: a proxy that was told before there was a gate was told the
 /// same.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
 #[allow(clippy::float_cmp, reason = "it is the number itself that is meant")]
-fn is_usual_gate(seconds: &f64) -> bool {
-    *seconds == USUAL_GATE
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
-#[allow(clippy::float_cmp, reason = "it is the number itself that is meant")]
-fn is_usual_queue(seconds: &f64) -> bool {
-    *seconds == USUAL_QUEUE
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
-#[allow(clippy::float_cmp, reason = "it is the number itself that is meant")]
-fn is_usual_hold(seconds: &f64) -> bool {
-    *seconds == USUAL_HOLD
+fn is<const USUAL: u32>(seconds: &f64) -> bool {
+    *seconds == f64::from(USUAL)
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect: 5.0,
-            idle: 600.0,
-            gate: USUAL_GATE,
+            connect: usual::CONNECT.into(),
+            idle: usual::IDLE.into(),
+            gate: usual::GATE.into(),
             client: None,
-            queue: USUAL_QUEUE,
-            hold: USUAL_HOLD,
+            queue: usual::QUEUE.into(),
+            hold: usual::HOLD.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{InstanceName, NodeName, Port};
-use crate::plan::effect::control::{InstanceLimits, Timeouts};
+use crate::plan::effect::control::{InstanceLimits, Timeouts, usual};
 use crate::proxy::policy::PolicySpec;
 use crate::quantity::{Seconds, SecondsOrOff, Weight};
 
@@ -133,23 +133,23 @@ impl From<&TimeoutsDeclaration> for Timeouts {
 }
 
 fn connect() -> Seconds {
-    Seconds::whole(5)
+    Seconds::whole(usual::CONNECT)
 }
 
 fn idle() -> Seconds {
-    Seconds::whole(600)
+    Seconds::whole(usual::IDLE)
 }
 
 fn gate() -> SecondsOrOff {
-    SecondsOrOff::Seconds(Seconds::whole(30))
+    SecondsOrOff::Seconds(Seconds::whole(usual::GATE))
 }
 
 fn queue() -> Seconds {
-    Seconds::whole(30)
+    Seconds::whole(usual::QUEUE)
 }
 
 fn hold() -> SecondsOrOff {
-    SecondsOrOff::Seconds(Seconds::whole(5))
+    SecondsOrOff::Seconds(Seconds::whole(usual::HOLD))
 }
 
 fn drain() -> Seconds {
