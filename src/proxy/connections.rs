@@ -62,16 +62,16 @@ impl Connections {
     /// One that another worker has not needed for a while: a new one would have to be proved first.
     fn take_spare(&self) -> Option<Box<Connection>> {
         let others = (0..self.0.len()).filter(|it| *it != workers::here());
-        let mut spare = others.filter_map(|other| {
-            let mut idle = self.of(other);
-            let first = idle
-                .front()
-                .is_some_and(Idle::is_spare)
-                .then(|| idle.pop_front())??;
-            let is_reusable = first.connection.is_reusable();
-            is_reusable.then(|| first.connection.moved_here())?.ok()
-        });
-        spare.next()
+        let spare = others.filter_map(|other| self.first_spare_of(other));
+        let mut usable = spare.filter(|it| it.is_reusable());
+        usable.find_map(|it| it.moved_here().ok())
+    }
+
+    fn first_spare_of(&self, worker: usize) -> Option<Box<Connection>> {
+        let mut idle = self.of(worker);
+        let has_spare = idle.front().is_some_and(Idle::is_spare);
+        let first = has_spare.then(|| idle.pop_front()).flatten();
+        first.map(|it| it.connection)
     }
 
     /// Keeps a connection whose exchange is over.

@@ -22,7 +22,7 @@ use super::top_level::Pairs;
 use super::upload::Received;
 
 /// Of a longer body only both ends are hashed: long prompts begin alike, and seldom end so.
-const HASHED_WHOLE: usize = 16 * 1024;
+const HASHED_WHOLE: usize = 64 * 1024;
 
 /// Of what is longer only the words at both ends are hashed.
 const READ_WHOLE: usize = 16 * 1024;

@@ -14,9 +14,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// (`_should_retry` in openai-python's `_base_client.py`).
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// How the paths end at which vLLM is told of an adapter in the head.
-pub(super) const TAKES_ADAPTER: &str = "/invocations";
-/// Names an adapter there, where it counts as the model.
+/// Names an adapter to `/invocations`, where it counts as the model.
 pub(super) const ADAPTER: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-adapter-identifier");
 

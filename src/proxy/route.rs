@@ -242,9 +242,6 @@ impl Front {
 /// body of an invocation, in place of its model.
 fn asked_for_in_head<'a>(nonces: &'a Nonces, head: &Parts) -> Option<&'a str> {
     let target = head.uri.path_and_query()?;
-    if !target.path().ends_with(headers::TAKES_ADAPTER) {
-        return nonces.asked_for_at(target.as_str());
-    }
     let adapters = head.headers.get_all(headers::ADAPTER).iter();
     let adapters = adapters.filter_map(|it| nonces.written_in(it.as_bytes()));
     nonces
