@@ -169,7 +169,8 @@ impl Record {
     /// Notes a piece of the answer.
     pub(super) fn passed(&mut self, bytes: usize) {
         self.written += bytes as u64;
-        if self.first_byte.is_none() {
+        let is_told = self.is_stream || self.line.is_some();
+        if is_told && self.first_byte.is_none() {
             self.first_byte = Some(self.began.elapsed());
         }
     }

@@ -1,6 +1,7 @@
 //! The side that clients see: accepts, answers, and leaves in order.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::body::Outgoing;
-use super::clients::{ClientStream, During, Guest, Late, Told};
+use super::clients::{ClientStream, During, Guest, Late, Told, Wakers};
 use super::error::ApiError;
 use super::headers;
 use super::http2;
@@ -148,9 +149,10 @@ async fn one_by_one(stream: ClientStream, client: Client) {
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service)
     );
+    let mut wakers = Wakers::default();
     let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = poll_fn(|cx| wakers.poll(connection.as_mut(), cx)) => ended,
         told = guest.standing.told() => {
             if told == Told::Leave && guest.standing.is_idle() {
                 return;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::clients::poll_piece;
 use super::error::ApiError;
 use super::limits::Limits;
 use super::patience::Patience;
@@ -246,7 +247,7 @@ impl Coming {
         patience: &mut Patience,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, NotReceived>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = poll_piece(&mut self.body, cx);
         let came = ready!(patience.bounds(polled, cx));
         Poll::Ready(match came {
             None => Err(NotReceived::Stalled(patience.bound())),
