@@ -13,7 +13,8 @@ import urllib.request
 
 REPO = "replica-test/tiny-llama"
 # What a test asks for that decides nothing here, with the number of words behind it: precision,
-# memory and load are those of a tiny model on a CPU, and what OURS has every server has.
+# memory and load are those of a tiny model on a CPU, no token of its tokenizer begins a reasoning,
+# and what OURS has every server has.
 IMMATERIAL = {
     "--dtype": 1,
     "--enable-auto-tool-choice": 0,
@@ -27,14 +28,22 @@ IMMATERIAL = {
     "--max-num-batched-tokens": 1,
     "--max-num-seqs": 1,
     "--port": 1,
+    "--reasoning-parser": 1,
     "--structured-outputs-config.backend": 1,
     "--tool-call-parser": 1,
     "--trust-remote-code": 0,
 }
-# As long as the longest text of the tests is in the tokens of a small tokenizer.
+
+
+def overriding(**config):
+    """The words that have the model's configuration say this, and that there is room for as many tokens
+    as the longest text of the tests has with a small tokenizer."""
+    return ["--hf-overrides", json.dumps({"max_position_embeddings": 16384, **config})]
+
+
 OURS = [
     "--enforce-eager", "--dtype", "float32", "--max-num-seqs", "16", "--num-gpu-blocks-override", "256",
-    "--hf-overrides", json.dumps({"max_position_embeddings": 16384}),
+    *overriding(),
     "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
     "--enable-server-load-tracking", "--enable-tokenizer-info-endpoint",
 ]
@@ -144,8 +153,8 @@ def start_proxy(*servers):
 class Server:
     """A server of real vLLM, with a proxy before it."""
 
-    def __init__(self, words, env=None):
-        self.vllm = start_vllm(words, env).wait_until_ready()
+    def __init__(self, words, env=None, ours=OURS):
+        self.vllm = start_vllm(words, env, ours).wait_until_ready()
         try:
             self.proxy = start_proxy(self.vllm).wait_until_ready()
         except BaseException:
@@ -164,15 +173,17 @@ class Servers:
         self.key = self.server = None
         self.started = 0
 
-    def get(self, model, args, env):
-        """The server of these arguments."""
+    def get(self, model, args, env, last=()):
+        """The server of these arguments: of the tiny model, by the name that the test has for its own.
+        The last of them count before ours."""
         env = {name: value for name, value in (env or {}).items() if os.environ.get(name) != value}
-        words = [model, *material(args)]
-        key = (tuple(words), tuple(sorted(env.items())))
+        name = [] if model == REPO else ["--served-model-name", model]
+        words = [REPO, *name, *material(args)]
+        key = (tuple(words), tuple(last), tuple(sorted(env.items())))
         if key != self.key:
             self.end()
             self.started += 1
-            self.server = Server(words, env)
+            self.server = Server(words, env, [*OURS, *last])
             self.key = key
         return self.server
 

@@ -10,15 +10,25 @@ import pathlib
 import huggingface_hub
 import pytest
 import tests.utils
-from servers import Servers, end_all_on_sigterm
+from servers import Servers, end_all_on_sigterm, overriding
 
 WAYS = ("direct", "proxy")
 SERVERS = Servers()
-NOW = {"way": "direct"}
+NOW = {"way": "direct", "module": ""}
 OUTCOMES = {}
 WHY = {}
 # What a snapshot of any other repository is here: vLLM's tests ask for nothing but adapters.
 ADAPTER = os.environ["REPLICA_ADAPTER"]
+# What the servers of modules are told whose own models say that they do not generate. The tiny one
+# has no head that classifies in its files: it gets one of random weights, as its others are.
+POOLING = ["--runner", "pooling"]
+CLASSIFYING = [*POOLING, "--convert", "classify", "--load-format", "dummy"]
+AS_THEIR_MODELS = {
+    "entrypoints/pooling/classify/test_online.py": CLASSIFYING,
+    "entrypoints/pooling/pooling/test_online.py": [*CLASSIFYING, *overriding(num_labels=1)],
+    "entrypoints/pooling/score/test_online_rerank.py": POOLING,
+    "entrypoints/pooling/score/test_online_score.py": POOLING,
+}
 
 
 class BothWays(tests.utils.RemoteOpenAIServer):
@@ -28,7 +38,9 @@ class BothWays(tests.utils.RemoteOpenAIServer):
         self.uds = None
         self.host = "127.0.0.1"
         self.show_hidden_metrics = any("show-hidden-metrics" in word for word in vllm_serve_args)
-        self.server = SERVERS.get(model, vllm_serve_args, env_dict)
+        last = overriding(**override_hf_configs) if override_hf_configs else []
+        last += AS_THEIR_MODELS.get(NOW["module"], [])
+        self.server = SERVERS.get(model, vllm_serve_args, env_dict, last)
 
     def __exit__(self, *_):
         pass
@@ -45,6 +57,11 @@ def snapshot_download(repo_id, **_):
 tests.utils.RemoteOpenAIServer = BothWays
 huggingface_hub.snapshot_download = snapshot_download
 end_all_on_sigterm()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    NOW["module"] = item.nodeid.partition("::")[0].removeprefix("tests/")
 
 
 @pytest.fixture(autouse=True, params=WAYS)
