@@ -12,6 +12,7 @@ use super::gate::{self, Beginning};
 use super::outbound::Outbound;
 use super::proof::{Unproved, prove};
 use super::record::Record;
+use super::seldom::seldom;
 use super::sockets;
 use super::upload::Received;
 use super::upstream::{Connection, Head, NoAnswer, Why};
@@ -106,8 +107,7 @@ async fn exchange(
         // A server that closes connections may be one that was replaced.
         backend.suspect();
     }
-    // What is seldom needed stands on the heap: every request moves the room for all that it may need.
-    let mut connection = match Box::pin(connect(backend, bounds)).await {
+    let mut connection = match seldom(connect(backend, bounds)).await {
         Ok(connection) => connection,
         Err(Failure::Untouched(why)) if is_copy => {
             backend.eject(&why);

@@ -65,6 +65,7 @@ mod requests;
 mod retry;
 mod reused;
 mod route;
+mod seldom;
 mod server;
 mod server_timing;
 mod share;

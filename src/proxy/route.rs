@@ -25,6 +25,7 @@ use super::pool::Pool;
 use super::record::Record;
 use super::requests::{Ledger, Outcome};
 use super::retry::Retries;
+use super::seldom::seldom;
 use super::sieve::Sieve;
 use super::target::Target;
 use super::upload::{Received, Uploads};
@@ -83,7 +84,7 @@ impl Front {
                 // A list that came compressed could not be read.
                 head.headers.remove(header::ACCEPT_ENCODING);
                 let asked = Asked::of(&head, &id, client);
-                return Box::pin(self.models(&asked, body, record)).await;
+                return seldom(self.models(&asked, body, record)).await;
             }
             Route::Pass => {
                 return self

@@ -24,6 +24,7 @@ use super::limits::Limits;
 use super::paths::Route;
 use super::record::Record;
 use super::route::{ClientGone, Front};
+use super::seldom::seldom;
 use super::sockets;
 use super::upstream::BUFFER;
 use super::workers::Workers;
@@ -113,7 +114,7 @@ async fn converse(mut stream: ClientStream, client: Client) {
     };
     match speaks_http2 {
         // Nearly nobody does, and no other connection is to be as large.
-        Ok(true) => Box::pin(http2::converse(stream, client)).await,
+        Ok(true) => seldom(http2::converse(stream, client)).await,
         Ok(false) => one_by_one(stream, client).await,
         Err(error) => left_early(&client.guest, &error),
     }
@@ -134,7 +135,7 @@ async fn one_by_one(stream: ClientStream, client: Client) {
         async move {
             let mut record = Record::begin(front, &request, client);
             let answer = if is_spare {
-                Box::pin(answer_and_close(front, request, client, &mut record)).await
+                seldom(answer_and_close(front, request, client, &mut record)).await
             } else {
                 front.answer(request, client, &mut record).await
             };

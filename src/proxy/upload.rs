@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::limits::Limits;
 use super::patience::Patience;
 use super::reused::Reused;
+use super::seldom::seldom;
 use super::sieve::Sieve;
 use crate::describe::describe;
 
@@ -180,7 +181,7 @@ impl Uploads {
             }
             Err(refusal) => {
                 if let NotReceived::TooLarge(_) | NotReceived::NoRoom(_) = refusal {
-                    Box::pin(pass_over(&mut body, &mut patience)).await;
+                    seldom(pass_over(&mut body, &mut patience)).await;
                 }
                 Err(refusal)
             }

@@ -14,6 +14,7 @@ use crate::proxy::queue::{self, Unplaced, Wait};
 use crate::proxy::record::Record;
 use crate::proxy::request_view::RequestView;
 use crate::proxy::retry::Retries;
+use crate::proxy::seldom::seldom;
 use crate::proxy::suspicion::Suspicion;
 use crate::proxy::upload::Received;
 
@@ -62,7 +63,7 @@ impl<'a> Legs<'a> {
         if !suspicion.may_be_objected_to() {
             return None;
         }
-        Box::pin(suspicion.objection(|| fleet.can_spare_one())).await
+        seldom(suspicion.objection(|| fleet.can_spare_one())).await
     }
 
     /// Counts the request among those that earn others a second attempt.
@@ -93,7 +94,7 @@ impl<'a> Legs<'a> {
         record.begins_to_wait();
         let choose = |fleet: &Fleet| choose(fleet, outbound, &[]);
         // Room is made for it only by who waits.
-        let placed = Box::pin(queue::place(self.pool, &mut self.wait, choose)).await;
+        let placed = seldom(queue::place(self.pool, &mut self.wait, choose)).await;
         record.has_waited();
         match placed {
             Ok((fleet, charge)) => {
@@ -151,9 +152,9 @@ impl<'a> Legs<'a> {
         match &mut self.suspicion {
             Some(suspicion) => {
                 suspicion.look_closer(&self.outbound);
-                Box::pin(suspicion.is_cleared_by(backend)).await
+                seldom(suspicion.is_cleared_by(backend)).await
             }
-            None => Box::pin(backend.is_seen_from_now_on()).await,
+            None => seldom(backend.is_seen_from_now_on()).await,
         }
     }
 

@@ -31,6 +31,7 @@ use crate::proxy::attempt::{Failure, Reply};
 use crate::proxy::backend::{Backend, count};
 use crate::proxy::error::ApiError;
 use crate::proxy::policy::Charge;
+use crate::proxy::seldom::seldom;
 
 /// A request is sent so often at most.
 const ATTEMPTS: u32 = 2;
@@ -83,7 +84,7 @@ async fn step(legs: &mut Legs<'_>, charge: Charge) -> Step {
     let claim = &charge.claim;
     let error = match legs.send(claim).await {
         Ok(reply) => return judge(legs, reply, charge).await,
-        Err(Failure::Untouched(why)) => return pass_over(legs, charge, &why).await,
+        Err(Failure::Untouched(why)) => return seldom(pass_over(legs, charge, &why)).await,
         Err(Failure::Cut) => return Step::Over(None),
         Err(Failure::Exhausted(why)) => ApiError::proxy_exhausted(why),
         Err(Failure::Silent(why)) => {
@@ -92,7 +93,7 @@ async fn step(legs: &mut Legs<'_>, charge: Charge) -> Step {
         }
         Err(Failure::Broken(why)) => {
             count(&claim.tally.broken);
-            match another(legs, claim, Shortcoming::Failed).await {
+            match seldom(another(legs, claim, Shortcoming::Failed)).await {
                 Ok(other) => return Step::On(other),
                 Err(should_retry) => {
                     let why = format!("{} broke off: {why}", claim.spec.name);
@@ -113,7 +114,7 @@ async fn judge(legs: &mut Legs<'_>, reply: Reply, charge: Charge) -> Step {
     if why == Shortcoming::Stranger {
         claim.suspect();
     }
-    match another(legs, claim, why).await {
+    match seldom(another(legs, claim, why)).await {
         Ok(other) => Step::On(other),
         Err(_) if why == Shortcoming::Stranger => {
             let why = format!("{} does not take its own key", claim.spec.name);
