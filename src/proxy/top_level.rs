@@ -199,7 +199,8 @@ mod tests {
         #[test]
         fn a_body_that_is_cut_is_no_trouble(object in value(), cut in 0..200_usize) {
             let body = json!({"a": object}).to_string();
-            let end = body.floor_char_boundary(cut.min(body.len()));
+            let mut ends = (0..=cut.min(body.len())).rev();
+            let end = ends.find(|end| body.is_char_boundary(*end)).unwrap();
             let seen = pairs(&body[..end]);
             prop_assert!(seen.len() <= 1);
         }
