@@ -82,6 +82,8 @@ pub(super) struct Refusals {
 struct Suspect {
     print: Fingerprint,
     alike: Alike,
+    /// What the request is known by that has it, the last one of them.
+    of: Fingerprint,
     /// When somebody began to look, or found a server dead, last.
     since: Instant,
     /// So many are looking.
@@ -155,17 +157,19 @@ impl Poison {
         is_due
     }
 
-    /// Notes that a request was in flight at a server that may have died.
-    pub(super) fn suspect(&self, (alike, print): (Alike, Fingerprint)) {
+    /// Notes a print of a request, itself known by `of`, that was in flight at a server that may have
+    /// died.
+    pub(super) fn suspect(&self, of: Fingerprint, (alike, print): (Alike, Fingerprint)) {
         let mut suspects = self.suspects();
         match suspects.iter_mut().find(|it| it.print == print) {
             Some(known) => {
                 known.looking += 1;
                 known.since = Instant::now();
+                known.of = of;
             }
             None => suspects.push_back(Suspect {
                 looking: 1,
-                ..Suspect::new(alike, print)
+                ..Suspect::new(of, alike, print)
             }),
         }
         if suspects.len() > MOST {
@@ -199,7 +203,7 @@ impl Poison {
         }
     }
 
-    /// Those of its prints that nothing speaks for.
+    /// Those of its prints that nothing speaks for: none of one that was answered before.
     pub(super) fn unknown(
         &self,
         print: Fingerprint,
@@ -208,10 +212,14 @@ impl Poison {
         let is_known = |known: &[AtomicU64], print: Fingerprint| {
             place(known, print).load(Ordering::Relaxed) == print.get()
         };
+        if is_known(&self.answered, print) {
+            return Vec::new();
+        }
         let alike = likeness.into_iter().flat_map(Likeness::prints);
         let unknown = alike.filter(|(_, print)| !is_known(&self.answered_alike, *print));
-        let same = (!is_known(&self.answered, print)).then_some((Alike::Wholly, print));
-        same.into_iter().chain(unknown).collect()
+        std::iter::once((Alike::Wholly, print))
+            .chain(unknown)
+            .collect()
     }
 
     /// Whether a request is to get no server. Where somebody is just looking whether its server has
@@ -297,8 +305,10 @@ impl Poison {
         judge(&mut suspects.iter_mut().filter(|it| is_own(it)))
     }
 
+    /// Forgets a print; and if it is that of a whole request, what that is like, which is not looked for
+    /// in all that are answered.
     fn clear(&self, print: Fingerprint) {
-        self.retain(|suspect| suspect.print != print);
+        self.retain(|suspect| suspect.print != print && suspect.of != print);
     }
 
     fn retain(&self, keeps: impl Fn(&Suspect) -> bool) {
@@ -336,10 +346,11 @@ impl Standing {
 }
 
 impl Suspect {
-    fn new(alike: Alike, print: Fingerprint) -> Self {
+    fn new(of: Fingerprint, alike: Alike, print: Fingerprint) -> Self {
         Self {
             print,
             alike,
+            of,
             since: Instant::now(),
             looking: 0,
             deaths: 0,
@@ -400,7 +411,7 @@ mod tests {
     fn kills(poison: &Poison, (print, likeness): (Fingerprint, Likeness)) {
         let server = server();
         for unknown in poison.unknown(print, Some(likeness)) {
-            poison.suspect(unknown);
+            poison.suspect(print, unknown);
             poison.settle(unknown.1, server, false);
         }
     }
@@ -410,7 +421,7 @@ mod tests {
         let poison = Poison::default();
         let (one, other) = (poison.of("/v1/x", b"1"), poison.of("/v1/x", b"2"));
         assert!(!poison.holds(one).await);
-        poison.suspect((Alike::Wholly, one));
+        poison.suspect(one, (Alike::Wholly, one));
         poison.settle(one, server(), false);
         assert!(poison.holds(one).await && !poison.holds(other).await);
         tokio::time::advance(REMEMBERED / 2).await;
@@ -424,7 +435,7 @@ mod tests {
         for lives in [true, false] {
             let poison = Poison::default();
             let print = poison.of("/v1/x", b"1");
-            poison.suspect((Alike::Wholly, print));
+            poison.suspect(print, (Alike::Wholly, print));
             let settle = async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 poison.settle(print, server(), lives);
@@ -435,21 +446,29 @@ mod tests {
         // The one who looked is gone: then it is not known, and that is no better.
         let poison = Poison::default();
         let print = poison.of("/v1/x", b"1");
-        poison.suspect((Alike::Wholly, print));
+        poison.suspect(print, (Alike::Wholly, print));
         assert!(poison.holds(print).await);
     }
 
     #[tokio::test]
     async fn what_is_answered_is_no_poison() {
+        for knows_what_it_is_like in [true, false] {
+            let poison = Poison::default();
+            let (print, likeness) = request(&poison, r#"{"prompt":"p"}"#);
+            let in_flight_elsewhere = knows_what_it_is_like.then_some(likeness);
+            kills(&poison, (print, likeness));
+            assert_eq!(poison.remembered(), 3);
+            poison.answered(print, in_flight_elsewhere);
+            assert!(!poison.holds(print).await);
+            assert_eq!(poison.remembered(), 0, "nor is what it is like");
+            kills(&poison, (print, likeness));
+            assert_eq!(poison.remembered(), 0, "it was answered before");
+        }
         let poison = Poison::default();
-        let (print, likeness) = request(&poison, r#"{"prompt":"p"}"#);
-        kills(&poison, (print, likeness));
-        poison.answered(print, None);
-        assert!(!poison.holds(print).await);
-        assert_eq!(poison.remembered(), 2, "what it is like was not looked for");
-        poison.answered(print, Some(likeness));
-        assert_eq!(poison.remembered(), 0);
-        assert_eq!(poison.unknown(print, Some(likeness)), []);
+        kills(&poison, request(&poison, r#"{"prompt":"p"}"#));
+        let (other, _) = request(&poison, r#"{"prompt":"q"}"#);
+        poison.answered(other, None);
+        assert_eq!(poison.remembered(), 3, "what it is like was not looked for");
     }
 
     #[tokio::test]
@@ -458,7 +477,7 @@ mod tests {
         let of = |it: u32| poison.of("/", &it.to_be_bytes());
         let prints: Vec<_> = (0..=MOST as u32).map(of).collect();
         for print in &prints {
-            poison.suspect((Alike::Wholly, *print));
+            poison.suspect(*print, (Alike::Wholly, *print));
             poison.settle(*print, server(), false);
         }
         assert!(!poison.holds(prints[0]).await && poison.holds(prints[MOST]).await);
@@ -548,9 +567,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_in_flight_at_one_death_are_one_death() {
         let poison = Poison::default();
-        let (server, likeness) = (server(), request(&poison, r#"{"prompt":"p"}"#).1);
+        let (server, (print, likeness)) = (server(), request(&poison, r#"{"prompt":"p"}"#));
         for _ in 0..8 {
-            poison.suspect((Alike::InText, likeness.text));
+            poison.suspect(print, (Alike::InText, likeness.text));
         }
         for _ in 0..8 {
             poison.settle(likeness.text, server, false);

@@ -88,7 +88,7 @@ impl Suspicion {
         let likeness = self.likeness.filter(|_| !is_leaving);
         let prints = retries.poison.unknown(self.print, likeness);
         for print in &prints {
-            retries.poison.suspect(*print);
+            retries.poison.suspect(self.print, *print);
         }
         tokio::spawn(async move {
             let lives = backend.is_seen_from_now_on().await;
