@@ -197,6 +197,8 @@ fn a_stale_server_that_shares_a_port_with_ours_is_found() {
         assert!(lab.processes("spark-02").iter().any(|it| it.pid == stale));
         lab.exec("spark-02", &format!("kill {stale}"));
         until("ours is alone", || lab.listeners("spark-02", 8200) == 1);
+        // The proxy met the other one as well, and serves from ours again once it was proved anew.
+        until("all is as declared", || pending(&laptop.plan()).is_empty());
         laptop.is_converged();
     });
 }
