@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::control::{Backend, Config, Hidden, InstanceLimits, Key, Timeouts};
 use super::policy::PolicySpec;
 use crate::net::{ListenAddress, ServerUrl};
+use crate::plan::Role;
 use crate::plan::effect::control::usual;
 use crate::quantity::{Seconds, SecondsOrOff, Weight};
 
@@ -122,6 +123,7 @@ impl Server {
         Backend {
             name: self.name().to_owned(),
             authority: self.url.authority().to_owned(),
+            role: Role::Both,
             nonce: None,
             key,
         }
@@ -151,6 +153,7 @@ impl Alone {
                 client: Some(self.timeouts.client.get()),
                 queue: self.timeouts.queue.get(),
                 hold: self.timeouts.hold.seconds().map_or(0.0, Seconds::get),
+                lease: None,
             },
             limits: self.limits.clone(),
             client_keys: Vec::new(),

@@ -406,11 +406,13 @@ impl Drop for Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Role;
 
     fn spec(name: &str, authority: &str, nonce: &str) -> control::Backend {
         control::Backend {
             name: name.to_owned(),
             authority: authority.to_owned(),
+            role: Role::Both,
             nonce: Some(nonce.to_owned()),
             key: None,
         }

@@ -328,6 +328,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::plan::Role;
     use crate::plan::effect::control::{Hidden, Key};
     use crate::proxy::control;
 
@@ -349,6 +350,7 @@ mod tests {
         let spec = control::Backend {
             name: "a".to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
+            role: Role::Both,
             nonce: nonce.map(str::to_owned),
             key: key.map(|key| Key {
                 digest: "of it".to_owned(),
@@ -463,6 +465,7 @@ mod tests {
         let spec = control::Backend {
             name: "a".to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
+            role: Role::Both,
             nonce: Some("replica-1".to_owned()),
             key: None,
         };
@@ -528,6 +531,7 @@ mod tests {
         let spec = control::Backend {
             name: "a".to_owned(),
             authority,
+            role: Role::Both,
             nonce: Some("replica-1".to_owned()),
             key: None,
         };

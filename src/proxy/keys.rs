@@ -112,6 +112,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::plan::Role;
     use crate::plan::effect::control::Hidden;
     use crate::proxy::control::{InstanceLimits, Timeouts};
     use crate::proxy::policy::PolicySpec;
@@ -127,6 +128,7 @@ mod tests {
         let backend = Backend {
             name: "a".to_owned(),
             authority: "127.0.0.1:8100".to_owned(),
+            role: Role::Both,
             nonce: Some("replica-1".to_owned()),
             key: Some(key),
         };

@@ -51,12 +51,14 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::plan::Role;
     use crate::proxy::control;
 
     fn backend(name: &str) -> Arc<Backend> {
         let spec = control::Backend {
             name: name.to_owned(),
             authority: "127.0.0.1:1".to_owned(),
+            role: Role::Both,
             nonce: Some("replica-1".to_owned()),
             key: None,
         };

@@ -310,6 +310,7 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+    use crate::plan::Role;
     use crate::proxy::control;
 
     type Fields = &'static [(&'static str, &'static str)];
@@ -318,6 +319,7 @@ mod tests {
         let spec = control::Backend {
             name: "a".to_owned(),
             authority: "10.0.0.1:1".to_owned(),
+            role: Role::Both,
             nonce: None,
             key: key.map(|key| control::Key {
                 digest: "d".to_owned(),

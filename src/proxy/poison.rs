@@ -389,6 +389,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::plan::Role;
     use crate::proxy::backend::Backend;
 
     /// One that is known by its number, and what its body is like.
@@ -402,6 +403,7 @@ mod tests {
         let spec = crate::proxy::control::Backend {
             name: "a".to_owned(),
             authority: "127.0.0.1:1".to_owned(),
+            role: Role::Both,
             nonce: None,
             key: None,
         };

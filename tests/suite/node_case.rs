@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use replica::plan::Failure;
+use replica::plan::{Failure, Role};
 use replica::proxy::control::{
     Backend, BackendState, BackendStatus, Config, InstanceLimits, Reply, Requests, Status, Timeouts,
 };
@@ -263,6 +263,7 @@ impl NodeCase {
         let backend = |(name, describe): (&String, &ServedBackend)| Backend {
             name: name.clone(),
             authority: describe.at.clone(),
+            role: Role::Both,
             nonce: Some(describe.mark.parse::<Mark>().unwrap().nonce()),
             key: None,
         };

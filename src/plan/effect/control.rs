@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::ServerKey;
-use crate::plan::Address;
+use crate::plan::{Address, Role};
 
 /// Something to tell a running proxy through its control socket.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -153,6 +153,9 @@ pub struct Backend {
     pub name: String,
     /// Where it listens, as the proxy dials it: `192.168.1.76:8100`.
     pub authority: String,
+    /// Which part of a request it takes.
+    #[serde(default, skip_serializing_if = "Role::is_both")]
+    pub role: Role,
     /// The served name that only this very process has; it must be among its `/v1/models` before
     /// any request goes there, and is hidden from clients. A server that has none is taken for who
     /// it is believed to be: whoever listens on its port is served from.
@@ -224,6 +227,10 @@ pub struct Timeouts {
     /// For an instance to be ready, where none is; 0 for not at all.
     #[serde(skip_serializing_if = "is::<{ usual::HOLD }>")]
     pub hold: f64,
+    /// For what a prefill instance has computed to be fetched by a decode instance, after which it
+    /// forgets it; nothing where none computes for another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<f64>,
 }
 
 /// How long it waits where nothing is declared, in seconds.
@@ -259,6 +266,7 @@ impl Default for Timeouts {
             client: None,
             queue: usual::QUEUE.into(),
             hold: usual::HOLD.into(),
+            lease: None,
         }
     }
 }

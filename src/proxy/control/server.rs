@@ -447,12 +447,14 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Role;
 
     #[tokio::test(start_paused = true)]
     async fn what_is_waited_for_for_long_is_told_with_its_age() {
         let spec = Spec {
             name: "a".to_owned(),
             authority: "127.0.0.1:1".to_owned(),
+            role: Role::Both,
             nonce: Some("replica-1".to_owned()),
             key: None,
         };

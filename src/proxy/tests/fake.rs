@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::plan::Role;
 use crate::proxy::control::Backend;
 
 type Handler =
@@ -153,6 +154,7 @@ impl Fake {
         let backend = Backend {
             name: name.to_owned(),
             authority: listener.local_addr().unwrap().to_string(),
+            role: Role::Both,
             nonce: Some(nonce.to_owned()),
             key: None,
         };

@@ -128,6 +128,7 @@ impl From<&TimeoutsDeclaration> for Timeouts {
             client: declared.client.map(Seconds::get),
             queue: declared.queue.get(),
             hold: declared.hold.seconds().map_or(0.0, Seconds::get),
+            lease: None,
         }
     }
 }

@@ -29,6 +29,7 @@ use super::program::Program;
 use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
+use crate::plan::Role;
 use crate::plan::effect::control::{
     Backend, Config, InstanceLimits, ProxyControl, Request, Timeouts,
 };
@@ -179,6 +180,7 @@ impl Proxy {
             None => Backend {
                 name: instance.name().to_string(),
                 authority: instance.authority(),
+                role: Role::Both,
                 nonce: Some(instance.planned_mark(observed).nonce()),
                 key: instance.own_key(observed),
             },

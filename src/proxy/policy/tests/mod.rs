@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName};
 
 use super::*;
+use crate::plan::Role;
 use crate::proxy::control;
 
 /// Backends that were seen.
@@ -21,6 +22,7 @@ fn backend(place: usize) -> Arc<Backend> {
     let spec = control::Backend {
         name: place.to_string(),
         authority: "127.0.0.1:1".to_owned(),
+        role: Role::Both,
         nonce: Some(format!("replica-{place}")),
         key: None,
     };
