@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 
 use super::engine::Faults;
 use super::flags;
+use super::kv::settings::Config;
 use super::profile::{self, Timing};
 use super::scheduler::Limits;
 use crate::resource::engine::Profile;
@@ -77,6 +78,13 @@ pub(super) struct Options {
     /// How many tokens to gather for a chunk of a stream, after the first
     #[arg(long, default_value_t = 1)]
     pub(super) stream_interval: usize,
+    /// Hand KV caches from engine to engine: {"kv_connector": "NixlConnector", "kv_role": "kv_both"};
+    /// VLLM_NIXL_SIDE_CHANNEL_HOST and VLLM_NIXL_SIDE_CHANNEL_PORT say where
+    #[arg(long, value_name = "JSON")]
+    pub(super) kv_transfer_config: Option<Config>,
+    /// Say in a request's usage how much of its prompt was known
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
+    pub(super) enable_prompt_tokens_details: bool,
     /// Answer with the x-request-id of the request
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub(super) enable_request_id_headers: bool,
@@ -228,7 +236,15 @@ impl Options {
             block_size: self.block_size,
             blocks: self.num_gpu_blocks_override.unwrap_or(from_memory),
             prefix_caching: self.enable_prefix_caching,
+            connects: self.connector().is_some(),
         }
+    }
+
+    /// What was said about handing KV caches on, where there is a connector for it.
+    pub(super) fn connector(&self) -> Option<&Config> {
+        self.kv_transfer_config
+            .as_ref()
+            .filter(|config| config.connects())
     }
 
     /// The faults of the running engine.

@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::kv::Connector;
+use super::kv::pull::Outcome;
 use super::log::Log;
 use super::scheduler::{Output, Scheduler, SequenceId, Work};
 
@@ -53,6 +55,10 @@ enum Order {
         reply: mpsc::UnboundedSender<Output>,
     },
     Abort(Vec<SequenceId>),
+    /// Blocks were fetched from another engine, or were not.
+    Pulled(SequenceId, Outcome),
+    /// Another engine has fetched what was kept of a request.
+    Fetched(String),
 }
 
 /// The answers that one request waits for.
@@ -65,14 +71,22 @@ pub(super) struct Generation {
 
 impl Engine {
     /// Starts the engine's task.
-    pub(super) fn start(scheduler: Scheduler, faults: Faults, log: Log) -> Self {
+    pub(super) fn start(
+        scheduler: Scheduler,
+        faults: Faults,
+        connector: Option<Arc<Connector>>,
+        log: Log,
+    ) -> Self {
         let scheduler = Arc::new(Mutex::new(scheduler));
         let (orders, inbox) = mpsc::unbounded_channel();
         let (power, switch) = watch::channel(Power::On);
         let core = Core {
             scheduler: Arc::clone(&scheduler),
             inbox,
+            own_orders: orders.downgrade(),
             switch,
+            power: power.clone(),
+            connector,
             replies: HashMap::new(),
             origin: Instant::now(),
             faults,
@@ -126,6 +140,17 @@ impl Engine {
         let _ = power.wait_for(|power| *power == Power::Dead).await;
     }
 
+    /// Waits until the engine computes no more.
+    pub(super) async fn stopped(&self) {
+        let mut power = self.power.subscribe();
+        let _ = power.wait_for(|power| *power != Power::On).await;
+    }
+
+    /// Says that another engine has what was kept of a request.
+    pub(super) fn fetched(&self, request: String) {
+        let _ = self.orders.send(Order::Fetched(request));
+    }
+
     /// What was decided about the engine.
     pub(super) fn power(&self) -> Power {
         *self.power.borrow()
@@ -164,6 +189,10 @@ impl Drop for Generation {
 struct Core {
     scheduler: Arc<Mutex<Scheduler>>,
     inbox: mpsc::UnboundedReceiver<Order>,
+    /// For what the engine has done on its behalf; it does not keep the engine alive.
+    own_orders: mpsc::WeakUnboundedSender<Order>,
+    power: watch::Sender<Power>,
+    connector: Option<Arc<Connector>>,
     switch: watch::Receiver<Power>,
     replies: HashMap<SequenceId, mpsc::UnboundedSender<Output>>,
     origin: Instant,
@@ -199,22 +228,73 @@ impl Core {
                 self.obey(order);
             }
             let begun = ready_at.max(Instant::now().checked_sub(CATCH_UP).unwrap_or(ready_at));
+            self.expire(begun);
             let step = if self.is_wedged() {
                 None
             } else {
                 lock(&self.scheduler).begin(begun - self.origin)
             };
+            self.fetch_what_is_ordered();
             let Some(step) = step else {
-                let Some(order) = self.inbox.recv().await else {
+                if self.idle().await.is_err() {
                     return;
-                };
-                self.obey(order);
+                }
                 ready_at = Instant::now();
                 continue;
             };
             ready_at = begun + step + self.warm_up();
             sleep_until(ready_at).await;
             self.deliver(ready_at);
+        }
+    }
+
+    /// Waits until there may be something to do; an error when nobody can ask for anything any more.
+    async fn idle(&mut self) -> Result<(), NobodyAsks> {
+        let expiry = lock(&self.scheduler).next_expiry();
+        let expiry = async {
+            match expiry {
+                Some(expiry) => sleep_until(self.origin + expiry).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            order = self.inbox.recv() => {
+                let order = order.ok_or(NobodyAsks)?;
+                self.obey(order);
+            }
+            () = expiry => {}
+        }
+        Ok(())
+    }
+
+    fn expire(&self, now: Instant) {
+        for request in lock(&self.scheduler).expire(now - self.origin) {
+            let warning = format!(
+                "Releasing expired KV blocks for request {request} which were retrieved by 0 decode worker(s)."
+            );
+            self.log.warning("nixl_connector.py:1818", &warning);
+        }
+    }
+
+    fn fetch_what_is_ordered(&self) {
+        let Some(connector) = &self.connector else {
+            return;
+        };
+        for (id, pull) in lock(&self.scheduler).take_pulls() {
+            let Some(orders) = self.own_orders.upgrade() else {
+                return;
+            };
+            let (connector, mut switch) = (Arc::clone(connector), self.switch.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    outcome = connector.fetch(pull) => {
+                        let _ = orders.send(Order::Pulled(id, outcome));
+                    }
+                    // An engine that is gone fetches nothing, and tells nobody.
+                    _ = switch.wait_for(|power| *power != Power::On) => {}
+                }
+            });
         }
     }
 
@@ -255,11 +335,43 @@ impl Core {
                     lock(&self.scheduler).abort(id);
                 }
             }
+            Order::Pulled(_, Outcome::Fatal(cause)) => self.die(&cause),
+            Order::Pulled(id, outcome) => self.settle(id, outcome),
+            Order::Fetched(request) => {
+                if !lock(&self.scheduler).fetched(&request) {
+                    let error = format!(
+                        "Potentially invalid KV blocks for unrecognized request {request} were retrieved by a decode \
+                         worker. They may have expired."
+                    );
+                    self.log.error("nixl_connector.py:1850", &error);
+                }
+            }
         }
+    }
+
+    /// Ends the engine, as an error that nobody catches ends vLLM's.
+    fn die(&self, cause: &str) {
+        let traceback = "EngineCore encountered a fatal error.\nTraceback (most recent call last):";
+        self.log
+            .error("core.py:866", &format!("{traceback}\n{cause}"));
+        self.power.send_replace(Power::Dead);
+    }
+
+    fn settle(&mut self, id: SequenceId, outcome: Outcome) {
+        let Some(connector) = &self.connector else {
+            return;
+        };
+        let policy = connector.failure_policy();
+        let failed = lock(&self.scheduler).pulled(id, outcome, policy);
+        self.hand_out(failed);
     }
 
     fn deliver(&mut self, at: Instant) {
         let outputs = lock(&self.scheduler).complete(at - self.origin);
+        self.hand_out(outputs);
+    }
+
+    fn hand_out(&mut self, outputs: impl IntoIterator<Item = Output>) {
         for output in outputs {
             let reply = match output.finish {
                 None => self.replies.get(&output.id).cloned(),
@@ -273,6 +385,9 @@ impl Core {
         }
     }
 }
+
+/// Everyone who could ask the engine for something is gone.
+struct NobodyAsks;
 
 fn lock(scheduler: &Mutex<Scheduler>) -> MutexGuard<'_, Scheduler> {
     scheduler.lock().unwrap_or_else(PoisonError::into_inner)

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::kv::params::Handover;
 use super::profile::{self, Timing};
 use super::scheduler::{Limits, Scheduler, SequenceId, Work};
 use crate::resource::engine::Profile;
@@ -192,6 +193,7 @@ fn gb10() -> Scheduler {
         block_size: 16,
         blocks: profile::kv_blocks(profile::kv_gib(0.3), 16),
         prefix_caching: true,
+        connects: false,
     };
     Scheduler::new(limits, timing)
 }
@@ -207,6 +209,7 @@ fn work(id: SequenceId, shape: Shape) -> Work {
         min_tokens: 0,
         stop_tokens: Vec::new(),
         ignore_eos: true,
+        handover: Handover::default(),
     }
 }
 

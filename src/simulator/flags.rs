@@ -57,8 +57,8 @@ const LISTS: &str = "\
 /// What the simulator heeds.
 const HEEDED: &str = "\
     api-key block-size disable-log-stats disable-uvicorn-access-log enable-prefix-caching \
-    enable-request-id-headers enable-server-load-tracking enforce-eager gpu-memory-utilization host \
-    max-model-len max-num-batched-tokens max-num-seqs model num-gpu-blocks-override port profile \
+    enable-prompt-tokens-details enable-request-id-headers enable-server-load-tracking enforce-eager \
+    gpu-memory-utilization host kv-transfer-config max-model-len max-num-batched-tokens max-num-seqs model num-gpu-blocks-override port profile \
     served-model-name sim-cold-after sim-cold-seconds sim-fail-loading sim-fit sim-load-seconds sim-poison sim-serialise \
     sim-wedge-after stream-interval";
 

@@ -15,6 +15,8 @@ pub(super) struct Plan {
     pub(super) model: String,
     pub(super) time: Duration,
     pub(super) fails: bool,
+    /// Why the connector cannot be, if it cannot.
+    pub(super) connector_refusal: Option<String>,
     pub(super) enforce_eager: bool,
     pub(super) gpu_memory_utilization: f64,
     pub(super) max_model_len: usize,
@@ -40,6 +42,9 @@ pub(super) fn load(plan: &Plan, log: &Log) -> Result<(), String> {
         // vLLM looks at the memory before anything else; the planned time passes all the same.
         std::thread::sleep(plan.time);
         return Err(free_memory_error(plan.gpu_memory_utilization));
+    }
+    if let Some(refusal) = &plan.connector_refusal {
+        return Err(refusal.clone());
     }
     load_weights(plan, log);
     let initialising = Instant::now();
@@ -188,6 +193,7 @@ mod tests {
             model: "m".to_owned(),
             time: Duration::ZERO,
             fails: false,
+            connector_refusal: None,
             enforce_eager: false,
             gpu_memory_utilization: 0.3,
             max_model_len: 131_072,

@@ -11,13 +11,14 @@
 //!   and [`loading`]: the `EngineCore` child. [`log`]: what both say.
 //! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`prefix_cache`],
 //!   [`profile`], [`text`], [`stats`]: what it rests on. [`fit`]: how true the GB10 profile is.
-//! - [`http`]: the surface.
+//! - [`http`]: the surface. [`kv`]: KV caches that are handed from one engine to another.
 
 mod args;
 mod engine;
 mod fit;
 mod flags;
 mod http;
+mod kv;
 mod loading;
 mod log;
 mod prefix_cache;

@@ -5,10 +5,16 @@
 //! running sequences first, prompts in chunks within a budget of tokens, the last one that came is
 //! preempted when the KV cache is full, then the queue is admitted first come, first served.
 
+mod remote;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::prefix_cache::{BlockPool, Held};
+use self::remote::Arrival;
+use super::kv::leases::Leases;
+use super::kv::params::Handover;
+use super::kv::pull::Pull;
+use super::prefix_cache::{BlockId, BlockPool, Held, Marks};
 use super::profile::Timing;
 use super::stats::{FinishReason, RequestTimes, Stats};
 use super::text::{self, Token};
@@ -25,6 +31,8 @@ pub(super) struct Limits {
     pub(super) block_size: usize,
     pub(super) blocks: usize,
     pub(super) prefix_caching: bool,
+    /// Whether blocks are handed from engine to engine.
+    pub(super) connects: bool,
 }
 
 /// One answer to be made.
@@ -39,6 +47,7 @@ pub(super) struct Work {
     pub(super) min_tokens: usize,
     pub(super) stop_tokens: Vec<Token>,
     pub(super) ignore_eos: bool,
+    pub(super) handover: Handover,
 }
 
 /// Why an answer ended.
@@ -48,14 +57,20 @@ pub(super) enum Finish {
     Stop(Option<Token>),
     /// It is as long as it may be.
     Length,
+    /// What it was to go on from could not be fetched.
+    Error,
 }
 
 /// One token of one answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Output {
     pub(super) id: SequenceId,
     pub(super) token: Token,
     pub(super) finish: Option<Finish>,
+    /// How much of the prompt did not have to be computed.
+    pub(super) cached: usize,
+    /// The blocks that are kept for another engine, with the last token.
+    pub(super) kept: Option<Vec<BlockId>>,
 }
 
 /// The engine's queue, its running set and its KV cache.
@@ -66,6 +81,8 @@ pub(super) struct Scheduler {
     pool: BlockPool,
     waiting: VecDeque<Sequence>,
     running: Vec<Sequence>,
+    leases: Leases,
+    pulls: Vec<(SequenceId, Pull)>,
     pub(super) stats: Stats,
 }
 
@@ -79,6 +96,11 @@ struct Sequence {
     /// How many of them the current step computes.
     scheduled: usize,
     held: Held,
+    arrival: Arrival,
+    /// How many tokens came from another engine.
+    external: usize,
+    /// Decides the answer, once there is one: what is in the cache has a say.
+    seed: u64,
     course: RequestTimes,
     started: bool,
 }
@@ -94,12 +116,14 @@ impl Scheduler {
             pool,
             waiting: VecDeque::new(),
             running: Vec::new(),
+            leases: Leases::default(),
+            pulls: Vec::new(),
             stats,
         }
     }
 
     /// Puts work at the end of the queue.
-    pub(super) fn submit(&mut self, work: Work, now: Duration) {
+    pub(super) fn submit(&mut self, mut work: Work, now: Duration) {
         let course = RequestTimes {
             arrived: now,
             scheduled: now,
@@ -111,15 +135,17 @@ impl Scheduler {
             max_tokens: work.max_tokens,
         };
         let tokens = work.prompt.clone();
-        let held = Held::salted(work.cache_salt.as_deref());
         self.waiting.push_back(Sequence {
-            work,
             tokens,
             computed: 0,
             scheduled: 0,
-            held,
+            held: Held::salted(work.cache_salt.as_deref()),
+            arrival: Arrival::of(work.handover.fetch.take()),
+            external: 0,
+            seed: work.seed,
             course,
             started: false,
+            work,
         });
     }
 
@@ -141,6 +167,9 @@ impl Scheduler {
         if let Some(sequence) = sequence {
             self.pool.release(sequence.held);
             self.stats.ended[FinishReason::Abort as usize] += 1;
+            if let Arrival::Wanted(remote) = sequence.arrival {
+                self.decline(id, remote);
+            }
         }
     }
 
@@ -209,32 +238,56 @@ impl Scheduler {
             return;
         };
         *budget += last.scheduled;
-        let salted = Held::salted(last.work.cache_salt.as_deref());
-        self.pool.release(std::mem::replace(&mut last.held, salted));
-        (last.computed, last.scheduled) = (0, 0);
+        last.let_go(&mut self.pool);
         self.stats.preemptions += 1;
         self.waiting.push_front(last);
     }
 
     fn admit_waiting(&mut self, budget: &mut usize, now: Duration) {
+        let mut at = 0;
         while *budget > 0 && self.running.len() < self.limits.max_num_seqs {
-            let Some(mut sequence) = self.waiting.pop_front() else {
+            let Some(mut sequence) = self.waiting.remove(at) else {
                 return;
             };
-            let cached = self.pool.take_prefix(&mut sequence.held, &sequence.tokens);
-            let wanted = (sequence.tokens.len() - cached).min(*budget);
-            if !self.pool.reserve(&mut sequence.held, cached + wanted) {
-                let salted = Held::salted(sequence.work.cache_salt.as_deref());
-                self.pool
-                    .release(std::mem::replace(&mut sequence.held, salted));
-                self.waiting.push_front(sequence);
+            // One whose blocks are yet to come keeps its place, and those behind it go on.
+            let goes_on = match std::mem::take(&mut sequence.arrival) {
+                Arrival::Wanted(remote) => self.order_blocks(&mut sequence, remote),
+                Arrival::Coming => {
+                    sequence.arrival = Arrival::Coming;
+                    true
+                }
+                arrival @ (Arrival::None | Arrival::Come) => {
+                    sequence.arrival = arrival;
+                    if self.seat(&mut sequence, budget, now) {
+                        self.running.push(sequence);
+                        continue;
+                    }
+                    false
+                }
+            };
+            self.waiting.insert(at, sequence);
+            if !goes_on {
                 return;
             }
-            (sequence.computed, sequence.scheduled) = (cached, wanted);
-            *budget -= wanted;
-            self.note_admission(&mut sequence, cached, now);
-            self.running.push(sequence);
+            at += 1;
         }
+    }
+
+    /// Gives a sequence its share of the next step. False, and nothing changed, when there is no room.
+    fn seat(&mut self, sequence: &mut Sequence, budget: &mut usize, now: Duration) -> bool {
+        let cached = match sequence.arrival {
+            Arrival::Come => sequence.computed,
+            _ => self.pool.take_prefix(&mut sequence.held, &sequence.tokens),
+        };
+        let wanted = (sequence.tokens.len() - cached).min(*budget);
+        if !self.pool.reserve(&mut sequence.held, cached + wanted) {
+            sequence.let_go(&mut self.pool);
+            return false;
+        }
+        (sequence.computed, sequence.scheduled) = (cached, wanted);
+        *budget -= wanted;
+        self.note_admission(sequence, cached, now);
+        true
     }
 
     fn note_admission(&mut self, sequence: &mut Sequence, cached: usize, now: Duration) {
@@ -245,7 +298,9 @@ impl Scheduler {
         sequence.started = true;
         sequence.course.scheduled = now;
         sequence.course.cached_tokens = cached;
-        if self.limits.prefix_caching {
+        self.note_external(sequence);
+        // Of one that was fetched this was counted when its blocks were ordered.
+        if self.limits.prefix_caching && !matches!(sequence.arrival, Arrival::Come) {
             self.stats.prefix_queries += sequence.tokens.len() as u64;
             self.stats.prefix_hits += cached as u64;
         }
@@ -259,28 +314,28 @@ impl Scheduler {
             step_tokens += sequence.scheduled;
             sequence.computed += std::mem::take(&mut sequence.scheduled);
             self.pool
-                .publish(&mut sequence.held, &sequence.tokens[..sequence.computed]);
+                .write(&mut sequence.held, &sequence.tokens[..sequence.computed]);
             let sampled = sequence.computed == sequence.tokens.len();
-            let finish = if sampled {
-                self.sample(&mut sequence, now, &mut outputs)
-            } else {
-                None
-            };
-            match finish {
-                None => self.running.push(sequence),
-                Some(finish) => self.finish(sequence, finish),
+            let output = sampled.then(|| self.sample(&mut sequence, now));
+            match output.as_ref().and_then(|output| output.finish) {
+                None => {
+                    self.running.push(sequence);
+                    outputs.extend(output);
+                }
+                Some(finish) => {
+                    let kept = self.finish(sequence, finish, now);
+                    outputs.extend(output.map(|output| Output { kept, ..output }));
+                }
             }
         }
         self.stats.step_tokens.observe(step_tokens as f64);
         outputs
     }
 
-    fn sample(
-        &mut self,
-        sequence: &mut Sequence,
-        now: Duration,
-        outputs: &mut Vec<Output>,
-    ) -> Option<Finish> {
+    fn sample(&mut self, sequence: &mut Sequence, now: Duration) -> Output {
+        if sequence.course.generated_tokens == 0 {
+            sequence.seed = sequence.held.tainted(sequence.work.seed);
+        }
         let (token, finish) = sequence.next(self.limits.max_model_len);
         sequence.tokens.push(token);
         let course = &mut sequence.course;
@@ -298,25 +353,57 @@ impl Scheduler {
                 .observe(now.saturating_sub(course.last_token).as_secs_f64());
         }
         course.last_token = now;
-        outputs.push(Output {
+        Output {
             id: sequence.work.id,
             token,
             finish,
-        });
-        finish
+            cached: course.cached_tokens,
+            kept: None,
+        }
     }
 
-    fn finish(&mut self, sequence: Sequence, finish: Finish) {
+    /// Ends a sequence; returns its blocks where they are kept. As in 0.13.0 those of an answer that
+    /// ended of its own accord are not.
+    fn finish(
+        &mut self,
+        sequence: Sequence,
+        finish: Finish,
+        now: Duration,
+    ) -> Option<Vec<BlockId>> {
         let ended = match finish {
             Finish::Stop(_) => FinishReason::Stop,
             Finish::Length => FinishReason::Length,
+            Finish::Error => FinishReason::Error,
         };
         self.stats.finish(&sequence.course, ended);
-        self.pool.release(sequence.held);
+        match sequence.work.handover.keep {
+            Some(keep) if finish == Finish::Length => Some(self.keep(sequence.held, keep, now)),
+            _ => {
+                self.pool.release(sequence.held);
+                None
+            }
+        }
     }
 }
 
 impl Sequence {
+    /// Lets go of everything that was computed or fetched.
+    fn let_go(&mut self, pool: &mut BlockPool) {
+        let salted = Held::salted(self.work.cache_salt.as_deref());
+        pool.release(std::mem::replace(&mut self.held, salted));
+        (self.computed, self.scheduled, self.external) = (0, 0, 0);
+        self.arrival = Arrival::None;
+    }
+
+    /// Takes what was fetched. The last token of the prompt is computed all the same: it says what
+    /// follows.
+    fn arrive(&mut self, pool: &mut BlockPool, marks: &Marks) {
+        pool.receive(&mut self.held, &self.tokens, marks);
+        self.external = self.tokens.len() - self.computed;
+        self.computed = self.tokens.len() - 1;
+        self.arrival = Arrival::Come;
+    }
+
     /// Whether the current step computes prompt tokens, or again what a preemption threw away.
     fn prefills(&self) -> bool {
         self.scheduled > 1 || self.computed + self.scheduled <= self.work.prompt.len()
@@ -326,10 +413,10 @@ impl Sequence {
         let work = &self.work;
         let position = self.course.generated_tokens;
         let may_stop = position >= work.min_tokens;
-        if may_stop && !work.ignore_eos && position >= text::natural_length(work.seed) {
+        if may_stop && !work.ignore_eos && position >= text::natural_length(self.seed) {
             return (text::END, Some(Finish::Stop(None)));
         }
-        let token = text::next_token(work.seed, position);
+        let token = text::next_token(self.seed, position);
         if may_stop && work.stop_tokens.contains(&token) {
             return (token, Some(Finish::Stop(Some(token))));
         }

@@ -17,12 +17,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::{LoadFailure, Options};
-use super::engine::{Engine, Power};
+use super::engine::Power;
 use super::http::{self, Connections, Server};
+use super::kv::settings::{Config, Environment};
+use super::kv::{Connector, SideChannel};
 use super::loading::Plan;
 use super::log::Log;
 use super::process::EngineProcess;
-use super::scheduler::Scheduler;
 use crate::net::{Authority, file_table};
 
 /// How many connections may wait to be accepted; uvicorn's figure.
@@ -54,6 +55,13 @@ async fn serve(options: Options, log: &Log) -> Result<ExitCode, String> {
     let mut process =
         EngineProcess::start(&plan(&options)).map_err(|error| python_error(&error))?;
     loaded(&mut process, &mut stop).await?;
+    let connector = tokio::select! {
+        connector = connected(&options, log) => connector,
+        () = stop.received() => {
+            process.stop().await;
+            return Err(interrupted());
+        }
+    };
     log.info("api_server.py:1099", "Supported tasks: ['generate']");
     log.info(
         "api_server.py:1425",
@@ -65,9 +73,7 @@ async fn serve(options: Options, log: &Log) -> Result<ExitCode, String> {
     log.uvicorn("Application startup complete.");
     let listener = TcpListener::from_std(std::net::TcpListener::from(socket))
         .map_err(|error| python_error(&error))?;
-    let scheduler = Scheduler::new(options.limits(), options.timing());
-    let engine = Engine::start(scheduler, options.faults(), log.clone());
-    let server = Arc::new(Server::new(options, engine, log.clone()));
+    let server = Arc::new(Server::start(options, connector, log.clone()));
     live(server, listener, process, stop).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +84,7 @@ async fn loaded(process: &mut EngineProcess, stop: &mut StopSignals) -> Result<(
         ready = process.ready() => ready,
         () = stop.received() => {
             process.stop().await;
-            return Err("KeyboardInterrupt: terminated".to_owned());
+            return Err(interrupted());
         }
     };
     if ready {
@@ -86,6 +92,25 @@ async fn loaded(process: &mut EngineProcess, stop: &mut StopSignals) -> Result<(
     }
     process.ended().await;
     Err(failed_core())
+}
+
+fn interrupted() -> String {
+    "KeyboardInterrupt: terminated".to_owned()
+}
+
+/// The connector and its side channel, where there is one. When the side channel's port is taken,
+/// the thread that was to listen dies, and vLLM waits for it for ever.
+async fn connected(options: &Options, log: &Log) -> Option<(Connector, SideChannel)> {
+    match Connector::of(options, &Environment::read()).await {
+        Ok(connector) => connector,
+        Err(error) => {
+            let cause = python_error(&error);
+            log.stderr(&format!(
+                "Exception in thread nixl_handshake_listener:\nTraceback (most recent call last):\n{cause}"
+            ));
+            std::future::pending().await
+        }
+    }
 }
 
 /// A socket that has the address, but refuses connections until it listens.
@@ -127,6 +152,7 @@ fn plan(options: &Options) -> Plan {
         model: options.model.clone(),
         time: options.load_time(),
         fails: options.sim_fail_loading == Some(LoadFailure::Oom),
+        connector_refusal: options.connector().and_then(Config::refusal),
         enforce_eager: options.enforce_eager,
         gpu_memory_utilization: options.gpu_memory_utilization,
         max_model_len: limits.max_model_len,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::kv::pull::Outcome;
+
 const FIRST_TOKEN: &[f64] = &[
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
     20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
@@ -16,6 +18,14 @@ const REQUEST: &[f64] = &[
 ];
 const STEP_TOKENS: &[f64] = &[
     1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
+];
+/// Seconds; the first is not among those of a transfer.
+const POST: &[f64] = &[
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 5.0,
+];
+const DESCRIPTORS: &[f64] = &[
+    10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 200.0, 400.0, 1000.0, 2000.0, 4000.0, 10000.0, 20000.0,
+    50000.0,
 ];
 const CHOICES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0];
 
@@ -79,6 +89,7 @@ pub(super) enum FinishReason {
     Stop,
     Length,
     Abort,
+    Error,
 }
 
 /// Everything that is counted.
@@ -86,11 +97,13 @@ pub(super) enum FinishReason {
 pub(super) struct Stats {
     pub(super) prefix_queries: u64,
     pub(super) prefix_hits: u64,
+    pub(super) external_queries: u64,
+    pub(super) external_hits: u64,
     pub(super) preemptions: u64,
     pub(super) prompt_tokens: u64,
     pub(super) generation_tokens: u64,
     /// By [`FinishReason`].
-    pub(super) ended: [u64; 3],
+    pub(super) ended: [u64; 4],
     pub(super) request_prompt_tokens: Histogram,
     pub(super) request_generation_tokens: Histogram,
     pub(super) step_tokens: Histogram,
@@ -106,6 +119,51 @@ pub(super) struct Stats {
     pub(super) prefill: Histogram,
     pub(super) decode: Histogram,
     pub(super) computed_tokens: Histogram,
+    pub(super) nixl: Nixl,
+}
+
+/// What the connector counts: blocks that were fetched, on the side that fetches, and blocks that
+/// nobody fetched, on the side that keeps them.
+#[derive(Debug, Clone)]
+pub(super) struct Nixl {
+    pub(super) transfer_time: Histogram,
+    pub(super) post_time: Histogram,
+    pub(super) bytes: Histogram,
+    pub(super) descriptors: Histogram,
+    pub(super) failed_transfers: u64,
+    pub(super) failed_notifications: u64,
+    pub(super) expired: u64,
+}
+
+impl Nixl {
+    fn new() -> Self {
+        // 2 KiB to 8 GiB.
+        let bytes: Vec<_> = (11..35).step_by(2).map(|power| 2_f64.powi(power)).collect();
+        Self {
+            transfer_time: Histogram::new(&POST[1..]),
+            post_time: Histogram::new(POST),
+            bytes: Histogram::new(&bytes),
+            descriptors: Histogram::new(DESCRIPTORS),
+            failed_transfers: 0,
+            failed_notifications: 0,
+            expired: 0,
+        }
+    }
+
+    /// Counts what came of fetching.
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Fetched { transfer, .. } => {
+                self.transfer_time.observe_time(transfer.time);
+                self.post_time.observe_time(transfer.post);
+                self.bytes.observe(transfer.bytes as f64);
+                self.descriptors.observe(transfer.descriptors as f64);
+            }
+            Outcome::Lost => self.failed_transfers += 1,
+            Outcome::NotTold => self.failed_notifications += 1,
+            Outcome::Told | Outcome::Fatal(_) => {}
+        }
+    }
 }
 
 /// When the stations of one request were, and its size: what its histograms need.
@@ -129,10 +187,12 @@ impl Stats {
         Self {
             prefix_queries: 0,
             prefix_hits: 0,
+            external_queries: 0,
+            external_hits: 0,
             preemptions: 0,
             prompt_tokens: 0,
             generation_tokens: 0,
-            ended: [0; 3],
+            ended: [0; 4],
             request_prompt_tokens: lengths.clone(),
             request_generation_tokens: lengths.clone(),
             step_tokens: Histogram::new(STEP_TOKENS),
@@ -148,6 +208,7 @@ impl Stats {
             prefill: request.clone(),
             decode: request,
             computed_tokens: lengths,
+            nixl: Nixl::new(),
         }
     }
 

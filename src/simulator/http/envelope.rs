@@ -23,6 +23,8 @@ pub(super) struct Envelope {
     pub(super) id: String,
     pub(super) created: i64,
     pub(super) model: String,
+    /// Whether the usage says how much of the prompt was known.
+    pub(super) tells_cached: bool,
 }
 
 /// How many tokens there were.
@@ -30,6 +32,8 @@ pub(super) struct Envelope {
 pub(super) struct Usage {
     pub(super) prompt: usize,
     pub(super) completion: usize,
+    /// How much of the prompt was known.
+    pub(super) cached: usize,
 }
 
 impl Usage {
@@ -42,30 +46,52 @@ impl Usage {
             "prompt_tokens": self.prompt,
             "total_tokens": self.total(),
             "completion_tokens": self.completion,
-            "prompt_tokens_details": null,
+            "prompt_tokens_details": self.details(),
         })
+    }
+
+    /// As in vLLM, nothing known is nothing said.
+    fn details(self) -> Option<Value> {
+        (self.cached > 0).then(|| json!({"cached_tokens": self.cached}))
     }
 
     /// Without what is null: as in the last chunk, and in every chunk of a chat.
     fn short(self) -> String {
-        let Self { prompt, completion } = self;
+        let Self {
+            prompt, completion, ..
+        } = self;
         let total = self.total();
+        let details = self.details().map_or_else(String::new, |details| {
+            format!(r#","prompt_tokens_details":{details}"#)
+        });
         format!(
-            r#"{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{completion}}}"#
+            r#"{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{completion}{details}}}"#
         )
     }
 }
 
 impl Envelope {
-    /// A whole response; `choices` hold each choice's text and end.
-    pub(super) fn response(&self, job: &Job, choices: &[Piece], usage: Usage) -> Value {
+    /// A whole response; `choices` hold each choice's text and end, `kept` says where its blocks are.
+    pub(super) fn response(
+        &self,
+        job: &Job,
+        choices: &[Piece],
+        usage: Usage,
+        kept: Option<Value>,
+    ) -> Value {
+        let usage = self.told(usage);
         match self.kind {
-            Kind::Completion => self.completion(job, choices, usage),
-            Kind::Chat => self.chat(job, choices, usage),
+            Kind::Completion => self.completion(job, choices, usage, kept),
+            Kind::Chat => self.chat(job, choices, usage, kept),
         }
     }
 
-    fn completion(&self, job: &Job, choices: &[Piece], usage: Usage) -> Value {
+    fn told(&self, usage: Usage) -> Usage {
+        let cached = if self.tells_cached { usage.cached } else { 0 };
+        Usage { cached, ..usage }
+    }
+
+    fn completion(&self, job: &Job, choices: &[Piece], usage: Usage, kept: Option<Value>) -> Value {
         let choices = choices.iter().map(|choice| {
             let prompt = choice.index / job.choices_per_prompt;
             let echoed = job.echo.as_ref().map_or("", |echo| echo[prompt].as_str());
@@ -90,11 +116,11 @@ impl Envelope {
             "service_tier": null,
             "system_fingerprint": null,
             "usage": usage.value(),
-            "kv_transfer_params": null,
+            "kv_transfer_params": kept,
         })
     }
 
-    fn chat(&self, job: &Job, choices: &[Piece], usage: Usage) -> Value {
+    fn chat(&self, job: &Job, choices: &[Piece], usage: Usage, kept: Option<Value>) -> Value {
         let choices = choices.iter().map(|choice| {
             let end = ending(choice);
             json!({
@@ -127,7 +153,7 @@ impl Envelope {
             "usage": usage.value(),
             "prompt_logprobs": null,
             "prompt_token_ids": job.return_token_ids.then_some(&job.prompts[0]),
-            "kv_transfer_params": null,
+            "kv_transfer_params": kept,
         })
     }
 
@@ -212,7 +238,7 @@ impl Envelope {
 
     /// The event that closes a stream with the usage.
     pub(super) fn closing(&self, usage: Usage) -> Bytes {
-        self.event("", &format!(r#","usage":{}"#, usage.short()))
+        self.event("", &format!(r#","usage":{}"#, self.told(usage).short()))
     }
 
     fn event(&self, choice: &str, rest: &str) -> Bytes {

@@ -17,6 +17,9 @@ pub(super) struct Failure {
 pub(super) const ENGINE_DEAD: &str =
     "EngineCore encountered an issue. See stack trace (above) for the root cause.";
 
+/// What vLLM says of a request that it fails by itself.
+const LOAD_FAILED: &str = "Internal server error";
+
 impl Failure {
     fn plain(status: StatusCode, body: &'static str) -> Self {
         Self {
@@ -77,6 +80,12 @@ impl Failure {
         )
     }
 
+    /// The answer when what it was to go on from could not be fetched from another engine.
+    pub(super) fn load_failed() -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::error(status, "InternalServerError", LOAD_FAILED)
+    }
+
     /// What FastAPI makes of a body that does not fit: its message shows where in the
     /// server's sources that happened. `detail` is one error as Python prints it.
     pub(super) fn invalid(path: &str, detail: &str) -> Self {
@@ -123,8 +132,17 @@ impl Failure {
 /// The event with which a stream ends early when the engine is gone. Python's `json.dumps`
 /// puts spaces here, unlike everywhere else.
 pub(super) fn engine_dead_event() -> Bytes {
+    error_event(ENGINE_DEAD, "BadRequestError", 400)
+}
+
+/// The same when what the stream was to go on from could not be fetched.
+pub(super) fn load_failed_event() -> Bytes {
+    error_event(LOAD_FAILED, "InternalServerError", 500)
+}
+
+fn error_event(message: &str, kind: &str, code: u16) -> Bytes {
     let body = format!(
-        r#"{{"error": {{"message": "{ENGINE_DEAD}", "type": "BadRequestError", "param": null, "code": 400}}}}"#
+        r#"{{"error": {{"message": "{message}", "type": "{kind}", "param": null, "code": {code}}}}}"#
     );
     format!("data: {body}\n\n").into()
 }

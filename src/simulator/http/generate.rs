@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::envelope::{Envelope, Kind, Usage};
 use super::errors::Failure;
-use super::pieces::{Piece, Pieces};
+use super::handover;
+use super::pieces::{Broken, Piece, Pieces};
 use super::request::{Body, Job};
 use super::stream::Events;
 use super::{Answer, Counted, Server};
@@ -59,7 +60,7 @@ pub(super) async fn generate(
     if server.engine.power() == Power::Dead {
         return Err(Failure::engine_dead());
     }
-    let job = match kind {
+    let mut job = match kind {
         Kind::Completion => body.completion(server.limits.max_model_len)?,
         Kind::Chat => body.chat(server.limits.max_model_len)?,
     };
@@ -68,7 +69,9 @@ pub(super) async fn generate(
         id: request_id(kind, sent.header("x-request-id")),
         created: Timestamp::now().as_second(),
         model: server.answering_name(),
+        tells_cached: server.options.enable_prompt_tokens_details,
     };
+    handover::instruct(server, &body, &envelope, &mut job);
     let counted = Counted::on(server);
     let generation = server.engine.generate(job.works.iter().cloned());
     if server.is_poisoned_by(&job) {
@@ -89,9 +92,10 @@ pub(super) async fn generate(
         ))));
     }
     let (choices, usage) = whole(&job, pieces).await?;
+    let kept = handover::object(server, &job, &choices);
     Ok(Answer::json(
         StatusCode::OK,
-        &envelope.response(&job, &choices, usage),
+        &envelope.response(&job, &choices, usage, kept),
     ))
 }
 
@@ -104,9 +108,13 @@ async fn whole(job: &Job, mut pieces: Pieces) -> Result<(Vec<Piece>, Usage), Fai
         })
         .collect();
     loop {
-        let more = poll_fn(|context| pieces.poll_next(context))
-            .await
-            .map_err(|_| Failure::engine_dead())?;
+        let more =
+            poll_fn(|context| pieces.poll_next(context))
+                .await
+                .map_err(|broken| match broken {
+                    Broken::EngineDead => Failure::engine_dead(),
+                    Broken::LoadFailed => Failure::load_failed(),
+                })?;
         if more.is_empty() {
             break;
         }
@@ -115,11 +123,17 @@ async fn whole(job: &Job, mut pieces: Pieces) -> Result<(Vec<Piece>, Usage), Fai
             choice.text.push_str(&piece.text);
             choice.tokens.extend(piece.tokens);
             choice.end = choice.end.take().or(piece.end);
+            choice.cached = piece.cached;
+            choice.kept = choice.kept.take().or(piece.kept);
         }
     }
     let prompt = job.prompts.iter().map(Vec::len).sum();
-    let completion = choices.iter().map(|choice| choice.tokens.len()).sum();
-    Ok((choices, Usage { prompt, completion }))
+    let usage = Usage {
+        prompt,
+        completion: choices.iter().map(|choice| choice.tokens.len()).sum(),
+        cached: choices.last().map_or(0, |choice| choice.cached),
+    };
+    Ok((choices, usage))
 }
 
 fn request_id(kind: Kind, given: Option<&str>) -> String {

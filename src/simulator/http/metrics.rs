@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::prometheus::Page;
 use super::{Answer, Server};
-use crate::simulator::stats::{Histogram, Stats};
+use crate::simulator::stats::{Histogram, Nixl, Stats};
 
 /// How often vLLM says what it does.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -34,13 +34,13 @@ const COUNTERS: &[Counter] = &[
         "external_prefix_cache_queries",
         "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried \
          tokens.",
-        |_| 0,
+        |stats| stats.external_queries,
     ),
     (
         "external_prefix_cache_hits",
         "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached \
          tokens.",
-        |_| 0,
+        |stats| stats.external_hits,
     ),
     (
         "num_preemptions",
@@ -56,6 +56,48 @@ const COUNTERS: &[Counter] = &[
         "generation_tokens",
         "Number of generation tokens processed.",
         |stats| stats.generation_tokens,
+    ),
+];
+
+const TRANSFERS: &[(&str, &str, fn(&Nixl) -> &Histogram)] = &[
+    (
+        "nixl_xfer_time_seconds",
+        "Histogram of transfer duration for NIXL KV Cache transfers.",
+        |nixl| &nixl.transfer_time,
+    ),
+    (
+        "nixl_post_time_seconds",
+        "Histogram of transfer post time for NIXL KV Cache transfers.",
+        |nixl| &nixl.post_time,
+    ),
+    (
+        "nixl_bytes_transferred",
+        "Histogram of bytes transferred per NIXL KV Cache transfers.",
+        |nixl| &nixl.bytes,
+    ),
+    (
+        "nixl_num_descriptors",
+        "Histogram of number of descriptors per NIXL  KV Cache transfers.",
+        |nixl| &nixl.descriptors,
+    ),
+];
+
+/// The last is of newer versions: 0.13.0 only logs what expires.
+const FAILED_TRANSFERS: &[(&str, &str, fn(&Nixl) -> u64)] = &[
+    (
+        "nixl_num_failed_transfers",
+        "Number of failed NIXL KV Cache transfers.",
+        |nixl| nixl.failed_transfers,
+    ),
+    (
+        "nixl_num_failed_notifications",
+        "Number of failed NIXL KV Cache notifications.",
+        |nixl| nixl.failed_notifications,
+    ),
+    (
+        "nixl_num_kv_expired_reqs",
+        "Number of requests that had their KV expire.",
+        |nixl| nixl.expired,
     ),
 ];
 
@@ -154,6 +196,9 @@ pub(super) fn page(server: &Server) -> Answer {
         created: seconds(server),
     };
     page.process();
+    if server.connector.is_some() {
+        page.transfers(&stats.nixl);
+    }
     page.gauge(
         "num_requests_running",
         "Number of requests in model execution batches.",
@@ -199,11 +244,20 @@ impl Page {
         }
     }
 
+    fn transfers(&mut self, nixl: &Nixl) {
+        for (name, help, histogram) in TRANSFERS {
+            self.histogram(name, help, histogram(nixl));
+        }
+        for (name, help, count) in FAILED_TRANSFERS {
+            self.counter(name, help, &[(&[], count(nixl))]);
+        }
+    }
+
     fn counters(&mut self, stats: &Stats) {
         for (name, help, count) in COUNTERS {
             self.counter(name, help, &[(&[], count(stats))]);
         }
-        let [stop, length, abort] = stats.ended;
+        let [stop, length, abort, error] = stats.ended;
         self.counter(
             "request_success",
             "Count of successfully processed requests.",
@@ -211,7 +265,7 @@ impl Page {
                 (&[("finished_reason", "stop")], stop),
                 (&[("finished_reason", "length")], length),
                 (&[("finished_reason", "abort")], abort),
-                (&[("finished_reason", "error")], 0),
+                (&[("finished_reason", "error")], error),
             ],
         );
     }

@@ -4,6 +4,7 @@ mod connection;
 mod envelope;
 mod errors;
 mod generate;
+mod handover;
 mod logprobs;
 pub(super) mod metrics;
 mod models;
@@ -36,8 +37,9 @@ use stream::{Events, Reply};
 
 use super::args::Options;
 use super::engine::{Engine, Power};
+use super::kv::{Connector, SideChannel};
 use super::log::Log;
-use super::scheduler::Limits;
+use super::scheduler::{Limits, Scheduler};
 use super::text;
 
 /// What all requests share.
@@ -46,6 +48,7 @@ pub(super) struct Server {
     limits: Limits,
     names: Vec<String>,
     pub(super) engine: Engine,
+    connector: Option<Arc<Connector>>,
     pub(super) log: Log,
     /// How many answers are being made.
     load: AtomicUsize,
@@ -97,14 +100,26 @@ impl Answer {
 }
 
 impl Server {
-    /// A server for an engine that runs.
-    pub(super) fn new(options: Options, engine: Engine, log: Log) -> Self {
+    /// A server with an engine, which runs from now on.
+    pub(super) fn start(
+        options: Options,
+        connector: Option<(Connector, SideChannel)>,
+        log: Log,
+    ) -> Self {
         let (limits, names) = (options.limits(), options.names());
+        let (connector, side_channel) = connector.unzip();
+        let connector = connector.map(Arc::new);
+        let scheduler = Scheduler::new(limits.clone(), options.timing());
+        let engine = Engine::start(scheduler, options.faults(), connector.clone(), log.clone());
+        if let (Some(connector), Some(side_channel)) = (&connector, side_channel) {
+            tokio::spawn(side_channel.serve(Arc::clone(connector), engine.clone()));
+        }
         Self {
             options,
             limits,
             names,
             engine,
+            connector,
             log,
             load: AtomicUsize::new(0),
             started: Timestamp::now(),

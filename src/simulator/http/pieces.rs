@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::request::Job;
 use crate::simulator::engine::Generation;
+use crate::simulator::prefix_cache::BlockId;
 use crate::simulator::scheduler::{Finish, Output};
 use crate::simulator::text::{self, Token};
 
@@ -21,6 +22,10 @@ pub(super) struct Piece {
     pub(super) text: String,
     pub(super) tokens: Vec<Token>,
     pub(super) end: Option<End>,
+    /// How much of its prompt did not have to be computed.
+    pub(super) cached: usize,
+    /// The blocks that are kept of it.
+    pub(super) kept: Option<Vec<BlockId>>,
 }
 
 /// How a choice ended, in the words of the API.
@@ -30,9 +35,14 @@ pub(super) struct End {
     pub(super) stop_reason: Value,
 }
 
-/// The engine is gone.
+/// Why there are no more pieces.
 #[derive(Debug, PartialEq)]
-pub(super) struct EngineDead;
+pub(super) enum Broken {
+    /// The engine is gone.
+    EngineDead,
+    /// What the answer was to go on from could not be fetched.
+    LoadFailed,
+}
 
 /// The answers to one request, as they come.
 #[derive(Debug)]
@@ -60,6 +70,8 @@ struct Choice {
     pending: Vec<Token>,
     started: bool,
     end: Option<End>,
+    cached: usize,
+    kept: Option<Vec<BlockId>>,
     closed: bool,
 }
 
@@ -84,15 +96,15 @@ impl Pieces {
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Vec<Piece>, EngineDead>> {
+    ) -> Poll<Result<Vec<Piece>, Broken>> {
         loop {
             if self.choices.iter().all(|choice| choice.closed) {
                 return Poll::Ready(Ok(Vec::new()));
             }
-            let first = ready!(self.generation.poll_next(context)).ok_or(EngineDead)?;
-            self.take(first);
+            let first = ready!(self.generation.poll_next(context)).ok_or(Broken::EngineDead)?;
+            self.take(first)?;
             while let Poll::Ready(Some(more)) = self.generation.poll_next(context) {
-                self.take(more);
+                self.take(more)?;
             }
             let pieces = self.hand_out();
             if !pieces.is_empty() {
@@ -101,15 +113,20 @@ impl Pieces {
         }
     }
 
-    fn take(&mut self, output: Output) {
+    fn take(&mut self, output: Output) -> Result<(), Broken> {
+        if output.finish == Some(Finish::Error) {
+            return Err(Broken::LoadFailed);
+        }
         let choice = &mut self.choices[self.generation.index_of(output.id)];
         if choice.end.is_some() {
-            return;
+            return Ok(());
         }
+        let (id, goes_on) = (output.id, output.finish.is_none());
         choice.take(output, &self.stop);
-        if choice.end.is_some() && output.finish.is_none() {
-            self.generation.abort(output.id);
+        if choice.end.is_some() && goes_on {
+            self.generation.abort(id);
         }
+        Ok(())
     }
 
     fn hand_out(&mut self) -> Vec<Piece> {
@@ -127,6 +144,8 @@ impl Pieces {
 impl Choice {
     fn take(&mut self, output: Output, stop: &Stop) {
         self.tokens += 1;
+        self.cached = output.cached;
+        self.kept = output.kept;
         self.pending.push(output.token);
         let before = self.text.len();
         // The end token that the model chose itself has no text; nor has a stop token.
@@ -141,6 +160,10 @@ impl Choice {
             Finish::Stop(token) => End {
                 finish_reason: "stop",
                 stop_reason: json!(token),
+            },
+            Finish::Error => End {
+                finish_reason: "error",
+                stop_reason: Value::Null,
             },
         });
         if self.tokens > stop.min_tokens
@@ -180,6 +203,8 @@ impl Choice {
             text,
             tokens: std::mem::take(&mut self.pending),
             end: self.end.clone(),
+            cached: self.cached,
+            kept: self.kept.take(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What a client asks for: read as JSON, then turned into work, or refused as vLLM would.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::errors::Failure;
+use crate::simulator::kv::params::Handover;
 use crate::simulator::scheduler::Work;
 use crate::simulator::text::{self, Token, fingerprint, mix};
 
@@ -36,6 +38,8 @@ pub(super) struct Body {
     /// Whether a tokenisation has what opens a prompt; a chat's template writes its own.
     add_special_tokens: Option<bool>,
     suffix: Option<String>,
+    /// What to do with the KV cache.
+    pub(super) kv_transfer_params: Option<Map<String, Value>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -315,6 +319,7 @@ impl Body {
             min_tokens: self.min_tokens.unwrap_or(0).max(0) as usize,
             stop_tokens: self.stop_token_ids.clone().unwrap_or_default(),
             ignore_eos: self.ignore_eos == Some(true),
+            handover: Handover::default(),
         }
     }
 

@@ -11,8 +11,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::Counted;
 use super::connection::Busy;
 use super::envelope::{Envelope, Usage};
-use super::errors::engine_dead_event;
-use super::pieces::{Piece, Pieces};
+use super::errors::{engine_dead_event, load_failed_event};
+use super::pieces::{Broken, Piece, Pieces};
 use super::request::Job;
 
 /// What hyper sends. The connection counts as busy until it is gone.
@@ -80,6 +80,8 @@ pub(super) struct Events {
     pieces: Pieces,
     /// Completion tokens by choice.
     completion: Vec<usize>,
+    /// Tokens of the last prompt that were known.
+    cached: usize,
     ready: VecDeque<Bytes>,
     ended: bool,
     _counted: Counted,
@@ -94,6 +96,7 @@ impl Events {
             job,
             pieces,
             completion,
+            cached: 0,
             ready: VecDeque::new(),
             ended: false,
             _counted: counted,
@@ -106,7 +109,7 @@ impl Events {
             match ready!(self.pieces.poll_next(context)) {
                 Ok(pieces) if pieces.is_empty() => self.close(),
                 Ok(pieces) => pieces.iter().for_each(|piece| self.say(piece)),
-                Err(_) => self.fail(),
+                Err(broken) => self.fail(&broken),
             }
         }
         Poll::Ready(self.ready.pop_front())
@@ -123,6 +126,7 @@ impl Events {
             self.ready.extend(openings);
         }
         let first = self.completion[piece.index] == 0;
+        self.cached = piece.cached;
         self.completion[piece.index] += piece.tokens.len();
         let usage = self.usage_so_far(piece.index);
         self.ready
@@ -134,6 +138,7 @@ impl Events {
         self.job.continuous_usage.then(|| Usage {
             prompt,
             completion: self.completion[index],
+            cached: 0,
         })
     }
 
@@ -143,14 +148,18 @@ impl Events {
             let usage = Usage {
                 prompt,
                 completion: self.completion.iter().sum(),
+                cached: self.cached,
             };
             self.ready.push_back(self.envelope.closing(usage));
         }
         self.finish();
     }
 
-    fn fail(&mut self) {
-        self.ready.push_back(engine_dead_event());
+    fn fail(&mut self, broken: &Broken) {
+        self.ready.push_back(match broken {
+            Broken::EngineDead => engine_dead_event(),
+            Broken::LoadFailed => load_failed_event(),
+        });
         self.finish();
     }
 

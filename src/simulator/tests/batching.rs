@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::simulator::Args;
 use crate::simulator::engine::{Engine, Generation};
+use crate::simulator::kv::params::Handover;
 use crate::simulator::log::Log;
 use crate::simulator::scheduler::{Finish, Limits, Output, Scheduler, Work};
 use crate::simulator::text;
@@ -16,6 +17,7 @@ pub(super) fn engine(line: &str) -> Engine {
     Engine::start(
         Scheduler::new(options.limits(), options.timing()),
         options.faults(),
+        None,
         Log::silent(),
     )
 }
@@ -34,6 +36,7 @@ pub(super) fn work(prompt: usize, answer: usize) -> Work {
         min_tokens: 0,
         stop_tokens: Vec::new(),
         ignore_eos: true,
+        handover: Handover::default(),
     }
 }
 
@@ -129,7 +132,7 @@ async fn who_leaves_makes_room() {
     let books = engine.books();
     assert_eq!(
         (books.running(), books.waiting(), books.stats.ended),
-        (0, 0, [0, 1, 1])
+        (0, 0, [0, 1, 1, 0])
     );
     assert!(books.kv_usage().abs() < f64::EPSILON);
 }

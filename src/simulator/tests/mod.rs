@@ -5,6 +5,7 @@ mod batching;
 mod client;
 pub(super) mod entry;
 mod faults;
+mod handover;
 mod processes;
 mod signals;
 mod surface;

@@ -13,8 +13,9 @@ use super::entry::{API_SERVER, API_SERVER_VARIABLE};
 use crate::simulator::Args;
 use crate::simulator::engine::Engine;
 use crate::simulator::http::{Connections, Server};
+use crate::simulator::kv::Connector;
+use crate::simulator::kv::settings::Environment;
 use crate::simulator::log::Log;
-use crate::simulator::scheduler::Scheduler;
 
 /// How long a state may take to come about, on a machine that does much else. Nothing is measured
 /// by it: a test that waits for longer has failed.
@@ -31,16 +32,17 @@ impl Inside {
     /// Serves what the line of arguments says, at once.
     pub(super) async fn serving(line: &str) -> Self {
         let options = Args::typed(line).read().expect("is a line of vLLM");
-        let scheduler = Scheduler::new(options.limits(), options.timing());
-        let engine = Engine::start(scheduler, options.faults(), Log::silent());
+        let connector = Connector::of(&options, &Environment::anywhere())
+            .await
+            .expect("a port is free");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let server = Arc::new(Server::new(options, engine.clone(), Log::silent()));
+        let server = Arc::new(Server::start(options, connector, Log::silent()));
         Self {
             address,
-            engine,
+            engine: server.engine.clone(),
             _connections: Connections::accept(server, listener),
         }
     }
