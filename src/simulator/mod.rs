@@ -9,8 +9,8 @@
 //!
 //! - [`args`] and [`flags`]: the command line. [`serve`]: the life of the API server. [`process`]
 //!   and [`loading`]: the `EngineCore` child. [`log`]: what both say.
-//! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`prefix_cache`],
-//!   [`profile`], [`text`], [`stats`]: what it rests on. [`fit`]: how true the GB10 profile is.
+//! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`physics`]: how long
+//!   a step takes. [`prefix_cache`], [`profile`], [`text`], [`stats`]: what they rest on. [`fit`]: how true the GB10 profile is.
 //! - [`http`]: the surface. [`kv`]: KV caches that are handed from one engine to another.
 
 mod args;
@@ -21,6 +21,7 @@ mod http;
 mod kv;
 mod loading;
 mod log;
+mod physics;
 mod prefix_cache;
 mod process;
 mod profile;

@@ -1,10 +1,11 @@
-//! What a profile means: how long a step takes, how much memory there is.
+//! What a profile means: how fast a device computes ([`super::physics`]), how much memory there is.
 //!
 //! The GB10 figures are fitted to published measurements of Llama-3.1-8B-Instruct in bf16 on one
 //! DGX Spark under vLLM 0.13; [`super::fit`] holds the measurements and shows how close it comes.
 
 use std::time::Duration;
 
+use super::physics::Pace;
 use crate::resource::engine::Profile;
 
 /// How an engine spends time and memory.
@@ -12,11 +13,8 @@ use crate::resource::engine::Profile;
 pub(super) struct Timing {
     /// Seconds from start to ready.
     pub(super) load: Duration,
-    /// Milliseconds of a step by the number of sequences in it; linear between the points, and
-    /// beyond the last one with the slope of the last two.
-    step_ms: &'static [(f64, f64)],
-    /// Prompt tokens a second that are computed on top of a step.
-    prefill_tokens_per_second: f64,
+    /// How long a step takes.
+    pub(super) pace: Pace,
     /// The longest context of the model.
     pub(super) max_model_len: usize,
     /// What it takes to fetch blocks from another engine.
@@ -57,8 +55,12 @@ pub(super) const KV_REGIONS: usize = 64;
 
 const FAST: Timing = Timing {
     load: Duration::from_millis(400),
-    step_ms: &[(1.0, 1.0), (64.0, 2.0), (512.0, 16.0)],
-    prefill_tokens_per_second: 100_000.0,
+    pace: Pace {
+        step_ms: &[(1.0, 1.0), (64.0, 2.0), (512.0, 16.0)],
+        token_read: 0.0,
+        prompt_token: 1e-5,
+        pair: 0.0,
+    },
     max_model_len: 32_768,
     transfers: Transfers {
         handshake: Duration::from_millis(50),
@@ -68,24 +70,42 @@ const FAST: Timing = Timing {
     },
 };
 
-/// Up to 16 sequences the step is the time to read the weights (15 GB at 220 GB/s); from 17 on the
-/// next larger CUDA graph is used, which is where the measurements have their stair. Beyond 27 the
-/// slope is the measured one, extended. The load time was never measured: it is merely bearable.
+/// What a GB10 gets of its memory's 273 GB/s: the weights that a step reads (15 GB) in the 67 ms
+/// that it takes.
+const GB10_BYTES_PER_SECOND: f64 = 220e9;
+/// Prompt tokens a second. Fitted to prompts of 256 tokens; for longer ones it was never measured,
+/// and others have published two to three times as much of narrower weights.
+const GB10_PROMPT_TOKENS_PER_SECOND: f64 = 3_000.0;
+/// Operations for one token of a prompt: two for each of the 7.5 G parameters it meets.
+const OPERATIONS_PER_TOKEN: f64 = 15.0e9;
+/// Operations for the attention of one token to another: 32 layers x 32 heads x 128 x 2 (scores,
+/// values) x 2 (multiply, add).
+const OPERATIONS_PER_PAIR: f64 = 524_288.0;
+
+/// Up to 16 sequences the step is the time to read the weights; from 17 on the next larger CUDA
+/// graph is used, which is where the measurements have their stair. Beyond 27 the slope is the
+/// measured one, extended. What the measurements spent on reading some 320 tokens of context a
+/// sequence is taken out of the points. Attention is taken to get as many operations out of the
+/// device as the rest of a prompt does. The load time was never measured: it is merely bearable.
 ///
 /// A first contact took 2.5 s where vLLM's CPU build was watched, and 5 to 7 s until one failed; what
 /// NCCL gets over one QSFP cable between two of these is 20.4 to 23.7 GB/s. That NIXL gets as much
 /// as the lower of these was never measured.
 const GB10: Timing = Timing {
     load: Duration::from_secs(8),
-    step_ms: &[
-        (1.0, 67.5),
-        (8.0, 65.5),
-        (16.0, 66.5),
-        (18.0, 75.0),
-        (27.0, 79.0),
-        (64.0, 112.0),
-    ],
-    prefill_tokens_per_second: 3_000.0,
+    pace: Pace {
+        step_ms: &[
+            (1.0, 67.45),
+            (8.0, 64.1),
+            (16.0, 63.6),
+            (18.0, 71.7),
+            (27.0, 74.1),
+            (64.0, 100.0),
+        ],
+        token_read: KV_BYTES_PER_TOKEN as f64 / GB10_BYTES_PER_SECOND,
+        prompt_token: 1.0 / GB10_PROMPT_TOKENS_PER_SECOND,
+        pair: OPERATIONS_PER_PAIR / OPERATIONS_PER_TOKEN / GB10_PROMPT_TOKENS_PER_SECOND,
+    },
     max_model_len: 131_072,
     transfers: Transfers {
         handshake: Duration::from_millis(2500),
@@ -103,25 +123,6 @@ impl Timing {
             Profile::Gb10Llama8b => GB10,
         }
     }
-
-    /// How long one step takes that advances `sequences` sequences and computes
-    /// `prefill_tokens` tokens of prompts beside.
-    pub(super) fn step(&self, sequences: usize, prefill_tokens: usize) -> Duration {
-        let prefill = prefill_tokens as f64 / self.prefill_tokens_per_second;
-        Duration::from_secs_f64(self.step_milliseconds(sequences as f64) / 1000.0 + prefill)
-    }
-
-    fn step_milliseconds(&self, sequences: f64) -> f64 {
-        let segment = self
-            .step_ms
-            .windows(2)
-            .find(|pair| sequences <= pair[1].0)
-            .or(self.step_ms.windows(2).last());
-        let Some([(from, low), (to, high)]) = segment else {
-            return self.step_ms[0].1;
-        };
-        low + (high - low) * (sequences - from) / (to - from)
-    }
 }
 
 /// What the share of the device leaves for the KV cache, in GiB. Negative when the weights
@@ -138,6 +139,7 @@ pub(super) fn kv_blocks(gib: f64, block_size: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::physics::Step;
 
     #[test]
     fn three_tenths_of_a_gb10_hold_as_many_tokens_as_vllm_said() {
@@ -145,13 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_linear_between_its_points_and_beyond_the_last() {
-        let timing = Timing {
-            step_ms: &[(1.0, 1.0), (3.0, 2.0)],
-            ..FAST
+    fn a_gb10_reads_its_context() {
+        let timing = Timing::of(Profile::Gb10Llama8b);
+        let eight = |context: usize| {
+            let mut step = Step::default();
+            (0..8).for_each(|_| step.decode(context));
+            timing.pace.time(&step).as_secs_f64() * 1000.0
         };
-        assert_eq!(timing.step(2, 0), Duration::from_micros(1500));
-        assert_eq!(timing.step(5, 0), Duration::from_millis(3));
-        assert_eq!(timing.step(1, 100_000), Duration::from_millis(1001));
+        assert!((64.0..67.0).contains(&eight(256)), "{}", eight(256));
+        assert!((99.0..106.0).contains(&eight(8000)), "{}", eight(8000));
     }
 }

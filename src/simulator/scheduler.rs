@@ -14,6 +14,7 @@ use self::remote::Arrival;
 use super::kv::leases::Leases;
 use super::kv::params::Handover;
 use super::kv::pull::Pull;
+use super::physics::Step;
 use super::prefix_cache::{BlockId, BlockPool, Held, Marks};
 use super::profile::Timing;
 use super::stats::{FinishReason, RequestTimes, Stats};
@@ -195,20 +196,25 @@ impl Scheduler {
         if !preempted {
             self.admit_waiting(&mut budget, now);
         }
-        let step: Vec<_> = self
+        let step = self.step();
+        (!step.is_empty()).then(|| self.timing.pace.time(&step))
+    }
+
+    /// What the step computes that is planned.
+    fn step(&self) -> Step {
+        let mut step = Step::default();
+        for sequence in self
             .running
             .iter()
             .filter(|sequence| sequence.scheduled > 0)
-            .collect();
-        if step.is_empty() {
-            return None;
+        {
+            if sequence.prefills() {
+                step.prefill(sequence.computed, sequence.scheduled);
+            } else {
+                step.decode(sequence.computed);
+            }
         }
-        let prefill = step
-            .iter()
-            .filter(|sequence| sequence.prefills())
-            .map(|sequence| sequence.scheduled)
-            .sum();
-        Some(self.timing.step(step.len(), prefill))
+        step
     }
 
     fn advance_running(&mut self, budget: &mut usize) -> bool {

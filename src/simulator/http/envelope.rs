@@ -77,7 +77,7 @@ impl Envelope {
         job: &Job,
         choices: &[Piece],
         usage: Usage,
-        kept: Option<Value>,
+        kept: Option<&Value>,
     ) -> Value {
         let usage = self.told(usage);
         match self.kind {
@@ -91,7 +91,13 @@ impl Envelope {
         Usage { cached, ..usage }
     }
 
-    fn completion(&self, job: &Job, choices: &[Piece], usage: Usage, kept: Option<Value>) -> Value {
+    fn completion(
+        &self,
+        job: &Job,
+        choices: &[Piece],
+        usage: Usage,
+        kept: Option<&Value>,
+    ) -> Value {
         let choices = choices.iter().map(|choice| {
             let prompt = choice.index / job.choices_per_prompt;
             let echoed = job.echo.as_ref().map_or("", |echo| echo[prompt].as_str());
@@ -120,7 +126,7 @@ impl Envelope {
         })
     }
 
-    fn chat(&self, job: &Job, choices: &[Piece], usage: Usage, kept: Option<Value>) -> Value {
+    fn chat(&self, job: &Job, choices: &[Piece], usage: Usage, kept: Option<&Value>) -> Value {
         let choices = choices.iter().map(|choice| {
             let end = ending(choice);
             json!({

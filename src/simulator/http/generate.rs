@@ -95,7 +95,7 @@ pub(super) async fn generate(
     let kept = handover::object(server, &job, &choices);
     Ok(Answer::json(
         StatusCode::OK,
-        &envelope.response(&job, &choices, usage, kept),
+        &envelope.response(&job, &choices, usage, kept.as_ref()),
     ))
 }
 

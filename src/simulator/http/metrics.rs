@@ -19,6 +19,10 @@ type Counter = (&'static str, &'static str, fn(&Stats) -> u64);
 /// Name, help and values.
 type Values = (&'static str, &'static str, fn(&Stats) -> &Histogram);
 
+/// The same of the connector.
+type Transfers = (&'static str, &'static str, fn(&Nixl) -> &Histogram);
+type Failed = (&'static str, &'static str, fn(&Nixl) -> u64);
+
 const COUNTERS: &[Counter] = &[
     (
         "prefix_cache_queries",
@@ -59,7 +63,7 @@ const COUNTERS: &[Counter] = &[
     ),
 ];
 
-const TRANSFERS: &[(&str, &str, fn(&Nixl) -> &Histogram)] = &[
+const TRANSFERS: &[Transfers] = &[
     (
         "nixl_xfer_time_seconds",
         "Histogram of transfer duration for NIXL KV Cache transfers.",
@@ -83,7 +87,7 @@ const TRANSFERS: &[(&str, &str, fn(&Nixl) -> &Histogram)] = &[
 ];
 
 /// The last is of newer versions: 0.13.0 only logs what expires.
-const FAILED_TRANSFERS: &[(&str, &str, fn(&Nixl) -> u64)] = &[
+const FAILED_TRANSFERS: &[Failed] = &[
     (
         "nixl_num_failed_transfers",
         "Number of failed NIXL KV Cache transfers.",

@@ -29,16 +29,19 @@ pub(in crate::simulator) struct Config {
     engine_id: Option<String>,
     kv_role: Option<Role>,
     kv_load_failure_policy: FailurePolicy,
-    kv_connector_extra_config: Extra,
+    #[serde(rename = "kv_connector_extra_config")]
+    extra: Extra,
 }
 
 /// Which ends of a transfer an engine may be. NixlConnector ignores it: requests say what to do.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum Role {
-    KvBoth,
-    KvProducer,
-    KvConsumer,
+    #[serde(rename = "kv_both")]
+    Both,
+    #[serde(rename = "kv_producer")]
+    Producer,
+    #[serde(rename = "kv_consumer")]
+    Consumer,
 }
 
 /// What becomes of a request whose blocks could not be fetched.
@@ -118,13 +121,12 @@ impl Config {
 
     /// Whether an engine of another version or model ends this one.
     pub(super) fn enforces_compatibility(&self) -> bool {
-        let extra = &self.kv_connector_extra_config;
-        extra.enforce_handshake_compat.unwrap_or(true)
+        self.extra.enforce_handshake_compat.unwrap_or(true)
     }
 
     /// How long blocks are kept for another to fetch.
     pub(super) fn lease(&self, environment: &Environment) -> Duration {
-        let declared = self.kv_connector_extra_config.kv_lease_duration;
+        let declared = self.extra.kv_lease_duration;
         let declared = declared.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         environment.lease.or(declared).unwrap_or(LEASE)
     }

@@ -136,10 +136,11 @@ impl Scheduler {
     /// Frees what another engine has fetched; false when nothing was kept under that name, as when
     /// it had expired.
     pub(in crate::simulator) fn fetched(&mut self, request: &str) -> bool {
-        let held = self.leases.take(request);
-        let was_kept = held.is_some();
-        held.into_iter().for_each(|held| self.pool.release(held));
-        was_kept
+        let Some(held) = self.leases.take(request) else {
+            return false;
+        };
+        self.pool.release(held);
+        true
     }
 
     /// Frees what nobody has fetched in time, and returns whose that was.
