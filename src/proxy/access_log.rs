@@ -42,6 +42,9 @@ pub(super) struct Line<'a> {
     pub(super) path: &'a str,
     pub(super) status: Option<u16>,
     pub(super) instance: Option<&'a str>,
+    /// Who has read the prompt for that one; only where it was to be shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prefill: Option<&'a str>,
     pub(super) attempts: u32,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,

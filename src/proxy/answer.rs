@@ -5,6 +5,7 @@ use hyper::header::HeaderValue;
 
 use super::attempt::Reply;
 use super::body::{Outgoing, Passage, Relay};
+use super::decoding::Decoding;
 use super::headers;
 use super::policy::Charge;
 use super::record::Record;
@@ -21,6 +22,8 @@ pub(super) struct Answer {
     pub(super) suspicion: Option<Suspicion>,
     /// Whether the client may send its request again, where there is something to say.
     pub(super) should_retry: Option<bool>,
+    /// What is to be done about it, where another instance has read the prompt.
+    pub(super) decoding: Option<Box<Decoding>>,
 }
 
 impl Answer {
@@ -45,7 +48,7 @@ impl Answer {
             suspicion: self.suspicion,
             status,
         };
-        let relay = Relay::new(passage, beginning, is_stream);
+        let relay = Relay::new(passage, beginning, is_stream, self.decoding);
         let mut response = Response::new(Outgoing::Relayed(Box::new(relay)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

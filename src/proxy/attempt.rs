@@ -1,10 +1,13 @@
 //! One request at one backend: a connection that is the backend's own, and the head of an answer.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use hyper::StatusCode;
+use bytes::{Bytes, BytesMut};
+use hyper::{StatusCode, header};
 
 use super::backend::{Backend, count};
 use super::fleet::Bounds;
@@ -57,7 +60,7 @@ pub(super) async fn attempt(
     sent: &mut u32,
     record: &mut Record,
 ) -> Result<Reply, Failure> {
-    let exchange = exchange(backend, bounds, outbound, sent, record);
+    let exchange = exchange(backend, bounds, outbound, sent, Some(record));
     let (head, mut connection) = exchange.await?;
     count(&backend.tally.pieces);
     let beginning = match bounds.gate {
@@ -73,14 +76,30 @@ pub(super) async fn attempt(
     })
 }
 
+/// Sends a backend what no client waits for, and returns how it is answered.
+pub(super) async fn ask(
+    backend: &Arc<Backend>,
+    bounds: Bounds,
+    outbound: &mut Outbound<'_>,
+) -> Result<Reply, Failure> {
+    let (head, connection) = exchange(backend, bounds, outbound, &mut 0, None).await?;
+    Ok(Reply {
+        head,
+        beginning: Beginning::default(),
+        connection,
+    })
+}
+
 async fn exchange(
     backend: &Arc<Backend>,
     bounds: Bounds,
     outbound: &mut Outbound<'_>,
     sent: &mut u32,
-    record: &mut Record,
+    mut record: Option<&mut Record>,
 ) -> Result<(Head, Box<Connection>), Failure> {
-    record.attempts(backend);
+    if let Some(record) = &mut record {
+        record.attempts(backend);
+    }
     // What is too large to be held could not be sent again if a reused connection turned out to be
     // closed.
     let is_held = matches!(outbound.body, Received::Whole(_));
@@ -103,7 +122,9 @@ async fn exchange(
             }
         }
         count(&backend.tally.resent);
-        record.attempts(backend);
+        if let Some(record) = &mut record {
+            record.attempts(backend);
+        }
         // A server that closes connections may be one that was replaced.
         backend.suspect();
     }
@@ -162,6 +183,47 @@ fn unconnected(error: &io::Error) -> Failure {
         Failure::Exhausted(format!("the proxy cannot open a connection: {error}"))
     } else {
         Failure::Untouched(error.to_string())
+    }
+}
+
+impl Reply {
+    /// Reads the rest of it, as far as it is no longer than this, and says whether it is whole then.
+    pub(super) async fn read(&mut self, backend: &Backend, most: usize) -> Result<bool, Why> {
+        let (connection, held) = (&mut self.connection, &mut self.beginning.data);
+        let mut joined = BytesMut::new();
+        poll_fn(|cx| {
+            while held.len() + joined.len() <= most && !connection.is_at_end() {
+                let Some(piece) = ready!(connection.poll_data(cx, backend)) else {
+                    break;
+                };
+                let piece = piece?;
+                if held.is_empty() && joined.is_empty() {
+                    *held = piece;
+                    continue;
+                }
+                if joined.is_empty() {
+                    let left = connection.left().unwrap_or_default() as usize;
+                    joined.reserve(held.len() + piece.len() + left.min(most));
+                    joined.extend_from_slice(&std::mem::take(held));
+                }
+                joined.extend_from_slice(&piece);
+            }
+            Poll::Ready(Ok::<_, Why>(()))
+        })
+        .await?;
+        if !joined.is_empty() {
+            *held = joined.freeze();
+        }
+        Ok(connection.is_at_end())
+    }
+
+    /// Puts another body in the place of its own, all of which was read.
+    pub(super) fn replace_body(&mut self, body: Bytes) {
+        let headers = &mut self.head.headers;
+        if headers.contains_key(header::CONTENT_LENGTH) {
+            headers.insert(header::CONTENT_LENGTH, body.len().into());
+        }
+        self.beginning.data = body;
     }
 }
 

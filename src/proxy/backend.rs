@@ -18,9 +18,11 @@ use super::control::{self, BackendState, BackendStatus};
 use super::counts::{Answers, Times};
 use super::history::History;
 use super::keys::authorization;
+use super::leases::Leases;
 use super::occupancy::Occupancy;
 use super::queue::Queue;
 use super::share::Share;
+use super::upstream::Connection;
 
 /// Why a backend cannot be served from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +73,8 @@ pub(super) struct Backend {
     pub(super) cache: AtomicU64,
     /// How it has done lately.
     pub(super) history: History,
+    /// What it has computed for others, and holds.
+    pub(super) leases: Leases,
     condition: watch::Sender<Condition>,
     /// The state of the condition and the requests in flight, in one: after it was told to drain, no
     /// request can still slip in.
@@ -159,6 +163,7 @@ impl Backend {
             tokens: AtomicU64::default(),
             cache: AtomicU64::default(),
             history: History::default(),
+            leases: Leases::default(),
             condition: watch::Sender::new(Condition {
                 state: BackendState::Pending,
                 trouble: None,
@@ -209,6 +214,18 @@ impl Backend {
         self.occupancy.read().1
     }
 
+    /// How much would be lost if it were stopped: requests in flight there, and what it holds for others.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.in_flight() + self.leases.count()
+    }
+
+    /// Tells who waits for that, where nothing is left.
+    pub(super) fn tell_if_finished(&self) {
+        if self.unfinished() == 0 {
+            self.emptied.notify_waiters();
+        }
+    }
+
     /// What the control socket says of it.
     pub(super) fn status(&self) -> BackendStatus {
         let Condition { state, mut trouble } = self.condition();
@@ -219,7 +236,7 @@ impl Backend {
         }
         BackendStatus {
             state,
-            in_flight: self.in_flight(),
+            in_flight: self.unfinished(),
             trouble,
         }
     }
@@ -256,6 +273,14 @@ impl Backend {
 
     fn began(&self) -> MutexGuard<'_, Beginnings> {
         self.began.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a connection for the next request. What drains is about to be stopped: a connection left there
+    /// would only be in the way.
+    pub(super) fn keep(&self, connection: Box<Connection>) {
+        if self.state() == BackendState::Ready && connection.is_reusable() {
+            self.connections.put(connection);
+        }
     }
 
     /// Sends no new request there from now on.

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::backend::count;
-use super::control::BackendState;
+use super::decoding::Decoding;
 use super::error_body::ErrorBody;
 use super::event::Events;
 use super::gate::Beginning;
@@ -101,6 +101,8 @@ pub(super) struct Relay {
     /// What was read already.
     beginning: Bytes,
     content: Content,
+    /// What is to be done about it, where another instance has read the prompt.
+    decoding: Option<Box<Decoding>>,
     /// Why it was broken off, and whether what was passed on before is on its way.
     broken: Option<Broken>,
     is_flushed: bool,
@@ -130,6 +132,11 @@ impl Content {
             Self::Events(events) => events.has_error().then_some(Outcome::ErrorEvent),
             Self::Body(body) => body.outcome(),
         }
+    }
+
+    /// Whether an event was whole by now.
+    fn has_event(&self) -> bool {
+        matches!(self, Self::Events(events) if events.has_event())
     }
 
     /// Whether another event may come now.
@@ -175,10 +182,7 @@ impl Passage {
             (Outcome::ServerError | Outcome::ErrorEvent, None) => backend.suspect(),
             _ => {}
         }
-        // What drains is about to be stopped: a connection left there would only be in the way.
-        if backend.state() == BackendState::Ready && self.connection.is_reusable() {
-            backend.connections.put(self.connection);
-        }
+        backend.keep(self.connection);
         outcome
     }
 
@@ -199,19 +203,26 @@ impl Passage {
 
 impl Relay {
     /// Passes an answer on of which this was read already.
-    pub(super) fn new(passage: Passage, beginning: Beginning, is_stream: bool) -> Self {
+    pub(super) fn new(
+        passage: Passage,
+        beginning: Beginning,
+        is_stream: bool,
+        decoding: Option<Box<Decoding>>,
+    ) -> Self {
         let mut relay = Self {
             passage: Some(passage),
             outcome: None,
-            beginning: beginning.data,
+            beginning: Bytes::new(),
             content: if is_stream {
                 Content::Events(beginning.events)
             } else {
-                Content::Body(ErrorBody::default())
+                Content::Body(ErrorBody::begun(&beginning.data))
             },
+            decoding,
             broken: None,
             is_flushed: false,
         };
+        relay.beginning = relay.told(beginning.data);
         relay.end_if_over();
         relay
     }
@@ -235,16 +246,39 @@ impl Relay {
             Poll::Ready(Some(Ok(data))) => {
                 count(&passage.charge.claim.tally.pieces);
                 self.content.pass(&data);
+                let data = self.told(data);
                 self.end_if_over();
+                if data.is_empty() {
+                    // More of a line has to come first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(why))) => self.break_off(cx, why.into()),
             Poll::Ready(None) => {
                 self.end();
-                Poll::Ready(None)
+                let left = self.left();
+                Poll::Ready(left.map(|left| Ok(Frame::data(left))))
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// A piece as the client is told it.
+    fn told(&mut self, piece: Bytes) -> Bytes {
+        let Some(decoding) = &mut self.decoding else {
+            return piece;
+        };
+        let is_last = |passage: &Passage| passage.connection.is_at_end();
+        let is_last = self.passage.as_ref().is_some_and(is_last);
+        decoding.pass(piece, self.content.has_event(), is_last)
+    }
+
+    /// What was kept back of a line that is not whole.
+    fn left(&mut self) -> Option<Bytes> {
+        let left = self.decoding.as_mut()?.end();
+        (!left.is_empty()).then_some(left)
     }
 
     /// Ends with the last frame: hyper does not ask again after a body of known length.
@@ -289,7 +323,8 @@ impl Relay {
             self.outcome = Some(Outcome::Broken);
         }
         let is_between = self.content.is_between_events();
-        let event = (is_between && has_room).then(|| broken.event());
+        let left = self.left();
+        let event = left.or_else(|| (is_between && has_room).then(|| broken.event()));
         self.broken = Some(broken);
         if let Some(event) = event {
             return Poll::Ready(Some(Ok(Frame::data(event))));

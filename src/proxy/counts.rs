@@ -129,8 +129,9 @@ fn code_word(place: usize) -> String {
 }
 
 /// How long things took, by bounds that are known before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Times {
+    bounds: &'static [f64; BOUNDS.len()],
     buckets: [AtomicU64; BOUNDS.len() + 1],
     microseconds: AtomicU64,
 }
@@ -139,6 +140,18 @@ pub(super) struct Times {
 const BOUNDS: [f64; 15] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0,
 ];
+
+/// In seconds: of what the proxy does by itself, most of which takes less than a millisecond.
+const SHORT: [f64; BOUNDS.len()] = [
+    0.000_02, 0.000_05, 0.000_1, 0.000_15, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05,
+    0.25, 1.0, 5.0, 30.0,
+];
+
+impl Default for Times {
+    fn default() -> Self {
+        Self::by(&BOUNDS)
+    }
+}
 
 /// What a [`Times`] has come to.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,11 +163,24 @@ pub(super) struct Distribution {
 }
 
 impl Times {
+    fn by(bounds: &'static [f64; BOUNDS.len()]) -> Self {
+        Self {
+            bounds,
+            buckets: Default::default(),
+            microseconds: AtomicU64::default(),
+        }
+    }
+
+    /// Of what mostly takes less than a millisecond.
+    pub(super) fn short() -> Self {
+        Self::by(&SHORT)
+    }
+
     /// Notes one more.
     pub(super) fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound);
-        self.buckets[bucket.unwrap_or(BOUNDS.len())].fetch_add(1, Ordering::Relaxed);
+        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
+        self.buckets[bucket.unwrap_or(self.bounds.len())].fetch_add(1, Ordering::Relaxed);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.microseconds.fetch_add(took, Ordering::Relaxed);
     }
@@ -162,7 +188,7 @@ impl Times {
     /// What it has come to.
     pub(super) fn read(&self) -> Distribution {
         let counts = self.buckets.iter().map(|it| it.load(Ordering::Relaxed));
-        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(counts).collect();
         Distribution {
             sum: self.microseconds.load(Ordering::Relaxed) as f64 / 1e6,

@@ -37,6 +37,13 @@ struct Error {
 }
 
 impl ErrorBody {
+    /// One that begins so.
+    pub(super) fn begun(beginning: &[u8]) -> Self {
+        let mut body = Self::default();
+        body.pass(beginning);
+        body
+    }
+
     /// Looks at the next piece.
     pub(super) fn pass(&mut self, piece: &[u8]) {
         if self.is_other {

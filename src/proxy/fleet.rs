@@ -13,7 +13,8 @@ use super::exchange::Exchange;
 use super::history::Rate;
 use super::keys::ClientKeys;
 use super::nonces::Nonces;
-use super::policy::{Charge, Policy, Ready};
+use super::part::Part;
+use super::policy::{Charge, Policy, Ready, is_ready};
 use super::pool::Refusal;
 use super::request_view::RequestView;
 
@@ -22,6 +23,9 @@ use super::request_view::RequestView;
 pub(super) struct Fleet {
     pub(super) exchange: Exchange,
     pub(super) policy: Arc<dyn Policy>,
+    /// The same for who reads prompts for others. It remembers what those have read and whose turn it is, and
+    /// nothing of who writes answers.
+    pub(super) policy_of_readers: Arc<dyn Policy>,
     pub(super) client_keys: ClientKeys,
     pub(super) bounds: Bounds,
     /// How many requests may wait for each instance.
@@ -42,19 +46,49 @@ pub(super) struct Telling {
 }
 
 impl Fleet {
-    /// Chooses a backend that is ready and was not tried, and counts the request in.
+    /// Chooses a backend that is ready and was not tried, and counts the request in. Where none is ready
+    /// that has the role for it, any does: each of them can do all of the work.
     pub(super) fn claim(
         &self,
         request: &RequestView<'_>,
         tried: &[Arc<Backend>],
     ) -> Option<Charge> {
-        let ready = Ready::of(&self.backends, tried);
-        self.policy.choose(request, &ready)
+        let mut part = request.part();
+        if part != Part::Whole && !self.has_ready_for(part) {
+            part = Part::Whole;
+        }
+        let ready = Ready::for_part(&self.backends, part, tried);
+        let policy = if request.part().is_prefill() {
+            &self.policy_of_readers
+        } else {
+            &self.policy
+        };
+        policy.choose(request, &ready)
     }
 
     /// The members, in the order of the configuration.
     pub(super) fn members(&self) -> &[Arc<Backend>] {
         &self.backends
+    }
+
+    /// Whether anybody is ready who has the role for a part, be there room for another request or not.
+    pub(super) fn has_ready_for(&self, part: Part) -> bool {
+        self.ready_for(part).next().is_some()
+    }
+
+    /// Those that are ready and have the role for a part.
+    pub(super) fn ready_for(&self, part: Part) -> impl Iterator<Item = &Arc<Backend>> {
+        let members = self.backends.iter();
+        members.filter(move |it| part.is_for(it.spec.role) && is_ready(it))
+    }
+
+    /// Whether what a backend has computed for others can be fetched from it still: it was not found gone,
+    /// and no other process is in its place.
+    pub(super) fn has_still(&self, backend: &Backend) -> bool {
+        let spec = &backend.spec;
+        let is_same = |it: &Backend| it.spec.nonce.is_some() && it.spec.nonce == spec.nonce;
+        let mut named = self.backends.iter().filter(|it| it.spec.name == spec.name);
+        !backend.is_out() && named.all(|it| it.id == backend.id || is_same(it))
     }
 
     /// Whether requests go to anybody, be there room for another or not.
@@ -64,7 +98,8 @@ impl Fleet {
 
     /// Whether another request may go to somebody now.
     pub(super) fn has_room(&self) -> bool {
-        Ready::of(&self.backends, &[]).iter().next().is_some()
+        let ready = Ready::for_part(&self.backends, Part::Whole, &[]);
+        ready.iter().next().is_some()
     }
 
     /// How many requests may wait: so many for each instance that is ready, or for each that may become
@@ -121,7 +156,12 @@ pub(super) struct Bounds {
     pub(super) queue: Duration,
     /// For an instance to be ready, where none is; nothing where that is not waited for.
     pub(super) hold: Option<Duration>,
+    /// For what a prefill instance has computed to be fetched; after that it holds it no longer.
+    pub(super) lease: Duration,
 }
+
+/// vLLM 0.13 holds it so long, where it is not told otherwise.
+const LEASE: f64 = 480.0;
 
 impl TryFrom<&Timeouts> for Bounds {
     type Error = Refusal;
@@ -134,6 +174,7 @@ impl TryFrom<&Timeouts> for Bounds {
             client: timeouts.client.map(|it| bound("client", it)).transpose()?,
             queue: bound("queue", timeouts.queue)?,
             hold: bound_or_off("hold", timeouts.hold)?,
+            lease: bound("lease", timeouts.lease.unwrap_or(LEASE))?,
         })
     }
 }

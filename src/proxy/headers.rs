@@ -7,6 +7,8 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Names the instance that answered.
 pub(super) const INSTANCE: HeaderName = HeaderName::from_static("x-replica-instance");
+/// Names the instance that read the prompt for the one that answered.
+pub(super) const PREFILL: HeaderName = HeaderName::from_static("x-replica-prefill");
 /// Names the request, in the client's log, ours and vLLM's.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -70,7 +72,8 @@ impl OfConnection {
 
     /// Whether a field of an answer goes down to the client. Only the proxy says who has answered.
     pub(super) fn lets_down(&self, name: &HeaderName) -> bool {
-        !is_hop_by_hop(name) && *name != INSTANCE && !self.0.contains(name)
+        let is_ours = *name == INSTANCE || *name == PREFILL;
+        !is_hop_by_hop(name) && !is_ours && !self.0.contains(name)
     }
 
     /// Whether a field of a request goes up to the backend as it is. The length goes as the body that is

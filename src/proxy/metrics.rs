@@ -23,6 +23,7 @@ use super::body::Outgoing;
 use super::control::BackendState;
 use super::counts::{Answers, Times};
 use super::error::json_response;
+use super::handoffs::Handoffs;
 use super::queue::Queue;
 use super::requests::{Ledger, Outcome};
 use super::route::Front;
@@ -50,6 +51,7 @@ struct Page {
     own: Arc<Answers>,
     drains: Arc<Times>,
     queue: Arc<Queue>,
+    handoffs: Arc<Handoffs>,
     ledger: Arc<Ledger>,
     /// Those that stand for themselves: what they are called, what they are, whether they only grow,
     /// and where they stand.
@@ -66,6 +68,8 @@ struct Page {
 struct Instance {
     tally: Arc<Tally>,
     in_flight: u64,
+    /// As much as it has computed for others, and they have not fetched.
+    held: u64,
     is_ready: bool,
 }
 
@@ -77,17 +81,40 @@ impl Page {
                 .entry(backend.spec.name.clone())
                 .or_insert_with(|| Instance::of(&backend));
             instance.in_flight += backend.in_flight();
+            instance.held += backend.leases.count();
             instance.is_ready |= backend.state() == BackendState::Ready;
         }
-        let lost = front.pool.access_log().map_or(0, |log| log.lost());
         let retries = &front.retries;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let single = vec![
+        Self {
+            instances,
+            own: Arc::clone(&front.own),
+            drains: Arc::clone(&front.drains),
+            queue: Arc::clone(&front.pool.queue),
+            handoffs: Arc::clone(&front.pool.handoffs),
+            ledger: Arc::clone(&front.ledger),
+            single: Self::single(front),
+            clients_cut: front.clients.cut(),
+            poison_refused: [
+                ("same", count(&retries.poison.refusals.same)),
+                ("alike", count(&retries.poison.refusals.alike)),
+            ],
+            retries: [
+                ("granted", count(&retries.budget.granted)),
+                ("refused", count(&retries.budget.refused)),
+            ],
+        }
+    }
+
+    /// Those that stand for themselves.
+    fn single(front: &Front) -> Vec<(&'static str, &'static str, bool, u64)> {
+        let lost = front.pool.access_log().map_or(0, |log| log.lost());
+        vec![
             (
                 "poison_remembered",
                 "What requests are known by, or alike in, that were in flight as a server died",
                 false,
-                retries.poison.remembered(),
+                front.retries.poison.remembered(),
             ),
             (
                 "buffered_bytes",
@@ -113,24 +140,7 @@ impl Page {
                 true,
                 lost,
             ),
-        ];
-        Self {
-            instances,
-            own: Arc::clone(&front.own),
-            drains: Arc::clone(&front.drains),
-            queue: Arc::clone(&front.pool.queue),
-            ledger: Arc::clone(&front.ledger),
-            single,
-            clients_cut: front.clients.cut(),
-            poison_refused: [
-                ("same", count(&retries.poison.refusals.same)),
-                ("alike", count(&retries.poison.refusals.alike)),
-            ],
-            retries: [
-                ("granted", count(&retries.budget.granted)),
-                ("refused", count(&retries.budget.refused)),
-            ],
-        }
+        ]
     }
 }
 
@@ -139,6 +149,7 @@ impl Instance {
         Self {
             tally: Arc::clone(&backend.tally),
             in_flight: 0,
+            held: 0,
             is_ready: false,
         }
     }
@@ -176,6 +187,9 @@ impl Collector for Page {
             "reason",
             &self.poison_refused,
         )?;
+        let help = "Requests whose prompt one instance was to read for another, by what came of it";
+        let handoffs = self.handoffs.read();
+        by_word(&mut encoder, "handoffs", help, "outcome", &handoffs)?;
         let help = "Second attempts at another instance, by whether the budget had one left";
         by_word(&mut encoder, "retries", help, "outcome", &self.retries)
     }
@@ -279,7 +293,11 @@ impl Page {
         times_of_all(drains, &self.drains)?;
         let help = "How long requests waited for an instance, those that had to";
         let queued = family(encoder, "queue_seconds", help, histogram)?;
-        times_of_all(queued, self.queue.waited())
+        times_of_all(queued, self.queue.waited())?;
+        let help = "From the last byte of the answer of who has read a prompt to the first byte that is sent \
+                    to who writes the answer";
+        let handoff = family(encoder, "handoff_seconds", help, histogram)?;
+        times_of_all(handoff, &self.handoffs.took)
     }
 
     fn encode_state(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -291,6 +309,16 @@ impl Page {
                 gauge,
                 &[("instance", instance.as_str())],
                 it.in_flight,
+            )?;
+        }
+        let help = "Prompts that were read for others, and not fetched by them yet";
+        let mut held = family(encoder, "handoff_unfetched", help, gauge)?;
+        for (instance, it) in &self.instances {
+            sample(
+                &mut held,
+                gauge,
+                &[("instance", instance.as_str())],
+                it.held,
             )?;
         }
         let mut ready = family(encoder, "ready", "Whether requests go there", gauge)?;

@@ -6,7 +6,10 @@
 use std::fmt::Write as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::Method;
@@ -32,6 +35,38 @@ pub(super) struct Outbound<'a> {
     /// Where it came from.
     pub(super) client: &'a HeaderValue,
     pub(super) body: Received,
+    /// What is said of it, where it is but a part of the client's request.
+    pub(super) leg: Option<Leg>,
+}
+
+/// What is said of a part of a request.
+#[derive(Debug, Default)]
+pub(super) struct Leg {
+    /// The proxy's own words, which are sent before the body, as one with it.
+    pub(super) before: Bytes,
+    /// Whether the proxy reads the answer: then it is not to come compressed.
+    pub(super) is_read: bool,
+    /// Is told as it goes out.
+    pub(super) departure: Option<Arc<Departure>>,
+}
+
+/// When a request went out.
+#[derive(Debug, Default)]
+pub(super) struct Departure {
+    began: OnceLock<Instant>,
+    is_over: AtomicBool,
+}
+
+impl Departure {
+    /// When its first byte was written.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.began.get().copied()
+    }
+
+    /// Whether its last byte was.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
 }
 
 /// What is sent behind the head.
@@ -53,6 +88,14 @@ impl Outbound<'_> {
     pub(super) fn target(&self) -> &str {
         let target = self.head.uri.path_and_query();
         target.map_or("/", PathAndQuery::as_str)
+    }
+
+    /// The body, where all of it is held.
+    pub(super) fn held(&self) -> Option<&Bytes> {
+        match &self.body {
+            Received::Whole(body) => Some(body),
+            Received::Large(_) => None,
+        }
     }
 
     /// The body, which is sent once if it is not held.
@@ -81,9 +124,12 @@ impl Outbound<'_> {
         put(head, &header::HOST, host.unwrap_or_else(own_host));
         let own = backend.authorization.as_ref();
         let of_connection = OfConnection::of(headers);
+        let is_read = self.leg.as_ref().is_some_and(|leg| leg.is_read);
         let mut origin = Origin::default();
         for (name, value) in headers {
-            let is_said = name == header::HOST || own.is_some() && name == header::AUTHORIZATION;
+            let is_said = name == header::HOST
+                || own.is_some() && name == header::AUTHORIZATION
+                || is_read && name == header::ACCEPT_ENCODING;
             if !is_said && of_connection.lets_up(name) {
                 put(head, name, value.as_bytes());
             }
@@ -128,11 +174,15 @@ impl Outbound<'_> {
         }
     }
 
+    fn before(&self) -> &[u8] {
+        self.leg.as_ref().map_or(&[], |leg| &leg.before)
+    }
+
     /// How the backend is told where a body ends. One that has no bytes is told where its method expects
     /// one (RFC 9110, section 8.6).
     fn framing(&self, payload: &Payload) -> Option<Framing> {
         let length = match payload {
-            Payload::Whole(body) => Some(body.len() as u64),
+            Payload::Whole(body) => Some((body.len() + self.before().len()) as u64),
             Payload::Large(upload) => upload.size_hint().exact(),
         };
         let expects = [Method::POST, Method::PUT, Method::PATCH].contains(self.method());
@@ -175,6 +225,7 @@ pub(super) struct Sending {
     rest: Option<Box<Upload>>,
     in_chunks: bool,
     has_sent_a_chunk: bool,
+    departure: Option<Arc<Departure>>,
 }
 
 /// Why no more of a request is sent.
@@ -194,6 +245,8 @@ impl Sending {
         self.head.clear();
         self.in_chunks = framing == Some(Framing::Chunked);
         outbound.encode(&mut self.head, backend, framing);
+        self.head.put_slice(outbound.before());
+        self.departure = outbound.leg.as_ref().and_then(|leg| leg.departure.clone());
         self.has_sent_a_chunk = false;
         (self.piece, self.rest) = match payload {
             Payload::Whole(body) => (body, None),
@@ -249,6 +302,7 @@ impl Sending {
                     Err(error) => return Poll::Ready(Err(Unsent::Refused(error))),
                 }
                 wrote();
+                self.departs();
             }
             let Some(rest) = &mut self.rest else {
                 return Poll::Ready(Ok(()));
@@ -264,6 +318,15 @@ impl Sending {
                     return Poll::Ready(Err(Unsent::ClientGone));
                 }
                 None => self.last_piece(),
+            }
+        }
+    }
+
+    fn departs(&mut self) {
+        if let Some(departure) = &self.departure {
+            departure.began.get_or_init(Instant::now);
+            if self.is_over() {
+                departure.is_over.store(true, Ordering::Release);
             }
         }
     }
@@ -341,6 +404,7 @@ mod tests {
             id: &HeaderValue::from_static("r-1"),
             client: &HeaderValue::from_static("10.0.0.9"),
             body: Received::Whole(Bytes::from_static(b"{}")),
+            leg: None,
         };
         let mut sending = Sending::default();
         sending.begin(&mut outbound, backend);

@@ -16,6 +16,7 @@ use super::backend::{Backend, InvalidBackend, Tally};
 use super::control::{self, BackendState, BackendStatus, Config, InstanceLimits, Timeouts};
 use super::exchange::Exchange;
 use super::fleet::{Bounds, Fleet, Telling};
+use super::handoffs::Handoffs;
 use super::health::{Prober, Probing};
 use super::keys::{self, ClientKeys};
 use super::nonces::Nonces;
@@ -62,12 +63,15 @@ pub(super) struct Pool {
     emptied: Arc<Notify>,
     /// The requests that wait for a place.
     pub(super) queue: Arc<Queue>,
+    pub(super) handoffs: Arc<Handoffs>,
 }
 
 #[derive(Debug)]
 struct Table {
     config: Option<Config>,
     policy: Arc<dyn Policy>,
+    /// The same for who reads prompts for others, with a memory of its own.
+    policy_of_readers: Arc<dyn Policy>,
     client_keys: ClientKeys,
     bounds: Bounds,
     /// How many requests may wait for each instance.
@@ -92,6 +96,7 @@ impl Pool {
         let table = Table {
             config: None,
             policy: PolicySpec::default().build(),
+            policy_of_readers: PolicySpec::default().build(),
             client_keys: ClientKeys::default(),
             bounds: bounds.expect("the defaults are positive"),
             waiting: usize::MAX,
@@ -108,6 +113,7 @@ impl Pool {
             prober,
             emptied: Arc::default(),
             queue: Arc::default(),
+            handoffs: Arc::default(),
         }
     }
 
@@ -258,6 +264,7 @@ impl Pool {
         // A policy that stays remembers whose turn it is.
         if table.config.as_ref().map(|c| &c.policy) != Some(&config.policy) {
             table.policy = config.policy.build();
+            table.policy_of_readers = config.policy.build();
         }
         table.client_keys = ClientKeys::of(&config);
         for member in &table.members {
@@ -383,8 +390,9 @@ impl Table {
     fn fleet(&self) -> Fleet {
         let members = self.members.iter().map(|member| &member.backend);
         Fleet {
-            exchange: Exchange::default(),
+            exchange: Exchange::of(self.members.iter().map(|it| it.backend.spec.role)),
             policy: Arc::clone(&self.policy),
+            policy_of_readers: Arc::clone(&self.policy_of_readers),
             client_keys: self.client_keys.clone(),
             bounds: self.bounds,
             waiting: self.waiting,
@@ -430,7 +438,7 @@ impl Table {
     }
 
     fn forget_the_gone(&mut self) {
-        self.leaving.retain(|backend| backend.in_flight() > 0);
+        self.leaving.retain(|backend| backend.unfinished() > 0);
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::counts::Times;
 use super::fleet::Fleet;
+use super::part::Part;
 use super::policy::Charge;
 use super::pool::Pool;
 
@@ -37,10 +38,12 @@ struct Line {
     waiting: BTreeMap<Ticket, Arc<Notify>>,
 }
 
-/// A place in the line. Who had his turn, and was sent to an instance that could not be reached, comes
+/// A place in the line. Those that wait for somebody who reads prompts for others have a line of their own:
+/// no other would ever be free for them. Who had his turn, and was sent to an instance that could not be reached, comes
 /// before all who did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Ticket {
+    is_prefill: bool,
     is_new: bool,
     number: u64,
 }
@@ -63,15 +66,21 @@ pub(super) enum Unplaced {
 /// What one request has waited so far.
 #[derive(Debug, Default)]
 pub(super) struct Wait {
+    part: Part,
     began: Option<Instant>,
     /// Since when it has seen no instance that is ready.
     none_since: Option<Instant>,
 }
 
 impl Queue {
-    /// Whether anybody waits.
+    /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.length() == 0
+    }
+
+    /// Whether nobody waits for what this part would take.
+    pub(super) fn is_empty_for(&self, part: Part) -> bool {
+        self.is_empty() || self.line().first(part.is_prefill()).is_none()
     }
 
     /// How many wait.
@@ -86,10 +95,10 @@ impl Queue {
 
     /// Has the first look for a place: one may be free.
     pub(super) fn call_first(&self) {
-        if !self.is_empty()
-            && let Some((_, first)) = self.line().waiting.first_key_value()
-        {
-            first.notify_one();
+        if !self.is_empty() {
+            let line = self.line();
+            let firsts = [false, true].map(|is_prefill| line.first(is_prefill));
+            firsts.iter().flatten().for_each(|(_, it)| it.notify_one());
         }
     }
 
@@ -101,13 +110,14 @@ impl Queue {
     }
 
     /// Puts one more into the line, unless so many are in it who have not had their turn yet.
-    fn join(&self, is_new: bool, most: usize) -> Option<(Ticket, Arc<Notify>)> {
+    fn join(&self, part: Part, is_new: bool, most: usize) -> Option<(Ticket, Arc<Notify>)> {
         let mut line = self.line();
         if is_new && line.waiting.len() >= most {
             return None;
         }
         line.came += 1;
         let ticket = Ticket {
+            is_prefill: part.is_prefill(),
             is_new,
             number: line.came,
         };
@@ -133,8 +143,19 @@ impl Queue {
 
 impl Line {
     fn is_first(&self, ticket: Ticket) -> bool {
-        let first = self.waiting.first_key_value();
+        let first = self.first(ticket.is_prefill);
         first.is_some_and(|(first, _)| *first == ticket)
+    }
+
+    /// The first of those that wait for who reads prompts, or of the others.
+    fn first(&self, is_prefill: bool) -> Option<(&Ticket, &Arc<Notify>)> {
+        let begins = Ticket {
+            is_prefill,
+            is_new: false,
+            number: 0,
+        };
+        let mut those = self.waiting.range(begins..);
+        those.next().filter(|(it, _)| it.is_prefill == is_prefill)
     }
 }
 
@@ -163,6 +184,22 @@ pub(super) async fn place(
 }
 
 impl Wait {
+    /// Waits for a place for this part of a request.
+    pub(super) fn for_part(part: Part) -> Self {
+        Self {
+            part,
+            ..Self::default()
+        }
+    }
+
+    /// The same, of one that had its turn: who is new does not come before it.
+    pub(super) fn of_one_under_way(part: Part) -> Self {
+        Self {
+            began: Some(Instant::now()),
+            ..Self::for_part(part)
+        }
+    }
+
     /// Until when it is to wait, as things stand; nothing where there is nothing to wait for.
     fn end(&mut self, fleet: &Fleet) -> Option<Instant> {
         if fleet.has_ready() {
@@ -200,7 +237,7 @@ impl<'a> Waiting<'a> {
             return Err(Unplaced::NoneReady);
         }
         let most = fleet.room_to_wait();
-        let joined = pool.queue.join(is_new, most);
+        let joined = pool.queue.join(wait.part, is_new, most);
         let (ticket, call) = joined.ok_or(Unplaced::Full(most))?;
         Ok(Self {
             pool,

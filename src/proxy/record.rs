@@ -34,6 +34,8 @@ pub(super) struct Record {
     sent: Option<Instant>,
     attempts: u32,
     instance: Option<Arc<Backend>>,
+    /// Who had a part in it before, where it was to be shared.
+    prefill: Option<Box<Prefill>>,
     received: Came,
     error: Option<&'static str>,
     status: Option<StatusCode>,
@@ -49,6 +51,14 @@ pub(super) struct Record {
     line: Option<Box<Wanted>>,
 }
 
+/// What is known of the reading of a prompt for another instance.
+#[derive(Debug)]
+struct Prefill {
+    /// Who has read it; nobody where the one that answers has done all of it.
+    by: Option<Arc<Backend>>,
+    took: Duration,
+}
+
 /// What the access log wants to know of a request beside what is counted.
 #[derive(Debug)]
 struct Wanted {
@@ -58,6 +68,12 @@ struct Wanted {
     method: Method,
     path: String,
     id: Option<HeaderValue>,
+}
+
+impl Prefill {
+    fn name(&self) -> &str {
+        self.by.as_ref().map_or("none", |it| &it.spec.name)
+    }
 }
 
 impl Record {
@@ -85,6 +101,7 @@ impl Record {
             sent: None,
             attempts: 0,
             instance: None,
+            prefill: None,
             received: Came::All(0),
             error: None,
             status: None,
@@ -129,6 +146,16 @@ impl Record {
         self.instance = Some(Arc::clone(backend));
     }
 
+    /// Notes who has read the prompt for the one that is to answer, and how long that took; nobody where
+    /// one was to, and the one that answers does all of it.
+    pub(super) fn was_read(&mut self, by: Option<&Arc<Backend>>, took: Duration) {
+        let before = self.prefill.take().map_or(Duration::ZERO, |it| it.took);
+        self.prefill = Some(Box::new(Prefill {
+            by: by.cloned(),
+            took: before + took,
+        }));
+    }
+
     /// Notes that it asks for a page of the proxy's own.
     pub(super) fn is_page(&mut self) {
         self.is_page = true;
@@ -153,7 +180,16 @@ impl Record {
         headers.insert(headers::INSTANCE, backend.label.clone());
         let here = sent.saturating_duration_since(self.began);
         // What the backend says of itself stays.
-        let timing = server_timing::told(self.waited, here, sent.elapsed());
+        let timing = match self.prefill.as_deref() {
+            None => server_timing::told(self.waited, here, None, sent.elapsed()),
+            Some(Prefill { by, took }) => {
+                let by = by.as_ref().map(|it| it.label.clone());
+                let nobody = HeaderValue::from_static("none");
+                headers.insert(headers::PREFILL, by.unwrap_or(nobody));
+                let here = here.saturating_sub(*took);
+                server_timing::told(self.waited, here, Some(*took), sent.elapsed())
+            }
+        };
         headers.append(SERVER_TIMING, timing);
     }
 
@@ -209,6 +245,7 @@ impl Record {
             path: &wanted.path,
             status: self.status.map(|status| status.as_u16()),
             instance: self.instance.as_ref().map(|it| it.spec.name.as_str()),
+            prefill: self.prefill.as_ref().map(|it| it.name()),
             attempts: self.attempts,
             bytes_in: self.received.read(),
             bytes_out: self.written,

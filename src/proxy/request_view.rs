@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName};
 
+use super::part::Part;
 use super::top_level::Pairs;
 
 /// What is known of a request before it is sent. What its body says is looked for once, by whoever
@@ -13,6 +14,7 @@ use super::top_level::Pairs;
 pub(super) struct RequestView<'a> {
     headers: &'a HeaderMap,
     body: Option<&'a Bytes>,
+    part: Part,
     keys: OnceCell<TopLevel<'a>>,
 }
 
@@ -54,6 +56,24 @@ impl<'a> TopLevel<'a> {
         found
     }
 
+    /// What is left of it for one part: who reads a prompt for another writes one token, and who writes the
+    /// answer reads nothing.
+    fn of_part(self, part: Part) -> Self {
+        match part {
+            Part::Whole | Part::Alone => self,
+            Part::Prefill => Self {
+                max_tokens: Some(1),
+                ..self
+            },
+            Part::Decode => Self {
+                messages: None,
+                prompt: None,
+                input: None,
+                ..self
+            },
+        }
+    }
+
     /// What the model is to read, as it is written: `messages`, `prompt` or `input`.
     pub(super) fn asked(&self) -> &'a [u8] {
         let asked = self.messages.or(self.prompt).or(self.input);
@@ -67,8 +87,19 @@ impl<'a> RequestView<'a> {
         Self {
             headers,
             body,
+            part: Part::Whole,
             keys: OnceCell::new(),
         }
+    }
+
+    /// The same, for who chooses an instance for this part of it.
+    pub(super) fn for_part(self, part: Part) -> Self {
+        Self { part, ..self }
+    }
+
+    /// For which part of it an instance is chosen.
+    pub(super) fn part(&self) -> Part {
+        self.part
     }
 
     /// What it says under a name in its head, if anything.
@@ -77,16 +108,19 @@ impl<'a> RequestView<'a> {
         (!value.is_empty()).then_some(value)
     }
 
-    /// How long its body is, in bytes.
+    /// How much there is to read, in bytes: its body, unless another has read it.
     pub(super) fn length(&self) -> u64 {
-        self.body.map_or(0, |body| body.len() as u64)
+        match self.part {
+            Part::Decode => 0,
+            _ => self.body.map_or(0, |body| body.len() as u64),
+        }
     }
 
-    /// What the top level of its body says; nothing where it is no JSON.
+    /// What the top level of its body says, as far as it is about this part; nothing where it is no JSON.
     pub(super) fn keys(&self) -> &TopLevel<'a> {
         self.keys.get_or_init(|| {
-            self.body
-                .map_or_else(TopLevel::default, |body| TopLevel::of(body))
+            let body = self.body.map_or(&b""[..], |body| body);
+            TopLevel::of(body).of_part(self.part)
         })
     }
 }
@@ -121,6 +155,23 @@ mod tests {
         for nobody in [r#"{"user":""}"#, r#"{"user":null}"#, r#"{"user":["a"]}"#] {
             assert_eq!(TopLevel::of(nobody.as_bytes()).user, None, "{nobody}");
         }
+    }
+
+    #[test]
+    fn each_part_is_seen_with_its_own_work() {
+        let body = Bytes::from_static(br#"{"prompt":"p","max_tokens":9,"user":"u"}"#);
+        let headers = HeaderMap::new();
+        let seen = |part| {
+            let view = RequestView::new(&headers, Some(&body)).for_part(part);
+            let keys = view.keys();
+            assert_eq!(keys.user, Some(&br#""u""#[..]));
+            (view.length(), keys.asked().len(), keys.max_tokens)
+        };
+        let all = body.len() as u64;
+        assert_eq!(seen(Part::Whole), (all, 3, Some(9)));
+        assert_eq!(seen(Part::Alone), (all, 3, Some(9)));
+        assert_eq!(seen(Part::Prefill), (all, 3, Some(1)));
+        assert_eq!(seen(Part::Decode), (0, 0, Some(9)));
     }
 
     #[test]

@@ -209,6 +209,7 @@ impl Front {
             id: asked.id,
             client: asked.client,
             body,
+            leg: None,
         };
         forward(&self.pool, &self.retries, outbound, record).await
     }

@@ -9,8 +9,8 @@ use hyper::header::{HeaderName, HeaderValue};
 /// Tells how long a request took, and where.
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Three names and three numbers of at most 20 digits fit.
-const ROOM: usize = 128;
+/// Four names and four numbers of at most 20 digits fit.
+const ROOM: usize = 160;
 
 /// What has been written of it.
 struct Text {
@@ -18,9 +18,15 @@ struct Text {
     length: usize,
 }
 
-/// Says how long a request waited for a backend, if it did, was in the proxy until it was sent, and at its
-/// backend until the head of its answer came: in milliseconds, to a thousandth.
-pub(super) fn told(queue: Option<Duration>, proxy: Duration, upstream: Duration) -> HeaderValue {
+/// Says how long a request waited for a backend, if it did, was in the proxy until it was sent, at another
+/// backend that has read its prompt, if one has, and at its backend until the head of its answer came: in
+/// milliseconds, to a thousandth.
+pub(super) fn told(
+    queue: Option<Duration>,
+    proxy: Duration,
+    prefill: Option<Duration>,
+    upstream: Duration,
+) -> HeaderValue {
     let mut text = Text {
         room: [0; ROOM],
         length: 0,
@@ -30,6 +36,9 @@ pub(super) fn told(queue: Option<Duration>, proxy: Duration, upstream: Duration)
         text.push(b", ");
     }
     text.put(b"proxy;dur=", proxy);
+    if let Some(prefill) = prefill {
+        text.put(b", prefill;dur=", prefill);
+    }
     text.put(b", upstream;dur=", upstream);
     let text = &text.room[..text.length];
     HeaderValue::from_bytes(text).expect("names and digits are a header value")
@@ -71,28 +80,31 @@ mod tests {
     #[test]
     fn times_are_told_to_a_thousandth_of_a_millisecond() {
         let micros = Duration::from_micros;
-        for (queue, proxy, upstream, text) in [
+        for (queue, proxy, prefill, upstream, text) in [
             (
                 None,
                 micros(0),
+                None,
                 micros(7),
                 "proxy;dur=0.000, upstream;dur=0.007",
             ),
             (
                 Some(micros(30_000_000)),
                 micros(210),
+                None,
                 micros(12_300),
                 "queue;dur=30000.000, proxy;dur=0.210, upstream;dur=12.300",
             ),
             (
                 Some(Duration::MAX),
                 Duration::MAX,
+                Some(Duration::MAX),
                 Duration::MAX,
                 "queue;dur=18446744073709551.615, proxy;dur=18446744073709551.615, \
-                 upstream;dur=18446744073709551.615",
+                 prefill;dur=18446744073709551.615, upstream;dur=18446744073709551.615",
             ),
         ] {
-            assert_eq!(told(queue, proxy, upstream), text);
+            assert_eq!(told(queue, proxy, prefill, upstream), text);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! no JSON its server tells the client.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The keys of an object with their values, one after another, as far as it is one.
 #[derive(Debug)]
@@ -12,6 +13,16 @@ pub(super) struct Pairs<'a> {
     rest: &'a [u8],
     is_first: bool,
     is_over: bool,
+}
+
+/// A key with its value.
+#[derive(Debug)]
+pub(super) struct Pair<'a> {
+    /// Without its quotes and escapes.
+    pub(super) key: Cow<'a, str>,
+    pub(super) value: &'a [u8],
+    /// Both, as they are written.
+    pub(super) written: &'a [u8],
 }
 
 impl<'a> Pairs<'a> {
@@ -32,29 +43,57 @@ impl<'a> Pairs<'a> {
             .is_some_and(|end| past_blanks(end).is_empty())
     }
 
-    fn pair(&mut self) -> Option<(Cow<'a, str>, &'a [u8])> {
-        let mut rest = past_blanks(self.rest);
-        if !std::mem::take(&mut self.is_first) {
-            rest = past_blanks(rest.strip_prefix(b",")?);
-        }
-        let (key, rest) = rest.split_at_checked(end_of_text(rest)?)?;
-        let rest = past_blanks(past_blanks(rest).strip_prefix(b":")?);
-        let (value, rest) = rest.split_at_checked(end_of_value(rest)?)?;
-        self.rest = rest;
-        Some((read(key)?, value))
-    }
-}
-
-impl<'a> Iterator for Pairs<'a> {
-    type Item = (Cow<'a, str>, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next of them.
+    pub(super) fn next_pair(&mut self) -> Option<Pair<'a>> {
         if self.is_over {
             return None;
         }
         let pair = self.pair();
         self.is_over = pair.is_none();
         pair
+    }
+
+    fn pair(&mut self) -> Option<Pair<'a>> {
+        let mut rest = past_blanks(self.rest);
+        if !std::mem::take(&mut self.is_first) {
+            rest = past_blanks(rest.strip_prefix(b",")?);
+        }
+        let begins = rest;
+        let (key, rest) = rest.split_at_checked(end_of_text(rest)?)?;
+        let rest = past_blanks(past_blanks(rest).strip_prefix(b":")?);
+        let (value, rest) = rest.split_at_checked(end_of_value(rest)?)?;
+        self.rest = rest;
+        Some(Pair {
+            key: read(key)?,
+            value,
+            written: &begins[..begins.len() - rest.len()],
+        })
+    }
+}
+
+/// Where a part of a text stands in it.
+pub(super) fn place(part: &[u8], text: &[u8]) -> Range<usize> {
+    let from = part.as_ptr().addr() - text.as_ptr().addr();
+    from..from + part.len()
+}
+
+/// Whether an array has more than one element, where those are texts or arrays.
+pub(super) fn has_several(array: &[u8]) -> bool {
+    let Some(first) = array.strip_prefix(b"[").map(past_blanks) else {
+        return false;
+    };
+    let is_one_of_several = || {
+        let rest = first.get(end_of_value(first)?..)?;
+        Some(past_blanks(rest).starts_with(b","))
+    };
+    matches!(first.first(), Some(b'"' | b'[')) && is_one_of_several().unwrap_or(true)
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (Cow<'a, str>, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_pair().map(|pair| (pair.key, pair.value))
     }
 }
 
@@ -159,6 +198,30 @@ mod tests {
         let seen = pairs(body);
         assert_eq!(seen[0], ("a\"".to_owned(), r#""x\\""#));
         assert_eq!(seen[1], ("b".to_owned(), r#"[ "]", {"}":1} ]"#));
+    }
+
+    #[test]
+    fn a_pair_is_told_as_it_is_written() {
+        let body = br#" { "\u0061" : [ 1 ] , "b":2}"#;
+        let mut pairs = Pairs::of(body);
+        let first = pairs.next_pair().unwrap();
+        assert_eq!(
+            (&*first.key, first.written),
+            ("a", &br#""\u0061" : [ 1 ]"#[..])
+        );
+        assert_eq!(&body[place(first.value, body)], b"[ 1 ]");
+        assert_eq!(pairs.next_pair().unwrap().written, br#""b":2"#);
+        assert!(pairs.next_pair().is_none() && pairs.is_whole());
+    }
+
+    #[test]
+    fn several_texts_are_told_from_one_and_from_many_numbers() {
+        for one in ["", "1", "\"a\"", "[]", "[1,2]", "[ \"a,b\" ]", "[[1,2]]"] {
+            assert!(!has_several(one.as_bytes()), "{one}");
+        }
+        for several in ["[\"a\",\"b\"]", "[ \"\" , 1]", "[[1] ,[2]]"] {
+            assert!(has_several(several.as_bytes()), "{several}");
+        }
     }
 
     fn value() -> impl Strategy<Value = Value> {

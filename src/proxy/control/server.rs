@@ -328,7 +328,7 @@ impl Control {
             let mut emptied = std::pin::pin!(self.front.pool.emptied());
             // From here on nothing is missed, whatever happens before it is awaited.
             emptied.as_mut().enable();
-            let in_flight = backends.iter().map(|backend| backend.in_flight()).sum();
+            let in_flight = backends.iter().map(|backend| backend.unfinished()).sum();
             if in_flight == 0 {
                 return Ok(());
             }
@@ -394,7 +394,7 @@ async fn wait_until_ready(backend: &Backend, replies: &mut Replies) -> Result<()
             () = tokio::time::sleep(NEWS) => {
                 let trouble = condition.trouble.as_deref().unwrap_or("not probed yet");
                 let what = format!("{name} was not seen yet: {trouble}");
-                let in_flight = backend.in_flight();
+                let in_flight = backend.unfinished();
                 replies.send(&Reply::Waiting { what, in_flight }).await?;
             }
         }
@@ -428,7 +428,7 @@ fn requests(count: u64) -> String {
 }
 
 fn names(backends: &[Arc<Backend>]) -> String {
-    let busy = backends.iter().filter(|backend| backend.in_flight() > 0);
+    let busy = backends.iter().filter(|backend| backend.unfinished() > 0);
     let names: Vec<_> = busy.map(|backend| backend.spec.name.as_str()).collect();
     names.join(", ")
 }

@@ -4,6 +4,8 @@
 //! goes to the client. What all of them are made of is in [`Legs`].
 
 mod legs;
+mod prefill_decode;
+mod sent;
 mod single;
 
 use std::sync::Arc;
@@ -16,6 +18,11 @@ use super::outbound::Outbound;
 use super::pool::Pool;
 use super::record::Record;
 use super::retry::Retries;
+use super::seldom::seldom;
+use crate::plan::Role;
+
+/// What a request comes to. Nothing is returned when the client broke off.
+type End = Option<Result<Answer, ApiError>>;
 
 /// How a request is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,26 +30,36 @@ pub(super) enum Exchange {
     /// By one instance, which reads the prompt and writes the answer.
     #[default]
     Single,
+    /// By two: one reads the prompt, and another fetches what that has computed, and writes the answer.
+    PrefillDecode,
 }
 
 impl Exchange {
-    /// Sends a request to where it is answered, and returns the answer. Nothing is returned when the
-    /// client broke off.
-    async fn run(self, legs: &mut Legs<'_>) -> Option<Result<Answer, ApiError>> {
+    /// The one for instances of these roles.
+    pub(super) fn of(mut roles: impl Iterator<Item = Role>) -> Self {
+        if roles.all(|role| role.is_both()) {
+            Self::Single
+        } else {
+            Self::PrefillDecode
+        }
+    }
+
+    /// Sends a request to where it is answered, and returns the answer.
+    async fn run(self, legs: &mut Legs<'_>) -> End {
         match self {
             Self::Single => single::run(legs).await,
+            Self::PrefillDecode => seldom(prefill_decode::run(legs)).await,
         }
     }
 }
 
-/// Sends a request on its way, from its last byte in to the first byte out. Nothing is returned when
-/// the client broke off.
+/// Sends a request on its way, from its last byte in to the first byte out.
 pub(super) async fn forward(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     retries: &Arc<Retries>,
     outbound: Outbound<'_>,
     record: &mut Record,
-) -> Option<Result<Answer, ApiError>> {
+) -> End {
     let fleet = pool.fleet();
     let exchange = fleet.exchange;
     let mut legs = Legs::new(pool, retries, fleet, outbound, record);

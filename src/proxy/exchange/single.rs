@@ -21,165 +21,46 @@
 //! closed (and did not just stay silent), and this is the first time. The copy goes to the same
 //! backend on a new connection, and both are one attempt.
 
-use std::sync::Arc;
-
-use hyper::StatusCode;
-
+use super::End;
 use super::legs::Legs;
-use crate::proxy::answer::Answer;
-use crate::proxy::attempt::{Failure, Reply};
-use crate::proxy::backend::{Backend, count};
-use crate::proxy::error::ApiError;
+use super::sent::{Flaw, Sent};
 use crate::proxy::policy::Charge;
 use crate::proxy::seldom::seldom;
 
-/// A request is sent so often at most.
-const ATTEMPTS: u32 = 2;
-
-/// Why an answer is not the one that a client should get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shortcoming {
-    /// Its backend has too much to do.
-    Busy,
-    /// Its backend, or the engine of that, failed.
-    Failed,
-    /// Whoever gave it does not take the backend's own key: it is somebody else.
-    Stranger,
-}
-
-/// What came of sending a request to one backend.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "each request is over once, and has no room made for it"
-)]
-enum Step {
-    /// It goes to this one.
-    On(Charge),
-    /// It goes nowhere else. Without an end, the client broke off.
-    Over(Option<Result<Answer, ApiError>>),
-}
-
 /// Sends a request to one backend after another until one has it, and returns its answer.
-pub(super) async fn run(legs: &mut Legs<'_>) -> Option<Result<Answer, ApiError>> {
-    if let Some(objection) = legs.objection().await {
-        return Some(Err(objection));
+pub(super) async fn run(legs: &mut Legs<'_>) -> End {
+    match legs.begin().await {
+        Ok(charge) => go(legs, charge).await,
+        Err(error) => Some(Err(error)),
     }
-    legs.earns();
-    let mut charge = match legs.claim_if_nobody_waits() {
-        Some(charge) => charge,
-        None => match legs.wait().await {
-            Ok(charge) => charge,
-            Err(error) => return Some(Err(error)),
-        },
-    };
+}
+
+/// The same, from this backend on.
+pub(super) async fn go(legs: &mut Legs<'_>, mut charge: Charge) -> End {
     loop {
-        match step(legs, charge).await {
-            Step::On(other) => charge = other,
-            Step::Over(end) => return end,
-        }
-    }
-}
-
-async fn step(legs: &mut Legs<'_>, charge: Charge) -> Step {
-    let claim = &charge.claim;
-    let error = match legs.send(claim).await {
-        Ok(reply) => return judge(legs, reply, charge).await,
-        Err(Failure::Untouched(why)) => return seldom(pass_over(legs, charge, &why)).await,
-        Err(Failure::Cut) => return Step::Over(None),
-        Err(Failure::Exhausted(why)) => ApiError::proxy_exhausted(why),
-        Err(Failure::Silent(why)) => {
-            legs.note_failure(claim);
-            ApiError::upstream_timeout(format!("{} is silent: {why}", claim.spec.name))
-        }
-        Err(Failure::Broken(why)) => {
-            count(&claim.tally.broken);
-            match seldom(another(legs, claim, Shortcoming::Failed)).await {
-                Ok(other) => return Step::On(other),
-                Err(should_retry) => {
-                    let why = format!("{} broke off: {why}", claim.spec.name);
-                    ApiError::upstream_broken(why).retried(should_retry)
-                }
+        let sent = legs.send(&charge.claim).await;
+        let next = match Sent::of(legs, sent, charge) {
+            Sent::Answered(reply, charge) => return Some(Ok(legs.answer(reply, charge, None))),
+            Sent::Over(end) => return end,
+            Sent::Unreachable(charge, why) => {
+                let other = seldom(legs.pass_over(charge, &why)).await;
+                other.map_err(|error| Some(Err(error)))
             }
-        }
-    };
-    Step::Over(Some(Err(error)))
-}
-
-/// Whether an answer is passed on, or another backend asked.
-async fn judge(legs: &mut Legs<'_>, reply: Reply, charge: Charge) -> Step {
-    let claim = &charge.claim;
-    let Some(why) = shortcoming(&reply, claim) else {
-        return Step::Over(Some(Ok(legs.answer(reply, charge, None))));
-    };
-    if why == Shortcoming::Stranger {
-        claim.suspect();
-    }
-    match seldom(another(legs, claim, why)).await {
-        Ok(other) => Step::On(other),
-        Err(_) if why == Shortcoming::Stranger => {
-            let why = format!("{} does not take its own key", claim.spec.name);
-            Step::Over(Some(Err(ApiError::upstream_broken(why))))
-        }
-        Err(should_retry) => {
-            // What is passed on speaks for itself, unless it must not be asked again.
-            let should_retry = should_retry.filter(|may| !may);
-            Step::Over(Some(Ok(legs.answer(reply, charge, should_retry))))
+            Sent::Flawed(flaw) => seldom(another(legs, flaw)).await,
+        };
+        match next {
+            Ok(other) => charge = other,
+            Err(end) => return end,
         }
     }
 }
 
-/// Takes a backend out that could not be reached, and goes on to the next. A request that had its turn
-/// does not wait behind others for that.
-async fn pass_over(legs: &mut Legs<'_>, unreachable: Charge, why: &str) -> Step {
-    let backend = &unreachable.claim;
-    count(&backend.tally.unreachable);
-    backend.eject(why);
-    legs.gives_up(backend);
-    drop(unreachable);
-    let is_second = legs.sent() > 0;
-    let other = match legs.claim() {
-        Some(other) => Ok(other),
-        None if is_second => Err(legs.nobody()),
-        None => legs.wait().await,
-    };
-    match other {
-        Ok(other) => Step::On(other),
-        Err(error) => Step::Over(Some(Err(error))),
+/// Another backend for what one did not serve; or else what the client gets.
+async fn another(legs: &mut Legs<'_>, flaw: Flaw) -> Result<Charge, End> {
+    if let Err(should_retry) = legs.may_go_on(&flaw).await {
+        return Err(Some(flaw.end(legs, should_retry)));
     }
-}
-
-/// Another backend for what one did not serve. If there is none: whether the client may send the
-/// request again, where that is known.
-async fn another(
-    legs: &mut Legs<'_>,
-    first: &Arc<Backend>,
-    why: Shortcoming,
-) -> Result<Charge, Option<bool>> {
-    if why == Shortcoming::Failed {
-        legs.note_failure(first);
-        if !legs.was_outlived_by(first).await {
-            return Err(Some(false));
-        }
-    }
-    if legs.sent() >= ATTEMPTS || !legs.is_held() {
-        return Err((why == Shortcoming::Failed).then_some(false));
-    }
-    legs.gives_up(first);
     let other = legs.claim_if_nobody_waits();
     let other = other.filter(|_| legs.may_spend());
-    other.ok_or((why == Shortcoming::Failed).then_some(true))
-}
-
-fn shortcoming(reply: &Reply, backend: &Backend) -> Option<Shortcoming> {
-    if reply.beginning.events.has_error() {
-        return Some(Shortcoming::Failed);
-    }
-    match reply.head.status {
-        StatusCode::UNAUTHORIZED if backend.authorization.is_some() => Some(Shortcoming::Stranger),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(Shortcoming::Busy),
-        StatusCode::INTERNAL_SERVER_ERROR
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::GATEWAY_TIMEOUT => Some(Shortcoming::Failed),
-        _ => None,
-    }
+    other.ok_or_else(|| Some(flaw.end_alone(legs)))
 }

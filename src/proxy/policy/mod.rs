@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::backend::{Backend, BackendId, Claim};
 use super::control::BackendState;
+use super::part::Part;
 use super::request_view::RequestView;
 
 /// Makes of the list of policies what a manifest can name, and what it names.
@@ -123,6 +124,7 @@ pub(super) trait Policy: Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
     fleet: &'a [Arc<Backend>],
+    part: Part,
     tried: &'a [Arc<Backend>],
     /// Whether those are left out that fail too often: rather one of them than none.
     is_choosy: bool,
@@ -130,9 +132,20 @@ pub(super) struct Ready<'a> {
 
 impl<'a> Ready<'a> {
     /// Those of a fleet that are ready and were not tried.
+    #[cfg(test)]
     pub(super) fn of(fleet: &'a [Arc<Backend>], tried: &'a [Arc<Backend>]) -> Self {
+        Self::for_part(fleet, Part::Whole, tried)
+    }
+
+    /// Those of a fleet that are for this part of a request, ready, and were not tried.
+    pub(super) fn for_part(
+        fleet: &'a [Arc<Backend>],
+        part: Part,
+        tried: &'a [Arc<Backend>],
+    ) -> Self {
         let ready = Self {
             fleet,
+            part,
             tried,
             is_choosy: false,
         };
@@ -145,7 +158,7 @@ impl<'a> Ready<'a> {
     /// Who has just become ready begins slowly where others are at work: it is the idle one among them,
     /// and has nothing cached. Among idle ones, and where all are new, nobody would be overrun.
     fn welcome(&self) {
-        let ready = || self.fleet.iter().filter(|it| is_ready(it));
+        let ready = || self.all();
         if ready().any(|it| it.share.is_new()) {
             let is_at_work = |it: &Arc<Backend>| !it.share.is_new() && it.in_flight() > 0;
             let slowly = ready().any(is_at_work);
@@ -165,8 +178,14 @@ impl<'a> Ready<'a> {
     fn untried(&self) -> impl Iterator<Item = &'a Arc<Backend>> {
         let tried = self.tried;
         let was_tried = move |it: &Arc<Backend>| tried.iter().any(|other| Arc::ptr_eq(other, it));
-        let ready = self.fleet.iter().filter(|it| is_ready(it));
-        ready.filter(move |it| !was_tried(it))
+        self.all().filter(move |it| !was_tried(it))
+    }
+
+    /// Those that are ready, be there room for another request or not.
+    fn all(&self) -> impl Iterator<Item = &'a Arc<Backend>> {
+        let part = self.part;
+        let members = self.fleet.iter();
+        members.filter(move |it| part.is_for(it.spec.role) && is_ready(it))
     }
 
     /// Whether this backend belongs to the fleet, ready or not.
@@ -247,7 +266,8 @@ impl<'a> Ready<'a> {
     }
 }
 
-fn is_ready(backend: &Backend) -> bool {
+/// Whether requests go there.
+pub(super) fn is_ready(backend: &Backend) -> bool {
     backend.state() == BackendState::Ready
 }
 

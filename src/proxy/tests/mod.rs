@@ -8,6 +8,7 @@ mod control;
 mod disconnects;
 mod failures;
 mod fake;
+mod handover;
 mod http2;
 mod identity;
 mod load;
