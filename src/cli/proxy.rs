@@ -14,6 +14,7 @@ use crate::describe::describe;
 use crate::manifest::load_proxy;
 use crate::net::{InvalidServerUrl, ListenAddress};
 use crate::node::variable;
+use crate::plan::Role;
 use crate::proxy::control::{InstanceLimits, Reply, relay};
 use crate::proxy::policy::PolicySpec;
 use crate::proxy::{self, Alone, Declared, Limits, Options, ProxyError, Server, Waits};
@@ -47,7 +48,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["host", "port"])]
     listen: Option<ListenAddress>,
     /// A server to pass requests to, `http://HOST:PORT`, with `,weight=3` if it is to get three times as
-    /// much as others; again for each
+    /// much as others, and with `,role=prefill` or `,role=decode` if it is to do a part of each; again for
+    /// each
     #[arg(long = "backend", value_name = "URL", value_parser = server)]
     backends: Vec<Server>,
     /// How a server is chosen for each request [default: round_robin]
@@ -234,27 +236,45 @@ fn declared(args: &Args, alone: &Alone) -> Declared {
     })
 }
 
-/// Reads where a server is, and how much it is to get beside the others.
+/// Reads where a server is, and what it is to get beside the others.
 fn server(text: &str) -> Result<Server, String> {
-    let (url, weight) = match text.split_once(',') {
-        None => (text, Weight::ONE),
-        Some((url, of_it)) => (url, weight(of_it)?),
-    };
-    Ok(Server {
+    let mut words = text.split(',');
+    let url = words.next().unwrap_or_default();
+    let mut server = Server {
         name: None,
         url: url
             .parse()
             .map_err(|error: InvalidServerUrl| error.to_string())?,
         api_key_env: None,
-        weight,
-    })
+        role: Role::Both,
+        weight: Weight::ONE,
+    };
+    for word in words {
+        match word.trim().split_once('=') {
+            Some(("weight", number)) => server.weight = weight(number)?,
+            Some(("role", role)) => server.role = role_named(role)?,
+            _ => return Err(BEHIND_URL.to_owned()),
+        }
+    }
+    Ok(server)
 }
 
-fn weight(text: &str) -> Result<Weight, String> {
-    let number = text.trim().strip_prefix("weight=");
-    let number = number.and_then(|number| number.parse().ok());
-    let number = number.ok_or("behind the URL there may be a weight: `,weight=3`")?;
-    Weight::new(number)
+/// What may be said of a server.
+const BEHIND_URL: &str = "behind the URL there may be a weight, `,weight=3`, and a role, `,role=prefill` or `,role=decode`";
+
+fn weight(number: &str) -> Result<Weight, String> {
+    Weight::new(number.parse().map_err(|_| BEHIND_URL.to_owned())?)
+}
+
+fn role_named(name: &str) -> Result<Role, String> {
+    match name {
+        "prefill" => Ok(Role::Prefill),
+        "decode" => Ok(Role::Decode),
+        "both" => Ok(Role::Both),
+        _ => Err(format!(
+            "`{name}` is no role: it can be `prefill`, `decode` or `both`"
+        )),
+    }
 }
 
 /// Reads a policy as it is named in a manifest.

@@ -63,6 +63,10 @@ pub struct Server {
     /// what the client shows.
     #[serde(default)]
     pub api_key_env: Option<String>,
+    /// Which part of a request it takes: `prefill` reads prompts for servers that are `decode`, or, by
+    /// itself, `both`.
+    #[serde(default)]
+    pub role: Role,
     /// How many times as much as a server of weight 1 it is to get: from 1 to 256, and 1 where it is not
     /// said.
     #[serde(default)]
@@ -92,6 +96,10 @@ pub struct Waits {
     /// For a server to be ready, where none is: `5`, `1m`, `off`. Who has waited for so long is answered
     /// with 503.
     pub hold: SecondsOrOff,
+    /// For what a `prefill` server has computed to be fetched, after which it forgets it, as it was told at its
+    /// start: `60`, `8m`. vLLM 0.13 forgets it after 480 seconds, and so much is taken where nothing is said.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub lease: Option<Seconds>,
 }
 
 impl Default for Waits {
@@ -103,6 +111,7 @@ impl Default for Waits {
             client: Seconds::whole(usual::CLIENT),
             queue: Seconds::whole(usual::QUEUE),
             hold: SecondsOrOff::Seconds(Seconds::whole(usual::HOLD)),
+            lease: None,
         }
     }
 }
@@ -123,7 +132,7 @@ impl Server {
         Backend {
             name: self.name().to_owned(),
             authority: self.url.authority().to_owned(),
-            role: Role::Both,
+            role: self.role,
             nonce: None,
             key,
         }
@@ -153,7 +162,7 @@ impl Alone {
                 client: Some(self.timeouts.client.get()),
                 queue: self.timeouts.queue.get(),
                 hold: self.timeouts.hold.seconds().map_or(0.0, Seconds::get),
-                lease: None,
+                lease: self.timeouts.lease.map(Seconds::get),
             },
             limits: self.limits.clone(),
             client_keys: Vec::new(),
@@ -174,11 +183,13 @@ mod tests {
             name: None,
             url: "http://gpu-1".parse().unwrap(),
             api_key_env: Some("GPU_KEY".to_owned()),
+            role: Role::Both,
             weight: Weight::ONE,
         };
         let spare = Server {
             name: Some("spare".to_owned()),
             weight: Weight::new(3).unwrap(),
+            role: Role::Decode,
             api_key_env: None,
             ..server.clone()
         };
@@ -193,6 +204,7 @@ mod tests {
         };
         let config = alone.config(|name| (name == "GPU_KEY").then(|| "sk-1".to_owned()));
         assert_eq!(config.weights, BTreeMap::from([("spare".to_owned(), 3)]));
+        assert_eq!(config.backends[1].role, Role::Decode);
         let [backend, _] = &config.backends[..] else {
             panic!("{config:?}");
         };
