@@ -130,7 +130,8 @@ pub(super) struct Options {
     #[arg(long, help_heading = "Faults", default_value_t = false, action = clap::ArgAction::Set)]
     pub(super) sim_serialise: bool,
 
-    /// Print how close gb10-llama-3.1-8b comes to what was measured, and leave
+    /// Print how close gb10-llama-3.1-8b comes to what was measured, and its physics to what others
+    /// have published, and leave
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub(super) sim_fit: bool,
 }

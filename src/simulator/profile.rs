@@ -77,10 +77,10 @@ const GB10_BYTES_PER_SECOND: f64 = 220e9;
 /// and others have published two to three times as much of narrower weights.
 const GB10_PROMPT_TOKENS_PER_SECOND: f64 = 3_000.0;
 /// Operations for one token of a prompt: two for each of the 7.5 G parameters it meets.
-const OPERATIONS_PER_TOKEN: f64 = 15.0e9;
+pub(super) const OPERATIONS_PER_TOKEN: f64 = 15.0e9;
 /// Operations for the attention of one token to another: 32 layers x 32 heads x 128 x 2 (scores,
 /// values) x 2 (multiply, add).
-const OPERATIONS_PER_PAIR: f64 = 524_288.0;
+pub(super) const OPERATIONS_PER_PAIR: f64 = 524_288.0;
 
 /// Up to 16 sequences the step is the time to read the weights; from 17 on the next larger CUDA
 /// graph is used, which is where the measurements have their stair. Beyond 27 the slope is the

@@ -1,12 +1,15 @@
-//! How close the GB10 profile comes to what was measured: the scheduler is driven through the same
-//! experiments, in no time at all.
+//! How close the GB10 profile comes to what was measured, and its physics to what others have
+//! published: the scheduler is driven through the same experiments, in no time at all.
+//!
+//! This file has the GB10's, [`published`] the others, with the long prompts that are missing here.
 //!
 //! Measured: Llama-3.1-8B-Instruct, bf16, one DGX Spark, vLLM 0.13.0 (cu130) with 0.3 of the memory.
 //! Single and batch are the in-process notebook run; the sweep is GuideLLM with 256/128 tokens,
 //! whose concurrency is an average: it is approached from the whole numbers on both sides.
 
+mod published;
+
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::kv::params::Handover;
@@ -48,6 +51,17 @@ impl Row {
     /// How far off the simulation is: 0.1 is a tenth too much.
     pub(super) fn error(&self) -> f64 {
         self.simulated / self.measured - 1.0
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            what,
+            unit,
+            measured,
+            simulated,
+        } = self;
+        let error = self.error() * 100.0;
+        format!("{what:<16} {unit:<8} {measured:>9.2} {simulated:>9.2} {error:>+6.1}%\n")
     }
 }
 
@@ -100,24 +114,13 @@ pub(super) fn rows() -> Vec<Row> {
 
 /// The figures as a table.
 pub(super) fn table() -> String {
-    let mut table = format!(
+    let head = format!(
         "{:<16} {:<8} {:>9} {:>9} {:>7}\n",
         "load", "unit", "measured", "simulated", "error"
     );
-    for row in rows() {
-        let Row {
-            what,
-            unit,
-            measured,
-            simulated,
-        } = &row;
-        let error = row.error() * 100.0;
-        let _ = writeln!(
-            table,
-            "{what:<16} {unit:<8} {measured:>9.2} {simulated:>9.2} {error:>+6.1}%"
-        );
-    }
-    table
+    let rows = rows().iter().map(Row::line).collect::<String>();
+    let published = published::tables();
+    format!("{head}\nGB10, bf16, fitted: the profile gb10-llama-3.1-8b\n{rows}{published}")
 }
 
 /// How many seconds a batch takes that arrives at once.
@@ -200,12 +203,16 @@ fn gb10() -> Scheduler {
 
 /// Work whose prompt no other has.
 fn work(id: SequenceId, shape: Shape) -> Work {
+    work_of(id, shape.prompt, shape.answer)
+}
+
+fn work_of(id: SequenceId, prompt: usize, answer: usize) -> Work {
     Work {
         id,
-        prompt: vec![7; shape.prompt],
+        prompt: vec![7; prompt],
         cache_salt: Some(id.to_string()),
         seed: id,
-        max_tokens: shape.answer,
+        max_tokens: answer,
         min_tokens: 0,
         stop_tokens: Vec::new(),
         ignore_eos: true,
