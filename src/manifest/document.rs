@@ -13,7 +13,7 @@ use crate::node::NodeDeclaration;
 use crate::plan::Slo;
 use crate::resource::benchmark::BenchmarkDeclaration;
 use crate::resource::engine::EngineDeclaration;
-use crate::resource::instance::InstanceDeclaration;
+use crate::resource::instance::{InstanceDeclaration, KvDeclaration};
 use crate::resource::model::ModelDeclaration;
 use crate::resource::proxy::ProxyDeclaration;
 
@@ -41,6 +41,9 @@ pub(super) struct Document {
     /// The servers: each an engine that serves a model on a node.
     #[serde(default)]
     pub(super) instances: BTreeMap<InstanceName, InstanceDeclaration>,
+    /// How instances hand over what they have computed of a prompt, where some read prompts and others
+    /// write the answers.
+    pub(super) kv: Option<KvDeclaration>,
     /// The proxy before the instances: the one address that clients talk to.
     pub(super) proxy: Option<ProxyDeclaration>,
     /// Service level objectives, each by a name of your own; benchmarks name them.

@@ -1,5 +1,7 @@
 //! What a server does for a request.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,16 @@ pub enum Role {
     Prefill,
     /// Fetches what was computed of the prompt, and writes the answer.
     Decode,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "both",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+        })
+    }
 }
 
 impl Role {

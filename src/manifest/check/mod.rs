@@ -8,6 +8,7 @@ mod benchmarks;
 mod engines;
 mod environment;
 mod files;
+mod kv;
 mod models;
 mod nodes;
 mod objectives;
@@ -62,6 +63,13 @@ const RULES: &[Rule] = &[
     proxy::dials_what_listens,
     proxy::waits_for_a_while,
     proxy::waits_for_places,
+    kv::roles_hand_over,
+    kv::each_part_is_done,
+    kv::is_said_once,
+    kv::holds_for_a_while,
+    kv::is_fetched_at_an_address,
+    kv::pairs_are_of_one_version,
+    kv::nixl_is_part_of_the_engine,
     benchmarks::have_something_to_measure,
     benchmarks::targets_are_told_apart,
     senders::reach_what_they_measure,

@@ -8,8 +8,9 @@ use super::Checker;
 use crate::name::{EngineName, ModelName};
 use crate::resource::Topology;
 use crate::resource::engine::{Engine, InvalidEngine};
-use crate::resource::instance::{InstanceDeclaration, Runtime, Server, VllmRuntime};
+use crate::resource::instance::{InstanceDeclaration, KvDeclaration, Runtime, Server, VllmRuntime};
 use crate::resource::model::ModelDeclaration;
+use crate::resource::proxy::DEFAULT_REACH;
 
 /// The engines of a document by their names.
 pub(super) type Engines<'a> = BTreeMap<&'a EngineName, Result<Engine, InvalidEngine>>;
@@ -34,7 +35,8 @@ pub(super) fn topology(seen: &Checker<'_>) -> Option<Topology> {
         .collect();
     let instances = document.instances.iter().map(|(name, declared)| {
         let runtime = runtime(&seen.engines, &models, declared)?;
-        Some((name.clone(), Server::new(declared, runtime)))
+        let server = Server::new(declared, runtime);
+        Some((name.clone(), handing_over(document, server)?))
     });
     let benchmarks = document.benchmarks.iter().map(|(name, declared)| {
         let measurement = declared.meant(&document.slos).ok()?;
@@ -47,6 +49,18 @@ pub(super) fn topology(seen: &Checker<'_>) -> Option<Topology> {
         proxy: document.proxy.clone(),
         benchmarks: benchmarks.collect::<Option<_>>()?,
     })
+}
+
+/// The server with the connector that hands over what it computes, where the document declares one.
+fn handing_over(document: &Document, server: Server) -> Option<Server> {
+    let Some(kv) = &document.kv else {
+        return Some(server);
+    };
+    let proxy = document.proxy.as_ref();
+    let network = proxy.and_then(|proxy| proxy.reach.as_deref());
+    let node = document.nodes.get(&server.node)?;
+    let host = KvDeclaration::host(node, network.unwrap_or(DEFAULT_REACH))?;
+    Some(server.handing_over(kv, host))
 }
 
 fn runtime(

@@ -7,7 +7,7 @@ use super::proxy::backends;
 use crate::name::InstanceName;
 use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
-use crate::resource::instance::InstanceDeclaration;
+use crate::resource::instance::{InstanceDeclaration, kv};
 
 /// The path of something that an instance has: its own, or its engine's.
 type Path<'a> = [&'a str; 4];
@@ -94,7 +94,7 @@ pub(super) fn what_is_measured_completes(seen: &Checker<'_>) -> Vec<Problem> {
 /// A port beside the one that it serves at: where servers that hand over KV caches find each other.
 pub(super) struct SideChannel<'a> {
     /// What decides it.
-    pub(super) path: Path<'a>,
+    pub(super) path: Vec<&'a str>,
     /// The first of its ports.
     pub(super) port: u16,
     /// How many ports it takes from there: one for each rank.
@@ -115,21 +115,29 @@ pub(super) fn side_channels<'a>(
     name: &'a str,
     instance: &'a InstanceDeclaration,
 ) -> Vec<SideChannel<'a>> {
-    let Some((config, value)) = argument_of(seen, name, instance, "kv_transfer_config") else {
-        return Vec::new();
+    let declared = match argument_of(seen, name, instance, kv::ARGUMENT) {
+        Some((path, value)) => (path.to_vec(), value.meaning()),
+        None => match &seen.document.kv {
+            Some(kv) => (vec!["kv", "port"], kv.argument().meaning()),
+            None => return Vec::new(),
+        },
     };
+    let (config, declared) = declared;
     let whole = |argument| {
         let (_, value) = argument_of(seen, name, instance, argument)?;
         u16::try_from(value.meaning().as_u64()?).ok()
     };
-    let declared = value.meaning();
+    let default = |default| {
+        let kv = seen.document.kv.as_ref();
+        kv.map_or(default, |kv| kv.port.get())
+    };
     let opened = CONNECTORS.iter().filter(|it| names(&declared, it.0));
-    let channel = |(_, variable, default): &(&str, &'static str, u16)| {
+    let channel = |(_, variable, usual): &(&str, &'static str, u16)| {
         let (path, port) = match variable_of(seen, name, instance, variable) {
-            Some((path, EnvValue::Plain(port))) => (path, port.trim().parse().ok()?),
+            Some((path, EnvValue::Plain(port))) => (path.to_vec(), port.trim().parse().ok()?),
             // What another machine's variable holds is not known here.
             Some((_, EnvValue::FromEnv(_))) => return None,
-            None => (config, *default),
+            None => (config.clone(), default(*usual)),
         };
         Some(SideChannel {
             path,
@@ -149,7 +157,7 @@ fn names(config: &serde_json::Value, connector: &str) -> bool {
 }
 
 /// An argument of an instance, by the name that vLLM compares: its own, or its engine's.
-fn argument_of<'a>(
+pub(super) fn argument_of<'a>(
     seen: &Checker<'a>,
     name: &'a str,
     instance: &'a InstanceDeclaration,

@@ -257,7 +257,7 @@ fn target(instance: &Arc<Instance>, observed: &Observation) -> Target {
         authority: instance.authority(),
         nonce: instance.planned_mark(observed).nonce(),
         max_num_seqs: instance.max_num_seqs(),
-        role: None,
+        role: (!instance.role().is_both()).then(|| instance.role().to_string()),
     }
 }
 

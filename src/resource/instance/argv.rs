@@ -32,6 +32,11 @@ impl Arguments {
         Self(normal.collect())
     }
 
+    /// Gives one of them by what replica decides.
+    pub(super) fn set(&mut self, name: &str, value: Argument) {
+        self.0.insert(name.to_owned(), value);
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Argument)> {
         self.0.iter()
     }

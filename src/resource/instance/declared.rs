@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{EngineName, ModelName, NodeName, Port};
+use crate::plan::Role;
 use crate::quantity::Seconds;
 use crate::resource::argument::Argument;
 use crate::resource::environment::EnvValue;
@@ -22,6 +23,10 @@ pub struct InstanceDeclaration {
     pub engine: EngineName,
     /// The model that it serves: a name of `models`. A simulated engine takes any name.
     pub model: ModelName,
+    /// Which part of a request it does: `both` unless it is said otherwise; `prefill` reads prompts,
+    /// `decode` writes the answers to them. Parts are handed over as `kv` says.
+    #[serde(default, skip_serializing_if = "Role::is_both")]
+    pub role: Role,
     /// The address that it listens on; by default the one by which the proxy reaches the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -9,6 +9,7 @@ mod beside;
 mod declared;
 mod defaults;
 mod known;
+pub mod kv;
 mod launch;
 mod memory;
 mod named;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub use argv::{Arguments, words_of};
 pub use declared::*;
+pub use kv::KvDeclaration;
 pub use named::{Named, Sort};
 pub use server::{Runtime, Server, VllmRuntime};
 
@@ -50,7 +52,7 @@ use crate::net::Authority;
 use crate::node::{UnmanagedPolicy, variable};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
-    Operations, Placed, Reason, ReasonCode, Relations, Stand,
+    Operations, Placed, Reason, ReasonCode, Relations, Role, Stand,
 };
 use crate::prompts::IdWindow;
 use crate::quantity::Bandwidth;
@@ -161,6 +163,18 @@ impl Instance {
         cached.map_or_else(|| IdWindow::safe(None), |cached| cached.ordinary_ids())
     }
 
+    /// Which part of a request it does.
+    pub fn role(&self) -> Role {
+        self.server.role
+    }
+
+    /// How long it holds what it has computed for another, in seconds; nothing where it hands nothing
+    /// over.
+    pub fn lease(&self) -> Option<f64> {
+        let kv = self.server.kv.as_ref()?;
+        Some(kv.lease_seconds().into())
+    }
+
     /// How many requests its engine runs at once, where the manifest says so.
     pub fn max_num_seqs(&self) -> Option<u32> {
         u32::try_from(self.server.args.whole("max_num_seqs")?).ok()
@@ -203,6 +217,9 @@ impl Instance {
                 "repo"
             };
             found[key] = vllm.model.words().into();
+        }
+        if !self.role().is_both() {
+            found["role"] = serde_json::json!(self.role());
         }
         if let Some(memory_bandwidth) = self.memory_bandwidth {
             found["memory_bandwidth"] = memory_bandwidth.to_string().into();

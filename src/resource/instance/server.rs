@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::InstanceDeclaration;
 use super::argv::Arguments;
+use super::kv::{self, KvDeclaration};
 use crate::name::{ModelName, NodeName, Port};
+use crate::plan::Role;
 use crate::resource::argument::Argument;
 use crate::resource::engine::{SimulatedEngine, VllmEngine};
 use crate::resource::environment::EnvValue;
@@ -14,8 +16,7 @@ use crate::resource::model::ModelDeclaration;
 
 /// One running server.
 ///
-/// What it is in a group of servers (a role: prefill, decode) will be a field here. One that spans
-/// several nodes will have them in the place of `node`; who asks on which nodes something of it is,
+/// One that spans several nodes will have them in the place of `node`; who asks on which nodes something of it is,
 /// asks [`Server::nodes`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
@@ -33,6 +34,10 @@ pub struct Server {
     pub args: Arguments,
     /// Its environment: the engine's, and over it its own.
     pub env: BTreeMap<String, EnvValue>,
+    /// Which part of a request it does.
+    pub role: Role,
+    /// How it hands over what it has computed, where it does.
+    pub kv: Option<KvDeclaration>,
     /// How long its log may stand still while it loads.
     pub ready_timeout: Duration,
     /// How long it may take to end, before its whole session is killed.
@@ -72,12 +77,25 @@ impl Server {
             port: declared.port,
             host: declared.host.clone(),
             model: declared.model.clone(),
+            role: declared.role,
+            kv: None,
             ready_timeout: declared.ready_timeout.duration(),
             stop_timeout: declared.stop_timeout.duration(),
             runtime: runtime.meant(&declared.model, &args, &env),
             args,
             env,
         }
+    }
+
+    /// The same, handing over what it computes as this says, to who asks at this address. What was
+    /// declared of the variables for that counts.
+    #[must_use]
+    pub fn handing_over(mut self, kv: &KvDeclaration, host: &str) -> Self {
+        self.args.set(kv::ARGUMENT, kv.argument());
+        let declared = std::mem::replace(&mut self.env, kv.env(host));
+        self.env.extend(declared);
+        self.kv = Some(kv.clone());
+        self
     }
 
     /// The nodes that hold something of it.

@@ -29,7 +29,6 @@ use super::program::Program;
 use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
-use crate::plan::Role;
 use crate::plan::effect::control::{
     Backend, Config, InstanceLimits, ProxyControl, Request, Timeouts,
 };
@@ -102,7 +101,10 @@ impl Proxy {
             managed: ManagedProcess::new(topology, &declared.node, KIND, None),
             listens,
             declared: declared.clone(),
-            timeouts: Timeouts::from(&declared.timeouts),
+            timeouts: Timeouts {
+                lease: backends.iter().find_map(|it| it.lease()),
+                ..Timeouts::from(&declared.timeouts)
+            },
             limits: declared.limits.clone(),
             backends,
             program,
@@ -175,12 +177,13 @@ impl Proxy {
         match served.flatten() {
             Some(served) => Backend {
                 authority: instance.authority(),
+                role: instance.role(),
                 ..served
             },
             None => Backend {
                 name: instance.name().to_string(),
                 authority: instance.authority(),
-                role: Role::Both,
+                role: instance.role(),
                 nonce: Some(instance.planned_mark(observed).nonce()),
                 key: instance.own_key(observed),
             },
