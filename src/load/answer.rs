@@ -35,6 +35,8 @@ pub(super) struct Head {
     pub(super) content_encoding: Option<String>,
     /// Who served it, as our proxy says (`x-replica-instance`).
     pub(super) served_by: Option<String>,
+    /// Who read its prompt for that one (`x-replica-prefill`).
+    pub(super) prefilled_by: Option<String>,
 }
 
 /// What is read next.
@@ -137,6 +139,7 @@ impl Answer {
             content_type: field("content-type"),
             content_encoding: field("content-encoding"),
             served_by: field("x-replica-instance"),
+            prefilled_by: field("x-replica-prefill"),
         });
         Ok(Some(length))
     }

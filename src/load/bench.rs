@@ -30,7 +30,7 @@ use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
 use crate::prompts::Keep;
 use crate::results::{
-    Canaries, Canary, Cut, Overhead, Pressure, Record, Single, Warmup, by_instance,
+    Canaries, Canary, Cut, Overhead, Pressure, Record, Single, Warmup, by_instance, prefilled,
 };
 use crate::shape::{Ended, Found, Shape, Skipped, Stopped};
 
@@ -319,13 +319,16 @@ impl Part {
     }
 }
 
-/// How many whole answers came from whom.
+/// How many requests each ended: answers, and prompts that it read for others.
 fn answered(records: &[Record]) -> BTreeMap<String, u64> {
-    let whole = records.iter().filter(|it| it.has_whole_answer());
-    let served = by_instance(whole).into_iter();
-    served
-        .map(|(instance, own)| (instance.to_owned(), own.len() as u64))
-        .collect()
+    let whole = || records.iter().filter(|it| it.has_whole_answer());
+    let served = by_instance(whole()).into_iter();
+    let served = served.map(|(instance, own)| (instance, own.len() as u64));
+    let mut answered = BTreeMap::new();
+    for (instance, requests) in served.chain(prefilled(whole())) {
+        *answered.entry(instance.to_owned()).or_default() += requests;
+    }
+    answered
 }
 
 fn nothing_measured() -> Failure {

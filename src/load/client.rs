@@ -154,6 +154,7 @@ impl Client {
             raw.http_status = Some(head.status);
             raw.content = (head.content_type, head.content_encoding);
             raw.served_by = head.served_by;
+            raw.prefilled_by = head.prefilled_by;
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Raw {
     pub(super) content: (Option<String>, Option<String>),
     /// Who served it, as the proxy said, or as is known where there is none.
     pub(super) served_by: Option<String>,
+    /// Who read its prompt for that one.
+    pub(super) prefilled_by: Option<String>,
     /// The body as it was read, each piece with the stamp of its `read()`.
     pub(super) body: Body,
     /// How it ended, and when.
@@ -79,6 +81,7 @@ impl Raw {
             http_status: None,
             content: (None, None),
             served_by: None,
+            prefilled_by: None,
             body: Body::default(),
             ending: Ending::NotSent,
             ended: planned,
@@ -109,6 +112,7 @@ pub(super) fn read(raw: Raw) -> Record {
         index: raw.index,
         id: raw.id,
         instance: raw.served_by,
+        prefilled_by: raw.prefilled_by,
         echo,
         status,
         http_status: raw.http_status,

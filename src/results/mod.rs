@@ -16,6 +16,7 @@ mod conditions;
 pub mod export;
 mod facts;
 mod failed_if;
+mod fetched;
 mod figures;
 mod headline;
 mod left_out;
@@ -51,6 +52,7 @@ pub(crate) use conditions::ServerSeen;
 pub use conditions::{Conditions, Surveyed};
 pub use facts::{ClientFacts, JobFacts, Lengths, Overhead, PromptFacts, Run, Tool};
 pub use failed_if::FailedIf;
+pub use fetched::Fetched;
 pub(crate) use figures::{BatchFigures, Figures, differ};
 pub use headline::{Headline, Single, throughput};
 pub use left_out::LeftOut;
@@ -61,8 +63,8 @@ pub(crate) use notebook::save as save_for_the_notebook;
 pub use pressure::{CpuPressure, Pressure};
 pub(crate) use quantile::tidy;
 pub use reconcile::{Both, Reconcile};
-pub(crate) use record::by_instance;
 pub use record::{Echo, KeptPrompt, Record, Stamps, Status};
+pub(crate) use record::{by_instance, prefilled};
 pub(crate) use result::are_valid;
 pub use result::{
     BaselineRun, BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated,

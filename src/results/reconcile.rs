@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Record, by_instance};
+use super::record::{Record, by_instance, prefilled};
 use super::server::ServerMetrics;
 
 /// What the client and each server counted of one load.
@@ -21,7 +21,7 @@ pub struct Reconcile {
 /// What both counted of one server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Both {
-    /// Whole answers that the client had from it.
+    /// Whole answers that the client had from it, and those whose prompts it read for others.
     pub client_requests: u64,
     /// Requests that it says it ended.
     pub server_requests: Option<u64>,
@@ -34,13 +34,16 @@ pub struct Both {
 impl Reconcile {
     /// Sets what was seen beside what was counted.
     pub(crate) fn of(records: &[Record], servers: &IndexMap<String, ServerMetrics>) -> Self {
-        let answered = by_instance(records.iter().filter(|it| it.has_whole_answer()));
+        let whole = || records.iter().filter(|it| it.has_whole_answer());
+        let (answered, prefilled) = (by_instance(whole()), prefilled(whole()));
         let both = |(name, server): (&String, &ServerMetrics)| {
             let own = answered.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+            // One token ends the reading of a prompt, and is thrown away.
+            let read = prefilled.get(name.as_str()).copied().unwrap_or_default();
             let both = Both {
-                client_requests: own.len() as u64,
+                client_requests: own.len() as u64 + read,
                 server_requests: server.delta.requests,
-                client_tokens: own.iter().filter_map(|it| it.n_out).sum(),
+                client_tokens: own.iter().filter_map(|it| it.n_out).sum::<u64>() + read,
                 server_tokens: server.delta.generation_tokens,
             };
             (name.clone(), both)

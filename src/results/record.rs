@@ -121,6 +121,9 @@ pub struct Record {
     pub id: String,
     /// The instance that served it, where that is known.
     pub instance: Option<String>,
+    /// The instance that read its prompt for the one that served it, where the two are not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefilled_by: Option<String>,
     /// Whose id the answer bears, where it bears one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<Echo>,
@@ -299,6 +302,20 @@ impl Record {
 
 fn span_ms(from: Option<u64>, to: Option<u64>) -> Option<f64> {
     Some((to? as f64 - from? as f64) / 1000.0)
+}
+
+/// How many requests each instance read the prompt of for another.
+pub(crate) fn prefilled<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+) -> BTreeMap<&'a str, u64> {
+    let mut prefilled = BTreeMap::new();
+    for name in records
+        .into_iter()
+        .filter_map(|it| it.prefilled_by.as_deref())
+    {
+        *prefilled.entry(name).or_default() += 1;
+    }
+    prefilled
 }
 
 /// Requests by the instance that served them, in the order of their names; those of which nobody

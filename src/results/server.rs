@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fetched::Fetched;
 use super::quantile::tidy;
 use crate::prometheus::Page;
 
@@ -41,6 +42,9 @@ pub struct Delta {
     pub prefix_queries: Option<u64>,
     /// Those of them that it had.
     pub prefix_hits: Option<u64>,
+    /// What it fetched of what others had computed, where it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Fetched>,
 }
 
 /// What requests took on the mean (`Δsum / Δcount` of histograms), in ms.
@@ -136,6 +140,7 @@ impl Delta {
             preemptions: grown(PREEMPTIONS),
             prefix_queries: grown(PREFIX_QUERIES),
             prefix_hits: grown(PREFIX_HITS),
+            fetched: Fetched::between(before, after),
         };
         (!has_shrunk).then_some(delta)
     }

@@ -9,7 +9,7 @@
 use serde_json::json;
 
 use super::{Case, Finding, Rule};
-use crate::results::{Anomaly, Severity};
+use crate::results::{Anomaly, Severity, prefilled};
 
 /// How far a share of chance lies from its mean in one of 1,000 measurements, in standard
 /// deviations.
@@ -22,10 +22,35 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(case: &Case<'_>) -> Vec<Anomaly> {
+    let mut roles: Vec<Option<&str>> = Vec::new();
+    for replica in &case.job.instances {
+        let role = replica.role.as_deref();
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    let peers = roles.into_iter().map(|role| shares(case, role));
+    peers.flat_map(|shares| of_peers(case, shares)).collect()
+}
+
+/// How many requests each instance of one role had a part in.
+fn shares<'a>(case: &Case<'a>, role: Option<&str>) -> Vec<(&'a str, usize)> {
     let replicas = case.job.instances.iter();
-    let shares: Vec<(&str, usize)> = replicas
-        .map(|it| (it.name.as_str(), share(case, &it.name)))
-        .collect();
+    let peers = replicas.filter(|it| it.role.as_deref() == role);
+    let prefilled = prefilled(case.records);
+    peers
+        .map(|it| {
+            let name = it.name.as_str();
+            let read = prefilled.get(name).copied().unwrap_or_default();
+            (
+                name,
+                share(case, name) + usize::try_from(read).unwrap_or(usize::MAX),
+            )
+        })
+        .collect()
+}
+
+fn of_peers(case: &Case<'_>, shares: Vec<(&str, usize)>) -> Vec<Anomaly> {
     let total: usize = shares.iter().map(|(_, n)| n).sum();
     if shares.len() < 2 || total < shares.len() {
         return Vec::new();

@@ -16,6 +16,7 @@ mod a10_errors;
 mod a11_not_delivered;
 mod a12_cache;
 mod a13_foreign_traffic;
+mod a14_not_handed_over;
 mod a15_not_comparable;
 mod a16_sweep_order;
 mod a17_preemption;
@@ -49,6 +50,7 @@ const RULES: &[Rule] = &[
     a26_slow_node::RULE,
     a13_foreign_traffic::RULE,
     a24_misattributed::RULE,
+    a14_not_handed_over::RULE,
     a21_short_of_cpu::RULE,
     a12_cache::RULE,
     a10_errors::RULE,

@@ -25,6 +25,7 @@ pub(crate) fn request(index: u32, instance: &str, sent: f64, first: f64, last: f
         index,
         id: format!("r-{index}"),
         instance: Some(instance.to_owned()),
+        prefilled_by: None,
         echo: None,
         status: Status::Ok,
         http_status: Some(200),

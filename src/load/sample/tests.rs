@@ -41,6 +41,7 @@ fn raw(pieces: Vec<(u64, Vec<u8>)>) -> Raw {
         http_status: Some(200),
         content: (Some("text/event-stream; charset=utf-8".to_owned()), None),
         served_by: Some("a".to_owned()),
+        prefilled_by: None,
         body: pieces
             .into_iter()
             .map(|(at, bytes)| (at * MS, bytes))
