@@ -126,6 +126,19 @@ const QUESTIONS: [(&str, Asked); 6] = [
 /// where it has no list. The next is asked where one is refused: a model that does not generate answers
 /// at once that it does not, whether or not its engine hangs.
 pub(super) fn questions(list: &[u8], served: &Answers) -> Vec<Question> {
+    let Some(model) = first_model(list) else {
+        return Vec::new();
+    };
+    let mut questions = QUESTIONS.map(|(path, body)| Question {
+        path,
+        body: body(&model),
+    });
+    questions.sort_by_key(|question| !served.has_served(question.path));
+    questions.into()
+}
+
+/// The first name in a list of models; nothing where it is none.
+pub(super) fn first_model(list: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Served {
         data: Vec<Model>,
@@ -135,15 +148,7 @@ pub(super) fn questions(list: &[u8], served: &Answers) -> Vec<Question> {
         id: String,
     }
     let listed: Option<Served> = serde_json::from_slice(list).ok();
-    let Some(model) = listed.and_then(|it| it.data.into_iter().next()) else {
-        return Vec::new();
-    };
-    let mut questions = QUESTIONS.map(|(path, body)| Question {
-        path,
-        body: body(&model.id),
-    });
-    questions.sort_by_key(|question| !served.has_served(question.path));
-    questions.into()
+    Some(listed?.data.into_iter().next()?.id)
 }
 
 /// What came of a question.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::task::JoinHandle;
@@ -19,7 +20,9 @@ use tokio::time::Instant;
 use super::backend::Backend;
 use super::canary::{self, Canary, Question, Reply, Waits};
 use super::control::BackendState;
+use super::fleet::Fleet;
 use super::kv_cache;
+use super::pairs::{LastTry, Pairs};
 use super::proof::serves;
 use super::sockets;
 use crate::describe::describe;
@@ -45,6 +48,7 @@ const LARGEST_LIST: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Prober {
     client: reqwest::Client,
+    pairs: Pairs,
     waits: Waits,
 }
 
@@ -70,6 +74,9 @@ enum Unseen {
     EngineDead(String),
     #[error("it is stuck: nothing comes of any request, nor of a short one within {0:?}")]
     Stuck(Duration),
+    /// What is computed for it, or by it, does not get where it is needed.
+    #[error("{0}")]
+    Unpaired(String),
     #[error("{0}")]
     Unclear(String),
     /// The proxy has no descriptor, port or memory to look with: that says nothing of a backend.
@@ -89,23 +96,25 @@ impl Prober {
             .pool_max_idle_per_host(0)
             .build()?;
         Ok(Self {
+            pairs: Pairs::new(client.clone()),
             client,
             waits: Waits::default(),
         })
     }
 
-    /// Probes a backend from now on.
-    pub(super) fn watch(&self, backend: Arc<Backend>) -> Probing {
+    /// Probes a backend from now on, among those of a fleet.
+    pub(super) fn watch(&self, backend: Arc<Backend>, fleet: Arc<ArcSwap<Fleet>>) -> Probing {
         let prober = self.clone();
-        Probing(tokio::spawn(
-            async move { prober.look_after(&backend).await },
-        ))
+        Probing(tokio::spawn(async move {
+            prober.look_after(&backend, &fleet).await;
+        }))
     }
 
-    async fn look_after(&self, backend: &Backend) {
+    async fn look_after(&self, backend: &Backend, fleet: &ArcSwap<Fleet>) {
         let mut condition = backend.watch();
         let mut misses = 0;
         let mut canary = Canary::new(self.waits);
+        let mut last_try = LastTry::default();
         loop {
             let drained = |c: &super::backend::Condition| c.state != BackendState::Draining;
             if condition.wait_for(drained).await.is_err() {
@@ -113,8 +122,20 @@ impl Prober {
             }
             let began = Instant::now();
             let seen = match self.probe(backend).await {
-                Ok(list) => self.check_progress(backend, &mut canary, &list).await,
+                Ok(list) => self.check_progress(backend, &mut canary, list).await,
                 Err(unseen) => Err(unseen),
+            };
+            let was_ready = backend.state() == BackendState::Ready;
+            let mut turn = None;
+            let seen = match seen {
+                Ok(list) if !was_ready => {
+                    turn = self.pairs.turn(fleet).await;
+                    match turn {
+                        Some(_) => self.pair(backend, &list, fleet, &mut last_try).await,
+                        None => Ok(()),
+                    }
+                }
+                seen => seen.map(drop),
             };
             match seen {
                 Ok(()) => misses = 0,
@@ -122,8 +143,8 @@ impl Prober {
                 Err(_) => misses += 1,
             }
             backend.looked(began, seen.is_ok());
-            let was_ready = backend.state() == BackendState::Ready;
             judge(backend, seen, misses);
+            drop(turn);
             if !was_ready && backend.state() == BackendState::Ready {
                 self.read_cache(backend).await;
             }
@@ -191,10 +212,10 @@ impl Prober {
         &self,
         backend: &Backend,
         canary: &mut Canary,
-        list: &[u8],
-    ) -> Result<(), Unseen> {
+        list: Vec<u8>,
+    ) -> Result<Vec<u8>, Unseen> {
         if canary.is_wanted(backend) {
-            let questions = canary::questions(list, &backend.tally.answers);
+            let questions = canary::questions(&list, &backend.tally.answers);
             if !questions.is_empty() {
                 let has_answered = self.answers(backend, questions, canary.patience()).await;
                 canary.note(backend, has_answered);
@@ -203,7 +224,22 @@ impl Prober {
         if canary.is_stuck() {
             return Err(Unseen::Stuck(canary.patience()));
         }
-        Ok(())
+        Ok(list)
+    }
+
+    /// Tries one that is about to be admitted with those that do other parts.
+    async fn pair(
+        &self,
+        backend: &Backend,
+        list: &[u8],
+        fleet: &ArcSwap<Fleet>,
+        last_try: &mut LastTry,
+    ) -> Result<(), Unseen> {
+        let Some(model) = canary::first_model(list) else {
+            return Ok(());
+        };
+        let admitted = self.pairs.admit(backend, &model, fleet, last_try).await;
+        admitted.map_err(Unseen::Unpaired)
     }
 
     /// Whether one of these is answered in time, with whatever. The first that is not refused decides.
@@ -331,6 +367,7 @@ mod tests {
     use crate::plan::Role;
     use crate::plan::effect::control::{Hidden, Key};
     use crate::proxy::control;
+    use crate::proxy::pool::Pool;
 
     /// Answers each request by what its head says, and returns a backend there.
     async fn backend(
@@ -555,7 +592,8 @@ mod tests {
             },
             ..Prober::new().unwrap()
         };
-        let _watch = prober.watch(Arc::clone(&backend));
+        let fleets = Pool::new(prober.clone()).fleets();
+        let _watch = prober.watch(Arc::clone(&backend), fleets);
         let mut condition = backend.watch();
         let mut until = async |state| {
             let wanted = condition.wait_for(|it| it.state == state);

@@ -55,6 +55,7 @@ mod nonces;
 mod occupancy;
 mod opening;
 mod outbound;
+mod pairs;
 mod part;
 mod paths;
 mod patience;

@@ -57,7 +57,7 @@ fn unwritable(name: &str, error: &std::io::Error) -> Refusal {
 /// The backends, and the configuration in force.
 #[derive(Debug)]
 pub(super) struct Pool {
-    fleet: ArcSwap<Fleet>,
+    fleet: Arc<ArcSwap<Fleet>>,
     table: Mutex<Table>,
     prober: Prober,
     emptied: Arc<Notify>,
@@ -108,7 +108,7 @@ impl Pool {
             leaving: Vec::new(),
         };
         Self {
-            fleet: ArcSwap::from_pointee(table.fleet()),
+            fleet: Arc::new(ArcSwap::from_pointee(table.fleet())),
             table: Mutex::new(table),
             prober,
             emptied: Arc::default(),
@@ -124,6 +124,11 @@ impl Pool {
     /// What requests go by from now on, until it is asked for again.
     pub(super) fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
+    }
+
+    /// The same, for who looks at it time and again.
+    pub(super) fn fleets(&self) -> Arc<ArcSwap<Fleet>> {
+        Arc::clone(&self.fleet)
     }
 
     /// The same, for who looks at it and does not wait.
@@ -356,7 +361,7 @@ impl Pool {
         let backend = Backend::new(spec, Arc::clone(&self.emptied))?;
         let backend = backend.counting_on(tally);
         let backend = Arc::new(backend.waited_for_in(Arc::clone(&self.queue)));
-        let watch = self.prober.watch(Arc::clone(&backend));
+        let watch = self.prober.watch(Arc::clone(&backend), self.fleets());
         Ok(Member {
             backend,
             _watch: watch,

@@ -30,7 +30,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         }
     }
     let peers = roles.into_iter().map(|role| shares(case, role));
-    peers.flat_map(|shares| of_peers(case, shares)).collect()
+    peers.flat_map(|shares| of_peers(case, &shares)).collect()
 }
 
 /// How many requests each instance of one role had a part in.
@@ -50,7 +50,7 @@ fn shares<'a>(case: &Case<'a>, role: Option<&str>) -> Vec<(&'a str, usize)> {
         .collect()
 }
 
-fn of_peers(case: &Case<'_>, shares: Vec<(&str, usize)>) -> Vec<Anomaly> {
+fn of_peers(case: &Case<'_>, shares: &[(&str, usize)]) -> Vec<Anomaly> {
     let total: usize = shares.iter().map(|(_, n)| n).sum();
     if shares.len() < 2 || total < shares.len() {
         return Vec::new();
@@ -62,13 +62,13 @@ fn of_peers(case: &Case<'_>, shares: Vec<(&str, usize)>) -> Vec<Anomaly> {
         // Of two that ask alike, one instance may have both.
         name if ["session", "prefix"].iter().any(|it| name.starts_with(it)) => return Vec::new(),
         "random" => 1.0 + CHANCE * (fair * (1.0 - 1.0 / shares.len() as f64)).sqrt(),
-        _ => return left_out(case, &shares, fair),
+        _ => return left_out(case, shares, fair),
     };
     let furthest = shares
         .iter()
         .max_by(|a, b| distance(a.1, fair).total_cmp(&distance(b.1, fair)));
     let off = furthest.filter(|(_, n)| distance(*n, fair) > allowed);
-    off.map(|(name, n)| spoken(case, &shares, name, *n, fair))
+    off.map(|(name, n)| spoken(case, shares, name, *n, fair))
         .into_iter()
         .collect()
 }

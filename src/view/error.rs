@@ -254,7 +254,7 @@ mod tests {
           = hint: put it under `args`:
                   `args: {gpu_memory_utilization: …}`
           = hint: allowed here: `node`, `port`, `engine`, `model`,
-                  `host`, `args`, `env`, `ready_timeout`,
+                  `role`, `host`, `args`, `env`, `ready_timeout`,
                   `stop_timeout`
 
         error: unknown key `x`
@@ -264,7 +264,7 @@ mod tests {
           |                                                                                       ^
           |
           = hint: allowed here: `node`, `port`, `engine`, `model`,
-                  `host`, `args`, `env`, `ready_timeout`,
+                  `role`, `host`, `args`, `env`, `ready_timeout`,
                   `stop_timeout`
 
         3 errors in the manifest; nothing was changed

@@ -14,9 +14,13 @@ use tokio::task::JoinHandle;
 
 use crate::plan::Role;
 use crate::proxy::control::Backend;
+use crate::proxy::pairs;
 
 type Handler =
     Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>> + Send + Sync>;
+
+/// What is told of that is held for another, where pairs are tried.
+const HELD: &str = "a trial";
 
 /// One request that reached the fake. Whoever has it owns the connection.
 pub(super) struct Call {
@@ -96,6 +100,7 @@ pub(super) struct Fake {
     served: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
     is_dead: Arc<AtomicBool>,
+    garbles: Arc<AtomicBool>,
     serving: JoinHandle<()>,
 }
 
@@ -161,10 +166,12 @@ impl Fake {
         let served = Arc::new(Mutex::new(vec!["tiny".to_owned(), nonce.to_owned()]));
         let calls = Arc::<AtomicUsize>::default();
         let is_dead = Arc::<AtomicBool>::default();
+        let garbles = Arc::<AtomicBool>::default();
         let desk = Desk {
             served: Arc::clone(&served),
             calls: Arc::clone(&calls),
             is_dead: Arc::clone(&is_dead),
+            garbles: Arc::clone(&garbles),
             handler: Arc::new(move |call| Box::pin(handler(call))),
         };
         let serving = tokio::spawn(accept(listener, desk));
@@ -173,11 +180,12 @@ impl Fake {
             served,
             calls,
             is_dead,
+            garbles,
             serving,
         }
     }
 
-    /// How many requests came, those for models aside.
+    /// How many requests came, those for models and of trials aside.
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -185,6 +193,11 @@ impl Fake {
     /// Says of its engine from now on that it is dead, as vLLM does at `/health`.
     pub(super) fn die(&self) {
         self.is_dead.store(true, Ordering::SeqCst);
+    }
+
+    /// Writes something else from now on where it fetches what another has computed, and pairs are tried.
+    pub(super) fn garble(&self, does: bool) {
+        self.garbles.store(does, Ordering::SeqCst);
     }
 
     /// Serves other names from now on.
@@ -202,6 +215,7 @@ struct Desk {
     served: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
     is_dead: Arc<AtomicBool>,
+    garbles: Arc<AtomicBool>,
     handler: Handler,
 }
 
@@ -245,6 +259,17 @@ impl Desk {
             }
             if call.line().starts_with("GET /metrics ") {
                 call.reply("404 Not Found", "").await;
+                stream = call.stream;
+                continue;
+            }
+            let id = call.header("x-request-id").unwrap_or_default();
+            if id.starts_with(pairs::ID) {
+                let fetches = String::from_utf8_lossy(&call.body).contains(HELD);
+                let is_garbled = fetches && self.garbles.load(Ordering::SeqCst);
+                let text = if is_garbled { " what?" } else { " 27" };
+                let held = json!({"of": HELD});
+                let answer = json!({"choices": [{"text": text}], "kv_transfer_params": held});
+                call.reply("200 OK", &answer.to_string()).await;
                 stream = call.stream;
                 continue;
             }

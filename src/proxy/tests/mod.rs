@@ -13,6 +13,7 @@ mod http2;
 mod identity;
 mod load;
 mod matrix;
+mod pairs;
 mod paths;
 mod policies;
 mod properties;

@@ -78,7 +78,10 @@ async fn silent_at_connections(name: &str) -> (Backend, Arc<AtomicBool>, Unbound
     };
     let is_silent = Arc::<AtomicBool>::default();
     let (connected, connections) = mpsc::unbounded_channel();
-    let list = format!(r#"{{"object":"list","data":[{{"id":"replica-{name}"}}]}}"#);
+    // Whatever it is asked: for its models, or on trial with who reads prompts for it.
+    let list = format!(
+        r#"{{"object":"list","data":[{{"id":"replica-{name}"}}],"choices":[{{"text":" 27"}}]}}"#
+    );
     let silent = Arc::clone(&is_silent);
     tokio::spawn(async move {
         let mut kept = Vec::new();
@@ -222,7 +225,8 @@ async fn aborts_in_every_phase_leave_nothing_behind() {
         for backend in pool.backends() {
             assert_eq!(backend.tokens.load(Ordering::SeqCst), 0, "{policy}");
             assert_eq!(backend.oldest(), None, "{policy}");
-            assert_eq!(backend.state(), BackendState::Ready, "{policy}");
+            let status = backend.status();
+            assert_eq!(status.state, BackendState::Ready, "{policy}: {status:?}");
         }
         let status = proxy.status().await;
         assert_eq!(status.requests.failed, 0, "{policy}: {status:?}");
