@@ -9,6 +9,7 @@ mod conflicts;
 mod converging;
 mod crowded;
 mod destroying;
+mod disaggregated;
 mod dying;
 mod interrupting;
 mod keys;

@@ -13,11 +13,18 @@ use super::{Ports, Running, Said, process};
 pub(crate) const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests");
 const FILE: &str = "topology.yaml";
 
-/// The ports as samples have them; each place has others.
-const SAMPLE_PORTS: [&str; 3] = ["8100", "8200", "8192"];
+/// The ports as samples have them, each with which of a place's own stands for it: of two servers, the
+/// proxy, and the side channels of both.
+const SAMPLE_PORTS: [(&str, usize); 5] = [
+    ("8100", 0),
+    ("8200", 1),
+    ("8192", 2),
+    ("5600", 4),
+    ("5601", 5),
+];
 
-/// So many ports a scenario may need: three servers and what stands before them.
-const PORTS: usize = 4;
+/// So many ports a scenario may need: those, and another server's.
+const PORTS: usize = 6;
 
 /// A scenario's own corner of this machine. When it is left, nothing of it may remain.
 ///
@@ -74,9 +81,9 @@ impl Workdir {
     /// A text with this place's name and ports instead of the sample's.
     pub(crate) fn own(&self, text: &str) -> String {
         let text = renamed(text, &self.topology);
-        let ports = SAMPLE_PORTS.iter().enumerate();
-        ports.fold(text, |text, (i, port)| {
-            text.replace(port, &self.port(i).to_string())
+        let ports = SAMPLE_PORTS.iter();
+        ports.fold(text, |text, (port, own)| {
+            text.replace(port, &self.port(*own).to_string())
         })
     }
 

@@ -1,0 +1,94 @@
+//! Prefill and decode split between two servers.
+
+use serde_json::Value;
+
+use crate::suite::support::Workdir;
+
+/// One reads prompts, the other writes answers; what is asked fills several blocks.
+const SPLIT: &str = "\
+topology: split
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}}}
+kv: {connector: nixl, buffer: cpu, port: 5600}
+instances:
+  a: {node: here, port: 8100, engine: demo, model: demo, role: prefill}
+  b: {node: here, port: 8200, engine: demo, model: demo, role: decode, env: {VLLM_NIXL_SIDE_CHANNEL_PORT: 5601}}
+proxy: {node: here, port: 8192}
+benchmarks:
+  batch:
+    prompts: {synthetic: {input: {uniform: [40, 300]}, output: 20}}
+    load: {batch: 8}
+    repeats: 2
+";
+
+fn latest(place: &Workdir, benchmark: &str) -> (Value, Vec<Value>) {
+    let folder = format!("results/{}/{benchmark}", place.topology);
+    let latest: Value = serde_json::from_str(&place.read(format!("{folder}/latest.json"))).unwrap();
+    let read = |key: &str| place.read(format!("{folder}/{}", latest[key].as_str().unwrap()));
+    let requests = read("requests");
+    let requests = requests
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    (
+        serde_json::from_str(&read("result")).unwrap(),
+        requests.collect(),
+    )
+}
+
+#[test]
+fn each_request_is_read_by_one_and_answered_by_another_and_a_result_proves_it() {
+    let place = Workdir::with(SPLIT);
+    let _ = place.replica(&["apply", "-y"]).exits(0).shows("1 measured");
+    let (result, requests) = latest(&place, "batch");
+    assert_eq!(result["valid"], true, "{result:#}");
+    for request in &requests {
+        assert_eq!(request["instance"], "b", "{request:#}");
+        assert_eq!(request["prefilled_by"], "a", "{request:#}");
+    }
+    let point = &result["points"][0];
+    for name in ["a", "b"] {
+        let both = &point["reconcile"]["by_instance"][name];
+        assert_eq!(
+            both["client_requests"], both["server_requests"],
+            "{point:#}"
+        );
+        assert_eq!(both["client_tokens"], both["server_tokens"], "{point:#}");
+    }
+    let fetched = &point["server"]["b"]["delta"]["fetched"];
+    assert_eq!(fetched["transfers"], requests.len(), "{point:#}");
+    let asked: u64 = requests.iter().filter_map(|it| it["n_in"].as_u64()).sum();
+    assert_eq!(fetched["tokens"], asked, "{point:#}");
+    assert!(place.plan().is_empty());
+}
+
+#[test]
+fn roles_are_taken_and_left_without_a_restart() {
+    let place = Workdir::with(SPLIT).applied();
+    let pids = || ["/instances/a", "/instances/b", "/proxy"].map(|thing| place.pid(thing));
+    let before = pids();
+    place.change("role: prefill", "role: both");
+    place.change("role: decode", "role: both");
+    assert_eq!(
+        place.plan(),
+        ["update here/proxy", "create benchmark.batch"]
+    );
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    assert_eq!(pids(), before);
+    let (result, requests) = latest(&place, "batch");
+    assert_eq!(result["valid"], true, "{result:#}");
+    let served = |name: &str| requests.iter().filter(|it| it["instance"] == name).count();
+    assert_eq!(served("a"), served("b"));
+    assert!(requests.iter().all(|it| it["prefilled_by"].is_null()));
+}
+
+/// In vLLM 0.13 an engine ends that does not fit the other: that is seen at apply, and not by who asks.
+#[test]
+fn two_that_do_not_fit_are_found_before_anybody_is_served() {
+    let manifest = SPLIT.replace("role: prefill", "role: prefill, args: {block_size: 32}");
+    assert_ne!(manifest, SPLIT);
+    let place = Workdir::with(&manifest);
+    let said = place.replica(&["apply", "-y"]).exits(6);
+    let said = said.says("what a computes does not get to b");
+    let status = place.status();
+    assert_eq!(status["converged"], false, "{said}");
+}
