@@ -60,9 +60,11 @@ pub(super) struct Held {
     blocks: Vec<(BlockId, Option<BlockHash>)>,
     /// How many tokens are written.
     written: usize,
-    /// The hash of the tokens that should be written.
+    /// The hash of the tokens that should be written, by which blocks are known.
     hash: BlockHash,
-    /// The trace of what is written: the hash, unless something else was fetched.
+    /// The same without the salt, which says who shares a block and not what is in it.
+    meant: u64,
+    /// The trace of what is written: what is meant, unless something else was fetched.
     trace: u64,
 }
 
@@ -72,7 +74,6 @@ impl Held {
         let start = salt.map_or(0, |salt| fingerprint(salt.bytes().map(u64::from)));
         Self {
             hash: start,
-            trace: start,
             ..Self::default()
         }
     }
@@ -85,7 +86,7 @@ impl Held {
     /// What decides an answer, given what is in the cache: `seed`, unless that is not what should
     /// be there.
     pub(super) fn tainted(&self, seed: u64) -> u64 {
-        if self.trace == self.hash {
+        if self.trace == self.meant {
             seed
         } else {
             mix(seed, self.trace)
@@ -136,6 +137,7 @@ impl BlockPool {
             };
             held.blocks.push((id, Some(hash)));
             held.hash = hash;
+            held.meant = extend(held.meant, block);
             held.trace = self.trace_at(id, self.size - 1);
             held.written += self.size;
         }
@@ -159,6 +161,7 @@ impl BlockPool {
         for token in computed.iter().skip(held.written) {
             let (at, offset) = (held.written / self.size, held.written % self.size);
             held.hash = mix(held.hash, u64::from(*token));
+            held.meant = mix(held.meant, u64::from(*token));
             held.trace = mix(held.trace, u64::from(*token));
             held.written += 1;
             let Some((block, known)) = held.blocks.get_mut(at) else {
@@ -180,17 +183,17 @@ impl BlockPool {
     /// Writes what was fetched from another engine's cache, `tokens` being all that should be in
     /// it. What its marks say was there decides what is here from now on.
     pub(super) fn receive(&mut self, held: &mut Held, tokens: &[Token], marks: &Marks) {
-        let mut hash = held.hash;
-        let hashes: Vec<_> = tokens[held.written..]
+        let mut meant = held.meant;
+        let traces: Vec<_> = tokens[held.written..]
             .iter()
             .map(|token| {
-                hash = mix(hash, u64::from(*token));
-                hash
+                meant = mix(meant, u64::from(*token));
+                meant
             })
             .collect();
         let is_as_it_should_be = |(end, trace): &(usize, u64)| {
             let at = end.checked_sub(held.written + 1);
-            at.and_then(|at| hashes.get(at)) == Some(trace)
+            at.and_then(|at| traces.get(at)) == Some(trace)
         };
         if !marks.iter().all(is_as_it_should_be) {
             held.trace = fingerprint(marks.iter().map(|(_, trace)| *trace));
@@ -349,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_fetched_is_as_good_as_what_was_computed() {
         let mut theirs = BlockPool::new(8, 16, true);
-        let (there, _) = compute(&mut theirs, None, &prompt(40));
+        let (there, _) = compute(&mut theirs, Some("theirs"), &prompt(40));
         assert_eq!(there.ids(), [1, 2, 3]);
         let mut ours = BlockPool::new(8, 16, true);
         let mut held = Held::default();
@@ -363,7 +366,7 @@ mod tests {
     #[test]
     fn what_another_prompt_left_taints_the_answer_and_whoever_shares_the_block() {
         let mut theirs = BlockPool::new(8, 16, true);
-        let (there, _) = compute(&mut theirs, Some("other"), &prompt(40));
+        let (there, _) = compute(&mut theirs, None, &prompt(41)[1..]);
         let mut ours = BlockPool::new(8, 16, true);
         let mut held = Held::default();
         assert!(ours.reserve(&mut held, 40));
@@ -383,7 +386,7 @@ mod tests {
         let ids = held.ids();
         pool.release(held);
         assert_eq!(pool.trace_at(ids[0], 15), left[0].1);
-        compute(&mut pool, Some("new"), &prompt(20));
+        compute(&mut pool, None, &prompt(21)[1..]);
         assert_ne!(pool.trace_at(ids[0], 15), left[0].1);
     }
 }
