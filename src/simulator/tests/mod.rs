@@ -7,6 +7,7 @@ pub(super) mod entry;
 mod faults;
 mod handover;
 mod processes;
+mod shared;
 mod signals;
 mod surface;
 mod world;
