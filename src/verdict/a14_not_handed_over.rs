@@ -90,7 +90,7 @@ fn of_fetched(case: &Case<'_>, name: &str, handed: &[&Record]) -> Option<Anomaly
         cause: "the side channel of the prefill instance cannot be reached from there, or the transport \
                 between them failed; the prompts were read again"
             .to_owned(),
-        hint: format!("`replica logs {name}` has the connector's own words"),
+        hint: "the connector's own words are in its log: see `replica logs`".to_owned(),
     };
     Some(RULE.speak(Severity::Error, finding).of_replica(name))
 }

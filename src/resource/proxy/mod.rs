@@ -336,6 +336,7 @@ impl Proxy {
                 let key = backend.key.as_ref().map(|key| &key.digest);
                 let shown = json!({
                     "authority": backend.authority,
+                    "role": Some(backend.role).filter(|role| !role.is_both()),
                     "nonce": known.then_some(&backend.nonce),
                     "key": key.filter(|_| known),
                 });
