@@ -80,15 +80,3 @@ fn roles_are_taken_and_left_without_a_restart() {
     assert_eq!(served("a"), served("b"));
     assert!(requests.iter().all(|it| it["prefilled_by"].is_null()));
 }
-
-/// In vLLM 0.13 an engine ends that does not fit the other: that is seen at apply, and not by who asks.
-#[test]
-fn two_that_do_not_fit_are_found_before_anybody_is_served() {
-    let manifest = SPLIT.replace("role: prefill", "role: prefill, args: {block_size: 32}");
-    assert_ne!(manifest, SPLIT);
-    let place = Workdir::with(&manifest);
-    let said = place.replica(&["apply", "-y"]).exits(6);
-    let said = said.says("what a computes does not get to b");
-    let status = place.status();
-    assert_eq!(status["converged"], false, "{said}");
-}
