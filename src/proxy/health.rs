@@ -22,7 +22,7 @@ use super::canary::{self, Canary, Question, Reply, Waits};
 use super::control::BackendState;
 use super::fleet::Fleet;
 use super::kv_cache;
-use super::pairs::{LastTry, Pairs};
+use super::pairs::{LastTry, Pairs, Proved};
 use super::proof::serves;
 use super::sockets;
 use crate::describe::describe;
@@ -130,13 +130,17 @@ impl Prober {
             let seen = match seen {
                 Ok(list) if !was_ready => {
                     turn = self.pairs.turn(fleet).await;
-                    match turn {
-                        Some(_) => self.pair(backend, &list, fleet, &mut last_try).await,
+                    match &mut turn {
+                        Some(proved) => {
+                            self.pair(backend, &list, (fleet, proved), &mut last_try)
+                                .await
+                        }
                         None => Ok(()),
                     }
                 }
                 seen => seen.map(drop),
             };
+            let seen = seen.map_err(|unseen| explained(unseen, &last_try));
             match seen {
                 Ok(()) => misses = 0,
                 Err(Unseen::NotLooked(_)) => {}
@@ -232,13 +236,13 @@ impl Prober {
         &self,
         backend: &Backend,
         list: &[u8],
-        fleet: &ArcSwap<Fleet>,
+        among: (&ArcSwap<Fleet>, &mut Proved),
         last_try: &mut LastTry,
     ) -> Result<(), Unseen> {
         let Some(model) = canary::first_model(list) else {
             return Ok(());
         };
-        let admitted = self.pairs.admit(backend, &model, fleet, last_try).await;
+        let admitted = self.pairs.admit(backend, &model, among, last_try).await;
         admitted.map_err(Unseen::Unpaired)
     }
 
@@ -333,6 +337,16 @@ fn is_own_fault(error: &reqwest::Error) -> bool {
     std::iter::successors(error.source(), |&cause| cause.source())
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(sockets::is_own_fault)
+}
+
+/// Why one that is gone was never admitted, where that is known.
+fn explained(unseen: Unseen, last_try: &LastTry) -> Unseen {
+    let explanation = match &unseen {
+        Unseen::Unreachable(why) => last_try.explains(why),
+        Unseen::EngineDead(_) => last_try.explains(&unseen.to_string()),
+        _ => None,
+    };
+    explanation.map_or(unseen, Unseen::Unpaired)
 }
 
 fn judge(backend: &Backend, seen: Result<(), Unseen>, misses: u32) {

@@ -8,6 +8,7 @@
 //!
 //! One instance after another is admitted: whoever comes second tries the pair.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::backend::Backend;
+use super::backend::{Backend, BackendId};
 use super::control::BackendState;
 use super::fleet::Fleet;
 use crate::describe::describe;
@@ -46,12 +47,25 @@ const PROMPTS: [&str; 3] = [
 #[derive(Debug, Clone)]
 pub(super) struct Pairs {
     client: reqwest::Client,
-    turn: Arc<Mutex<()>>,
+    proved: Arc<Mutex<Proved>>,
 }
+
+/// The pairs that have handed something over, by the ids of their backends: of those that read prompts
+/// first.
+pub(super) type Proved = HashSet<(BackendId, BackendId)>;
 
 /// What came of trying one instance with the others, and when.
 #[derive(Debug, Default)]
 pub(super) struct LastTry(Option<(Instant, String)>);
+
+impl LastTry {
+    /// Why one cannot be served from that failed its last try, where it was not seen since: it may have
+    /// died of that.
+    pub(super) fn explains(&self, unseen: &str) -> Option<String> {
+        let (_, why) = self.0.as_ref()?;
+        Some(format!("{why}; since then: {unseen}"))
+    }
+}
 
 /// An instance that writes answers, and one that reads prompts for it.
 #[derive(Debug, Clone, Copy)]
@@ -60,30 +74,32 @@ struct Pair<'a> {
     decode: &'a Backend,
 }
 
+impl Pair<'_> {
+    fn ids(&self) -> (BackendId, BackendId) {
+        (self.prefill.id, self.decode.id)
+    }
+}
+
 impl Pairs {
     /// Nobody was tried yet.
     pub(super) fn new(client: reqwest::Client) -> Self {
         Self {
             client,
-            turn: Arc::default(),
+            proved: Arc::default(),
         }
     }
 
     /// Waits for one's turn to be admitted, which lasts until it is given back; nothing where no requests are
     /// split.
-    pub(super) async fn turn(&self, fleet: &ArcSwap<Fleet>) -> Option<MutexGuard<'_, ()>> {
-        let is_split = !fleet
-            .load()
-            .members()
-            .iter()
-            .all(|it| it.spec.role.is_both());
-        if !is_split {
+    pub(super) async fn turn(&self, fleet: &ArcSwap<Fleet>) -> Option<MutexGuard<'_, Proved>> {
+        let is_whole = |it: &Arc<Backend>| it.spec.role.is_both();
+        if fleet.load().members().iter().all(is_whole) {
             return None;
         }
-        Some(self.turn.lock().await)
+        Some(self.proved.lock().await)
     }
 
-    /// Tries an instance with each that is ready and does another part.
+    /// Tries an instance with each that is ready and does another part, unless they are proved.
     ///
     /// # Errors
     ///
@@ -92,7 +108,7 @@ impl Pairs {
         &self,
         backend: &Backend,
         model: &str,
-        fleet: &ArcSwap<Fleet>,
+        (fleet, proved): (&ArcSwap<Fleet>, &mut Proved),
         last: &mut LastTry,
     ) -> Result<(), String> {
         if let Some((at, why)) = &last.0
@@ -101,13 +117,19 @@ impl Pairs {
             return Err(why.clone());
         }
         let fleet = fleet.load_full();
+        let is_there = |id: BackendId| fleet.members().iter().any(|it| it.id == id);
+        proved.retain(|(prefill, decode)| is_there(*prefill) && is_there(*decode));
         for pair in pairs_of(backend, &fleet) {
+            if proved.contains(&pair.ids()) {
+                continue;
+            }
             if let Err(why) = self.hand_over(pair, model).await {
                 let (prefill, decode) = (&pair.prefill.spec.name, &pair.decode.spec.name);
                 let why = format!("what {prefill} computes does not get to {decode}: {why}");
                 last.0 = Some((Instant::now(), why.clone()));
                 return Err(why);
             }
+            proved.insert(pair.ids());
         }
         last.0 = None;
         Ok(())

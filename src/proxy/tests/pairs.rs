@@ -61,3 +61,15 @@ async fn where_nothing_is_split_nobody_is_tried() {
     let proxy = Running::before(&[&a, &b]).await;
     assert_eq!(proxy.status().await.backends.len(), 2);
 }
+
+#[tokio::test]
+async fn who_was_tried_once_is_not_tried_again() {
+    let [prefill, decode] = pair().await;
+    let proxy = Running::before(&[&prefill, &decode]).await;
+    decode.serve(&["another"]);
+    proxy.front.pool.backends()[1].suspect();
+    proxy.until_state("d", BackendState::Ejected).await;
+    decode.garble(true);
+    decode.serve(&["tiny", "replica-d"]);
+    proxy.until_state("d", BackendState::Ready).await;
+}
