@@ -393,8 +393,16 @@ impl Instance {
                 format!("its process is gone; the log of start {generation} remains"),
             ),
         };
-        Change::new(&self.managed.address, Action::Create, vec![reason])
-            .described(format!("port {}", self.server.port))
+        Change::new(&self.managed.address, Action::Create, vec![reason]).described(self.place())
+    }
+
+    /// Where it will listen, and for what part of a request, for the line in the plan.
+    fn place(&self) -> String {
+        let port = self.server.port;
+        if self.role().is_both() {
+            return format!("port {port}");
+        }
+        format!("port {port}, {}", self.role())
     }
 
     fn replace_orphans(&self, sessions: &[&Session]) -> Change {
@@ -408,7 +416,7 @@ impl Instance {
             .collect();
         let text = format!("its server is gone and left behind {}", names.join(", "));
         self.replace(vec![Reason::new(ReasonCode::Orphaned, text)])
-            .described(format!("port {}", self.server.port))
+            .described(self.place())
     }
 
     fn replace(&self, reasons: Vec<Reason>) -> Change {
