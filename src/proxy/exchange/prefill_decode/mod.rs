@@ -13,7 +13,7 @@
 //!
 //! # What is sent again
 //!
-//! The rules are those of [`single`](super::single), for each part by itself: once, within the budget, and
+//! The rules are those of [`single`], for each part by itself: once, within the budget, and
 //! never after a death. Who could not be reached has fetched nothing, so another is sent to what is held. Who
 //! has failed may have fetched a part of it, and may have failed as it is gone: the prompt is read again, which
 //! costs little, as it is cached. The same is done where the one that holds it was found gone before, and was
