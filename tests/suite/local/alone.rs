@@ -189,7 +189,7 @@ fn what_cannot_be_served_from_is_told_with_what_to_do() {
         (
             "--listen 127.0.0.1:0 --backend http://x:1,backup",
             64,
-            "there may be a weight: `,weight=3`",
+            "there may be a weight, `,weight=3`, and a role, `,role=prefill` or `,role=decode`",
         ),
         ("--config none.yaml", 65, "no file `none.yaml`"),
         (
