@@ -21,6 +21,7 @@
 //!   source. [`load`]: what sends them.
 //! - [`results`]: what came of it, kept and compared. [`verdict`]: what may be concluded, one rule a
 //!   file.
+//! - [`compare`]: arms re-converged and interleaved, and what may be said of them.
 //! - [`transfer`]: what moves a model from node to node.
 //! - [`simulator`]: a vLLM look-alike for machines without a GPU.
 //! - [`view`]: the only place that prints. [`cli`]: one file a command.
@@ -73,6 +74,7 @@
 //!   `node/ssh/wire` looks as over any: a jump host is a connection over a channel of a connection.
 
 pub mod cli;
+pub mod compare;
 pub mod converge;
 pub mod decisions;
 pub mod describe;

@@ -4,19 +4,19 @@ use std::f64::consts::TAU;
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// The dice of one of many things that are drawn with a seed: each thing has its own, so that one
     /// can be drawn without those before it.
-    pub(super) fn of(seed: u64, thing: u64) -> Self {
+    pub(crate) fn of(seed: u64, thing: u64) -> Self {
         let mut seeded = Self(seed);
         let start = seeded.next();
         let mut own = Self(thing);
         Self(start ^ own.next().rotate_left(32))
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +25,7 @@ impl Dice {
     }
 
     /// A number below `end`, by multiplication: none is likelier than another by more than 2^-32.
-    pub(super) fn below(&mut self, end: u32) -> u32 {
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
         ((u64::from(end) * (self.next() >> 32)) >> 32) as u32
     }
 
@@ -35,13 +35,13 @@ impl Dice {
     }
 
     /// A number of the standard normal distribution (Box and Muller, 1958).
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let (radius, angle) = (self.share(), self.share());
         (-2.0 * radius.ln()).sqrt() * (TAU * angle).cos()
     }
 
     /// Puts things into an order that is drawn (Fisher and Yates).
-    pub(super) fn shuffle<T>(&mut self, things: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
             let end = u32::try_from(last + 1).unwrap_or(u32::MAX);
             things.swap(last, self.below(end) as usize);

@@ -35,6 +35,7 @@ use serde_json::{Map, Value, json};
 
 pub use api::{Api, Cache, Keep};
 pub use asks::{Answer, Ask, Asks, Fit, Message, Prompt};
+pub(crate) use dice::Dice;
 use form::Form;
 pub use form::{InvalidPrompts, PromptsPart, Unreadable};
 pub use length::{LengthDeclaration, LogNormal, Normal, Spread};
