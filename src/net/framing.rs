@@ -4,8 +4,6 @@
 //! It reads no byte twice and copies none: it says of what was read how much is framing and how much,
 //! after that, is body.
 
-use std::str;
-
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -69,10 +67,16 @@ impl Framing {
 }
 
 fn read_length(value: &[u8]) -> Result<u64, Malformed> {
-    let text = str::from_utf8(value).unwrap_or_default().trim();
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let length = text.parse().ok().filter(|_| is_number);
-    length.ok_or_else(|| Malformed(format!("`{text}` is no content-length")))
+    let text = value.trim_ascii();
+    let append = |length: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    };
+    let length = text.iter().try_fold(0, append).filter(|_| !text.is_empty());
+    length.ok_or_else(|| {
+        let text = String::from_utf8_lossy(text);
+        Malformed(format!("`{text}` is no content-length"))
+    })
 }
 
 fn ends_in_chunks(codings: &[u8]) -> bool {

@@ -94,8 +94,6 @@ impl OfConnection {
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// By which host the client asked.
 pub(super) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// By which scheme the client asked.
-pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A client's address, as it is told to backends: text, without the port.
 pub(super) fn told(client: IpAddr) -> HeaderValue {

@@ -28,6 +28,7 @@ mod conform;
 mod connections;
 pub mod control;
 mod counts;
+mod decimal;
 mod declared;
 mod decoding;
 mod error;

@@ -21,6 +21,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::backend::Backend;
+use super::decimal::{self, decimal};
 use super::headers::{self, OfConnection};
 use super::upload::{Received, Upload};
 use crate::net::Framing;
@@ -119,30 +120,31 @@ impl Outbound<'_> {
             head.put_slice(part.as_bytes());
         }
         let headers = &self.head.headers;
-        let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-        let own_host = || backend.authority.as_str().as_bytes();
-        put(head, &header::HOST, host.unwrap_or_else(own_host));
         let own = backend.authorization.as_ref();
         let of_connection = OfConnection::of(headers);
         let is_read = self.leg.as_ref().is_some_and(|leg| leg.is_read);
         let mut origin = Origin::default();
         for (name, value) in headers {
-            let is_said = name == header::HOST
-                || own.is_some() && name == header::AUTHORIZATION
+            let is_said = own.is_some() && name == header::AUTHORIZATION
                 || is_read && name == header::ACCEPT_ENCODING;
             if !is_said && of_connection.lets_up(name) {
                 put(head, name, value.as_bytes());
             }
-            origin.note(name);
+            origin.note(name, value);
+        }
+        if origin.asked.is_none() {
+            put(head, &header::HOST, backend.authority.as_str().as_bytes());
         }
         if let Some(own) = own {
             put(head, &header::AUTHORIZATION, own.as_bytes());
         }
         put(head, &headers::REQUEST_ID, self.id.as_bytes());
-        self.tell_origin(head, host, &origin);
+        self.tell_origin(head, &origin);
+        let mut room = [0; decimal::MOST];
         match framing {
             Some(Framing::Sized(length)) => {
-                let _ = write!(head, "content-length: {length}\r\n");
+                let length = decimal(length, 1, &mut room);
+                put(head, &header::CONTENT_LENGTH, length);
             }
             Some(_) => head.put_slice(b"transfer-encoding: chunked\r\n"),
             None => {}
@@ -156,7 +158,7 @@ impl Outbound<'_> {
     /// the last is what was seen here, and what a front before this proxy saw is kept. By which host and
     /// scheme the client asked, a front that came first knows better, so what it said stays. Nothing in
     /// the proxy is decided by these.
-    fn tell_origin(&self, head: &mut BytesMut, host: Option<&[u8]>, said: &Origin) {
+    fn tell_origin(&self, head: &mut BytesMut, said: &Origin<'_>) {
         head.put_slice(b"x-forwarded-for: ");
         if said.client {
             for before in self.head.headers.get_all(&headers::FORWARDED_FOR) {
@@ -167,10 +169,10 @@ impl Outbound<'_> {
         head.put_slice(self.client.as_bytes());
         head.put_slice(b"\r\n");
         if !said.scheme {
-            put(head, &headers::FORWARDED_PROTO, b"http");
+            head.put_slice(b"x-forwarded-proto: http\r\n");
         }
-        if let Some(host) = host.filter(|_| !said.host) {
-            put(head, &headers::FORWARDED_HOST, host);
+        if let Some(host) = said.asked.filter(|_| !said.host) {
+            put(head, &headers::FORWARDED_HOST, host.as_bytes());
         }
     }
 
@@ -194,19 +196,25 @@ impl Outbound<'_> {
     }
 }
 
-/// What a front before this proxy has said of who asks.
+/// What is said of who asks, by the client, and by a front before this proxy.
 #[derive(Debug, Default)]
-struct Origin {
+struct Origin<'a> {
+    /// The host that is asked.
+    asked: Option<&'a HeaderValue>,
     client: bool,
     host: bool,
     scheme: bool,
 }
 
-impl Origin {
-    fn note(&mut self, name: &HeaderName) {
-        self.client |= *name == headers::FORWARDED_FOR;
-        self.host |= *name == headers::FORWARDED_HOST;
-        self.scheme |= *name == headers::FORWARDED_PROTO;
+impl<'a> Origin<'a> {
+    fn note(&mut self, name: &HeaderName, value: &'a HeaderValue) {
+        match name.as_str() {
+            "host" => self.asked = Some(value),
+            "x-forwarded-for" => self.client = true,
+            "x-forwarded-host" => self.host = true,
+            "x-forwarded-proto" => self.scheme = true,
+            _ => {}
+        }
     }
 }
 

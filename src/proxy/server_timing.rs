@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::decimal::{self, decimal};
+
 /// Tells how long a request took, and where.
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -54,22 +56,10 @@ impl Text {
     fn put(&mut self, name: &[u8], took: Duration) {
         self.push(name);
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.put_number(microseconds / 1000, 1);
+        let mut room = [0; decimal::MOST];
+        self.push(decimal(microseconds / 1000, 1, &mut room));
         self.push(b".");
-        self.put_number(microseconds % 1000, 3);
-    }
-
-    /// Writes a number, with zeros before it where it has fewer digits.
-    fn put_number(&mut self, number: u64, digits: usize) {
-        let mut written = [b'0'; 20];
-        let mut from = written.len();
-        let mut left = number;
-        while left > 0 {
-            from -= 1;
-            written[from] = b'0' + (left % 10) as u8;
-            left /= 10;
-        }
-        self.push(&written[from.min(written.len() - digits)..]);
+        self.push(decimal(microseconds % 1000, 3, &mut room));
     }
 }
 
