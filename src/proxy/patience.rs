@@ -1,10 +1,11 @@
 //! Bounds on waiting, without a timer for every wait: an alarm is moved only when it goes off, or would
 //! go off too late, so a token or a request costs none.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 /// Whoever waits for a backend looks up so often: somebody may have found it gone meanwhile.
@@ -12,7 +13,36 @@ const LOOKS_UP: Duration = Duration::from_secs(5);
 
 /// Wakes a task at a moment that moves on as long as something happens.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(super) struct Alarm(Option<Timer>);
+
+#[derive(Debug)]
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// Where whoever it wakes is: it has a waker of his until it goes off, so nobody else can be there.
+    wakes: Option<usize>,
+}
+
+impl Timer {
+    fn until(end: Instant) -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep_until(end)),
+            wakes: None,
+        }
+    }
+
+    /// Whether it has gone off; if not, the task is woken when it does. Who knows that already costs no
+    /// look at the timer.
+    fn has_gone_off(&mut self, cx: &mut Context<'_>) -> bool {
+        let asks = cx.waker().data().addr();
+        if self.wakes == Some(asks) && !self.sleep.is_elapsed() {
+            return false;
+        }
+        // A task that has used up its turn would be refused without being noted.
+        let has_gone_off = pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_ready();
+        self.wakes = (!has_gone_off).then_some(asks);
+        has_gone_off
+    }
+}
 
 impl Alarm {
     /// Whether the moment is past; the task is woken when it is.
@@ -27,11 +57,10 @@ impl Alarm {
 
     /// Has the task woken within so long, whatever happens: it then looks at what it waits for.
     pub(super) fn wakes_within(&mut self, bound: Duration, cx: &mut Context<'_>) {
-        let alarm = self
-            .0
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(bound)));
-        while alarm.as_mut().poll(cx).is_ready() {
-            alarm.as_mut().reset(Instant::now() + bound);
+        let timer = || Timer::until(Instant::now() + bound);
+        let timer = self.0.get_or_insert_with(timer);
+        while timer.has_gone_off(cx) {
+            timer.sleep.as_mut().reset(Instant::now() + bound);
         }
     }
 
@@ -44,15 +73,14 @@ impl Alarm {
         cx: &mut Context<'_>,
     ) -> Option<Instant> {
         let next = |now: Instant| step.map_or(end, |step| end.min(now + step));
-        let alarm = self
-            .0
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next(Instant::now()))));
-        if end < alarm.deadline() {
-            alarm.as_mut().reset(end);
+        let timer = || Timer::until(next(Instant::now()));
+        let timer = self.0.get_or_insert_with(timer);
+        if end < timer.sleep.deadline() {
+            timer.sleep.as_mut().reset(end);
         }
-        alarm.as_mut().poll(cx).is_ready().then(|| {
+        timer.has_gone_off(cx).then(|| {
             let now = Instant::now();
-            alarm.as_mut().reset(next(now));
+            timer.sleep.as_mut().reset(next(now));
             now
         })
     }
@@ -143,6 +171,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -181,6 +210,29 @@ mod tests {
         assert_eq!(next(None).await, (Waited::LookUp, 12));
         assert_eq!(next(None).await, (Waited::LookUp, 17));
         assert_eq!(next(None).await, (Waited::Over, 18));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_wakes_whoever_asked_last() {
+        let alarm = Arc::new(Mutex::new(Alarm::default()));
+        let end = Instant::now() + Duration::from_secs(5);
+        let waits = |alarm: Arc<Mutex<Alarm>>| {
+            poll_fn(move |cx| {
+                let is_past = |()| alarm.lock().unwrap().is_past(end, cx);
+                // To ask again changes nothing.
+                let is_past = [(), ()].map(is_past).contains(&true);
+                if is_past {
+                    Poll::Ready(Instant::now())
+                } else {
+                    Poll::Pending
+                }
+            })
+        };
+        let within = |bound, waiting| tokio::time::timeout(Duration::from_secs(bound), waiting);
+        let first = tokio::spawn(within(1, waits(Arc::clone(&alarm))));
+        assert!(first.await.unwrap().is_err());
+        let second = tokio::spawn(within(10, waits(alarm)));
+        assert_eq!(second.await.unwrap(), Ok(end));
     }
 
     #[tokio::test(start_paused = true)]
