@@ -197,7 +197,10 @@ impl Uploads {
     ) -> Result<Beginning, NotReceived> {
         let mut share = Share::of(self);
         let mut parts = Parts::default();
-        while let Some(frame) = poll_fn(|cx| body.poll_next(patience, cx)).await? {
+        // Of what has a length, it is known with the last piece that no other comes.
+        while !body.body.is_end_stream()
+            && let Some(frame) = poll_fn(|cx| body.poll_next(patience, cx)).await?
+        {
             if let Ok(data) = frame.into_data() {
                 share.grow(data.len())?;
                 let to_come = body.body.size_hint().lower();
