@@ -51,7 +51,10 @@ impl ErrorBody {
         }
         let characters = piece.iter().filter(|byte| !byte.is_ascii_whitespace());
         for (character, wanted) in characters.zip(&BEGINNING[self.begun..]) {
-            self.is_other |= character != wanted;
+            if character != wanted {
+                self.is_other = true;
+                break;
+            }
             self.begun += 1;
         }
         if self.is_other || self.text.len() + piece.len() > LARGEST {

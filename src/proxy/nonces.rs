@@ -120,7 +120,7 @@ fn shared_beginning(names: &[String]) -> &str {
 }
 
 fn without_percent(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
+    if memchr::memchr(b'%', text.as_bytes()).is_none() {
         return Cow::Borrowed(text.as_bytes());
     }
     let mut plain = Vec::with_capacity(text.len());

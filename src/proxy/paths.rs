@@ -107,8 +107,8 @@ fn of_one_server(path: &str) -> Option<&'static str> {
         Some(_) => "/adapters",
         None => path,
     };
-    let at = OF_ONE_SERVER.binary_search_by_key(&path, |(known, _)| known);
-    at.ok().map(|at| OF_ONE_SERVER[at].1)
+    let known = OF_ONE_SERVER.iter().find(|(known, _)| *known == path);
+    known.map(|(_, does)| *does)
 }
 
 #[cfg(test)]
