@@ -29,19 +29,15 @@ pub(super) struct Answer {
 impl Answer {
     /// Passes the answer on, frame by frame.
     pub(super) fn relay(self, id: &HeaderValue, record: &Record) -> Response<Outgoing> {
-        let Head {
-            status,
-            is_stream,
-            mut headers,
-        } = self.reply.head;
+        let Reply {
+            head: Head { status, is_stream },
+            beginning,
+            mut connection,
+        } = self.reply;
+        let mut headers = connection.take_headers();
         headers.insert(headers::REQUEST_ID, id.clone());
         headers::tell_whether_to_retry(&mut headers, self.should_retry);
         record.tell(&mut headers);
-        let Reply {
-            connection,
-            beginning,
-            ..
-        } = self.reply;
         let passage = Passage {
             connection,
             charge: self.charge,

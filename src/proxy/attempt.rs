@@ -219,7 +219,7 @@ impl Reply {
 
     /// Puts another body in the place of its own, all of which was read.
     pub(super) fn replace_body(&mut self, body: Bytes) {
-        let headers = &mut self.head.headers;
+        let headers = self.connection.headers_mut();
         if headers.contains_key(header::CONTENT_LENGTH) {
             headers.insert(header::CONTENT_LENGTH, body.len().into());
         }

@@ -54,6 +54,9 @@ pub(super) struct Connection {
     is_kept: bool,
     /// Bounds the wait for what is to come. It stays with the connection, and so does its timer.
     patience: Patience,
+    /// What the last head that came says to the client, until it is told. It is large, and a connection
+    /// lies where it is, while a reply goes through many hands.
+    headers: HeaderMap,
     /// Room for the fields of a head, between one and the next.
     fields: Vec<Field>,
 }
@@ -65,13 +68,12 @@ struct Traffic {
     answered: bool,
 }
 
-/// The head of an answer.
-#[derive(Debug)]
+/// The head of an answer, but for its fields: those stay with the connection.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Whether its body is a stream of events.
     pub(super) is_stream: bool,
-    pub(super) headers: HeaderMap,
 }
 
 /// Why an exchange has no answer.
@@ -127,6 +129,7 @@ impl Connection {
             step: READ,
             is_kept: true,
             patience: Patience::new(within),
+            headers: HeaderMap::new(),
             fields: Vec::new(),
         }))
     }
@@ -291,10 +294,23 @@ impl Connection {
                     self.body = Decoder::new(framing);
                     self.ready = 0;
                     self.is_kept = parsed.is_kept && framing != Framing::UntilClosed;
-                    return parsed.head(&head, &mut self.fields).map(Some);
+                    let status = parsed.status;
+                    let is_stream = parsed.is_stream;
+                    self.headers = parsed.headers(&head, &mut self.fields)?;
+                    return Ok(Some(Head { status, is_stream }));
                 }
             }
         }
+    }
+
+    /// What the head says to the client, to be changed.
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    /// What the head says to the client.
+    pub(super) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
     }
 
     /// The next piece of the body, or its end, as long as it is worth waiting for. Goes on sending
@@ -388,6 +404,7 @@ struct Parsed {
     /// What `Connection` names.
     of_connection: OfConnection,
     framing: Framing,
+    is_stream: bool,
     is_kept: bool,
 }
 
@@ -402,7 +419,7 @@ impl Parsed {
         let status = StatusCode::from_u16(answer.code.unwrap_or_default())
             .map_err(|_| malformed("no status"))?;
         let is_newest = answer.version == Some(1);
-        let (mut closes, mut keeps) = (false, false);
+        let (mut closes, mut keeps, mut is_stream) = (false, false, false);
         let mut of_connection = OfConnection::default();
         for field in answer.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes())
@@ -416,6 +433,7 @@ impl Parsed {
             if name == header::TRANSFER_ENCODING && !is_chunked() {
                 return Err(malformed("a transfer coding that nobody asked for"));
             }
+            is_stream |= name == header::CONTENT_TYPE && field.value.starts_with(EVENTS);
             fields.push((name, place(field.value, bytes)));
         }
         let read = answer.headers.iter().map(|it| (it.name, it.value));
@@ -424,14 +442,14 @@ impl Parsed {
             fields,
             of_connection,
             framing: Framing::of(status.as_u16(), read)?,
+            is_stream,
             is_kept: !closes && (is_newest || keeps),
         })
     }
 
     /// What of it is for the client. The room for its fields is given back.
-    fn head(mut self, bytes: &Bytes, room: &mut Vec<Field>) -> Result<Head, Malformed> {
+    fn headers(mut self, bytes: &Bytes, room: &mut Vec<Field>) -> Result<HeaderMap, Malformed> {
         let mut headers = HeaderMap::with_capacity(self.fields.len() + 3);
-        let mut is_stream = false;
         // Its chunks say how long it is (RFC 9112, section 6.3), and one length is enough.
         let mut has_length = self.framing == Framing::Chunked;
         let is_passed = |(name, _): &Field| self.of_connection.lets_down(name);
@@ -439,17 +457,12 @@ impl Parsed {
             if name == header::CONTENT_LENGTH && std::mem::replace(&mut has_length, true) {
                 continue;
             }
-            is_stream |= name == header::CONTENT_TYPE && bytes[place.clone()].starts_with(EVENTS);
             let value = HeaderValue::from_maybe_shared(bytes.slice(place))
                 .map_err(|_| Malformed(format!("its answer's `{name}` is no field")))?;
             headers.append(name, value);
         }
         *room = self.fields;
-        Ok(Head {
-            status: self.status,
-            is_stream,
-            headers,
-        })
+        Ok(headers)
     }
 }
 
