@@ -28,14 +28,14 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Passes the answer on, frame by frame.
-    pub(super) fn relay(self, id: &HeaderValue, record: &Record) -> Response<Outgoing> {
+    pub(super) fn relay(self, id: HeaderValue, record: &Record) -> Response<Outgoing> {
         let Reply {
             head: Head { status, is_stream },
             beginning,
             mut connection,
         } = self.reply;
         let mut headers = connection.take_headers();
-        headers.insert(headers::REQUEST_ID, id.clone());
+        headers.insert(headers::REQUEST_ID, id);
         headers::tell_whether_to_retry(&mut headers, self.should_retry);
         record.tell(&mut headers);
         let passage = Passage {

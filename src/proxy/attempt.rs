@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::{StatusCode, header};
+use tokio::time::Instant;
 
 use super::backend::{Backend, count};
 use super::fleet::Bounds;
@@ -97,16 +98,18 @@ async fn exchange(
     sent: &mut u32,
     mut record: Option<&mut Record>,
 ) -> Result<(Head, Box<Connection>), Failure> {
+    let now = Instant::now();
     if let Some(record) = &mut record {
-        record.attempts(backend);
+        record.attempts(backend, now);
     }
     // What is too large to be held could not be sent again if a reused connection turned out to be
     // closed.
     let is_held = matches!(outbound.body, Received::Whole(_));
-    let reused = is_held.then(|| backend.connections.take()).flatten();
+    let reused = is_held.then(|| backend.connections.take(now)).flatten();
     let mut is_copy = false;
     if let Some(mut connection) = reused {
-        match connection.exchange(outbound, backend, bounds.idle).await {
+        let exchange = connection.exchange(outbound, backend, bounds.idle, now);
+        match exchange.await {
             Ok(head) => {
                 *sent += 1;
                 return Ok((head, connection));
@@ -123,7 +126,7 @@ async fn exchange(
         }
         count(&backend.tally.resent);
         if let Some(record) = &mut record {
-            record.attempts(backend);
+            record.attempts(backend, Instant::now());
         }
         // A server that closes connections may be one that was replaced.
         backend.suspect();
@@ -136,7 +139,9 @@ async fn exchange(
         }
         Err(failure) => return Err(failure),
     };
-    match connection.exchange(outbound, backend, bounds.idle).await {
+    let now = Instant::now();
+    let exchange = connection.exchange(outbound, backend, bounds.idle, now);
+    match exchange.await {
         Ok(head) => {
             *sent += 1;
             Ok((head, connection))

@@ -275,11 +275,11 @@ impl Backend {
         self.began.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a connection for the next request. What drains is about to be stopped: a connection left there
-    /// would only be in the way.
-    pub(super) fn keep(&self, connection: Box<Connection>) {
+    /// Keeps a connection for the next request that is idle since this moment. What drains is about to be
+    /// stopped: a connection left there would only be in the way.
+    pub(super) fn keep(&self, connection: Box<Connection>, since: Instant) {
         if self.state() == BackendState::Ready && connection.is_reusable() {
-            self.connections.put(connection);
+            self.connections.put(connection, since);
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::backend::count;
 use super::decoding::Decoding;
@@ -53,11 +54,11 @@ impl Outgoing {
         }
     }
 
-    /// How an instance's answer ended, once it has.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
+    /// How an instance's answer ended, and when, once it has.
+    pub(super) fn end(&self) -> Option<(Outcome, Instant)> {
         match self {
             Self::Own(_) => None,
-            Self::Relayed(relay) => relay.outcome,
+            Self::Relayed(relay) => relay.end,
         }
     }
 }
@@ -96,8 +97,8 @@ impl Body for Outgoing {
 pub(super) struct Relay {
     /// Everything that is held while the answer is not over; nothing after.
     passage: Option<Passage>,
-    /// How it ended, once it has.
-    outcome: Option<Outcome>,
+    /// How it ended, and when, once it has.
+    end: Option<(Outcome, Instant)>,
     /// What was read already.
     beginning: Bytes,
     content: Content,
@@ -159,8 +160,8 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    /// The answer was passed on to its last byte: how it ended.
-    fn end(self, error: Option<Outcome>) -> Outcome {
+    /// The answer was passed on to its last byte at this moment: how it ended.
+    fn end(self, error: Option<Outcome>, now: Instant) -> Outcome {
         let backend = &self.charge.claim;
         let outcome = match Outcome::of_answer(self.status) {
             Outcome::Ok => error.unwrap_or(Outcome::Ok),
@@ -182,7 +183,7 @@ impl Passage {
             (Outcome::ServerError | Outcome::ErrorEvent, None) => backend.suspect(),
             _ => {}
         }
-        backend.keep(self.connection);
+        backend.keep(self.connection, now);
         outcome
     }
 
@@ -211,7 +212,7 @@ impl Relay {
     ) -> Self {
         let mut relay = Self {
             passage: Some(passage),
-            outcome: None,
+            end: None,
             beginning: Bytes::new(),
             content: if is_stream {
                 Content::Events(beginning.events)
@@ -291,7 +292,8 @@ impl Relay {
 
     fn end(&mut self) {
         if let Some(passage) = self.passage.take() {
-            self.outcome = Some(passage.end(self.content.error()));
+            let now = Instant::now();
+            self.end = Some((passage.end(self.content.error(), now), now));
         }
     }
 
@@ -320,7 +322,7 @@ impl Relay {
             let name = &passage.charge.claim.spec.name;
             tracing::warn!(backend = %name, why = %broken, "a stream broke");
             passage.fail();
-            self.outcome = Some(Outcome::Broken);
+            self.end = Some((Outcome::Broken, Instant::now()));
         }
         let is_between = self.content.is_between_events();
         let left = self.left();

@@ -9,9 +9,10 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Version};
 
 use super::error::ApiError;
+use super::headers::Rare;
 
-/// Lets a request on, or says what is wrong with its head.
-pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
+/// Lets a request on, or says what is wrong with its head, which has these of the rare fields.
+pub(super) fn check(head: &Parts, rare: Rare) -> Result<(), ApiError> {
     let headers = &head.headers;
     method(&head.method)?;
     if head.version >= Version::HTTP_2 {
@@ -19,8 +20,13 @@ pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
     } else {
         host(head.version, headers)?;
     }
-    coding(headers)?;
-    upgrade(headers)
+    if rare.transfer_encoding {
+        coding(headers)?;
+    }
+    if rare.upgrade {
+        upgrade(headers)?;
+    }
+    Ok(())
 }
 
 fn method(method: &Method) -> Result<(), ApiError> {
@@ -188,7 +194,7 @@ mod tests {
             request = request.header(name, value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let checked = check(&head);
+        let checked = check(&head, Rare::of(&head.headers));
         checked.err().map(|error| error.status().as_u16())
     }
 
@@ -253,7 +259,7 @@ mod tests {
                 request = request.header("host", host);
             }
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let checked = check(&head);
+            let checked = check(&head, Rare::of(&head.headers));
             checked.err().map(|error| error.status().as_u16())
         };
         for (target, hosts, status) in [

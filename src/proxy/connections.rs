@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::upstream::Connection;
 use super::workers;
@@ -26,28 +28,28 @@ struct Idle {
 }
 
 impl Idle {
-    fn is_trusted(&self) -> bool {
-        self.since.elapsed() < TRUSTED
+    fn is_trusted(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < TRUSTED
     }
 
-    fn is_spare(&self) -> bool {
-        (SPARE..TRUSTED).contains(&self.since.elapsed())
+    fn is_spare(&self, now: Instant) -> bool {
+        (SPARE..TRUSTED).contains(&now.saturating_duration_since(self.since))
     }
 }
 
 impl Connections {
     /// A connection that can be used at once.
-    pub(super) fn take(&self) -> Option<Box<Connection>> {
-        self.take_own().or_else(|| self.take_spare())
+    pub(super) fn take(&self, now: Instant) -> Option<Box<Connection>> {
+        self.take_own(now).or_else(|| self.take_spare(now))
     }
 
     /// The most recent ones are the warmest, and the rest age away: behind the first that is too old
     /// there are only older ones, so that it costs the same however many there are.
-    fn take_own(&self) -> Option<Box<Connection>> {
+    fn take_own(&self, now: Instant) -> Option<Box<Connection>> {
         let mut idle = self.of(workers::here());
         loop {
             let last = idle.pop_back()?;
-            if !last.is_trusted() {
+            if !last.is_trusted(now) {
                 let old = std::mem::take(&mut *idle);
                 drop(idle);
                 drop(old);
@@ -60,32 +62,32 @@ impl Connections {
     }
 
     /// One that another worker has not needed for a while: a new one would have to be proved first.
-    fn take_spare(&self) -> Option<Box<Connection>> {
+    fn take_spare(&self, now: Instant) -> Option<Box<Connection>> {
         let others = (0..self.0.len()).filter(|it| *it != workers::here());
-        let spare = others.filter_map(|other| self.first_spare_of(other));
+        let spare = others.filter_map(|other| self.first_spare_of(other, now));
         let mut usable = spare.filter(|it| it.is_reusable());
         usable.find_map(|it| it.moved_here().ok())
     }
 
-    fn first_spare_of(&self, worker: usize) -> Option<Box<Connection>> {
+    fn first_spare_of(&self, worker: usize, now: Instant) -> Option<Box<Connection>> {
         let mut idle = self.of(worker);
-        let has_spare = idle.front().is_some_and(Idle::is_spare);
+        let has_spare = idle.front().is_some_and(|it| it.is_spare(now));
         let first = has_spare.then(|| idle.pop_front()).flatten();
         first.map(|it| it.connection)
     }
 
-    /// Keeps a connection whose exchange is over.
-    pub(super) fn put(&self, connection: Box<Connection>) {
-        let since = Instant::now();
+    /// Keeps a connection whose exchange is over since this moment.
+    pub(super) fn put(&self, connection: Box<Connection>, since: Instant) {
         let idle = Idle { since, connection };
         self.of(workers::here()).push_back(idle);
     }
 
     /// Closes those that were idle for too long, or that the backend has closed.
     pub(super) fn sweep(&self) {
+        let now = Instant::now();
         for worker in 0..self.0.len() {
             self.of(worker)
-                .retain(|idle| idle.is_trusted() && idle.connection.is_reusable());
+                .retain(|idle| idle.is_trusted(now) && idle.connection.is_reusable());
         }
     }
 
@@ -126,15 +128,15 @@ mod tests {
     async fn only_what_another_worker_has_to_spare_is_taken_of_it() {
         let connections = Connections::default();
         let _old = put_by_another(&connections, Duration::from_secs(60)).await;
-        assert!(connections.take().is_none());
+        assert!(connections.take(Instant::now()).is_none());
         connections.clear();
         // It may be needed there at any moment.
         let _warm = put_by_another(&connections, Duration::ZERO).await;
         connections.of(3)[0].since += Duration::from_secs(60);
-        assert!(connections.take().is_none());
+        assert!(connections.take(Instant::now()).is_none());
         connections.clear();
         let _spare = put_by_another(&connections, Duration::from_secs(1)).await;
-        assert!(connections.take().is_some());
-        assert!(connections.take().is_none());
+        assert!(connections.take(Instant::now()).is_some());
+        assert!(connections.take(Instant::now()).is_none());
     }
 }

@@ -90,6 +90,33 @@ impl OfConnection {
     }
 }
 
+/// Which of the fields a head has that few heads have, and that are looked for in each. They are found
+/// together, as to look for one costs as much.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rare {
+    pub(super) request_id: bool,
+    pub(super) adapter: bool,
+    pub(super) transfer_encoding: bool,
+    pub(super) upgrade: bool,
+}
+
+impl Rare {
+    /// Those of a head.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut rare = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "x-request-id" => rare.request_id = true,
+                "x-amzn-sagemaker-adapter-identifier" => rare.adapter = true,
+                "transfer-encoding" => rare.transfer_encoding = true,
+                "upgrade" => rare.upgrade = true,
+                _ => {}
+            }
+        }
+        rare
+    }
+}
+
 /// The clients and fronts that a request came through, nearest last.
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// By which host the client asked.
@@ -116,9 +143,10 @@ pub(super) fn tell_whether_to_retry(headers: &mut HeaderMap, should_retry: Optio
 }
 
 /// The client's name for its request, or a new one.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    headers
-        .get(REQUEST_ID)
+pub(super) fn request_id(headers: &HeaderMap, rare: Rare) -> HeaderValue {
+    let named = rare.request_id.then(|| headers.get(REQUEST_ID));
+    named
+        .flatten()
         .filter(|id| (1..=256).contains(&id.len()))
         .cloned()
         .unwrap_or_else(new_request_id)
@@ -225,9 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn rare_fields_are_found_by_the_names_that_they_are_looked_up_by() {
+        let found = |name| {
+            let rare = Rare::of(&HeaderMap::from_iter([(
+                name,
+                HeaderValue::from_static("x"),
+            )]));
+            [
+                rare.request_id,
+                rare.adapter,
+                rare.transfer_encoding,
+                rare.upgrade,
+            ]
+        };
+        assert_eq!(found(REQUEST_ID), [true, false, false, false]);
+        assert_eq!(found(ADAPTER), [false, true, false, false]);
+        assert_eq!(
+            found(header::TRANSFER_ENCODING),
+            [false, false, true, false]
+        );
+        assert_eq!(found(header::UPGRADE), [false, false, false, true]);
+        assert_eq!(found(header::HOST), [false; 4]);
+    }
+
+    #[test]
     fn a_nameless_request_is_given_a_uuid() {
-        let one = request_id(&HeaderMap::new());
-        let other = request_id(&HeaderMap::new());
+        let one = request_id(&HeaderMap::new(), Rare::default());
+        let other = request_id(&HeaderMap::new(), Rare::default());
         assert_ne!(one, other);
         let text = one.to_str().unwrap();
         assert_eq!(text.len(), 32, "{text}");

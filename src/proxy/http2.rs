@@ -157,18 +157,19 @@ fn note_end(guest: &Guest, ended: hyper::Result<()>) {
 async fn answer(
     front: Arc<Front>,
     client: HeaderValue,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     asked: Asked,
     has_room: bool,
 ) -> Result<Response<During>, ClientGone> {
     let version = request.version();
     let is_head = request.method() == Method::HEAD;
-    let mut record = Record::begin(&front, &request, &client);
-    join_cookies(request.headers_mut());
+    let (mut head, body) = request.into_parts();
+    let mut record = Record::begin(&front, &head, &client);
+    join_cookies(&mut head.headers);
     let mut answer = if has_room {
-        front.answer(request, &client, &mut record).await?
+        front.answer(&mut head, body, &client, &mut record).await?
     } else {
-        answer_without_room(&front, request, &client, &mut record).await?
+        answer_without_room(&front, &mut head, body, &client, &mut record).await?
     };
     record.answered(&answer);
     // There is none to close: what is wrong with one stream is so with no other.

@@ -121,10 +121,10 @@ impl Patience {
         self.bound
     }
 
-    /// Something else is waited for from now on, for so long at most.
-    pub(super) fn renew(&mut self, bound: Duration) {
+    /// Something else is waited for from this moment on, for so long at most.
+    pub(super) fn begin(&mut self, bound: Duration, now: Instant) {
         self.bound = bound;
-        self.rest();
+        self.waiting_since = Some(now);
     }
 
     /// Something came, or nothing is waited for.
@@ -196,7 +196,7 @@ mod tests {
         let began = Instant::now();
         let mut next = async |bound: Option<u64>| {
             if let Some(bound) = bound {
-                patience.renew(Duration::from_secs(bound));
+                patience.begin(Duration::from_secs(bound), Instant::now());
             }
             let waited = poll_fn(|cx| match patience.wait(cx) {
                 Waited::On => Poll::Pending,

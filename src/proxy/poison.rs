@@ -140,15 +140,16 @@ impl Poison {
         self.count.load(Ordering::Acquire) as u64
     }
 
-    /// What a request is like, if that is to be known: always after a death, and before one often enough
-    /// to know what is answered day by day.
-    pub(super) fn likeness(&self, request: &Outbound<'_>) -> Option<Likeness> {
-        let is_wanted = self.count.load(Ordering::Acquire) > 0 || self.learns_again();
+    /// What a request is like that came at this moment, if that is to be known: always after a death, and
+    /// before one often enough to know what is answered day by day.
+    pub(super) fn likeness(&self, request: &Outbound<'_>, came: Instant) -> Option<Likeness> {
+        let is_wanted = self.count.load(Ordering::Acquire) > 0 || self.learns_again(came);
         is_wanted.then(|| self.prints.likeness_of_request(request))?
     }
 
-    fn learns_again(&self) -> bool {
-        let now = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
+    fn learns_again(&self, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.made).as_micros();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
         let last = self.learned.load(Ordering::Relaxed);
         let is_due = last == 0 || u128::from(now - last.min(now)) >= LEARNED_EVERY.as_micros();
         if is_due {

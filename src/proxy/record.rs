@@ -5,10 +5,12 @@
 //! the end of the request.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::access_log::{AccessLog, Line};
 use super::backend::Backend;
@@ -43,6 +45,8 @@ pub(super) struct Record {
     first_byte: Option<Duration>,
     written: u64,
     outcome: Outcome,
+    /// When it was over, where that is known better than by when this is dropped.
+    ended: Option<Instant>,
     /// Whether it asks for a page of the proxy's own: the ledger is about the others.
     is_page: bool,
     /// Whether the client is told who answered, and how long that took.
@@ -78,8 +82,8 @@ impl Prefill {
 
 impl Record {
     /// Begins with the head of a request.
-    pub(super) fn begin<B>(front: &Arc<Front>, request: &Request<B>, client: &HeaderValue) -> Self {
-        let path = request.uri().path();
+    pub(super) fn begin(front: &Arc<Front>, head: &Parts, client: &HeaderValue) -> Self {
+        let path = head.uri.path();
         let fleet = front.pool.now();
         let telling = &fleet.telling;
         let wanted = |log| {
@@ -87,7 +91,7 @@ impl Record {
                 log: Arc::clone(log),
                 time: jiff::Timestamp::now(),
                 client: client.clone(),
-                method: request.method().clone(),
+                method: head.method.clone(),
                 path: path.to_owned(),
                 id: None,
             })
@@ -109,10 +113,16 @@ impl Record {
             first_byte: None,
             written: 0,
             outcome: Outcome::Cut,
+            ended: None,
             is_page: false,
             is_told: telling.headers,
             line: telling.access_log.as_ref().map(wanted),
         }
+    }
+
+    /// When it came.
+    pub(super) fn began(&self) -> Instant {
+        self.began
     }
 
     /// Notes by which name the request is known.
@@ -139,10 +149,10 @@ impl Record {
         }
     }
 
-    /// Notes that it goes out to a backend.
-    pub(super) fn attempts(&mut self, backend: &Arc<Backend>) {
+    /// Notes that it goes out to a backend at this moment.
+    pub(super) fn attempts(&mut self, backend: &Arc<Backend>, now: Instant) {
         self.attempts += 1;
-        self.sent = Some(Instant::now());
+        self.sent = Some(now);
         self.instance = Some(Arc::clone(backend));
     }
 
@@ -207,13 +217,16 @@ impl Record {
         self.written += bytes as u64;
         let is_told = self.is_stream || self.line.is_some();
         if is_told && self.first_byte.is_none() {
-            self.first_byte = Some(self.began.elapsed());
+            // It may have been the last byte as well.
+            let now = self.ended.unwrap_or_else(Instant::now);
+            self.first_byte = Some(now.saturating_duration_since(self.began));
         }
     }
 
-    /// Notes how it ends.
-    pub(super) fn ends(&mut self, outcome: Outcome) {
+    /// Notes how it ends, and when.
+    pub(super) fn ends(&mut self, outcome: Outcome, when: Instant) {
         self.outcome = outcome;
+        self.ended = Some(when);
         if outcome == Outcome::Broken {
             self.error.get_or_insert("upstream_broken");
         }
@@ -267,7 +280,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         // Whoever leaves while it waits does not say so.
         self.has_waited();
-        let took = self.began.elapsed();
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        let took = ended.saturating_duration_since(self.began);
         if !self.is_page {
             self.front.ledger.count(self.outcome);
         }

@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Response, StatusCode, Uri};
+use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::body::Outgoing;
@@ -17,6 +18,8 @@ use super::counts::{Answers, Times};
 use super::error::{ApiError, json_response};
 use super::escapes::Escapes;
 use super::exchange::forward;
+use super::fleet::Fleet;
+use super::headers::{self, Rare};
 use super::nonces::Nonces;
 use super::opening::Opening;
 use super::outbound::Outbound;
@@ -29,7 +32,7 @@ use super::seldom::seldom;
 use super::sieve::Sieve;
 use super::target::Target;
 use super::upload::{Received, Uploads};
-use super::{conform, handoff, headers, metrics, models};
+use super::{conform, handoff, metrics, models};
 
 /// The largest list of models that is believed.
 const LARGEST_LIST: usize = 4 * 1024 * 1024;
@@ -58,7 +61,7 @@ pub(super) struct Front {
 struct Asked<'a> {
     head: &'a Parts,
     /// How it is known.
-    id: &'a HeaderValue,
+    id: HeaderValue,
     /// Where it came from.
     client: &'a HeaderValue,
 }
@@ -67,15 +70,16 @@ impl Front {
     /// Answers one request of the client at this address.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
         client: &HeaderValue,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        let (mut head, body) = request.into_parts();
-        let id = headers::request_id(&head.headers);
+        let rare = Rare::of(&head.headers);
+        let id = headers::request_id(&head.headers, rare);
         record.named(&id);
-        let route = match self.meaning(&mut head) {
-            Ok(route) => route,
+        let (route, kind) = match self.meaning(head, rare) {
+            Ok(meaning) => meaning,
             Err(refusal) => return Ok(record.refuse(refusal, &id)),
         };
         let path = head.uri.path();
@@ -83,13 +87,12 @@ impl Front {
             Route::Models => {
                 // A list that came compressed could not be read.
                 head.headers.remove(header::ACCEPT_ENCODING);
-                let asked = Asked::of(&head, &id, client);
+                let asked = Asked::of(head, id, client);
                 return seldom(self.models(&asked, body, record)).await;
             }
             Route::Pass => {
-                return self
-                    .pass(&Asked::of(&head, &id, client), body, record)
-                    .await;
+                let asked = Asked::of(head, id, client);
+                return self.pass(asked, kind, body, record).await;
             }
             Route::OfOneServer(does) => {
                 return Ok(record.refuse(ApiError::of_one_server(path, does), &id));
@@ -107,9 +110,10 @@ impl Front {
         Ok(with_id(page, &id))
     }
 
-    /// What a request means, if it may be asked; with its target and its host as they go on.
-    fn meaning(&self, head: &mut Parts) -> Result<Route, ApiError> {
-        conform::check(head)?;
+    /// What a request means and its body is said to be, if it may be asked; with its target and its host
+    /// as they go on.
+    fn meaning(&self, head: &mut Parts, rare: Rare) -> Result<(Route, BodyKind), ApiError> {
+        conform::check(head, rare)?;
         let target =
             Target::of(&head.uri).map_err(|why| ApiError::irregular_path(head.uri.path(), why))?;
         let route = Route::of(&head.method, &target.path);
@@ -129,7 +133,11 @@ impl Front {
         if let Some(target) = rewritten {
             head.uri = target;
         }
-        Ok(route)
+        let kind = match route {
+            Route::Pass => kind_of_body(&fleet.nonces, head, rare)?,
+            _ => BodyKind::Other,
+        };
+        Ok((route, kind))
     }
 
     fn ready(&self, id: &HeaderValue, record: &mut Record) -> Response<Outgoing> {
@@ -142,40 +150,30 @@ impl Front {
     /// Passes a request on as it is.
     async fn pass(
         &self,
-        asked: &Asked<'_>,
+        asked: Asked<'_>,
+        kind: BodyKind,
         body: Incoming,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, ClientGone> {
-        let kind = match self.kind_of_body(asked.head) {
-            Ok(kind) => kind,
-            Err(refusal) => return Ok(record.refuse(refusal, asked.id)),
-        };
         let mut body = match self.uploads.receive(body, asked.head.version).await {
             Ok(body) => body,
-            Err(error) => return Ok(record.refuse(error.answer(), asked.id)),
+            Err(error) => return Ok(record.refuse(error.answer(), &asked.id)),
         };
         // Not before the body is here: a server may have come meanwhile.
-        let let_on = let_on(&self.pool.now().nonces, kind, &mut body);
-        let stopped = match let_on {
+        self.opening.is_over().await;
+        let fleet = self.pool.fleet();
+        let stopped = match let_on(&fleet.nonces, kind, &mut body) {
             Ok(stopped) => stopped,
-            Err(refusal) => return Ok(record.refuse(refusal, asked.id)),
+            Err(refusal) => return Ok(record.refuse(refusal, &asked.id)),
         };
         record.received(body.came());
-        match self.forward(asked, body, record).await {
+        match self.forward(fleet, &asked, body, record).await {
             Some(Ok(answer)) => Ok(answer.relay(asked.id, record)),
-            Some(Err(error)) => Ok(record.refuse(error, asked.id)),
+            Some(Err(error)) => Ok(record.refuse(error, &asked.id)),
             None => {
                 let refusal = stopped.and_then(|stopped| stopped.get().cloned());
-                Ok(record.refuse(refusal.ok_or(ClientGone)?, asked.id))
+                Ok(record.refuse(refusal.ok_or(ClientGone)?, &asked.id))
             }
-        }
-    }
-
-    /// What the body of a request is said to be, unless it asks in its head for what no client is to know.
-    fn kind_of_body(&self, head: &Parts) -> Result<BodyKind, ApiError> {
-        match asked_for_in_head(&self.pool.now().nonces, head) {
-            Some(name) => Err(ApiError::unknown_model(name)),
-            None => BodyKind::of(&head.headers),
         }
     }
 
@@ -188,30 +186,33 @@ impl Front {
     ) -> Result<Response<Outgoing>, ClientGone> {
         let body = match self.uploads.receive(body, asked.head.version).await {
             Ok(body) => body,
-            Err(error) => return Ok(record.refuse(error.answer(), asked.id)),
+            Err(error) => return Ok(record.refuse(error.answer(), &asked.id)),
         };
-        match self.forward(asked, body, record).await {
-            Some(Ok(answer)) => Ok(self.filtered(answer, asked.id, record).await),
-            Some(Err(error)) => Ok(record.refuse(error, asked.id)),
+        self.opening.is_over().await;
+        let fleet = self.pool.fleet();
+        match self.forward(fleet, asked, body, record).await {
+            Some(Ok(answer)) => Ok(self.filtered(answer, &asked.id, record).await),
+            Some(Err(error)) => Ok(record.refuse(error, &asked.id)),
             None => Err(ClientGone),
         }
     }
 
-    async fn forward(
+    /// What is waited for is returned as it is: within another, it would be copied once more.
+    fn forward(
         &self,
+        fleet: Arc<Fleet>,
         asked: &Asked<'_>,
         body: Received,
         record: &mut Record,
-    ) -> Option<Result<Answer, ApiError>> {
-        self.opening.is_over().await;
+    ) -> impl Future<Output = Option<Result<Answer, ApiError>>> {
         let outbound = Outbound {
             head: asked.head,
-            id: asked.id,
+            id: &asked.id,
             client: asked.client,
             body,
             leg: None,
         };
-        forward(&self.pool, &self.retries, outbound, record).await
+        forward(&self.pool, &self.retries, fleet, outbound, record)
     }
 
     async fn filtered(
@@ -221,7 +222,7 @@ impl Front {
         record: &mut Record,
     ) -> Response<Outgoing> {
         let name = answer.charge.claim.spec.name.clone();
-        let (mut head, body) = answer.relay(id, record).into_parts();
+        let (mut head, body) = answer.relay(id.clone(), record).into_parts();
         let Ok(list) = Limited::new(body, LARGEST_LIST).collect().await else {
             let why = format!("{name} broke off its list of models");
             return record.refuse(ApiError::upstream_broken(why), id);
@@ -235,20 +236,30 @@ impl Front {
             return record.refuse(ApiError::upstream_broken(why), id);
         }
         head.headers.remove(header::CONTENT_LENGTH);
-        record.ends(Outcome::of_answer(head.status));
+        record.ends(Outcome::of_answer(head.status), Instant::now());
         Response::from_parts(head, Outgoing::own(body))
+    }
+}
+
+/// What the body of a request is said to be, unless it asks in its head for what no client is to know.
+fn kind_of_body(nonces: &Nonces, head: &Parts, rare: Rare) -> Result<BodyKind, ApiError> {
+    match asked_for_in_head(nonces, head, rare) {
+        Some(name) => Err(ApiError::unknown_model(name)),
+        None => BodyKind::of(&head.headers),
     }
 }
 
 /// Whether a server's nonce is asked for in the target; or as the adapter that vLLM puts into the
 /// body of an invocation, in place of its model.
-fn asked_for_in_head<'a>(nonces: &'a Nonces, head: &Parts) -> Option<&'a str> {
+fn asked_for_in_head<'a>(nonces: &'a Nonces, head: &Parts, rare: Rare) -> Option<&'a str> {
     let target = head.uri.path_and_query()?;
+    let in_target = nonces.asked_for_at(target.as_str());
+    if in_target.is_some() || !rare.adapter {
+        return in_target;
+    }
     let adapters = head.headers.get_all(headers::ADAPTER).iter();
-    let adapters = adapters.filter_map(|it| nonces.written_in(it.as_bytes()));
-    nonces
-        .asked_for_at(target.as_str())
-        .or_else(|| adapters.into_iter().next())
+    let mut adapters = adapters.filter_map(|it| nonces.written_in(it.as_bytes()));
+    adapters.next()
 }
 
 /// Lets a body on that asks for nobody's nonce, without what is not for clients to say. Where that is
@@ -292,7 +303,7 @@ fn without_slash(uri: &Uri) -> Response<Outgoing> {
 }
 
 impl<'a> Asked<'a> {
-    fn of(head: &'a Parts, id: &'a HeaderValue, client: &'a HeaderValue) -> Self {
+    fn of(head: &'a Parts, id: HeaderValue, client: &'a HeaderValue) -> Self {
         Self { head, id, client }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::body::Outgoing;
 use super::clients::{ClientStream, During, Guest, Late, Told, Wakers};
 use super::error::ApiError;
-use super::headers;
+use super::headers::{self, Rare};
 use super::http2;
 use super::limits::Limits;
 use super::paths::Route;
@@ -133,11 +134,19 @@ async fn one_by_one(stream: ClientStream, client: Client) {
         let version = request.version();
         let asked = guest.standing.ask();
         async move {
-            let mut record = Record::begin(front, &request, client);
+            let (mut head, body) = request.into_parts();
+            let mut record = Record::begin(front, &head, client);
             let answer = if is_spare {
-                seldom(answer_and_close(front, request, client, &mut record)).await
+                seldom(answer_and_close(
+                    front,
+                    &mut head,
+                    body,
+                    client,
+                    &mut record,
+                ))
+                .await
             } else {
-                front.answer(request, client, &mut record).await
+                front.answer(&mut head, body, client, &mut record).await
             };
             let answer = answer?;
             record.answered(&answer);
@@ -179,11 +188,12 @@ pub(super) fn left_early(guest: &Guest, error: &(dyn Error + 'static)) {
 /// Answers one for whom there is no room, and lets it go.
 async fn answer_and_close(
     front: &Front,
-    request: Request<Incoming>,
+    head: &mut Parts,
+    body: Incoming,
     client: &HeaderValue,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, ClientGone> {
-    let mut answer = answer_without_room(front, request, client, record).await?;
+    let mut answer = answer_without_room(front, head, body, client, record).await?;
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);
     Ok(answer)
@@ -193,16 +203,17 @@ async fn answer_and_close(
 /// more.
 pub(super) async fn answer_without_room(
     front: &Front,
-    request: Request<Incoming>,
+    head: &mut Parts,
+    body: Incoming,
     client: &HeaderValue,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, ClientGone> {
-    let route = Route::of(request.method(), request.uri().path());
+    let route = Route::of(&head.method, head.uri.path());
     if let Route::Health | Route::Ready | Route::Metrics = route {
-        return front.answer(request, client, record).await;
+        return front.answer(head, body, client, record).await;
     }
     let why = "the proxy is answering as many clients as it can".to_owned();
-    let id = headers::request_id(request.headers());
+    let id = headers::request_id(&head.headers, Rare::of(&head.headers));
     record.named(&id);
     Ok(record.refuse(ApiError::proxy_exhausted(why), &id))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::backend::{Backend, count};
 use super::control::BackendState;
@@ -24,11 +25,15 @@ pub(super) struct Suspicion {
 }
 
 impl Suspicion {
-    /// Of a request that could be sent twice.
-    pub(super) fn of(retries: &Arc<Retries>, request: &Outbound<'_>) -> Option<Self> {
+    /// Of a request that could be sent twice, and came at this moment.
+    pub(super) fn of(
+        retries: &Arc<Retries>,
+        request: &Outbound<'_>,
+        came: Instant,
+    ) -> Option<Self> {
         Some(Self {
             print: retries.poison.fingerprint(request)?,
-            likeness: retries.poison.likeness(request),
+            likeness: retries.poison.likeness(request, came),
             retries: Arc::clone(retries),
             trial: None,
         })

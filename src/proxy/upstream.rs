@@ -17,6 +17,7 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::headers::OfConnection;
@@ -157,17 +158,19 @@ impl Connection {
         self.is_kept && is_over && is_silent()
     }
 
-    /// Sends a client's request and waits for the head of its answer; for it, and for each piece of the
-    /// rest, no longer than the bound.
-    pub(super) async fn exchange(
+    /// Sends a client's request from this moment on and waits for the head of its answer; for it, and for
+    /// each piece of the rest, no longer than the bound.
+    pub(super) fn exchange(
         &mut self,
         outbound: &mut Outbound<'_>,
         backend: &Backend,
         bound: Duration,
-    ) -> Result<Head, NoAnswer> {
+        now: Instant,
+    ) -> impl Future<Output = Result<Head, NoAnswer>> {
         self.sending.begin(outbound, backend);
         let has_body = outbound.method() != hyper::Method::HEAD;
-        self.answer(backend, has_body, bound).await
+        self.patience.begin(bound, now);
+        self.answer(backend, has_body)
     }
 
     /// Asks something of the proxy's own.
@@ -179,17 +182,12 @@ impl Connection {
         bound: Duration,
     ) -> Result<Head, NoAnswer> {
         self.sending.begin_own(path, backend, key);
-        self.answer(backend, true, bound).await
+        self.patience.begin(bound, Instant::now());
+        self.answer(backend, true).await
     }
 
-    async fn answer(
-        &mut self,
-        backend: &Backend,
-        has_body: bool,
-        bound: Duration,
-    ) -> Result<Head, NoAnswer> {
+    async fn answer(&mut self, backend: &Backend, has_body: bool) -> Result<Head, NoAnswer> {
         self.traffic = Traffic::default();
-        self.patience.renew(bound);
         let mut refused = None;
         let answer = poll_fn(|cx| {
             match self.poll_send(cx) {

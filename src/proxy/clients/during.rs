@@ -27,14 +27,15 @@ pub(in crate::proxy) struct During {
 impl Asked {
     /// An answer's body, to whose end the request lasts. The record hears how it goes.
     pub(in crate::proxy) fn until_over(
-        self,
+        mut self,
         body: Outgoing,
         version: Version,
         mut record: Record,
     ) -> During {
-        if let Some(outcome) = body.outcome() {
+        if let Some((outcome, when)) = body.end() {
             // An answer without a body is not asked for one.
-            record.ends(outcome);
+            record.ends(outcome, when);
+            self.ends(when);
         }
         During {
             body,
@@ -51,11 +52,12 @@ impl During {
         let Some(record) = &mut self.record else {
             return;
         };
+        if let Some((outcome, when)) = self.body.end() {
+            record.ends(outcome, when);
+            self.asked.ends(when);
+        }
         if let Poll::Ready(Some(Ok(frame))) = polled {
             record.passed(frame.data_ref().map_or(0, Bytes::len));
-        }
-        if let Some(outcome) = self.body.outcome() {
-            record.ends(outcome);
         }
     }
 }

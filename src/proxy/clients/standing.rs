@@ -110,6 +110,7 @@ impl Standing {
         Asked {
             standing: Arc::clone(self),
             seat: None,
+            ended: None,
         }
     }
 
@@ -156,6 +157,8 @@ impl Turn {
 pub(in crate::proxy) struct Asked {
     standing: Arc<Standing>,
     seat: Option<Seat>,
+    /// When it was over, where that is known better than by when this is dropped.
+    ended: Option<Instant>,
 }
 
 impl Asked {
@@ -163,6 +166,11 @@ impl Asked {
     pub(in crate::proxy) fn seated(mut self, seat: Option<Seat>) -> Self {
         self.seat = seat;
         self
+    }
+
+    /// Notes when it is over.
+    pub(super) fn ends(&mut self, when: Instant) {
+        self.ended = Some(when);
     }
 
     /// Has the end of the connection look like none of a whole answer.
@@ -179,7 +187,9 @@ impl Drop for Asked {
             free_since,
             ..
         } = &*self.standing;
-        let since = u64::try_from(came.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        let since = ended.saturating_duration_since(*came).as_micros();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
         free_since.store(since, Ordering::Release);
         turns.fetch_add(TURN - 1, Ordering::AcqRel);
     }

@@ -81,7 +81,7 @@ impl<'a> Legs<'a> {
             pool,
             retries,
             fleet,
-            suspicion: Suspicion::of(retries, &outbound),
+            suspicion: Suspicion::of(retries, &outbound, record.began()),
             outbound,
             record,
             part: Part::default(),
@@ -204,10 +204,13 @@ impl<'a> Legs<'a> {
     }
 
     /// Sends the request to a backend, and waits for how it is answered.
-    pub(super) async fn send(&mut self, backend: &Arc<Backend>) -> Result<Reply, Failure> {
+    pub(super) fn send(
+        &mut self,
+        backend: &Arc<Backend>,
+    ) -> impl Future<Output = Result<Reply, Failure>> {
         self.count_attempt(backend);
         let (bounds, sent) = (self.fleet.bounds, &mut self.asked.sent);
-        attempt(backend, bounds, &mut self.outbound, sent, self.record).await
+        attempt(backend, bounds, &mut self.outbound, sent, self.record)
     }
 
     /// Sends a backend a part of the request, under a name of its own.

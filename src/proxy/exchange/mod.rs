@@ -14,6 +14,7 @@ use legs::Legs;
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::fleet::Fleet;
 use super::outbound::Outbound;
 use super::pool::Pool;
 use super::record::Record;
@@ -57,10 +58,10 @@ impl Exchange {
 pub(super) async fn forward(
     pool: &Arc<Pool>,
     retries: &Arc<Retries>,
+    fleet: Arc<Fleet>,
     outbound: Outbound<'_>,
     record: &mut Record,
 ) -> End {
-    let fleet = pool.fleet();
     let exchange = fleet.exchange;
     let mut legs = Legs::new(pool, retries, fleet, outbound, record);
     let end = exchange.run(&mut legs).await?;

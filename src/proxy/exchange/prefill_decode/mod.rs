@@ -173,7 +173,7 @@ fn take_in<'a>(
         legs.pool.handoffs.is_missing(&by.spec.name);
     }
     by.history.answered();
-    by.keep(reply.connection);
+    by.keep(reply.connection, at.into());
     drop(charge);
     legs.record.was_read(Some(&by), at - began);
     Read { by, told, at, held }

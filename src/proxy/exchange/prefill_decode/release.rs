@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::LARGEST;
 use super::split::Split;
@@ -123,7 +124,7 @@ impl Unfetched<'_> {
         };
         let name = [id.as_bytes(), b"-r"].concat();
         Some(Release {
-            suspicion: Suspicion::of(retries, &original),
+            suspicion: Suspicion::of(retries, &original, Instant::now()),
             head: (*head).clone(),
             id: HeaderValue::from_bytes(&name).ok()?,
             client: (*client).clone(),
@@ -177,7 +178,7 @@ impl Release {
         match tokio::time::timeout(LONGEST, asked).await {
             Ok(Ok(reply)) if reply.head.status.is_success() => {
                 count(&handoffs.released);
-                backend.keep(reply.connection);
+                backend.keep(reply.connection, Instant::now());
                 return;
             }
             Ok(Err(Failure::Broken(_))) => {
