@@ -23,7 +23,8 @@
 //!   file.
 //! - [`compare`]: arms re-converged and interleaved, and what may be said of them.
 //! - [`transfer`]: what moves a model from node to node.
-//! - [`simulator`]: a vLLM look-alike for machines without a GPU.
+//! - [`simulator`]: a vLLM look-alike for machines without a GPU. [`rehearsal`]: what a topology will do, played
+//!   through with its engines in a time of their own.
 //! - [`view`]: the only place that prints. [`cli`]: one file a command.
 //!
 //! # The life of a manifest
@@ -91,6 +92,7 @@ pub mod prometheus;
 pub mod prompts;
 pub mod proxy;
 pub mod quantity;
+pub mod rehearsal;
 pub mod resource;
 pub mod results;
 pub mod shape;

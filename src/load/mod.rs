@@ -47,6 +47,7 @@ mod warmup;
 
 pub use measure::{Measurement, measure, measure_by};
 pub use relay::{BEAT, Order, SILENCE, Said, serve};
+pub(crate) use rounds::are_enough as are_enough_rounds;
 pub use send::{Begin, Errand, Hearer, Sent, Teller, Told, send, telling};
 pub use unknown::models_at;
 

@@ -21,7 +21,7 @@ const AT_MOST: u32 = 100;
 
 /// Whether what was seen is enough; of a job that says how often, when it was that often. A replica
 /// that nobody `warmed` is behind for a reason that is known, and gone when it is asked again.
-pub(super) fn are_enough(records: &[Record], repeats: Option<u32>, warmed: bool) -> bool {
+pub(crate) fn are_enough(records: &[Record], repeats: Option<u32>, warmed: bool) -> bool {
     let Some(last) = records.iter().map(|it| it.round).max() else {
         return true;
     };

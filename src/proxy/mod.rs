@@ -23,6 +23,7 @@ mod beginnings;
 mod body;
 mod budget;
 mod canary;
+pub(crate) mod choice;
 mod clients;
 mod conform;
 mod connections;

@@ -4,7 +4,7 @@ use crate::plan::Role;
 
 /// A part of a request's work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// All of it, where each instance does all.
     #[default]
     Whole,

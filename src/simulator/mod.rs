@@ -12,8 +12,10 @@
 //! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`physics`]: how long
 //!   a step takes. [`prefix_cache`], [`profile`], [`text`], [`stats`]: what they rest on. [`fit`]: how true the GB10 profile is.
 //! - [`http`]: the surface. [`kv`]: KV caches that are handed from one engine to another.
+//! - [`clockless`]: an engine alone, for [`crate::rehearsal`].
 
 mod args;
+mod clockless;
 mod engine;
 mod fit;
 mod flags;
@@ -37,7 +39,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::Args;
+pub(crate) use clockless::{
+    Asked, Blocks, ClocklessEngine, Fetch, Kept, NoEngine, Produced, Tuning, tokens_of,
+    tokens_of_chat,
+};
 pub use process::{ENGINE_CORE_COMMAND, engine_core};
+pub(crate) use profile::GB10_PROMPT_TOKENS_PER_SECOND;
 
 use args::InvalidArgs;
 

@@ -55,6 +55,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// The same, computing prompts so many times as fast.
+    pub(super) fn reading_prompts(self, times: f64) -> Self {
+        Self {
+            prompt_token: self.prompt_token / times,
+            pair: self.pair / times,
+            ..self
+        }
+    }
+
     /// How long a step takes.
     pub(super) fn time(&self, step: &Step) -> Duration {
         let seconds = self.milliseconds(step.sequences as f64) / 1000.0

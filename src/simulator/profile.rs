@@ -39,6 +39,14 @@ impl Transfers {
     pub(super) fn time(&self, bytes: u64) -> Duration {
         self.post + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second)
     }
+
+    /// The same over a link of so many bytes a second.
+    pub(super) fn over(self, bytes_per_second: f64) -> Self {
+        Self {
+            bytes_per_second,
+            ..self
+        }
+    }
 }
 
 /// What the simulated device has and what the model takes, in GiB. As vLLM's log said on a GB10.
@@ -75,7 +83,7 @@ const FAST: Timing = Timing {
 const GB10_BYTES_PER_SECOND: f64 = 220e9;
 /// Prompt tokens a second. Fitted to prompts of 256 tokens; for longer ones it was never measured,
 /// and others have published two to three times as much of narrower weights.
-const GB10_PROMPT_TOKENS_PER_SECOND: f64 = 3_000.0;
+pub(crate) const GB10_PROMPT_TOKENS_PER_SECOND: f64 = 3_000.0;
 /// Operations for one token of a prompt: two for each of the 7.5 G parameters it meets.
 pub(super) const OPERATIONS_PER_TOKEN: f64 = 15.0e9;
 /// Operations for the attention of one token to another: 32 layers x 32 heads x 128 x 2 (scores,

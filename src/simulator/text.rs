@@ -84,6 +84,20 @@ pub(super) fn encode(text: &str) -> Vec<Token> {
     tokens
 }
 
+/// A conversation as Llama's template writes it, up to where the assistant is to go on; the markers are
+/// one token each.
+pub(super) fn conversation<'a>(
+    messages: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<Token> {
+    let mut tokens = vec![BEGIN];
+    for (role, content) in messages.into_iter().chain([("assistant", "")]) {
+        // <|start_header_id|>role<|end_header_id|>, a blank line, the content, <|eot_id|>.
+        tokens.extend([128_006, 78_191 + role.len() as Token, 128_007, 271]);
+        tokens.extend(encode(content).into_iter().skip(1));
+    }
+    tokens
+}
+
 /// The text of several tokens.
 pub(super) fn decode(tokens: &[Token]) -> String {
     tokens.iter().map(|token| text_of(*token)).collect()

@@ -51,7 +51,7 @@ impl Arguments {
     }
 
     /// The text that an argument is, where it is given and is one.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name)? {
             Argument::Text(text) => Some(text),
             _ => None,
@@ -63,6 +63,11 @@ impl Arguments {
         self.0.get(name)?.meaning().as_u64()
     }
 
+    /// An argument as one word, where it is given.
+    pub(crate) fn word(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(Argument::word)
+    }
+
     /// Whether a switch is on.
     pub(super) fn is_on(&self, name: &str) -> bool {
         self.0.get(name) == Some(&Argument::Bool(true))
@@ -71,7 +76,7 @@ impl Arguments {
     /// The words by which vLLM's command line takes them, in the order of their names: `true` is
     /// `--flag`, `false` is `--no-flag`, a list is several words, a map is one word of JSON, null is
     /// left out. A part of a map, `--flag.key`, takes one word of JSON. Numbers stay as written.
-    pub(super) fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let all = self.0.iter();
         all.flat_map(|(name, value)| one(name, value)).collect()
     }

@@ -223,25 +223,18 @@ impl Body {
         self.prompt.as_ref().map(Prompt::read).unwrap_or_default()
     }
 
-    /// The conversation as Llama's template writes it; the markers are one token each.
+    /// The conversation as Llama's template writes it, and what was said last.
     fn chat_prompt(&self) -> Vec<(String, Vec<Token>)> {
-        let mut tokens = vec![text::BEGIN];
-        let mut last = String::new();
-        let mut say = |role: &str, content: &str| {
-            // <|start_header_id|>role<|end_header_id|>, a blank line, the content, <|eot_id|>.
-            tokens.extend([128_006, 78_191 + role.len() as Token, 128_007, 271]);
-            tokens.extend(text::encode(content).into_iter().skip(1));
-        };
-        for message in self.messages.iter().flatten() {
-            last = message
-                .content
-                .as_ref()
-                .map(Content::text)
-                .unwrap_or_default();
-            say(&message.role, &last);
-        }
-        say("assistant", "");
-        vec![(last, tokens)]
+        let messages = self.messages.iter().flatten();
+        let said = messages.map(|message| {
+            let content = message.content.as_ref().map(Content::text);
+            (message.role.as_str(), content.unwrap_or_default())
+        });
+        let mut said: Vec<_> = said.collect();
+        let told = said.iter().map(|(role, content)| (*role, content.as_str()));
+        let tokens = text::conversation(told);
+        let last = said.pop().map(|(_, content)| content);
+        vec![(last.unwrap_or_default(), tokens)]
     }
 
     fn job(

@@ -56,6 +56,17 @@ impl Handover {
 }
 
 impl Remote {
+    /// Blocks of an engine that is known to whoever fetches them.
+    pub(in crate::simulator) fn known(request: String, blocks: Vec<BlockId>) -> Self {
+        Self {
+            engine: String::new(),
+            request,
+            host: String::new(),
+            port: 0,
+            blocks,
+        }
+    }
+
     /// A field of another kind than vLLM writes finds nobody: it is kept as an address that is none.
     fn read(params: &Map<String, Value>) -> Result<Self, Incomplete> {
         let text = |name: &str| {
