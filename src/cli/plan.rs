@@ -7,7 +7,8 @@ use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::plan::Plan;
-use crate::view::{json::PlanDocument, plan};
+use crate::rehearsal::{Prediction, predict};
+use crate::view::{json::PlanDocument, plan, predicted};
 
 /// Show what `apply` would do, and why; changes nothing
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,13 @@ pub(super) struct Args {
     /// Show what `destroy` would do instead
     #[arg(long)]
     destroy: bool,
+    /// Show what the benchmarks would come to, too: simulated, and no node is asked for it
+    #[arg(long, conflicts_with = "destroy")]
+    predict: bool,
 }
+
+/// What is drawn for a prediction is drawn from this: two of them are the same.
+const SEED: u64 = 0;
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
@@ -31,15 +38,34 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         workspace.as_declared()
     };
     let (_, plan) = workspace.plan(&wish).await;
+    let predictions = if args.predict {
+        Some(predictions(&workspace).await)
+    } else {
+        None
+    };
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
-        let document = PlanDocument::new(name, &plan).remarks(&workspace.manifest.remarks);
+        let document = PlanDocument::new(name, &plan)
+            .remarks(&workspace.manifest.remarks)
+            .predicted(predictions.as_deref());
         screen.document(&document)?;
     } else {
         workspace.remark(&screen);
         screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
+        if let Some(predictions) = &predictions {
+            let rendered = predicted::render(predictions, screen.out());
+            screen.result(&format!("\n{rendered}"))?;
+        }
     }
     Ok(exit(&plan, args.detailed_exitcode))
+}
+
+/// What the benchmarks would come to. It is computed beside what waits for others.
+async fn predictions(workspace: &Workspace) -> Vec<Prediction> {
+    let topology = workspace.topology().clone();
+    let folder = workspace.manifest.folder.clone();
+    let computed = tokio::task::spawn_blocking(move || predict(&topology, &folder, SEED)).await;
+    computed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 fn exit(plan: &Plan, detailed: bool) -> Exit {

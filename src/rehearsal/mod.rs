@@ -10,11 +10,13 @@
 //! is asked at several speeds ([`PrefillSpeed`]).
 //!
 //! - `servers`: who is asked. `script`: what. `play`: what happens. `drive`: a load. `costs`: what a request
-//!   costs beside its engine. `why_not`: what cannot be rehearsed.
+//!   costs beside its engine. `why_not`: what cannot be rehearsed. `predict`: all benchmarks, each with how
+//!   uncertain it is.
 
 mod costs;
 mod drive;
 mod play;
+mod predict;
 mod request;
 mod script;
 mod servers;
@@ -31,6 +33,7 @@ use serde::Serialize;
 
 use self::drive::drive;
 use self::play::Play;
+pub use self::predict::{Interval, Predicted, Prediction, predict};
 use self::script::{Place, Script};
 use self::servers::{Servers, imitated};
 pub use self::speed::PrefillSpeed;
@@ -70,18 +73,24 @@ pub struct Rehearsed {
     pub stopped: Option<Stopped>,
 }
 
-/// Whether real servers are asked in a benchmark, so that what comes of a rehearsal hangs on how fast
-/// they read prompts.
-///
-/// # Errors
-///
-/// When it cannot be rehearsed.
-pub fn is_uncertain(
+impl Rehearsal {
+    /// What one of its loads comes to.
+    pub fn load(&self, load: &Shape) -> Option<&Rehearsed> {
+        self.loads.iter().find(|it| it.load == *load)
+    }
+}
+
+/// By which profiles the servers compute that a benchmark asks, and whether any of them is real: how fast
+/// that one reads prompts is uncertain.
+fn profiles(
     topology: &Topology,
     benchmark: &BenchmarkName,
-) -> Result<bool, CannotRehearse> {
+) -> Result<(Vec<&'static str>, bool), CannotRehearse> {
     let asked = imitated(topology, named(topology, benchmark)?)?;
-    Ok(asked.iter().any(|it| !it.is_simulated))
+    let mut names: Vec<_> = asked.iter().map(|it| it.profile.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok((names, asked.iter().any(|it| !it.is_simulated)))
 }
 
 /// Rehearses a benchmark of a topology. Files that it names lie in `folder`; what is drawn is drawn from

@@ -171,6 +171,7 @@ impl Play {
     }
 
     /// Lets happen all that is left, when no request is under way any more.
+    #[cfg(test)]
     pub(super) fn clear_up(&mut self) {
         while !self.due.is_empty() {
             self.go_on();

@@ -14,7 +14,7 @@ use crate::resource::Topology;
 use crate::resource::benchmark::{Measurement, Way};
 use crate::resource::engine::Profile;
 use crate::resource::environment::EnvValue;
-use crate::resource::instance::{Runtime, Server, VllmRuntime};
+use crate::resource::instance::{KvDeclaration, Runtime, Server, VllmRuntime};
 use crate::resource::proxy::ProxyDeclaration;
 use crate::simulator::{ClocklessEngine, NoEngine, Tuning};
 
@@ -201,7 +201,7 @@ impl RehearsedServer {
 
 /// How long it keeps what nobody has fetched.
 fn lease(server: &Server) -> Duration {
-    let seconds = server.kv.as_ref().map_or(0, |kv| kv.lease_seconds());
+    let seconds = server.kv.as_ref().map_or(0, KvDeclaration::lease_seconds);
     Duration::from_secs(seconds.into())
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::manifest::{ManifestError, Problem, Remark};
 use crate::name::NodeName;
 use crate::plan::{Action, Change, Plan, Requests, Summary};
+use crate::rehearsal::Prediction;
 
 use super::apply::{Applied, Failed, Skipped, Tally};
 use super::output::Output;
@@ -19,6 +20,9 @@ pub struct PlanDocument<'a> {
     topology: &'a str,
     #[serde(flatten)]
     plan: PlanBody<'a>,
+    /// What benchmarks are predicted to come to, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted: Option<&'a [Prediction]>,
 }
 
 /// The document of `validate --json`, where nothing is wrong.
@@ -116,7 +120,14 @@ impl<'a> PlanDocument<'a> {
             format: "replica.plan/1",
             topology,
             plan: PlanBody::new(plan),
+            predicted: None,
         }
+    }
+
+    /// Adds what benchmarks are predicted to come to, where that was asked.
+    #[must_use]
+    pub fn predicted(self, predicted: Option<&'a [Prediction]>) -> Self {
+        Self { predicted, ..self }
     }
 
     /// Adds what is odd in the manifest.

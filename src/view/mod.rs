@@ -15,6 +15,7 @@ pub mod json;
 pub mod logs;
 pub mod output;
 pub mod plan;
+pub mod predicted;
 mod progress;
 pub mod proxy;
 pub mod report;

@@ -2,6 +2,7 @@
 
 mod alone;
 mod bounds;
+mod predicted;
 mod same;
 mod split;
 

@@ -42,7 +42,7 @@ fn weights_are_kept() {
         .summary
         .rounds
         .as_ref()
-        .map_or(1, |it| it.n as usize);
+        .map_or(1, |it| it.n);
     let shares: Vec<_> = shares.map(|n| n / round).collect();
     assert_eq!(shares, [30, 15, 15]);
 }

@@ -80,3 +80,33 @@ fn roles_are_taken_and_left_without_a_restart() {
     assert_eq!(served("a"), served("b"));
     assert!(requests.iter().all(|it| it["prefilled_by"].is_null()));
 }
+
+/// No node is asked for a prediction: one that is away keeps nobody from it.
+#[test]
+fn what_two_nodes_would_do_is_predicted_though_one_is_away() {
+    let place = Workdir::with(SPLIT);
+    let away = ", away: {ssh: 'nobody@127.0.0.1:1', addresses: {lan: 127.0.0.1}}}";
+    place.change(
+        "{here: {ssh: local}}",
+        &format!("{{here: {{ssh: local}}{away}"),
+    );
+    place.change("b: {node: here", "b: {node: away");
+    let _ = place
+        .replica(&["plan", "--predict"])
+        .exits(4)
+        .shows("predicted, simulated: nothing was measured")
+        .shows("batch  batch 8 ");
+    let document = place.replica(&["plan", "--predict", "--json"]).exits(4);
+    let predicted = &document.json()["predicted"][0];
+    assert_eq!(predicted["simulated"], true, "{predicted:#}");
+    let point = &predicted["points"][0];
+    let (tokens, answered) = (&point["output_tps"]["likely"], &point["answered"]["least"]);
+    assert!(tokens.as_f64() > Some(100.0), "{predicted:#}");
+    assert_eq!(answered, 1.0, "{predicted:#}");
+    let without = place.replica(&["plan", "--json"]).exits(4).json();
+    assert!(without.get("predicted").is_none());
+    let _ = place.replica(&["plan", "--predict", "--destroy"]).exits(64);
+    // Nothing runs there that would have to be ended.
+    place.change(away, "}");
+    place.change("b: {node: away", "b: {node: here");
+}
