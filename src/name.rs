@@ -83,6 +83,8 @@ names! {
     BenchmarkName,
     /// The name of a service level objective.
     SloName,
+    /// The name of an arm of a comparison.
+    ArmName,
 }
 
 /// A TCP port that can be listened on: 1 to 65535.

@@ -17,6 +17,7 @@ use super::run::WatchedRun;
 use super::workspace::Workspace;
 use crate::converge::{Desired, assess, decide};
 use crate::plan::{Action, Address, Approval, Change, Effect, Plan, Reason, ReasonCode, Stand};
+use crate::resource::Observation;
 use crate::view::words::list;
 use crate::view::{Screen, command};
 
@@ -62,12 +63,20 @@ impl Args {
 }
 
 /// What whoever measures says of the results.
-struct Labels {
+pub(super) struct Labels {
     tags: BTreeMap<String, String>,
     notes: Vec<String>,
 }
 
 impl Labels {
+    /// Labels without a note.
+    pub(super) fn tagged(tags: BTreeMap<String, String>) -> Self {
+        Self {
+            tags,
+            notes: Vec::new(),
+        }
+    }
+
     /// The same measurement, whose result says so.
     fn put_on(&self, mut stand: Stand) -> Stand {
         for operation in &mut stand.operations.start {
@@ -121,20 +130,30 @@ async fn bench(
             format!("run `{}` first", command("apply", &workspace.file())),
         ));
     }
-    let asked: Vec<_> = assess(&wish.resources(), &observed)
-        .into_iter()
-        .filter(|stand| stand.change.is_measurement())
-        .filter(|stand| wanted.is_none_or(|name| is_of(workspace, stand.address(), name)))
-        .map(|stand| {
-            let reason = Reason::new(ReasonCode::Asked, "it was asked for");
-            labels.put_on(stand.forced(Action::Create, reason))
-        })
-        .collect();
+    let is_wanted = |address: &Address| wanted.is_none_or(|name| is_of(workspace, address, name));
+    let asked = asked(workspace, &observed, labels, is_wanted);
     if asked.is_empty() {
         return Err(no_such_benchmark(workspace, wanted));
     }
     let run = WatchedRun::begin(workspace, screen, Approval::Everything);
     measured(screen, run, &decide(asked, &observed)).await
+}
+
+/// The measurements of a workspace that are wanted, to be made whatever results there are.
+pub(super) fn asked(
+    workspace: &Workspace,
+    observed: &Observation,
+    labels: &Labels,
+    is_wanted: impl Fn(&Address) -> bool,
+) -> Vec<Stand> {
+    assess(&workspace.as_declared().resources(), observed)
+        .into_iter()
+        .filter(|stand| stand.change.is_measurement() && is_wanted(stand.address()))
+        .map(|stand| {
+            let reason = Reason::new(ReasonCode::Asked, "it was asked for");
+            labels.put_on(stand.forced(Action::Create, reason))
+        })
+        .collect()
 }
 
 /// Carries out what measures, shows what came of it, and says what it comes to.

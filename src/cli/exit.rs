@@ -18,9 +18,10 @@ pub enum Exit {
     Locked = 5,
     /// Some changes were made and others failed; applying again goes on from there.
     Partly = 6,
-    /// A benchmark ran, and its result cannot be believed.
+    /// A benchmark ran, and its result cannot be believed; or a strict comparison leaves something open.
     Invalid = 7,
-    /// A benchmark ran, and missed its objective, or failed by a condition of its own.
+    /// A benchmark ran, and missed its objective, or failed by a condition of its own; or an arm is worse
+    /// than one that it is held against.
     Missed = 8,
     /// The command line is wrong.
     Usage = 64,

@@ -3,6 +3,7 @@
 mod apply;
 mod asking;
 mod bench;
+mod compare;
 mod completions;
 mod destroy;
 mod error;
@@ -56,7 +57,8 @@ Exit codes:
     4  a node could not be reached; the rest is as declared
     5  another run holds the lock
     6  partly applied: applying again goes on from there
-    7  a benchmark's result cannot be believed
+    7  a benchmark's result cannot be believed; compare --strict: it is inconclusive
+    8  a benchmark missed its objective; compare: an arm is worse
    64  the command line is wrong
    65  the manifest is wrong
   130  interrupted";
@@ -105,6 +107,7 @@ enum Command {
     Logs(logs::Args),
     Output(output::Args),
     Bench(Box<bench::Args>),
+    Compare(compare::Args),
     Report(report::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -163,6 +166,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,
         Command::Bench(args) => bench::run(global, args).await,
+        Command::Compare(args) => compare::run(global, args).await,
         Command::Report(args) => report::run(global, args),
         Command::Schema(args) => schema::run(global, args),
         Command::Completions(args) => completions::run(global, args),

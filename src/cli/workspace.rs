@@ -12,7 +12,7 @@ use crate::converge::{self, Desired, Live, World as _, assess, decide};
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet, Lease};
-use crate::plan::{Address, Change, Plan, Reason, ReasonCode};
+use crate::plan::{Address, Change, ManifestOrigin, Plan, Reason, ReasonCode};
 use crate::resource::program::Binaries;
 use crate::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
 use crate::view::Screen;
@@ -94,6 +94,32 @@ impl Workspace {
             unlockable: OnceLock::new(),
             leases: OnceLock::new(),
         })
+    }
+
+    /// The same nodes, with another topology on them; the locks are held for both.
+    pub(super) fn arm(&self, topology: &Topology) -> Self {
+        Self {
+            manifest: Manifest {
+                topology: topology.clone(),
+                ..self.manifest.clone()
+            },
+            fleet: self.fleet.clone(),
+            binaries: Arc::clone(&self.binaries),
+            paths: self.paths.clone(),
+            screen: self.screen.clone(),
+            unlockable: self.unlockable.clone(),
+            leases: self.leases.clone(),
+        }
+    }
+
+    /// The folder of results.
+    pub(super) fn results(&self) -> &Path {
+        &self.paths.results
+    }
+
+    /// Where the manifest comes from, for results.
+    pub(super) fn origin(&self) -> Option<&ManifestOrigin> {
+        self.paths.origin.as_ref()
     }
 
     pub(super) fn topology(&self) -> &Topology {

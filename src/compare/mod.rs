@@ -6,19 +6,44 @@
 //! the machines changed meanwhile ([`Drift`]), and whether times may be compared at all
 //! ([`UnequallyAnswered`]). An opponent may be tuned first ([`Chosen`]).
 //!
-//! What stands here computes: it opens no connection and knows no manifest.
+//! A manifest declares an [`Experiment`]; what comes of it is an [`Outcome`], which lies in a [`Store`].
+//! What is to be expected before anything runs is [`Foretold`]. All of it computes, but for the store.
 
 mod answered;
+mod cell;
+mod decides;
+mod declared;
+mod differs;
 mod drift;
+mod experiment;
+mod foretold;
+mod moved;
 mod order;
+mod outcome;
 mod ratio;
+mod store;
 mod student;
+mod texts;
 mod tuned;
+mod unlike;
 mod verdict;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use answered::{Answered, UnequallyAnswered};
+pub use cell::{Cell, Measured, Said, cells};
+pub use decides::deciding;
+pub use declared::{ArmDeclaration, CompareDeclaration, TuneDeclaration};
+pub use differs::Difference;
 pub use drift::{BlockValue, Drift};
+pub use experiment::{Arm, Experiment, Tune};
+pub use foretold::{Foretold, ForetoldCell, ForetoldOf, Prospect, foretell, seconds_of_loads};
+pub use moved::Moved;
 pub use order::rounds;
+pub use outcome::{ArmFacts, Block, Contrast, Outcome, SCHEMA, TriedFacts, TunedFacts, digest};
 pub use ratio::Ratio;
+pub use store::Store;
+pub use texts::{Digests, Texts};
 pub use tuned::{Chosen, Kept, Trial, WhyChosen};
 pub use verdict::{Aim, FEWEST_PAIRS, MARGIN, Verdict};

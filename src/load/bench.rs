@@ -197,7 +197,7 @@ impl Bench {
         is_warm: bool,
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> Driven {
-        let targets = &self.job.instances;
+        let targets = &[&self.job.instances[..], &self.job.idle].concat();
         let mut driven = Driven {
             load: load.clone(),
             records: Vec::new(),

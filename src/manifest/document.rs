@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::compare::CompareDeclaration;
 use crate::name::{
     BenchmarkName, EngineName, InstanceName, ModelName, NodeName, SloName, TopologyName,
 };
@@ -52,4 +53,8 @@ pub(super) struct Document {
     /// The measurements to make once everything is ready, in this order.
     #[serde(default)]
     pub(super) benchmarks: IndexMap<BenchmarkName, BenchmarkDeclaration>,
+    /// Topologies to compare with each other, each a set of changes to this one; `replica compare`
+    /// measures them in turn.
+    #[schemars(with = "Option<CompareDeclaration>")]
+    pub(super) compare: Option<CompareDeclaration>,
 }

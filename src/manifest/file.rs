@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::arms::experiment;
 use super::check::check;
 use super::document::Document;
 use super::marks::Marks;
@@ -13,6 +14,7 @@ use super::problem::{ManifestError, Problem, Source};
 use super::remark::{Remark, remarks};
 use super::suggest::{listed, nearest};
 use super::{parse, typed};
+use crate::compare::Experiment;
 use crate::hex::hex;
 use crate::resource::Topology;
 
@@ -36,6 +38,8 @@ pub struct Manifest {
     pub sha256: String,
     /// What is odd in it, in the order of its text.
     pub remarks: Vec<Remark>,
+    /// What it compares, where it does.
+    pub experiment: Option<Experiment>,
 }
 
 /// What a text means, and what is odd in it.
@@ -43,6 +47,7 @@ pub struct Manifest {
 pub(super) struct Understood {
     pub(super) topology: Topology,
     pub(super) remarks: Vec<Remark>,
+    pub(super) experiment: Option<Experiment>,
 }
 
 /// The manifest that a command is about: the given one, or `topology.yaml` of the current
@@ -87,9 +92,14 @@ pub fn load_alone(path: &Path) -> Result<Manifest, ManifestError> {
 
 fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, ManifestError> {
     let read = ReadFile::at(path, absent)?;
-    let Understood { topology, remarks } = understand(&read.name, &read.bytes, with_files)?;
+    let Understood {
+        topology,
+        remarks,
+        experiment,
+    } = understand(&read.name, &read.bytes, with_files)?;
     Ok(Manifest {
         topology,
+        experiment,
         path: path.to_owned(),
         sha256: read.sha256(),
         folder: read.folder,
@@ -179,7 +189,13 @@ pub(super) fn understand(
             understood = document.and_then(|document| {
                 let topology = check(&document, &root, &marks, file, &mut problems)?;
                 let remarks = remarks(&document, &topology, &root, &marks, &source.text);
-                Some(Understood { topology, remarks })
+                let is_good = problems.is_empty();
+                let experiment = is_good.then(|| experiment(&document, &root, &mut problems));
+                Some(Understood {
+                    topology,
+                    remarks,
+                    experiment: experiment.flatten(),
+                })
             });
         }
         None if problems.is_empty() => problems.push(empty("manifest", BEGIN)),

@@ -10,6 +10,7 @@
 //! What a kind's declaration looks like is left to its room.
 
 mod access;
+mod arms;
 mod check;
 mod describe;
 mod document;
@@ -17,6 +18,7 @@ mod fault;
 mod file;
 mod job;
 mod marks;
+mod overlay;
 mod parse;
 mod problem;
 mod proxy_file;

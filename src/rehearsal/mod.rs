@@ -82,7 +82,11 @@ impl Rehearsal {
 
 /// By which profiles the servers compute that a benchmark asks, and whether any of them is real: how fast
 /// that one reads prompts is uncertain.
-fn profiles(
+///
+/// # Errors
+///
+/// When it cannot be rehearsed.
+pub fn profiles(
     topology: &Topology,
     benchmark: &BenchmarkName,
 ) -> Result<(Vec<&'static str>, bool), CannotRehearse> {

@@ -254,7 +254,7 @@ fn benchmarks(
         let targets = declared.targets(&topology.name, name, those, &paths.results);
         targets
             .into_iter()
-            .map(move |target| target.sent_by(sender.clone()))
+            .map(move |target| target.among(instances).sent_by(sender.clone()))
     });
     targets
         .map(|target| Arc::new(Benchmark::new(&topology.name, target, files())))

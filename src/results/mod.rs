@@ -77,7 +77,7 @@ pub(crate) use server::Scraped;
 pub use server::{Delta, GaugeSample, Gauges, MeanTimes, ServerMetrics};
 pub use slo::Attained;
 pub use store::{PastResult, past_results, single_throughput};
-pub(crate) use store::{RunFiles, recent};
+pub(crate) use store::{RunFiles, pretty, recent, replace};
 pub use stored::{
     StoredResult, StoredResults, is_result, newest_result, read_result, stored_results,
 };

@@ -289,7 +289,15 @@ fn one_shape(schema: &mut Schema) {
         }
         one
     };
-    let all: Vec<_> = FORMS.iter().map(one).collect();
+    // A search is written as the rate that it looks for, with where it looks.
+    let search = FORMS.iter().filter(|form| form.key == "rate").map(|form| {
+        let mut search = one(form);
+        search["required"] = json!(["rate", "between"]);
+        search["properties"] = json!({"rate": {"const": "search"}});
+        search["propertyNames"]["enum"] = json!([&["rate", "between"], form.with].concat());
+        search
+    });
+    let all: Vec<_> = FORMS.iter().map(one).chain(search).collect();
     schema.insert("oneOf".to_owned(), all.into());
 }
 

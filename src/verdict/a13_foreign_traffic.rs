@@ -25,15 +25,21 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     let most = reconcile.failed * u64::from(case.job.max_tokens);
     let all = in_all(reconcile);
     // Only where every engine counts is it known that nothing was counted elsewhere.
-    let all_count = reconcile.by_instance.len() == case.job.instances.len();
+    let mut measured = case.job.instances.iter();
+    let all_count = measured.all(|it| reconcile.by_instance.contains_key(&it.name));
     if all_count && !is_foreign(&all, most) {
         return Vec::new();
     }
     let servers = reconcile.by_instance.iter();
     servers
         .filter(|(_, both)| is_foreign(both, most))
-        .map(|(name, both)| spoken(name, both))
+        .map(|(name, both)| spoken(name, both, is_measured(case, name)))
         .collect()
+}
+
+/// Whether a server is one of those that are measured, and not one that was to be idle beside them.
+fn is_measured(case: &Case<'_>, name: &str) -> bool {
+    case.job.instances.iter().any(|it| it.name == name)
 }
 
 /// What both counted of all servers.
@@ -57,13 +63,16 @@ fn is_foreign(both: &Both, failed: u64) -> bool {
     made as f64 > explained * (1.0 + TOLERATED)
 }
 
-fn spoken(name: &str, both: &Both) -> Anomaly {
+fn spoken(name: &str, both: &Both, is_measured: bool) -> Anomaly {
     let made = both.server_tokens.unwrap_or_default();
+    let message = if is_measured {
+        let ours = both.client_tokens;
+        format!("`{name}` made {made} tokens while it was measured, and {ours} of them were ours")
+    } else {
+        format!("`{name}` was to be idle beside what was measured, and made {made} tokens")
+    };
     let finding = Finding {
-        message: format!(
-            "`{name}` made {made} tokens while it was measured, and {} of them were ours",
-            both.client_tokens
-        ),
+        message,
         evidence: json!(both),
         cause: "somebody else used the server at the same time".to_owned(),
         hint: "see who does: `replica status`, the proxy's log; measure again without them"
@@ -103,5 +112,18 @@ mod tests {
     #[test]
     fn who_served_may_be_told_wrongly() {
         assert_eq!(counted([700, 7], [100, 1]).errors(), ["A24"]);
+    }
+
+    #[test]
+    fn who_was_to_be_idle_did_nothing() {
+        let beside = |tokens| {
+            let mut scene = counted([400, 4], [400, 4]);
+            let mut idle = crate::results::ServerMetrics::default();
+            idle.delta.generation_tokens = Some(tokens);
+            scene.server.insert("c".to_owned(), idle);
+            scene.errors()
+        };
+        assert!(beside(0).is_empty());
+        assert_eq!(beside(500), ["A13"]);
     }
 }

@@ -11,6 +11,8 @@ pub enum Question {
     Apply,
     /// Whether to remove everything that was shown.
     Destroy,
+    /// Whether to make and measure every arm that was shown.
+    Compare,
 }
 
 /// What was answered.
@@ -32,6 +34,11 @@ impl Question {
                 "  replica will perform the actions described above.\n  \
                  Only 'yes' will be accepted to confirm.",
             ),
+            Question::Compare => (
+                "Do you want to make and measure these arms?",
+                "  replica will change the nodes from arm to arm, as often as is told above.\n  \
+                 Only 'yes' will be accepted to confirm.",
+            ),
             Question::Destroy => (
                 "Do you really want to destroy all of the above?",
                 "  replica will stop and remove what is shown above.\n  \
@@ -45,6 +52,7 @@ impl Question {
         match self {
             Question::Apply => "Apply cancelled. Nothing was changed.",
             Question::Destroy => "Destroy cancelled. Nothing was changed.",
+            Question::Compare => "Compare cancelled. Nothing was changed.",
         }
     }
 }

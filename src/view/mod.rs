@@ -8,6 +8,7 @@ pub mod apply;
 mod bars;
 pub mod bench;
 mod command;
+pub mod compare;
 mod confirm;
 pub mod error;
 mod field;

@@ -52,6 +52,7 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
             max_num_seqs: Some(16),
             role: None,
         }],
+        idle: Vec::new(),
         placed: Vec::new(),
         manifest: None,
         from: None,

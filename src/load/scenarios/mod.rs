@@ -104,6 +104,7 @@ impl Lab {
             load: load.into(),
             repeats: Some(1),
             canary: 0,
+            idle: Vec::new(),
             placed: Vec::new(),
             manifest: None,
             from: None,

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod benchmarks;
+mod compare;
 mod engines;
 mod environment;
 mod files;
@@ -73,6 +74,10 @@ const RULES: &[Rule] = &[
     benchmarks::have_something_to_measure,
     benchmarks::targets_are_told_apart,
     senders::reach_what_they_measure,
+    compare::has_arms,
+    compare::measures_what_is_declared,
+    compare::can_be_decided,
+    compare::tunes_one_argument,
 ];
 
 /// The rules for benchmarks, in a manifest and alone.

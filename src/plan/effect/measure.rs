@@ -26,7 +26,9 @@ pub struct Job {
     /// Every instance behind it; each is warmed directly. None where it is not known what is behind it:
     /// nothing is proved of it then.
     pub instances: Vec<Target>,
-    /// Where their processes are, to be looked at before and after.
+    /// The other instances of the topology, which are to be idle meanwhile: they may share a GPU with those.
+    pub idle: Vec<Target>,
+    /// Where the processes of those that are measured are, to be looked at before and after.
     pub placed: Vec<Placed>,
     /// The model's name, as clients say it.
     pub model: String,

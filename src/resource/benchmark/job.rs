@@ -52,6 +52,7 @@ impl Asked {
                 policy: None,
             },
             instances: Vec::new(),
+            idle: Vec::new(),
             placed: Vec::new(),
             model: String::new(),
             api_keys: BTreeMap::new(),

@@ -66,6 +66,8 @@ pub struct Measured {
     /// One of the servers; each serves the same model.
     first: Arc<Instance>,
     instances: Vec<Arc<Instance>>,
+    /// The other servers of the topology.
+    idle: Vec<Arc<Instance>>,
     proxy: Option<Arc<Proxy>>,
     /// The program that sends, where it is not on this machine.
     sender: Option<Arc<Program>>,
@@ -79,6 +81,7 @@ impl Measured {
         Some(Self {
             first: Arc::clone(instances.first()?),
             instances: instances.to_vec(),
+            idle: Vec::new(),
             proxy: proxy.cloned(),
             sender: None,
         })
@@ -89,6 +92,7 @@ impl Measured {
         Self {
             first: Arc::clone(instance),
             instances: vec![Arc::clone(instance)],
+            idle: Vec::new(),
             proxy: None,
             sender: None,
         }
@@ -98,6 +102,16 @@ impl Measured {
     #[must_use]
     pub fn sent_by(self, sender: Option<Arc<Program>>) -> Self {
         Self { sender, ..self }
+    }
+
+    /// The same, with the others of these beside it.
+    #[must_use]
+    pub fn among(self, all: &[Arc<Instance>]) -> Self {
+        let is_measured =
+            |it: &Arc<Instance>| self.instances.iter().any(|own| own.name() == it.name());
+        let others = all.iter().filter(|it| !is_measured(it));
+        let idle = others.cloned().collect();
+        Self { idle, ..self }
     }
 
     /// The node that it is measured from; none where that is this machine.
@@ -219,6 +233,7 @@ impl Benchmark {
         let Measured {
             first,
             instances,
+            idle,
             proxy,
             sender,
         } = &self.measured;
@@ -232,6 +247,7 @@ impl Benchmark {
             fingerprint: self.fingerprint(observed),
             endpoint: self.measured.endpoint(),
             instances: instances.iter().map(|i| target(i, observed)).collect(),
+            idle: idle.iter().map(|i| target(i, observed)).collect(),
             placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
             api_keys: self.measured.api_keys(observed),

@@ -36,6 +36,15 @@ pub struct Aimed {
 }
 
 impl Aimed {
+    /// The same, with the others of these beside it.
+    #[must_use]
+    pub fn among(self, all: &[Arc<Instance>]) -> Self {
+        Self {
+            measured: self.measured.among(all),
+            ..self
+        }
+    }
+
     /// The same, measured from the node of this program.
     #[must_use]
     pub fn sent_by(self, sender: Option<Arc<Program>>) -> Self {

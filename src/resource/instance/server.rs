@@ -98,6 +98,19 @@ impl Server {
         self
     }
 
+    /// How many GPUs it is split over.
+    pub fn gpus(&self) -> u64 {
+        let sizes = [
+            "tensor_parallel_size",
+            "pipeline_parallel_size",
+            "data_parallel_size",
+        ];
+        sizes
+            .map(|size| self.args.whole(size).unwrap_or(1))
+            .into_iter()
+            .product()
+    }
+
     /// The nodes that hold something of it.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeName> {
         std::iter::once(&self.node)

@@ -5,6 +5,7 @@ mod apart;
 mod asking;
 mod changing;
 mod commands;
+mod comparing;
 mod conflicts;
 mod converging;
 mod crowded;

@@ -1,0 +1,239 @@
+//! `replica compare`: measures arms in turn, and says which is better.
+
+mod block;
+mod predict;
+mod tune;
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use self::block::{Measuring, Went};
+use super::Global;
+use super::error::Error;
+use super::exit::Exit;
+use super::workspace::Workspace;
+use crate::compare::{Experiment, Measured, Outcome, Store, digest, seconds_of_loads};
+use crate::view::{Answer, Question, Screen, command, compare as view, plan};
+
+/// Measure topologies in turn, and say which is better
+///
+/// The arms that the manifest's `compare` names are made, warmed and measured one after another, round
+/// after round, in an order by which whatever drifts hits all of them alike. What is said follows from
+/// pairs of one round: a ratio with its interval of 95 %, and a verdict.
+///
+/// A comparison that was interrupted goes on where it was.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The manifest [default: topology.yaml]
+    file: Option<PathBuf>,
+    /// Exit with 7 where anything is left inconclusive
+    #[arg(long)]
+    strict: bool,
+    /// Begin anew, though one that was interrupted could go on
+    #[arg(long)]
+    anew: bool,
+    /// Show what was compared last, and measure nothing
+    #[arg(long, conflicts_with = "anew")]
+    show: bool,
+    /// Say what is to be expected, by a model of every arm in simulated time, and ask no node
+    #[arg(long, conflicts_with_all = ["anew", "show", "strict"])]
+    predict: bool,
+}
+
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
+    let screen = global.screen();
+    if args.predict {
+        return predict::run(args.file.as_deref(), &screen).await;
+    }
+    let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
+    let Some(experiment) = workspace.manifest.experiment.clone() else {
+        return Err(compares_nothing(&workspace.file()));
+    };
+    let store = Store::of(workspace.results(), workspace.topology().name.as_str());
+    let comparison = Comparison {
+        global,
+        args,
+        screen: &screen,
+        workspace: &workspace,
+        experiment,
+        store,
+    };
+    if args.show {
+        return comparison.show_last();
+    }
+    let work = comparison.perform();
+    workspace.locked(work).await
+}
+
+fn compares_nothing(file: &str) -> Error {
+    Error::refused(
+        format!("{file} compares nothing"),
+        "declare the arms under `compare:`, as in manifests/local-experiment.yaml",
+    )
+}
+
+/// A comparison that is made.
+struct Comparison<'a> {
+    global: &'a Global,
+    args: &'a Args,
+    screen: &'a Screen,
+    workspace: &'a Workspace,
+    experiment: Experiment,
+    store: Store,
+}
+
+impl Comparison<'_> {
+    /// Shows what was compared last of this very experiment.
+    fn show_last(&self) -> Result<Exit, Error> {
+        let digest = digest(&self.experiment);
+        let all = self.store.all();
+        let Some(last) = all.into_iter().find(|it| it.digest == digest) else {
+            return Err(Error::refused(
+                "this was not compared yet",
+                format!("run `{}`", command("compare", &self.workspace.file())),
+            ));
+        };
+        self.show(&last)
+    }
+
+    async fn perform(mut self) -> Result<Exit, Error> {
+        let unfinished = self.store.unfinished(&digest(&self.experiment));
+        let mut outcome = match unfinished.filter(|_| !self.args.anew) {
+            Some(unfinished) => unfinished,
+            None => self.begin(),
+        };
+        self.preview(&outcome).await?;
+        if !self.tune(&mut outcome).await? {
+            return Ok(self.interrupted(&outcome));
+        }
+        for (round, name) in outcome.rest() {
+            self.screen
+                .say(&view::heading(&outcome, &name, self.screen.talk()));
+            let arm = &self.experiment.arms[&name];
+            let measuring = Measuring {
+                screen: self.screen,
+                workspace: &self.workspace.arm(&arm.topology),
+                benchmarks: &self.experiment.benchmarks,
+                tags: block::tags(&outcome, &name, round),
+            };
+            match measuring.block(&self.store, round, &name).await? {
+                Went::Interrupted => return Ok(self.interrupted(&outcome)),
+                Went::Measured { block, simulated } => {
+                    outcome.blocks.push(block);
+                    outcome.simulated |= simulated;
+                }
+            }
+            self.write(&outcome)?;
+        }
+        outcome.ended = Some(Timestamp::now());
+        self.conclude(&mut outcome);
+        self.write(&outcome)?;
+        self.show(&outcome)
+    }
+
+    fn begin(&self) -> Outcome {
+        let name = self.workspace.topology().name.as_str();
+        let origin = self.workspace.origin().cloned();
+        Outcome::begin(&self.experiment, name, origin, Timestamp::now())
+    }
+
+    /// Shows what is to be measured, and what the first arm changes; and asks.
+    async fn preview(&self, outcome: &Outcome) -> Result<(), Error> {
+        let screen = self.screen;
+        if !screen.is_json() {
+            self.workspace.remark(screen);
+            let loads = self.seconds_of_loads().await;
+            screen.result(&view::preview(outcome, loads, screen.out()))?;
+        }
+        let next = outcome.rest().into_iter().next();
+        if let Some((_, name)) = next {
+            let workspace = self.workspace.arm(&self.experiment.arms[&name].topology);
+            let (_, plan) = workspace.plan(&workspace.without_benchmarks()).await;
+            if !screen.is_json() && plan.has_work() {
+                screen.result(&plan::render(&plan, &workspace.file(), screen.out()))?;
+            }
+        }
+        if self.global.auto_approve || outcome.is_over() {
+            return Ok(());
+        }
+        match screen.ask(Question::Compare)? {
+            Answer::Yes => Ok(()),
+            Answer::No => Err(Error::Refused {
+                message: Question::Compare.cancelled().to_owned(),
+                hint: None,
+            }),
+            Answer::NoTerminal => Err(Error::refused(
+                "nobody is there to be asked: the standard input is no terminal; nothing was changed",
+                "give --auto-approve to go ahead without asking",
+            )),
+        }
+    }
+
+    /// How long all loads take, by a rehearsal of them, where that can be told.
+    async fn seconds_of_loads(&self) -> Option<f64> {
+        let experiment = self.experiment.clone();
+        let folder = self.workspace.manifest.folder.clone();
+        let told = tokio::task::spawn_blocking(move || seconds_of_loads(&experiment, &folder));
+        told.await.ok().flatten()
+    }
+
+    fn write(&self, outcome: &Outcome) -> Result<(), Error> {
+        self.store.write(outcome).map_err(|source| Error::Here {
+            what: format!("{} cannot be written", self.store.path(outcome).display()),
+            source,
+        })
+    }
+
+    fn interrupted(&self, outcome: &Outcome) -> Exit {
+        let (done, all) = (outcome.blocks.len(), outcome.size());
+        let again = command("compare", &self.workspace.file());
+        self.screen.note(&format!(
+            "interrupted after {done} of {all} blocks; `{again}` goes on from there"
+        ));
+        Exit::Interrupted
+    }
+
+    /// Says what follows from all blocks, as far as their results are still there.
+    fn conclude(&self, outcome: &mut Outcome) {
+        let mut read = Vec::new();
+        for block in &outcome.blocks {
+            let (mut results, mut texts) = (IndexMap::new(), IndexMap::new());
+            for (name, path) in &block.results {
+                if let Some((result, digests)) = self.store.result(path) {
+                    results.insert(name.clone(), result);
+                    texts.insert(name.clone(), digests);
+                }
+            }
+            read.push((block.round, block.arm.clone(), results, texts));
+        }
+        let measured: Vec<Measured<'_>> = read
+            .iter()
+            .map(|(round, arm, results, texts)| Measured {
+                round: *round,
+                arm,
+                results,
+                texts,
+            })
+            .collect();
+        outcome.conclude(&self.experiment, &measured);
+    }
+
+    fn show(&self, outcome: &Outcome) -> Result<Exit, Error> {
+        if self.screen.is_json() {
+            self.screen.document(outcome)?;
+        } else {
+            let file = self.store.path(outcome);
+            self.screen
+                .result(&view::render(outcome, &file, self.screen.out()))?;
+        }
+        Ok(if outcome.has_worse() {
+            Exit::Missed
+        } else if self.args.strict && outcome.is_inconclusive() {
+            Exit::Invalid
+        } else {
+            Exit::Done
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! One block: an arm is made, and everything is measured of it once.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use super::super::bench;
+use super::super::error::Error;
+use super::super::run::{RunOutcome, WatchedRun};
+use super::super::workspace::Workspace;
+use crate::compare::{Block, Outcome, Store};
+use crate::name::{ArmName, BenchmarkName};
+use crate::plan::{Action, Approval, Change, Plan};
+use crate::results::is_simulated;
+use crate::view::{Screen, compare as view, plan};
+
+/// What is measured, and on what.
+pub(super) struct Measuring<'a> {
+    pub(super) screen: &'a Screen,
+    /// The arm's.
+    pub(super) workspace: &'a Workspace,
+    pub(super) benchmarks: &'a [BenchmarkName],
+    /// What the results are called.
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// How a block went.
+pub(super) enum Went {
+    Measured {
+        block: Block,
+        simulated: bool,
+    },
+    /// Somebody stopped it, and nothing of it counts.
+    Interrupted,
+}
+
+/// By what the results of a block are found again.
+pub(super) fn tags(outcome: &Outcome, arm: &ArmName, round: u32) -> BTreeMap<String, String> {
+    let began = outcome.started.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
+    BTreeMap::from([
+        ("arm".to_owned(), arm.to_string()),
+        ("compare".to_owned(), began),
+        ("round".to_owned(), (round + 1).to_string()),
+    ])
+}
+
+impl Measuring<'_> {
+    /// Makes the arm and measures it.
+    ///
+    /// # Errors
+    ///
+    /// When the arm cannot be made, or a benchmark cannot be run: what was measured before stays.
+    pub(super) async fn block(
+        &self,
+        store: &Store,
+        round: u32,
+        arm: &ArmName,
+    ) -> Result<Went, Error> {
+        let started = Timestamp::now();
+        let Some(measured) = self.measure().await? else {
+            return Ok(Went::Interrupted);
+        };
+        let results = &measured.run.measured;
+        for result in results {
+            view::invalid(&result.result)
+                .iter()
+                .for_each(|why| self.screen.warning(why));
+        }
+        let named = results.iter().filter_map(|it| {
+            let name: BenchmarkName = it.result.job.name.parse().ok()?;
+            Some((name, store.relative(&it.path)))
+        });
+        let named: IndexMap<_, _> = named
+            .filter(|(name, _)| self.benchmarks.contains(name))
+            .collect();
+        Ok(Went::Measured {
+            simulated: results.iter().any(|it| is_simulated(&it.result.topology)),
+            block: Block {
+                round,
+                arm: arm.clone(),
+                started,
+                switched_s: measured.switched_s,
+                measured_s: measured.measured_s,
+                results: named,
+            },
+        })
+    }
+
+    /// Makes the arm as it is declared, then runs every benchmark. Nothing where it was interrupted.
+    pub(super) async fn measure(&self) -> Result<Option<Done>, Error> {
+        let workspace = self.workspace;
+        let wish = workspace.without_benchmarks();
+        let began = Instant::now();
+        let (_, plan) = workspace.plan(&wish).await;
+        // Whoever agreed to the comparison agreed to its arms.
+        let run = WatchedRun::begin(workspace, self.screen, Approval::Everything);
+        let converged = run.converge(&wish, plan).await;
+        let switched = began.elapsed();
+        if !converged
+            .left
+            .changes
+            .iter()
+            .all(|it| it.action == Action::Keep)
+        {
+            return self.not_made(run.end().await, &converged.left);
+        }
+        let labels = bench::Labels::tagged(self.tags.clone());
+        let asked = bench::asked(workspace, &converged.observed, &labels, |_| true);
+        let plan = crate::converge::decide(asked, &converged.observed);
+        let report = run.execute(&plan).await;
+        let is_done = report.undone().next().is_none();
+        let run = run.end().await;
+        if run.interrupted {
+            return Ok(None);
+        }
+        if !is_done {
+            return Err(Error::refused(
+                "a benchmark could not be run, so that the comparison stops here",
+                "what was measured is kept: run the same again once that is mended",
+            ));
+        }
+        Ok(Some(Done {
+            run,
+            switched_s: switched.as_secs_f64(),
+            measured_s: (began.elapsed() - switched).as_secs_f64(),
+        }))
+    }
+
+    fn not_made(&self, run: RunOutcome, left: &Plan) -> Result<Option<Done>, Error> {
+        if run.interrupted {
+            return Ok(None);
+        }
+        let open = left.changes.iter().filter(|it| it.action != Action::Keep);
+        let open: Vec<&Change> = open.collect();
+        self.screen.say(&plan::news(&open, self.screen.talk()));
+        Err(Error::refused(
+            "an arm could not be made as it is declared, so that the comparison stops here",
+            "what was measured is kept: run the same again once that is mended",
+        ))
+    }
+}
+
+/// An arm that was made and measured.
+pub(super) struct Done {
+    pub(super) run: RunOutcome,
+    pub(super) switched_s: f64,
+    pub(super) measured_s: f64,
+}

@@ -1,0 +1,122 @@
+//! Looking for the best value of an argument, before anything is compared.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::Comparison;
+use super::block::Measuring;
+use crate::cli::error::Error;
+use crate::compare::{Arm, Chosen, Kept, Outcome, Trial, TriedFacts, Tune, TunedFacts, deciding};
+use crate::name::ArmName;
+use crate::view::compare as view;
+
+impl Comparison<'_> {
+    /// Looks for the best value of every argument that is tuned, and gives it to its arm. What was found
+    /// before is not looked for again. Says no where somebody stopped it.
+    pub(super) async fn tune(&mut self, outcome: &mut Outcome) -> Result<bool, Error> {
+        let tuned = self.experiment.arms.iter();
+        let tuned = tuned.filter_map(|(name, arm)| Some((name.clone(), arm.tune.clone()?)));
+        for (name, tune) in tuned.collect::<Vec<_>>() {
+            let known = outcome.arms[&name].tuned.clone();
+            let found = match known {
+                Some(found) => found,
+                None => match self.search(&name, &tune).await? {
+                    Some(found) => found,
+                    None => return Ok(false),
+                },
+            };
+            let chosen = tune
+                .variants
+                .iter()
+                .find(|(value, _)| *value == found.chosen);
+            if let Some((
+                _,
+                Arm {
+                    topology, settings, ..
+                },
+            )) = chosen
+            {
+                outcome.arms[&name].settings.clone_from(settings);
+                self.experiment = self.experiment.clone().with(&name, topology.clone());
+            }
+            outcome.arms[&name].tuned = Some(found);
+            self.write(outcome)?;
+        }
+        Ok(true)
+    }
+
+    /// Measures every value once. Nothing where somebody stopped it.
+    async fn search(&self, name: &ArmName, tune: &Tune) -> Result<Option<TunedFacts>, Error> {
+        let began = Instant::now();
+        let mut tried = Vec::new();
+        let mut aim = None;
+        for (value, arm) in &tune.variants {
+            self.screen
+                .say(&view::trying(name, tune, value, self.screen.talk()));
+            let mut topology = arm.topology.clone();
+            topology
+                .benchmarks
+                .retain(|benchmark, _| *benchmark == tune.by);
+            let measuring = Measuring {
+                screen: self.screen,
+                workspace: &self.workspace.arm(&topology),
+                benchmarks: std::slice::from_ref(&tune.by),
+                tags: BTreeMap::from([
+                    ("arm".to_owned(), name.to_string()),
+                    ("tune".to_owned(), format!("{}={value}", tune.argument)),
+                ]),
+            };
+            let Some(done) = measuring.measure().await? else {
+                return Ok(None);
+            };
+            let own = done
+                .run
+                .measured
+                .iter()
+                .find(|it| it.result.job.name == tune.by.as_str());
+            let Some(measured) = own else { continue };
+            let (metric, which) = deciding(&self.experiment, &measured.result);
+            aim = Some(which);
+            // What a search finds has met the objective.
+            let points = measured
+                .result
+                .search
+                .is_none()
+                .then_some(&measured.result.points);
+            let slo = points.and_then(|points| points.last()?.slo.as_ref());
+            tried.push(TriedFacts {
+                value: value.clone(),
+                trial: Trial {
+                    metric: metric.ok(),
+                    objective: slo.map(|slo| Kept {
+                        attainment: slo.attainment,
+                        met: slo.met,
+                    }),
+                    valid: measured.valid,
+                },
+                result: self.store.relative(&measured.path),
+            });
+        }
+        let trials: Vec<Trial> = tried.iter().map(|it| it.trial).collect();
+        let chosen = aim.and_then(|aim| Chosen::of(&trials, aim));
+        let Some(chosen) = chosen else {
+            return Err(Error::refused(
+                format!(
+                    "no value of `{}` could be measured so that it can be believed",
+                    tune.argument
+                ),
+                "look at the results above: an arm is tuned by what is valid",
+            ));
+        };
+        self.screen
+            .say(&view::tuned(tune, &tried, &chosen, self.screen.talk()));
+        Ok(Some(TunedFacts {
+            argument: tune.argument.clone(),
+            by: tune.by.clone(),
+            chosen: tried[chosen.trial].value.clone(),
+            why: chosen.why.words(),
+            tried,
+            took_s: began.elapsed().as_secs_f64(),
+        }))
+    }
+}

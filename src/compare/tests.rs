@@ -1,0 +1,308 @@
+//! What follows from blocks whose results are made up.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+
+use super::cell::{Measured, cells};
+use super::*;
+use crate::name::{ArmName, BenchmarkName};
+use crate::plan::{GpuConditions, NodeConditions};
+use crate::results::{Anomaly, BenchResult, Severity};
+use crate::verdict::scene::notebook_run;
+
+/// Five arms over two simulated instances; `batch` and `rate` are measured.
+pub(crate) fn experiment() -> Experiment {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/valid/compare.yaml");
+    crate::manifest::load(&path).unwrap().experiment.unwrap()
+}
+
+/// The same, of two arms and one benchmark.
+fn two(arm: &str, other: &str) -> Experiment {
+    let mut experiment = experiment();
+    experiment
+        .arms
+        .retain(|name, _| [arm, other].contains(&name.as_str()));
+    experiment.against = vec![other.parse().unwrap()];
+    experiment.benchmarks = vec!["batch".parse().unwrap()];
+    experiment
+}
+
+/// A result that may be believed, with this throughput and a few answers.
+fn result(output_tps: f64) -> BenchResult {
+    let mut result = notebook_run();
+    let point = &mut result.points[0];
+    point.anomalies.clear();
+    point.summary.metrics.output_tps = Some(output_tps);
+    result.valid = true;
+    result
+}
+
+/// Noise of a percent or so, another in every block.
+fn noise(block: u32) -> f64 {
+    1.0 + 0.01 * (f64::from(block) * 2.4).sin()
+}
+
+/// Blocks, as they were measured.
+struct Blocks {
+    experiment: Experiment,
+    outcome: Outcome,
+    measured: Vec<Stored>,
+}
+
+type Stored = (
+    u32,
+    ArmName,
+    IndexMap<BenchmarkName, BenchResult>,
+    IndexMap<BenchmarkName, Vec<Digests>>,
+);
+
+impl Blocks {
+    /// Every block of an experiment, with what each shows.
+    fn of(experiment: Experiment, shows: impl Fn(&str, u32) -> BenchResult) -> Self {
+        let started = "2026-11-28T07:00:00Z".parse().unwrap();
+        let outcome = Outcome::begin(&experiment, "t", None, started);
+        let mut measured = Vec::new();
+        for (round, arm) in outcome.rest() {
+            let names = experiment.benchmarks.iter();
+            let results = names.map(|name| (name.clone(), shows(arm.as_str(), round)));
+            measured.push((round, arm.clone(), results.collect(), IndexMap::new()));
+        }
+        Self {
+            experiment,
+            outcome,
+            measured,
+        }
+    }
+
+    /// The same with the digests of answers.
+    fn answering(mut self, says: impl Fn(&str, u32) -> Vec<&'static str>) -> Self {
+        for (round, arm, _, texts) in &mut self.measured {
+            let told = says(arm.as_str(), *round);
+            let told: Digests = (0..).zip(told).map(|(n, it)| (n, it.to_owned())).collect();
+            texts.insert("batch".parse().unwrap(), vec![told]);
+        }
+        self
+    }
+
+    fn cell(&self) -> Cell {
+        cells(&self.experiment, &self.outcome.contrasts, &self.read()).remove(0)
+    }
+
+    fn read(&self) -> Vec<Measured<'_>> {
+        let measured = self.measured.iter();
+        let measured = measured.map(|(round, arm, results, texts)| Measured {
+            round: *round,
+            arm,
+            results,
+            texts,
+        });
+        measured.collect()
+    }
+
+    fn said(&self) -> Said {
+        self.cell().said.remove(0)
+    }
+}
+
+/// A comparison of three arms that was measured: one is better, and one is only so by the GPU.
+pub(crate) fn concluded() -> Outcome {
+    let mut experiment = experiment();
+    let wanted = ["single", "replicated", "split"];
+    experiment
+        .arms
+        .retain(|name, _| wanted.contains(&name.as_str()));
+    experiment.against = vec!["replicated".parse().unwrap()];
+    experiment.benchmarks = vec!["batch".parse().unwrap()];
+    let shows = |arm: &str, round: u32| match arm {
+        "single" => result(60.0 * noise(round)),
+        "split" => result(104.0 * noise(round + 7).powi(4)),
+        _ => result(100.0 * noise(round)),
+    };
+    let blocks = Blocks::of(experiment, shows);
+    let mut outcome = blocks.outcome.clone();
+    for (round, arm) in blocks.outcome.rest() {
+        outcome.blocks.push(Block {
+            round,
+            arm,
+            started: outcome.started,
+            switched_s: 1.0,
+            measured_s: 2.0,
+            results: IndexMap::new(),
+        });
+    }
+    outcome.conclude(&blocks.experiment, &blocks.read());
+    outcome
+}
+
+#[test]
+fn an_arm_that_is_faster_in_every_round_is_better() {
+    let shows = |arm: &str, round| {
+        let tps = if arm == "split" { 110.0 } else { 100.0 };
+        result(tps * noise(round))
+    };
+    let blocks = Blocks::of(two("split", "replicated"), shows);
+    let (cell, said) = (blocks.cell(), blocks.said());
+    assert_eq!(cell.metric, "output_tps");
+    assert_eq!(said.verdict, Some(Verdict::Better));
+    let ratio = said.ratio.unwrap();
+    assert!(
+        (ratio.ratio - 1.1).abs() < 1e-6 && ratio.pairs == 6,
+        "{ratio:?}"
+    );
+    assert!(!said.per_gpu && said.reasons.is_empty(), "{said:?}");
+    assert!(!cell.has_worse() && !cell.is_inconclusive());
+}
+
+#[test]
+fn what_cannot_be_believed_is_no_pair_and_says_why() {
+    let broken = |mut result: BenchResult| {
+        let anomaly = notebook_run().points[0].anomalies[0].clone();
+        result.points[0].anomalies = vec![Anomaly {
+            id: "A6".to_owned(),
+            severity: Severity::Error,
+            message: "`b` was cold".to_owned(),
+            ..anomaly
+        }];
+        result
+    };
+    let shows = |spoilt: u32| {
+        move |arm: &str, round: u32| {
+            let good = result(100.0 * noise(round + u32::from(arm == "split")));
+            if arm == "split" && round < spoilt {
+                broken(good)
+            } else {
+                good
+            }
+        }
+    };
+    let one = Blocks::of(two("split", "replicated"), shows(1));
+    assert_eq!(one.said().ratio.unwrap().pairs, 5);
+    assert_eq!(
+        one.cell().arms[&"split".parse::<ArmName>().unwrap()][0],
+        None
+    );
+    let three = Blocks::of(two("split", "replicated"), shows(3)).said();
+    assert_eq!(three.verdict, Some(Verdict::TooFew));
+    assert_eq!(
+        three.reasons,
+        ["split, round 1: A6: `b` was cold (and 2 more like it)"]
+    );
+}
+
+#[test]
+fn other_numbers_of_gpus_compare_by_the_gpu_and_never_by_their_times() {
+    let shows = |arm: &str, round| {
+        let tps = if arm == "single" { 60.0 } else { 100.0 };
+        result(tps * noise(round))
+    };
+    let said = Blocks::of(two("single", "replicated"), shows).said();
+    assert!(said.per_gpu);
+    assert!((said.ratio.unwrap().ratio - 1.2).abs() < 1e-6);
+    assert_eq!(said.verdict, Some(Verdict::Better));
+    let mut experiment = two("single", "replicated");
+    experiment.decide = Some("e2el.mean".parse().unwrap());
+    let said = Blocks::of(experiment, shows).said();
+    assert_eq!(said.verdict, None);
+    assert!(said.reasons[0].contains("not as many GPUs"), "{said:?}");
+}
+
+#[test]
+fn times_of_unlike_machines_are_not_compared() {
+    let shows = |arm: &str, round| {
+        let mut result = result(100.0 * noise(round));
+        let gpu = GpuConditions {
+            driver: Some(if arm == "split" { "580.1" } else { "575.9" }.to_owned()),
+            ..GpuConditions::default()
+        };
+        let node = NodeConditions {
+            gpus: vec![gpu],
+            ..NodeConditions::default()
+        };
+        result
+            .conditions
+            .before
+            .insert("spark-01".parse().unwrap(), node);
+        result
+    };
+    let mut experiment = two("split", "replicated");
+    experiment.decide = Some("e2el.mean".parse().unwrap());
+    let said = Blocks::of(experiment, shows).said();
+    assert_eq!(said.verdict, None);
+    assert_eq!(
+        said.reasons,
+        ["the driver of GPU 0 of spark-01 is 580.1 in `split` and 575.9 in `replicated`"]
+    );
+}
+
+#[test]
+fn times_of_the_answered_ones_alone_are_not_compared() {
+    let shows = |arm: &str, round| {
+        let mut result = result(100.0 * noise(round));
+        let counts = &mut result.points[0].summary.counts;
+        counts.total = 100;
+        counts.ok = if arm == "split" { 40 } else { 100 };
+        result
+    };
+    let mut experiment = two("split", "replicated");
+    experiment.decide = Some("e2el.mean".parse().unwrap());
+    let said = Blocks::of(experiment, shows).said();
+    assert_eq!(said.verdict, None);
+    assert!(said.reasons[0].contains("240 of 600"), "{said:?}");
+}
+
+#[test]
+fn arms_that_answer_something_else_are_told_of() {
+    let shows = |_: &str, round| result(100.0 * noise(round));
+    let alike = Blocks::of(two("split", "replicated"), shows).answering(|_, _| vec!["x"; 20]);
+    let texts = alike.said().texts.unwrap();
+    assert_eq!((texts.between.asked, texts.between.answered), (120, 120));
+    assert!(alike.said().reasons.is_empty());
+    let other = |arm: &str, _| vec![if arm == "split" { "y" } else { "x" }; 20];
+    let said = Blocks::of(two("split", "replicated"), shows)
+        .answering(other)
+        .said();
+    assert!(
+        said.reasons[0].contains("do not answer the same: 0 %"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn nothing_has_no_ratio_and_that_is_said() {
+    let shows = |arm: &str, round| {
+        result(if arm == "split" {
+            0.0
+        } else {
+            100.0 * noise(round)
+        })
+    };
+    let said = Blocks::of(two("split", "replicated"), shows).said();
+    assert_eq!((said.ratio, said.verdict), (None, None));
+    assert_eq!(said.reasons, ["a value of 0 has no ratio"]);
+}
+
+#[test]
+fn a_comparison_goes_on_after_the_blocks_that_it_has() {
+    let experiment = experiment();
+    let started = "2026-11-28T07:00:00Z".parse().unwrap();
+    let mut outcome = Outcome::begin(&experiment, "t", None, started);
+    assert_eq!(outcome.size(), 30);
+    let (round, arm) = outcome.rest()[0].clone();
+    outcome.blocks.push(Block {
+        round,
+        arm,
+        started,
+        switched_s: 1.0,
+        measured_s: 2.0,
+        results: IndexMap::new(),
+    });
+    assert_eq!(outcome.rest().len(), 29);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::of(folder.path(), "t");
+    store.write(&outcome).unwrap();
+    assert_eq!(store.unfinished(&digest(&experiment)), Some(outcome));
+    let mut other = experiment.clone();
+    other.seed += 1;
+    assert_eq!(store.unfinished(&digest(&other)), None);
+}

@@ -1,0 +1,176 @@
+//! Arms that are measured in turn.
+
+use serde_json::Value;
+
+use super::PAIR;
+use crate::suite::support::process::Signal;
+use crate::suite::support::{Workdir, process, until};
+
+/// The same two servers, replicated and split.
+const ARMS: &str = "\
+topology: arms
+nodes: {here: {ssh: local}}
+engines: {demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}}}
+kv: {connector: nixl, buffer: cpu, port: 5600}
+instances:
+  a: {node: here, port: 8100, engine: demo, model: demo}
+  b: {node: here, port: 8200, engine: demo, model: demo, env: {VLLM_NIXL_SIDE_CHANNEL_PORT: 5601}}
+proxy: {node: here, port: 8192}
+benchmarks:
+  chat:
+    prompts: {synthetic: {input: 64, output: 16}}
+    load: {concurrency: 4, requests: 16}
+    repeats: 1
+compare:
+  rounds: 2
+  arms:
+    replicated: {}
+    split: {instances: {a: {role: prefill}, b: {role: decode}}}
+";
+
+/// The comparison that is stored.
+fn stored(place: &Workdir) -> Value {
+    let folder = place
+        .work()
+        .join(format!("results/{}/_compare", place.topology));
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect();
+    files.sort();
+    files.last().map_or(Value::Null, |path| {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    })
+}
+
+#[test]
+fn arms_are_made_in_turn_and_nothing_is_restarted_that_is_in_both() {
+    let place = Workdir::with(ARMS).applied();
+    let pids = || ["/instances/a", "/instances/b", "/proxy"].map(|thing| place.pid(thing));
+    let before = pids();
+    let said = place.replica(&["compare", "-y"]).exits(0);
+    let _ = said
+        .says("block 4 of 4")
+        .shows("split beside replicated")
+        .shows("too few");
+    assert_eq!(pids(), before);
+    let outcome = stored(&place);
+    let blocks = outcome["blocks"].as_array().unwrap();
+    let arms: Vec<_> = blocks
+        .iter()
+        .map(|block| block["arm"].as_str().unwrap())
+        .collect();
+    assert_eq!(arms[0], arms[3], "{arms:?}");
+    assert_eq!(arms[1], arms[2], "{arms:?}");
+    let chat = |block: &Value| {
+        let path = block["results"]["chat"].as_str().unwrap();
+        let text = place.read(format!("results/{}/{path}", place.topology));
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for block in blocks {
+        let result = chat(block);
+        assert_eq!(result["valid"], true, "{result:#}");
+        assert_eq!(result["tags"]["arm"], block["arm"]);
+        let splits = result["points"][0]["server"]["b"]["delta"]["fetched"]["transfers"] == 16;
+        assert_eq!(splits, block["arm"] == "split", "{result:#}");
+    }
+    // The same was asked in every block.
+    let asked = |block: &Value| chat(block)["job"]["prompts"]["sha256"].clone();
+    assert!(blocks.iter().all(|block| asked(block) == asked(&blocks[0])));
+    let said = &outcome["cells"][0]["said"][0];
+    assert_eq!(said["texts"]["between"]["asked"], 32, "{outcome:#}");
+    assert_eq!(said["texts"]["between"]["answered"], 32, "{outcome:#}");
+    assert_eq!(
+        outcome["arms"]["split"]["moved"]["transfers"], 32,
+        "{outcome:#}"
+    );
+
+    let _ = place
+        .replica(&["compare", "--show"])
+        .exits(0)
+        .shows("split beside replicated");
+    let _ = place.replica(&["compare", "--show", "--strict"]).exits(7);
+    let shown = place
+        .replica(&["compare", "--show", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(shown, outcome);
+}
+
+#[test]
+fn a_comparison_that_was_interrupted_goes_on_where_it_was() {
+    let place = Workdir::with(ARMS);
+    let running = place.begin(&["compare", "-y"]);
+    until("the first block", || {
+        let blocks = stored(&place)["blocks"].as_array().map_or(0, Vec::len);
+        (blocks > 0).then_some(())
+    });
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130).says("goes on from there");
+    let before = stored(&place);
+    let measured = before["blocks"].as_array().unwrap().clone();
+    assert!(measured.len() < 4, "{before:#}");
+    let again = place.replica(&["compare", "-y"]).exits(0);
+    let _ = again.shows("goes on where it was");
+    let after = stored(&place);
+    assert_eq!(after["started"], before["started"]);
+    assert_eq!(
+        after["blocks"].as_array().unwrap()[..measured.len()],
+        measured[..]
+    );
+    assert_eq!(after["blocks"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_tuned_arm_has_the_best_of_its_values_and_the_search_is_kept() {
+    let place = Workdir::with(ARMS);
+    place.change("rounds: 2", "rounds: 1");
+    let tuned = "tune: {args: {max_num_seqs: [1, 8]}, by: chat}";
+    place.change("split: {", &format!("tuned: {{{tuned}}}\n    split: {{"));
+    let said = place.replica(&["compare", "-y"]).exits(0);
+    let _ = said
+        .says("tuning tuned: max_num_seqs 1")
+        .says("tuning tuned: max_num_seqs 8");
+    let tuned = &stored(&place)["arms"]["tuned"];
+    // One at a time is slower than four.
+    assert_eq!(tuned["tuned"]["chosen"], 8, "{tuned:#}");
+    assert_eq!(tuned["tuned"]["tried"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        tuned["settings"]["instances"]["a"]["args"]["max_num_seqs"],
+        8
+    );
+}
+
+#[test]
+fn an_arm_that_cannot_be_made_stops_the_comparison_and_what_was_measured_stays() {
+    let place = Workdir::with(ARMS);
+    let broken = "broken: {instances: {b: {args: {sim_fail_loading: oom}}}}";
+    place.change("    split: {", &format!("    {broken}\n    split: {{"));
+    let said = place.replica(&["compare", "-y"]).exits(1);
+    let _ = said.says("could not be made").says("instance.b");
+}
+
+#[test]
+fn what_is_to_be_expected_is_said_without_a_node() {
+    let place = Workdir::with(ARMS);
+    let said = place.replica(&["compare", "--predict"]).exits(0);
+    let _ = said.shows("simulated").shows("split beside replicated");
+    let foretold = place
+        .replica(&["compare", "--predict", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(foretold["cells"][0]["metric"], "output_tps", "{foretold:#}");
+    assert!(process::marked(&place.topology).is_empty());
+}
+
+#[test]
+fn a_manifest_without_arms_compares_nothing() {
+    let place = Workdir::with(PAIR);
+    let _ = place
+        .replica(&["compare", "-y"])
+        .exits(1)
+        .says("declare the arms under `compare:`");
+    assert!(process::marked(&place.topology).is_empty());
+}
