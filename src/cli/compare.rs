@@ -15,6 +15,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::compare::{Experiment, Measured, Outcome, Store, digest, seconds_of_loads};
+use crate::converge::Interrupt;
 use crate::view::{Answer, Question, Screen, command, compare as view, plan};
 
 /// Measure topologies in turn, and say which is better
@@ -59,6 +60,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         workspace: &workspace,
         experiment,
         store,
+        stop: Interrupt::default(),
     };
     if args.show {
         return comparison.show_last();
@@ -82,6 +84,15 @@ struct Comparison<'a> {
     workspace: &'a Workspace,
     experiment: Experiment,
     store: Store,
+    /// Set when no further block is to be begun.
+    stop: Interrupt,
+}
+
+/// Waits for Ctrl-C as long as the comparison is made: also where no run is under way that would hear it.
+async fn watch(stop: Interrupt) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        stop.set();
+    }
 }
 
 impl Comparison<'_> {
@@ -105,32 +116,46 @@ impl Comparison<'_> {
             None => self.begin(),
         };
         self.preview(&outcome).await?;
-        if !self.tune(&mut outcome).await? {
+        let watcher = tokio::spawn(watch(self.stop.clone()));
+        let made = self.blocks(&mut outcome).await;
+        watcher.abort();
+        if !made? {
             return Ok(self.interrupted(&outcome));
-        }
-        for (round, name) in outcome.rest() {
-            self.screen
-                .say(&view::heading(&outcome, &name, self.screen.talk()));
-            let arm = &self.experiment.arms[&name];
-            let measuring = Measuring {
-                screen: self.screen,
-                workspace: &self.workspace.arm(&arm.topology),
-                benchmarks: &self.experiment.benchmarks,
-                tags: block::tags(&outcome, &name, round),
-            };
-            match measuring.block(&self.store, round, &name).await? {
-                Went::Interrupted => return Ok(self.interrupted(&outcome)),
-                Went::Measured { block, simulated } => {
-                    outcome.blocks.push(block);
-                    outcome.simulated |= simulated;
-                }
-            }
-            self.write(&outcome)?;
         }
         outcome.ended = Some(Timestamp::now());
         self.conclude(&mut outcome);
         self.write(&outcome)?;
         self.show(&outcome)
+    }
+
+    /// Tunes what is to be tuned and measures all blocks that are left. Says no where somebody stopped it.
+    async fn blocks(&mut self, outcome: &mut Outcome) -> Result<bool, Error> {
+        if !self.tune(outcome).await? {
+            return Ok(false);
+        }
+        for (round, name) in outcome.rest() {
+            if self.stop.is_set() {
+                return Ok(false);
+            }
+            let heading = view::heading(outcome, &name, self.screen.talk());
+            self.screen.say(&heading);
+            let arm = &self.experiment.arms[&name];
+            let measuring = Measuring {
+                screen: self.screen,
+                workspace: &self.workspace.arm(&arm.topology),
+                benchmarks: &self.experiment.benchmarks,
+                tags: block::tags(outcome, &name, round),
+            };
+            match measuring.block(&self.store, round, &name).await? {
+                Went::Interrupted => return Ok(false),
+                Went::Measured { block, simulated } => {
+                    outcome.blocks.push(block);
+                    outcome.simulated |= simulated;
+                }
+            }
+            self.write(outcome)?;
+        }
+        Ok(true)
     }
 
     fn begin(&self) -> Outcome {

@@ -71,7 +71,7 @@ impl Store {
             .all()
             .into_iter()
             .find(|outcome| outcome.digest == digest);
-        newest.filter(|outcome| !outcome.is_over())
+        newest.filter(|outcome| outcome.ended.is_none())
     }
 
     /// A path of a result as a comparison names it.

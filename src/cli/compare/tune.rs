@@ -51,6 +51,9 @@ impl Comparison<'_> {
         let mut tried = Vec::new();
         let mut aim = None;
         for (value, arm) in &tune.variants {
+            if self.stop.is_set() {
+                return Ok(None);
+            }
             self.screen
                 .say(&view::trying(name, tune, value, self.screen.talk()));
             let mut topology = arm.topology.clone();
