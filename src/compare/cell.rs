@@ -119,7 +119,7 @@ pub fn cells(
         let blocks = Blocks {
             experiment,
             benchmark,
-            blocks,
+            measured: blocks,
         };
         let cells = loads.into_iter().enumerate();
         cells
@@ -146,7 +146,7 @@ fn loads_of(result: &BenchResult) -> Vec<String> {
 struct Blocks<'a> {
     experiment: &'a Experiment,
     benchmark: &'a BenchmarkName,
-    blocks: &'a [Measured<'a>],
+    measured: &'a [Measured<'a>],
 }
 
 impl Blocks<'_> {
@@ -187,7 +187,7 @@ impl Blocks<'_> {
 
     /// Whether the machines changed from block to block, whatever the arm.
     fn drift(&self, at: usize, decides: Decides) -> Option<Drift> {
-        let values = (0..).zip(self.blocks).filter_map(|(place, block)| {
+        let values = (0..).zip(self.measured).filter_map(|(place, block)| {
             Some(BlockValue {
                 place,
                 arm: self.experiment.arms.get_index_of(block.arm)?,
@@ -199,7 +199,7 @@ impl Blocks<'_> {
 
     /// The results of this benchmark, block by block.
     fn results(&self) -> impl Iterator<Item = (&Measured<'_>, &BenchResult)> {
-        let blocks = self.blocks.iter();
+        let blocks = self.measured.iter();
         blocks.filter_map(|block| Some((block, block.results.get(self.benchmark)?)))
     }
 
@@ -241,10 +241,10 @@ impl Blocks<'_> {
             match (value(&contrast.arm), value(&contrast.against)) {
                 (Ok(ours), Ok(theirs)) => pairs.push((ours, theirs)),
                 (Err(why), _) => {
-                    reasons.push(format!("{}, round {}: {why}", contrast.arm, round + 1))
+                    reasons.push(format!("{}, round {}: {why}", contrast.arm, round + 1));
                 }
                 (_, Err(why)) => {
-                    reasons.push(format!("{}, round {}: {why}", contrast.against, round + 1))
+                    reasons.push(format!("{}, round {}: {why}", contrast.against, round + 1));
                 }
             }
         }
@@ -315,7 +315,7 @@ impl Blocks<'_> {
         let (arm, against) = (&contrast.arm, &contrast.against);
         let unequal = UnequallyAnswered::of(self.answered(at, arm), self.answered(at, against));
         refused.extend(unequal.map(|it| it.words(arm.as_str(), against.as_str())));
-        refused.extend(unlike(self.blocks, arm, against));
+        refused.extend(unlike(self.measured, arm, against));
         refused
     }
 
@@ -334,7 +334,7 @@ impl Blocks<'_> {
     }
 
     fn texts(&self, at: usize, contrast: &Contrast) -> Option<Texts> {
-        let answers = self.blocks.iter().filter_map(|block| {
+        let answers = self.measured.iter().filter_map(|block| {
             let digests = block.texts.get(self.benchmark)?.get(at)?;
             Some(Answers {
                 arm: block.arm,

@@ -68,9 +68,8 @@ fn thing(path: &str) -> String {
         ["instances", _] | ["proxy", "backends" | "weights", ..] => {
             "which instances answer".to_owned()
         }
-        ["instances", _, what, ..] | ["proxy", what, ..] => (*what).to_owned(),
         ["engines", ..] => "engine".to_owned(),
-        [what, ..] => (*what).to_owned(),
+        ["instances", _, what, ..] | ["proxy", what, ..] | [what, ..] => (*what).to_owned(),
         [] => "everything".to_owned(),
     }
 }

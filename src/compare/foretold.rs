@@ -298,10 +298,10 @@ fn said(
 ) -> Vec<ForetoldOf> {
     let contrasts = experiment.contrasts().into_iter();
     let said = contrasts.map(|(arm, against)| {
-        let gpus = |name: &ArmName| experiment.arms[name].gpus().max(1) as f64;
+        let gpus = |name: &ArmName| experiment.arms[name].gpus().max(1);
         let per_gpu = gpus(arm) != gpus(against) && decides.grows_with_gpus();
         let scale = if per_gpu {
-            gpus(against) / gpus(arm)
+            gpus(against) as f64 / gpus(arm) as f64
         } else {
             1.0
         };

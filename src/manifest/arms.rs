@@ -105,12 +105,12 @@ impl Reader<'_> {
         let instances = entry(root, "instances")?;
         let mut variants = Vec::new();
         for (value, node) in values.iter().zip(nodes) {
-            let argument = under(argument, written, Rc::clone(node));
-            let changed = under("args", written, argument);
+            let argument = under(argument, written, node);
+            let changed = under("args", written, &argument);
             let each = instances.value.entries().iter();
             let changed = each.fold(Rc::clone(root), |root, instance| {
-                let instance = under(&instance.key, instance, Rc::clone(&changed));
-                overlaid(&root, &under("instances", instances, instance))
+                let instance = under(&instance.key, instance, &changed);
+                overlaid(&root, &under("instances", instances, &instance))
             });
             variants.push((json!(value), self.read(&changed, at, Some(&declared.by))?));
         }

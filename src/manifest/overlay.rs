@@ -46,12 +46,12 @@ pub(super) fn overlaid(base: &Rc<Node>, changes: &Rc<Node>) -> Rc<Node> {
 }
 
 /// A map of one entry, whose key stands where that of another does.
-pub(super) fn under(key: &str, at: &Entry, value: Rc<Node>) -> Rc<Node> {
+pub(super) fn under(key: &str, at: &Entry, value: &Rc<Node>) -> Rc<Node> {
     let entry = Entry {
         id: at.id,
         key: key.to_owned(),
         span: at.span.clone(),
-        value: Rc::clone(&value),
+        value: Rc::clone(value),
     };
     Rc::new(Node {
         id: at.value.id,

@@ -64,9 +64,9 @@ impl Measuring<'_> {
         };
         let results = &measured.run.measured;
         for result in results {
-            view::invalid(&result.result)
-                .iter()
-                .for_each(|why| self.screen.warning(why));
+            for why in view::invalid(&result.result) {
+                self.screen.warning(&why);
+            }
         }
         let named = results.iter().filter_map(|it| {
             let name: BenchmarkName = it.result.job.name.parse().ok()?;
@@ -104,7 +104,7 @@ impl Measuring<'_> {
             .iter()
             .all(|it| it.action == Action::Keep)
         {
-            return self.not_made(run.end().await, &converged.left);
+            return self.not_made(run.end().await.interrupted, &converged.left);
         }
         let labels = bench::Labels::tagged(self.tags.clone());
         let asked = bench::asked(workspace, &converged.observed, &labels, |_| true);
@@ -124,12 +124,12 @@ impl Measuring<'_> {
         Ok(Some(Done {
             run,
             switched_s: switched.as_secs_f64(),
-            measured_s: (began.elapsed() - switched).as_secs_f64(),
+            measured_s: began.elapsed().saturating_sub(switched).as_secs_f64(),
         }))
     }
 
-    fn not_made(&self, run: RunOutcome, left: &Plan) -> Result<Option<Done>, Error> {
-        if run.interrupted {
+    fn not_made(&self, interrupted: bool, left: &Plan) -> Result<Option<Done>, Error> {
+        if interrupted {
             return Ok(None);
         }
         let open = left.changes.iter().filter(|it| it.action != Action::Keep);

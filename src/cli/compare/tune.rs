@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::Comparison;
-use super::block::Measuring;
+use super::block::{Done, Measuring};
 use crate::cli::error::Error;
-use crate::compare::{Arm, Chosen, Kept, Outcome, Trial, TriedFacts, Tune, TunedFacts, deciding};
+use crate::compare::{
+    Aim, Arm, Chosen, Kept, Outcome, Trial, TriedFacts, Tune, TunedFacts, deciding,
+};
+use crate::load::Measurement;
 use crate::name::ArmName;
 use crate::view::compare as view;
 
@@ -49,70 +54,32 @@ impl Comparison<'_> {
     async fn search(&self, name: &ArmName, tune: &Tune) -> Result<Option<TunedFacts>, Error> {
         let began = Instant::now();
         let mut tried = Vec::new();
-        let mut aim = None;
+        let mut aim = Aim::More;
         for (value, arm) in &tune.variants {
             if self.stop.is_set() {
                 return Ok(None);
             }
-            self.screen
-                .say(&view::trying(name, tune, value, self.screen.talk()));
-            let mut topology = arm.topology.clone();
-            topology
-                .benchmarks
-                .retain(|benchmark, _| *benchmark == tune.by);
-            let measuring = Measuring {
-                screen: self.screen,
-                workspace: &self.workspace.arm(&topology),
-                benchmarks: std::slice::from_ref(&tune.by),
-                tags: BTreeMap::from([
-                    ("arm".to_owned(), name.to_string()),
-                    ("tune".to_owned(), format!("{}={value}", tune.argument)),
-                ]),
-            };
-            let Some(done) = measuring.measure().await? else {
+            let heading = view::trying(name, tune, value, self.screen.talk());
+            self.screen.say(&heading);
+            let Some(done) = self.try_value(name, tune, (value, arm)).await? else {
                 return Ok(None);
             };
-            let own = done
-                .run
-                .measured
-                .iter()
-                .find(|it| it.result.job.name == tune.by.as_str());
-            let Some(measured) = own else { continue };
-            let (metric, which) = deciding(&self.experiment, &measured.result);
-            aim = Some(which);
-            // What a search finds has met the objective.
-            let points = measured
-                .result
-                .search
-                .is_none()
-                .then_some(&measured.result.points);
-            let slo = points.and_then(|points| points.last()?.slo.as_ref());
-            tried.push(TriedFacts {
-                value: value.clone(),
-                trial: Trial {
-                    metric: metric.ok(),
-                    objective: slo.map(|slo| Kept {
-                        attainment: slo.attainment,
-                        met: slo.met,
-                    }),
-                    valid: measured.valid,
-                },
-                result: self.store.relative(&measured.path),
-            });
+            let mut measured = done.run.measured.iter();
+            let own = measured.find(|it| it.result.job.name == tune.by.as_str());
+            if let Some(own) = own {
+                let (trial, which) = self.trial(own);
+                aim = which;
+                tried.push(TriedFacts {
+                    value: value.clone(),
+                    trial,
+                    result: self.store.relative(&own.path),
+                });
+            }
         }
         let trials: Vec<Trial> = tried.iter().map(|it| it.trial).collect();
-        let chosen = aim.and_then(|aim| Chosen::of(&trials, aim));
-        let Some(chosen) = chosen else {
-            return Err(Error::refused(
-                format!(
-                    "no value of `{}` could be measured so that it can be believed",
-                    tune.argument
-                ),
-                "look at the results above: an arm is tuned by what is valid",
-            ));
-        };
-        self.screen
-            .say(&view::tuned(tune, &tried, &chosen, self.screen.talk()));
+        let chosen = Chosen::of(&trials, aim).ok_or_else(|| nothing_chosen(&tune.argument))?;
+        let found = view::tuned(tune, &tried, &chosen, self.screen.talk());
+        self.screen.say(&found);
         Ok(Some(TunedFacts {
             argument: tune.argument.clone(),
             by: tune.by.clone(),
@@ -122,4 +89,50 @@ impl Comparison<'_> {
             took_s: began.elapsed().as_secs_f64(),
         }))
     }
+
+    /// Makes the arm with one value and runs the benchmark that it is tuned by.
+    async fn try_value(
+        &self,
+        name: &ArmName,
+        tune: &Tune,
+        (value, arm): (&Value, &Arm),
+    ) -> Result<Option<Done>, Error> {
+        let mut topology = arm.topology.clone();
+        topology.benchmarks.retain(|it, _| *it == tune.by);
+        let measuring = Measuring {
+            screen: self.screen,
+            workspace: &self.workspace.arm(&topology),
+            benchmarks: std::slice::from_ref(&tune.by),
+            tags: BTreeMap::from([
+                ("arm".to_owned(), name.to_string()),
+                ("tune".to_owned(), format!("{}={value}", tune.argument)),
+            ]),
+        };
+        measuring.measure().await
+    }
+
+    /// What came of a value, and which way that is better.
+    fn trial(&self, measured: &Measurement) -> (Trial, Aim) {
+        let result = &measured.result;
+        let (metric, aim) = deciding(&self.experiment, result);
+        // What a search finds has met the objective.
+        let points = result.search.is_none().then_some(&result.points);
+        let slo = points.and_then(|points| points.last()?.slo.as_ref());
+        let trial = Trial {
+            metric: metric.ok(),
+            objective: slo.map(|slo| Kept {
+                attainment: slo.attainment,
+                met: slo.met,
+            }),
+            valid: measured.valid,
+        };
+        (trial, aim)
+    }
+}
+
+fn nothing_chosen(argument: &str) -> Error {
+    Error::refused(
+        format!("no value of `{argument}` could be measured so that it can be believed"),
+        "look at the results above: an arm is tuned by what is valid",
+    )
 }

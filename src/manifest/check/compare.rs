@@ -4,6 +4,7 @@ use super::super::arms::COMPARE;
 use super::super::problem::Problem;
 use super::super::suggest::nearest;
 use super::Checker;
+use crate::name::{ArmName, BenchmarkName};
 use crate::results::Metric;
 
 /// There are two arms, and those that others are held against are among them.
@@ -21,7 +22,7 @@ pub(super) fn has_arms(seen: &Checker<'_>) -> Vec<Problem> {
         if !compare.arms.contains_key(name) {
             let title = format!("there is no arm `{name}`");
             let problem = seen.report(&[COMPARE, "against", &at.to_string()], title);
-            let arms = compare.arms.keys().map(|it| it.as_str());
+            let arms = compare.arms.keys().map(ArmName::as_str);
             out.extend(problem.map(|problem| hinted(problem, name.as_str(), arms)));
         }
     }
@@ -46,7 +47,7 @@ pub(super) fn measures_what_is_declared(seen: &Checker<'_>) -> Vec<Problem> {
         }
         let path: Vec<_> = path.iter().map(String::as_str).collect();
         let problem = seen.report(&path, format!("there is no benchmark `{name}`"));
-        let names = known.keys().map(|it| it.as_str());
+        let names = known.keys().map(BenchmarkName::as_str);
         out.extend(problem.map(|problem| hinted(problem, name.as_str(), names)));
     }
     out
@@ -124,11 +125,9 @@ fn hinted<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> Problem {
-    match nearest(name, known.clone()) {
-        Some(near) => problem.hint(format!("did you mean `{near}`?")),
-        None => {
-            let known: Vec<_> = known.map(|it| format!("`{it}`")).collect();
-            problem.hint(format!("there is {}", known.join(", ")))
-        }
+    if let Some(near) = nearest(name, known.clone()) {
+        return problem.hint(format!("did you mean `{near}`?"));
     }
+    let known: Vec<_> = known.map(|it| format!("`{it}`")).collect();
+    problem.hint(format!("there is {}", known.join(", ")))
 }
