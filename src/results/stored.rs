@@ -96,7 +96,8 @@ pub fn read_result(path: &Path) -> Result<StoredResult, Failure> {
 /// The results of a topology that lie in a folder of results.
 pub fn stored_results(results: &Path, topology: &str) -> StoredResults {
     let mut found = StoredResults::default();
-    for folder in sorted(&results.join(topology)) {
+    let folders = sorted(&results.join(topology)).into_iter();
+    for folder in folders.filter(|folder| !is_no_benchmarks(folder)) {
         let mut files: Vec<PathBuf> = sorted(&folder);
         files.retain(|path| is_named_as_a_result(path));
         // Their names are times.
@@ -122,6 +123,12 @@ pub(super) fn pointed(path: &Path) -> Option<PathBuf> {
     let pointer: Pointer = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let name = Path::new(&pointer.result).file_name()?;
     (pointer.schema == POINTER_SCHEMA).then(|| path.with_file_name(name))
+}
+
+/// Whether a folder is of something else, of which no benchmark can have the name.
+fn is_no_benchmarks(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with('_')
 }
 
 fn is_named_as_a_result(path: &Path) -> bool {
@@ -208,6 +215,12 @@ mod tests {
         assert!(!is_result(&other) && !is_result(&damaged) && !is_result(place.path()));
         let text = serde_json::to_string(&notebook_run()).unwrap();
         let good = written(&folder, "x.json", &text);
+        // A comparison lies among the results, and is none of a benchmark.
+        written(
+            &place.path().join("t/_compare"),
+            "w.json",
+            r#"{"schema": "replica.compare/1"}"#,
+        );
         let found = stored_results(place.path(), "t");
         assert_eq!(found.damaged, [other.clone(), damaged]);
         assert_eq!(found.results.len(), 1);
