@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Global;
-use super::bench::{Chosen, chosen};
+use super::bench::{Chosen, reported};
 use super::error::Error;
 use super::exit::Exit;
 use crate::results::is_result;
-use crate::view::report::{Report, Reported, html};
+use crate::view::report::{Compared, Report, Reported, html};
 
 /// What stands for the standard output.
 const STDOUT: &str = "-";
 
 /// Write what was measured as one HTML file; asks no node
 ///
-/// The newest result of each benchmark, or those named. The file needs nothing beside it: no network,
-/// no script. It is written beside the results as `report.html` unless `-o` says otherwise.
+/// What was compared, and the newest result of each benchmark; or the results that are named, alone. The
+/// file needs nothing beside it: no network, no script. It is written beside the results as `report.html`
+/// unless `-o` says otherwise.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The manifest [default: topology.yaml], then benchmarks or files of results [default: all]
@@ -36,6 +37,8 @@ struct ReportDocument {
     topology: String,
     report: String,
     results: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    comparisons: Vec<String>,
     valid: bool,
 }
 
@@ -46,13 +49,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         let why = "--json prints a document where -o - prints the page: leave one of them out";
         return Err(Error::Usage(why.to_owned()));
     }
-    let chosen = chosen(global, &args.what)?;
+    let chosen = reported(global, &args.what)?;
     let path = match &args.output {
         Some(path) => path.clone(),
         None => chosen.folder.join("report.html"),
     };
     keep_others_files(&path)?;
-    let report = reported(chosen);
+    let report = made_of(chosen);
     let page = html(&report);
     if is_stdout {
         screen.result(&page)?;
@@ -63,11 +66,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         source,
     })?;
     let results = report.results.iter();
+    let comparisons = report.comparisons.iter();
     if screen.is_json() {
         screen.document(&ReportDocument {
             format: "replica.report/1",
             valid: report.results.iter().all(|it| it.result.valid),
             results: results.map(|it| it.path.display().to_string()).collect(),
+            comparisons: comparisons
+                .map(|it| it.path.display().to_string())
+                .collect(),
             report: path.display().to_string(),
             topology: report.topology,
         })?;
@@ -77,8 +84,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-fn reported(chosen: Chosen) -> Report {
-    let topology = chosen.topology();
+fn made_of(chosen: Chosen) -> Report {
+    let comparisons = comparisons(&chosen);
+    let topology = match comparisons.first() {
+        Some(first) => first.outcome.topology.clone(),
+        None => chosen.topology(),
+    };
     let hint = chosen.hints();
     let results = chosen.results.into_iter().map(|stored| {
         let mut it = Reported::of(stored);
@@ -87,8 +98,21 @@ fn reported(chosen: Chosen) -> Report {
     });
     Report {
         results: results.collect(),
+        comparisons,
         topology,
     }
+}
+
+fn comparisons(chosen: &Chosen) -> Vec<Compared> {
+    let Some(store) = &chosen.compared else {
+        return Vec::new();
+    };
+    let standing = store.standing().into_iter();
+    let compared = standing.map(|outcome| Compared {
+        path: store.path(&outcome),
+        outcome,
+    });
+    compared.collect()
 }
 
 /// A report takes the place of a report, and of no manifest or result.

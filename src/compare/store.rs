@@ -1,6 +1,7 @@
 //! Where comparisons lie: `<results>/<topology>/_compare/<UTC time>.json`, beside the benchmarks, none of
 //! which can have such a name. The results of their blocks lie where those of benchmarks do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,19 @@ impl Store {
         read.filter(|outcome| outcome.schema == SCHEMA).collect()
     }
 
+    /// What stands of each comparison: the newest that was measured to its end, and one that was begun
+    /// after it; the newest first.
+    pub fn standing(&self) -> Vec<Outcome> {
+        let (mut begun, mut over) = (BTreeSet::new(), BTreeSet::new());
+        let mut all = self.all();
+        all.retain(|outcome| {
+            let is_newest = begun.insert(outcome.digest.clone());
+            let is_newest_end = outcome.is_over() && over.insert(outcome.digest.clone());
+            is_newest || is_newest_end
+        });
+        all
+    }
+
     /// The newest comparison of this digest, where it was not measured to its end.
     pub fn unfinished(&self, digest: &str) -> Option<Outcome> {
         let newest = self
@@ -88,5 +102,39 @@ impl Store {
         let records = stored.records().unwrap_or_default();
         let texts = records.iter().map(|load| digests(load)).collect();
         Some((stored.result, texts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::concluded;
+    use super::*;
+
+    #[test]
+    fn what_stands_is_the_newest_end_of_each_and_what_was_begun_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::of(folder.path(), "t");
+        let write = |digest: &str, minute: u32, is_over: bool| {
+            let mut outcome = concluded();
+            outcome.digest = digest.to_owned();
+            outcome.started = format!("2026-11-28T07:{minute:02}:00Z").parse().unwrap();
+            if !is_over {
+                outcome.blocks.truncate(3);
+            }
+            store.write(&outcome).unwrap();
+        };
+        write("a", 0, true);
+        write("a", 1, true);
+        write("a", 2, false);
+        write("b", 3, false);
+        write("b", 4, true);
+        let standing = store.standing();
+        let told = standing.iter().map(|it| {
+            let time = it.started.strftime("%M").to_string();
+            (it.digest.as_str(), time, it.is_over())
+        });
+        let expected = [("b", "04", true), ("a", "02", false), ("a", "01", true)];
+        let expected = expected.map(|(digest, time, is_over)| (digest, time.to_owned(), is_over));
+        assert_eq!(told.collect::<Vec<_>>(), expected);
     }
 }

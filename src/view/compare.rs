@@ -185,12 +185,16 @@ fn moved(outcome: &Outcome, style: Style) -> Vec<String> {
 
 /// Which cells drifted.
 fn drifts(outcome: &Outcome, style: Style) -> Vec<String> {
-    let told = outcome.cells.iter().filter_map(|cell| {
+    let told = drifted(outcome).map(|it| style.paint(Role::Warning, &clean(&it)));
+    told.flat_map(|it| style.hang(&it, 2)).collect()
+}
+
+/// What is said of the cells that drifted.
+pub(super) fn drifted(outcome: &Outcome) -> impl Iterator<Item = String> {
+    outcome.cells.iter().filter_map(|cell| {
         let words = cell.drift?.words(cell.aim, outcome.margin)?;
         Some(format!("{} {}: {words}", cell.benchmark, cell.load))
-    });
-    let told = told.map(|it| style.paint(Role::Warning, &clean(&it)));
-    told.flat_map(|it| style.hang(&it, 2)).collect()
+    })
 }
 
 /// Renders what is foretold of a comparison.
@@ -365,15 +369,18 @@ fn order(outcome: &Outcome) -> String {
 
 /// Which arms differ in more than one thing.
 fn confounded(outcome: &Outcome, style: Style) -> Vec<String> {
-    let told = outcome.contrasts.iter().filter_map(|contrast| {
-        let things = contrast.confounded()?;
-        let text = format!(
-            "{} beside {} is confounded: {things} differ, and no difference is due to one of them",
-            contrast.arm, contrast.against
-        );
-        Some(style.hang(&style.paint(Role::Warning, &clean(&text)), 2))
-    });
-    told.flatten().collect()
+    let told = outcome.contrasts.iter().filter_map(said_confounded);
+    told.flat_map(|text| style.hang(&style.paint(Role::Warning, &clean(&text)), 2))
+        .collect()
+}
+
+/// That a pair of arms differs in more than one thing.
+pub(super) fn said_confounded(contrast: &Contrast) -> Option<String> {
+    let things = contrast.confounded()?;
+    Some(format!(
+        "{} beside {} is confounded: {things} differ, and no difference is due to one of them",
+        contrast.arm, contrast.against
+    ))
 }
 
 /// What is said of one arm beside another, cell by cell.
@@ -438,7 +445,8 @@ fn contrasted(outcome: &Outcome, contrast: &Contrast, style: Style) -> Vec<Strin
     lines
 }
 
-fn decides(cell: &compare::Cell, said: &Said) -> String {
+/// What decides a cell.
+pub(super) fn decides(cell: &compare::Cell, said: &Said) -> String {
     let per = if said.per_gpu { " a GPU" } else { "" };
     format!("{}{per}", cell.metric)
 }
@@ -472,14 +480,15 @@ fn verdict(said: &Said) -> Cell {
 }
 
 /// What it would take to say more.
-fn open(said: &Said) -> Option<String> {
+pub(super) fn open(said: &Said) -> Option<String> {
     match said.verdict {
         Some(open @ (Verdict::Inconclusive { .. } | Verdict::TooFew)) => Some(open.words()),
         _ => None,
     }
 }
 
-fn said<'a>(
+/// What is said of a pair of arms, cell by cell.
+pub(super) fn said<'a>(
     outcome: &'a Outcome,
     contrast: &'a Contrast,
 ) -> impl Iterator<Item = (&'a compare::Cell, &'a Said)> {
@@ -491,7 +500,7 @@ fn said<'a>(
 }
 
 /// The median of what an arm showed, as far as it can be believed.
-fn middle(values: Option<&Vec<Option<f64>>>) -> Option<f64> {
+pub(super) fn middle(values: Option<&Vec<Option<f64>>>) -> Option<f64> {
     let mut values: Vec<f64> = values?.iter().copied().flatten().collect();
     values.sort_by(f64::total_cmp);
     let at = values.len().checked_sub(1)? / 2;
@@ -500,7 +509,7 @@ fn middle(values: Option<&Vec<Option<f64>>>) -> Option<f64> {
 }
 
 /// What a pair of arms comes to, for people.
-fn sentence(outcome: &Outcome, contrast: &Contrast) -> String {
+pub(super) fn sentence(outcome: &Outcome, contrast: &Contrast) -> String {
     let all: Vec<_> = said(outcome, contrast).collect();
     let of = |verdict: fn(&Verdict) -> bool| {
         all.iter()

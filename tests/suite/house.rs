@@ -185,11 +185,12 @@ const COMMANDS: [&str; 3] = [
 
 /// Where a kind is known by name beside its own room: the list, what a manifest declares of each,
 /// and what counts or shows them one by one.
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 6] = [
     "src/resource/catalogue.rs",
     "src/resource/topology.rs",
     "src/cli/validate.rs",
     "src/view/bench.rs",
+    "src/view/compare.rs",
     "src/view/report/",
 ];
 

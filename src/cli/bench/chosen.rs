@@ -6,11 +6,12 @@ use crate::cli::Global;
 use crate::cli::error::Error;
 use crate::cli::manifest_word;
 use crate::cli::workspace::results_folder;
+use crate::compare::Store;
 use crate::manifest::{self, Manifest};
 use crate::name::BenchmarkName;
 use crate::plan::Failure;
 use crate::results::{
-    StoredResult, StoredResults, is_result, newest_result, read_result, stored_results,
+    BenchResult, StoredResult, StoredResults, is_result, newest_result, read_result, stored_results,
 };
 use crate::view::words::list;
 use crate::view::{command, pasteable};
@@ -23,6 +24,8 @@ pub(in crate::cli) struct Chosen {
     pub(in crate::cli) are_named: bool,
     /// The folder of what is made of them.
     pub(in crate::cli) folder: PathBuf,
+    /// Where the comparisons of their topology lie, unless results were named.
+    pub(in crate::cli) compared: Option<Store>,
     /// The manifest, as the user named it.
     manifest: Option<String>,
 }
@@ -53,6 +56,21 @@ impl Chosen {
 /// The results that `[FILE] [BENCHMARK | RESULT.json]...` means: the newest of each benchmark where
 /// none is named. A result is told from a manifest by what it says of itself.
 pub(in crate::cli) fn chosen(global: &Global, words: &[String]) -> Result<Chosen, Error> {
+    choose(global, words, |place| place.all())
+}
+
+/// The same, for what shows comparisons too: the results of their blocks are told with them, and are
+/// left out here, unless they are named.
+pub(in crate::cli) fn reported(global: &Global, words: &[String]) -> Result<Chosen, Error> {
+    choose(global, words, |place| place.beside_comparisons())
+}
+
+/// The results that are meant, by what is meant where none is named.
+fn choose(
+    global: &Global,
+    words: &[String],
+    unnamed: impl FnOnce(&Place<'_>) -> Result<Vec<StoredResult>, Error>,
+) -> Result<Chosen, Error> {
     let first_is_result = words.first().is_some_and(|word| is_result(Path::new(word)));
     let (file, names) = if first_is_result {
         (None, words)
@@ -70,13 +88,14 @@ pub(in crate::cli) fn chosen(global: &Global, words: &[String]) -> Result<Chosen
             folder: folder.map(Path::to_owned).unwrap_or_default(),
             results,
             are_named: true,
+            compared: None,
             manifest: None,
         });
     }
     let manifest = manifest::load_alone(&manifest::find(file.as_deref())?)?;
     let place = Place::of(global, &manifest);
     let results = match names {
-        [] => place.all()?,
+        [] => unnamed(&place)?,
         names => names
             .iter()
             .map(|name| place.named(name))
@@ -86,6 +105,7 @@ pub(in crate::cli) fn chosen(global: &Global, words: &[String]) -> Result<Chosen
         folder: place.results.join(place.topology()),
         results,
         are_named: !names.is_empty(),
+        compared: names.is_empty().then(|| place.compared()),
         manifest: Some(place.file()),
     })
 }
@@ -144,6 +164,23 @@ impl<'a> Place<'a> {
         Ok(newest)
     }
 
+    fn compared(&self) -> Store {
+        Store::of(&self.results, self.topology())
+    }
+
+    /// The newest result of each benchmark that was measured for its own sake, where there are comparisons
+    /// to show; else the newest of each.
+    fn beside_comparisons(&self) -> Result<Vec<StoredResult>, Error> {
+        if self.compared().standing().is_empty() {
+            return self.all();
+        }
+        let mut stored = self.stored().results;
+        stored.retain(|it| !is_of_comparison(&it.result));
+        // The newest stands first.
+        stored.dedup_by(|later, first| later.result.job.name == first.result.job.name);
+        Ok(stored)
+    }
+
     /// The result that a word means: a file, or the newest of a benchmark.
     fn named(&self, word: &str) -> Result<StoredResult, Error> {
         if is_result(Path::new(word)) {
@@ -176,6 +213,13 @@ impl<'a> Place<'a> {
             hint,
         )
     }
+}
+
+/// Whether a result is of a block of a comparison, or of a value that was tried for one: as `compare` tags
+/// them.
+fn is_of_comparison(result: &BenchResult) -> bool {
+    let has = |tag: &str| result.tags.contains_key(tag);
+    has("arm") && (has("compare") || has("tune"))
 }
 
 fn read(file: &str) -> Result<StoredResult, Error> {

@@ -1,6 +1,7 @@
 //! A report: what was measured, as one page for a browser that asks nobody for anything.
 //!
-//! A page is made of results and of the requests that lie beside them, where they still do. Each
+//! A page is made of results and of the requests that lie beside them, where they still do, and of the
+//! comparisons of their topology (`compared`), which stand above them. Each
 //! section is a function of them in a file of its own, and leaves itself out where there is nothing
 //! to show: no plot is empty. Drawings are SVG with classes; [`STYLE`] has the colours, for light
 //! rooms, dark ones and paper. Whatever others wrote is escaped where it is written (`markup`).
@@ -8,6 +9,7 @@
 //! A new section is a file in `section/`, and its line in [`SECTIONS`].
 
 mod chart;
+mod compared;
 mod markup;
 mod scale;
 mod section;
@@ -17,6 +19,7 @@ mod thin;
 
 use std::path::PathBuf;
 
+pub use compared::Compared;
 use markup::Markup;
 
 use crate::results::{BenchResult, FORMULAS, Point, Record, StoredResult, is_simulated};
@@ -52,6 +55,8 @@ type Section = fn(&Reported) -> Markup;
 pub struct Report {
     /// What was measured, by name.
     pub topology: String,
+    /// What was compared, the newest first.
+    pub comparisons: Vec<Compared>,
     /// The results.
     pub results: Vec<Reported>,
 }
@@ -141,10 +146,12 @@ pub fn html(report: &Report) -> String {
 }
 
 fn title(report: &Report) -> String {
-    let simulated = report.results.iter().filter(|it| it.is_simulated()).count();
-    let simulated = match simulated {
+    let results = report.results.iter().map(Reported::is_simulated);
+    let comparisons = report.comparisons.iter().map(|it| it.outcome.simulated);
+    let all: Vec<bool> = results.chain(comparisons).collect();
+    let simulated = match all.iter().filter(|it| **it).count() {
         0 => "",
-        all if all == report.results.len() => " (simulated)",
+        some if some == all.len() => " (simulated)",
         _ => " (some of it simulated)",
     };
     format!("Report on {}{simulated}", report.topology)
@@ -171,7 +178,12 @@ fn head(page: &mut Markup, report: &Report) {
         &[("name", "color-scheme"), ("content", "light dark")],
     );
     page.words("title", &[], &title(report));
-    page.element("style", &[], |page| page.raw(STYLE));
+    page.element("style", &[], |page| {
+        page.raw(STYLE);
+        if !report.comparisons.is_empty() {
+            page.raw(compared::STYLE);
+        }
+    });
 }
 
 fn heading(page: &mut Markup, report: &Report) {
@@ -198,6 +210,9 @@ fn heading(page: &mut Markup, report: &Report) {
 }
 
 fn body(page: &mut Markup, report: &Report) {
+    for (place, it) in report.comparisons.iter().enumerate() {
+        compared::article(page, it, place + 1);
+    }
     section_of(page, ["h2", "All results"], &section::overview(report));
     let title = "Speed of one against speed of all";
     section_of(page, ["h2", title], &section::pareto(report));
@@ -242,6 +257,7 @@ fn footer(page: &mut Markup, report: &Report) {
         sheet::facts(page, &all);
     });
     let tools = report.results.iter().map(|it| &it.result.tool);
+    let tools = tools.chain(report.comparisons.iter().map(|it| &it.outcome.tool));
     let mut tools: Vec<String> = tools
         .map(|it| format!("{} {}", it.name, it.version))
         .collect();

@@ -22,6 +22,9 @@ pub(super) struct Scale {
 /// The ratio from which on a linear axis would press the small values together.
 const WIDE: f64 = 30.0;
 
+/// The ratio up to which a logarithmic axis has too few of the values 1, 2 and 5 to be read by.
+const NARROW: f64 = 8.0;
+
 impl Scale {
     /// An axis on which all these values lie, between these places. `from_zero` begins it at 0.
     pub(super) fn over(values: &[f64], from_zero: bool, from: f64, to: f64) -> Self {
@@ -79,6 +82,14 @@ impl Scale {
         }
     }
 
+    /// An axis of ratios, from one to another, both above 0.
+    pub(super) fn of_ratios(low: f64, high: f64, from: f64, to: f64) -> Self {
+        Self {
+            spread: Spread::Log,
+            ..Self::between(low, high, from, to)
+        }
+    }
+
     /// The place of a value.
     pub(super) fn at(self, value: f64) -> f64 {
         let share = match self.spread {
@@ -92,6 +103,7 @@ impl Scale {
     pub(super) fn ticks(self, about: usize) -> Vec<f64> {
         match self.spread {
             Spread::Linear => self.linear_ticks(about),
+            Spread::Log if self.high / self.low < NARROW => self.linear_ticks(about),
             Spread::Log => self.log_ticks(),
         }
     }
@@ -155,6 +167,8 @@ mod tests {
             ),
             (Scale::of_any_size(&[4.0, 9.0], 0.0, 1.0), "0 2 4 6 8"),
             (Scale::over(&[], true, 0.0, 1.0), "0 0.25 0.5 0.75 1"),
+            (Scale::of_ratios(0.93, 1.12, 0.0, 1.0), "0.95 1 1.05 1.1"),
+            (Scale::of_ratios(0.1, 2.5, 0.0, 1.0), "0.1 0.2 0.5 1 2"),
         ];
         for (scale, ticks) in cases {
             assert_eq!(shown(scale), ticks, "{scale:?}");

@@ -52,6 +52,13 @@ impl Sheet {
         });
     }
 
+    /// The same, however long it is: where it stands in something that is folded.
+    pub(super) fn write_open(&self, out: &mut Markup) {
+        if !self.rows.is_empty() {
+            self.table(out);
+        }
+    }
+
     fn table(&self, out: &mut Markup) {
         let says = |column: &usize| self.rows.iter().any(|row| !row[*column].is_empty());
         let shown: Vec<usize> = (0..self.columns.len()).filter(says).collect();

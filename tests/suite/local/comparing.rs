@@ -97,6 +97,35 @@ fn arms_are_made_in_turn_and_nothing_is_restarted_that_is_in_both() {
         .exits(0)
         .json();
     assert_eq!(shown, outcome);
+    is_reported(&place, 0);
+    // What was measured for its own sake stands below.
+    let _ = place.replica(&["bench", "chat", "-y"]).exits(0);
+    is_reported(&place, 1);
+}
+
+/// The page shows what was compared, and of results only those that are of no block of it; one that is
+/// named is shown alone.
+fn is_reported(place: &Workdir, measured_alone: usize) {
+    let page = || place.read(format!("results/{}/report.html", place.topology));
+    let report = place.replica(&["report", "--json"]).exits(0).json();
+    assert_eq!(
+        report["comparisons"].as_array().map(Vec::len),
+        Some(1),
+        "{report:#}"
+    );
+    let results = report["results"].as_array().map(Vec::len);
+    assert_eq!(results, Some(measured_alone), "{report:#}");
+    let whole = page();
+    assert!(whole.contains("2 arms compared"), "{whole:.2000}");
+    let one = place.replica(&["report", "chat", "--json"]).exits(0).json();
+    assert!(one["comparisons"].is_null(), "{one:#}");
+    let alone = page();
+    assert!(
+        !alone.contains("arms compared") && alone.contains("chat, 20"),
+        "{alone:.2000}"
+    );
+    let listed = place.replica(&["bench", "list"]).exits(0);
+    assert!(!listed.err.contains("cannot be read"), "{}", listed.err);
 }
 
 #[test]

@@ -35,7 +35,7 @@ use crate::results::quantile::{Distribution, Quantile};
 use crate::view::words::number;
 
 /// A drawing with what explains it.
-fn figure(out: &mut Markup, caption: &str, inside: impl FnOnce(&mut Markup)) {
+pub(super) fn figure(out: &mut Markup, caption: &str, inside: impl FnOnce(&mut Markup)) {
     out.element("figure", &[], |out| {
         inside(out);
         if !caption.is_empty() {
@@ -45,7 +45,7 @@ fn figure(out: &mut Markup, caption: &str, inside: impl FnOnce(&mut Markup)) {
 }
 
 /// A drawing, which is moved sideways where the page is narrow.
-fn plot(out: &mut Markup, drawing: &Markup) {
+pub(super) fn plot(out: &mut Markup, drawing: &Markup) {
     out.element("div", &[("class", "plot")], |out| out.add(drawing));
 }
 
