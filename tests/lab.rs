@@ -9,6 +9,7 @@ mod scenarios {
     mod hosts;
     mod index;
     mod laptop;
+    mod sharing;
     mod stage;
     mod stand_in;
     mod traffic;
@@ -26,6 +27,7 @@ mod scenarios {
     mod models;
     mod replicated;
     mod secrets;
+    mod split;
     mod ssh;
     mod starting;
     mod status;

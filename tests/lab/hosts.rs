@@ -140,6 +140,28 @@ impl Lab {
         found
     }
 
+    /// The process of a server in which its engine is.
+    pub(super) fn engine(&self, host: &str, leader: &Process) -> Process {
+        let mut found = self.processes(host);
+        found.retain(|it| it.session == leader.pid && it.name == "VLLM::EngineCor");
+        found.pop().expect("a server has an engine")
+    }
+
+    /// How many bytes wait to be read at a port: the most at any of its connections.
+    pub(super) fn unread(&self, host: &str, port: u16) -> u64 {
+        let script =
+            format!("awk '$2 ~ /:{port:04X}$/ && $4 == \"01\" {{print $5}}' /proc/net/tcp");
+        let queues = self.exec(host, &script);
+        let waiting = queues.lines().filter_map(|it| it.split_once(':'));
+        let waiting = waiting.filter_map(|(_, unread)| u64::from_str_radix(unread, 16).ok());
+        waiting.max().unwrap_or_default()
+    }
+
+    /// Sends a signal to a process: `KILL`.
+    pub(super) fn signals(&self, host: &str, process: &Process, name: &str) {
+        self.exec(host, &format!("kill -{name} {}", process.pid));
+    }
+
     /// Whether a process is still the one that it was.
     pub(super) fn lives(&self, host: &str, process: &Process) -> bool {
         self.processes(host)

@@ -17,15 +17,27 @@ pub(super) struct Traffic {
 impl Traffic {
     /// Starts so many clients against `host:port`.
     pub(super) fn through(authority: &'static str, clients: usize) -> Self {
+        Self::of(clients, move |_| stream(authority).map(drop))
+    }
+
+    /// Starts so many clients, each of which does this again and again. It is told how often it was done
+    /// before by any of them.
+    pub(super) fn of(
+        clients: usize,
+        ask: impl Fn(usize) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let ask = Arc::new(ask);
+        let begun = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let served = Arc::new(AtomicUsize::new(0));
         let client = |_| {
             let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
+            let (ask, begun) = (Arc::clone(&ask), Arc::clone(&begun));
             thread::spawn(move || {
                 let mut failures = Vec::new();
                 while !stop.load(Ordering::SeqCst) {
-                    match stream(authority) {
-                        Ok(_) => drop(served.fetch_add(1, Ordering::SeqCst)),
+                    match ask(begun.fetch_add(1, Ordering::SeqCst)) {
+                        Ok(()) => drop(served.fetch_add(1, Ordering::SeqCst)),
                         Err(why) => failures.push(why),
                     }
                 }
