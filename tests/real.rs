@@ -8,6 +8,7 @@
 mod scenarios {
     mod hosts;
     mod laptop;
+    mod sharing;
     mod stage;
     mod traffic;
 
@@ -25,6 +26,8 @@ mod scenarios {
     mod server;
     #[path = "../real/serving.rs"]
     mod serving;
+    #[path = "../real/splitting.rs"]
+    mod splitting;
     #[path = "../real/starting.rs"]
     mod starting;
 }

@@ -134,9 +134,10 @@ impl Answer {
             body: body.to_owned(),
             is_whole: false,
         };
-        match answer.header("content-length") {
-            Some(length) => answer.is_whole = length.parse() == Ok(body.len()),
-            None => (answer.body, answer.is_whole) = joined(body),
+        if let Some(length) = answer.header("content-length") {
+            answer.is_whole = length.parse() == Ok(body.len());
+        } else {
+            (answer.body, answer.is_whole) = joined(body);
         }
         answer
     }

