@@ -18,11 +18,11 @@ use crate::results::BenchResult;
 /// The metrics beside the one that decides.
 const BESIDE: [&str; 6] = [
     "output_tps",
-    "ttft.p50",
+    "ttft.mean",
     "ttft.p99",
-    "tpot.p50",
+    "tpot.mean",
     "itl.p99",
-    "e2el.p50",
+    "e2el.mean",
 ];
 
 /// One load of one benchmark, in every arm.

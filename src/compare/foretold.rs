@@ -64,7 +64,7 @@ pub struct ForetoldOf {
 }
 
 /// The metrics beside the one that decides.
-const BESIDE: [&str; 2] = ["ttft.p50", "tpot.p50"];
+const BESIDE: [&str; 2] = ["ttft.mean", "tpot.mean"];
 
 /// What is foretold, at every speed alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -278,8 +278,8 @@ fn expected(
             Cell::or_dash(values(&cell.arms[against])),
             Cell::or_dash(values(&cell.arms[arm])),
             Cell::or_dash(ratio),
-            beside("ttft.p50"),
-            beside("tpot.p50"),
+            beside("ttft.mean"),
+            beside("tpot.mean"),
             prospect(said.prospect),
         ]);
     }
@@ -428,8 +428,8 @@ fn contrasted(outcome: &Outcome, contrast: &Contrast, style: Style) -> Vec<Strin
                     .map(|it| format!("{:.3} to {:.3}", it.low, it.high))
                     .unwrap_or_default(),
             ),
-            beside(said, "ttft.p50"),
-            beside(said, "tpot.p50"),
+            beside(said, "ttft.mean"),
+            beside(said, "tpot.mean"),
             verdict(said),
         ]);
         let at = format!("{} {}", cell.benchmark, cell.load);

@@ -47,8 +47,8 @@ fn table(outcome: &Outcome, all: &[(&Cell, &Said)]) -> Sheet {
         ("95 %", false),
         ("pairs", true),
         ("verdict", false),
-        ("TTFT p50", true),
-        ("TPOT p50", true),
+        ("TTFT mean", true),
+        ("TPOT mean", true),
         ("answers alike", true),
     ]);
     for (cell, said) in all {
@@ -79,8 +79,8 @@ fn table(outcome: &Outcome, all: &[(&Cell, &Said)]) -> Sheet {
                 .unwrap_or_default(),
             ratio.map(|it| it.pairs.to_string()).unwrap_or_default(),
             Stand::of(said).signed(),
-            beside("ttft.p50"),
-            beside("tpot.p50"),
+            beside("ttft.mean"),
+            beside("tpot.mean"),
             alike(said),
         ]);
     }
