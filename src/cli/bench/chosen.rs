@@ -56,21 +56,26 @@ impl Chosen {
 /// The results that `[FILE] [BENCHMARK | RESULT.json]...` means: the newest of each benchmark where
 /// none is named. A result is told from a manifest by what it says of itself.
 pub(in crate::cli) fn chosen(global: &Global, words: &[String]) -> Result<Chosen, Error> {
-    choose(global, words, |place| place.all())
+    choose(global, words, Unnamed::Newest)
 }
 
 /// The same, for what shows comparisons too: the results of their blocks are told with them, and are
 /// left out here, unless they are named.
 pub(in crate::cli) fn reported(global: &Global, words: &[String]) -> Result<Chosen, Error> {
-    choose(global, words, |place| place.beside_comparisons())
+    choose(global, words, Unnamed::BesideComparisons)
+}
+
+/// Which results are meant where none is named.
+#[derive(Debug, Clone, Copy)]
+enum Unnamed {
+    /// The newest of each benchmark.
+    Newest,
+    /// Those that no comparison tells of.
+    BesideComparisons,
 }
 
 /// The results that are meant, by what is meant where none is named.
-fn choose(
-    global: &Global,
-    words: &[String],
-    unnamed: impl FnOnce(&Place<'_>) -> Result<Vec<StoredResult>, Error>,
-) -> Result<Chosen, Error> {
+fn choose(global: &Global, words: &[String], unnamed: Unnamed) -> Result<Chosen, Error> {
     let first_is_result = words.first().is_some_and(|word| is_result(Path::new(word)));
     let (file, names) = if first_is_result {
         (None, words)
@@ -95,7 +100,10 @@ fn choose(
     let manifest = manifest::load_alone(&manifest::find(file.as_deref())?)?;
     let place = Place::of(global, &manifest);
     let results = match names {
-        [] => unnamed(&place)?,
+        [] => match unnamed {
+            Unnamed::Newest => place.all()?,
+            Unnamed::BesideComparisons => place.beside_comparisons()?,
+        },
         names => names
             .iter()
             .map(|name| place.named(name))

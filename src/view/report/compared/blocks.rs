@@ -80,18 +80,15 @@ fn drift(outcome: &Outcome, cell: &Cell) -> String {
     let Some(drift) = cell.drift else {
         return format!("{name}. These blocks do not tell of a drift.");
     };
-    match drift.words(cell.aim, outcome.margin) {
-        Some(words) => format!("{name}. ! Drift: {words}."),
-        None => {
-            let Drift {
-                change, low, high, ..
-            } = drift;
-            format!(
-                "{name}. No drift that matters: {change:.3} from the first block to the last \
-                 ({low:.3} to {high:.3})."
-            )
-        }
+    if let Some(words) = drift.words(cell.aim, outcome.margin) {
+        return format!("{name}. ! Drift: {words}.");
     }
+    let Drift {
+        change, low, high, ..
+    } = drift;
+    format!(
+        "{name}. No drift that matters: {change:.3} from the first block to the last ({low:.3} to {high:.3})."
+    )
 }
 
 /// What the blocks showed of a cell, in their order.

@@ -104,7 +104,9 @@ fn reasons(out: &mut Markup, all: &[(&Cell, &Said)]) {
     let reasons: Vec<String> = reasons.collect();
     let list = |out: &mut Markup| {
         out.element("ul", &[("class", "caption reasons")], |out| {
-            reasons.iter().for_each(|why| out.words("li", &[], why));
+            for why in &reasons {
+                out.words("li", &[], why);
+            }
         });
     };
     match reasons.len() {

@@ -19,10 +19,14 @@ const LETTERING: f64 = 20.0;
 const BOTTOM: f64 = 40.0;
 
 /// As many letters as a row has room for, beside its verdict.
-const LETTERS: usize = 46;
+const LETTERS: usize = 60;
 
-/// An interval that reaches so many times as far as any ratio is cut, or it would press the others together.
-const FAR: f64 = 3.0;
+/// The axis reaches so many times as far as any ratio, and an interval that reaches farther is cut: it would
+/// press the others together.
+const FAR: f64 = 1.5;
+
+/// It reaches as many times as far as the margin in any case.
+const OF_MARGIN: f64 = 8.0;
 
 /// Writes the plot; nothing where no cell has a ratio.
 pub(super) fn write(out: &mut Markup, margin: f64, contrast: &Contrast, all: &[(&Cell, &Said)]) {
@@ -32,7 +36,7 @@ pub(super) fn write(out: &mut Markup, margin: f64, contrast: &Contrast, all: &[(
     }
     let caption = format!(
         "Each cell's ratio and its interval of 95 %, on a logarithmic axis. In the shaded band, from {} to \
-         {}, arms are as good as each other.",
+         {}, arms are as good as each other. A line without an end goes on.",
         tick(1.0 / (1.0 + margin)),
         tick(1.0 + margin)
     );
@@ -82,8 +86,8 @@ fn draw(margin: f64, contrast: &Contrast, all: &[(&Cell, &Said)], ratios: &[Rati
 /// From which ratio to which the axis reaches.
 fn span(margin: f64, ratios: &[Ratio]) -> (f64, f64) {
     let band = margin.ln_1p();
-    let farthest = ratios.iter().map(|it| it.ratio.ln().abs());
-    let far = FAR * farthest.fold(band, f64::max);
+    let ratios_far = ratios.iter().map(|it| FAR * it.ratio.ln().abs());
+    let far = ratios_far.fold(OF_MARGIN * band, f64::max);
     let ends = |of: fn(&Ratio) -> f64| ratios.iter().map(move |it| of(it).ln().clamp(-far, far));
     let low = ends(|it| it.low).fold(-2.0 * band, f64::min);
     let high = ends(|it| it.high).fold(2.0 * band, f64::max);
@@ -123,7 +127,7 @@ fn axis_name(contrast: &Contrast, better: Option<Aim>) -> String {
     let way = match better {
         Some(Aim::More) => "; right is better",
         Some(Aim::Less) => "; left is better",
-        None => "",
+        None => "; right is better, unless it is said",
     };
     format!("{} / {}{way}", contrast.arm, contrast.against)
 }
@@ -131,8 +135,7 @@ fn axis_name(contrast: &Contrast, better: Option<Aim>) -> String {
 fn row(out: &mut Markup, x: Scale, top: f64, cell: &Cell, said: &Said, tells_way: bool) {
     let stand = Stand::of(said);
     let way = match cell.aim {
-        Aim::More if tells_way => ", right is better",
-        Aim::Less if tells_way => ", left is better",
+        Aim::Less if tells_way => " (left is better)",
         Aim::More | Aim::Less => "",
     };
     let name = format!("{}: {}{way}", cell_name(cell), decides(cell, said));

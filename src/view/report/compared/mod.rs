@@ -18,7 +18,7 @@ use crate::view::words::count;
 pub(super) const STYLE: &str = include_str!("style.css");
 
 /// What may stand in a report on one comparison, in this order.
-const SECTIONS: &[(&str, fn(&Compared) -> Markup)] = &[
+const SECTIONS: &[(&str, Section)] = &[
     ("What is said", answer),
     ("What was compared", facts::arms),
     ("Cell by cell", contrast::contrasts),
@@ -27,6 +27,9 @@ const SECTIONS: &[(&str, fn(&Compared) -> Markup)] = &[
     ("What was tuned", facts::tuned),
     ("How it was measured", facts::measured),
 ];
+
+/// A section on one comparison; empty, where it has nothing to show.
+type Section = fn(&Compared) -> Markup;
 
 /// A comparison in a report.
 #[derive(Debug, Clone)]

@@ -170,6 +170,21 @@ fn a_value_that_cannot_be_believed_is_a_cross_and_a_cell_without_ratio_has_no_ma
 }
 
 #[test]
+fn an_interval_that_reaches_too_far_is_cut_and_has_no_end() {
+    let ends = |low: f64, high: f64| {
+        let mut outcome = concluded();
+        outcome.contrasts.truncate(1);
+        let ratio = outcome.cells[0].said[0].ratio.as_mut().unwrap();
+        (ratio.low, ratio.high) = (low, high);
+        let page = page(outcome);
+        page.matches("class=\"interval\"").count() - 1
+    };
+    assert_eq!(ends(1.1, 1.25), 2);
+    assert_eq!(ends(1.1, 50.0), 1);
+    assert_eq!(ends(0.02, 50.0), 0);
+}
+
+#[test]
 fn what_others_wrote_in_a_comparison_is_a_text() {
     let hostile = "</script><script>alert(1)</script>\"'&\u{202e}\x1b[2J";
     let mut outcome = whole();
