@@ -33,7 +33,7 @@ impl Asking<'_> {
             return Ok((observed, plan));
         }
         while plan.has_work() {
-            self.confirm()?;
+            confirm(self.screen, self.question)?;
             let approved = Approved::of(&plan);
             (observed, plan) = self.workspace.plan(wish).await;
             let news = approved.news(&plan);
@@ -45,20 +45,6 @@ impl Asking<'_> {
         Ok((observed, plan))
     }
 
-    fn confirm(&self) -> Result<(), Error> {
-        match self.screen.ask(self.question)? {
-            Answer::Yes => Ok(()),
-            Answer::No => Err(Error::Refused {
-                message: self.question.cancelled().to_owned(),
-                hint: None,
-            }),
-            Answer::NoTerminal => Err(Error::refused(
-                "nobody is there to be asked: the standard input is no terminal; nothing was changed",
-                "give --auto-approve to go ahead without asking",
-            )),
-        }
-    }
-
     /// Shows a plan that says more than the one before, and what it says more.
     fn tell(&self, plan: &Plan, news: &[&Change]) {
         let screen = self.screen;
@@ -66,5 +52,24 @@ impl Asking<'_> {
         screen.say(&plan::news(news, screen.talk()));
         screen.say("\n");
         screen.say(&plan::render(plan, &self.workspace.file(), screen.talk()));
+    }
+}
+
+/// Asks, and goes on after a `yes` alone.
+///
+/// # Errors
+///
+/// Refuses after a `no`, and where nobody is there to be asked.
+pub(super) fn confirm(screen: &Screen, question: Question) -> Result<(), Error> {
+    match screen.ask(question)? {
+        Answer::Yes => Ok(()),
+        Answer::No => Err(Error::Refused {
+            message: question.cancelled().to_owned(),
+            hint: None,
+        }),
+        Answer::NoTerminal => Err(Error::refused(
+            "nobody is there to be asked: the standard input is no terminal; nothing was changed",
+            "give --auto-approve to go ahead without asking",
+        )),
     }
 }

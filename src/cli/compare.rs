@@ -11,12 +11,13 @@ use jiff::Timestamp;
 
 use self::block::{Measuring, Went};
 use super::Global;
+use super::asking::confirm;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
 use crate::compare::{Experiment, Measured, Outcome, Store, digest, seconds_of_loads};
 use crate::converge::Interrupt;
-use crate::view::{Answer, Question, Screen, command, compare as view, plan};
+use crate::view::{Question, Screen, command, compare as view, plan};
 
 /// Measure topologies in turn, and say which is better
 ///
@@ -112,7 +113,10 @@ impl Comparison<'_> {
     async fn perform(mut self) -> Result<Exit, Error> {
         let unfinished = self.store.unfinished(&digest(&self.experiment));
         let mut outcome = match unfinished.filter(|_| !self.args.anew) {
-            Some(unfinished) => unfinished,
+            Some(unfinished) => Outcome {
+                margin: self.experiment.margin,
+                ..unfinished
+            },
             None => self.begin(),
         };
         self.preview(&outcome).await?;
@@ -169,7 +173,13 @@ impl Comparison<'_> {
         let screen = self.screen;
         if !screen.is_json() {
             self.workspace.remark(screen);
-            let loads = self.seconds_of_loads().await;
+            let loads = if outcome.blocks.is_empty() {
+                screen.note("rehearsing the loads, to tell how long they take");
+                self.seconds_of_loads().await
+            } else {
+                // What was measured tells it better.
+                None
+            };
             screen.result(&view::preview(outcome, loads, screen.out()))?;
         }
         let next = outcome.rest().into_iter().next();
@@ -183,17 +193,7 @@ impl Comparison<'_> {
         if self.global.auto_approve || outcome.is_over() {
             return Ok(());
         }
-        match screen.ask(Question::Compare)? {
-            Answer::Yes => Ok(()),
-            Answer::No => Err(Error::Refused {
-                message: Question::Compare.cancelled().to_owned(),
-                hint: None,
-            }),
-            Answer::NoTerminal => Err(Error::refused(
-                "nobody is there to be asked: the standard input is no terminal; nothing was changed",
-                "give --auto-approve to go ahead without asking",
-            )),
-        }
+        confirm(screen, Question::Compare)
     }
 
     /// How long all loads take, by a rehearsal of them, where that can be told.

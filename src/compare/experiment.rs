@@ -90,26 +90,20 @@ impl Experiment {
         self
     }
 
-    /// All that its results depend on, of which a digest tells two comparisons apart.
+    /// All that its results depend on, of which a digest tells two comparisons apart: of every arm the
+    /// whole topology, its nodes and models too. A verdict depends on more, and can be had anew.
     pub fn terms(&self) -> Value {
+        // What a topology means has no other written form than this.
+        let written = |arm: &Arm| format!("{:?}", arm.topology);
         let arms = self.arms.iter().map(|(name, arm)| {
             let tune = arm.tune.as_ref().map(|tune| {
-                let values = tune.variants.iter().map(|(value, _)| value);
-                json!({
-                    "argument": tune.argument, "by": tune.by, "values": values.collect::<Vec<_>>(),
-                })
+                let variants = tune.variants.iter().map(|(_, variant)| written(variant));
+                json!([tune.argument, tune.by, variants.collect::<Vec<_>>()])
             });
-            json!([name, arm.settings, tune])
+            json!([name, written(arm), tune])
         });
-        let topology = self.arms.values().next().map(|arm| &arm.topology);
-        let measured = topology
-            .into_iter()
-            .flat_map(|topology| &topology.benchmarks);
         json!({
             "arms": arms.collect::<Vec<_>>(),
-            "against": self.against,
-            // What a measurement is said to be has no other written form than this.
-            "benchmarks": measured.map(|(name, it)| json!([name, format!("{it:?}")])).collect::<Vec<_>>(),
             "rounds": self.rounds,
             "seed": self.seed,
         })

@@ -28,6 +28,13 @@ fn two(arm: &str, other: &str) -> Experiment {
     experiment
 }
 
+/// The same, decided by a time.
+fn by_latency(arm: &str, other: &str) -> Experiment {
+    let mut experiment = two(arm, other);
+    experiment.decide = Some("e2el.mean".parse().unwrap());
+    experiment
+}
+
 /// A result that may be believed, with this throughput and a few answers.
 fn result(output_tps: f64) -> BenchResult {
     let mut result = notebook_run();
@@ -200,9 +207,7 @@ fn other_numbers_of_gpus_compare_by_the_gpu_and_never_by_their_times() {
     assert!(said.per_gpu);
     assert!((said.ratio.unwrap().ratio - 1.2).abs() < 1e-6);
     assert_eq!(said.verdict, Some(Verdict::Better));
-    let mut experiment = two("single", "replicated");
-    experiment.decide = Some("e2el.mean".parse().unwrap());
-    let said = Blocks::of(experiment, shows).said();
+    let said = Blocks::of(by_latency("single", "replicated"), shows).said();
     assert_eq!(said.verdict, None);
     assert!(said.reasons[0].contains("not as many GPUs"), "{said:?}");
 }
@@ -225,9 +230,7 @@ fn times_of_unlike_machines_are_not_compared() {
             .insert("spark-01".parse().unwrap(), node);
         result
     };
-    let mut experiment = two("split", "replicated");
-    experiment.decide = Some("e2el.mean".parse().unwrap());
-    let said = Blocks::of(experiment, shows).said();
+    let said = Blocks::of(by_latency("split", "replicated"), shows).said();
     assert_eq!(said.verdict, None);
     assert_eq!(
         said.reasons,
@@ -244,9 +247,7 @@ fn times_of_the_answered_ones_alone_are_not_compared() {
         counts.ok = if arm == "split" { 40 } else { 100 };
         result
     };
-    let mut experiment = two("split", "replicated");
-    experiment.decide = Some("e2el.mean".parse().unwrap());
-    let said = Blocks::of(experiment, shows).said();
+    let said = Blocks::of(by_latency("split", "replicated"), shows).said();
     assert_eq!(said.verdict, None);
     assert!(said.reasons[0].contains("240 of 600"), "{said:?}");
 }
@@ -302,7 +303,19 @@ fn a_comparison_goes_on_after_the_blocks_that_it_has() {
     let store = Store::of(folder.path(), "t");
     store.write(&outcome).unwrap();
     assert_eq!(store.unfinished(&digest(&experiment)), Some(outcome));
-    let mut other = experiment.clone();
-    other.seed += 1;
-    assert_eq!(store.unfinished(&digest(&other)), None);
+    let other = |change: fn(&mut Experiment)| {
+        let mut other = experiment.clone();
+        change(&mut other);
+        store.unfinished(&digest(&other)).is_none()
+    };
+    assert!(other(|it| it.seed += 1));
+    // Another machine under the same name is another comparison; another margin only another verdict.
+    assert!(other(|it| {
+        let nodes = it
+            .arms
+            .values_mut()
+            .flat_map(|arm| arm.topology.nodes.values_mut());
+        nodes.for_each(|node| node.ssh = "user@elsewhere".parse().unwrap());
+    }));
+    assert!(!other(|it| it.margin = 0.1));
 }
