@@ -19,8 +19,11 @@ use crate::name::{ArmName, BenchmarkName};
 /// The key of the root by which a manifest declares a comparison.
 pub(super) const COMPARE: &str = "compare";
 
-/// What a comparison means, whose manifest is without mistakes; every arm is read, and what is wrong with
-/// any is added to `problems`.
+/// What an arm changes of a manifest, by the keys of its root.
+const CHANGES: [&str; 4] = ["engines", "instances", "kv", "proxy"];
+
+/// What a comparison means; it is to be believed where nothing is broken. Every arm is read, and what is
+/// wrong with any, and not with the manifest itself, is added to `problems`.
 pub(super) fn experiment(
     document: &Document,
     root: &Rc<Node>,
@@ -86,7 +89,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn arm(&mut self, at: &Entry, declared: &ArmDeclaration) -> Option<Arm> {
-        let changes = Rc::clone(&at.value).without(|key| key == "tune");
+        // A key that no arm has was reported, and what stands there is no change.
+        let changes = Rc::clone(&at.value).without(|key| !CHANGES.contains(&key));
         let root = overlaid(&self.base, &changes);
         let arm = self.read(&root, at, None);
         let tune = declared.tune.as_ref();

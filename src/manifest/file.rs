@@ -187,14 +187,15 @@ pub(super) fn understand(
             let root = root.without(is_extension);
             let document = typed::read::<Document>(&root, &mut marks, &mut problems);
             understood = document.and_then(|document| {
-                let topology = check(&document, &root, &marks, file, &mut problems)?;
+                let topology = check(&document, &root, &marks, file, &mut problems);
+                // What is wrong with the arms is told beside what is wrong with the rest.
+                let experiment = experiment(&document, &root, &mut problems);
+                let topology = topology?;
                 let remarks = remarks(&document, &topology, &root, &marks, &source.text);
-                let is_good = problems.is_empty();
-                let experiment = is_good.then(|| experiment(&document, &root, &mut problems));
                 Some(Understood {
                     topology,
                     remarks,
-                    experiment: experiment.flatten(),
+                    experiment,
                 })
             });
         }
