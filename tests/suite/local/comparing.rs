@@ -156,19 +156,23 @@ fn a_comparison_that_was_interrupted_goes_on_where_it_was() {
 fn a_tuned_arm_has_the_best_of_its_values_and_the_search_is_kept() {
     let place = Workdir::with(ARMS);
     place.change("rounds: 2", "rounds: 1");
-    let tuned = "tune: {args: {max_num_seqs: [1, 8]}, by: chat}";
+    place.change(
+        "concurrency: 4, requests: 16",
+        "concurrency: 32, requests: 64",
+    );
+    let tuned = "tune: {args: {max_num_seqs: [1, 32]}, by: chat}";
     place.change("split: {", &format!("tuned: {{{tuned}}}\n    split: {{"));
     let said = place.replica(&["compare", "-y"]).exits(0);
     let _ = said
         .says("tuning tuned: max_num_seqs 1")
-        .says("tuning tuned: max_num_seqs 8");
+        .says("tuning tuned: max_num_seqs 32");
     let tuned = &stored(&place)["arms"]["tuned"];
-    // One at a time is slower than four.
-    assert_eq!(tuned["tuned"]["chosen"], 8, "{tuned:#}");
+    // One at a time is many times slower than sixteen.
+    assert_eq!(tuned["tuned"]["chosen"], 32, "{tuned:#}");
     assert_eq!(tuned["tuned"]["tried"].as_array().unwrap().len(), 2);
     assert_eq!(
         tuned["settings"]["instances"]["a"]["args"]["max_num_seqs"],
-        8
+        32
     );
 }
 
