@@ -9,6 +9,8 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output;
 use super::run::{RunOutcome, WatchedRun};
+use super::saved::SavedPlan;
+use super::selection::{Anew, Chosen, narrowed};
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
 use crate::plan::{Address, Approval, Approved, Change, Plan, Requests, Service, Stand};
@@ -19,17 +21,39 @@ use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
 /// Make the nodes as the manifest declares, then run its benchmarks
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The manifest [default: topology.yaml]
+    /// The manifest, or a plan that `plan --out` wrote [default: topology.yaml]
     file: Option<PathBuf>,
     /// Leave the benchmarks for another time
     #[arg(long)]
     no_bench: bool,
+    #[command(flatten)]
+    chosen: Chosen,
+    #[command(flatten)]
+    anew: Anew,
+}
+
+impl Args {
+    /// Whether they say what is to be done, beyond which manifest is.
+    fn chooses(&self) -> bool {
+        self.no_bench || !self.chosen.is_everything() || !self.anew.is_nothing()
+    }
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
-    let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
-    let work = apply(global, args, &workspace, &screen);
+    let saved = args.file.as_deref().map(SavedPlan::read);
+    let saved = saved.transpose()?.flatten();
+    let file = match &saved {
+        Some(_) if args.chooses() => {
+            let message = "a saved plan says itself what is done: give --target, --limit, --replace \
+                           and --no-bench when it is planned";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        Some(saved) => Some(saved.manifest()),
+        None => args.file.as_deref(),
+    };
+    let workspace = Workspace::open(global, file, &screen).await?;
+    let work = apply(global, args, saved.as_ref(), &workspace, &screen);
     workspace.locked(work).await
 }
 
@@ -37,15 +61,20 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
 async fn apply(
     global: &Global,
     args: &Args,
+    saved: Option<&SavedPlan>,
     workspace: &Workspace,
     screen: &Screen,
 ) -> Result<Exit, Error> {
-    let wish = if args.no_bench {
-        workspace.without_benchmarks()
-    } else {
-        workspace.as_declared()
+    let wish = match saved {
+        Some(saved) => saved.wish(workspace),
+        None if args.no_bench => workspace.without_benchmarks(),
+        None => workspace.as_declared(),
     };
+    let wish = narrowed(workspace, wish, &args.chosen, &args.anew).await?;
     let seen = workspace.plan(&wish).await;
+    if let Some((saved, file)) = saved.zip(args.file.as_deref()) {
+        saved.holds(file, workspace, &seen.1)?;
+    }
     if !screen.is_json() {
         workspace.remark(screen);
         screen.result(&plan::render(&seen.1, &workspace.file(), screen.out()))?;
@@ -56,7 +85,11 @@ async fn apply(
         workspace,
         question: Question::Apply,
     };
-    let (before, plan) = asking.approved(&wish, seen).await?;
+    // Whoever saved it has seen it.
+    let (before, plan) = match saved {
+        Some(_) => seen,
+        None => asking.approved(&wish, seen).await?,
+    };
     let approval = if global.auto_approve {
         Approval::Everything
     } else {

@@ -8,6 +8,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output;
 use super::run::WatchedRun;
+use super::selection::{Anew, Chosen, narrowed};
 use super::workspace::Workspace;
 use crate::converge::{Converged, Desired as _, assess};
 use crate::plan::{Approval, Change, NodePort, Plan};
@@ -22,18 +23,25 @@ use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
 pub(super) struct Args {
     /// The manifest [default: topology.yaml]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     let workspace = Workspace::open_alone(global, args.file.as_deref(), &screen).await?;
-    let work = destroyed(global, &workspace, &screen);
+    let work = destroyed(global, &args.chosen, &workspace, &screen);
     workspace.locked(work).await
 }
 
 /// Shows what is to go, asks, removes it, and looks whether it is gone.
-async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> Result<Exit, Error> {
-    let wish = workspace.destroyed();
+async fn destroyed(
+    global: &Global,
+    chosen: &Chosen,
+    workspace: &Workspace,
+    screen: &Screen,
+) -> Result<Exit, Error> {
+    let wish = narrowed(workspace, workspace.destroyed(), chosen, &Anew::default()).await?;
     let seen = workspace.plan(&wish).await;
     let plan = &seen.1;
     // Where there is nothing, what was seen in the end says so.
@@ -57,7 +65,7 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
         let name = workspace.topology().name.as_str();
         let nothing = Output::default();
         let mut document = ApplyDocument::new(name, &plan, tally).left(&left);
-        if left.is_converged() {
+        if is_gone(&left) {
             document = document.output(&nothing);
         }
         screen.document(&document)?;
@@ -66,7 +74,7 @@ async fn destroyed(global: &Global, workspace: &Workspace, screen: &Screen) -> R
             let told = apply::render(tally, &left, None, run.took, screen.out());
             screen.result(&format!("\n{told}"))?;
         }
-        if left.is_converged() {
+        if is_gone(&left) {
             screen.result(&proof(workspace, &observed))?;
             screen.result(&farewell(workspace, &before, &observed))?;
         }
@@ -98,6 +106,11 @@ fn farewell(workspace: &Workspace, before: &Observation, after: &Observation) ->
         [one] => format!("{one} is no longer served.\n"),
         several => format!("{} are no longer served.\n", list(several)),
     }
+}
+
+/// Whether nothing of ours is left, chosen or not.
+fn is_gone(left: &Plan) -> bool {
+    left.is_converged() && left.left_out.is_empty()
 }
 
 /// Whether something stays because it cannot be removed as things stand.

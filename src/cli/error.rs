@@ -5,6 +5,7 @@ use std::io;
 use super::exit::Exit;
 use crate::describe::describe;
 use crate::manifest::ManifestError;
+use crate::plan::Moved;
 use crate::view::json::ErrorDocument;
 use crate::view::words::count;
 
@@ -26,6 +27,16 @@ pub enum Error {
         holder: String,
         /// How to get it.
         hint: String,
+    },
+    /// A saved plan does not hold.
+    #[error("{file} no longer holds: {changed}{}", lines(.moved))]
+    Stale {
+        /// The saved plan.
+        file: String,
+        /// What made it so.
+        changed: String,
+        /// What is not as it was.
+        moved: Vec<Moved>,
     },
     /// Something of this machine failed.
     #[error("{what}")]
@@ -52,6 +63,7 @@ impl Error {
             Error::Manifest(_) => Exit::Manifest,
             Error::Usage(_) => Exit::Usage,
             Error::Locked { .. } => Exit::Locked,
+            Error::Stale { .. } => Exit::Stale,
             Error::Here { .. } | Error::Refused { .. } => Exit::Failed,
         }
     }
@@ -65,6 +77,9 @@ impl Error {
                 let message = format!("{} in {}", count(number, "error"), error.file());
                 ErrorDocument::new("manifest", exit, message, Vec::new()).of_manifest(error)
             }
+            Error::Stale { moved, .. } => {
+                ErrorDocument::new(self.code(), exit, describe(self), self.hints()).of_moved(moved)
+            }
             other => ErrorDocument::new(other.code(), exit, describe(other), other.hints()),
         }
     }
@@ -74,6 +89,7 @@ impl Error {
             Error::Manifest(_) => "manifest",
             Error::Usage(_) => "usage",
             Error::Locked { .. } => "locked",
+            Error::Stale { .. } => "stale",
             Error::Here { .. } => "io",
             Error::Refused { .. } => "refused",
         }
@@ -83,6 +99,7 @@ impl Error {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Error::Locked { hint, .. } => vec![hint.clone()],
+            Error::Stale { .. } => vec!["nothing was changed; plan again".to_owned()],
             Error::Refused { hint, .. } => hint.iter().cloned().collect(),
             _ => Vec::new(),
         }
@@ -125,4 +142,17 @@ impl From<io::Error> for Error {
             source,
         }
     }
+}
+
+/// What is not as it was, a line each.
+fn lines(moved: &[Moved]) -> String {
+    let lines = moved.iter().map(|it| {
+        let Moved {
+            address,
+            expected,
+            found,
+        } = it;
+        format!("\n  {address}: expected {expected}, found {found}")
+    });
+    lines.collect()
 }

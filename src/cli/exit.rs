@@ -12,6 +12,8 @@ pub enum Exit {
     Failed = 1,
     /// Changes are pending (`plan --detailed-exitcode`, `status --exit-code`).
     Pending = 2,
+    /// A saved plan does not hold: what it rests on is not as it was.
+    Stale = 3,
     /// A node could not be reached; the rest is as declared.
     Unreachable = 4,
     /// Another run holds the lock.

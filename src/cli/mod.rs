@@ -11,13 +11,16 @@ mod exit;
 mod lock;
 mod logs;
 mod manifest_word;
+mod meant;
 mod origin;
 mod output;
 mod plan;
 mod proxy;
 mod report;
 mod run;
+mod saved;
 mod schema;
+mod selection;
 mod send_load;
 mod status;
 mod transfer;
@@ -54,6 +57,7 @@ Exit codes:
     0  everything is as declared, or nothing was to do
     1  it failed
     2  changes are pending (plan --detailed-exitcode, status --exit-code)
+    3  a saved plan no longer holds: plan again
     4  a node could not be reached; the rest is as declared
     5  another run holds the lock
     6  partly applied: applying again goes on from there
@@ -216,20 +220,27 @@ fn trace(cli: &Cli) {
         .init();
 }
 
-/// Terraform's users write `-auto-approve` and `-out=FILE`; clap wants two dashes.
+/// Terraform's users write `-auto-approve` and `-target=ADDRESS`; clap wants two dashes.
 fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 5] = [
+    const LONG: [&str; 8] = [
         "auto-approve",
-        "detailed-exitcode",
         "destroy",
+        "detailed-exitcode",
         "json",
         "no-bench",
+        "out",
+        "replace",
+        "target",
     ];
+    let is_long = |rest: &str| {
+        let name = rest.split_once('=').map_or(rest, |(name, _)| name);
+        LONG.contains(&name)
+    };
     words
         .into_iter()
         .map(
             |word| match word.to_str().and_then(|text| text.strip_prefix('-')) {
-                Some(rest) if LONG.contains(&rest) => format!("--{rest}").into(),
+                Some(rest) if is_long(rest) => format!("--{rest}").into(),
                 _ => word,
             },
         )

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
+use super::saved::SavedPlan;
+use super::selection::{Anew, Chosen, narrowed};
 use super::workspace::Workspace;
 use crate::plan::Plan;
 use crate::rehearsal::{Prediction, predict};
-use crate::view::{json::PlanDocument, plan, predicted};
+use crate::view::{command, json::PlanDocument, plan, predicted};
 
 /// Show what `apply` would do, and why; changes nothing
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,16 @@ pub(super) struct Args {
     /// Show what `destroy` would do instead
     #[arg(long)]
     destroy: bool,
+    /// Write it to this file, for `replica apply FILE`
+    #[arg(long, value_name = "FILE", conflicts_with = "predict")]
+    out: Option<PathBuf>,
+    /// Leave the benchmarks out
+    #[arg(long, conflicts_with = "destroy")]
+    no_bench: bool,
+    #[command(flatten)]
+    chosen: Chosen,
+    #[command(flatten)]
+    anew: Anew,
     /// Show what the benchmarks would come to, too: simulated, and no node is asked for it
     #[arg(long, conflicts_with = "destroy")]
     predict: bool,
@@ -34,10 +46,16 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
     let wish = if args.destroy {
         workspace.destroyed()
+    } else if args.no_bench {
+        workspace.without_benchmarks()
     } else {
         workspace.as_declared()
     };
+    let wish = narrowed(&workspace, wish, &args.chosen, &args.anew).await?;
     let (_, plan) = workspace.plan(&wish).await;
+    if let Some(file) = &args.out {
+        SavedPlan::of(&workspace, &wish, &plan)?.write(file)?;
+    }
     let predictions = if args.predict {
         Some(predictions(&workspace).await)
     } else {
@@ -55,6 +73,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         if let Some(predictions) = &predictions {
             let rendered = predicted::render(predictions, screen.out());
             screen.result(&format!("\n{rendered}"))?;
+        }
+        if let Some(file) = &args.out {
+            let command = command("apply", &file.display().to_string());
+            screen.note(&format!("saved: `{command}` does exactly this"));
         }
     }
     Ok(exit(&plan, args.detailed_exitcode))

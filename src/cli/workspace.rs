@@ -8,13 +8,15 @@ use super::Global;
 use super::error::Error;
 use super::lock;
 use super::origin::origin;
-use crate::converge::{self, Desired, Live, World as _, assess, decide};
+use crate::converge::{self, Desired, Live, Selection, World as _, assess, decide};
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet, Lease};
-use crate::plan::{Address, Change, ManifestOrigin, Plan, Reason, ReasonCode};
+use crate::plan::{Address, Change, ManifestOrigin, Plan, Reason, ReasonCode, Stand};
 use crate::resource::program::Binaries;
-use crate::resource::{Catalogue, Fact, Observation, Paths, Resource, Topology, Undeclared};
+use crate::resource::{
+    Catalogue, Fact, Observation, Paths, Replaced, Resource, Topology, Undeclared,
+};
 use crate::view::Screen;
 
 /// A manifest and its nodes, connected.
@@ -136,11 +138,6 @@ impl Workspace {
         self.manifest.path.display().to_string()
     }
 
-    /// The things that the manifest declares, with the results that there are by now.
-    pub(super) fn catalogue(&self) -> Catalogue {
-        Catalogue::new(self.topology(), &self.binaries, &self.paths)
-    }
-
     /// Does the work while this topology is locked on every node that was reached, and can be: on
     /// the others nothing is planned from then on.
     pub(super) async fn locked<T>(
@@ -190,6 +187,8 @@ impl Workspace {
             workspace: self,
             wanted,
             more: Vec::new(),
+            selection: Selection::default(),
+            replaced: Replaced::default(),
         }
     }
 
@@ -202,6 +201,14 @@ impl Workspace {
     /// Looks at every node and plans what is to be done.
     pub(super) async fn plan(&self, wish: &Wish<'_>) -> (Observation, Plan) {
         converge::plan(&self.live(), wish).await
+    }
+
+    /// Looks at every node for how everything stands, for the wish.
+    pub(super) async fn stands(&self, wish: &Wish<'_>) -> Vec<Stand> {
+        let resources = wish.resources();
+        let observed = self.live().observe(&resources, &wish.standing()).await;
+        let undeclared = wish.undeclared(&resources, &observed);
+        wish.stands(&undeclared, &resources, &observed)
     }
 
     /// The nodes as they are.
@@ -241,6 +248,10 @@ pub(super) struct Wish<'a> {
     workspace: &'a Workspace,
     wanted: Wanted,
     more: Vec<Fact>,
+    /// What of it is chosen.
+    selection: Selection,
+    /// What is replaced though it is as declared.
+    replaced: Replaced,
 }
 
 enum Wanted {
@@ -255,13 +266,74 @@ impl Wish<'_> {
         self.more.extend(more);
         self
     }
+
+    /// The same, of which this is chosen.
+    pub(super) fn only(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// The same, with this replaced though it is as declared.
+    pub(super) fn replacing(mut self, replaced: Replaced) -> Self {
+        self.replaced = replaced;
+        self
+    }
+
+    /// What was asked for beside what is declared.
+    pub(super) fn asked(&self) -> (&Selection, &Replaced) {
+        (&self.selection, &self.replaced)
+    }
+
+    /// Whether everything of ours is to go.
+    pub(super) fn is_destruction(&self) -> bool {
+        matches!(self.wanted, Wanted::Nothing)
+    }
+
+    /// Whether what is declared is to be measured.
+    pub(super) fn measures(&self) -> bool {
+        matches!(self.wanted, Wanted::Everything)
+    }
+
+    /// The things that the manifest declares, with the results that there are by now.
+    fn catalogue(&self) -> Catalogue {
+        let Workspace {
+            binaries, paths, ..
+        } = self.workspace;
+        Catalogue::replacing(self.workspace.topology(), binaries, paths, &self.replaced)
+    }
+
+    /// What is there and is not wanted.
+    fn undeclared(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Undeclared {
+        let topology = self.workspace.topology();
+        match self.wanted {
+            Wanted::Nothing => Undeclared::all(topology, observed),
+            Wanted::Everything | Wanted::NoBenchmarks => {
+                Undeclared::beside(topology, resources, observed)
+            }
+        }
+    }
+
+    /// How everything stands.
+    fn stands(
+        &self,
+        undeclared: &Undeclared,
+        resources: &[Arc<dyn Resource>],
+        observed: &Observation,
+    ) -> Vec<Stand> {
+        let all = [&undeclared.resources[..], resources].concat();
+        let mut stands = assess(&all, observed);
+        for stand in &mut stands {
+            self.workspace.keep_off_unlockable(&mut stand.change);
+        }
+        stands
+    }
 }
 
 impl Desired for Wish<'_> {
     fn resources(&self) -> Vec<Arc<dyn Resource>> {
         let mut resources = match self.wanted {
             Wanted::Nothing => Vec::new(),
-            Wanted::Everything | Wanted::NoBenchmarks => self.workspace.catalogue().resources(),
+            Wanted::Everything | Wanted::NoBenchmarks => self.catalogue().resources(),
         };
         if matches!(self.wanted, Wanted::NoBenchmarks) {
             resources.retain(|resource| resource.address().node.is_some());
@@ -276,21 +348,12 @@ impl Desired for Wish<'_> {
     }
 
     fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {
-        let topology = self.workspace.topology();
-        let undeclared = match self.wanted {
-            Wanted::Nothing => Undeclared::all(topology, observed),
-            Wanted::Everything | Wanted::NoBenchmarks => {
-                Undeclared::beside(topology, resources, observed)
-            }
-        };
-        let all = [&undeclared.resources[..], resources].concat();
-        let mut stands = assess(&all, observed);
-        for stand in &mut stands {
-            self.workspace.keep_off_unlockable(&mut stand.change);
-        }
+        let undeclared = self.undeclared(resources, observed);
+        let mut stands = self.stands(&undeclared, resources, observed);
+        let left_out = self.selection.narrow(&mut stands);
         Plan {
             unmanaged: undeclared.unmanaged,
-            ..decide(stands, observed)
+            ..left_out.of(decide(stands, observed))
         }
     }
 }

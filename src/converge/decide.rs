@@ -17,11 +17,17 @@ use crate::resource::Observation;
 pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
     block(&mut stands);
     let steps = Draft::new(&stands).steps();
+    let seen = stands.iter().filter_map(|stand| {
+        let seen = stand.seen.clone()?;
+        Some((stand.address().clone(), seen))
+    });
     Plan {
+        seen: seen.collect(),
         unreachable: observed.unreachable(),
         changes: stands.into_iter().map(|stand| stand.change).collect(),
         steps,
         unmanaged: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 

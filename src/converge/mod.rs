@@ -16,6 +16,7 @@ mod interrupt;
 mod live;
 mod observe;
 mod rounds;
+mod select;
 
 pub use ask_for_life::OnWaiting;
 pub use assess::assess;
@@ -24,3 +25,4 @@ pub use execute::{Report, Say, World};
 pub use interrupt::Interrupt;
 pub use live::Live;
 pub use rounds::{Converged, Desired, Run, plan};
+pub use select::{LeftOut, Selection};

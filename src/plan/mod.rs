@@ -12,6 +12,7 @@ mod origin;
 mod phase;
 mod reason;
 mod role;
+mod saved;
 mod service;
 mod slo;
 mod stand;
@@ -31,6 +32,7 @@ pub use origin::ManifestOrigin;
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
 pub use role::Role;
+pub use saved::{Moved, Outline};
 pub use service::{Offer, Readiness, Requests, Service};
 pub use slo::{FailIf, Grave, Slo};
 pub use stand::{Hook, NodePort, Operations, Relations, Stand};
@@ -47,6 +49,10 @@ pub struct Plan {
     pub unreachable: Vec<(crate::name::NodeName, Failure)>,
     /// What runs on the nodes that is not ours and that a reader should know of.
     pub unmanaged: Vec<String>,
+    /// What was seen of each thing, of which anything was: what the plan rests on.
+    pub seen: std::collections::BTreeMap<Address, String>,
+    /// What should have changed and was not chosen, where only a part was asked for.
+    pub left_out: Vec<Address>,
 }
 
 /// How many things each action touches.

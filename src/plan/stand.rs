@@ -39,6 +39,9 @@ pub struct Stand {
     pub relations: Relations,
     /// What it serves as, where it is something that serves.
     pub service: Option<Service>,
+    /// What was seen of it, in one text, which is another when that is: `start 3, pid 4711`. Nothing
+    /// where there is nothing of it, or nothing that a plan could rest on.
+    pub seen: Option<String>,
 }
 
 impl Stand {
@@ -49,6 +52,7 @@ impl Stand {
             operations: Operations::default(),
             relations: Relations::default(),
             service: None,
+            seen: None,
         }
     }
 

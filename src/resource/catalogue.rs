@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::asked::Replaced;
 use super::benchmark::{self, Benchmark};
 use super::contract::{Kind, Listed, Resource};
 use super::engine::{self, Installation};
@@ -59,8 +60,18 @@ pub struct Paths {
 impl Catalogue {
     /// The things of a topology.
     pub fn new(topology: &Topology, binaries: &Arc<Binaries>, paths: &Paths) -> Self {
+        Self::replacing(topology, binaries, paths, &Replaced::default())
+    }
+
+    /// The same, some of which are to be replaced in any case.
+    pub fn replacing(
+        topology: &Topology,
+        binaries: &Arc<Binaries>,
+        paths: &Paths,
+        replaced: &Replaced,
+    ) -> Self {
         let programs = programs(topology, binaries);
-        let instances = instances(topology, binaries);
+        let instances = instances(topology, binaries, replaced);
         let proxy = topology.proxy.as_ref().map(|declared| {
             let is_behind = |instance: &&Arc<Instance>| declared.serves_from(instance.name());
             let proxy = Proxy::new(
@@ -70,7 +81,8 @@ impl Catalogue {
                 instances.iter().filter(is_behind).cloned().collect(),
                 Arc::clone(&programs[&declared.node]),
             );
-            Arc::new(proxy.beside(unmanaged(topology, &declared.node)))
+            let proxy = proxy.beside(unmanaged(topology, &declared.node));
+            Arc::new(proxy.replaced(replaced))
         });
         let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), &programs, paths);
         let mut others: Vec<Arc<dyn Resource>> = Vec::new();
@@ -143,7 +155,11 @@ fn program(topology: &Topology, node: &NodeName, binaries: &Arc<Binaries>) -> Ar
     Arc::new(Program::new(&topology.name, node, binaries))
 }
 
-fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>> {
+fn instances(
+    topology: &Topology,
+    binaries: &Arc<Binaries>,
+    replaced: &Replaced,
+) -> Vec<Arc<Instance>> {
     let mut mates: BTreeMap<&NodeName, BTreeSet<InstanceName>> = BTreeMap::new();
     for (name, server) in &topology.instances {
         mates.entry(&server.node).or_default().insert(name.clone());
@@ -156,7 +172,7 @@ fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>
     let mut last: BTreeMap<&NodeName, Arc<Instance>> = BTreeMap::new();
     let mut instances = Vec::new();
     for (name, server) in &topology.instances {
-        let instance = Arc::new(Instance::new(Parts {
+        let instance = Instance::new(Parts {
             topology: topology.name.clone(),
             name: name.clone(),
             listens: listens(topology, &server.node, server.host.as_ref()),
@@ -170,7 +186,8 @@ fn instances(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<Instance>
                 .nodes
                 .get(&server.node)
                 .and_then(|it| it.memory_bandwidth),
-        }));
+        });
+        let instance = Arc::new(instance.replaced(replaced));
         last.insert(&server.node, Arc::clone(&instance));
         instances.push(instance);
     }

@@ -5,6 +5,7 @@
 //! manifest, and its line to [`KINDS`], with what makes it of a topology.
 
 pub mod argument;
+mod asked;
 pub mod benchmark;
 mod catalogue;
 mod contract;
@@ -26,6 +27,7 @@ mod topology;
 mod undeclared;
 mod unmanaged;
 
+pub use asked::Replaced;
 pub use catalogue::{Catalogue, KINDS, Paths, binaries};
 pub use contract::{Found, Kind, Listed, Observation, Resource};
 pub(crate) use facts::FORBIDDEN;

@@ -162,6 +162,7 @@ impl Resource for Orphan {
                 ..Relations::default()
             },
             service,
+            seen: Some(summary.clone()),
             ..Stand::new(change.described(summary.clone()))
         }
     }

@@ -112,6 +112,7 @@ impl Resource for Unmanaged {
                 occupies: ports.map(|port| NodePort::new(&self.node, *port)).collect(),
                 ..Relations::default()
             },
+            seen: Some(format!("{} of boot {}", self.found, self.boot_id)),
             ..Stand::new(change.described(self.found.clone()))
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::manifest::{ManifestError, Problem, Remark};
 use crate::name::NodeName;
-use crate::plan::{Action, Change, Plan, Requests, Summary};
+use crate::plan::{Action, Address, Change, Moved, Plan, Requests, Summary};
 use crate::rehearsal::Prediction;
 
 use super::apply::{Applied, Failed, Skipped, Tally};
@@ -68,6 +68,9 @@ struct PlanBody<'a> {
     summary: Summary,
     unreachable: Vec<Unreachable<'a>>,
     unmanaged: &'a [String],
+    /// What should have changed and was not chosen.
+    #[serde(skip_serializing_if = "<[Address]>::is_empty")]
+    left_out: &'a [Address],
     /// What is odd in the manifest.
     remarks: &'a [Remark],
     /// What `unmanaged` was called before; goes with the next version of the format.
@@ -107,6 +110,7 @@ impl<'a> PlanBody<'a> {
             summary: plan.summary(),
             unreachable: unreachable(plan),
             unmanaged: &plan.unmanaged,
+            left_out: &plan.left_out,
             foreign: &plan.unmanaged,
             remarks: &[],
         }
@@ -208,6 +212,9 @@ pub struct ErrorDocument {
     /// Each mistake of a manifest, in the order of its text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<ProblemBody>,
+    /// What a saved plan rests on and is not as it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moved: Vec<Moved>,
 }
 
 #[derive(Debug, Serialize)]
@@ -244,7 +251,15 @@ impl ErrorDocument {
                 hints,
             },
             problems: Vec::new(),
+            moved: Vec::new(),
         }
+    }
+
+    /// Adds what is not as it was.
+    #[must_use]
+    pub fn of_moved(mut self, moved: &[Moved]) -> Self {
+        self.moved = moved.to_vec();
+        self
     }
 
     /// Adds the mistakes of a manifest.

@@ -31,6 +31,7 @@ pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
     blocks.push(blocked(plan, style));
     blocks.push(unmanaged(plan, style));
     blocks.push(unreachable(plan, style));
+    blocks.push(left_out(plan, style));
     blocks.push(verdict(plan, manifest, style));
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
@@ -259,6 +260,16 @@ fn unreachable(plan: &Plan, style: Style) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Says what a whole plan would change beyond this one.
+fn left_out(plan: &Plan, style: Style) -> Vec<String> {
+    let named: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let text = format!("Not as declared, and left out as asked: {}.", list(&named));
+    style.wrap(&text, style.width)
 }
 
 /// A text behind the sign of what we cannot or will not touch.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::error::Error;
+use crate::cli::meant::meant;
 use crate::name::NodeName;
 use crate::plan::Address;
 use crate::view::words::list;
@@ -30,30 +31,15 @@ impl Known {
         Ok(chosen)
     }
 
-    /// The things that a word can mean: by the whole address, else by the part after the node, else
-    /// by the bare name. Of a thing that moved from node to node, the one that is declared.
-    fn meant(&self, word: &str) -> Vec<Address> {
-        let ways: [fn(&Address) -> Option<String>; 3] = [
-            |address| Some(address.to_string()),
-            |address| Some(address.local()),
-            |address| address.name.clone(),
-        ];
-        let all: BTreeSet<&Address> = self.logged.union(&self.declared).collect();
-        for way in ways {
-            let is_meant = |address: &&&Address| way(address).as_deref() == Some(word);
-            let mut meant: Vec<Address> = all
-                .iter()
-                .filter(is_meant)
-                .map(|it| (*it).clone())
-                .collect();
-            if meant.iter().any(|it| self.declared.contains(it)) {
-                meant.retain(|it| self.declared.contains(it));
-            }
-            if !meant.is_empty() {
-                return meant;
-            }
+    /// The things that a word can mean. Of a thing that moved from node to node, the one that is
+    /// declared.
+    fn meant(&self, word: &str) -> BTreeSet<Address> {
+        let all = self.logged.union(&self.declared).cloned().collect();
+        let mut meant = meant(word, &all);
+        if meant.iter().any(|it| self.declared.contains(it)) {
+            meant.retain(|it| self.declared.contains(it));
         }
-        Vec::new()
+        meant
     }
 
     fn none_of(&self, word: &str, meant: Option<&Address>) -> Error {

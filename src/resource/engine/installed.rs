@@ -103,6 +103,13 @@ fn is_hidden(words: &[&str], inner: &BTreeSet<String>) -> bool {
 }
 
 impl Installed {
+    /// What is there, in one text: with another package it is another.
+    pub(super) fn seen(&self) -> Option<String> {
+        let packages = self.distributions.len();
+        let is_there = self.stands != Stands::Nothing;
+        is_there.then(|| format!("{packages} packages, records {}", self.records))
+    }
+
     /// Reads the fact.
     pub fn read(engine: &VllmEngine, facts: &Facts) -> Self {
         let mut installed = Self::default();

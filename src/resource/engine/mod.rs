@@ -187,6 +187,7 @@ impl Resource for Installation {
                 concurrency_group: Some(format!("{} of {}", self.engine.venv, self.node)),
                 ..Relations::default()
             },
+            seen: found.seen(),
             ..Stand::new(self.foresee(self.compare(&found), observed))
         }
     }

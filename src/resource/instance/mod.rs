@@ -35,6 +35,7 @@ use memory::Budget;
 use service::COUNTERS;
 use spec::ALL_PACKAGES;
 
+use super::asked::Replaced;
 use super::contract::{Memo, Observation, Resource};
 use super::engine;
 use super::facts::Fact;
@@ -128,6 +129,13 @@ impl Instance {
             change: Memo::default(),
             leaves: Memo::default(),
         }
+    }
+
+    /// The same, which is to be replaced though it is as declared where that was asked.
+    #[must_use]
+    pub fn replaced(mut self, replaced: &Replaced) -> Self {
+        self.managed = self.managed.replaced(replaced);
+        self
     }
 
     /// Its name.
@@ -367,6 +375,9 @@ impl Instance {
                 .with_fields(fields)
                 .described(summary);
         }
+        if let Some(asked) = self.managed.asked(table) {
+            return self.replace(vec![asked]).described(summary);
+        }
         let listens = table.listens(session, self.server.port.get());
         if listens && files.has_served(&self.managed.address, session.mark.generation) {
             return match observed.liveness(&self.managed.address) {
@@ -557,6 +568,7 @@ impl Resource for Instance {
             operations: self.operations(observed),
             relations: self.relations(observed),
             service: Some(self.service(observed)),
+            seen: self.managed.seen(observed),
         }
     }
 }

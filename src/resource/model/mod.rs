@@ -147,6 +147,14 @@ impl Model {
         }
     }
 
+    /// What of it is there, in one text.
+    fn seen(&self, observed: &Observation) -> Option<String> {
+        let cached = self.cached(observed);
+        let held: u64 = cached.files.values().sum();
+        let files = cached.files.len();
+        (files > 0).then(|| format!("{}, {files} files, {held} bytes", cached.revision))
+    }
+
     fn compare(&self, observed: &Observation) -> Change {
         let cached = self.cached(observed);
         let shortfalls = cached.shortfalls(&self.declared, &self.wanted);
@@ -273,8 +281,12 @@ impl Resource for Model {
     fn stand(&self, observed: &Observation) -> Stand {
         let change = self.compare(observed);
         // One that is whole has no source: looking for one would read the caches of all nodes.
+        let seen = self.seen(observed);
         if change.action == Action::Keep {
-            return Stand::new(change);
+            return Stand {
+                seen,
+                ..Stand::new(change)
+            };
         }
         let fetch = self.fetch(observed);
         Stand {
@@ -288,6 +300,7 @@ impl Resource for Model {
                 after: self.after(observed),
                 ..Relations::default()
             },
+            seen,
             ..Stand::new(change)
         }
     }

@@ -9,6 +9,7 @@ use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
 use crate::plan::effect::Stop;
 use crate::plan::{Address, NodePort, Readiness, Reason, ReasonCode, Service};
+use crate::resource::asked::Replaced;
 use crate::resource::contract::Observation;
 use crate::resource::facts::{Fact, Facts};
 use crate::resource::node_files::{Listens, NodeFiles, StateFolder};
@@ -26,6 +27,8 @@ pub struct ManagedProcess {
     pub folder: StateFolder,
     /// What becomes of the node's vLLM servers that are not ours.
     pub unmanaged: UnmanagedPolicy,
+    /// What was seen of the start that is to end though it is as declared.
+    replaced: Option<String>,
 }
 
 impl ManagedProcess {
@@ -37,7 +40,15 @@ impl ManagedProcess {
             node: node.clone(),
             folder: StateFolder::of(topology.as_str()),
             unmanaged: UnmanagedPolicy::default(),
+            replaced: None,
         }
+    }
+
+    /// Takes over what was asked for it.
+    #[must_use]
+    pub fn replaced(mut self, replaced: &Replaced) -> Self {
+        self.replaced = replaced.of(&self.address).map(str::to_owned);
+        self
     }
 
     /// Says what becomes of the node's vLLM servers that are not ours.
@@ -56,6 +67,26 @@ impl ManagedProcess {
     /// What was started here, newest first.
     pub fn sessions<'a>(&self, table: &'a ProcessTable) -> Vec<&'a Session> {
         table.of(self.topology.as_str(), &self.address)
+    }
+
+    /// What was started here and lives, in one text: another start is another text.
+    pub fn seen(&self, observed: &Observation) -> Option<String> {
+        let table = ProcessTable::read(observed.of(&self.node)?);
+        self.seen_in(&table)
+    }
+
+    fn seen_in(&self, table: &ProcessTable) -> Option<String> {
+        let sessions = self.sessions(table);
+        let starts: Vec<String> = sessions.into_iter().map(|it| start(it, table)).collect();
+        (!starts.is_empty()).then(|| starts.join("; "))
+    }
+
+    /// The reason to replace it that somebody asked for it, while what runs is what they saw.
+    pub fn asked(&self, table: &ProcessTable) -> Option<Reason> {
+        let replaced = self.replaced.as_ref()?;
+        // Who asked may have seen more of it than how it was started.
+        let is_that = replaced.starts_with(&self.seen_in(table)?);
+        is_that.then(|| Reason::new(ReasonCode::Asked, "as asked"))
     }
 
     /// The session that runs here, where its leader lives.
@@ -167,4 +198,21 @@ impl ManagedProcess {
     pub fn log(&self, mark: &Mark) -> String {
         self.folder.log(&self.address, mark.generation)
     }
+}
+
+/// A start of which something lives: which one it is, as whom, and since when by its node's clock, for
+/// pids and ticks come round again after a reboot.
+fn start(session: &Session, table: &ProcessTable) -> String {
+    let generation = session.mark.generation;
+    let boot = table.boot_id.split('-').next().unwrap_or_default();
+    if let Some(leader) = session.leader() {
+        let (pid, since) = (leader.pid, leader.start);
+        return format!("start {generation}, pid {pid}, at tick {since} of boot {boot}");
+    }
+    let pids = session.processes.iter().map(|it| it.pid.to_string());
+    let pids: Vec<String> = pids.collect();
+    format!(
+        "start {generation}, orphans {} of boot {boot}",
+        pids.join(" ")
+    )
 }

@@ -92,6 +92,16 @@ impl Program {
 }
 
 impl Program {
+    /// What lies there of it, in one text.
+    fn seen(&self, observed: &Observation) -> Option<String> {
+        let files = NodeFiles::read(&self.folder, observed.of(&self.node)?);
+        let binaries = files
+            .binaries()
+            .map(|(name, size)| format!("{name}, {size} bytes"));
+        let binaries: Vec<String> = binaries.collect();
+        (!binaries.is_empty()).then(|| binaries.join("; "))
+    }
+
     fn compare(&self, observed: &Observation) -> Change {
         let files = observed
             .of(&self.node)
@@ -162,6 +172,7 @@ impl Resource for Program {
                 start: binary.iter().map(|binary| self.upload(binary)).collect(),
                 ..Operations::default()
             },
+            seen: self.seen(observed),
             ..Stand::new(self.compare(observed))
         }
     }

@@ -17,6 +17,7 @@ pub use declared::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::asked::Replaced;
 use super::contract::{Memo, Observation, Resource};
 use super::facts::Fact;
 use super::instance::Instance;
@@ -116,6 +117,13 @@ impl Proxy {
     #[must_use]
     pub fn beside(mut self, unmanaged: UnmanagedPolicy) -> Self {
         self.managed = self.managed.beside(unmanaged);
+        self
+    }
+
+    /// The same, which is to be replaced though it is as declared where that was asked.
+    #[must_use]
+    pub fn replaced(mut self, replaced: &Replaced) -> Self {
+        self.managed = self.managed.replaced(replaced);
         self
     }
 
@@ -253,6 +261,11 @@ impl Proxy {
             );
             return Change::new(&self.managed.address, Action::Replace, vec![reason])
                 .with_fields(fields)
+                .described(summary);
+        }
+        let facts = observed.of(&self.managed.node);
+        if let Some(asked) = facts.and_then(|it| self.managed.asked(&ProcessTable::read(it))) {
+            return Change::new(&self.managed.address, Action::Replace, vec![asked])
                 .described(summary);
         }
         let Some(status) = self.status(observed) else {
@@ -603,6 +616,16 @@ impl Proxy {
         }
     }
 
+    /// What was seen of it: its process, and which of its configurations it serves.
+    fn seen(&self, observed: &Observation) -> Option<String> {
+        let start = self.managed.seen(observed)?;
+        let served = self.status(observed).and_then(|status| status.config);
+        Some(match served {
+            Some(config) => format!("{start}, configuration {}", config.generation),
+            None => start,
+        })
+    }
+
     fn relations(&self, observed: &Observation) -> Relations {
         let backends = self.backends.iter();
         Relations {
@@ -668,6 +691,7 @@ impl Resource for Proxy {
             },
             relations: self.relations(observed),
             service: Some(self.service(observed)),
+            seen: self.seen(observed),
         }
     }
 }

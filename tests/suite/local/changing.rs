@@ -1,12 +1,9 @@
 //! A changed manifest changes what differs, and nothing else.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::PAIR;
+use super::clients::Clients;
 use crate::suite::support::{Workdir, process};
 
 const B: &str = "engine: demo, model: demo}\nproxy";
@@ -92,61 +89,17 @@ fn what_the_manifest_no_longer_names_is_destroyed() {
     assert!(place.plan().is_empty());
 }
 
-/// What clients saw while something else happened.
-#[derive(Default)]
-struct Clients {
-    over: AtomicBool,
-    whole: AtomicU32,
-    broken: AtomicU32,
-}
-
-impl Clients {
-    /// Streams one answer after another until told that it is over.
-    async fn stream(self: Arc<Self>, url: String) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        while !self.over.load(Ordering::SeqCst) {
-            let body = json!({"model": "demo", "prompt": "Hello", "max_tokens": 200,
-                              "ignore_eos": true, "stream": true});
-            let answer = async {
-                let request = client.post(&url).json(&body);
-                let answer = request.send().await.ok()?.error_for_status().ok()?;
-                answer.text().await.ok()
-            };
-            let is_whole = answer.await.is_some_and(|text| text.contains("[DONE]"));
-            let count = if is_whole { &self.whole } else { &self.broken };
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    async fn have(&self, whole: u32) {
-        while self.whole.load(Ordering::SeqCst) < whole {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stream_breaks_while_a_server_is_replaced() {
     let place = Workdir::with(PAIR).applied();
-    let url = format!("http://127.0.0.1:{}/v1/completions", place.port(2));
-    let clients = Arc::new(Clients::default());
-    let streaming: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(Arc::clone(&clients).stream(url.clone())))
-        .collect();
-    clients.have(8).await;
+    let clients = Clients::begin(&place, 4).await;
     place.change(B, B_CHANGED);
     let said = tokio::task::block_in_place(|| {
         place
             .replica(&["apply", "-y", "--no-bench", "--json"])
             .exits(0)
     });
-    let served = clients.whole.load(Ordering::SeqCst);
-    clients.have(served + 8).await;
-    clients.over.store(true, Ordering::SeqCst);
-    for stream in streaming {
-        stream.await.unwrap();
-    }
-    assert_eq!(clients.broken.load(Ordering::SeqCst), 0);
+    assert_eq!(clients.end().await, 0);
     let document: Value = said.json();
     assert_eq!(document["requests"]["failed"], 0, "{said}");
     assert_eq!(document["requests"]["cut"], 0, "{said}");

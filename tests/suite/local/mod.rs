@@ -4,6 +4,8 @@ mod alone;
 mod apart;
 mod asking;
 mod changing;
+mod choosing;
+mod clients;
 mod commands;
 mod comparing;
 mod conflicts;

@@ -1,0 +1,186 @@
+//! What a command is to be about, where that is not all of a manifest: `-target`, `--limit`, `-replace`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::Error;
+use super::meant::meant;
+use super::workspace::{Wish, Workspace};
+use crate::converge::Selection;
+use crate::name::NodeName;
+use crate::plan::{Action, Address, Stand};
+use crate::resource::Replaced;
+use crate::view::words::list;
+
+/// What of a topology a command is about: all of it, where nothing is chosen.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Chosen {
+    /// Only this and what it requires: `here/instance.a`, `instance.a` or `a`; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    target: Vec<String>,
+    /// Only what this node holds; may be repeated
+    #[arg(long, value_name = "NODE")]
+    limit: Vec<NodeName>,
+}
+
+impl Chosen {
+    /// Whether it is all of a topology.
+    pub(super) fn is_everything(&self) -> bool {
+        self.target.is_empty() && self.limit.is_empty()
+    }
+}
+
+/// What is to run anew.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Anew {
+    /// Replace this server or the proxy though it is as declared; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    replace: Vec<String>,
+}
+
+impl Anew {
+    /// Whether nothing is.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.replace.is_empty()
+    }
+}
+
+/// The wish, as far as it is chosen, with what is to run anew.
+///
+/// # Errors
+///
+/// When nothing goes by one of the words, or what does is nothing that can run anew.
+pub(super) async fn narrowed<'a>(
+    workspace: &Workspace,
+    wish: Wish<'a>,
+    chosen: &Chosen,
+    anew: &Anew,
+) -> Result<Wish<'a>, Error> {
+    if chosen.is_everything() && anew.is_nothing() {
+        return Ok(wish);
+    }
+    let Chosen { target, limit } = chosen;
+    // What is there and not declared has a name as well.
+    let known = Known::new(workspace.stands(&wish).await);
+    let selection = Selection {
+        targets: known.all_meant(target)?,
+        nodes: nodes(workspace, limit)?,
+    };
+    let replaced = known.replaced(&anew.replace)?;
+    Ok(wish.only(selection).replacing(replaced))
+}
+
+fn nodes(workspace: &Workspace, limit: &[NodeName]) -> Result<BTreeSet<NodeName>, Error> {
+    let known = &workspace.topology().nodes;
+    match limit.iter().find(|node| !known.contains_key(*node)) {
+        None => Ok(limit.iter().cloned().collect()),
+        Some(node) => {
+            let known: Vec<String> = known.keys().map(ToString::to_string).collect();
+            let message = format!("there is no node `{node}`; there is {}", list(&known));
+            Err(Error::Usage(message))
+        }
+    }
+}
+
+/// How everything stands that words can mean.
+struct Known(BTreeMap<Address, Stand>);
+
+impl Known {
+    fn new(stands: Vec<Stand>) -> Self {
+        let stands = stands.into_iter();
+        Self(stands.map(|it| (it.address().clone(), it)).collect())
+    }
+
+    fn all_meant(&self, words: &[String]) -> Result<BTreeSet<Address>, Error> {
+        let mut all = BTreeSet::new();
+        for word in words {
+            all.extend(self.meant(word)?);
+        }
+        Ok(all)
+    }
+
+    /// The things that go by a word.
+    fn meant(&self, word: &str) -> Result<BTreeSet<Address>, Error> {
+        let known = self.0.keys().cloned().collect();
+        let meant = meant(word, &known);
+        if !meant.is_empty() {
+            return Ok(meant);
+        }
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        let message = match known.as_slice() {
+            [] => format!("nothing goes by `{word}`: there is nothing"),
+            known => format!("nothing goes by `{word}`; there is {}", list(known)),
+        };
+        Err(Error::Usage(message))
+    }
+
+    /// What was seen of all that is to run anew. What does not run is started in any case.
+    fn replaced(&self, words: &[String]) -> Result<Replaced, Error> {
+        let all = self.all_meant(words)?;
+        let serves = |address: &&Address| {
+            let stand = &self.0[*address];
+            stand.service.is_some() && stand.change.action != Action::Destroy
+        };
+        if let Some(address) = all.iter().find(|it| !serves(it)) {
+            let servers: Vec<String> = self
+                .0
+                .keys()
+                .filter(serves)
+                .map(ToString::to_string)
+                .collect();
+            let others = match servers.as_slice() {
+                [] => "nothing of this manifest does".to_owned(),
+                servers => format!("{} can", list(servers)),
+            };
+            let message =
+                format!("{address} is nothing that serves, and cannot be started anew; {others}");
+            return Err(Error::Usage(message));
+        }
+        let seen = all.into_iter().filter_map(|address| {
+            let seen = self.0[&address].seen.clone()?;
+            Some((address, seen))
+        });
+        Ok(seen.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Change, NodePort, Service};
+
+    fn known() -> Known {
+        let node = "n".parse().unwrap();
+        let thing = |address: &str, action, serves: bool| {
+            let address: Address = address.parse().unwrap();
+            Stand {
+                service: serves.then(|| Service::stopped(NodePort::new(&node, 1))),
+                seen: Some("pid 7".to_owned()),
+                ..Stand::new(Change::new(&address, action, Vec::new()))
+            }
+        };
+        Known::new(vec![
+            thing("n/engine.e", Action::Keep, false),
+            thing("n/instance.a", Action::Keep, true),
+            thing("n/instance.old", Action::Destroy, true),
+        ])
+    }
+
+    fn told(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|&it| it.to_owned()).collect();
+        match known().replaced(&words) {
+            Ok(replaced) => format!("{replaced:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_serves_and_is_declared_runs_anew() {
+        let expected: Replaced = [("n/instance.a".parse().unwrap(), "pid 7".to_owned())]
+            .into_iter()
+            .collect();
+        assert_eq!(told(&["a"]), format!("{expected:?}"));
+        insta::assert_snapshot!(told(&["instance.b"]), @"nothing goes by `instance.b`; there is n/engine.e, n/instance.a and n/instance.old");
+        insta::assert_snapshot!(told(&["a", "e"]), @"n/engine.e is nothing that serves, and cannot be started anew; n/instance.a can");
+        insta::assert_snapshot!(told(&["old"]), @"n/instance.old is nothing that serves, and cannot be started anew; n/instance.a can");
+    }
+}
