@@ -1,7 +1,7 @@
 //! `replica apply`: makes it so, then measures.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Global;
 use super::asking::Asking;
@@ -11,7 +11,7 @@ use super::output;
 use super::run::{RunOutcome, WatchedRun};
 use super::saved::SavedPlan;
 use super::selection::{Anew, Chosen, narrowed};
-use super::workspace::Workspace;
+use super::workspace::{Wish, Workspace};
 use crate::converge::{Desired as _, assess};
 use crate::plan::{Address, Approval, Approved, Change, Plan, Requests, Service, Stand};
 use crate::resource::Observation;
@@ -53,26 +53,30 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         None => args.file.as_deref(),
     };
     let workspace = Workspace::open(global, file, &screen).await?;
-    let work = apply(global, args, saved.as_ref(), &workspace, &screen);
+    let work = async {
+        let wish = match &saved {
+            Some(saved) => saved.wish(&workspace),
+            None if args.no_bench => workspace.without_benchmarks(),
+            None => workspace.as_declared(),
+        };
+        let wish = narrowed(&workspace, wish, &args.chosen, &args.anew).await?;
+        let kept = saved.as_ref().zip(args.file.as_deref());
+        apply(global, &wish, kept, &workspace, &screen).await
+    };
     workspace.locked(work).await
 }
 
-/// Shows what is to be done, asks, does it, and shows what came of it.
-async fn apply(
+/// Shows what is to be done for a wish, asks, does it, and shows what came of it. Of a plan that was
+/// kept in a file nobody is asked: whoever kept it has seen it.
+pub(super) async fn apply(
     global: &Global,
-    args: &Args,
-    saved: Option<&SavedPlan>,
+    wish: &Wish<'_>,
+    kept: Option<(&SavedPlan, &Path)>,
     workspace: &Workspace,
     screen: &Screen,
 ) -> Result<Exit, Error> {
-    let wish = match saved {
-        Some(saved) => saved.wish(workspace),
-        None if args.no_bench => workspace.without_benchmarks(),
-        None => workspace.as_declared(),
-    };
-    let wish = narrowed(workspace, wish, &args.chosen, &args.anew).await?;
-    let seen = workspace.plan(&wish).await;
-    if let Some((saved, file)) = saved.zip(args.file.as_deref()) {
+    let seen = workspace.plan(wish).await;
+    if let Some((saved, file)) = kept {
         saved.holds(file, workspace, &seen.1)?;
     }
     if !screen.is_json() {
@@ -85,10 +89,9 @@ async fn apply(
         workspace,
         question: Question::Apply,
     };
-    // Whoever saved it has seen it.
-    let (before, plan) = match saved {
+    let (before, plan) = match kept {
         Some(_) => seen,
-        None => asking.approved(&wish, seen).await?,
+        None => asking.approved(wish, seen).await?,
     };
     let approval = if global.auto_approve {
         Approval::Everything
@@ -96,7 +99,7 @@ async fn apply(
         Approval::Of(Approved::of(&plan))
     };
     let run = WatchedRun::begin(workspace, screen, approval);
-    let converged = run.converge(&wish, plan.clone()).await;
+    let converged = run.converge(wish, plan.clone()).await;
     let applied = Applied {
         run: run.end().await,
         requests: requests(workspace, &before, &converged.observed),

@@ -4,6 +4,7 @@
 mod holder;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -43,30 +44,38 @@ impl Locks {
     }
 }
 
-/// Takes the lock on every node that was reached, or says who holds it.
-///
-/// All are taken at once. Where some were had and some were not, two runs may have met half-way: then
-/// all are let go, and taken once more one after another, in an order that is the same for everybody,
-/// so that one of the two gets all.
-pub(super) async fn take(fleet: &Fleet, topology: &str, screen: &Screen) -> Result<Locks, Error> {
+/// How often a lock is asked for that another run has.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// Takes the lock on every node that was reached, or says who holds it once that took longer than this.
+pub(super) async fn take(
+    fleet: &Fleet,
+    topology: &str,
+    screen: &Screen,
+    patience: Duration,
+) -> Result<Locks, Error> {
     let taking = Taking {
         topology: topology.to_owned(),
         holder: Holder::new(),
         screen: screen.clone(),
     };
-    let nodes: Vec<_> = fleet.reached().cloned().collect();
-    let (locks, refused, boots) = taking.at_once(&nodes).await?;
-    let Some(error) = refused else {
-        return Ok(locks);
-    };
-    let half_way = !locks.held.is_empty();
-    locks.release().await;
-    if !half_way {
-        return Err(error);
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        match taking.take(fleet).await {
+            Err(Error::Locked { node, holder, .. }) if began.elapsed() < patience => {
+                if !std::mem::replace(&mut is_told, true) {
+                    screen.note(&format!("waiting for the lock of {node}: {holder} has it"));
+                }
+            }
+            taken => return taken,
+        }
+        // Two that wait must not go on meeting half-way.
+        let pause = ASKED_EVERY.mul_f64(0.5 + fastrand::f64());
+        let left = patience.saturating_sub(began.elapsed());
+        tokio::time::sleep(pause.min(left)).await;
     }
-    taking.in_turn(in_order(nodes, &boots)).await
 }
-
 /// Nodes in an order that does not hang on what a manifest calls them, wherever they told their boot.
 fn in_order(mut nodes: Vec<Node>, boots: &BTreeMap<NodeName, String>) -> Vec<Node> {
     nodes.sort_by_key(|node| (boots.get(node.name()).cloned(), node.name().clone()));
@@ -93,6 +102,25 @@ struct Taking {
 type AtOnce = (Locks, Option<Error>, BTreeMap<NodeName, String>);
 
 impl Taking {
+    /// Takes the lock on every node that was reached, or says who holds it.
+    ///
+    /// All are taken at once. Where some were had and some were not, two runs may have met half-way: then
+    /// all are let go, and taken once more one after another, in an order that is the same for everybody,
+    /// so that one of the two gets all.
+    async fn take(&self, fleet: &Fleet) -> Result<Locks, Error> {
+        let nodes: Vec<_> = fleet.reached().cloned().collect();
+        let (locks, refused, boots) = self.at_once(&nodes).await?;
+        let Some(error) = refused else {
+            return Ok(locks);
+        };
+        let half_way = !locks.held.is_empty();
+        locks.release().await;
+        if !half_way {
+            return Err(error);
+        }
+        self.in_turn(in_order(nodes, &boots)).await
+    }
+
     /// Asks all nodes side by side: what was had, why not all, and which boot each node is in.
     async fn at_once(&self, nodes: &[Node]) -> Result<AtOnce, Error> {
         let mut asking = JoinSet::new();
@@ -229,7 +257,7 @@ fn refused(node: &Node, holder: Holder, sign: Sign) -> Error {
         node: node.name().to_string(),
         holder: holder.words,
         hint: format!(
-            "wait for it, or {end}: the lock goes with it, and within 30 s where its machine has gone \
+            "wait for it (--lock-timeout 10m), or {end}: the lock goes with it, and within 30 s where its machine has gone \
              away"
         ),
     }

@@ -17,6 +17,7 @@ mod output;
 mod plan;
 mod proxy;
 mod report;
+mod restart;
 mod run;
 mod saved;
 mod schema;
@@ -36,6 +37,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use error::Error;
 pub use exit::Exit;
 
+use crate::quantity::Seconds;
 use crate::simulator;
 use crate::view::{self, Screen};
 
@@ -79,6 +81,15 @@ struct Global {
     /// Look here for replica binaries of other architectures
     #[arg(long, global = true, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Wait so long for a lock that another run has: `30s`, `10m`
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        default_value = "0s",
+        hide_default_value = true
+    )]
+    lock_timeout: Seconds,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -107,6 +118,7 @@ enum Command {
     Plan(plan::Args),
     Apply(apply::Args),
     Destroy(destroy::Args),
+    Restart(restart::Args),
     Status(status::Args),
     Logs(logs::Args),
     Output(output::Args),
@@ -166,6 +178,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Plan(args) => plan::run(global, args).await,
         Command::Apply(args) => apply::run(global, args).await,
         Command::Destroy(args) => destroy::run(global, args).await,
+        Command::Restart(args) => restart::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,
@@ -222,11 +235,12 @@ fn trace(cli: &Cli) {
 
 /// Terraform's users write `-auto-approve` and `-target=ADDRESS`; clap wants two dashes.
 fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 8] = [
+    const LONG: [&str; 9] = [
         "auto-approve",
         "destroy",
         "detailed-exitcode",
         "json",
+        "lock-timeout",
         "no-bench",
         "out",
         "replace",

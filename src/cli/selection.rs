@@ -69,6 +69,26 @@ pub(super) async fn narrowed<'a>(
     Ok(wish.only(selection).replacing(replaced))
 }
 
+/// The wish, as far as these words mean it, all of which is to run anew.
+///
+/// # Errors
+///
+/// When nothing goes by one of the words, or what does is nothing that can run anew.
+pub(super) async fn restarted<'a>(
+    workspace: &Workspace,
+    wish: Wish<'a>,
+    words: &[String],
+) -> Result<Wish<'a>, Error> {
+    let chosen = Chosen {
+        target: words.to_vec(),
+        limit: Vec::new(),
+    };
+    let anew = Anew {
+        replace: words.to_vec(),
+    };
+    narrowed(workspace, wish, &chosen, &anew).await
+}
+
 fn nodes(workspace: &Workspace, limit: &[NodeName]) -> Result<BTreeSet<NodeName>, Error> {
     let known = &workspace.topology().nodes;
     match limit.iter().find(|node| !known.contains_key(*node)) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::Global;
 use super::error::Error;
@@ -26,6 +27,8 @@ pub(super) struct Workspace {
     binaries: Arc<Binaries>,
     paths: Paths,
     screen: Screen,
+    /// How long to wait for a lock that another run has.
+    patience: Duration,
     /// The nodes that cannot be locked, each with why, once that was tried.
     unlockable: OnceLock<BTreeMap<NodeName, String>>,
     /// The locks that are held, once they are.
@@ -93,6 +96,7 @@ impl Workspace {
             fleet,
             manifest,
             screen: screen.clone(),
+            patience: global.lock_timeout.duration(),
             unlockable: OnceLock::new(),
             leases: OnceLock::new(),
         })
@@ -109,6 +113,7 @@ impl Workspace {
             binaries: Arc::clone(&self.binaries),
             paths: self.paths.clone(),
             screen: self.screen.clone(),
+            patience: self.patience,
             unlockable: self.unlockable.clone(),
             leases: self.leases.clone(),
         }
@@ -145,7 +150,7 @@ impl Workspace {
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let topology = self.topology().name.as_str();
-        let locks = lock::take(&self.fleet, topology, &self.screen).await?;
+        let locks = lock::take(&self.fleet, topology, &self.screen, self.patience).await?;
         let _ = self.unlockable.set(locks.without.clone());
         let _ = self.leases.set(locks.held.clone());
         let done = work.await;

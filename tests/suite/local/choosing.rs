@@ -98,8 +98,9 @@ async fn what_is_asked_to_run_anew_does_once_and_no_request_fails() {
     assert_eq!(place.pid("/proxy"), proxy);
     assert!(place.plan().is_empty());
     let _ = place
-        .replica(&["apply", "-y", "--no-bench", "-replace=proxy"])
-        .exits(0);
+        .replica(&["restart", "-y", "proxy"])
+        .exits(0)
+        .shows("-/+ proxy");
     assert_ne!(place.pid("/proxy"), proxy);
     assert!(place.plan().is_empty());
 }

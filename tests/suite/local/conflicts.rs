@@ -85,6 +85,12 @@ fn of_two_applies_at_once_the_second_is_told_who_holds_the_lock() {
             .says("pid");
     }
     let _ = place.replica(&["plan"]).exits(0);
+    // Whoever has patience comes second.
+    let _ = place
+        .replica(&["apply", "-y", "--no-bench", "-lock-timeout=2m"])
+        .exits(0)
+        .says("waiting for the lock of here: ")
+        .shows("No changes.");
     let _ = first.end().exits(0);
     assert!(!lock.exists(), "the lock remains");
     assert!(place.plan().is_empty());
