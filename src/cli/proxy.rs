@@ -94,6 +94,10 @@ pub(super) struct Args {
     /// The unix socket that it is told things over
     #[arg(long)]
     control: Option<PathBuf>,
+    /// Take over from the proxy that this socket belongs to, if one runs: no connection is refused and no
+    /// stream cut
+    #[arg(long, requires = "control")]
+    succeed: bool,
     /// The file that keeps its last configuration
     #[arg(long)]
     state: Option<PathBuf>,
@@ -132,6 +136,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         host: listen.host,
         port: listen.port,
         control: args.control.clone(),
+        succeeds: args.succeed,
         state: args.state.clone(),
         declared: alone.as_ref().map(|alone| declared(args, alone)),
         limits: Limits {

@@ -79,6 +79,7 @@ mod share;
 mod sieve;
 mod sockets;
 mod store;
+mod succession;
 mod suspicion;
 mod target;
 #[cfg(test)]
@@ -91,7 +92,7 @@ mod workers;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -108,7 +109,8 @@ pub use limits::Limits;
 use opening::Opening;
 use pool::Pool;
 use route::Front;
-use store::Store;
+use server::Going;
+use succession::{Estate, Inheritance, Place, Succeeded};
 use upload::Uploads;
 use workers::Workers;
 
@@ -122,6 +124,8 @@ pub struct Options {
     /// The unix socket that it is told things over, if it is to be. A relative path keeps below the
     /// limit of 107 bytes that the kernel sets.
     pub control: Option<PathBuf>,
+    /// Whether it takes over from the proxy that it is told things over the same socket, where one runs.
+    pub succeeds: bool,
     /// The file that its last configuration is kept in, if it is to be.
     pub state: Option<PathBuf>,
     /// What it serves by from its start, where that is declared: what was kept is older.
@@ -198,49 +202,54 @@ pub struct Proxy {
     control: Arc<Control>,
     limits: Limits,
     workers: Workers,
+    succeeded: mpsc::Receiver<Succeeded>,
 }
 
 impl Proxy {
-    /// Takes the port and the control socket, and loads what was kept.
+    /// Takes the port and the control socket, and loads what was kept. A successor has them from the
+    /// one before, once its backends were probed.
     pub async fn bind(options: Options) -> Result<Self, ProxyError> {
         let fd_limit = sockets::raise_fd_limit();
-        let (listener, address) = listen(&options.host, options.port).await?;
-        // After the port: of two proxies with the same options, the second is stopped there.
-        let socket = match &options.control {
-            Some(path) => Some(control_socket(path).await?),
-            None => None,
+        let before = inheritance(&options).await?;
+        let mut listener = match &before {
+            Some(before) if before.has_listener => None,
+            _ => Some(listen(&options).await?),
         };
-        let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
-        let workers = options
-            .workers
-            .unwrap_or_else(|| workers::as_many_as(fd_limit));
-        let workers = Workers::start(workers);
-        let workers = workers.map_err(|error| ProxyError::System(error.to_string()))?;
-        let files = fd_limit.saturating_sub(workers.files());
-        let clients = Arc::new(Clients::within(files, options.limits.clients));
-        let front = Arc::new(Front {
-            pool: Arc::new(Pool::new(prober)),
-            ledger: Arc::default(),
-            retries: Arc::default(),
-            opening: Opening::default(),
-            uploads: Uploads::new(options.limits.clone()),
-            clients,
-            own: Arc::default(),
-            drains: Arc::default(),
+        // After the port: of two proxies with the same options, the second is stopped there.
+        let mut socket = match &before {
+            Some(_) => None,
+            None => control_socket(&options).await?,
+        };
+        let (front, workers) = front(&options, fd_limit)?;
+        let (estate, succeeded) = Estate::new(options.place(), Arc::clone(&front.ledger));
+        let control = Control::new(Arc::clone(&front), &options, fd_limit, estate);
+        let kept = before.as_ref().and_then(|before| before.kept.clone());
+        control.begin(kept).await?;
+        if let Some(before) = before {
+            // Until its backends were probed, the one before serves better.
+            front.opening.is_over().await;
+            let taken = before.take_over(Arc::clone(&front.ledger)).await;
+            let taken = taken.map_err(|error| options.cannot_be_controlled(error))?;
+            listener = listener.or(taken);
+            socket = control_socket(&options).await?;
+        }
+        let listening = listener.ok_or_else(|| io::Error::other("the proxy before gave no socket"));
+        let listening = listening.and_then(|listener| {
+            control.estate.listens(&listener)?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
         });
-        let store = Store::new(options.state);
-        let declared = options.declared;
-        let control = Arc::new(Control::new(Arc::clone(&front), store, declared, fd_limit));
-        control.begin().await?;
+        let (listener, address) = listening.map_err(|error| options.cannot_listen(error))?;
         tracing::info!(%address, fd_limit, "listening");
         Ok(Self {
             listener,
             address,
             socket,
             front,
-            control,
+            control: Arc::new(control),
             limits: options.limits,
             workers,
+            succeeded,
         })
     }
 
@@ -249,52 +258,125 @@ impl Proxy {
         self.address
     }
 
-    /// Serves until the first of `stops` comes, and then finishes what is in flight, unless a
-    /// second one comes.
-    pub async fn serve(self, mut stops: mpsc::Receiver<()>) {
-        let (stopping, stopped) = watch::channel(false);
+    /// Serves until the first of `stops` comes, or another proxy takes over, and then finishes what is in
+    /// flight, unless a second one comes.
+    pub async fn serve(mut self, mut stops: mpsc::Receiver<()>) {
+        let (going, heard) = watch::channel(Going::On);
         let front = Arc::clone(&self.front);
-        let clients = server::serve(self.listener, self.workers, front, self.limits, stopped);
+        let clients = server::serve(self.listener, self.workers, front, self.limits, heard);
         let mut clients = std::pin::pin!(clients);
         let (socket, socket_file) = self.socket.unzip();
-        tokio::select! {
-            () = &mut clients => {}
-            () = control::server::serve(socket, self.control) => {}
-            _ = stops.recv() => tracing::info!("stopping: finishing what is in flight"),
-        }
+        let succeeded = tokio::select! {
+            () = &mut clients => None,
+            () = control::server::serve(socket, self.control) => None,
+            _ = stops.recv() => None,
+            Some(succeeded) = self.succeeded.recv() => Some(succeeded),
+        };
         // Before the port is free: a successor makes a socket of its own.
         drop(socket_file);
-        stopping.send_replace(true);
-        tokio::select! {
-            () = &mut clients => {}
-            _ = stops.recv() => tracing::warn!("stopping at once"),
+        let (why, steps) = match succeeded {
+            Some(_) => (
+                "another proxy has taken over",
+                &[Going::Parting, Going::Stopping][..],
+            ),
+            None => ("stopping", &[Going::Stopping][..]),
+        };
+        tracing::info!("{why}: finishing what is in flight");
+        let over = succeeded.map(Succeeded::released);
+        // Each word takes it one step further; the last one does not wait.
+        let mut steps = steps.iter();
+        loop {
+            let Some(step) = steps.next() else {
+                tracing::warn!("stopping at once");
+                break;
+            };
+            going.send_replace(*step);
+            tokio::select! {
+                () = &mut clients => break,
+                _ = stops.recv() => {}
+            }
         }
         let requests = self.front.ledger.read();
         if let Some(log) = self.front.pool.access_log() {
             log.finish().await;
         }
+        if let Some(over) = over {
+            let _ = over.send(());
+        }
         tracing::info!(?requests, "stopped");
     }
 }
 
-async fn control_socket(path: &Path) -> Result<(UnixListener, SocketFile), ProxyError> {
-    let bound = control::socket::bind(path).await;
-    bound.map_err(|error| ProxyError::Control {
-        path: path.to_owned(),
-        error,
-    })
+impl Options {
+    fn place(&self) -> Place {
+        Place {
+            host: self.host.clone(),
+            port: self.port,
+        }
+    }
+
+    fn cannot_listen(&self, error: io::Error) -> ProxyError {
+        ProxyError::Listen {
+            address: format!("{}:{}", self.host, self.port),
+            error,
+        }
+    }
+
+    fn cannot_be_controlled(&self, error: io::Error) -> ProxyError {
+        ProxyError::Control {
+            path: self.control.clone().unwrap_or_default(),
+            error,
+        }
+    }
 }
 
-async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ProxyError> {
-    let bound = async {
-        let listener = TcpListener::bind((host, port)).await?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
+/// What the proxy before hands over, where there is one to be succeeded.
+async fn inheritance(options: &Options) -> Result<Option<Inheritance>, ProxyError> {
+    let Some(control) = options.control.as_deref().filter(|_| options.succeeds) else {
+        return Ok(None);
     };
-    bound.await.map_err(|error| ProxyError::Listen {
-        address: format!("{host}:{port}"),
-        error,
-    })
+    let asked = Inheritance::ask(control, &options.place()).await;
+    asked.map_err(|error| options.cannot_be_controlled(error))
+}
+
+async fn control_socket(
+    options: &Options,
+) -> Result<Option<(UnixListener, SocketFile)>, ProxyError> {
+    let Some(path) = &options.control else {
+        return Ok(None);
+    };
+    let bound = control::socket::bind(path).await;
+    bound
+        .map(Some)
+        .map_err(|error| options.cannot_be_controlled(error))
+}
+
+async fn listen(options: &Options) -> Result<TcpListener, ProxyError> {
+    let bound = TcpListener::bind((&*options.host, options.port)).await;
+    bound.map_err(|error| options.cannot_listen(error))
+}
+
+/// What answers requests, and the threads that it does so on.
+fn front(options: &Options, fd_limit: u64) -> Result<(Arc<Front>, Workers), ProxyError> {
+    let refused = |error: io::Error| ProxyError::System(error.to_string());
+    let prober = Prober::new().map_err(|error| ProxyError::System(error.to_string()))?;
+    let workers = options
+        .workers
+        .unwrap_or_else(|| workers::as_many_as(fd_limit));
+    let workers = Workers::start(workers).map_err(refused)?;
+    let files = fd_limit.saturating_sub(workers.files());
+    let clients = Clients::within(files, options.limits.clients);
+    let front = Arc::new(Front {
+        pool: Arc::new(Pool::new(prober)),
+        ledger: Arc::default(),
+        retries: Arc::default(),
+        opening: Opening::default(),
+        uploads: Uploads::new(options.limits.clone()),
+        clients: Arc::new(clients),
+        own: Arc::default(),
+        drains: Arc::default(),
+    });
+    Ok((front, workers))
 }
 
 /// What tells of each SIGTERM and SIGINT.

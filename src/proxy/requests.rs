@@ -1,5 +1,6 @@
 //! How each request ended, counted once.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::StatusCode;
@@ -86,6 +87,22 @@ impl Ledger {
     /// Counts the end of one request.
     pub(super) fn count(&self, outcome: Outcome) {
         self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts so far, by their names.
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = Outcome::ALL.iter();
+        counts
+            .map(|it| (it.name().to_owned(), self.ended(*it)))
+            .collect()
+    }
+
+    /// Adds what another proxy has counted. A kind of end that is not known here is left out.
+    pub(super) fn add(&self, counts: &BTreeMap<String, u64>) {
+        for outcome in Outcome::ALL {
+            let count = counts.get(outcome.name()).copied().unwrap_or_default();
+            self.0[outcome as usize].fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// How many requests ended so.

@@ -30,13 +30,28 @@ use super::sockets;
 use super::upstream::BUFFER;
 use super::workers::Workers;
 
-/// Serves clients until told to stop, and then what is in flight to its end.
+/// So long a client that asks nothing may keep its connection to a proxy that has a successor. Whoever
+/// closed it at once would meet some requests half-way.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// What a proxy is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Going {
+    /// Serve.
+    On,
+    /// Accept nothing more: another one does. Each client goes with its next answer.
+    Parting,
+    /// Accept nothing more, and let idle clients go.
+    Stopping,
+}
+
+/// Serves clients until told otherwise, and then what is in flight to its end.
 pub(super) async fn serve(
     listener: TcpListener,
     workers: Workers,
     front: Arc<Front>,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    mut going: watch::Receiver<Going>,
 ) {
     let clients = Arc::clone(&front.clients);
     // Each connection holds a sender; when all are gone, so are the connections.
@@ -48,7 +63,7 @@ pub(super) async fn serve(
         };
         let accepted = tokio::select! {
             accepted = accepting => accepted,
-            () = told(&mut stop) => break,
+            () = told(&mut going, Going::Parting) => break,
         };
         match accepted {
             Ok((stream, address)) => {
@@ -75,8 +90,14 @@ pub(super) async fn serve(
             Err(error) => pause_after(&error).await,
         }
     }
-    clients.stop();
     drop((listener, open));
+    clients.part();
+    tokio::select! {
+        _ = all_closed.recv() => return,
+        () = told(&mut going, Going::Stopping) => {}
+        () = tokio::time::sleep(PARTING) => {}
+    }
+    clients.stop();
     all_closed.recv().await;
 }
 
@@ -94,10 +115,10 @@ pub(super) struct Client {
     pub(super) open: mpsc::Sender<()>,
 }
 
-/// Waits until the proxy is to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
+/// Waits until the proxy is to go so far.
+async fn told(going: &mut watch::Receiver<Going>, so_far: Going) {
     // Without a teller nothing is told any more, which is as good a reason.
-    let _ = stop.wait_for(|stop| *stop).await;
+    let _ = going.wait_for(|going| *going >= so_far).await;
 }
 
 /// Lets some connections close when there are no descriptors left for another.
@@ -148,7 +169,11 @@ async fn one_by_one(stream: ClientStream, client: Client) {
             } else {
                 front.answer(&mut head, body, client, &mut record).await
             };
-            let answer = answer?;
+            let mut answer = answer?;
+            if front.clients.are_parting() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
             record.answered(&answer);
             let answer = answer.map(|body| asked.until_over(body, version, record));
             Ok::<Response<During>, ClientGone>(answer)

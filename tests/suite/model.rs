@@ -312,6 +312,17 @@ impl ModelNode {
             .skip_while(|word| *word != "--port")
             .nth(1);
         let port = port.and_then(|port| port.parse().ok());
+        // A proxy takes over from the one that listens, and that one ends by itself.
+        let is_successor = launch.argv.iter().any(|word| word == "--succeed");
+        let before = self
+            .groups
+            .values_mut()
+            .find(|group| is_serving_proxy(group));
+        let before = before.filter(|_| is_successor);
+        let (config, draining) = before.map_or_else(Default::default, |before| {
+            before.listens = false;
+            (before.config.take(), std::mem::take(&mut before.draining))
+        });
         let taken = self.groups.values().any(|g| g.listens && g.port == port);
         assert!(!taken, "started on a port that is taken: {}", launch.mark);
         self.files.insert(inside(&launch.log), 1);
@@ -323,8 +334,8 @@ impl ModelNode {
             leads: true,
             orphan: false,
             stale: false,
-            config: None,
-            draining: BTreeSet::new(),
+            config,
+            draining,
         });
     }
 
@@ -356,11 +367,10 @@ impl ModelNode {
     }
 
     fn tell(&mut self, request: &Request) {
-        let is_proxy = |g: &&mut Group| g.mark.as_ref().is_some_and(|m| m.contains(":proxy:"));
         let proxy = self
             .groups
             .values_mut()
-            .find(is_proxy)
+            .find(|group| is_serving_proxy(group))
             .expect("told a proxy that is not there");
         match request {
             Request::Configure(config) => {
@@ -438,8 +448,7 @@ impl ModelNode {
     }
 
     fn served(&self, live: &BTreeSet<String>) -> String {
-        let is_proxy = |g: &&Group| g.mark.as_ref().is_some_and(|m| m.contains(":proxy:"));
-        let Some(proxy) = self.groups.values().find(is_proxy) else {
+        let Some(proxy) = self.groups.values().find(|it| is_serving_proxy(it)) else {
             return String::new();
         };
         let backends = proxy.config.iter().flat_map(|config| &config.backends);
@@ -464,9 +473,16 @@ impl ModelNode {
             requests: Requests::default(),
             waiting: 0,
             fd_limit: 1024,
+            hands_over: true,
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap()
     }
+}
+
+/// Whether a group is a proxy that nobody has taken over from.
+fn is_serving_proxy(group: &Group) -> bool {
+    let mark = group.mark.as_ref();
+    group.listens && mark.is_some_and(|mark| mark.contains(":proxy:"))
 }
 
 /// The part of a path that is inside the topology's folder.

@@ -292,6 +292,7 @@ impl NodeCase {
             requests: Requests::default(),
             waiting: 0,
             fd_limit: 1024,
+            hands_over: true,
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap() + "\n"
     }

@@ -5,7 +5,7 @@
 //! who asks for much at once over one connection of HTTP/2: each request takes one for its instance.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub(in crate::proxy) struct Clients {
     table: Mutex<Table>,
     left: Notify,
     cut: Cut,
+    are_parting: AtomicBool,
 }
 
 /// Whose connection was ended, counted by why.
@@ -66,6 +67,7 @@ impl Clients {
             table: Mutex::default(),
             left: Notify::new(),
             cut: Cut::default(),
+            are_parting: AtomicBool::new(false),
         }
     }
 
@@ -116,6 +118,16 @@ impl Clients {
             return None;
         }
         Some(seat)
+    }
+
+    /// Has each end with its next answer: another proxy serves whoever comes anew.
+    pub(in crate::proxy) fn part(&self) {
+        self.are_parting.store(true, Ordering::Release);
+    }
+
+    /// Whether each is to end with its next answer.
+    pub(in crate::proxy) fn are_parting(&self) -> bool {
+        self.are_parting.load(Ordering::Acquire)
     }
 
     /// Has all of them end: the proxy stops.

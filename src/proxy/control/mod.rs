@@ -55,6 +55,9 @@ pub struct Status {
     pub waiting: usize,
     /// The number of file descriptors that this process may open.
     pub fd_limit: u64,
+    /// Whether another can take over from it.
+    #[serde(default)]
+    pub hands_over: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

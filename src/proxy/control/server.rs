@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 
@@ -15,7 +15,8 @@ use crate::proxy::keys;
 use crate::proxy::pool::Refusal;
 use crate::proxy::route::Front;
 use crate::proxy::store::{Kept, Store};
-use crate::proxy::{Declared, ProxyError};
+use crate::proxy::succession::{Asked, Estate, Place};
+use crate::proxy::{Declared, Options, ProxyError};
 
 /// How often one who waits is told for what.
 const NEWS: Duration = Duration::from_millis(500);
@@ -34,6 +35,8 @@ pub(in crate::proxy) struct Control {
     /// Who waits for the drains of each backend.
     drains: std::sync::Mutex<BTreeMap<String, Drain>>,
     fd_limit: u64,
+    /// What a successor is given.
+    pub(in crate::proxy) estate: Estate,
 }
 
 /// Those who had a backend drained.
@@ -84,27 +87,36 @@ pub(in crate::proxy) async fn serve(listener: Option<UnixListener>, control: Arc
 impl Control {
     pub(in crate::proxy) fn new(
         front: Arc<Front>,
-        store: Store,
-        declared: Option<Declared>,
+        options: &Options,
         fd_limit: u64,
+        estate: Estate,
     ) -> Self {
         Self {
             front,
-            declared,
-            store: Mutex::new(store),
+            declared: options.declared.clone(),
+            store: Mutex::new(Store::new(options.state.clone())),
             drains: std::sync::Mutex::default(),
             fd_limit,
+            estate,
         }
     }
 
-    /// Serves by what is declared, or else by what was kept when the proxy last ran.
-    pub(in crate::proxy) async fn begin(&self) -> Result<(), ProxyError> {
+    /// Serves by what is declared, or else by what it inherited, or else by what was kept when the proxy
+    /// last ran.
+    pub(in crate::proxy) async fn begin(&self, inherited: Option<Kept>) -> Result<(), ProxyError> {
         let store = self.store.lock().await;
         let unusable = |why: String| ProxyError::State {
             path: store.path().to_owned(),
             why,
         };
-        let kept = store.load().await.map_err(|e| unusable(e.to_string()))?;
+        let kept = match inherited {
+            Some(kept) => {
+                let saved = store.save(&kept).await;
+                saved.map_err(|error| unusable(error.to_string()))?;
+                Some(kept)
+            }
+            None => store.load().await.map_err(|e| unusable(e.to_string()))?,
+        };
         if let Some(declared) = &self.declared {
             let generation = kept.map_or(0, |kept| kept.config.generation) + 1;
             let config = Config {
@@ -154,6 +166,9 @@ impl Control {
         let mut lines = BufReader::new(read).lines();
         let mut replies = Replies(write);
         while let Ok(Some(line)) = lines.next_line().await {
+            if let Ok(Asked::Succeed(place)) = serde_json::from_str(&line) {
+                return self.hand_over(lines.into_inner(), replies, &place).await;
+            }
             let answered = match serde_json::from_str(&line) {
                 Ok(request) => self.answer(request, &mut replies).await,
                 Err(error) => Err(Unanswered::Refused(format!("not a request: {error}"))),
@@ -166,6 +181,22 @@ impl Control {
             if replies.send(&reply).await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Hands everything over to a successor.
+    async fn hand_over(&self, read: BufReader<OwnedReadHalf>, replies: Replies, place: &Place) {
+        let Ok(stream) = read.into_inner().reunite(replies.0) else {
+            return;
+        };
+        // What is changed now is changed at the one before, and is not known to the successor.
+        let store = self.store.lock().await;
+        let draining = self.front.pool.draining();
+        let kept = self.front.pool.config();
+        let kept = kept.map(|config| Kept { config, draining });
+        let handed = self.estate.hand_over(stream, place, kept, store).await;
+        if let Err(error) = handed {
+            tracing::warn!(%error, "a successor went away");
         }
     }
 
@@ -349,6 +380,7 @@ impl Control {
             requests: self.front.ledger.read(),
             waiting: self.front.pool.queue.length(),
             fd_limit: self.fd_limit,
+            hands_over: true,
         }
     }
 }

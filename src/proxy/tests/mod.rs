@@ -21,6 +21,7 @@ mod queue;
 mod retries;
 mod seen;
 mod streaming;
+mod succession;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -205,6 +206,7 @@ fn options(folder: &tempfile::TempDir) -> Options {
         host: "127.0.0.1".to_owned(),
         port: 0,
         control: Some(folder.path().join("control.sock")),
+        succeeds: false,
         state: Some(folder.path().join("state.json")),
         declared: None,
         limits: Limits::default(),

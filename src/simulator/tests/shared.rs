@@ -42,6 +42,7 @@ async fn proxy(backends: Vec<Backend>) -> (SocketAddr, mpsc::Sender<()>) {
         host: "127.0.0.1".to_owned(),
         port: 0,
         control: None,
+        succeeds: false,
         state: None,
         declared: Some(Declared::once(config)),
         limits: Limits::default(),

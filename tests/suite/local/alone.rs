@@ -26,6 +26,11 @@ impl Serving {
         self.0.as_ref().unwrap().signal(signal);
     }
 
+    /// Waits until it ends by itself.
+    fn ends(&mut self) -> crate::suite::support::Said {
+        self.0.take().unwrap().end()
+    }
+
     pub(super) fn end(&mut self) -> crate::suite::support::Said {
         self.signal(Signal::TERM);
         self.0.take().unwrap().end()
@@ -209,4 +214,37 @@ fn what_cannot_be_served_from_is_told_with_what_to_do() {
         .replica(&["proxy", "--config", "proxy.yaml"])
         .exits(65);
     let _ = said.says("proxy.yaml:1:9").says("2 errors in proxy.yaml");
+}
+
+#[test]
+fn another_takes_over_and_nobody_is_refused() {
+    let place = Workdir::empty();
+    let _server = Serving::simulated(&place, 0);
+    until_it_answers(place.port(0));
+    let backend = format!("http://127.0.0.1:{}", place.port(0));
+    let port = place.port(2).to_string();
+    let words = [
+        "proxy",
+        "--port",
+        &port,
+        "--backend",
+        &backend,
+        "--control",
+        "proxy.sock",
+        "--succeed",
+    ];
+    let mut before = Serving::begin(&place, &words);
+    until_it_answers(place.port(2));
+    let server = format!("127.0.0.1:{}", place.port(0));
+    until_ready(place.port(2), std::slice::from_ref(&server));
+    for _ in 0..2 {
+        let mut next = Serving::begin(&place, &words);
+        // It ends by itself, and nobody has told it to.
+        let _ = before
+            .ends()
+            .exits(0)
+            .says("another proxy has taken over: finishing what is in flight");
+        assert_eq!(served_by(place.port(2)).as_ref(), Some(&server));
+        std::mem::swap(&mut before, &mut next);
+    }
 }
