@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assess::{Occupants, block, occupants};
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Hook, Operation, Plan, Stand, Step, StepId};
+use crate::plan::{Action, Address, Hook, NodePort, Operation, Plan, Stand, Step, StepId};
 use crate::resource::Observation;
 
 /// Decides what is to become of each thing, and in which order.
@@ -16,6 +16,7 @@ use crate::resource::Observation;
 /// is done and was seen.
 pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
     block(&mut stands);
+    stop_first_for_ports(&mut stands);
     let steps = Draft::new(&stands).steps();
     let seen = stands.iter().filter_map(|stand| {
         let seen = stand.seen.clone()?;
@@ -28,6 +29,27 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
         steps,
         unmanaged: Vec::new(),
         left_out: Vec::new(),
+    }
+}
+
+/// What leaves a port that something else is to have cannot wait there for its successor: it is stopped
+/// first.
+fn stop_first_for_ports(stands: &mut [Stand]) {
+    let starting = stands.iter().filter(|it| it.change.action.starts());
+    let wanted = starting.flat_map(|it| {
+        let ports = it.relations.wants_ports.iter().cloned();
+        ports.map(|port| (port, it.address().clone()))
+    });
+    let wanted: Vec<(NodePort, Address)> = wanted.collect();
+    for stand in stands.iter_mut().filter(|stand| stand.is_succeeded()) {
+        let (occupies, address) = (&stand.relations.occupies, &stand.change.address);
+        if wanted
+            .iter()
+            .any(|(port, by)| by != address && occupies.contains(port))
+        {
+            stand.operations.succeed.clear();
+            stand.change.starts_first = false;
+        }
     }
 }
 
@@ -76,9 +98,12 @@ impl<'a> Hooks<'a> {
             drain: BTreeMap::new(),
             admit: BTreeMap::new(),
         };
-        // What stops itself, or is not there yet, has no clients to keep from noticing; what is
-        // blocked may not be told anything.
-        let serves = |stand: &&Stand| matches!(stand.change.action, Action::Keep | Action::Update);
+        // What stops itself, or is not there yet, has no clients to keep from noticing, unless another
+        // takes over from it; what is blocked may not be told anything.
+        let serves = |stand: &&Stand| {
+            let goes_on = matches!(stand.change.action, Action::Keep | Action::Update);
+            goes_on || stand.is_succeeded()
+        };
         for stand in stands.iter().filter(serves) {
             for hook in &stand.relations.drain {
                 hooks.drain.entry(&hook.of).or_default().push(hook);
@@ -181,7 +206,8 @@ impl<'a> Draft<'a> {
     /// How a thing comes to its end: others are told first. Nothing where it is stopped already, or
     /// goes on.
     fn stop(&self, stand: &Stand) -> Vec<Operation> {
-        if !stand.change.action.stops() || self.stopped.contains_key(stand.address()) {
+        let goes_on = !stand.change.action.stops() || stand.is_succeeded();
+        if goes_on || self.stopped.contains_key(stand.address()) {
             return Vec::new();
         }
         let mut operations = operations_of(&self.hooks.drain, stand.address());

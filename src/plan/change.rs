@@ -103,6 +103,9 @@ pub struct Change {
     /// A short description of the thing as it is or will be, for the line in the plan:
     /// `0.13.0+cu130, as declared`, `pid 4711, port 8100`.
     pub summary: String,
+    /// Whether a replace starts what comes before it stops what runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub starts_first: bool,
     /// The node that a measurement is made from, where it is not this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<crate::name::NodeName>,
@@ -118,6 +121,7 @@ impl Change {
             reasons,
             fields: Vec::new(),
             summary: String::new(),
+            starts_first: false,
             from: None,
         }
     }
@@ -130,6 +134,14 @@ impl Change {
     /// A change that cannot be made, with the reason.
     pub fn blocked(address: &Address, reason: Reason) -> Self {
         Self::new(address, Action::Blocked, vec![reason])
+    }
+
+    /// The sign that stands before its address.
+    pub fn sign(&self) -> &'static str {
+        match self.action {
+            Action::Replace if self.starts_first => "+/-",
+            action => action.sign(),
+        }
     }
 
     /// Whether this is a measurement: what no node holds is measured, and only

@@ -61,6 +61,11 @@ impl Stand {
         &self.change.address
     }
 
+    /// Whether it is replaced by a successor, and serves meanwhile.
+    pub fn is_succeeded(&self) -> bool {
+        self.change.action == Action::Replace && !self.operations.succeed.is_empty()
+    }
+
     /// What it serves as, of a thing that serves.
     pub fn serving(self) -> Option<(Address, Service)> {
         Some((self.change.address, self.service?))
@@ -89,6 +94,9 @@ pub struct Operations {
     pub before_stop: Vec<Operation>,
     /// Brings it about: all of a create, and of a replace what comes after the stop.
     pub start: Vec<Operation>,
+    /// Replaces it without a gap, where that can be done: a successor is started beside it and takes
+    /// over, and it ends by itself. Then neither `stop` nor `start` is done for a replace.
+    pub succeed: Vec<Operation>,
     /// Changes it while it goes on serving.
     pub update: Vec<Operation>,
     /// Ends what runs of it, so that others can have what it occupies.
@@ -101,6 +109,7 @@ impl Operations {
     /// What is done for an action, apart from the stop that comes before it.
     pub fn of(&self, action: Action) -> &[Operation] {
         match action {
+            Action::Replace if !self.succeed.is_empty() => &self.succeed,
             Action::Create | Action::Replace => &self.start,
             Action::Update => &self.update,
             Action::Destroy => &self.remove,

@@ -46,21 +46,19 @@ pub fn news(changes: &[&Change], style: Style) -> String {
 
 /// Explains the signs that this plan uses.
 fn legend(plan: &Plan, style: Style) -> Vec<String> {
-    let used: BTreeSet<Action> = plan.changes.iter().map(|c| c.action).collect();
+    let acting = plan.changes.iter().filter(|change| change.action.acts());
+    let used: BTreeSet<(Action, &str)> = acting.map(|it| (it.action, it.sign())).collect();
     let entries: Vec<String> = used
         .into_iter()
-        .filter(|action| action.acts())
-        .map(|action| {
-            let meaning = match action {
-                Action::Create => created(plan),
-                Action::Update => "update in place",
-                Action::Replace => "replace: stop, then start",
+        .map(|(action, sign)| {
+            let meaning = match (action, sign) {
+                (Action::Create, _) => created(plan),
+                (Action::Update, _) => "update in place",
+                (Action::Replace, "+/-") => "replace: start, then stop",
+                (Action::Replace, _) => "replace: stop, then start",
                 _ => "destroy",
             };
-            format!(
-                "{} {meaning}",
-                style.paint(Role::Action(action), action.sign())
-            )
+            format!("{} {meaning}", style.paint(Role::Action(action), sign))
         })
         .collect();
     if entries.is_empty() {
@@ -185,7 +183,7 @@ fn headline(name: &str, change: &Change, column: Columns, style: Style) -> Vec<S
     }
     body.extend(dressed);
 
-    let sign = format!("{:>5}", change.action.sign());
+    let sign = format!("{:>5}", change.sign());
     let sign = style.paint(Role::Action(change.action), &sign);
     let mut body = body.into_iter();
     let first = body.next().unwrap_or_default();

@@ -68,10 +68,13 @@ fn effect(step: &Step) -> String {
         Effect::RunScript(work) => self::work(work),
         Effect::Copy(copy) => self::copy(copy),
         Effect::Launch(launch) => start(launch),
-        Effect::Stop(stop) => format!(
-            "stop {}* until {:?} are free, in {:?}",
-            stop.mark_prefix, stop.ports, stop.grace
-        ),
+        Effect::Stop(stop) => match stop.grace {
+            Some(grace) => format!(
+                "stop {}* until {:?} are free, in {grace:?}",
+                stop.mark_prefix, stop.ports
+            ),
+            None => format!("await the end of {}*", stop.mark_prefix),
+        },
         Effect::KillUnmanaged(end) => self::end(end),
         Effect::WaitReady(ready) => wait(ready),
         Effect::ProxyControl(control) => {

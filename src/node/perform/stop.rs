@@ -1,5 +1,7 @@
 //! Ending a process and everything that it started, and believing it only when it was seen.
 
+use std::time::Duration;
+
 use crate::node::{Command, Node};
 use crate::plan::Failure;
 use crate::plan::effect::Stop;
@@ -18,6 +20,11 @@ pub async fn stop(node: &Node, stop: &Stop, progress: OnPhase<'_>) -> Result<Sto
     follow(node, &command(stop), &stop.address, progress).await
 }
 
+/// A time in fifths of a second.
+fn ticks(grace: Duration) -> String {
+    grace.as_millis().div_ceil(200).to_string()
+}
+
 fn command(stop: &Stop) -> Command {
     let ports: Vec<_> = stop.ports.iter().map(u16::to_string).collect();
     let script = concat!(
@@ -28,5 +35,5 @@ fn command(stop: &Stop) -> Command {
     Command::script(script)
         .with("r_prefix", &stop.mark_prefix)
         .with("r_ports", &ports.join(" "))
-        .with("r_ticks", &stop.grace.as_millis().div_ceil(200).to_string())
+        .with("r_ticks", &stop.grace.map(ticks).unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 # Ends processes, and believes it only when it was seen. In: r_look, which lists in r_living those that
 # live (` PID:START:… ` each); r_ask, which asks those of them to end that are to be asked by now;
-# r_ticks, the grace in fifths of a second.
+# r_ticks, the grace in fifths of a second, or nothing for as long as it takes.
 # Out, tab-separated: `waiting COUNT`, `killed PID NAME`, `stuck PID STATE NAME`, and of sockets
 # `taken PORT PID UID NAME` (PID may be `-`).
 #
@@ -30,7 +30,7 @@ r_kill() {
 
 r_end() {
   r_tick=0
-  while r_look && [ "$r_living" != ' ' ] && [ "$r_tick" -le "$r_ticks" ]; do
+  while r_look && [ "$r_living" != ' ' ] && [ "$r_tick" -le "${r_ticks:-$r_tick}" ]; do
     r_ask
     if [ $((r_tick % 5)) = 4 ]; then
       set -- $r_living

@@ -1,4 +1,4 @@
-# In: r_prefix, the beginning of a mark; r_ports; r_ticks.
+# In: r_prefix, the beginning of a mark; r_ports; r_ticks, or nothing where they end by themselves.
 # Out, tab-separated: `ours PID NAME`, what ending.sh tells, and at last `done`.
 #
 # A process is found by its mark, or by its session: the leader of ours carries the mark, and a
@@ -85,6 +85,7 @@ r_look() {
 
 # Asks the leaders to end, and those that have no leader any more; each once.
 r_ask() {
+  [ -n "$r_ticks" ] || return 0
   for r_item in $r_living; do
     r_pid=${r_item%%:*}
     r_rest=${r_item#*:}

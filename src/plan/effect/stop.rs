@@ -16,7 +16,8 @@ pub struct Stop {
     /// Ports that must be free when it is gone.
     pub ports: Vec<u16>,
     /// How long the process may take after SIGTERM before everything of its session gets SIGKILL.
-    pub grace: Duration,
+    /// Nothing where it ends by itself and is only waited for, however long that takes.
+    pub grace: Option<Duration>,
 }
 
 /// Processes to end that carry no mark: each is known by its pid, its start, and the boot.

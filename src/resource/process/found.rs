@@ -53,7 +53,7 @@ fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles)
         address: address.clone(),
         mark_prefix: Mark::prefix(topology, &address),
         ports: ports.clone(),
-        grace: GRACE,
+        grace: Some(GRACE),
     };
     Found {
         summary: summary(&pids, files.starts_of(&address).count()),

@@ -190,7 +190,7 @@ impl ManagedProcess {
             address: self.address.clone(),
             mark_prefix: Mark::prefix(self.topology.as_str(), &self.address),
             ports: self.ports_held(observed),
-            grace,
+            grace: Some(grace),
         }
     }
 

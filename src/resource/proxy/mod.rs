@@ -6,8 +6,10 @@
 mod declared;
 mod hooks;
 mod keys;
+mod launch;
 mod served;
 mod service;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +35,6 @@ use crate::node::UnmanagedPolicy;
 use crate::plan::effect::control::{
     Backend, Config, InstanceLimits, ProxyControl, Request, Timeouts,
 };
-use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{
     Action, Address, Change, Effect, Field, LivenessProbe, NodePort, Operation, Operations, Reason,
     ReasonCode, Relations, Stand,
@@ -422,83 +423,11 @@ impl Proxy {
         }
     }
 
-    fn launch(&self, mark: &Mark, observed: &Observation) -> Launch {
-        let port = self.declared.port.to_string();
-        // Kept for a restart by a supervisor; one that we start anew is told everything anew.
-        let state = format!("proxy.{}.json", mark.generation);
-        let words = [
-            "proxy",
-            "--host",
-            &self.listens.on,
-            "--port",
-            &port,
-            "--control",
-            served::SOCKET,
-            "--state",
-            &state,
-        ];
-        Launch {
-            address: self.managed.address.clone(),
-            mark: mark.to_string(),
-            spec: self.spec(observed).to_string(),
-            argv: std::iter::once(self.program.path(observed))
-                .chain(words.map(str::to_owned))
-                .collect(),
-            path: Vec::new(),
-            env: [].into(),
-            secret_env: [].into(),
-            node_key: self.managed.folder.node_key(),
-            folder: self.managed.folder.run(),
-            log: self.managed.log(mark),
-            log_reader: LogReader::None,
-        }
-    }
-
-    fn ready(&self, mark: &Mark) -> WaitReady {
-        WaitReady {
-            address: self.managed.address.clone(),
-            mark: mark.to_string(),
-            probe: Probe {
-                host: self.listens.on.clone(),
-                port: self.declared.port.get(),
-                checks: vec![Check {
-                    shows: "the health check".to_owned(),
-                    path: "/health".to_owned(),
-                    body: None,
-                    api_key: None,
-                    contains: None,
-                    refused_hint: None,
-                }],
-            },
-            log: self.managed.log(mark),
-            patience: ANSWER,
-            expected: None,
-            log_reader: LogReader::None,
-        }
-    }
-
-    fn stop(&self, observed: &Observation) -> Stop {
-        self.managed.stop(observed, Duration::from_secs(30))
-    }
-
-    fn start(&self, observed: &Observation) -> Vec<Operation> {
-        let (mark, on) = (self.next_mark(observed), &self.managed.node);
-        vec![
-            Operation::on(on, Effect::Launch(Box::new(self.launch(&mark, observed)))),
-            Operation::on(on, Effect::WaitReady(Box::new(self.ready(&mark)))),
-            self.tell(
-                Request::Configure(self.config(1, observed)),
-                Some(ANSWER),
-                observed,
-            ),
-        ]
-    }
-
     fn update(&self, observed: &Observation) -> Vec<Operation> {
+        let mut operations = self.await_predecessors(observed);
         let Some(status) = self.status(observed) else {
-            return Vec::new();
+            return operations;
         };
-        let mut operations = Vec::new();
         if !self.served_differences(observed, &status).is_empty() {
             let generation = status.config.as_ref().map_or(0, |config| config.generation) + 1;
             let config = self.config(generation, observed);
@@ -608,6 +537,9 @@ impl Proxy {
                     .described(format!("port {port}, {}", self.policy()))
             }
             [one] if one.leader().is_some() => self.compare_running(observed, one),
+            [newest, ..] if !self.predecessors(&table).is_empty() => {
+                self.beside_predecessors(self.compare_running(observed, newest), &table)
+            }
             _ => {
                 let reason =
                     Reason::new(ReasonCode::Duplicate, "its process is gone, or not alone");
@@ -681,10 +613,17 @@ impl Resource for Proxy {
 
     fn stand(&self, observed: &Observation) -> Stand {
         let stop = Effect::Stop(self.stop(observed));
+        let mut change = self.compare(observed);
+        let mut succeed = Vec::new();
+        if change.action == Action::Replace && self.is_whole(observed) {
+            succeed = self.succeed(observed);
+            change.starts_first = !succeed.is_empty();
+        }
         Stand {
-            change: self.compare(observed),
+            change,
             operations: Operations {
                 start: self.start(observed),
+                succeed,
                 update: self.update(observed),
                 stop: vec![Operation::on(&self.managed.node, stop)],
                 ..Operations::default()

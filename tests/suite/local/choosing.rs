@@ -91,16 +91,19 @@ async fn what_is_asked_to_run_anew_does_once_and_no_request_fails() {
         changes(&done),
         ["replace here/instance.a", "replace here/instance.b"]
     );
-    assert_eq!(clients.end().await, 0);
     assert_eq!(done["requests"]["failed"], 0, "{done:#}");
     assert_ne!(place.pid("/instances/a"), a);
     assert_ne!(place.pid("/instances/b"), b);
     assert_eq!(place.pid("/proxy"), proxy);
     assert!(place.plan().is_empty());
-    let _ = place
-        .replica(&["restart", "-y", "proxy"])
-        .exits(0)
-        .shows("-/+ proxy");
+    let _ = tokio::task::block_in_place(|| {
+        place
+            .replica(&["restart", "-y", "proxy"])
+            .exits(0)
+            .shows("+/- replace: start, then stop")
+            .shows("+/- proxy")
+    });
+    assert_eq!(clients.end().await, 0);
     assert_ne!(place.pid("/proxy"), proxy);
     assert!(place.plan().is_empty());
 }

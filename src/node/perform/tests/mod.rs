@@ -79,7 +79,7 @@ impl Thing {
             address: address(),
             mark_prefix: self.prefix.clone(),
             ports: vec![self.port],
-            grace,
+            grace: Some(grace),
         }
     }
 

@@ -302,7 +302,7 @@ async fn what_was_started_outlives_the_connection_and_is_found_again() {
         address: launch.address.clone(),
         mark_prefix: mark,
         ports: vec![lab.port],
-        grace: Duration::from_secs(60),
+        grace: Some(Duration::from_secs(60)),
     };
     // The port is sshd's: foreign, named, and left alone.
     let failure = perform::stop(&lab.connect().await, &stop, &|_| {}).await;

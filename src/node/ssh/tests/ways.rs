@@ -173,7 +173,7 @@ async fn a_server_behind_forbidden_forwarding_is_not_waited_for() {
         address: launch.address,
         mark_prefix: mark,
         ports: Vec::new(),
-        grace: Duration::from_secs(60),
+        grace: Some(Duration::from_secs(60)),
     };
     perform::stop(&node, &stop, &|_| {}).await.unwrap();
     let failure = failure.unwrap_err();
