@@ -130,3 +130,43 @@ fn ctrl_c_ends_a_measurement_and_keeps_what_it_has() {
         ["create benchmark.long", "create benchmark.later"]
     );
 }
+
+/// A client streams for as long as the test lets it; a run that replaces the proxy is killed meanwhile.
+#[test]
+fn a_proxy_that_was_taken_over_from_is_waited_for_by_the_next_run() {
+    let place = Workdir::with(PAIR);
+    place.change("profile: fast", "profile: gb10-llama-3.1-8b");
+    let place = place.applied();
+    let before = place.pid("/proxy");
+    let body = r#"{"model":"demo","prompt":"x","max_tokens":2000,"ignore_eos":true,"stream":true}"#;
+    let mut streaming = TcpStream::connect(("127.0.0.1", place.port(2))).unwrap();
+    let length = body.len();
+    write!(
+        streaming,
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut piece = [0; 512];
+    assert_ne!(streaming.read(&mut piece).unwrap(), 0);
+
+    let restart = place.begin(&["restart", "-y", "proxy"]);
+    until("a successor", || {
+        let now = place.status()["proxy"]["pid"].as_u64()?;
+        (now != u64::from(before)).then_some(())
+    });
+    restart.signal(Signal::KILL);
+    drop(restart.end());
+    assert!(process::is_alive(before));
+    let waits = "which it took over from, still finishes what is in flight";
+    let _ = place.replica(&["plan"]).exits(0).shows(waits);
+    assert_eq!(place.plan(), ["update here/proxy"]);
+    assert_eq!(place.status()["proxy"]["ready"], true);
+
+    let apply = place.begin(&["apply", "-y", "--no-bench"]);
+    assert_ne!(streaming.read(&mut piece).unwrap(), 0, "it streams on");
+    drop(streaming);
+    let _ = apply.end().exits(0);
+    assert!(!process::is_alive(before));
+    assert!(place.plan().is_empty());
+}
