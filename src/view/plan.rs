@@ -266,7 +266,7 @@ fn left_out(plan: &Plan, style: Style) -> Vec<String> {
     if named.is_empty() {
         return Vec::new();
     }
-    let text = format!("Not as declared, and left out as asked: {}.", list(&named));
+    let text = format!("Left out as asked, and would change: {}.", list(&named));
     style.wrap(&text, style.width)
 }
 

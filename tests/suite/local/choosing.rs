@@ -32,7 +32,7 @@ fn a_target_is_made_with_what_it_requires_and_nothing_else() {
     let _ = place
         .replica(&["apply", "-y", "-target=a"])
         .exits(0)
-        .shows("left out as asked: ");
+        .shows("Left out as asked, and would change: ");
     let status = place.status();
     assert_eq!(status["instances"]["a"]["ready"], true);
     assert_eq!(status["instances"]["b"]["pid"], Value::Null);
