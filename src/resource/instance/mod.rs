@@ -378,19 +378,25 @@ impl Instance {
         if let Some(asked) = self.managed.asked(table) {
             return self.replace(vec![asked]).described(summary);
         }
-        let listens = table.listens(session, self.server.port.get());
-        if listens && files.has_served(&self.managed.address, session.mark.generation) {
-            return match observed.liveness(&self.managed.address) {
-                Some(Liveness::Failed(reason)) => self
-                    .replace(vec![Reason::new(ReasonCode::Silent, reason)])
-                    .described(summary),
-                _ => Change::keep(&self.managed.address, summary),
-            };
-        }
-        let text = if listens {
-            "it listens but was never seen to serve"
-        } else {
-            "it runs but does not listen yet"
+        let port = self.server.port.get();
+        let has_served = files.has_served(&self.managed.address, session.mark.generation);
+        let silent = |text: &str| {
+            let reason = Reason::new(ReasonCode::Silent, text);
+            self.replace(vec![reason]).described(summary.clone())
+        };
+        let text = match (table.listens(session, port), has_served) {
+            (true, true) => {
+                return match observed.liveness(&self.managed.address) {
+                    Some(Liveness::Failed(reason)) => silent(&reason),
+                    _ => Change::keep(&self.managed.address, summary),
+                };
+            }
+            // It is about to end, or hangs in doing so: nobody listens a second time.
+            (false, true) if table.listeners_on(port).next().is_none() => {
+                return silent("it has served and listens no longer");
+            }
+            (true, false) => "it listens but was never seen to serve",
+            (false, _) => "it runs but does not listen yet",
         };
         let reason = Reason::new(ReasonCode::NotReady, text);
         Change::new(&self.managed.address, Action::Update, vec![reason]).described(summary)

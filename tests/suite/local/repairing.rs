@@ -37,7 +37,9 @@ fn a_killed_server_is_planned_with_its_reason_and_alone_repaired() {
 fn a_killed_servers_engine_does_not_outlive_the_repair() {
     let place = Workdir::with(SMALL).applied();
     let before = process::marked(&place.topology);
-    process::signal(place.pid("/instances/a"), Signal::KILL);
+    let a = place.pid("/instances/a");
+    process::signal(a, Signal::KILL);
+    until("its end", || (!process::is_alive(a)).then_some(()));
     let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
     let proxy = place.pid("/proxy");
     let of_before: Vec<_> = process::marked(&place.topology)
