@@ -17,6 +17,9 @@ pub(super) struct Args {
     /// The manifest [default: topology.yaml], then what to start anew
     #[arg(num_args = 1.., required = true, value_names = ["FILE", "ADDRESS"])]
     what: Vec<String>,
+    /// Restart the last server that serves, too, though clients are left with nobody for a while
+    #[arg(long)]
+    allow_downtime: bool,
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
@@ -28,7 +31,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     }
     let workspace = Workspace::open_alone(global, file.as_deref(), &screen).await?;
     let work = async {
-        let wish = restarted(&workspace, workspace.without_benchmarks(), words).await?;
+        let wish = workspace.without_benchmarks();
+        let wish = restarted(&workspace, wish, words, args.allow_downtime).await?;
         apply(global, &wish, None, &workspace, &screen).await
     };
     workspace.locked(work).await

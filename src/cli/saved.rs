@@ -43,6 +43,7 @@ pub(super) struct Command {
     pub(super) destroy: bool,
     /// Whether nothing is to be measured.
     pub(super) no_bench: bool,
+    allow_downtime: bool,
     selection: Selection,
     replaced: Replaced,
 }
@@ -71,6 +72,7 @@ impl SavedPlan {
             command: Command {
                 destroy: wish.is_destruction(),
                 no_bench: !wish.measures(),
+                allow_downtime: wish.allows_downtime(),
                 selection: selection.clone(),
                 replaced: replaced.clone(),
             },
@@ -148,9 +150,12 @@ impl SavedPlan {
         let Command {
             selection,
             replaced,
+            allow_downtime,
             ..
         } = self.command.clone();
-        wish.only(selection).replacing(replaced)
+        wish.only(selection)
+            .replacing(replaced)
+            .allowing_downtime(allow_downtime)
     }
 
     /// Holds it against what is decided now.

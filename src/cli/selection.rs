@@ -35,12 +35,15 @@ pub(super) struct Anew {
     /// Replace this server or the proxy though it is as declared; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     replace: Vec<String>,
+    /// Replace the last server that serves, too, though clients are left with nobody for a while
+    #[arg(long)]
+    allow_downtime: bool,
 }
 
 impl Anew {
-    /// Whether nothing is.
+    /// Whether nothing is said.
     pub(super) fn is_nothing(&self) -> bool {
-        self.replace.is_empty()
+        self.replace.is_empty() && !self.allow_downtime
     }
 }
 
@@ -55,7 +58,8 @@ pub(super) async fn narrowed<'a>(
     chosen: &Chosen,
     anew: &Anew,
 ) -> Result<Wish<'a>, Error> {
-    if chosen.is_everything() && anew.is_nothing() {
+    let wish = wish.allowing_downtime(anew.allow_downtime);
+    if chosen.is_everything() && anew.replace.is_empty() {
         return Ok(wish);
     }
     let Chosen { target, limit } = chosen;
@@ -78,6 +82,7 @@ pub(super) async fn restarted<'a>(
     workspace: &Workspace,
     wish: Wish<'a>,
     words: &[String],
+    allow_downtime: bool,
 ) -> Result<Wish<'a>, Error> {
     let chosen = Chosen {
         target: words.to_vec(),
@@ -85,6 +90,7 @@ pub(super) async fn restarted<'a>(
     };
     let anew = Anew {
         replace: words.to_vec(),
+        allow_downtime,
     };
     narrowed(workspace, wish, &chosen, &anew).await
 }

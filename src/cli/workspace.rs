@@ -9,7 +9,7 @@ use super::Global;
 use super::error::Error;
 use super::lock;
 use super::origin::origin;
-use crate::converge::{self, Desired, Live, Selection, World as _, assess, decide};
+use crate::converge::{self, Desired, Live, Selection, World as _, assess, decide, keep_serving};
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet, Lease};
@@ -194,6 +194,7 @@ impl Workspace {
             more: Vec::new(),
             selection: Selection::default(),
             replaced: Replaced::default(),
+            allows_downtime: false,
         }
     }
 
@@ -257,6 +258,8 @@ pub(super) struct Wish<'a> {
     selection: Selection,
     /// What is replaced though it is as declared.
     replaced: Replaced,
+    /// Whether the last that serves may be stopped.
+    allows_downtime: bool,
 }
 
 enum Wanted {
@@ -282,6 +285,17 @@ impl Wish<'_> {
     pub(super) fn replacing(mut self, replaced: Replaced) -> Self {
         self.replaced = replaced;
         self
+    }
+
+    /// The same, for which the last that serves may be stopped.
+    pub(super) fn allowing_downtime(mut self, allows: bool) -> Self {
+        self.allows_downtime = allows;
+        self
+    }
+
+    /// Whether the last that serves may be stopped.
+    pub(super) fn allows_downtime(&self) -> bool {
+        self.allows_downtime
     }
 
     /// What was asked for beside what is declared.
@@ -356,6 +370,9 @@ impl Desired for Wish<'_> {
         let undeclared = self.undeclared(resources, observed);
         let mut stands = self.stands(&undeclared, resources, observed);
         let left_out = self.selection.narrow(&mut stands);
+        if !self.allows_downtime {
+            keep_serving(&mut stands);
+        }
         Plan {
             unmanaged: undeclared.unmanaged,
             ..left_out.of(decide(stands, observed))

@@ -17,6 +17,7 @@ mod live;
 mod observe;
 mod rounds;
 mod select;
+mod serving;
 
 pub use ask_for_life::OnWaiting;
 pub use assess::assess;
@@ -26,3 +27,4 @@ pub use interrupt::Interrupt;
 pub use live::Live;
 pub use rounds::{Converged, Desired, Run, plan};
 pub use select::{LeftOut, Selection};
+pub use serving::keep_serving;

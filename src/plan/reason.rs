@@ -79,6 +79,7 @@ codes! {
     Gone "gone" "it was there, and its process has ended",
     Incomplete "incomplete" "an installation was interrupted",
     Invalid "invalid" "the newest result cannot be believed",
+    LastServing "last_serving" "it is the last that serves, and clients would be left with nobody",
     MemoryHeld "memory_held" "who holds the memory that it lacks",
     NeedBlocked "need_blocked" "something that it needs is blocked",
     NoAddress "no_address" "nobody reaches its node by the address that it is to listen on",
