@@ -124,9 +124,21 @@ impl StatusReport {
         self.services.values().flat_map(Services::all)
     }
 
+    /// Whether anything that serves does one part of each request.
+    fn has_roles(&self) -> bool {
+        self.services().any(|service| service.role().is_some())
+    }
+
     /// Whether a node did not answer.
     fn is_silent(&self, node: &str) -> bool {
         self.nodes.get(node).is_some_and(|node| !node.reachable)
+    }
+}
+
+impl ServiceStatus {
+    /// What it does of a request, where others do the rest: `prefill`, `decode`.
+    fn role(&self) -> Option<&str> {
+        self.details.get("role")?.as_str()
     }
 }
 
@@ -161,7 +173,7 @@ fn table(report: &StatusReport, style: Style) -> Vec<String> {
     }
     let left = |title| (title, Align::Left);
     let right = |title| (title, Align::Right);
-    let heading = [
+    let mut heading = vec![
         left("THING"),
         left("NODE"),
         right("PORT"),
@@ -169,16 +181,23 @@ fn table(report: &StatusReport, style: Style) -> Vec<String> {
         left("READY"),
         left("URL"),
     ];
+    if report.has_roles() {
+        heading.insert(1, left("ROLE"));
+    }
     let mut table = Table::new(style, &heading);
     for it in report.services() {
-        table.row(vec![
+        let mut row = vec![
             Cell::from(it.address.local()),
             Cell::from(it.node.as_str()),
             Cell::from(it.port.to_string()),
             Cell::or_dash(it.pid),
             ready(it.ready, report.is_silent(&it.node)),
             Cell::or_dash(it.url.as_deref()),
-        ]);
+        ];
+        if report.has_roles() {
+            row.insert(1, Cell::from(it.role().unwrap_or_default()));
+        }
+        table.row(row);
     }
     table.lines()
 }
@@ -364,6 +383,34 @@ mod tests {
 
         replicated-serving: converged.
         ");
+    }
+
+    #[test]
+    fn those_that_share_requests_say_which_part_is_theirs() {
+        let role = |service: ServiceStatus, role: &str| ServiceStatus {
+            details: [("role".to_owned(), role.into())].into_iter().collect(),
+            ..service
+        };
+        let a = role(
+            service("spark-01/instance.a", 8100, Some(963_810)),
+            "prefill",
+        );
+        let b = role(service("spark-02/instance.b", 8200, Some(51_234)), "decode");
+        let mut report = report();
+        report.nodes.clear();
+        report.services.extend([instances([a, b])]);
+        insta::assert_snapshot!(render(&report, "split", "s.yaml", Style::plain()), @r"
+        THING       ROLE     NODE        PORT     PID  READY  URL
+        instance.a  prefill  spark-01    8100  963810  yes    http://192.168.1.76:8100
+        instance.b  decode   spark-02    8200   51234  yes    http://192.168.1.76:8200
+        proxy                controller  8192    4711  yes    http://192.168.1.75:8192
+
+        proxy: round_robin to a and b, generation 4
+
+        split: converged.
+        ");
+        let document = serde_json::to_value(&report).unwrap();
+        assert_eq!(document["instances"]["b"]["role"], "decode");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an instance serves as, and whether it still does.
 
+use serde_json::{Map, Value};
+
 use super::Instance;
 use crate::plan::{Counters, Liveness, LivenessProbe, Offer, Readiness, Service};
 use crate::resource::contract::Observation;
@@ -30,6 +32,7 @@ impl Instance {
         };
         Service {
             summary,
+            details: self.details(),
             offer: Some(Offer {
                 model: self.running_model(observed),
                 key: self.client_key().map(str::to_owned),
@@ -39,6 +42,13 @@ impl Instance {
                 .managed
                 .service(observed, &self.listens, port, readiness)
         }
+    }
+
+    /// What it does of a request, where others do the rest.
+    fn details(&self) -> Map<String, Value> {
+        let role = Some(self.role()).filter(|role| !role.is_both());
+        let role = role.map(|role| ("role".to_owned(), Value::from(role.to_string())));
+        role.into_iter().collect()
     }
 
     /// The model that the server which runs now serves, which the manifest may no longer say.
