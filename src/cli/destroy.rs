@@ -58,7 +58,7 @@ async fn destroyed(
     let (before, plan) = asking.approved(&wish, seen).await?;
     // Nothing of ours is to be left, whatever comes to light of it on the way.
     let run = WatchedRun::begin(workspace, screen, Approval::Everything);
-    let Converged { observed, left } = run.converge(&wish, plan.clone()).await;
+    let Converged { observed, left, .. } = run.converge(&wish, plan.clone()).await;
     let run = run.end().await;
     let tally = &run.tally;
     if screen.is_json() {

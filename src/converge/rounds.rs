@@ -51,6 +51,8 @@ pub struct Converged {
     pub observed: Observation,
     /// What was left to do by then.
     pub left: Plan,
+    /// What was done of what was planned, in the order in which it was; measurements are none of it.
+    pub applied: Vec<Change>,
 }
 
 /// Observes everything that is desired and plans what is to be done.
@@ -72,6 +74,7 @@ impl<W: World> Run<W> {
     pub async fn converge(&self, desired: &impl Desired, plan: Plan) -> Converged {
         let mut left = plan;
         let mut undone = BTreeSet::new();
+        let mut applied = Vec::new();
         let mut round = 0;
         loop {
             let wanted = |change: &Change| {
@@ -80,6 +83,7 @@ impl<W: World> Run<W> {
                     && self.approval.covers(change)
             };
             let report = self.execute(&left, wanted).await;
+            applied.extend(done(&left, &report));
             undone.extend(report.undone());
             let observed;
             (observed, left) = self::plan(self.world.as_ref(), desired).await;
@@ -91,7 +95,12 @@ impl<W: World> Run<W> {
             undone = with_dependents(undone, &left);
             round += 1;
             if round == ROUNDS || !is_worth_another_round(&left, &undone) {
-                return self.measure(desired, Converged { observed, left }).await;
+                let made = Converged {
+                    observed,
+                    left,
+                    applied,
+                };
+                return self.measure(desired, made).await;
             }
         }
     }
@@ -104,8 +113,19 @@ impl<W: World> Run<W> {
         }
         self.execute(&made.left, Change::is_measurement).await;
         let (observed, left) = self::plan(self.world.as_ref(), desired).await;
-        Converged { observed, left }
+        Converged {
+            observed,
+            left,
+            ..made
+        }
     }
+}
+
+/// The changes of a plan that were made.
+fn done(plan: &Plan, report: &Report) -> Vec<Change> {
+    let changes = plan.changes.iter().filter(|it| it.action.acts());
+    let done = changes.filter(|it| report.applied.contains(&it.address));
+    done.cloned().collect()
 }
 
 /// Whether anything is left to do on a node that was not tried in vain, and does not only speak of
