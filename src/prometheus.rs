@@ -1,5 +1,5 @@
 //! A page of metrics in the text format of Prometheus, as far as we read it: what a name stands at,
-//! whatever its labels. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//! whatever its labels, and a histogram by its bounds. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -58,6 +58,62 @@ impl<'de> Deserialize<'de> for Page {
     }
 }
 
+/// A histogram of a page, all labels but that of its bounds together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Histogram {
+    /// How many were at most each bound, the lowest first; what lies beyond the last is in `count` alone.
+    pub at_most: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// What they came to.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// Reads a histogram of a page; nothing where the page does not have it.
+    pub fn read(text: &str, name: &str) -> Option<Self> {
+        let buckets = text.lines().filter_map(|line| {
+            let labels = line.strip_prefix(name)?.strip_prefix("_bucket{")?;
+            let (_, bound) = labels.split_once("le=\"")?;
+            let bound: f64 = bound.split('"').next()?.parse().ok()?;
+            Some((bound, sample(line)?.1 as u64))
+        });
+        let mut at_most: Vec<(f64, u64)> = Vec::new();
+        for (bound, count) in buckets.filter(|(bound, _)| bound.is_finite()) {
+            match at_most.iter_mut().find(|(known, _)| is(*known, bound)) {
+                Some((_, sum)) => *sum += count,
+                None => at_most.push((bound, count)),
+            }
+        }
+        at_most.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let page = Page::read(text);
+        Some(Self {
+            at_most,
+            count: page.sum(&format!("{name}_count"))? as u64,
+            sum: page.sum(&format!("{name}_sum"))?,
+        })
+    }
+
+    /// What was added since it stood so; nothing where it began anew.
+    pub fn since(&self, before: &Self) -> Option<Self> {
+        let then = |bound: f64| before.at_most.iter().find(|(it, _)| is(*it, bound));
+        let grown = self.at_most.iter().map(|(bound, count)| {
+            let then = then(*bound).map_or(0, |(_, count)| *count);
+            Some((*bound, count.checked_sub(then)?))
+        });
+        Some(Self {
+            at_most: grown.collect::<Option<_>>()?,
+            count: self.count.checked_sub(before.count)?,
+            sum: self.sum - before.sum,
+        })
+    }
+}
+
+/// Whether two bounds are one: they are written, and never computed.
+fn is(bound: f64, other: f64) -> bool {
+    bound.total_cmp(&other).is_eq()
+}
+
 /// A line's name and value; what stands after the value is a time.
 fn sample(line: &str) -> Option<(&str, f64)> {
     let end = line.find(['{', ' '])?;
@@ -94,6 +150,19 @@ mod tests {
         let renamed = ["vllm:gpu_cache_usage_perc", "vllm:prompt_tokens_total"];
         assert_eq!(page.first(&renamed), Some(5.0));
         assert_eq!(Page::read("<html>\n\n"), Page::default());
+    }
+
+    #[test]
+    fn a_histogram_is_read_by_its_bounds() {
+        let text = "h_bucket{le=\"0.5\",x=\"a\"} 1\nh_bucket{le=\"2e-5\"} 1\nh_bucket{x=\"b\",le=\"0.5\"} 2\n\
+                    h_bucket{le=\"+Inf\"} 9\nh_sum 4.5\nh_count 9\nother_bucket{le=\"0.5\"} 7\n";
+        let seen = Histogram::read(text, "h").unwrap();
+        assert_eq!(seen.at_most, [(0.000_02, 1), (0.5, 3)]);
+        assert_eq!((seen.count, seen.sum), (9, 4.5));
+        assert_eq!(Histogram::read(text, "g"), None);
+        let grown = seen.since(&Histogram::default()).unwrap();
+        assert_eq!(grown, seen);
+        assert_eq!(Histogram::default().since(&seen), None);
     }
 
     #[test]

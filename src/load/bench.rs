@@ -30,7 +30,8 @@ use super::{canary, identity, rounds, sample};
 use crate::plan::{Failure, Job};
 use crate::prompts::Keep;
 use crate::results::{
-    Canaries, Canary, Cut, Overhead, Pressure, Record, Single, Warmup, by_instance, prefilled,
+    Canaries, Canary, Cut, HandOver, IdleCanaries, Overhead, Pressure, Record, Single, Warmup,
+    by_instance, prefilled,
 };
 use crate::shape::{Ended, Found, Shape, Skipped, Stopped};
 
@@ -76,6 +77,8 @@ pub(super) struct Driven {
     /// What the engines had counted before it, and after.
     pub(super) before: Pages,
     pub(super) after: Pages,
+    /// How long it took the proxy to go from one instance to another, where two shared requests.
+    pub(super) hand_over: Option<HandOver>,
     /// How short this machine was of CPU meanwhile.
     pub(super) pressure: Option<Pressure>,
 }
@@ -118,7 +121,7 @@ impl Bench {
             () = &mut stop => return Err(nothing_measured()),
         };
         let bench = Arc::new(self);
-        let before = bench.canary.ask(&bench.run, "before").await;
+        let before = bench.canary.ask(&bench.run, canary::BEFORE).await;
         // Who hears nothing any more has let go of this too.
         let _ = told.send(Told::Warm);
         tokio::select! {
@@ -157,14 +160,31 @@ impl Bench {
             warmup,
             skipped: walk.skipped(),
             search: walk.found(),
-            canaries: Canaries {
-                tokens: bench.job.canary,
-                after: bench.canaries_after(&before, &loads).await,
-                before,
-                history: BTreeMap::new(),
-            },
+            canaries: bench.canaries(before, &loads).await,
             loads,
         })
+    }
+
+    /// What every instance showed before and, asked again, shows now: those that were measured apart from
+    /// those that were idle beside them.
+    async fn canaries(&self, before: Vec<Canary>, loads: &[Driven]) -> Canaries {
+        let after = self.canaries_after(&before, loads).await;
+        let is_measured = |canary: &Canary| {
+            let mut instances = self.job.instances.iter();
+            instances.any(|target| target.name == canary.instance)
+        };
+        let (before, idle_before) = before.into_iter().partition(is_measured);
+        let (after, idle_after) = after.into_iter().partition(is_measured);
+        Canaries {
+            tokens: self.job.canary,
+            before,
+            after,
+            idle: IdleCanaries {
+                before: idle_before,
+                after: idle_after,
+            },
+            history: BTreeMap::new(),
+        }
     }
 
     /// The canaries after the last request. One that seems slow is asked once more: a slow state
@@ -206,8 +226,10 @@ impl Bench {
             cpu: None,
             before: scrape::pages(&self.client, targets).await,
             after: Pages::new(),
+            hand_over: None,
             pressure: None,
         };
+        let handed = scrape::hand_overs(&self.client, &self.job.endpoint).await;
         let effort = Effort::begin();
         let waited = Waited::now(self.client.clock);
         for round in 0.. {
@@ -222,6 +244,10 @@ impl Bench {
         let answered = answered(&driven.records);
         let before = &driven.before;
         driven.after = scrape::pages_after(&self.client, targets, before, &answered).await;
+        let since = scrape::hand_overs(&self.client, &self.job.endpoint).await;
+        driven.hand_over = handed
+            .zip(since)
+            .and_then(|(before, after)| HandOver::between(&before, &after));
         driven
     }
 

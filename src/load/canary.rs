@@ -15,6 +15,9 @@ use crate::results::quantile::quantile;
 /// What is asked: it is short, so that nearly all of the time is decoding.
 const PROMPT: &str = "The quick brown fox jumps over the lazy dog.";
 
+/// The time at which those that nothing has warmed are asked once for nothing.
+pub(super) const BEFORE: &str = "before";
+
 /// How much longer than before makes it worth asking once more.
 const WORTH_ASKING: f64 = 1.2;
 
@@ -22,23 +25,43 @@ const WORTH_ASKING: f64 = 1.2;
 #[derive(Debug, Clone)]
 pub(super) struct CanaryProbe {
     client: Client,
-    model: String,
     tokens: u32,
     /// The instances of each machine: on one they are asked one after another.
-    machines: Vec<Vec<Target>>,
+    machines: Vec<Vec<Asked>>,
+}
+
+/// Who is asked.
+#[derive(Debug, Clone)]
+struct Asked {
+    target: Target,
+    /// The name that it serves under.
+    model: String,
+    /// Whether it is idle beside what is measured: nothing has warmed it.
+    is_idle: bool,
 }
 
 impl CanaryProbe {
     pub(super) fn of(job: &Job, client: &Client) -> Self {
-        let mut machines = BTreeMap::<_, Vec<Target>>::new();
-        for target in &job.instances {
-            let placed = job.placed.iter().find(|it| it.instance == target.name);
+        let measured = job.instances.iter().map(|target| Asked {
+            target: target.clone(),
+            model: job.model.clone(),
+            is_idle: false,
+        });
+        // What is idle may serve another model: the name that is its own is always good.
+        let idle = job.idle.iter().map(|target| Asked {
+            target: target.clone(),
+            model: target.nonce.clone(),
+            is_idle: true,
+        });
+        let placed = || job.placed.iter().chain(&job.idle_placed);
+        let mut machines = BTreeMap::<_, Vec<Asked>>::new();
+        for asked in measured.chain(idle) {
+            let placed = placed().find(|it| it.instance == asked.target.name);
             let machine = placed.map(|it| it.node.to_string());
-            machines.entry(machine).or_default().push(target.clone());
+            machines.entry(machine).or_default().push(asked);
         }
         Self {
             client: client.clone(),
-            model: job.model.clone(),
             tokens: job.canary,
             machines: machines.into_values().collect(),
         }
@@ -51,13 +74,17 @@ impl CanaryProbe {
             return Vec::new();
         }
         let mut asking = JoinSet::new();
-        for targets in self.machines.clone() {
+        for machine in self.machines.clone() {
             let canaries = self.clone();
             let id = format!("replica-{run}-canary-{round}");
+            let is_first = round == BEFORE;
             asking.spawn(async move {
                 let mut shown = Vec::new();
-                for target in targets {
-                    shown.extend(canaries.one(&target, &id).await);
+                for asked in machine {
+                    if asked.is_idle && is_first {
+                        canaries.one(&asked, &format!("{id}-warm")).await;
+                    }
+                    shown.extend(canaries.one(&asked, &id).await);
                 }
                 shown
             });
@@ -67,9 +94,10 @@ impl CanaryProbe {
         shown
     }
 
-    async fn one(&self, target: &Target, id: &str) -> Option<Canary> {
+    async fn one(&self, asked: &Asked, id: &str) -> Option<Canary> {
+        let target = &asked.target;
         let id = format!("{id}-{}", target.name);
-        let message = greedy(&self.model, PROMPT, self.tokens, id);
+        let message = greedy(&asked.model, PROMPT, self.tokens, id);
         let connection = self.client.open(&target.authority).await;
         let raw = self.client.complete(connection, message, None).await;
         let record = sample::read(raw);

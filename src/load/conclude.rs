@@ -119,6 +119,7 @@ fn point(driven: &Driven, seen: &Seen) -> Point {
         Some((instance.clone(), counted))
     });
     let point = Point::of(&driven.load, &driven.records).sent(driven.stopped, driven.cpu);
+    let point = point.handed_over(driven.hand_over.clone());
     point.counted(counted.collect(), &driven.records)
 }
 

@@ -13,9 +13,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::client::Client;
 use super::counts::Counts;
-use crate::plan::Target;
-use crate::prometheus::Page;
-use crate::results::{Delta, GaugeSample, Scraped};
+use crate::plan::{Endpoint, Target};
+use crate::prometheus::{Histogram, Page};
+use crate::results::{Delta, GaugeSample, Scraped, hand_over};
 
 /// How often a server is looked at while it is measured.
 const EVERY: Duration = Duration::from_secs(1);
@@ -80,6 +80,14 @@ async fn page(client: &Client, target: &Target) -> Option<Scraped> {
         at_us: client.clock.now() / 1000,
         page,
     })
+}
+
+/// What the proxy has counted of requests that two instances shared, by now. Nothing where requests do
+/// not go through one.
+pub(super) async fn hand_overs(client: &Client, endpoint: &Endpoint) -> Option<Histogram> {
+    let authority = Some(&endpoint.authority).filter(|_| endpoint.is_proxy)?;
+    let (_, body) = client.get_openly(authority, "/metrics").await.ok()?;
+    Histogram::read(std::str::from_utf8(&body).ok()?, hand_over::SECONDS)
 }
 
 /// What the gauges of each instance showed.

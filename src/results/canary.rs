@@ -4,7 +4,7 @@
 //! of which one is in such a state measures the machines. So every instance is held against itself,
 //! its own history, and its peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,10 +20,34 @@ pub struct Canaries {
     pub before: Vec<Canary>,
     /// After the last request.
     pub after: Vec<Canary>,
+    /// The same of the instances that were idle beside them, whose machines may be slow too.
+    #[serde(default, skip_serializing_if = "IdleCanaries::is_empty")]
+    pub idle: IdleCanaries,
     /// What each instance showed around earlier measurements of the same specification on the same
     /// node, the newest first, in ms a token.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub history: BTreeMap<String, Vec<f64>>,
+}
+
+/// What instances showed that were idle beside what was measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct IdleCanaries {
+    /// Before the first request, once each was warmed by another such answer.
+    pub before: Vec<Canary>,
+    /// After the last request.
+    pub after: Vec<Canary>,
+}
+
+impl IdleCanaries {
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        let all = self.before.iter().chain(&self.after);
+        all.map(|it| it.instance.as_str()).collect()
+    }
 }
 
 /// A short answer of one instance, with nothing else in flight.
@@ -43,16 +67,23 @@ pub struct Canary {
 impl Canaries {
     /// Whether nobody was asked.
     pub fn is_empty(&self) -> bool {
-        self.before.is_empty() && self.after.is_empty()
+        self.before.is_empty() && self.after.is_empty() && self.idle.is_empty()
     }
 
     /// What an instance showed before and after, in ms a token.
     pub(crate) fn of(&self, instance: &str) -> (Option<f64>, Option<f64>) {
-        let shown = |canaries: &[Canary]| {
-            let own = canaries.iter().find(|it| it.instance == instance);
+        let shown = |measured: &[Canary], idle: &[Canary]| {
+            let mut all = measured.iter().chain(idle);
+            let own = all.find(|it| it.instance == instance);
             own.map(|it| it.itl_p50_ms)
         };
-        (shown(&self.before), shown(&self.after))
+        let Self {
+            before,
+            after,
+            idle,
+            ..
+        } = self;
+        (shown(before, &idle.before), shown(after, &idle.after))
     }
 }
 
@@ -84,6 +115,8 @@ pub(crate) fn history(
     history
 }
 
-fn instances(topology: &Value) -> impl Iterator<Item = &Value> {
-    topology["instances"].as_array().into_iter().flatten()
+/// All that were there: those that were measured, and those that were idle beside them.
+pub(super) fn instances(topology: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["instances", "idle"].into_iter();
+    lists.flat_map(|list| topology[list].as_array().into_iter().flatten())
 }

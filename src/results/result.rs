@@ -15,6 +15,7 @@ use super::canary::Canaries;
 use super::conditions::Conditions;
 use super::facts::{ClientFacts, JobFacts, Run, Tool};
 use super::failed_if::FailedIf;
+use super::hand_over::HandOver;
 use super::pressure::CpuPressure;
 use super::reconcile::Reconcile;
 use super::record::Record;
@@ -24,6 +25,7 @@ use super::slo::Attained;
 use super::summary::Summary;
 use super::unproved::Unproved;
 use super::warmup::Warmup;
+use crate::name::NodeName;
 use crate::plan::{FailIf, ManifestOrigin, Slo};
 use crate::shape::{Found, Shape, Skipped, Stopped};
 
@@ -134,6 +136,9 @@ pub struct Point {
     /// What each engine counted meanwhile, by instance; of who counts nothing there is nothing.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub server: IndexMap<String, ServerMetrics>,
+    /// How long it took the proxy to go from who read a prompt to who answered, where two shared requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOver>,
     /// What the client and the engines counted, side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<Reconcile>,
@@ -218,6 +223,27 @@ pub fn is_simulated(topology: &Value) -> bool {
 }
 
 impl BenchResult {
+    /// The instances that ran on a node: those that were measured, and those that were idle beside them.
+    pub(crate) fn instances_on(&self, node: &NodeName) -> impl Iterator<Item = &str> {
+        let all = super::canary::instances(&self.topology);
+        let own = all.filter(move |it| it["node"] == node.as_str());
+        own.filter_map(|it| it["name"].as_str())
+    }
+
+    /// Why what it was measured of was not warm, where that is known.
+    pub(crate) fn cold(&self) -> Option<String> {
+        let mut instances = self.job.instances.iter();
+        if let Some(cold) = instances.find(|it| !self.warmup.warmed(&it.name)) {
+            return Some(format!("`{}` was not warmed", cold.name));
+        }
+        let unsettled = self.warmup.unsettled(self.job.warm_when?)?;
+        Some(format!(
+            "`{}` did not become stable: of {} warm-up requests no two in a row took as long as each other",
+            unsettled.instance,
+            unsettled.requests.len()
+        ))
+    }
+
     /// All anomalies, point by point.
     pub fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {
         self.points.iter().flat_map(|point| &point.anomalies)
@@ -262,6 +288,7 @@ impl Point {
             stopped: None,
             sender_cpu: None,
             server: IndexMap::new(),
+            hand_over: None,
             reconcile: None,
             slo: None,
             fail_if: Vec::new(),
@@ -292,6 +319,11 @@ impl Point {
             server,
             ..self
         }
+    }
+
+    /// The same with what the proxy counted.
+    pub(crate) fn handed_over(self, hand_over: Option<HandOver>) -> Self {
+        Self { hand_over, ..self }
     }
 
     /// The same with how it stood to an objective.

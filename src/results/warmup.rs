@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Status;
+use crate::plan::WarmWhen;
 
 /// What was done to warm a topology.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,16 @@ impl WarmedInstance {
 }
 
 impl Warmup {
+    /// The first instance whose warm-up came to its bound before two requests in a row took as long as
+    /// each other. Of one that failed a request it is not known.
+    pub(crate) fn unsettled(&self, when: WarmWhen) -> Option<&WarmedInstance> {
+        self.instances.iter().find(|it| {
+            let is_at_its_bound = it.requests.len() >= (when.max as usize).max(2);
+            let are_ok = it.requests.iter().all(|request| request.error.is_none());
+            !it.has_settled(when.within) && is_at_its_bound && are_ok
+        })
+    }
+
     /// Whether an instance answered at least one request before it was measured.
     pub fn warmed(&self, instance: &str) -> bool {
         self.instances

@@ -60,12 +60,7 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
 /// other.
 fn unsettled(case: &Case<'_>) -> Option<Anomaly> {
     let when = case.job.warm_when?;
-    let mut replicas = case.warmup.instances.iter();
-    let one = replicas.find(|it| {
-        let is_at_its_bound = it.requests.len() >= (when.max as usize).max(2);
-        let are_ok = it.requests.iter().all(|request| request.error.is_none());
-        !it.has_settled(when.within) && is_at_its_bound && are_ok
-    })?;
+    let one = case.warmup.unsettled(when)?;
     let name = &one.instance;
     let last = one.requests.iter().rev().take(3);
     let last: Vec<f64> = last.filter_map(|it| it.e2el_ms).map(round).collect();

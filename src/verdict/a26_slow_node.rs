@@ -4,7 +4,8 @@
 //!
 //! GB10s have slow states of 1.5 to 1.7 times that `nvidia-smi` does not show. An instance that is
 //! slower than a peer of the same specification is a warning: which of both is as it should be is not
-//! known. Where CPUs were short, that is the likelier cause, and it is a warning too.
+//! known. Where CPUs were short, that is the likelier cause, and it is a warning too; and so is an instance
+//! that was idle beside what was measured, of which no number hangs on it.
 
 use serde_json::json;
 
@@ -43,10 +44,29 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     if !own.is_empty() {
         return own;
     }
+    let idle = case.canaries.idle.names().into_iter();
+    let idle = idle.filter_map(|name| than_before(case, name).or_else(|| than_ever(case, name)));
+    let idle: Vec<Anomaly> = idle.collect();
+    if !idle.is_empty() {
+        return idle;
+    }
     if let Some(slower) = than_peers(case) {
         return vec![slower];
     }
     below_roofline(case)
+}
+
+/// What an instance is called: one that was idle is said to have been.
+fn called(case: &Case<'_>, instance: &str) -> String {
+    if is_measured(case, instance) {
+        format!("`{instance}`")
+    } else {
+        format!("`{instance}`, idle beside what was measured,")
+    }
+}
+
+fn is_measured(case: &Case<'_>, instance: &str) -> bool {
+    case.job.instances.iter().any(|it| it.name == instance)
 }
 
 fn is_slower(slow: f64, fast: f64, times: f64) -> bool {
@@ -60,7 +80,8 @@ fn than_before(case: &Case<'_>, instance: &str) -> Option<Anomaly> {
     let (slow, fast) = (before.max(after), before.min(after));
     is_slower(slow, fast, THAN_BEFORE).then(|| {
         let message = format!(
-            "`{instance}` took {before:.1} ms for a token before the measurement and {after:.1} ms after it"
+            "{} took {before:.1} ms for a token before the measurement and {after:.1} ms after it",
+            called(case, instance)
         );
         let evidence = json!({"before_ms": round(before), "after_ms": round(after)});
         spoken(case, instance, message, evidence)
@@ -76,9 +97,11 @@ fn than_ever(case: &Case<'_>, instance: &str) -> Option<Anomaly> {
     let usual = quantile(&history, 0.5).filter(|_| history.len() >= FEWEST)?;
     is_slower(now, usual, THAN_EVER).then(|| {
         let message = format!(
-            "`{instance}` takes {now:.1} ms for a token where it took {usual:.1} ms in earlier measurements"
+            "{} takes {now:.1} ms for a token where it took {usual:.1} ms in earlier measurements",
+            called(case, instance)
         );
-        let evidence = json!({"now_ms": round(now), "usual_ms": round(usual), "earlier": history.len()});
+        let evidence =
+            json!({"now_ms": round(now), "usual_ms": round(usual), "earlier": history.len()});
         spoken(case, instance, message, evidence)
     })
 }
@@ -164,7 +187,7 @@ fn spoken(
         cause,
         hint: cure(case, instance),
     };
-    let severity = if short.is_empty() {
+    let severity = if short.is_empty() && is_measured(case, instance) {
         Severity::Error
     } else {
         Severity::Warning
@@ -245,6 +268,30 @@ mod tests {
                 "`a` took 68.0 ms for a token before the measurement and 110.0 ms after it"
                     .to_owned()
             )]
+        );
+    }
+
+    #[test]
+    fn a_neighbour_that_became_slow_is_warned_of() {
+        let mut scene = measured([68.0, 70.0], [68.0, 70.0]);
+        let idle = |ms| {
+            let mut canary = shown(ms, ms).remove(0);
+            canary.instance = "c".to_owned();
+            vec![canary]
+        };
+        scene.canaries.idle.before = idle(68.0);
+        scene.canaries.idle.after = idle(69.0);
+        assert!(said(&scene).is_empty());
+        scene.canaries.idle.after = idle(110.0);
+        let text = "`c`, idle beside what was measured, took 68.0 ms for a token before the measurement \
+                    and 110.0 ms after it";
+        assert_eq!(said(&scene), [(Severity::Warning, text.to_owned())]);
+        // What was measured comes first.
+        scene.canaries.after = shown(110.0, 70.0);
+        let found = said(&scene);
+        assert!(
+            found.len() == 1 && found[0].0 == Severity::Error,
+            "{found:?}"
         );
     }
 

@@ -105,6 +105,7 @@ impl Lab {
             repeats: Some(1),
             canary: 0,
             idle: Vec::new(),
+            idle_placed: Vec::new(),
             placed: Vec::new(),
             manifest: None,
             from: None,

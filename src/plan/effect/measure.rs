@@ -28,6 +28,9 @@ pub struct Job {
     pub instances: Vec<Target>,
     /// The other instances of the topology, which are to be idle meanwhile: they may share a GPU with those.
     pub idle: Vec<Target>,
+    /// Where their processes are: how fast their machines are is to be known too.
+    #[serde(default)]
+    pub idle_placed: Vec<Placed>,
     /// Where the processes of those that are measured are, to be looked at before and after.
     pub placed: Vec<Placed>,
     /// The model's name, as clients say it.

@@ -53,6 +53,7 @@ impl Asked {
             },
             instances: Vec::new(),
             idle: Vec::new(),
+            idle_placed: Vec::new(),
             placed: Vec::new(),
             model: String::new(),
             api_keys: BTreeMap::new(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use declared::*;
 use job::{Asked, terms};
 pub use objective::Objective;
-use serde_json::json;
+use serde_json::{Value, json};
 pub use unknown::{InvalidUrl, UnknownServer};
 pub use warmup::WarmupDeclaration;
 pub use way::{Aimed, Way, name_at};
@@ -134,9 +134,11 @@ impl Measured {
         }
     }
 
-    /// What is shown to whom: the declared key to who clients speak to, and its own to each server.
+    /// What is shown to whom: the declared key to who clients speak to, and its own to each server, also
+    /// to those that are idle.
     fn api_keys(&self, observed: &Observation) -> BTreeMap<String, Secret> {
-        let own = self.instances.iter().filter_map(|instance| {
+        let servers = self.instances.iter().chain(&self.idle);
+        let own = servers.filter_map(|instance| {
             let key = instance.api_key(&instance.planned_mark(observed))?;
             Some((instance.authority(), key))
         });
@@ -146,6 +148,27 @@ impl Measured {
             keys.insert(proxy.authority(), Secret::Variable(variable.to_owned()));
         }
         keys
+    }
+
+    /// What is known of the conditions.
+    fn provenance(&self, topology: &TopologyName, observed: &Observation) -> Value {
+        let told = |all: &[Arc<Instance>]| {
+            let told = all.iter().map(|instance| instance.provenance(observed));
+            told.collect::<Vec<_>>()
+        };
+        let mut provenance = json!({
+            "name": topology,
+            "instances": told(&self.instances),
+            "proxy": self.proxy.as_ref().map(|proxy| json!({
+                "address": proxy.address(),
+                "authority": proxy.authority(),
+                "policy": proxy.policy(),
+            })),
+        });
+        if !self.idle.is_empty() {
+            provenance["idle"] = told(&self.idle).into();
+        }
+        provenance
     }
 
     fn addresses(&self) -> Vec<Address> {
@@ -234,8 +257,8 @@ impl Benchmark {
             first,
             instances,
             idle,
-            proxy,
             sender,
+            ..
         } = &self.measured;
         let asked = Asked {
             prompts: asks.clone().out_of(first.ordinary_ids(observed)),
@@ -248,6 +271,7 @@ impl Benchmark {
             endpoint: self.measured.endpoint(),
             instances: instances.iter().map(|i| target(i, observed)).collect(),
             idle: idle.iter().map(|i| target(i, observed)).collect(),
+            idle_placed: idle.iter().map(|i| i.placed(observed)).collect(),
             placed: instances.iter().map(|i| i.placed(observed)).collect(),
             model: first.served_model().to_owned(),
             api_keys: self.measured.api_keys(observed),
@@ -255,13 +279,7 @@ impl Benchmark {
                 node: program.node().clone(),
                 program: program.path(observed),
             }),
-            provenance: json!({
-                "name": self.topology,
-                "instances": instances.iter().map(|i| i.provenance(observed)).collect::<Vec<_>>(),
-                "proxy": proxy.as_ref().map(|p| json!({
-                    "address": p.address(), "authority": p.authority(), "policy": p.policy(),
-                })),
-            }),
+            provenance: self.measured.provenance(&self.topology, observed),
             ..asked.job(&self.declared, &self.files)
         }
     }

@@ -45,7 +45,11 @@ fn each_request_is_read_by_one_and_answered_by_another_and_a_result_proves_it() 
         assert_eq!(request["instance"], "b", "{request:#}");
         assert_eq!(request["prefilled_by"], "a", "{request:#}");
     }
+    let status = place.status();
+    let roles = ["a", "b"].map(|name| status["instances"][name]["role"].clone());
+    assert_eq!(roles, ["prefill", "decode"], "{status:#}");
     let point = &result["points"][0];
+    assert_eq!(point["hand_over"]["count"], requests.len(), "{point:#}");
     for name in ["a", "b"] {
         let both = &point["reconcile"]["by_instance"][name];
         assert_eq!(

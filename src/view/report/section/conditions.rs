@@ -192,9 +192,10 @@ fn canaries(it: &Reported) -> Sheet {
         ("ms/token in earlier results", false),
     ]);
     let canaries = &it.result.canaries;
-    for before in &canaries.before {
+    for before in canaries.before.iter().chain(&canaries.idle.before) {
         let name = &before.instance;
-        let after = canaries.after.iter().find(|it| it.instance == *name);
+        let mut after = canaries.after.iter().chain(&canaries.idle.after);
+        let after = after.find(|it| it.instance == *name);
         let past = canaries.history.get(name).into_iter().flatten().take(5);
         let past: Vec<String> = past.map(|ms| number(*ms)).collect();
         sheet.row(vec![
