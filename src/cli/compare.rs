@@ -15,9 +15,10 @@ use super::asking::confirm;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::Workspace;
-use crate::compare::{Experiment, Measured, Outcome, Store, digest, seconds_of_loads};
+use crate::compare::{Experiment, Measured, Outcome, Store, digest, seconds_of};
 use crate::converge::Interrupt;
-use crate::view::{Question, Screen, command, compare as view, plan};
+use crate::view::compare::{self as view, Document};
+use crate::view::{Question, Screen, command, plan};
 
 /// Measure topologies in turn, and say which is better
 ///
@@ -119,12 +120,10 @@ impl Comparison<'_> {
             },
             None => self.begin(),
         };
-        self.preview(&outcome).await?;
-        let watcher = tokio::spawn(watch(self.stop.clone()));
-        let made = self.blocks(&mut outcome).await;
-        watcher.abort();
-        if !made? {
-            return Ok(self.interrupted(&outcome));
+        match self.measure(&mut outcome).await {
+            Ok(true) => {}
+            Ok(false) => return self.interrupted(&outcome),
+            Err(error) => return self.refused(&outcome, error),
         }
         outcome.ended = Some(Timestamp::now());
         self.conclude(&mut outcome);
@@ -132,11 +131,21 @@ impl Comparison<'_> {
         self.show(&outcome)
     }
 
+    /// Shows what is to be measured, asks, and measures it. Says no where somebody stopped it.
+    async fn measure(&mut self, outcome: &mut Outcome) -> Result<bool, Error> {
+        self.preview(outcome).await?;
+        let watcher = tokio::spawn(watch(self.stop.clone()));
+        let made = self.blocks(outcome).await;
+        watcher.abort();
+        made
+    }
+
     /// Tunes what is to be tuned and measures all blocks that are left. Says no where somebody stopped it.
     async fn blocks(&mut self, outcome: &mut Outcome) -> Result<bool, Error> {
         if !self.tune(outcome).await? {
             return Ok(false);
         }
+        let nodes = self.experiment.nodes();
         for (round, name) in outcome.rest() {
             if self.stop.is_set() {
                 return Ok(false);
@@ -148,12 +157,13 @@ impl Comparison<'_> {
                 screen: self.screen,
                 workspace: &self.workspace.arm(&arm.topology),
                 benchmarks: &self.experiment.benchmarks,
+                nodes: &nodes,
                 tags: block::tags(outcome, &name, round),
             };
             match measuring.block(&self.store, round, &name).await? {
                 Went::Interrupted => return Ok(false),
                 Went::Measured { block, simulated } => {
-                    outcome.blocks.push(block);
+                    outcome.blocks.push(*block);
                     outcome.simulated |= simulated;
                 }
             }
@@ -175,7 +185,7 @@ impl Comparison<'_> {
             self.workspace.remark(screen);
             let loads = if outcome.blocks.is_empty() {
                 screen.note("rehearsing the loads, to tell how long they take");
-                self.seconds_of_loads().await
+                self.seconds().await
             } else {
                 // What was measured tells it better.
                 None
@@ -196,11 +206,11 @@ impl Comparison<'_> {
         confirm(screen, Question::Compare)
     }
 
-    /// How long all loads take, by a rehearsal of them, where that can be told.
-    async fn seconds_of_loads(&self) -> Option<f64> {
+    /// How long all of it takes, by a rehearsal, where that can be told.
+    async fn seconds(&self) -> Option<f64> {
         let experiment = self.experiment.clone();
         let folder = self.workspace.manifest.folder.clone();
-        let told = tokio::task::spawn_blocking(move || seconds_of_loads(&experiment, &folder));
+        let told = tokio::task::spawn_blocking(move || seconds_of(&experiment, &folder));
         told.await.ok().flatten()
     }
 
@@ -211,13 +221,27 @@ impl Comparison<'_> {
         })
     }
 
-    fn interrupted(&self, outcome: &Outcome) -> Exit {
-        let (done, all) = (outcome.blocks.len(), outcome.size());
+    fn interrupted(&self, outcome: &Outcome) -> Result<Exit, Error> {
+        if self.screen.is_json() {
+            self.screen.document(&Document::of(outcome))?;
+        }
         let again = command("compare", &self.workspace.file());
         self.screen.note(&format!(
-            "interrupted after {done} of {all} blocks; `{again}` goes on from there"
+            "interrupted after {}; `{again}` goes on from there",
+            view::progress(outcome)
         ));
-        Exit::Interrupted
+        Ok(Exit::Interrupted)
+    }
+
+    /// Says how far it came before it could not go on: a machine reads one document.
+    fn refused(&self, outcome: &Outcome, error: Error) -> Result<Exit, Error> {
+        if !self.screen.is_json() {
+            return Err(error);
+        }
+        let document = Document::of(outcome).because(error.document());
+        self.screen.document(&document)?;
+        self.screen.error(&error, &error.hints());
+        Ok(error.exit())
     }
 
     /// Says what follows from all blocks, as far as their results are still there.
@@ -247,7 +271,7 @@ impl Comparison<'_> {
 
     fn show(&self, outcome: &Outcome) -> Result<Exit, Error> {
         if self.screen.is_json() {
-            self.screen.document(outcome)?;
+            self.screen.document(&Document::of(outcome))?;
         } else {
             let file = self.store.path(outcome);
             self.screen

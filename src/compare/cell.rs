@@ -7,11 +7,12 @@ use super::answered::{Answered, UnequallyAnswered};
 use super::decides::{Decides, knee};
 use super::drift::{BlockValue, Drift};
 use super::experiment::Experiment;
+use super::moved::HandedOver;
 use super::outcome::Contrast;
 use super::ratio::Ratio;
 use super::texts::{Answers, Digests, Texts};
 use super::unlike::unlike;
-use super::verdict::{Aim, FEWEST_PAIRS, Verdict};
+use super::verdict::{Aim, Verdict};
 use crate::name::{ArmName, BenchmarkName};
 use crate::results::BenchResult;
 
@@ -38,6 +39,9 @@ pub struct Cell {
     pub aim: Aim,
     /// What each arm showed, a value for each round. Nothing where it could not be believed.
     pub arms: IndexMap<ArmName, Vec<Option<f64>>>,
+    /// What was handed over under this load, in the arms whose instances share requests.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub handed_over: IndexMap<ArmName, HandedOver>,
     /// What is said of each arm beside each that it is held against.
     pub said: Vec<Said>,
     /// Whether everything became faster or slower from the first block to the last.
@@ -180,9 +184,23 @@ impl Blocks<'_> {
             metric: decides.name(),
             aim: decides.aim(),
             drift: self.drift(at, decides),
+            handed_over: self.handed_over(at, decides),
             arms,
             said,
         }
+    }
+
+    /// What was handed over under a load; under those of a search together.
+    fn handed_over(&self, at: usize, decides: Decides) -> IndexMap<ArmName, HandedOver> {
+        let of = |arm: &ArmName| {
+            let results = self.results().filter(|(block, _)| block.arm == arm);
+            let points = results.flat_map(|(_, result)| result.points.iter().enumerate());
+            let own = points.filter(|(number, _)| decides == Decides::Knee || *number == at);
+            HandedOver::of(own.map(|(_, point)| point))
+        };
+        let arms = self.experiment.arms.keys();
+        arms.filter_map(|arm| Some((arm.clone(), of(arm)?)))
+            .collect()
     }
 
     /// Whether the machines changed from block to block, whatever the arm.
@@ -216,6 +234,9 @@ impl Blocks<'_> {
     /// With why it showed nothing that may be believed.
     fn value(&self, arm: &ArmName, round: u32, at: usize, decides: Decides) -> Result<f64, String> {
         let result = self.result(arm, round).ok_or("it was not measured")?;
+        if let Some(cold) = result.cold() {
+            return Err(format!("cold: {cold}"));
+        }
         let metric = match decides {
             Decides::Metric(metric) => metric,
             Decides::Knee => return knee(result),
@@ -274,10 +295,6 @@ impl Blocks<'_> {
         let refused = self.refused(at, decides, contrast, ours != theirs);
         let verdict = ratio.as_ref().filter(|_| refused.is_empty());
         let verdict = verdict.map(|it| Verdict::of(it, decides.aim(), self.experiment.margin));
-        if verdict.is_some() && pairs.len() >= FEWEST_PAIRS as usize {
-            // Some pairs are missing, and enough are there.
-            reasons.clear();
-        }
         let texts = self.texts(at, contrast);
         reasons.extend(texts.and_then(|it| it.words(&contrast.arm, &contrast.against)));
         Said {

@@ -103,7 +103,7 @@ impl Prospect {
 }
 
 /// The rehearsals of an arm: of each benchmark, one at each speed.
-type Rehearsals = IndexMap<BenchmarkName, Vec<Rehearsal>>;
+pub(super) type Rehearsals = IndexMap<BenchmarkName, Vec<Rehearsal>>;
 
 /// Rehearses every arm, and says what is to be expected. `folder` is that of the manifest.
 ///
@@ -135,27 +135,6 @@ pub fn foretell(experiment: &Experiment, folder: &Path) -> Result<Foretold, Cann
     })
 }
 
-/// How long the loads of a comparison take, in seconds: all rounds of every arm, and what is tuned. What
-/// going from arm to arm and warming take is none of it. Nothing where an arm cannot be rehearsed.
-pub fn seconds_of_loads(experiment: &Experiment, folder: &Path) -> Option<f64> {
-    let mut all = 0.0;
-    for arm in experiment.arms.values() {
-        let speed = [PrefillSpeed::Mid];
-        let block = seconds(&rehearsals(experiment, arm, folder, &speed).ok()?);
-        all += block * f64::from(experiment.rounds);
-        let variants = arm.tune.iter().flat_map(|tune| &tune.variants);
-        for (_, variant) in variants {
-            let by = arm.tune.as_ref().map(|tune| tune.by.clone())?;
-            let one = Experiment {
-                benchmarks: vec![by],
-                ..experiment.clone()
-            };
-            all += seconds(&rehearsals(&one, variant, folder, &speed).ok()?);
-        }
-    }
-    Some(all)
-}
-
 /// The speeds at which an arm is rehearsed.
 fn speeds(experiment: &Experiment, arm: &Arm) -> Result<Vec<PrefillSpeed>, CannotRehearse> {
     let mut benchmarks = experiment.benchmarks.iter();
@@ -169,7 +148,7 @@ fn speeds(experiment: &Experiment, arm: &Arm) -> Result<Vec<PrefillSpeed>, Canno
     })
 }
 
-fn rehearsals(
+pub(super) fn rehearsals(
     experiment: &Experiment,
     arm: &Arm,
     folder: &Path,
@@ -338,7 +317,7 @@ fn ratios(shown: &Shown, arm: &ArmName, against: &ArmName, scale: f64) -> Option
 }
 
 /// What a block takes: its loads, at a speed in the middle.
-fn seconds(rehearsals: &Rehearsals) -> f64 {
+pub(super) fn seconds(rehearsals: &Rehearsals) -> f64 {
     let middle = |each: &Vec<Rehearsal>| {
         let loads = each
             .get(each.len() / 2)

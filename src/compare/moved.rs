@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Measured;
 use crate::name::ArmName;
-use crate::results::ServerMetrics;
+use crate::results::{HandOver, Point, ServerMetrics};
 
 /// The keys and values that an arm's instances fetched of each other, over all blocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -23,12 +23,39 @@ pub struct Moved {
     pub lost: u64,
 }
 
+/// What went from instance to instance under one load of an arm, over all blocks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// How long it took the proxy to go from the one to the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<HandOver>,
+    /// What the instances fetched of each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Moved>,
+}
+
+impl HandedOver {
+    /// Nothing where nothing was handed over.
+    pub(super) fn of<'a>(points: impl Iterator<Item = &'a Point>) -> Option<Self> {
+        let points: Vec<&Point> = points.collect();
+        let proxy = points.iter().filter_map(|point| point.hand_over.as_ref());
+        let handed = Self {
+            proxy: HandOver::together(proxy),
+            fetched: Moved::under(points.iter().copied()),
+        };
+        (handed.proxy.is_some() || handed.fetched.is_some()).then_some(handed)
+    }
+}
+
 impl Moved {
     /// Nothing where no instance fetched anything.
     pub(super) fn of(blocks: &[Measured<'_>], arm: &ArmName) -> Option<Self> {
         let results = blocks.iter().filter(|block| block.arm == arm);
         let results = results.flat_map(|block| block.results.values());
-        let points = results.flat_map(|result| &result.points);
+        Self::under(results.flat_map(|result| &result.points))
+    }
+
+    fn under<'a>(points: impl Iterator<Item = &'a Point>) -> Option<Self> {
         let mut moved = Self::default();
         let mut ms = 0.0;
         for server in points.flat_map(|point| point.server.values()) {

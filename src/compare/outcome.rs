@@ -13,8 +13,11 @@ use super::cell::{Measured, cells};
 use super::differs::Difference;
 use super::experiment::Experiment;
 use super::moved::Moved;
+use super::nodes::NodeCanary;
 use super::order::rounds;
+use super::switch::{Fresh, Switch};
 use super::tuned::Trial;
+use super::verdict::Aim;
 use crate::hex::hex;
 use crate::name::{ArmName, BenchmarkName};
 use crate::plan::ManifestOrigin;
@@ -72,6 +75,9 @@ pub struct ArmFacts {
     /// What really went from instance to instance, where anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Moved>,
+    /// The values that were tried by now, while something is looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trying: Vec<TriedFacts>,
     /// What was found to be best, where something was looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned: Option<TunedFacts>,
@@ -102,6 +108,12 @@ pub struct TriedFacts {
     /// What came of it.
     #[serde(flatten)]
     pub trial: Trial,
+    /// Which way what it shows is better.
+    #[serde(default)]
+    pub aim: Aim,
+    /// What making and measuring it took, in seconds.
+    #[serde(default)]
+    pub took_s: f64,
     /// The result, relative to the folder of results.
     pub result: PathBuf,
 }
@@ -115,6 +127,12 @@ pub struct Contrast {
     pub against: ArmName,
     /// What is declared otherwise. More than one thing is confounded: no difference is due to one of them.
     pub differences: Vec<Difference>,
+    /// How often each began a block with engines that had just been started, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<Fresh>,
+    /// What differs between the two beside what is declared: it is in every ratio of theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
 impl Contrast {
@@ -136,8 +154,14 @@ pub struct Block {
     pub started: Timestamp,
     /// What it took until the arm was as declared, in seconds.
     pub switched_s: f64,
+    /// What was done for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Switch>,
     /// What the benchmarks took, in seconds.
     pub measured_s: f64,
+    /// What every node showed, before the first benchmark and after the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<NodeCanary>,
     /// The result of each benchmark, relative to the folder of results.
     pub results: IndexMap<BenchmarkName, PathBuf>,
 }
@@ -158,6 +182,7 @@ impl Outcome {
                 settings: arm.settings.clone(),
                 gpus: arm.gpus(),
                 moved: None,
+                trying: Vec::new(),
                 tuned: None,
             };
             (name.clone(), facts)
@@ -169,6 +194,8 @@ impl Outcome {
                 arm: arm.clone(),
                 against: against.clone(),
                 differences: experiment.differences(arm, against),
+                fresh: None,
+                reasons: Vec::new(),
             });
         Self {
             schema: SCHEMA.to_owned(),
@@ -206,6 +233,15 @@ impl Outcome {
     /// Says what follows from all blocks.
     pub fn conclude(&mut self, experiment: &Experiment, blocks: &[Measured<'_>]) {
         self.cells = cells(experiment, &self.contrasts, blocks);
+        for contrast in &mut self.contrasts {
+            let Contrast { arm, against, .. } = &contrast;
+            let fresh = Fresh::of(&self.blocks, arm, against);
+            contrast.reasons = fresh
+                .and_then(|it| it.words(arm, against))
+                .into_iter()
+                .collect();
+            contrast.fresh = fresh;
+        }
         for (name, arm) in &mut self.arms {
             arm.moved = Moved::of(blocks, name);
         }

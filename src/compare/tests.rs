@@ -7,9 +7,9 @@ use indexmap::IndexMap;
 use super::cell::{Measured, cells};
 use super::*;
 use crate::name::{ArmName, BenchmarkName};
-use crate::plan::{GpuConditions, NodeConditions};
-use crate::results::{Anomaly, BenchResult, Severity};
-use crate::verdict::scene::notebook_run;
+use crate::plan::{Action, GpuConditions, NodeConditions, WarmWhen};
+use crate::results::{Anomaly, BenchResult, Severity, WarmupRequest};
+use crate::verdict::scene::{notebook_run, warmed};
 
 /// Five arms over two simulated instances; `batch` and `rate` are measured.
 pub(crate) fn experiment() -> Experiment {
@@ -38,6 +38,7 @@ fn by_latency(arm: &str, other: &str) -> Experiment {
 /// A result that may be believed, with this throughput and a few answers.
 fn result(output_tps: f64) -> BenchResult {
     let mut result = notebook_run();
+    result.warmup = warmed(&["a", "b"]);
     let point = &mut result.points[0];
     point.anomalies.clear();
     point.summary.metrics.output_tps = Some(output_tps);
@@ -112,6 +113,25 @@ impl Blocks {
     }
 }
 
+/// What going over to an arm did: for one of them an engine is started each time.
+fn switch_to(arm: &ArmName) -> Switch {
+    let started = if arm.as_str() == "split" {
+        vec!["a"]
+    } else {
+        Vec::new()
+    };
+    let engines = started
+        .iter()
+        .map(|name| (format!("here/instance.{name}"), Action::Replace));
+    let changes = engines.chain([("here/proxy".to_owned(), Action::Update)]);
+    Switch {
+        changes: changes
+            .map(|(address, action)| (address.parse().unwrap(), action))
+            .collect(),
+        started: started.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
 /// A comparison of three arms that was measured: one is better, and one is only so by the GPU.
 pub(crate) fn concluded() -> Outcome {
     let mut experiment = experiment();
@@ -130,11 +150,13 @@ pub(crate) fn concluded() -> Outcome {
     let mut outcome = blocks.outcome.clone();
     for (round, arm) in blocks.outcome.rest() {
         outcome.blocks.push(Block {
+            switch: Some(switch_to(&arm)),
             round,
             arm,
             started: outcome.started,
             switched_s: 1.0,
             measured_s: 2.0,
+            canaries: Vec::new(),
             results: IndexMap::new(),
         });
     }
@@ -194,6 +216,42 @@ fn what_cannot_be_believed_is_no_pair_and_says_why() {
     assert_eq!(
         three.reasons,
         ["split, round 1: A6: `b` was cold (and 2 more like it)"]
+    );
+}
+
+#[test]
+fn a_block_that_began_cold_is_no_pair() {
+    let is_cold = |arm: &str, round: u32| arm == "split" && round < 2;
+    let shows = |arm: &str, round: u32| {
+        let mut result = result(100.0 * noise(round));
+        match round {
+            0 if is_cold(arm, round) => result.warmup = warmed(&["a"]),
+            _ if is_cold(arm, round) => {
+                let times = [90.0, 70.0, 50.0];
+                let request = result.warmup.instances[1].requests[0].clone();
+                let took = times.map(|ms| WarmupRequest {
+                    e2el_ms: Some(ms),
+                    ..request.clone()
+                });
+                result.warmup.instances[1].requests = took.to_vec();
+                result.job.warm_when = Some(WarmWhen {
+                    within: 0.05,
+                    max: 3,
+                });
+            }
+            _ => {}
+        }
+        result
+    };
+    let said = Blocks::of(two("split", "replicated"), shows).said();
+    assert_eq!(said.verdict, Some(Verdict::TooFew));
+    assert_eq!(
+        said.reasons,
+        [
+            "split, round 1: cold: `b` was not warmed",
+            "split, round 2: cold: `b` did not become stable: of 3 warm-up requests no two in a row \
+             took as long as each other"
+        ]
     );
 }
 
@@ -295,7 +353,9 @@ fn a_comparison_goes_on_after_the_blocks_that_it_has() {
         arm,
         started,
         switched_s: 1.0,
+        switch: None,
         measured_s: 2.0,
+        canaries: Vec::new(),
         results: IndexMap::new(),
     });
     assert_eq!(outcome.rest().len(), 29);

@@ -32,10 +32,11 @@ pub const MARGIN: f64 = 0.03;
 const MOST_PAIRS: u32 = 100;
 
 /// Which way a metric is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aim {
     /// More is better: tokens a second.
+    #[default]
     More,
     /// Less is better: a time.
     Less,

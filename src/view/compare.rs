@@ -1,16 +1,23 @@
 //! What is to be compared, how far it is, and what came of it.
 
+mod beside;
+
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 
+pub(super) use beside::{at_most, drifted};
+use beside::{drifts, handed_over, moved, nodes, switches};
+
+use super::json::{ErrorBody, ErrorDocument};
 use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
-use super::words::{clean, count, duration, list, number};
+use super::words::{clean, count, done, duration, list, number};
 use crate::compare::{
-    self, Chosen, Contrast, Experiment, Foretold, Outcome, Prospect, Ratio, Said, TriedFacts, Tune,
-    Verdict,
+    self, Chosen, Contrast, Experiment, Foretold, Outcome, Prospect, Ratio, Said, Switch,
+    TriedFacts, Tune, Verdict,
 };
 use crate::name::ArmName;
 use crate::rehearsal::PrefillSpeed;
@@ -18,7 +25,7 @@ use crate::results::BenchResult;
 
 /// Renders what is to be measured: the arms, what differs, in which order, and how long it takes as far as
 /// that is known.
-pub fn preview(outcome: &Outcome, loads_s: Option<f64>, style: Style) -> String {
+pub fn preview(outcome: &Outcome, takes_s: Option<f64>, style: Style) -> String {
     let rounds = outcome.order.len();
     let title = format!(
         "{}: {}, each measured {}",
@@ -30,18 +37,18 @@ pub fn preview(outcome: &Outcome, loads_s: Option<f64>, style: Style) -> String 
     lines.extend(indented(arms(outcome, style)));
     lines.push(String::new());
     lines.extend(style.hang(&order(outcome), 2));
-    if !outcome.blocks.is_empty() {
-        let (done, all) = (outcome.blocks.len(), outcome.size());
+    if !outcome.blocks.is_empty() || tried(outcome) > 0 {
         lines.push(format!(
-            "It goes on where it was: {done} of {all} blocks are measured."
+            "It goes on where it was, after {}.",
+            progress(outcome)
         ));
     }
-    match (left(outcome), loads_s) {
+    match (left(outcome), takes_s) {
         (Some(left), _) => lines.push(format!("About {} are left.", duration(left))),
-        (None, Some(loads)) => {
-            let loads = duration(Duration::from_secs_f64(loads));
+        (None, Some(all)) => {
+            let all = duration(Duration::try_from_secs_f64(all).unwrap_or_default());
             let took = format!(
-                "The loads take about {loads}, by a model of them; making and warming the arms comes on top."
+                "It takes about {all}, by a model of its loads and warm-ups; starting engines comes on top."
             );
             lines.extend(style.hang(&took, 2));
         }
@@ -49,6 +56,80 @@ pub fn preview(outcome: &Outcome, loads_s: Option<f64>, style: Style) -> String 
     }
     lines.extend(confounded(outcome, style));
     lines.join("\n") + "\n"
+}
+
+/// How far a comparison is: `3 of 10 blocks`, and while it looks for a value `2 values tried`.
+pub fn progress(outcome: &Outcome) -> String {
+    let (done, all) = (outcome.blocks.len(), outcome.size());
+    let blocks = format!("{done} of {all} blocks");
+    match tried(outcome) {
+        0 => blocks,
+        tried if done == 0 => format!("{} tried, {blocks}", count(tried, "value")),
+        _ => blocks,
+    }
+}
+
+/// How many values of what is tuned were tried.
+fn tried(outcome: &Outcome) -> usize {
+    let arms = outcome.arms.values();
+    let found = arms.map(|arm| arm.tuned.as_ref().map_or(&arm.trying, |tuned| &tuned.tried));
+    found.map(Vec::len).sum()
+}
+
+/// A comparison as a machine reads it: how far it is, and all that is known of it.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    /// What became of it.
+    pub state: State,
+    /// The blocks that are measured.
+    pub measured: usize,
+    /// The blocks that there are to be.
+    pub of: usize,
+    /// What it stopped at, where it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
+    /// What is stored of it.
+    #[serde(flatten)]
+    pub outcome: &'a Outcome,
+}
+
+/// What became of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// All of it was measured.
+    Measured,
+    /// Somebody stopped it, and the same again goes on.
+    Interrupted,
+    /// It could not go on.
+    Refused,
+}
+
+impl<'a> Document<'a> {
+    /// The document of a comparison that was measured, or interrupted on its way.
+    pub fn of(outcome: &'a Outcome) -> Self {
+        Self {
+            state: if outcome.is_over() {
+                State::Measured
+            } else {
+                State::Interrupted
+            },
+            measured: outcome.blocks.len(),
+            of: outcome.size(),
+            error: None,
+            outcome,
+        }
+    }
+
+    /// The same, of one that stopped at an error.
+    #[must_use]
+    pub fn because(self, error: ErrorDocument) -> Self {
+        Self {
+            state: State::Refused,
+            error: Some(error.body()),
+            ..self
+        }
+    }
 }
 
 /// The heading of a block that begins.
@@ -64,10 +145,34 @@ pub fn heading(outcome: &Outcome, arm: &ArmName, style: Style) -> String {
     format!("\n{}{left}\n", style.paint(Role::Title, &title))
 }
 
+/// What going over to an arm did, once it is as declared.
+pub fn switched(switch: &Switch, took: Duration, style: Style) -> String {
+    let things = switch.changes.iter().map(|(address, action)| {
+        let done = done(*action);
+        format!("{done} {address}")
+    });
+    let things: Vec<String> = things.collect();
+    let what = if things.is_empty() {
+        "nothing was to be done for it".to_owned()
+    } else {
+        list(&things)
+    };
+    let text = format!("as declared after {}: {what}", duration(took));
+    style.paint(Role::Faint, &clean(&text)) + "\n"
+}
+
 /// The heading of a value that is tried.
 pub fn trying(arm: &ArmName, tune: &Tune, value: &Value, style: Style) -> String {
     let title = format!("tuning {arm}: {} {value}, by {}", tune.argument, tune.by);
     format!("\n{}\n", style.paint(Role::Title, &clean(&title)))
+}
+
+/// That a value was tried before a comparison was interrupted.
+pub fn tried_before(arm: &ArmName, tune: &Tune, value: &Value) -> String {
+    clean(&format!(
+        "tuning {arm}: {} {value} was tried before",
+        tune.argument
+    ))
 }
 
 /// What a search for the best value has found.
@@ -139,6 +244,10 @@ pub fn render(outcome: &Outcome, file: &Path, style: Style) -> String {
         count(outcome.arms.len(), "arm")
     );
     let mut blocks = vec![vec![style.paint(Role::Title, &title)]];
+    if !outcome.is_over() {
+        let text = format!("Not finished: {}.", progress(outcome));
+        blocks.push(vec![style.paint(Role::Warning, &text)]);
+    }
     blocks.push(indented(arms(outcome, style)));
     blocks.extend(
         outcome
@@ -147,6 +256,9 @@ pub fn render(outcome: &Outcome, file: &Path, style: Style) -> String {
             .map(|contrast| contrasted(outcome, contrast, style)),
     );
     blocks.push(moved(outcome, style));
+    blocks.push(indented(handed_over(outcome, style)));
+    blocks.push(switches(outcome, style));
+    blocks.push(nodes(outcome, style));
     blocks.push(drifts(outcome, style));
     let sentences = outcome
         .contrasts
@@ -159,42 +271,6 @@ pub fn render(outcome: &Outcome, file: &Path, style: Style) -> String {
     blocks.retain(|lines| !lines.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
     blocks.join("\n\n") + "\n"
-}
-
-/// What really went from instance to instance.
-fn moved(outcome: &Outcome, style: Style) -> Vec<String> {
-    let told = outcome.arms.iter().filter_map(|(name, arm)| {
-        let moved = arm.moved?;
-        let lost = match moved.lost {
-            0 => String::new(),
-            lost => format!("; {lost} were lost"),
-        };
-        Some(format!(
-            "{name}: {} of {} prompt tokens were handed over, in {} of {:.1} ms on the mean{lost}",
-            moved.tokens,
-            moved.of_tokens,
-            count(
-                usize::try_from(moved.transfers).unwrap_or(usize::MAX),
-                "transfer"
-            ),
-            moved.mean_ms,
-        ))
-    });
-    told.flat_map(|it| style.hang(&clean(&it), 2)).collect()
-}
-
-/// Which cells drifted.
-fn drifts(outcome: &Outcome, style: Style) -> Vec<String> {
-    let told = drifted(outcome).map(|it| style.paint(Role::Warning, &clean(&it)));
-    told.flat_map(|it| style.hang(&it, 2)).collect()
-}
-
-/// What is said of the cells that drifted.
-pub(super) fn drifted(outcome: &Outcome) -> impl Iterator<Item = String> {
-    outcome.cells.iter().filter_map(|cell| {
-        let words = cell.drift?.words(cell.aim, outcome.margin)?;
-        Some(format!("{} {}: {words}", cell.benchmark, cell.load))
-    })
 }
 
 /// Renders what is foretold of a comparison.
@@ -408,7 +484,7 @@ fn contrasted(outcome: &Outcome, contrast: &Contrast, style: Style) -> Vec<Strin
             ("verdict", Align::Left),
         ],
     );
-    let mut reasons = Vec::new();
+    let mut reasons = contrast.reasons.clone();
     for (cell, said) in said(outcome, contrast) {
         let gpus = |arm: &ArmName| outcome.arms.get(arm).map_or(1, |arm| arm.gpus.max(1)) as f64;
         let middle = |arm: &ArmName| {

@@ -217,8 +217,9 @@ pub struct ErrorDocument {
     moved: Vec<Moved>,
 }
 
+/// What is told of an error in any document.
 #[derive(Debug, Serialize)]
-struct ErrorBody {
+pub struct ErrorBody {
     /// A stable word: `manifest`, `usage`, `locked`.
     code: &'static str,
     /// The exit code.
@@ -260,6 +261,11 @@ impl ErrorDocument {
     pub fn of_moved(mut self, moved: &[Moved]) -> Self {
         self.moved = moved.to_vec();
         self
+    }
+
+    /// What is told of the error, for a document that tells more.
+    pub fn body(self) -> ErrorBody {
+        self.error
     }
 
     /// Adds the mistakes of a manifest.

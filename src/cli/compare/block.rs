@@ -1,6 +1,6 @@
 //! One block: an arm is made, and everything is measured of it once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use indexmap::IndexMap;
@@ -10,8 +10,8 @@ use super::super::bench;
 use super::super::error::Error;
 use super::super::run::{RunOutcome, WatchedRun};
 use super::super::workspace::Workspace;
-use crate::compare::{Block, Outcome, Store};
-use crate::name::{ArmName, BenchmarkName};
+use crate::compare::{Block, NodeCanary, Outcome, Store, Switch};
+use crate::name::{ArmName, BenchmarkName, InstanceName, NodeName};
 use crate::plan::{Action, Approval, Change, Plan};
 use crate::results::is_simulated;
 use crate::view::{Screen, compare as view, plan};
@@ -22,6 +22,8 @@ pub(super) struct Measuring<'a> {
     /// The arm's.
     pub(super) workspace: &'a Workspace,
     pub(super) benchmarks: &'a [BenchmarkName],
+    /// The nodes of all arms.
+    pub(super) nodes: &'a BTreeSet<NodeName>,
     /// What the results are called.
     pub(super) tags: BTreeMap<String, String>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Measuring<'a> {
 /// How a block went.
 pub(super) enum Went {
     Measured {
-        block: Block,
+        block: Box<Block>,
         simulated: bool,
     },
     /// Somebody stopped it, and nothing of it counts.
@@ -68,6 +70,7 @@ impl Measuring<'_> {
                 self.screen.warning(&why);
             }
         }
+        let in_order: Vec<_> = results.iter().map(|it| &it.result).collect();
         let named = results.iter().filter_map(|it| {
             let name: BenchmarkName = it.result.job.name.parse().ok()?;
             Some((name, store.relative(&it.path)))
@@ -77,14 +80,16 @@ impl Measuring<'_> {
             .collect();
         Ok(Went::Measured {
             simulated: results.iter().any(|it| is_simulated(&it.result.topology)),
-            block: Block {
+            block: Box::new(Block {
                 round,
                 arm: arm.clone(),
                 started,
                 switched_s: measured.switched_s,
+                switch: Some(measured.switch),
                 measured_s: measured.measured_s,
+                canaries: NodeCanary::of(self.nodes, &in_order),
                 results: named,
-            },
+            }),
         })
     }
 
@@ -106,6 +111,9 @@ impl Measuring<'_> {
         {
             return self.not_made(run.end().await.interrupted, &converged.left);
         }
+        let switch = Switch::of(&converged.applied, |name| self.answers(name));
+        let told = view::switched(&switch, switched, self.screen.talk());
+        self.screen.say(&told);
         let labels = bench::Labels::tagged(self.tags.clone());
         let asked = bench::asked(workspace, &converged.observed, &labels, |_| true);
         let plan = crate::converge::decide(asked, &converged.observed);
@@ -123,9 +131,19 @@ impl Measuring<'_> {
         }
         Ok(Some(Done {
             run,
+            switch,
             switched_s: switched.as_secs_f64(),
             measured_s: began.elapsed().saturating_sub(switched).as_secs_f64(),
         }))
+    }
+
+    /// Whether an instance answers in this arm.
+    fn answers(&self, name: &str) -> bool {
+        let topology = self.workspace.topology();
+        let proxy = topology.proxy.as_ref();
+        let serves = |it: &InstanceName| proxy.is_none_or(|proxy| proxy.serves_from(it));
+        let mut instances = topology.instances.keys();
+        instances.any(|it| it.as_str() == name && serves(it))
     }
 
     fn not_made(&self, interrupted: bool, left: &Plan) -> Result<Option<Done>, Error> {
@@ -145,6 +163,7 @@ impl Measuring<'_> {
 /// An arm that was made and measured.
 pub(super) struct Done {
     pub(super) run: RunOutcome,
+    pub(super) switch: Switch,
     pub(super) switched_s: f64,
     pub(super) measured_s: f64,
 }

@@ -1,7 +1,6 @@
 //! Looking for the best value of an argument, before anything is compared.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use serde_json::Value;
 
@@ -25,7 +24,7 @@ impl Comparison<'_> {
             let known = outcome.arms[&name].tuned.clone();
             let found = match known {
                 Some(found) => found,
-                None => match self.search(&name, &tune).await? {
+                None => match self.search(outcome, &name, &tune).await? {
                     Some(found) => found,
                     None => return Ok(false),
                 },
@@ -50,12 +49,23 @@ impl Comparison<'_> {
         Ok(true)
     }
 
-    /// Measures every value once. Nothing where somebody stopped it.
-    async fn search(&self, name: &ArmName, tune: &Tune) -> Result<Option<TunedFacts>, Error> {
-        let began = Instant::now();
-        let mut tried = Vec::new();
-        let mut aim = Aim::More;
+    /// Measures every value once that was not tried yet; each is kept, so that a search that is
+    /// interrupted goes on. Nothing where somebody stopped it.
+    async fn search(
+        &self,
+        outcome: &mut Outcome,
+        name: &ArmName,
+        tune: &Tune,
+    ) -> Result<Option<TunedFacts>, Error> {
         for (value, arm) in &tune.variants {
+            if outcome.arms[name]
+                .trying
+                .iter()
+                .any(|it| it.value == *value)
+            {
+                self.screen.note(&view::tried_before(name, tune, value));
+                continue;
+            }
             if self.stop.is_set() {
                 return Ok(None);
             }
@@ -67,27 +77,36 @@ impl Comparison<'_> {
             let mut measured = done.run.measured.iter();
             let own = measured.find(|it| it.result.job.name == tune.by.as_str());
             if let Some(own) = own {
-                let (trial, which) = self.trial(own);
-                aim = which;
-                tried.push(TriedFacts {
+                let (trial, aim) = self.trial(own);
+                outcome.arms[name].trying.push(TriedFacts {
                     value: value.clone(),
                     trial,
+                    aim,
+                    took_s: done.switched_s + done.measured_s,
                     result: self.store.relative(&own.path),
                 });
+                self.write(outcome)?;
             }
         }
+        let tried = std::mem::take(&mut outcome.arms[name].trying);
+        self.chosen(tune, tried).map(Some)
+    }
+
+    /// The best of the values that were tried.
+    fn chosen(&self, tune: &Tune, tried: Vec<TriedFacts>) -> Result<TunedFacts, Error> {
         let trials: Vec<Trial> = tried.iter().map(|it| it.trial).collect();
+        let aim = tried.first().map(|it| it.aim).unwrap_or_default();
         let chosen = Chosen::of(&trials, aim).ok_or_else(|| nothing_chosen(&tune.argument))?;
         let found = view::tuned(tune, &tried, &chosen, self.screen.talk());
         self.screen.say(&found);
-        Ok(Some(TunedFacts {
+        Ok(TunedFacts {
             argument: tune.argument.clone(),
             by: tune.by.clone(),
             chosen: tried[chosen.trial].value.clone(),
             why: chosen.why.words(),
+            took_s: tried.iter().map(|it| it.took_s).sum(),
             tried,
-            took_s: began.elapsed().as_secs_f64(),
-        }))
+        })
     }
 
     /// Makes the arm with one value and runs the benchmark that it is tuned by.
@@ -103,6 +122,7 @@ impl Comparison<'_> {
             screen: self.screen,
             workspace: &self.workspace.arm(&topology),
             benchmarks: std::slice::from_ref(&tune.by),
+            nodes: &self.experiment.nodes(),
             tags: BTreeMap::from([
                 ("arm".to_owned(), name.to_string()),
                 ("tune".to_owned(), format!("{}={value}", tune.argument)),

@@ -53,6 +53,28 @@ pub(super) fn measures_what_is_declared(seen: &Checker<'_>) -> Vec<Problem> {
     out
 }
 
+/// No arm is measured cold.
+pub(super) fn warms_what_it_measures(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(compare) = &seen.document.compare else {
+        return Vec::new();
+    };
+    let is_compared = |name: &BenchmarkName| match &compare.benchmarks {
+        None => true,
+        Some(_) => compare.named().iter().any(|(_, named)| *named == name),
+    };
+    let benchmarks = seen.document.benchmarks.iter();
+    let cold = benchmarks.filter(|(name, it)| {
+        let warmup = it.warmup;
+        is_compared(name) && (warmup.per_instance == 0 || warmup.max < 2)
+    });
+    let problems = cold.filter_map(|(name, _)| {
+        let title = format!("`{name}` is compared, and is not warmed until it is stable");
+        let problem = seen.report(&["benchmarks", name.as_str(), "warmup"], title)?;
+        Some(problem.hint("leave `warmup` out: cold arms are not compared"))
+    });
+    problems.collect()
+}
+
 /// A verdict can follow from what is measured.
 pub(super) fn can_be_decided(seen: &Checker<'_>) -> Vec<Problem> {
     let Some(compare) = &seen.document.compare else {

@@ -78,6 +78,7 @@ const RULES: &[Rule] = &[
     compare::measures_what_is_declared,
     compare::can_be_decided,
     compare::tunes_one_argument,
+    compare::warms_what_it_measures,
 ];
 
 /// The rules for benchmarks, in a manifest and alone.

@@ -45,6 +45,24 @@ fn stored(place: &Workdir) -> Value {
     })
 }
 
+/// What was measured is shown again, to people and to machines.
+fn is_shown(place: &Workdir, outcome: &Value) {
+    let _ = place
+        .replica(&["compare", "--show"])
+        .exits(0)
+        .shows("split beside replicated");
+    let _ = place.replica(&["compare", "--show", "--strict"]).exits(7);
+    let shown = place.replica(&["compare", "--show", "--json"]).exits(0);
+    let shown = shown.json();
+    let (state, done) = (&shown["state"], [&shown["measured"], &shown["of"]]);
+    assert!(*state == "measured" && done == [4, 4], "{shown:#}");
+    let stored = outcome.as_object().unwrap();
+    assert!(
+        stored.iter().all(|(key, it)| shown[key] == *it),
+        "{shown:#}"
+    );
+}
+
 #[test]
 fn arms_are_made_in_turn_and_nothing_is_restarted_that_is_in_both() {
     let place = Workdir::with(ARMS).applied();
@@ -76,6 +94,16 @@ fn arms_are_made_in_turn_and_nothing_is_restarted_that_is_in_both() {
         let splits = result["points"][0]["server"]["b"]["delta"]["fetched"]["transfers"] == 16;
         assert_eq!(splits, block["arm"] == "split", "{result:#}");
     }
+    // What going over did is kept: no engine was started for it.
+    for block in blocks {
+        let switch = &block["switch"];
+        assert_eq!(switch["started"], serde_json::json!([]), "{block:#}");
+    }
+    let changed = |block: &Value| block["switch"]["changes"].as_object().unwrap().len();
+    assert!(
+        changed(&blocks[1]) > 0 && changed(&blocks[2]) == 0,
+        "{outcome:#}"
+    );
     // The same was asked in every block.
     let asked = |block: &Value| chat(block)["job"]["prompts"]["sha256"].clone();
     assert!(blocks.iter().all(|block| asked(block) == asked(&blocks[0])));
@@ -87,16 +115,7 @@ fn arms_are_made_in_turn_and_nothing_is_restarted_that_is_in_both() {
         "{outcome:#}"
     );
 
-    let _ = place
-        .replica(&["compare", "--show"])
-        .exits(0)
-        .shows("split beside replicated");
-    let _ = place.replica(&["compare", "--show", "--strict"]).exits(7);
-    let shown = place
-        .replica(&["compare", "--show", "--json"])
-        .exits(0)
-        .json();
-    assert_eq!(shown, outcome);
+    is_shown(&place, &outcome);
     is_reported(&place, 0);
     // What was measured for its own sake stands below.
     let _ = place.replica(&["bench", "chat", "-y"]).exits(0);
@@ -129,18 +148,51 @@ fn is_reported(place: &Workdir, measured_alone: usize) {
 }
 
 #[test]
+fn an_instance_that_is_idle_in_an_arm_shows_its_canary_too() {
+    let place = Workdir::with(ARMS);
+    place.change("rounds: 2", "rounds: 1");
+    let split = "split: {instances: {a: {role: prefill}, b: {role: decode}}}";
+    place.change(split, "single: {proxy: {backends: [a]}}");
+    let said = place.replica(&["compare", "-y"]).exits(0);
+    let _ = said.shows("canary of here, ms a token");
+    let outcome = stored(&place);
+    for block in outcome["blocks"].as_array().unwrap() {
+        let canaries = block["canaries"].as_array().unwrap();
+        let names: Vec<_> = canaries.iter().map(|it| &it["instance"]).collect();
+        assert_eq!(names, ["a", "b"], "{block:#}");
+        let are_shown = |it: &Value| it["before_ms"].is_number() && it["after_ms"].is_number();
+        assert!(canaries.iter().all(are_shown), "{block:#}");
+        let path = block["results"]["chat"].as_str().unwrap();
+        let result = place.read(format!("results/{}/{path}", place.topology));
+        let result: Value = serde_json::from_str(&result).unwrap();
+        assert_eq!(result["valid"], true, "{result:#}");
+        let idle = result["canaries"]["idle"]["after"].as_array();
+        let is_idle = block["arm"] == "single";
+        assert_eq!(idle.map_or(0, Vec::len), usize::from(is_idle), "{result:#}");
+    }
+}
+
+#[test]
 fn a_comparison_that_was_interrupted_goes_on_where_it_was() {
     let place = Workdir::with(ARMS);
-    let running = place.begin(&["compare", "-y"]);
+    let running = place.begin(&["compare", "-y", "--json"]);
     until("the first block", || {
         let blocks = stored(&place)["blocks"].as_array().map_or(0, Vec::len);
         (blocks > 0).then_some(())
     });
     running.signal(Signal::INT);
-    let _ = running.end().exits(130).says("goes on from there");
+    let said = running.end().exits(130).says("goes on from there").json();
     let before = stored(&place);
     let measured = before["blocks"].as_array().unwrap().clone();
     assert!(measured.len() < 4, "{before:#}");
+    assert_eq!(said["state"], "interrupted", "{said:#}");
+    assert_eq!(said["blocks"], before["blocks"], "{said:#}");
+    assert!(
+        said["measured"] == measured.len() && said["of"] == 4,
+        "{said:#}"
+    );
+    let shown = place.replica(&["compare", "--show"]).exits(0);
+    let _ = shown.shows("Not finished");
     let again = place.replica(&["compare", "-y"]).exits(0);
     let _ = again.shows("goes on where it was");
     let after = stored(&place);
@@ -177,12 +229,37 @@ fn a_tuned_arm_has_the_best_of_its_values_and_the_search_is_kept() {
 }
 
 #[test]
+fn a_search_for_a_value_goes_on_with_those_that_were_tried() {
+    let place = Workdir::with(ARMS);
+    place.change("rounds: 2", "rounds: 1");
+    let tuned = "tune: {args: {max_num_seqs: [1, 2, 32]}, by: chat}";
+    place.change("split: {", &format!("tuned: {{{tuned}}}\n    split: {{"));
+    let running = place.begin(&["compare", "-y"]);
+    let tried = || stored(&place)["arms"]["tuned"]["trying"].clone();
+    until("the first value", || tried().is_array().then_some(()));
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130).says("tried, 0 of 3 blocks");
+    let before = tried();
+    let again = place.replica(&["compare", "-y"]).exits(0);
+    let _ = again.says("tuning tuned: max_num_seqs 1 was tried before");
+    let after = stored(&place)["arms"]["tuned"].clone();
+    let all = after["tuned"]["tried"].as_array().unwrap();
+    assert_eq!(all.len(), 3, "{after:#}");
+    let kept = before.as_array().unwrap();
+    assert_eq!(all[..kept.len()], kept[..], "{after:#}");
+    assert!(after["trying"].is_null(), "{after:#}");
+}
+
+#[test]
 fn an_arm_that_cannot_be_made_stops_the_comparison_and_what_was_measured_stays() {
     let place = Workdir::with(ARMS);
     let broken = "broken: {instances: {b: {args: {sim_fail_loading: oom}}}}";
     place.change("    split: {", &format!("    {broken}\n    split: {{"));
-    let said = place.replica(&["compare", "-y"]).exits(1);
-    let _ = said.says("could not be made").says("instance.b");
+    let said = place.replica(&["compare", "-y", "--json"]).exits(1);
+    let said = said.says("could not be made").says("instance.b").json();
+    assert!(said["state"] == "refused" && said["of"] == 6, "{said:#}");
+    assert_eq!(said["measured"], said["blocks"].as_array().unwrap().len());
+    assert_eq!(said["error"]["code"], "refused", "{said:#}");
 }
 
 #[test]

@@ -47,8 +47,10 @@ pub(super) fn blocks(it: &Compared) -> Markup {
     }
     let outcome = &it.outcome;
     let arms: Vec<&str> = outcome.arms.keys().map(ArmName::as_str).collect();
-    let caption = "Each block beside the mean of its arm. Upright lines part the rounds; the band is the \
-                   margin within which arms are as good as each other. A cross cannot be believed.";
+    let caption = "Each block beside the mean of its arm. Upright lines part the rounds; the level band is \
+                   the margin within which arms are as good as each other. The dashed line is the drift that \
+                   was fitted to all of them, between the bounds of its interval of 95 %. A cross cannot be \
+                   believed.";
     legend(&mut out, &arms);
     out.words("p", &[("class", "caption")], caption);
     let drawings = |out: &mut Markup| {
@@ -118,7 +120,9 @@ fn mean(values: &[Option<f64>]) -> Option<f64> {
 }
 
 fn draw(outcome: &Outcome, cell: &Cell, all: &[Shown], arms: &[&str]) -> Markup {
-    let reach = all.iter().filter_map(|it| it.relative);
+    let fit = cell.drift.and_then(|drift| Fit::of(drift, all));
+    let ends = fit.iter().flat_map(Fit::ends);
+    let reach = all.iter().filter_map(|it| it.relative).chain(ends);
     let reach = reach.map(|it| (it - 1.0).abs());
     let reach = 1.15 * reach.fold(outcome.margin.max(LEAST), f64::max);
     let y = Scale::between(1.0 - reach, 1.0 + reach, BOTTOM, TOP);
@@ -131,12 +135,71 @@ fn draw(outcome: &Outcome, cell: &Cell, all: &[Shown], arms: &[&str]) -> Markup 
     let mut out = Markup::default();
     out.element("svg", &attributes, |out| {
         field(out, outcome, x, y);
+        if let Some(fit) = &fit {
+            fit.draw(out, x, y);
+        }
         for (number, name) in arms.iter().enumerate() {
             let own: Vec<&Shown> = all.iter().filter(|it| it.arm == number).collect();
             arm(out, name, &own, |place| x.at(place as f64), y);
         }
     });
     out
+}
+
+/// The drift, as a line through the blocks.
+struct Fit {
+    drift: Drift,
+    /// The places of the first block and of the last that tell of it.
+    first: f64,
+    last: f64,
+    /// The mean of all such places: there the line is 1, as every block is held against the mean of its
+    /// arm, and the arms have their mean places about there.
+    middle: f64,
+}
+
+impl Fit {
+    fn of(drift: Drift, all: &[Shown]) -> Option<Self> {
+        let places = all.iter().filter(|it| it.relative.is_some());
+        let places: Vec<f64> = places.map(|it| it.place as f64).collect();
+        let (first, last) = (*places.first()?, *places.last()?);
+        (last > first).then(|| Self {
+            drift,
+            first,
+            last,
+            middle: places.iter().sum::<f64>() / places.len() as f64,
+        })
+    }
+
+    /// What stands at a place, where the last block has so much of the first.
+    fn at(&self, change: f64, place: f64) -> f64 {
+        change.powf((place - self.middle) / (self.last - self.first))
+    }
+
+    /// The line at its ends.
+    fn ends(&self) -> [f64; 2] {
+        [self.first, self.last].map(|place| self.at(self.drift.change, place))
+    }
+
+    /// The line, and its interval as far as it is within the drawing.
+    fn draw(&self, out: &mut Markup, x: Scale, y: Scale) {
+        let (first, last) = (self.first as usize, self.last as usize);
+        let along = |change: f64| {
+            (first..=last).map(move |place| {
+                let place = place as f64;
+                let high = y.at(self.at(change, place)).clamp(TOP, BOTTOM);
+                format!("{},{}", length(x.at(place)), length(high))
+            })
+        };
+        let there = along(self.drift.low);
+        let back: Vec<String> = along(self.drift.high).collect();
+        let around: Vec<String> = there.chain(back.into_iter().rev()).collect();
+        let line: Vec<String> = along(self.drift.change).collect();
+        out.element("g", &[("class", "fit")], |out| {
+            out.words("title", &[], "the drift, with its interval of 95 %");
+            out.shape("polygon", &[("points", &around.join(" "))]);
+            out.shape("polyline", &[("points", &line.join(" "))]);
+        });
+    }
 }
 
 /// The band, the rounds, and what stands at the axes.

@@ -31,6 +31,10 @@ fn one(out: &mut Markup, outcome: &Outcome, contrast: &Contrast) {
         out.words("p", &[("class", "finding warning confounded")], &text);
     }
     let all: Vec<(&Cell, &Said)> = said(outcome, contrast).collect();
+    for why in &contrast.reasons {
+        let text = format!("! {why}.");
+        out.words("p", &[("class", "finding warning")], &text);
+    }
     forest::write(out, outcome.margin, contrast, &all);
     table(outcome, &all).write(out);
     reasons(out, &all);

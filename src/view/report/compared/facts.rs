@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::super::markup::Markup;
 use super::super::sheet::{Sheet, facts};
-use super::Compared;
-use crate::compare::{ArmFacts, Contrast, TriedFacts, TunedFacts};
+use super::{Compared, cell_name};
+use crate::compare::{ArmFacts, Block, Contrast, TriedFacts, TunedFacts};
 use crate::name::ArmName;
-use crate::view::words::{bytes, count, duration, list, number};
+use crate::results::HandOver;
+use crate::view::compare::at_most;
+use crate::view::words::{bytes, count, done, duration, list, number};
 
 /// The arms, and what is declared otherwise in each.
 pub(super) fn arms(it: &Compared) -> Markup {
@@ -94,7 +96,38 @@ pub(super) fn moved(it: &Compared) -> Markup {
         }
     }
     sheet.write(&mut out);
+    hand_overs(it).write(&mut out);
     out
+}
+
+/// How long requests were between two instances, cell by cell.
+fn hand_overs(it: &Compared) -> Sheet {
+    let mut sheet = Sheet::new(&[
+        ("cell", false),
+        ("arm", false),
+        ("hand-overs of the proxy", true),
+        ("mean ms", true),
+        ("p50", true),
+        ("p95", true),
+        ("fetched, mean ms", true),
+    ]);
+    for cell in &it.outcome.cells {
+        for (arm, handed) in &cell.handed_over {
+            let proxy = handed.proxy.as_ref();
+            let told = |of: &dyn Fn(&HandOver) -> String| proxy.map(of).unwrap_or_default();
+            let fetched = handed.fetched.map(|it| number(it.mean_ms));
+            sheet.row(vec![
+                cell_name(cell),
+                arm.to_string(),
+                told(&|it| it.count.to_string()),
+                told(&|it| number(it.mean_ms)),
+                told(&|it| at_most(it.p50_at_most_ms)),
+                told(&|it| at_most(it.p95_at_most_ms)),
+                fetched.unwrap_or_default(),
+            ]);
+        }
+    }
+    sheet
 }
 
 /// Whether an instance of an arm reads prompts for another.
@@ -215,6 +248,9 @@ fn results(it: &Compared) -> Sheet {
         ("arm", false),
         ("began (UTC)", false),
         ("made in s", true),
+        ("done for it", false),
+        ("engines started", false),
+        ("canaries, ms a token before and after", false),
         ("measured in s", true),
         ("results", false),
     ]);
@@ -227,9 +263,41 @@ fn results(it: &Compared) -> Sheet {
             block.arm.to_string(),
             block.started.strftime("%H:%M:%S").to_string(),
             format!("{:.1}", block.switched_s),
+            changes(block),
+            started(block),
+            canaries(block),
             format!("{:.1}", block.measured_s),
             results.collect::<Vec<_>>().join(" "),
         ]);
     }
     sheet
+}
+
+/// What was done to make an arm, thing by thing.
+fn changes(block: &Block) -> String {
+    let changes = block.switch.iter().flat_map(|it| &it.changes);
+    let changes = changes.map(|(address, action)| format!("{} {address}", done(*action)));
+    changes.collect::<Vec<_>>().join(", ")
+}
+
+/// The engines that had just been started when a block began.
+fn started(block: &Block) -> String {
+    match &block.switch {
+        Some(switch) if switch.started.is_empty() => "none".to_owned(),
+        Some(switch) => switch.started.join(", "),
+        None => String::new(),
+    }
+}
+
+/// What every node showed, before the block and after it.
+fn canaries(block: &Block) -> String {
+    let shown = block.canaries.iter().map(|it| {
+        let Some(instance) = &it.instance else {
+            return format!("{}: no canary", it.node);
+        };
+        let [before, after] =
+            [it.before_ms, it.after_ms].map(|ms| ms.map_or("none".to_owned(), number));
+        format!("{} ({instance}): {before}, {after}", it.node)
+    });
+    shown.collect::<Vec<_>>().join("; ")
 }

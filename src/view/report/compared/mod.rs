@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::markup::Markup;
 use super::section_of;
-use crate::compare::{Cell, Outcome};
+use crate::compare::{Cell, Outcome, slow_nodes};
 use crate::view::compare::{drifted, said_confounded, sentence};
 use crate::view::words::count;
 
@@ -99,7 +99,8 @@ fn answer(it: &Compared) -> Markup {
         out.words("p", &[], text);
     }
     let confounded = outcome.contrasts.iter().filter_map(said_confounded);
-    for text in confounded.chain(drifted(outcome)) {
+    let slow = slow_nodes(&outcome.blocks);
+    for text in confounded.chain(drifted(outcome)).chain(slow) {
         out.words("p", &[("class", "verdict warn")], &format!("! {text}."));
     }
     out

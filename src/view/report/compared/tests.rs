@@ -6,8 +6,12 @@ use super::super::tests::{asks_nobody, elements};
 use super::super::{Report, html};
 use super::{Compared, STYLE};
 use crate::compare::tests::concluded;
-use crate::compare::{Drift, Kept, Moved, Outcome, Trial, TriedFacts, TunedFacts, Verdict};
+use crate::compare::{
+    Aim, Drift, HandedOver, Kept, Moved, NodeCanary, Outcome, Trial, TriedFacts, TunedFacts,
+    Verdict,
+};
 use crate::name::ArmName;
+use crate::results::HandOver;
 
 fn page(outcome: Outcome) -> String {
     html(&Report {
@@ -35,6 +39,8 @@ fn tuned() -> TunedFacts {
             }),
             valid,
         },
+        aim: Aim::More,
+        took_s: 20.0,
         result: PathBuf::from(format!("rate/{value}.json")),
     };
     TunedFacts {
@@ -61,15 +67,35 @@ fn whole() -> Outcome {
         high: 0.85,
         blocks: 18,
     });
-    let split = &mut outcome.arms[&split()];
-    split.moved = Some(Moved {
+    let moved = Moved {
         transfers: 320,
         bytes: 10_737_418_240,
         tokens: 81_000,
         of_tokens: 81_920,
         mean_ms: 15.96,
         lost: 2,
-    });
+    };
+    let handed_over = HandedOver {
+        proxy: Some(HandOver {
+            count: 320,
+            mean_ms: 0.12,
+            p50_at_most_ms: Some(0.15),
+            p95_at_most_ms: None,
+            at_most_ms: vec![(0.15, 200)],
+        }),
+        fetched: Some(moved),
+    };
+    outcome.cells[0].handed_over.insert(split(), handed_over);
+    let canary = |instance: Option<&str>, ms| NodeCanary {
+        node: "spark-02".parse().unwrap(),
+        instance: instance.map(str::to_owned),
+        before_ms: ms,
+        after_ms: ms,
+    };
+    outcome.blocks[0].canaries = vec![canary(Some("b"), Some(25.0))];
+    outcome.blocks[1].canaries = vec![canary(None, None)];
+    let split = &mut outcome.arms[&split()];
+    split.moved = Some(moved);
     split.tuned = Some(tuned());
     outcome.blocks[0]
         .results
@@ -105,6 +131,13 @@ fn all_that_a_comparison_knows_is_shown() {
         "✗ cannot be believed",
         "results/t/rate/1024.json",
         "results/t/batch/x.json",
+        "! every block of `split` began with an engine that had just been started",
+        "replaced here/instance.a, updated here/proxy",
+        "≤ 0.15 ms",
+        "beyond all bounds",
+        "spark-02 (b): 25.0, 25.0",
+        "spark-02: no canary",
+        "the drift, with its interval of 95 %",
     ] {
         assert!(page.contains(told), "{told}");
     }
