@@ -29,6 +29,8 @@ const WEIGHTS: &str =
     "a file of the weights is not whole: remove it from the cache of the node, and apply again";
 const DISK: &str = "free some of the node's disk";
 const ASSEMBLER: &str = "set env TRITON_PTXAS_PATH: /usr/local/cuda/bin/ptxas";
+const TRANSPORTS: &str = "NIXL did not find its own CUDA transports (nixl-cu13 1.0.0 does not): name their folder by env \
+     UCX_MODULE_DIR, the `nixl_cu13.libs/ucx` in the environment's site-packages";
 const HEADERS: &str = "install the headers of the node's Python, such as python3-dev";
 
 /// What is said, in lower case, and what to do about it: the first that fits counts.
@@ -152,6 +154,7 @@ const CAUSES: &[(&str, &str)] = &[
         "modulenotfounderror: no module named",
         "the environment lacks a package: declare it in the engine's `packages`",
     ),
+    ("vram memory is detected as host", TRANSPORTS),
     ("ptxaserror", ASSEMBLER),
     ("ptxas fatal", ASSEMBLER),
     (
@@ -419,6 +422,10 @@ mod tests {
         (
             "ModuleNotFoundError: No module named 'flashinfer'",
             "`packages`",
+        ),
+        (
+            "E0509 10:00:00.000000 60 ucx_utils.cpp:592] VRAM memory is detected as host by UCX. UCX is likely not configured with CUDA support.",
+            "UCX_MODULE_DIR",
         ),
         ("Illegal instruction (core dumped)", "instructions"),
         ("Fatal Python error: Bus error", "/dev/shm"),

@@ -32,7 +32,11 @@ r_forget() {
 cd -- "$r_folder" || exit 1
 # `dash` cannot name a descriptor above 9. An SSH session has none; on this machine those stay open
 # that whoever ran us left open.
-(r_begin) </dev/null >>"$r_log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+# What moves memory over RDMA pins it, and may pin all that the node allows, not what a login begins with.
+(
+  ulimit -S -l "$(ulimit -H -l)" 2>/dev/null
+  r_begin
+) </dev/null >>"$r_log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
 r_pid=$!
 r_looks=0
 # First it is a shell, then setsid, then itself: only then is it known to have started.
