@@ -103,6 +103,7 @@ codes! {
     Orphaned "orphaned" "its leader is gone and left processes behind",
     OtherCuda "other_cuda" "it is built for another CUDA than the rest",
     OtherFolder "other_folder" "something else is in the place where it belongs",
+    OtherPath "other_path" "its model lies elsewhere than that of an instance that it shares requests with",
     OtherVersion "other_version" "another version of a declared package is installed",
     PortTaken "port_taken" "the port is held by something that stays",
     SecretMissing "secret_missing" "a variable of this machine's environment is not set",

@@ -10,7 +10,7 @@ use super::asked::Replaced;
 use super::benchmark::{self, Benchmark};
 use super::contract::{Kind, Listed, Resource};
 use super::engine::{self, Installation};
-use super::instance::{self, Instance, Parts, Runtime, Server};
+use super::instance::{self, Instance, Partner, Parts, Runtime, Server};
 use super::kind::{Kept, Marked};
 use super::model::{self, Fetcher, Model, ModelDeclaration, Sharing, Wanted};
 use super::node_files::{Listens, StateFolder};
@@ -19,7 +19,7 @@ use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
 use crate::node::{NodeDeclaration, Reach, UnmanagedPolicy};
-use crate::plan::ManifestOrigin;
+use crate::plan::{ManifestOrigin, Role};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
 pub static KINDS: &[&dyn Kind] = &[
@@ -181,6 +181,7 @@ fn instances(
             program: program(topology, &server.node, binaries),
             before: last.get(&server.node).cloned(),
             mates: Arc::clone(&mates[&server.node]),
+            partners: partners(topology, name, server),
             is_behind_proxy: proxy.is_some_and(|proxy| proxy.serves_from(name)),
             memory_bandwidth: topology
                 .nodes
@@ -192,6 +193,35 @@ fn instances(
         instances.push(instance);
     }
     instances
+}
+
+/// Those that do the other part of the requests of an instance, where vLLM is to refuse what is unlike.
+fn partners(topology: &Topology, name: &InstanceName, server: &Server) -> Vec<Partner> {
+    let is_checked = |server: &Server| {
+        let kv = server.kv.as_ref();
+        kv.is_some_and(|kv| kv.enforce_handshake_compat)
+    };
+    let proxy = topology.proxy.as_ref();
+    let is_served = |name: &InstanceName| proxy.is_some_and(|proxy| proxy.serves_from(name));
+    if !is_checked(server) || !is_served(name) {
+        return Vec::new();
+    }
+    let shares = |role: Role| {
+        let is_split = !(role.is_both() && server.role.is_both());
+        is_split
+            && (role.prefills() && server.role.decodes()
+                || role.decodes() && server.role.prefills())
+    };
+    let others = topology.instances.iter();
+    let others = others.filter(|(other, it)| *other != name && is_served(other) && shares(it.role));
+    let partners = others.filter_map(|(name, server)| {
+        Some(Partner {
+            name: name.clone(),
+            node: server.node.clone(),
+            model: Arc::clone(&server.runtime.vllm()?.model),
+        })
+    });
+    partners.collect()
 }
 
 fn engines_and_models(topology: &Topology, binaries: &Arc<Binaries>) -> Vec<Arc<dyn Resource>> {

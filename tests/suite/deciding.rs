@@ -152,6 +152,52 @@ fn a_server_is_started_when_its_engine_was_seen_to_be_installed() {
     assert!(model.plan(&topology).is_converged());
 }
 
+const SPLIT: &str = "
+topology: demo
+nodes: {one: {ssh: n@one, addresses: {lan: 10.0.0.1}}, two: {ssh: n@two, addresses: {lan: 10.0.0.2}}}
+engines: {vllm: {venv: ~/v, vllm: 0.13.0, packages: {nixl: 1.0.1}}}
+models: {m: {repo: o/m}}
+kv: {connector: nixl}
+instances:
+  a: {node: one, port: 8100, engine: vllm, model: m, role: prefill}
+  b: {node: two, port: 8200, engine: vllm, model: m, role: decode}
+proxy: {node: one, port: 8192}
+";
+
+/// What is planned of the servers where the second node has its models in a place of its own.
+fn with_models_elsewhere(text: &str) -> Vec<String> {
+    let topology = topology(text);
+    let mut model = Model::new(&topology);
+    let two = model.nodes.get_mut(&"two".parse().unwrap()).unwrap();
+    two.cache = Some("/data/hub".to_owned());
+    let plan = model.plan(&topology);
+    let servers = plan
+        .changes
+        .iter()
+        .filter(|it| it.address.kind == "instance");
+    let said = servers.map(|it| {
+        let reasons: Vec<_> = it.reasons.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", it.action.sign(), it.address, reasons.join("; "))
+    });
+    said.collect()
+}
+
+#[test]
+fn servers_that_share_requests_are_told_their_model_by_one_path() {
+    insta::assert_snapshot!(with_models_elsewhere(SPLIT).join("\n"), @"");
+    let unlike = SPLIT.replace(
+        "connector: nixl",
+        "connector: nixl, enforce_handshake_compat: false",
+    );
+    let whole = SPLIT
+        .replace(", role: prefill", "")
+        .replace(", role: decode", "");
+    for text in [unlike, whole] {
+        let said = with_models_elsewhere(&text).join("\n");
+        assert!(!said.contains("hands over"), "{said}");
+    }
+}
+
 #[test]
 fn a_server_that_runs_another_build_than_what_is_installed_now_is_replaced() {
     let (_, mut model) = converged(REAL);

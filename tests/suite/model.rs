@@ -43,6 +43,8 @@ pub(super) struct ModelNode {
     pub(super) files: BTreeMap<String, u64>,
     /// The version of vLLM in its environment; nothing where there is no environment.
     pub(super) vllm: Option<String>,
+    /// Where its models lie, if not in `/c`.
+    pub(super) cache: Option<String>,
     next_pid: u32,
 }
 
@@ -411,11 +413,19 @@ impl ModelNode {
             }
             "served" => self.served(live),
             "venv" => self.venv(),
-            "machine" => "total 127600000\navailable 120000000\nhome 99999999\ntool gcc\n".to_owned(),
+            "machine" => {
+                "total 127600000\navailable 120000000\nhome 99999999\ntool gcc\n".to_owned()
+            }
             "tools" => "uv\nfree 99999999\n".to_owned(),
             "address" | "dial" | "prerequisites" => String::new(),
             "toolchain" => "headers python3.12\n".to_owned(),
-            "model" => "cache /c\nwritable\nrepo\nrevision 0e9e\npath /c/snapshots/0e9e\nfile 2 config.json\nfile 3 tokenizer.json\nfile 9 model.safetensors\n".to_owned(),
+            "model" => {
+                let cache = self.cache.as_deref().unwrap_or("/c");
+                format!(
+                    "cache {cache}\nwritable\nrepo\nrevision 0e9e\npath {cache}/snapshots/0e9e\nfile 2 config.json\n\
+                     file 3 tokenizer.json\nfile 9 model.safetensors\n"
+                )
+            }
             other => panic!("the model does not know the question `{other}`"),
         }
     }

@@ -13,6 +13,7 @@ pub mod kv;
 mod launch;
 mod memory;
 mod named;
+mod partner;
 mod preflight;
 mod server;
 mod service;
@@ -29,6 +30,7 @@ pub use argv::{Arguments, words_of};
 pub use declared::*;
 pub use kv::KvDeclaration;
 pub use named::{Named, Sort};
+pub use partner::Partner;
 pub use server::{Runtime, Server, VllmRuntime};
 
 use memory::Budget;
@@ -73,6 +75,8 @@ pub struct Instance {
     before: Option<Arc<Instance>>,
     /// The names of all that its node is to run, itself included.
     mates: Arc<BTreeSet<InstanceName>>,
+    /// Those to which it hands over, or which hand over to it, where they are to be alike.
+    partners: Vec<Partner>,
     /// Whether clients reach it by way of the proxy.
     is_behind_proxy: bool,
     /// How fast the GPUs of its node read their memory, where the manifest says so.
@@ -103,6 +107,8 @@ pub struct Parts {
     pub before: Option<Arc<Instance>>,
     /// The names of all that its node is to run, itself included.
     pub mates: Arc<BTreeSet<InstanceName>>,
+    /// Those to which it hands over, or which hand over to it, where they are to be alike.
+    pub partners: Vec<Partner>,
     /// Whether clients reach it by way of the proxy.
     pub is_behind_proxy: bool,
     /// How fast the GPUs of its node read their memory, where the manifest says so.
@@ -122,6 +128,7 @@ impl Instance {
             program: parts.program,
             before: parts.before,
             mates: parts.mates,
+            partners: parts.partners,
             is_behind_proxy: parts.is_behind_proxy,
             memory_bandwidth: parts.memory_bandwidth,
             spec: Memo::default(),
@@ -324,6 +331,7 @@ impl Instance {
                 obstacles.extend(Prerequisites::read(facts).no_programs());
             }
             obstacles.extend(self.would_fail(observed));
+            obstacles.extend(self.model_elsewhere(observed));
             change.reasons.extend(self.gpus_untold(observed));
         }
         self.blocked_by(obstacles, change)

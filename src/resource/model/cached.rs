@@ -238,6 +238,11 @@ impl Cached {
         Value::Object(config)
     }
 
+    /// The folder of all models on the node, where the node told of it.
+    pub fn cache(&self) -> Option<&str> {
+        Some(self.cache.as_str()).filter(|cache| !cache.is_empty())
+    }
+
     /// Whether the cache knows the repository.
     pub(super) fn has_repo(&self) -> bool {
         self.has_repo
