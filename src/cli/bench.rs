@@ -21,7 +21,7 @@ use crate::resource::Observation;
 use crate::view::words::list;
 use crate::view::{Screen, command};
 
-pub(super) use chosen::{Chosen, reported};
+pub(super) use chosen::{Chosen, chosen, reported};
 
 /// Run the benchmarks now, all of them or the one named; or show what was measured
 ///

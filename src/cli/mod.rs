@@ -15,6 +15,7 @@ mod meant;
 mod origin;
 mod output;
 mod plan;
+mod profile;
 mod proxy;
 mod report;
 mod restart;
@@ -38,6 +39,7 @@ pub use error::Error;
 pub use exit::Exit;
 
 use crate::quantity::Seconds;
+use crate::rehearsal::published_arms;
 use crate::simulator;
 use crate::view::{self, Screen};
 
@@ -125,6 +127,7 @@ enum Command {
     Bench(Box<bench::Args>),
     Compare(compare::Args),
     Report(report::Args),
+    Profile(profile::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Proxy(Box<proxy::Args>),
@@ -185,11 +188,12 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Bench(args) => bench::run(global, args).await,
         Command::Compare(args) => compare::run(global, args).await,
         Command::Report(args) => report::run(global, args),
+        Command::Profile(args) => profile::run(global, args),
         Command::Schema(args) => schema::run(global, args),
         Command::Completions(args) => completions::run(global, args),
         Command::Proxy(args) => proxy::run(global, args).await,
         Command::ProxyControl(args) => proxy::control(args).await,
-        Command::Simulate(args) => return simulator::run(args.clone()).await,
+        Command::Simulate(args) => return simulator::run(args.clone(), published_arms).await,
         Command::SimulateEngineCore => return simulator::engine_core(),
         Command::SendLoad => Ok(send_load::run().await),
         Command::CopyOffer => transfer::offer().await,

@@ -115,7 +115,7 @@ pub fn foretell(experiment: &Experiment, folder: &Path) -> Result<Foretold, Cann
     let mut arms: IndexMap<ArmName, Rehearsals> = IndexMap::new();
     let mut is_uncertain = false;
     for (name, arm) in &experiment.arms {
-        let speeds = speeds(experiment, arm)?;
+        let speeds = speeds(experiment, arm, folder)?;
         is_uncertain |= speeds.len() > 1;
         let mut arm = arm;
         if let Some((chosen, value, why)) = best(experiment, arm, folder)? {
@@ -136,10 +136,14 @@ pub fn foretell(experiment: &Experiment, folder: &Path) -> Result<Foretold, Cann
 }
 
 /// The speeds at which an arm is rehearsed.
-fn speeds(experiment: &Experiment, arm: &Arm) -> Result<Vec<PrefillSpeed>, CannotRehearse> {
+fn speeds(
+    experiment: &Experiment,
+    arm: &Arm,
+    folder: &Path,
+) -> Result<Vec<PrefillSpeed>, CannotRehearse> {
     let mut benchmarks = experiment.benchmarks.iter();
     let uncertain = benchmarks.try_fold(false, |known, name| {
-        Ok::<_, CannotRehearse>(known || profiles(&arm.topology, name)?.1)
+        Ok::<_, CannotRehearse>(known || profiles(&arm.topology, name, folder)?.1)
     })?;
     Ok(if uncertain {
         PrefillSpeed::ALL.to_vec()

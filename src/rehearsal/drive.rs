@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::costs::SENDING;
 use super::play::Play;
 use super::request::dropped;
-use super::script::{Place, Script};
+use super::script::{Place, Question};
 use crate::results::Record;
 use crate::shape::{Ended, Next, Schedule, Stopped};
 
@@ -20,7 +20,8 @@ pub(super) struct Driven {
 /// The requests of a round.
 struct Lanes<'a> {
     play: &'a mut Play,
-    script: &'a Script,
+    /// What is asked.
+    ask: &'a dyn Fn(Place) -> Question,
     schedule: Schedule,
     /// Where the first is sent.
     first: Place,
@@ -33,11 +34,16 @@ struct Lanes<'a> {
 }
 
 /// Drives a schedule to its end.
-pub(super) fn drive(play: &mut Play, script: &Script, schedule: Schedule, first: Place) -> Driven {
+pub(super) fn drive(
+    play: &mut Play,
+    ask: &dyn Fn(Place) -> Question,
+    schedule: Schedule,
+    first: Place,
+) -> Driven {
     let begun = play.now();
     let mut lanes = Lanes {
         play,
-        script,
+        ask,
         schedule,
         first,
         begun,
@@ -74,7 +80,7 @@ impl Lanes<'_> {
     }
 
     fn send(&mut self, planned: Option<Duration>) {
-        let question = self.script.question(self.place());
+        let question = (self.ask)(self.place());
         let now = self.play.now();
         let at = self.free.max(now) + SENDING;
         self.free = at;
@@ -96,7 +102,7 @@ impl Lanes<'_> {
         }
         let most = self.schedule.in_flight;
         if most.is_some_and(|most| self.in_flight >= most) {
-            let question = self.script.question(self.place());
+            let question = (self.ask)(self.place());
             self.records.push(dropped(question, planned));
             self.sent += 1;
         } else {

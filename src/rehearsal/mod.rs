@@ -10,11 +10,13 @@
 //! is asked at several speeds ([`PrefillSpeed`]).
 //!
 //! - `servers`: who is asked. `script`: what. `play`: what happens. `drive`: a load. `costs`: what a request
-//!   costs beside its engine. `why_not`: what cannot be rehearsed. `predict`: all benchmarks, each with how
+//!   costs beside its engine. `fitting`: a profile of what was measured. `why_not`: what cannot be rehearsed. `predict`: all benchmarks, each with how
 //!   uncertain it is.
 
+mod arms;
 mod costs;
 mod drive;
+mod fitting;
 mod play;
 mod predict;
 mod request;
@@ -31,11 +33,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use self::arms::table as published_arms;
 use self::drive::drive;
+pub use self::fitting::{
+    CannotFit, FittedCell, FittedFigure, FittedProfile, ProfileTerm, ProfiledEngine, Uncertain,
+    fit_profile,
+};
 use self::play::Play;
 pub use self::predict::{Interval, Predicted, Prediction, predict};
 use self::script::{Place, Script};
-use self::servers::{Servers, imitated};
+use self::servers::{Imitated, Servers, imitated};
 pub use self::speed::PrefillSpeed;
 pub use self::why_not::CannotRehearse;
 use crate::load::are_enough_rounds;
@@ -80,8 +87,9 @@ impl Rehearsal {
     }
 }
 
-/// By which profiles the servers compute that a benchmark asks, and whether any of them is real: how fast
-/// that one reads prompts is uncertain.
+/// By which profiles the servers compute that a benchmark asks, and whether it is uncertain of any of them how
+/// fast it reads prompts: of a real one, unless that was fitted to measurements of it. Those profiles lie in
+/// `folder`.
 ///
 /// # Errors
 ///
@@ -89,12 +97,13 @@ impl Rehearsal {
 pub fn profiles(
     topology: &Topology,
     benchmark: &BenchmarkName,
-) -> Result<(Vec<&'static str>, bool), CannotRehearse> {
-    let asked = imitated(topology, named(topology, benchmark)?)?;
-    let mut names: Vec<_> = asked.iter().map(|it| it.profile.name()).collect();
+    folder: &Path,
+) -> Result<(Vec<String>, bool), CannotRehearse> {
+    let asked = imitated(topology, named(topology, benchmark)?, folder)?;
+    let mut names: Vec<_> = asked.iter().map(Imitated::name).collect();
     names.sort_unstable();
     names.dedup();
-    Ok((names, asked.iter().any(|it| !it.is_simulated)))
+    Ok((names, asked.iter().any(|it| !it.is_certain())))
 }
 
 /// Rehearses a benchmark of a topology. Files that it names lie in `folder`; what is drawn is drawn from
@@ -136,7 +145,7 @@ fn on_this_thread(
     prefill: PrefillSpeed,
 ) -> Result<Rehearsal, CannotRehearse> {
     let benchmark = named(topology, name)?;
-    let servers = Servers::of(topology, benchmark, prefill)?;
+    let servers = Servers::of(topology, benchmark, folder, prefill)?;
     let is_read = servers.proxy.as_ref().is_some_and(|proxy| proxy.reads);
     let script = Script::of(benchmark, folder, is_read)?;
     let mut load = benchmark.load.clone();
@@ -179,7 +188,8 @@ fn one(
             round,
             index: 0,
         };
-        let driven = drive(play, script, load.schedule(), first);
+        let ask = |place| script.question(place);
+        let driven = drive(play, &ask, load.schedule(), first);
         records.extend(driven.records);
         stopped = driven.stopped;
         let is_over = is_once || stopped.is_some();

@@ -15,7 +15,7 @@ use crate::name::InstanceName;
 use crate::proxy::choice::{Chosen, Part};
 use crate::results::Record;
 use crate::shape::Ended;
-use crate::simulator::{Asked, Blocks, Fetch, Produced};
+use crate::simulator::{Asked, Blocks, Fetch, Ledger, Produced};
 
 /// Engines, what chooses among them, and the requests between.
 pub(super) struct Play {
@@ -132,13 +132,14 @@ impl Play {
     pub(super) fn send(&mut self, question: Question, planned: Duration, at: Duration) {
         let number = self.sent;
         self.sent += 1;
+        let server = question.server;
         let request = Request::new(question, planned, at);
         self.requests.insert(number, request);
         self.arrange(at + self.patience, What::TimesOut(number));
         if self.proxy.is_some() {
             self.arrange(at + WIRE + PROXY, What::Comes(number));
         } else {
-            self.leave_for(0, number, at);
+            self.leave_for(server, number, at);
         }
     }
 
@@ -176,6 +177,12 @@ impl Play {
         while !self.due.is_empty() {
             self.go_on();
         }
+    }
+
+    /// What each server has spent its time on, where that is written down.
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = (&InstanceName, &Ledger)> {
+        let servers = self.servers.iter().map(|it| &it.server);
+        servers.filter_map(|it| Some((&it.name, it.engine.ledger()?)))
     }
 
     /// The most of its KV cache that each server ever had in use, and what it has in use now.

@@ -19,7 +19,7 @@ pub struct Prediction {
     /// Always true: where numbers of measurements are told apart from others, these are others.
     pub simulated: bool,
     /// The profiles by which its servers compute.
-    pub profiles: Vec<&'static str>,
+    pub profiles: Vec<String>,
     /// How fast prompts were read in each rehearsal, in tokens a second; nothing where its servers are
     /// simulated, and read as fast as they do.
     pub prefill_tokens_per_s: Vec<f64>,
@@ -109,7 +109,7 @@ impl Prediction {
         folder: &Path,
         seed: u64,
     ) -> Result<(), CannotRehearse> {
-        let (profiles, is_uncertain) = profiles(topology, &self.benchmark)?;
+        let (profiles, is_uncertain) = profiles(topology, &self.benchmark, folder)?;
         self.profiles = profiles;
         let speeds = if is_uncertain {
             &PrefillSpeed::ALL[..]

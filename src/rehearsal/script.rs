@@ -42,6 +42,8 @@ pub(super) struct Question {
     pub(super) number: u32,
     /// Its body, as far as policies look into it.
     pub(super) body: Bytes,
+    /// Which of the servers it is sent to, where no proxy chooses.
+    pub(super) server: usize,
 }
 
 impl Script {
@@ -83,6 +85,7 @@ impl Script {
             prompt: tokens_of_prompt(&ask.prompt, self.api),
             tokens,
             number: self.asks.number(place.index),
+            server: 0,
             body: if self.is_read {
                 body(&ask.prompt, tokens, salt.as_deref())
             } else {

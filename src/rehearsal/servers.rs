@@ -1,9 +1,13 @@
 //! Who is asked: the instances of a topology as engines without a clock, and what chooses among them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::costs;
+use super::fitting::{FittedProfile, of_speed};
 use super::speed::PrefillSpeed;
 use super::why_not::CannotRehearse;
 use crate::name::{InstanceName, NodeName};
@@ -16,7 +20,7 @@ use crate::resource::engine::Profile;
 use crate::resource::environment::EnvValue;
 use crate::resource::instance::{KvDeclaration, Runtime, Server, VllmRuntime};
 use crate::resource::proxy::ProxyDeclaration;
-use crate::simulator::{ClocklessEngine, NoEngine, Tuning};
+use crate::simulator::{ClocklessEngine, NoEngine, Pace, Tuning};
 
 /// How long a proxy's requests wait for a place, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -51,26 +55,51 @@ pub(super) struct RehearsedProxy {
 
 /// The profile by which an instance computes, and whether it is what it is compared with: a simulated
 /// server computes by it, and a real one about as it says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Imitated {
-    pub(super) profile: Profile,
-    pub(super) is_simulated: bool,
+    profile: Profile,
+    /// What was fitted to measurements of a real one, with its file.
+    fitted: Option<(String, FittedProfile)>,
+    is_simulated: bool,
+}
+
+impl Imitated {
+    /// How the profile is called.
+    pub(super) fn name(&self) -> String {
+        let file = self.fitted.as_ref().map(|(file, _)| file.clone());
+        file.unwrap_or_else(|| self.profile.name().to_owned())
+    }
+
+    /// Whether it is known how fast prompts are read.
+    pub(super) fn is_certain(&self) -> bool {
+        let fitted = self.fitted.as_ref();
+        self.is_simulated || fitted.is_some_and(|(_, it)| it.tells_prompts())
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let (_, fitted) = self.fitted.as_ref()?;
+        Some(fitted.pace.pace())
+    }
 }
 
 type Named<'a> = (&'a InstanceName, &'a Server);
 
 impl Servers {
-    /// Those whom a benchmark asks, reading prompts so fast.
+    /// Those whom a benchmark asks, reading prompts so fast. Profiles lie in the folder.
     pub(super) fn of(
         topology: &Topology,
         benchmark: &Measurement,
+        folder: &Path,
         prefill: PrefillSpeed,
     ) -> Result<Self, CannotRehearse> {
         let asked = asked(topology, benchmark)?;
         share_no_device(&asked)?;
         let link = link(topology, &asked);
         let all = asked.iter();
-        let all = all.map(|(name, server)| RehearsedServer::of(name, server, prefill, link));
+        let all = all.map(|(name, server)| {
+            let imitated = of_server(name, server, folder)?;
+            RehearsedServer::of(name, server, &imitated, prefill, link)
+        });
         let proxy = topology.proxy.as_ref().filter(|_| goes_by_proxy(benchmark));
         Ok(Self {
             all: all.collect::<Result<_, _>>()?,
@@ -83,10 +112,11 @@ impl Servers {
 pub(super) fn imitated(
     topology: &Topology,
     benchmark: &Measurement,
+    folder: &Path,
 ) -> Result<Vec<Imitated>, CannotRehearse> {
     let asked = asked(topology, benchmark)?.into_iter();
     asked
-        .map(|(name, server)| of_server(name, server))
+        .map(|(name, server)| of_server(name, server, folder))
         .collect()
 }
 
@@ -163,21 +193,19 @@ impl RehearsedServer {
     fn of(
         name: &InstanceName,
         server: &Server,
+        imitated: &Imitated,
         prefill: PrefillSpeed,
         link: Option<f64>,
     ) -> Result<Self, CannotRehearse> {
-        let imitated = of_server(name, server)?;
-        let (prefill, serving) = if imitated.is_simulated {
-            (1.0, costs::SIMULATED_SERVER)
-        } else {
-            (prefill.times(), costs::VLLM_SERVER)
-        };
+        let is_certain = imitated.is_certain();
         let model = server.model.as_str();
         let words = ["serve", model, "--profile", imitated.profile.name()];
         let words = words.map(str::to_owned).into_iter();
         let words: Vec<_> = words.chain(server.args.words()).collect();
         let tuning = Tuning {
-            prefill,
+            pace: imitated.pace(),
+            keeps_a_ledger: false,
+            prefill: if is_certain { 1.0 } else { prefill.times() },
             lease: lease(server),
             bytes_per_second: link,
         };
@@ -194,7 +222,11 @@ impl RehearsedServer {
         Ok(Self {
             name: name.clone(),
             engine,
-            serving,
+            serving: if imitated.is_simulated {
+                costs::SIMULATED_SERVER
+            } else {
+                costs::VLLM_SERVER
+            },
         })
     }
 }
@@ -205,23 +237,58 @@ fn lease(server: &Server) -> Duration {
     Duration::from_secs(seconds.into())
 }
 
-fn of_server(name: &InstanceName, server: &Server) -> Result<Imitated, CannotRehearse> {
-    match &server.runtime {
-        Runtime::Simulated(engine) => Ok(Imitated {
-            profile: engine.profile,
-            is_simulated: true,
-        }),
-        Runtime::Vllm(vllm) => match unknown(vllm, server) {
-            None => Ok(Imitated {
-                profile: Profile::Gb10Llama8b,
-                is_simulated: false,
-            }),
-            Some(what) => Err(CannotRehearse::NoProfile {
-                instance: name.clone(),
-                what,
-            }),
-        },
+fn of_server(
+    name: &InstanceName,
+    server: &Server,
+    folder: &Path,
+) -> Result<Imitated, CannotRehearse> {
+    let vllm = match &server.runtime {
+        Runtime::Simulated(engine) => {
+            return Ok(Imitated {
+                profile: engine.profile,
+                fitted: None,
+                is_simulated: true,
+            });
+        }
+        Runtime::Vllm(vllm) => vllm,
+    };
+    let fitted = match &vllm.engine.profile {
+        Some(file) => fitted(vllm, server, folder, file).map(Some),
+        None => unknown(vllm, server).map_or(Ok(None), Err),
+    };
+    let fitted = fitted.map_err(|what| CannotRehearse::NoProfile {
+        instance: name.clone(),
+        what,
+    })?;
+    Ok(Imitated {
+        profile: Profile::Gb10Llama8b,
+        fitted,
+        is_simulated: false,
+    })
+}
+
+/// The profile in a file, where it is of what this server runs.
+fn fitted(
+    vllm: &VllmRuntime,
+    server: &Server,
+    folder: &Path,
+    file: &str,
+) -> Result<(String, FittedProfile), String> {
+    let profile = FittedProfile::read(folder, file)?;
+    let of = &profile.of;
+    let args = serde_json::to_value(&server.args).unwrap_or_default();
+    let args = args.as_object().map(of_speed).unwrap_or_default();
+    let version = of.engine["vllm"].as_str().unwrap_or("a simulated engine");
+    let (their_args, our_args) = (json!(of.args).to_string(), json!(args).to_string());
+    let pairs = [
+        (of.model.as_str(), vllm.model.words()),
+        (version, vllm.engine.version.as_str()),
+        (&their_args, &our_args),
+    ];
+    if let Some((its, ours)) = pairs.into_iter().find(|(its, ours)| its != ours) {
+        return Err(format!("the profile {file} is of {its}, and not of {ours}"));
     }
+    Ok((file.to_owned(), profile))
 }
 
 /// The repositories whose model the profile of a GB10 is of.

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use super::engine::Faults;
 use super::flags;
 use super::kv::settings::Config;
+use super::pace::WrittenPace;
 use super::profile::{self, Timing};
 use super::scheduler::Limits;
 use crate::resource::engine::Profile;
@@ -51,6 +52,10 @@ pub(super) struct Options {
     /// The timing to imitate
     #[arg(long, value_enum, default_value = "fast")]
     pub(super) profile: ProfileName,
+    /// Compute as fast as this says, whatever the profile: a file that `replica profile` wrote, or
+    /// {"step_ms": [[1, 67.4], [64, 100]], "token_read_us": 0.6, "prompt_token_us": 333, "pair_ns": 12}
+    #[arg(long, value_name = "JSON | FILE")]
+    pub(super) sim_pace: Option<WrittenPace>,
     /// How many sequences run at once
     #[arg(long, default_value_t = 1024)]
     pub(super) max_num_seqs: usize,
@@ -207,12 +212,17 @@ impl Options {
         }
     }
 
-    /// The timing of the profile.
+    /// The timing of the profile, computing as fast as was said.
     pub(super) fn timing(&self) -> Timing {
-        Timing::of(match self.profile {
+        let timing = Timing::of(match self.profile {
             ProfileName::Fast => Profile::Fast,
             ProfileName::Gb10Llama8b => Profile::Gb10Llama8b,
-        })
+        });
+        let pace = self.sim_pace.as_ref().map(WrittenPace::pace);
+        Timing {
+            pace: pace.unwrap_or(timing.pace),
+            ..timing
+        }
     }
 
     /// How long loading takes.

@@ -10,6 +10,8 @@ use super::args::{Args, InvalidArgs, Options};
 use super::kv::params::{Handover, Keep, Remote};
 use super::kv::pull::{Outcome, Pull, Transfer};
 use super::kv::settings::FailurePolicy;
+use super::ledger::Ledger;
+use super::physics::Pace;
 use super::prefix_cache::BlockId;
 use super::profile::{KV_BYTES_PER_TOKEN, Transfers};
 use super::scheduler::{Finish, Limits, Output, Scheduler, Work};
@@ -25,11 +27,16 @@ pub(crate) struct ClocklessEngine {
     link_free: Duration,
     lease: Duration,
     stream_interval: usize,
+    ledger: Option<Ledger>,
 }
 
 /// How an engine differs from what its command line says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tuning {
+    /// How fast it computes, where that is not its profile's.
+    pub(crate) pace: Option<Pace>,
+    /// Whether it writes down what it spends its time on.
+    pub(crate) keeps_a_ledger: bool,
     /// How many times as fast prompts are computed as by its profile.
     pub(crate) prefill: f64,
     /// For how long blocks are kept that nobody fetches.
@@ -103,7 +110,9 @@ impl ClocklessEngine {
             return Err(NoEngine::Faulty(flag));
         }
         let mut timing = options.timing();
-        timing.pace = timing.pace.reading_prompts(tuning.prefill);
+        let ledger = tuning.keeps_a_ledger.then(Ledger::default);
+        let pace = tuning.pace.unwrap_or(timing.pace);
+        timing.pace = pace.reading_prompts(tuning.prefill);
         if let Some(bytes_per_second) = tuning.bytes_per_second {
             timing.transfers = timing.transfers.over(bytes_per_second);
         }
@@ -115,6 +124,7 @@ impl ClocklessEngine {
             link_free: Duration::ZERO,
             lease: tuning.lease,
             stream_interval: options.stream_interval.max(1),
+            ledger,
         })
     }
 
@@ -166,7 +176,16 @@ impl ClocklessEngine {
 
     /// Plans the next step and returns how long it takes; nothing when there is nothing to do.
     pub(crate) fn begin(&mut self, now: Duration) -> Option<Duration> {
-        self.scheduler.begin(now)
+        let took = self.scheduler.begin(now)?;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note(now, took, self.scheduler.shares());
+        }
+        Some(took)
+    }
+
+    /// What it has spent its time on, where that is written down.
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
     /// What the step that was planned has produced, at its end.

@@ -46,7 +46,7 @@ const VALUES: &str = "\
     ssl-certfile ssl-keyfile stream-interval structured-outputs-config swap-space tensor-parallel-size tokenizer \
     tokenizer-mode tokenizer-revision tool-call-parser tool-parser-plugin tool-server uds video-pruning-rate \
     worker-cls worker-extension-cls \
-    profile sim-load-seconds sim-fail-loading sim-wedge-after sim-poison sim-cold-after \
+    profile sim-pace sim-load-seconds sim-fail-loading sim-wedge-after sim-poison sim-cold-after \
     sim-cold-seconds";
 
 /// Flags that take one value or more.
@@ -59,7 +59,7 @@ const HEEDED: &str = "\
     api-key block-size disable-log-stats disable-uvicorn-access-log enable-prefix-caching \
     enable-prompt-tokens-details enable-request-id-headers enable-server-load-tracking enforce-eager \
     gpu-memory-utilization host kv-transfer-config max-model-len max-num-batched-tokens max-num-seqs model num-gpu-blocks-override port profile \
-    served-model-name sim-cold-after sim-cold-seconds sim-fail-loading sim-fit sim-load-seconds sim-poison sim-serialise \
+    served-model-name sim-cold-after sim-cold-seconds sim-fail-loading sim-fit sim-load-seconds sim-pace sim-poison sim-serialise \
     sim-wedge-after stream-interval";
 
 const SHORT: &[(&str, &str)] = &[

@@ -10,7 +10,8 @@
 //! - [`args`] and [`flags`]: the command line. [`serve`]: the life of the API server. [`process`]
 //!   and [`loading`]: the `EngineCore` child. [`log`]: what both say.
 //! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`physics`]: how long
-//!   a step takes. [`prefix_cache`], [`profile`], [`text`], [`stats`]: what they rest on. [`fit`]: how true the GB10 profile is.
+//!   a step takes, [`pace`] how that is written. [`prefix_cache`], [`profile`], [`text`], [`stats`]: what they
+//!   rest on. [`fit`]: how true the GB10 profile is, and how another is found; [`ledger`]: by what.
 //! - [`http`]: the surface. [`kv`]: KV caches that are handed from one engine to another.
 //! - [`clockless`]: an engine alone, for [`crate::rehearsal`].
 
@@ -21,8 +22,10 @@ mod fit;
 mod flags;
 mod http;
 mod kv;
+mod ledger;
 mod loading;
 mod log;
+mod pace;
 mod physics;
 mod prefix_cache;
 mod process;
@@ -43,8 +46,12 @@ pub(crate) use clockless::{
     Asked, Blocks, ClocklessEngine, Fetch, Kept, NoEngine, Produced, Tuning, tokens_of,
     tokens_of_chat,
 };
+pub(crate) use fit::{Figure, Fitted, Term, fit};
+pub(crate) use ledger::Ledger;
+pub use pace::WrittenPace;
+pub(crate) use physics::Pace;
 pub use process::{ENGINE_CORE_COMMAND, engine_core};
-pub(crate) use profile::GB10_PROMPT_TOKENS_PER_SECOND;
+pub(crate) use profile::{GB10_PROMPT_TOKENS_PER_SECOND, gb10_pace};
 
 use args::InvalidArgs;
 
@@ -77,10 +84,11 @@ pub fn known_flags() -> impl Iterator<Item = &'static str> {
     flags::all()
 }
 
-/// Runs the API server until it is told to stop, or its engine dies.
-pub async fn run(args: Args) -> ExitCode {
+/// Runs the API server until it is told to stop, or its engine dies. Where it is asked how close it comes to
+/// what was measured, `more` is said beside what it can say for itself.
+pub async fn run(args: Args, more: impl FnOnce() -> String) -> ExitCode {
     match args.read() {
-        Ok(options) if options.sim_fit => say(&mut std::io::stdout(), &fit::table(), 0),
+        Ok(options) if options.sim_fit => say(&mut std::io::stdout(), &(fit::table() + &more()), 0),
         Ok(options) => serve::run(options).await,
         Err(InvalidArgs::Unknown(words)) => say(&mut std::io::stderr(), &unrecognised(&words), 2),
         Err(InvalidArgs::Clap(error)) => {

@@ -4,6 +4,7 @@
 //! sequence; what it computes of prompts comes on top, each token by itself and with all before it.
 //! Nothing overlaps: where kernels do, the figures that were fitted have it in them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What one step does.
@@ -41,17 +42,17 @@ impl Step {
 }
 
 /// How fast a model computes on a device.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pace {
     /// Milliseconds of a step without context by the number of sequences in it, mostly to read the
     /// weights; linear between the points, and beyond the last one with the slope of the last two.
-    pub(super) step_ms: &'static [(f64, f64)],
+    pub(crate) step_ms: Cow<'static, [(f64, f64)]>,
     /// Seconds to read one token of the KV cache.
-    pub(super) token_read: f64,
+    pub(crate) token_read: f64,
     /// Seconds for one token of a prompt, without its attention to others.
-    pub(super) prompt_token: f64,
+    pub(crate) prompt_token: f64,
     /// Seconds for a token's attention to one other, while a prompt is computed.
-    pub(super) pair: f64,
+    pub(crate) pair: f64,
 }
 
 impl Pace {
@@ -70,19 +71,62 @@ impl Pace {
             + step.context as f64 * self.token_read
             + step.prompt_tokens as f64 * self.prompt_token
             + step.pairs as f64 * self.pair;
-        Duration::from_secs_f64(seconds)
+        Duration::from_secs_f64(seconds.max(0.0))
     }
 
-    fn milliseconds(&self, sequences: f64) -> f64 {
-        let segment = self
-            .step_ms
-            .windows(2)
-            .find(|pair| sequences <= pair[1].0)
-            .or(self.step_ms.windows(2).last());
-        let Some([(from, low), (to, high)]) = segment else {
-            return self.step_ms[0].1;
-        };
-        low + (high - low) * (sequences - from) / (to - from)
+    /// What a step without context takes that has so many sequences.
+    pub(crate) fn milliseconds(&self, sequences: f64) -> f64 {
+        let (from, share) = self.segment(sequences);
+        let low = self.step_ms[from].1;
+        let high = self.step_ms.get(from + 1).map_or(low, |(_, high)| *high);
+        low + (high - low) * share
+    }
+
+    /// Between which point and the next so many sequences lie, and how far towards that.
+    fn segment(&self, sequences: f64) -> (usize, f64) {
+        let last = self.step_ms.len().saturating_sub(2);
+        let from = self.step_ms.windows(2);
+        let from = from.take(last).take_while(|pair| sequences > pair[1].0);
+        let from = from.count();
+        match self.step_ms.get(from..from + 2) {
+            Some([(low, _), (high, _)]) => (from, (sequences - low) / (high - low)),
+            _ => (from, 0.0),
+        }
+    }
+
+    /// The unknowns of the sum that a step takes, in seconds: each point of `step_ms`, then what one token
+    /// read, one of a prompt and one pair take.
+    pub(crate) fn unknowns(&self) -> Vec<f64> {
+        let points = self.step_ms.iter().map(|(_, ms)| ms / 1000.0);
+        let rest = [self.token_read, self.prompt_token, self.pair];
+        points.chain(rest).collect()
+    }
+
+    /// How often each of [`Pace::unknowns`] stands in the sum that a step takes.
+    pub(super) fn shares(&self, step: &Step) -> Vec<f64> {
+        let points = self.step_ms.len();
+        let mut shares = vec![0.0; points];
+        let (from, share) = self.segment(step.sequences as f64);
+        shares[from] = 1.0 - share;
+        if let Some(next) = shares.get_mut(from + 1) {
+            *next = share;
+        }
+        let rest = [step.context as f64, step.prompt_tokens as f64];
+        shares.extend(rest);
+        shares.push(step.pairs as f64);
+        shares
+    }
+
+    /// The same with other values for its [unknowns](Pace::unknowns).
+    pub(super) fn with_unknowns(&self, unknowns: &[f64]) -> Self {
+        let points = self.step_ms.iter().zip(unknowns);
+        let rest = |place: usize| unknowns[self.step_ms.len() + place];
+        Self {
+            step_ms: points.map(|((at, _), s)| (*at, s * 1000.0)).collect(),
+            token_read: rest(0),
+            prompt_token: rest(1),
+            pair: rest(2),
+        }
     }
 }
 
@@ -91,7 +135,7 @@ mod tests {
     use super::*;
 
     const PACE: Pace = Pace {
-        step_ms: &[(1.0, 1.0), (3.0, 2.0)],
+        step_ms: Cow::Borrowed(&[(1.0, 1.0), (3.0, 2.0)]),
         token_read: 1e-6,
         prompt_token: 1e-5,
         pair: 1e-8,
@@ -133,5 +177,40 @@ mod tests {
             of(|step| step.prefill(0, 1000)),
             Duration::from_micros(1000 + 10_000 + 5005)
         );
+    }
+
+    /// What is fitted are the addends of the very sum that a step takes.
+    #[test]
+    fn the_addends_of_a_step_sum_up_to_its_time() {
+        for sequences in [1, 2, 3, 9] {
+            let mut step = Step::default();
+            (0..sequences).for_each(|_| step.decode(700));
+            step.prefill(300, 40);
+            let unknowns = PACE.unknowns();
+            let sum: f64 = PACE
+                .shares(&step)
+                .iter()
+                .zip(&unknowns)
+                .map(|(a, b)| a * b)
+                .sum();
+            assert!((sum - PACE.time(&step).as_secs_f64()).abs() < 1e-9);
+        }
+        assert_eq!(PACE.with_unknowns(&PACE.unknowns()), PACE);
+    }
+
+    #[test]
+    fn one_point_is_the_same_for_any_number() {
+        let flat = Pace {
+            step_ms: Cow::Borrowed(&[(8.0, 4.0)]),
+            ..PACE
+        };
+        let step = |count| {
+            (0..count).fold(Step::default(), |mut step, _| {
+                step.decode(0);
+                step
+            })
+        };
+        assert_eq!(flat.time(&step(1)), Duration::from_millis(4));
+        assert_eq!(flat.time(&step(90)), Duration::from_millis(4));
     }
 }

@@ -3,6 +3,7 @@
 //! The GB10 figures are fitted to published measurements of Llama-3.1-8B-Instruct in bf16 on one
 //! DGX Spark under vLLM 0.13; [`super::fit`] holds the measurements and shows how close it comes.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::physics::Pace;
@@ -64,7 +65,7 @@ pub(super) const KV_REGIONS: usize = 64;
 const FAST: Timing = Timing {
     load: Duration::from_millis(400),
     pace: Pace {
-        step_ms: &[(1.0, 1.0), (64.0, 2.0), (512.0, 16.0)],
+        step_ms: Cow::Borrowed(&[(1.0, 1.0), (64.0, 2.0), (512.0, 16.0)]),
         token_read: 0.0,
         prompt_token: 1e-5,
         pair: 0.0,
@@ -102,14 +103,14 @@ pub(super) const OPERATIONS_PER_PAIR: f64 = 524_288.0;
 const GB10: Timing = Timing {
     load: Duration::from_secs(8),
     pace: Pace {
-        step_ms: &[
+        step_ms: Cow::Borrowed(&[
             (1.0, 67.45),
             (8.0, 64.1),
             (16.0, 63.6),
             (18.0, 71.7),
             (27.0, 74.1),
             (64.0, 100.0),
-        ],
+        ]),
         token_read: KV_BYTES_PER_TOKEN as f64 / GB10_BYTES_PER_SECOND,
         prompt_token: 1.0 / GB10_PROMPT_TOKENS_PER_SECOND,
         pair: OPERATIONS_PER_PAIR / OPERATIONS_PER_TOKEN / GB10_PROMPT_TOKENS_PER_SECOND,
@@ -122,6 +123,11 @@ const GB10: Timing = Timing {
         bytes_per_second: 20.4e9,
     },
 };
+
+/// How fast a GB10 computes.
+pub(crate) fn gb10_pace() -> Pace {
+    GB10.pace
+}
 
 impl Timing {
     /// The timing of a profile.

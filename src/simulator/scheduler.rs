@@ -84,6 +84,7 @@ pub(super) struct Scheduler {
     running: Vec<Sequence>,
     leases: Leases,
     pulls: Vec<(SequenceId, Pull)>,
+    planned: Step,
     pub(super) stats: Stats,
 }
 
@@ -119,6 +120,7 @@ impl Scheduler {
             running: Vec::new(),
             leases: Leases::default(),
             pulls: Vec::new(),
+            planned: Step::default(),
             stats,
         }
     }
@@ -196,8 +198,13 @@ impl Scheduler {
         if !preempted {
             self.admit_waiting(&mut budget, now);
         }
-        let step = self.step();
-        (!step.is_empty()).then(|| self.timing.pace.time(&step))
+        self.planned = self.step();
+        (!self.planned.is_empty()).then(|| self.timing.pace.time(&self.planned))
+    }
+
+    /// What each unknown of its [pace](super::physics::Pace) has to do with the step that was planned last.
+    pub(super) fn shares(&self) -> Vec<f64> {
+        self.timing.pace.shares(&self.planned)
     }
 
     /// What the step computes that is planned.

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod output;
 pub mod plan;
 pub mod predicted;
+pub mod profile;
 mod progress;
 pub mod proxy;
 pub mod report;

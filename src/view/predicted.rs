@@ -124,7 +124,7 @@ mod tests {
         Prediction {
             benchmark: "batch".parse().unwrap(),
             simulated: true,
-            profiles: vec!["gb10-llama-3.1-8b"],
+            profiles: vec!["gb10-llama-3.1-8b".to_owned()],
             prefill_tokens_per_s: vec![3000.0, 4000.0, 8000.0],
             points: vec![Predicted {
                 load: known::batch(8),

@@ -7,6 +7,7 @@ use super::super::suggest::shown;
 use super::benchmarks::is_relative;
 use super::{Checker, resolve};
 use crate::prompts::Reading;
+use crate::rehearsal::FittedProfile;
 use crate::resource::benchmark::BenchmarkDeclaration;
 use crate::results::{check_baseline, is_pointer};
 use crate::shape::Course;
@@ -78,6 +79,21 @@ pub(super) fn traces_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
         }
     }
     out
+}
+
+/// A profile is there and is one, wherever anything is predicted by it.
+pub(super) fn profiles_can_be_read(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(manifest) = seen.file else {
+        return Vec::new();
+    };
+    let folder = manifest.parent().unwrap_or(Path::new(""));
+    let engines = seen.document.engines.iter();
+    let unread = engines.filter_map(|(name, engine)| {
+        let why = FittedProfile::read(folder, engine.profile.as_deref()?).err()?;
+        let problem = seen.report(&["engines", name.as_str(), "profile"], why)?;
+        Some(problem.hint("`replica profile RESULT... --out FILE` writes one"))
+    });
+    unread.collect()
 }
 
 /// Prompts are there and are prompts before anything is changed to ask them, and a server has room

@@ -92,6 +92,7 @@ const RULES_OF_BENCHMARKS: &[Rule] = &[
     objectives::conditions_can_be_judged,
     files::baselines_can_be_read,
     files::traces_can_be_read,
+    files::profiles_can_be_read,
     files::prompts_can_be_asked,
     files::saves_overwrite_nothing,
 ];

@@ -17,9 +17,13 @@ benchmarks:
 ";
 
 fn predicted(model: &str) -> Prediction {
-    let text = REAL.replace("MODEL", model);
-    let topology = crate::manifest::read(&text).unwrap_or_else(|error| panic!("{error:?}"));
-    let mut all = predict(&topology, Path::new("."), 0);
+    predicted_in(Path::new("."), &REAL.replace("MODEL", model))
+}
+
+/// What is predicted of a manifest that lies in a folder.
+fn predicted_in(folder: &Path, text: &str) -> Prediction {
+    let topology = crate::manifest::read(text).unwrap_or_else(|error| panic!("{error:?}"));
+    let mut all = predict(&topology, folder, 0);
     all.pop().expect("there is one")
 }
 
@@ -58,4 +62,47 @@ fn what_no_profile_knows_is_told() {
     let why = prediction.why_not.unwrap();
     assert!(why.ends_with("none of `some/other`"), "{why}");
     assert!(prediction.points.is_empty());
+}
+
+/// A profile of a model that no other is of.
+fn profile(version: &str, by_default: &[&str]) -> serde_json::Value {
+    serde_json::json!({
+        "schema": "replica.profile/1",
+        "of": {"model": "some/other", "engine": {"vllm": version, "packages": {}}, "args": {}},
+        "pace": {"step_ms": [[1, 10], [8, 12]], "token_read_us": 0.1, "prompt_token_us": 50, "pair_ns": 1},
+        "uncertain": {"step": [0.01, 0.01], "context": 0.1, "prompt": 0.1, "attention": null},
+        "by_default": by_default,
+        "cells": [],
+    })
+}
+
+#[test]
+fn a_profile_of_measurements_is_gone_by() {
+    let place = tempfile::tempdir().unwrap();
+    let text = REAL.replace("MODEL", "other");
+    let text = text.replace(
+        "vllm: 0.13.0+cu130",
+        "vllm: 0.13.0+cu130, profile: mine.json",
+    );
+    let of = |profile: &serde_json::Value| {
+        std::fs::write(place.path().join("mine.json"), profile.to_string()).unwrap();
+        predicted_in(place.path(), &text)
+    };
+    let certain = of(&profile("0.13.0+cu130", &["attention"]));
+    assert_eq!(certain.profiles, ["mine.json"]);
+    assert!(certain.prefill_tokens_per_s.is_empty(), "{certain:?}");
+    let between = certain.points[0].tpot_p50_ms.unwrap();
+    assert!((10.0..11.0).contains(&between.likely), "{between:?}");
+    let uncertain = of(&profile("0.13.0+cu130", &["prompt", "attention"]));
+    assert_eq!(uncertain.prefill_tokens_per_s.len(), 3);
+    let other = of(&profile("0.14.0", &[])).why_not.unwrap();
+    assert!(
+        other.ends_with("is of 0.14.0, and not of 0.13.0+cu130"),
+        "{other}"
+    );
+    let none = predicted_in(Path::new("."), &text).why_not.unwrap();
+    assert!(
+        none.contains("cannot read the profile ./mine.json"),
+        "{none}"
+    );
 }

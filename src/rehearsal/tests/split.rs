@@ -82,7 +82,7 @@ fn nothing_is_left_in_any_cache() {
 fn is_cleared_up(scene: &Scene) {
     let topology = scene.topology();
     let benchmark = topology.benchmarks.values().next().unwrap();
-    let servers = Servers::of(&topology, benchmark, PrefillSpeed::Low).unwrap();
+    let servers = Servers::of(&topology, benchmark, Path::new("."), PrefillSpeed::Low).unwrap();
     let script = Script::of(benchmark, Path::new("."), false).unwrap();
     let mut play = Play::of(servers, benchmark.timeout.duration());
     let shape = benchmark.load.only().unwrap();
@@ -91,7 +91,8 @@ fn is_cleared_up(scene: &Scene) {
         round: 0,
         index: 0,
     };
-    let driven = drive(&mut play, &script, shape.schedule(), first);
+    let ask = |place| script.question(place);
+    let driven = drive(&mut play, &ask, shape.schedule(), first);
     // So many that fail end a load.
     assert!(driven.records.len() >= 10);
     play.clear_up();

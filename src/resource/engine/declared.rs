@@ -36,6 +36,10 @@ pub struct EngineDeclaration {
     /// What installs them: `uv` where the node has it (`auto`), or always one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installer: Option<Installer>,
+    /// How fast it computes, for `--predict`: a file that `replica profile` has written, relative to the
+    /// manifest. Without it, only Llama-3.1-8B in bf16 on a GB10 is predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// A simulated engine instead of vLLM, for machines without a GPU: `{profile: fast}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulate: Option<Simulate>,
@@ -58,6 +62,7 @@ impl EngineDeclaration {
             ("extra_indexes", !self.extra_indexes.is_empty()),
             ("packages_before", self.packages_before.is_some()),
             ("installer", self.installer.is_some()),
+            ("profile", self.profile.is_some()),
         ];
         let given = given.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(key, _)| key).collect()

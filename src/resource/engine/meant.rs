@@ -38,6 +38,8 @@ pub struct VllmEngine {
     pub packages_before: Option<String>,
     /// What installs them.
     pub installer: Installer,
+    /// The file that tells how fast it computes. It is of no process, and restarts nothing.
+    pub profile: Option<String>,
     /// Environment of every instance.
     pub env: BTreeMap<String, EnvValue>,
     /// Arguments of every instance.
@@ -99,6 +101,7 @@ impl Engine {
             extra_indexes: declared.extra_indexes.clone(),
             packages_before: declared.packages_before.clone(),
             installer: declared.installer.unwrap_or_default(),
+            profile: declared.profile.clone(),
             env,
             args,
         })))

@@ -8,6 +8,7 @@
 //! whose concurrency is an average: it is approached from the whole numbers on both sides.
 
 mod published;
+mod solve;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use super::kv::params::Handover;
 use super::profile::{self, Timing};
 use super::scheduler::{Limits, Scheduler, SequenceId, Work};
 use crate::resource::engine::Profile;
+
+pub(crate) use self::solve::{Figure, Fitted, Term, fit};
 
 /// Average concurrency, tokens a second, milliseconds between tokens.
 const SWEEP: &[(f64, f64, f64)] = &[

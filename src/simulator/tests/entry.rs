@@ -33,7 +33,7 @@ fn engine_core_entry() {
 fn api_server_entry() {
     if let Ok(line) = std::env::var(API_SERVER_VARIABLE) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-        leave(runtime.block_on(run(Args::typed(&line))));
+        leave(runtime.block_on(run(Args::typed(&line), String::new)));
     }
 }
 

@@ -19,6 +19,7 @@ mod keys;
 mod logs;
 mod measuring;
 mod output;
+mod profiling;
 mod repairing;
 mod results;
 mod secrets;
