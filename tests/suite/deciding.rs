@@ -176,7 +176,7 @@ fn with_models_elsewhere(text: &str) -> Vec<String> {
         .iter()
         .filter(|it| it.address.kind == "instance");
     let said = servers.map(|it| {
-        let reasons: Vec<_> = it.reasons.iter().map(ToString::to_string).collect();
+        let reasons: Vec<_> = it.reasons.iter().map(|it| it.text.as_str()).collect();
         format!("{} {} {}", it.action.sign(), it.address, reasons.join("; "))
     });
     said.collect()

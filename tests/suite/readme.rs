@@ -10,7 +10,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use replica::compare::foretell;
 use replica::plan::ReasonCode;
+use replica::view::{Style, compare};
 
 use super::builders;
 use super::support::{MANIFESTS, Workdir};
@@ -230,6 +232,45 @@ $ not this
             (6, "cargo rooms", 0, None),
             (11, "replica apply", 0, Some("it needs a GPU")),
         ]
+    );
+}
+
+/// A line without how far its columns are from each other.
+fn narrow(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What the README shows of two GB10s is what the command says, of two of the benchmarks.
+#[test]
+fn what_is_predicted_of_two_gb10s_is_what_the_readme_shows() {
+    let shown = ["in2048-out128", "in8192-out64"];
+    let arms = ["replicated", "disaggregated"];
+    let file = Path::new(MANIFESTS).join("experiment.yaml");
+    let manifest = replica::manifest::load(&file).unwrap();
+    let mut experiment = manifest.experiment.unwrap();
+    experiment
+        .benchmarks
+        .retain(|it| shown.contains(&it.as_str()));
+    experiment
+        .arms
+        .retain(|arm, _| arms.contains(&arm.as_str()));
+    experiment
+        .against
+        .retain(|arm| arms.contains(&arm.as_str()));
+    let foretold = foretell(&experiment, &manifest.folder).unwrap();
+    let said = compare::foretold("spark", &experiment, &foretold, Style::plain());
+    let is_shown = |line: &&str| shown.iter().any(|name| line.trim().starts_with(name));
+    let lines: Vec<_> = said.lines().filter(is_shown).collect();
+    assert_eq!(lines.len(), 8, "{said}");
+    let readme = fs::read_to_string(README).unwrap();
+    let readme: Vec<_> = readme.lines().map(narrow).collect();
+    let missing: Vec<_> = lines
+        .iter()
+        .filter(|it| !readme.contains(&narrow(it)))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "the README shows other lines than\n{said}"
     );
 }
 
