@@ -395,7 +395,7 @@ impl Instance {
         let text = match (table.listens(session, port), has_served) {
             (true, true) => {
                 return match observed.liveness(&self.managed.address) {
-                    Some(Liveness::Failed(reason)) => silent(&reason),
+                    Some(Liveness::Failed(reason)) => silent(reason),
                     _ => Change::keep(&self.managed.address, summary),
                 };
             }
