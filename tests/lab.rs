@@ -9,6 +9,7 @@ mod scenarios {
     mod hosts;
     mod index;
     mod laptop;
+    mod looking;
     mod sharing;
     mod stage;
     mod stand_in;

@@ -8,12 +8,15 @@
 mod scenarios {
     mod hosts;
     mod laptop;
+    mod looking;
     mod sharing;
     mod stage;
     mod traffic;
 
     #[path = "../real/asking.rs"]
     mod asking;
+    #[path = "../real/believed.rs"]
+    mod believed;
     #[path = "../real/claims.rs"]
     mod claims;
     #[path = "../real/fetching.rs"]

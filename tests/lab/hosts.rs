@@ -1,9 +1,13 @@
 //! The hosts: what `tests/lab/lab` does to them, and what is really there.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
+
+use super::looking::View;
 
 /// A lab that is up. It is taken down when dropped.
 pub(super) struct Lab {
@@ -22,18 +26,6 @@ pub(super) struct Process {
     /// Its `REPLICA_MARK`, where it carries one.
     pub(super) mark: Option<String>,
 }
-
-/// Prints a line a process: pid, session, start, name, mark.
-const LOOK: &str = r#"
-for stat in /proc/[0-9]*/stat; do
-    line=$(cat "$stat" 2>/dev/null) || continue
-    pid=${line%% *}; name=${line#*(}; name=${name%)*}
-    set -- ${line##*) }
-    [ "$1" != Z ] || continue
-    mark=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^REPLICA_MARK=//p')
-    printf '%s\t%s\t%s\t%s\t%s\n' "$pid" "$4" "${20}" "$name" "$mark"
-done
-"#;
 
 impl Lab {
     /// Brings up a lab: `3 --seed`.
@@ -63,12 +55,15 @@ impl Lab {
     }
 
     fn call(&self, words: &[&str]) -> Output {
+        let done = self.command(words).output();
+        done.expect("the lab is a script of this repository")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab");
-        Command::new(script)
-            .args(words)
-            .env("LAB_STATE", self.state())
-            .output()
-            .expect("the lab is a script of this repository")
+        let mut command = Command::new(script);
+        command.args(words).env("LAB_STATE", self.state());
+        command
     }
 
     /// Runs a command of the lab: `lab.does("cut spark-01 --mode drop")`.
@@ -107,10 +102,13 @@ impl Lab {
         pid.parse().expect("it printed its pid")
     }
 
+    fn view(&self, host: &str) -> View {
+        View::of(&self.state(), host).unwrap_or_else(|| panic!("{host} is off"))
+    }
+
     /// All processes of a host.
     pub(super) fn processes(&self, host: &str) -> Vec<Process> {
-        let found = self.exec(host, LOOK);
-        found.lines().filter_map(process).collect()
+        self.view(host).processes()
     }
 
     /// The processes of a host whose marks begin so: `v1:demo:instance/a:`.
@@ -147,19 +145,31 @@ impl Lab {
         found.pop().expect("a server has an engine")
     }
 
-    /// How many bytes wait to be read at a port: the most at any of its connections.
-    pub(super) fn unread(&self, host: &str, port: u16) -> u64 {
-        let script =
-            format!("awk '$2 ~ /:{port:04X}$/ && $4 == \"01\" {{print $5}}' /proc/net/tcp");
-        let queues = self.exec(host, &script);
-        let waiting = queues.lines().filter_map(|it| it.split_once(':'));
-        let waiting = waiting.filter_map(|(_, unread)| u64::from_str_radix(unread, 16).ok());
-        waiting.max().unwrap_or_default()
+    /// Whether more than so many bytes come to wait, within a moment, to be read at one connection of a port.
+    pub(super) fn has_unread(&self, host: &str, port: u16, bytes: u64) -> bool {
+        (0..60).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            self.view(host).unread(port) > bytes
+        })
     }
 
     /// Sends a signal to a process: `KILL`.
     pub(super) fn signals(&self, host: &str, process: &Process, name: &str) {
         self.exec(host, &format!("kill -{name} {}", process.pid));
+    }
+
+    /// Has a shell on a host stand by to send a process a signal: then nothing has to be started for it,
+    /// which takes a busy machine seconds.
+    pub(super) fn aims(&self, host: &str, process: &Process, name: &str) -> Aimed {
+        let script = format!("echo aimed; read -r go; kill -{name} {}", process.pid);
+        let mut command = self.command(&["exec", host, "sh", "-c", &script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = command.spawn().expect("the lab is a script of ours");
+        let mut said = BufReader::new(shell.stdout.take().expect("it is a pipe"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("it is a pipe");
+        assert_eq!(line, "aimed\n");
+        Aimed { shell }
     }
 
     /// Whether a process is still the one that it was.
@@ -171,20 +181,29 @@ impl Lab {
 
     /// How many sockets of a host listen on a port.
     pub(super) fn listeners(&self, host: &str, port: u16) -> usize {
-        let script = format!(
-            "cat /proc/net/tcp /proc/net/tcp6 | grep -c ':{port:04X} [0-9A-F:]* 0A ' || true"
-        );
-        self.exec(host, &script).parse().expect("grep counts")
+        self.view(host).listeners(port)
     }
 
     /// The files of ours on a host.
     pub(super) fn files(&self, host: &str) -> Vec<String> {
-        let script = "cd /home/nvidia; find .local -mindepth 1 2>/dev/null || true";
-        self.exec(host, script)
-            .lines()
-            .filter(|line| line.contains("/replica"))
-            .map(str::to_owned)
-            .collect()
+        let mut all = self.view(host).files("home/nvidia", ".local");
+        all.retain(|path| path.contains("/replica"));
+        all
+    }
+}
+
+/// A signal that is about to be sent.
+pub(super) struct Aimed {
+    shell: Child,
+}
+
+impl Aimed {
+    /// Sends it, and returns when it was sent.
+    pub(super) fn fires(mut self) {
+        let mut go = self.shell.stdin.take().expect("it is a pipe");
+        go.write_all(b"go\n").expect("it listens");
+        let sent = self.shell.wait().expect("it is our child");
+        assert!(sent.success(), "{sent}");
     }
 }
 
@@ -193,18 +212,4 @@ impl Drop for Lab {
         // What it does not come to ends with the namespaces.
         self.call(&["down"]);
     }
-}
-
-fn process(line: &str) -> Option<Process> {
-    let mut words = line.split('\t');
-    Some(Process {
-        pid: words.next()?.parse().ok()?,
-        session: words.next()?.parse().ok()?,
-        start: words.next()?.parse().ok()?,
-        name: words.next()?.to_owned(),
-        mark: words
-            .next()
-            .filter(|mark| !mark.is_empty())
-            .map(str::to_owned),
-    })
 }

@@ -88,7 +88,7 @@ impl Side {
             self.signal(lab, &api, "STOP");
             let asked = known.question.put(PROXY);
             // Nothing else that it is sent is as long.
-            if (0..20).any(|_| lab.unread(self.host, self.port) > 400) {
+            if lab.has_unread(self.host, self.port, 400) {
                 return (known, asked);
             }
             // The proxy wants to hear first who is there.
@@ -234,9 +234,10 @@ fn who_dies_as_it_reads_a_prompt_costs_that_request_alone() {
             let api = A.api(lab);
             let known = Known::of(nth, 60, LONG).streamed();
             let victim = A.part(lab, part);
+            let kill = lab.aims(A.host, &victim, "KILL");
             let mut asked = known.question.put(PROXY);
             asked.has_events(3);
-            A.signal(lab, &victim, "KILL");
+            kill.fires();
             known.is_answered(&asked.ends(), "a", "b");
             mends(lab, &laptop, A, &api);
         }
@@ -269,9 +270,10 @@ fn who_dies_as_it_answers_costs_that_request_alone() {
             let api = B.api(lab);
             let known = Known::of(nth, 60, LONG).streamed();
             let victim = B.part(lab, part);
+            let kill = lab.aims(B.host, &victim, "KILL");
             let mut asked = known.question.put(PROXY);
             asked.has_events(3);
-            B.signal(lab, &victim, "KILL");
+            kill.fires();
             let answer = asked.ends();
             known.is_begun(&answer);
             if part == Part::Engine {

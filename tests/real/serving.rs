@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::believed::{is_converged_but_for, refused};
 use super::hosts::Lab;
 use super::installed::Installed;
 use super::laptop::{Laptop, change, pending, reasons};
@@ -10,6 +11,8 @@ use super::traffic::{KEY, Traffic};
 
 const HOSTS: [&str; 3] = ["controller", "spark-01", "spark-02"];
 
+/// Nothing is compiled: each of five engines would do so at its first sampled token, for longer than it
+/// takes to start.
 fn manifest(installed: &Installed) -> String {
     format!(
         "\
@@ -29,6 +32,7 @@ engines:
       VLLM_CPU_KVCACHE_SPACE: 1
       VLLM_CPU_OMP_THREADS_BIND: nobind
       OMP_NUM_THREADS: 1
+      TORCHDYNAMO_DISABLE: 1
     args: {{enforce_eager: true, max_model_len: 1024, num_gpu_blocks_override: 64, max_num_seqs: 16}}
 models:
   demo: {{repo: replica-test/tiny-llama, cache: {}}}
@@ -45,8 +49,8 @@ benchmarks:
     )
 }
 
-/// Says that every request of both benchmarks was served. Whether the numbers can be believed is
-/// for the rules to say: two servers share this machine's cores.
+/// Says that every request of both benchmarks was served. What speaks against their numbers is how long
+/// something took, if anything: two servers share this machine's cores.
 fn has_measured(applied: &Value) {
     let results = applied["benchmarks"].as_array().expect("it measured");
     let names: Vec<_> = results
@@ -91,8 +95,9 @@ fn has_gone_through(lab: &Lab, laptop: &Laptop, manifest: &str) {
         }
     }
     let done = laptop.replica("apply -y --json");
-    has_measured(&done.json());
-    laptop.is_converged();
+    let applied = done.json();
+    has_measured(&applied);
+    is_converged_but_for(laptop, &refused(&applied));
 
     keys_stay_where_they_belong(lab);
 
@@ -135,7 +140,7 @@ fn has_gone_through(lab: &Lab, laptop: &Laptop, manifest: &str) {
 #[test]
 fn two_real_servers_are_applied_measured_repaired_replaced_and_removed() {
     let Some(installed) =
-        Installed::find("two_real_servers_are_applied_measured_repaired_replaced_and_removed")
+        Installed::alone("two_real_servers_are_applied_measured_repaired_replaced_and_removed")
     else {
         return;
     };
