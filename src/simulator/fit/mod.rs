@@ -228,9 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::print_stdout, reason = "the table is there to be read")]
     fn every_figure_is_within_ten_percent() {
-        println!("{}", table());
         for row in rows() {
             assert!(row.error().abs() < 0.10, "{row:?}");
         }
