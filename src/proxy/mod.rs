@@ -282,7 +282,7 @@ impl Proxy {
             None => ("stopping", &[Going::Stopping][..]),
         };
         tracing::info!("{why}: finishing what is in flight");
-        let over = succeeded.map(Succeeded::released);
+        let last = succeeded.map(Succeeded::released);
         // Each word takes it one step further; the last one does not wait.
         let mut steps = steps.iter();
         loop {
@@ -300,8 +300,8 @@ impl Proxy {
         if let Some(log) = self.front.pool.access_log() {
             log.finish().await;
         }
-        if let Some(over) = over {
-            let _ = over.send(());
+        if let Some(last) = last {
+            last.over().await;
         }
         tracing::info!(?requests, "stopped");
     }

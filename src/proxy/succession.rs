@@ -84,16 +84,31 @@ pub(super) struct Estate {
 #[derive(Debug)]
 pub(super) struct Succeeded {
     released: oneshot::Sender<()>,
+    last: LastWord,
+}
+
+/// What a successor is told last.
+#[derive(Debug)]
+pub(super) struct LastWord {
     over: oneshot::Sender<()>,
+    /// Ends when all has been told.
+    told: oneshot::Receiver<()>,
 }
 
 impl Succeeded {
-    /// Says that nothing more is accepted and that the control socket is free; what is returned says
-    /// that all has ended.
-    pub(super) fn released(self) -> oneshot::Sender<()> {
+    /// Says that nothing more is accepted and that the control socket is free.
+    pub(super) fn released(self) -> LastWord {
         // A successor that is gone by now is told nothing.
         let _ = self.released.send(());
-        self.over
+        self.last
+    }
+}
+
+impl LastWord {
+    /// Says that all has ended, and waits until the successor was told everything.
+    pub(super) async fn over(self) {
+        let _ = self.over.send(());
+        let _ = self.told.await;
     }
 }
 
@@ -139,8 +154,11 @@ impl Estate {
         }
         let (released, is_released) = oneshot::channel();
         let (over, is_over) = oneshot::channel();
-        let told = self.heirs.send(Succeeded { released, over }).await;
-        if told.is_err() || is_released.await.is_err() {
+        // Whoever runs the proxy waits for the end of this.
+        let (_telling, told) = oneshot::channel();
+        let last = LastWord { over, told };
+        let heard = self.heirs.send(Succeeded { released, last }).await;
+        if heard.is_err() || is_released.await.is_err() {
             return Ok(());
         }
         let listener = self.listener().take().filter(|_| is_there);
