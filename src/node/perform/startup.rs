@@ -94,7 +94,7 @@ impl Startup {
                     progress(self.phase());
                 }
             }
-            Line::Out(line) => match watch::read(&line, ready.probe.port) {
+            Line::Out(line) => match watch::read(&line, ready.probe.port, ready.predecessor) {
                 Some(Reading::Leader(pid)) => self.pid = pid,
                 Some(Reading::State(seen)) => {
                     self.from_before |= seen == ProcessState::Quiet;

@@ -46,8 +46,8 @@ pub(super) enum Reading {
     Intruder(String),
 }
 
-/// Reads a line of the script.
-pub(super) fn read(line: &str, port: u16) -> Option<Reading> {
+/// Reads a line of the script. A process that is to be taken over from is nobody.
+pub(super) fn read(line: &str, port: u16, predecessor: Option<u32>) -> Option<Reading> {
     let mut words = line.split(' ');
     match words.next()? {
         "leader" => Some(Reading::Leader(words.next()?.parse().ok()?)),
@@ -58,6 +58,11 @@ pub(super) fn read(line: &str, port: u16) -> Option<Reading> {
         })),
         "gone" => Some(Reading::State(ProcessState::Gone)),
         "port" => {
+            let is_predecessor = |word: &&str| {
+                let pid = word.split('/').nth(1).and_then(|pid| pid.parse().ok());
+                word.starts_with("other/") && pid.is_some() && pid == predecessor
+            };
+            let words = words.filter(|word| !is_predecessor(word));
             let holders: Vec<_> = words.map(holder).collect();
             Some(match &holders[..] {
                 [] => Reading::State(ProcessState::Quiet),
@@ -139,7 +144,16 @@ mod tests {
             ),
         ];
         for (line, want) in cases {
-            assert_eq!(read(line, 80), want, "{line}");
+            assert_eq!(read(line, 80, None), want, "{line}");
         }
+        let beside = |line| read(line, 80, Some(7));
+        let before = beside("port other/7/1000/replica");
+        assert_eq!(before, Some(Reading::State(ProcessState::Quiet)));
+        let after = beside("port ours/42");
+        assert_eq!(after, Some(Reading::State(ProcessState::Listening)));
+        assert!(matches!(
+            beside("port other/8/1000/replica"),
+            Some(Reading::Intruder(_))
+        ));
     }
 }

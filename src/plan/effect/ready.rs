@@ -24,6 +24,8 @@ pub struct WaitReady {
     pub patience: Duration,
     /// How long it took the last time, if that is known.
     pub expected: Option<Duration>,
+    /// The process that it takes over from, which may listen until then.
+    pub predecessor: Option<u32>,
 }
 
 impl WaitReady {

@@ -173,6 +173,7 @@ impl Instance {
             log: self.managed.log(mark),
             patience: self.server.ready_timeout,
             expected,
+            predecessor: None,
             log_reader: LogReader::Vllm,
         }
     }

@@ -44,7 +44,7 @@ impl Proxy {
         }
     }
 
-    pub(super) fn ready(&self, mark: &Mark) -> WaitReady {
+    pub(super) fn ready(&self, mark: &Mark, predecessor: Option<u32>) -> WaitReady {
         WaitReady {
             address: self.managed.address.clone(),
             mark: mark.to_string(),
@@ -63,6 +63,7 @@ impl Proxy {
             log: self.managed.log(mark),
             patience: ANSWER,
             expected: None,
+            predecessor,
             log_reader: LogReader::None,
         }
     }
@@ -75,7 +76,7 @@ impl Proxy {
         let (mark, on) = (self.next_mark(observed), &self.managed.node);
         vec![
             Operation::on(on, Effect::Launch(Box::new(self.launch(&mark, observed)))),
-            Operation::on(on, Effect::WaitReady(Box::new(self.ready(&mark)))),
+            Operation::on(on, Effect::WaitReady(Box::new(self.ready(&mark, None)))),
             self.tell(
                 Request::Configure(self.config(1, observed)),
                 Some(ANSWER),

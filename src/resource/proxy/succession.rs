@@ -21,11 +21,12 @@ impl Proxy {
         let Some(before) = self.managed.running(observed) else {
             return Vec::new();
         };
+        let pid = before.leader().map(|leader| leader.pid);
         let (mark, on) = (self.next_mark(observed), &self.managed.node);
         let generation = status.config.map_or(0, |config| config.generation) + 1;
         let mut operations = vec![
             Operation::on(on, Effect::Launch(Box::new(self.launch(&mark, observed)))),
-            Operation::on(on, Effect::WaitReady(Box::new(self.ready(&mark)))),
+            Operation::on(on, Effect::WaitReady(Box::new(self.ready(&mark, pid)))),
             self.tell(
                 Request::Configure(self.config(generation, observed)),
                 Some(ANSWER),

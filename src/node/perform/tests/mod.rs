@@ -106,6 +106,7 @@ impl Thing {
             log: self.at("logs/a.log"),
             patience: MINUTE,
             expected: None,
+            predecessor: None,
             log_reader: LogReader::Vllm,
         }
     }

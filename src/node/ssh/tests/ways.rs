@@ -166,6 +166,7 @@ async fn a_server_behind_forbidden_forwarding_is_not_waited_for() {
         log: launch.log,
         patience: Duration::from_secs(3_600_000),
         expected: None,
+        predecessor: None,
         log_reader: LogReader::None,
     };
     let failure = perform::wait_ready(&node, &ready, &|_| {}).await;
