@@ -184,7 +184,10 @@ fn with_models_elsewhere(text: &str) -> Vec<String> {
 
 #[test]
 fn servers_that_share_requests_are_told_their_model_by_one_path() {
-    insta::assert_snapshot!(with_models_elsewhere(SPLIT).join("\n"), @"");
+    insta::assert_snapshot!(with_models_elsewhere(SPLIT).join("\n"), @"
+    ! one/instance.a its model is at /c/snapshots/0e9e, and at /data/hub/snapshots/0e9e for instance `b`: vLLM hands over only between servers that were told one path
+    ! two/instance.b its model is at /data/hub/snapshots/0e9e, and at /c/snapshots/0e9e for instance `a`: vLLM hands over only between servers that were told one path
+    ");
     let unlike = SPLIT.replace(
         "connector: nixl",
         "connector: nixl, enforce_handshake_compat: false",
