@@ -78,6 +78,7 @@ done
 echo "leader $r_leader"
 r_killed=$(r_killings)
 r_known=none
+r_said=
 r_worked=busy
 r_ticks=0
 r_turn=0
@@ -91,12 +92,13 @@ while :; do
     exit 0
   fi
   r_sockets=$(r_listeners "$r_port")
+  # A socket may go from one process to another, and is the same one still.
+  case $r_said in *other/*) r_known=none ;; esac
   if [ "$r_sockets" != "$r_known" ]; then
-    if [ -n "$r_sockets" ]; then
-      printf '%s\n' "$r_sockets" | r_name_listeners
-    else
-      echo port
-    fi
+    r_now=port
+    [ -z "$r_sockets" ] || r_now=$(printf '%s\n' "$r_sockets" | r_name_listeners)
+    [ "$r_now" = "$r_said" ] || echo "$r_now"
+    r_said=$r_now
     r_known=$r_sockets
   fi
   # Every five seconds, while nobody listens.
