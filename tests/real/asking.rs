@@ -54,6 +54,7 @@ fn job(server: &Server, results: &Path, prompts: &Value, api: Api, max_tokens: u
             role: None,
         }],
         idle: Vec::new(),
+        idle_placed: Vec::new(),
         placed: Vec::new(),
         manifest: None,
         from: None,

@@ -40,8 +40,10 @@ impl Installed {
         let root = std::env::var_os("REPLICA_REAL_VLLM")
             .map_or_else(|| PathBuf::from("/srv/replica-vllm"), PathBuf::from);
         if root.join("installed").exists() {
-            let _cores = cores();
-            return Some(Self { root, _cores });
+            return Some(Self {
+                root,
+                _cores: cores(),
+            });
         }
         let why = format!(
             "real vLLM is not below {}: run tests/real/install.sh",
