@@ -11,7 +11,7 @@
 //!   and [`loading`]: the `EngineCore` child. [`log`]: what both say.
 //! - [`engine`]: the clock. [`scheduler`]: continuous batching, without a clock. [`physics`]: how long
 //!   a step takes, [`pace`] how that is written. [`prefix_cache`], [`profile`], [`text`], [`stats`]: what they
-//!   rest on. [`fit`]: how true the GB10 profile is, and how another is found; [`ledger`]: by what.
+//!   rest on. [`mod@fit`]: how true the GB10 profile is, and how another is found; [`ledger`]: by what.
 //! - [`http`]: the surface. [`kv`]: KV caches that are handed from one engine to another.
 //! - [`clockless`]: an engine alone, for [`crate::rehearsal`].
 

@@ -1,7 +1,7 @@
 //! What a profile means: how fast a device computes ([`super::physics`]), how much memory there is.
 //!
 //! The GB10 figures are fitted to published measurements of Llama-3.1-8B-Instruct in bf16 on one
-//! DGX Spark under vLLM 0.13; [`super::fit`] holds the measurements and shows how close it comes.
+//! DGX Spark under vLLM 0.13; [`mod@super::fit`] holds the measurements and shows how close it comes.
 
 use std::borrow::Cow;
 use std::time::Duration;
