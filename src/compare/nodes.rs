@@ -74,10 +74,11 @@ impl NodeCanary {
         canaries
     }
 
-    /// The better of what it showed, in ms: a hiccup passes, a slow state lasts.
+    /// The better of what it showed, in ms: a hiccup passes, a slow state lasts. No time between
+    /// tokens, which an answer that came in one piece has, is none that was measured.
     pub fn best_ms(&self) -> Option<f64> {
         let shown = self.before_ms.into_iter().chain(self.after_ms);
-        shown.min_by(f64::total_cmp)
+        shown.filter(|&ms| ms > 0.0).min_by(f64::total_cmp)
     }
 }
 
