@@ -146,13 +146,6 @@ impl From<io::Error> for Error {
 
 /// What is not as it was, a line each.
 fn lines(moved: &[Moved]) -> String {
-    let lines = moved.iter().map(|it| {
-        let Moved {
-            address,
-            expected,
-            found,
-        } = it;
-        format!("\n  {address}: expected {expected}, found {found}")
-    });
-    lines.collect()
+    let lines: Vec<String> = moved.iter().map(|it| format!("\n  {it}")).collect();
+    lines.concat()
 }

@@ -1,6 +1,7 @@
 //! A plan that is kept to be carried out later, and holds only while what it rests on is as it was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -33,6 +34,17 @@ pub struct Moved {
     pub expected: String,
     /// How it is, or what would become of it now.
     pub found: String,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            expected,
+            found,
+        } = self;
+        write!(f, "{address}: expected {expected}, found {found}")
+    }
 }
 
 impl Outline {
@@ -145,15 +157,8 @@ mod tests {
         let outline = json!(Outline::of(&plan(kept)));
         let outline: Outline = serde_json::from_value(outline).unwrap();
         let moved = outline.moved(&plan(now));
-        let lines = moved.iter().map(|it| {
-            let Moved {
-                address,
-                expected,
-                found,
-            } = it;
-            format!("{address}: {expected}; now {found}\n")
-        });
-        lines.collect()
+        let lines: Vec<String> = moved.iter().map(|it| format!("{it}\n")).collect();
+        lines.concat()
     }
 
     use Action::{Blocked, Create, Destroy, Keep, Replace};
@@ -196,15 +201,15 @@ mod tests {
             ("n/instance.f", Keep, "start 1"),
         ];
         insta::assert_snapshot!(moved(&KEPT, &now), @"
-        n/instance.a: to replace (start 1); now to replace (start 2)
-        n/instance.b: kept (start 1); now kept (start 2)
-        n/instance.c: to create; now blocked
-        n/instance.e: no part of the plan; now to destroy (start 9)
+        n/instance.a: expected to replace (start 1), found to replace (start 2)
+        n/instance.b: expected kept (start 1), found kept (start 2)
+        n/instance.c: expected to create, found blocked
+        n/instance.e: expected no part of the plan, found to destroy (start 9)
         ");
         insta::assert_snapshot!(moved(&KEPT, &now[2..3]), @"
-        n/instance.a: to replace (start 1); now not there
-        n/instance.b: kept (start 1); now not there
-        n/instance.c: to create; now blocked
+        n/instance.a: expected to replace (start 1), found not there
+        n/instance.b: expected kept (start 1), found not there
+        n/instance.c: expected to create, found blocked
         ");
     }
 
