@@ -25,6 +25,7 @@ benchmarks:
   eight: {<<: *short, load: {batch: 8}}
   deep: {<<: *short, prompts: {synthetic: {input: 3000, output: 24}}, load: {batch: 8}}
   long: {<<: *short, prompts: {synthetic: {input: 6000, output: 4}}}
+  alone: {<<: *short, prompts: {synthetic: {input: 1500, output: 4}}, load: {sequential: 4}}
   other: {<<: *short, prompts: {synthetic: {input: 1500, output: 24}}, load: {concurrency: 4, requests: 8}}
 ";
 
@@ -83,10 +84,15 @@ fn what_was_measured_predicts_what_was_not() {
         let one = all.find(|it| median(it, key) == name);
         one.unwrap_or_else(|| panic!("{name}")).clone()
     };
-    let predicted = named(&plan["predicted"], "other", &["benchmark"])["points"][0].clone();
-    let measured = named(&applied["benchmarks"], "other", &["job", "name"])["points"][0].clone();
-    for (key, metric) in [("ttft_p50_ms", "ttft"), ("tpot_p50_ms", "tpot")] {
-        let measured = median(&measured, &["metrics", metric, "p50", "value"]);
+    // Of prompts that come together, who is read first is chance, and the half of eight lies between two
+    // of their places: how soon an answer begins is told of one alone.
+    for (benchmark, key, metric) in [
+        ("alone", "ttft_p50_ms", "ttft"),
+        ("other", "tpot_p50_ms", "tpot"),
+    ] {
+        let predicted = &named(&plan["predicted"], benchmark, &["benchmark"])["points"][0];
+        let measured = &named(&applied["benchmarks"], benchmark, &["job", "name"])["points"][0];
+        let measured = median(measured, &["metrics", metric, "p50", "value"]);
         let said = &predicted[key]["likely"];
         assert!(
             is_about(said, measured.as_f64().unwrap(), 0.2),
