@@ -67,7 +67,7 @@ fn is_shown(place: &Workdir, outcome: &Value) {
 
 #[test]
 fn arms_are_made_in_turn_and_nothing_is_restarted_that_is_in_both() {
-    let place = Workdir::with(ARMS).applied();
+    let place = Workdir::measuring(ARMS).applied();
     let pids = || ["/instances/a", "/instances/b", "/proxy"].map(|thing| place.pid(thing));
     let before = pids();
     let said = place.replica(&["compare", "-y"]).exits(0);
@@ -151,7 +151,7 @@ fn is_reported(place: &Workdir, measured_alone: usize) {
 
 #[test]
 fn an_instance_that_is_idle_in_an_arm_shows_its_canary_too() {
-    let place = Workdir::with(ARMS);
+    let place = Workdir::measuring(ARMS);
     place.change("rounds: 2", "rounds: 1");
     let split = "split: {instances: {a: {role: prefill}, b: {role: decode}}}";
     place.change(split, "single: {proxy: {backends: [a]}}");
@@ -176,7 +176,7 @@ fn an_instance_that_is_idle_in_an_arm_shows_its_canary_too() {
 
 #[test]
 fn a_comparison_that_was_interrupted_goes_on_where_it_was() {
-    let place = Workdir::with(ARMS);
+    let place = Workdir::measuring(ARMS);
     let running = place.begin(&["compare", "-y", "--json"]);
     until("the first block", || {
         let blocks = stored(&place)["blocks"].as_array().map_or(0, Vec::len);
@@ -208,7 +208,7 @@ fn a_comparison_that_was_interrupted_goes_on_where_it_was() {
 
 #[test]
 fn a_tuned_arm_has_the_best_of_its_values_and_the_search_is_kept() {
-    let place = Workdir::with(ARMS);
+    let place = Workdir::measuring(ARMS);
     place.change("rounds: 2", "rounds: 1");
     place.change(
         "concurrency: 4, requests: 16",
@@ -232,7 +232,7 @@ fn a_tuned_arm_has_the_best_of_its_values_and_the_search_is_kept() {
 
 #[test]
 fn a_search_for_a_value_goes_on_with_those_that_were_tried() {
-    let place = Workdir::with(ARMS);
+    let place = Workdir::measuring(ARMS);
     place.change("rounds: 2", "rounds: 1");
     let tuned = "tune: {args: {max_num_seqs: [1, 2, 32]}, by: chat}";
     place.change("split: {", &format!("tuned: {{{tuned}}}\n    split: {{"));
@@ -254,7 +254,7 @@ fn a_search_for_a_value_goes_on_with_those_that_were_tried() {
 
 #[test]
 fn an_arm_that_cannot_be_made_stops_the_comparison_and_what_was_measured_stays() {
-    let place = Workdir::with(ARMS);
+    let place = Workdir::measuring(ARMS);
     let broken = "broken: {instances: {b: {args: {sim_fail_loading: oom}}}}";
     place.change("    split: {", &format!("    {broken}\n    split: {{"));
     let said = place.replica(&["compare", "-y", "--json"]).exits(1);

@@ -192,7 +192,7 @@ fn a_valid_result_is_handed_on_with_the_notebooks_own_keys() {
              save: metrics.json}}"
         );
     }
-    let place = Workdir::with(&text);
+    let place = Workdir::measuring(&text);
     let _ = place.replica(&["apply", "-y"]).exits(0);
     let saved: Value = serde_json::from_str(&place.read("metrics.json")).unwrap();
     let theirs = fs::read_to_string(format!("{SEED}/replicated_metrics.json")).unwrap();
@@ -214,7 +214,7 @@ fn a_closed_loop_keeps_its_width_and_is_measured_once() {
         "benchmarks:\n  closed: {prompts: {inline: [Hello]}, load: {concurrency: 4, requests: 20}, \
          max_tokens: 50, repeats: 1}\n",
     );
-    let place = Workdir::with(&text);
+    let place = Workdir::measuring(&text);
     let said = place.replica(&["apply", "-y"]).exits(0);
     let _ = said.shows("concurrency 4 x 20").shows("20/0");
     let folder = format!("results/{}/closed", place.topology);
@@ -238,7 +238,7 @@ fn a_sweep_and_a_rate_are_measured_load_by_load_and_once() {
          max_tokens: 20}\n  rate: {prompts: {inline: [Hello]}, load: {rate: 1200/min, requests: 30}, \
          max_tokens: 20}\n",
     );
-    let place = Workdir::with(&text);
+    let place = Workdir::measuring(&text);
     let said = place.replica(&["apply", "-y"]).exits(0);
     let said = said.shows("concurrency 1 x 5").shows("concurrency 4 x 20");
     let _ = said.shows("rate 20/s x 30").shows("lag p99");

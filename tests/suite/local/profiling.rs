@@ -40,7 +40,7 @@ fn is_about(one: &Value, other: f64, share: f64) -> bool {
 
 #[test]
 fn what_was_measured_predicts_what_was_not() {
-    let place = Workdir::with(KNOWN);
+    let place = Workdir::measuring(KNOWN);
     let applied = place.replica(&["apply", "-y", "--json"]).exits(0).json();
     let fit = [
         "profile",

@@ -9,7 +9,7 @@ use crate::suite::support::Workdir;
 /// answers have one token: a busy machine merges the events of more, and a baseline that has a TPOT
 /// would ask for it.
 fn measuring() -> Workdir {
-    let place = Workdir::with(&format!(
+    let place = Workdir::measuring(&format!(
         "{SMALL}benchmarks:\n  \
          list: {{prompts: {{inline: [Hello]}}, load: {{sequential: 1}}, max_tokens: 16}}\n  \
          batch: {{prompts: {{inline: [Hello]}}, load: {{batch: 4}}, max_tokens: 1, \

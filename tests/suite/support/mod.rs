@@ -1,5 +1,6 @@
 //! What scenarios are made of: a place of one's own, what a command said, processes, a terminal.
 
+mod machine;
 mod place;
 mod ports;
 pub(crate) mod process;
@@ -7,6 +8,7 @@ mod said;
 mod terminal;
 mod wait;
 
+pub(crate) use machine::Share;
 pub(crate) use place::{MANIFESTS, Workdir};
 pub(crate) use ports::Ports;
 pub(crate) use said::{Running, Said};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Ports, Running, Said, process};
+use super::{Ports, Running, Said, Share, process};
 
 pub(crate) const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests");
 const FILE: &str = "topology.yaml";
@@ -38,11 +38,17 @@ pub(crate) struct Workdir {
     env: Vec<(String, String)>,
     /// What was declared first: enough to destroy by.
     first: Option<String>,
+    /// The last to be given back: by then nothing runs here any more.
+    _share: Share,
 }
 
 impl Workdir {
     /// A place without a manifest.
     pub(crate) fn empty() -> Self {
+        Self::on(Share::some())
+    }
+
+    fn on(share: Share) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = tempfile::tempdir().unwrap();
@@ -55,16 +61,25 @@ impl Workdir {
             topology: format!("suite-{}-{number}", std::process::id()),
             env: Vec::new(),
             first: None,
+            _share: share,
         }
     }
 
     /// A place whose `topology.yaml` is this text, under a name and on ports of its own.
     pub(crate) fn with(text: &str) -> Self {
-        let mut place = Self::empty();
-        let text = place.own(text);
-        place.write(FILE, &text);
-        place.first = Some(text);
-        place
+        Self::empty().declaring(text)
+    }
+
+    /// The same, with the machine to itself: for what is claimed of measured numbers.
+    pub(crate) fn measuring(text: &str) -> Self {
+        Self::on(Share::whole()).declaring(text)
+    }
+
+    fn declaring(mut self, text: &str) -> Self {
+        let text = self.own(text);
+        self.write(FILE, &text);
+        self.first = Some(text);
+        self
     }
 
     /// A place whose `topology.yaml` is the sample for this machine.
