@@ -15,8 +15,10 @@ use super::workspace::{Wish, Workspace};
 use crate::converge::{Desired as _, assess};
 use crate::plan::{Address, Approval, Approved, Change, Plan, Requests, Service, Stand};
 use crate::resource::Observation;
+use crate::view::events::EventLine;
+use crate::view::json::{ApplyDocument, PlanDocument};
 use crate::view::output::Output;
-use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
+use crate::view::{Question, Screen, apply, plan};
 
 /// Make the nodes as the manifest declares, then run its benchmarks
 #[derive(Debug, clap::Args)]
@@ -79,7 +81,10 @@ pub(super) async fn apply(
     if let Some((saved, file)) = kept {
         saved.holds(file, workspace, &seen.1)?;
     }
-    if !screen.is_json() {
+    if screen.is_json() {
+        let name = workspace.topology().name.as_str();
+        screen.event(&EventLine::planned(&PlanDocument::new(name, &seen.1)));
+    } else {
         workspace.remark(screen);
         screen.result(&plan::render(&seen.1, &workspace.file(), screen.out()))?;
     }

@@ -14,9 +14,11 @@ use crate::converge::{Converged, Desired as _, assess};
 use crate::plan::{Approval, Change, NodePort, Plan};
 use crate::resource::Observation;
 use crate::resource::process::ProcessTable;
+use crate::view::events::EventLine;
+use crate::view::json::{ApplyDocument, PlanDocument};
 use crate::view::output::Output;
 use crate::view::words::{count, list};
-use crate::view::{Question, Screen, apply, json::ApplyDocument, plan};
+use crate::view::{Question, Screen, apply, plan};
 
 /// Stop and remove everything of the topology; results, environments and models stay
 #[derive(Debug, clap::Args)]
@@ -46,7 +48,10 @@ async fn destroyed(
     let plan = &seen.1;
     // Where there is nothing, what was seen in the end says so.
     let tells = !plan.changes.is_empty() || !plan.unreachable.is_empty();
-    if !screen.is_json() && tells {
+    let name = workspace.topology().name.as_str();
+    if screen.is_json() {
+        screen.event(&EventLine::planned(&PlanDocument::new(name, plan)));
+    } else if tells {
         screen.result(&plan::render(plan, &workspace.file(), screen.out()))?;
     }
     let asking = Asking {
@@ -62,7 +67,6 @@ async fn destroyed(
     let run = run.end().await;
     let tally = &run.tally;
     if screen.is_json() {
-        let name = workspace.topology().name.as_str();
         let nothing = Output::default();
         let mut document = ApplyDocument::new(name, &plan, tally).left(&left);
         if is_gone(&left) {

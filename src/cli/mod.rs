@@ -30,6 +30,7 @@ mod validate;
 mod workspace;
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ pub use exit::Exit;
 use crate::quantity::Seconds;
 use crate::rehearsal::published_arms;
 use crate::simulator;
-use crate::view::{self, Screen};
+use crate::view::{self, Format, Screen};
 
 /// Terraform for LLM serving experiments you can trust
 ///
@@ -95,6 +96,12 @@ struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Print a JSON document a line for each thing that happens; the last one is that of --json
+    #[arg(long, global = true, conflicts_with = "json")]
+    json_events: bool,
+    /// Change at most so many things at once [default: all that wait for nothing]
+    #[arg(long, global = true, value_name = "N")]
+    parallelism: Option<NonZeroUsize>,
     /// Go ahead without asking
     #[arg(short = 'y', long, global = true)]
     auto_approve: bool,
@@ -106,11 +113,19 @@ struct Global {
 impl Global {
     /// Whether the result is to be one JSON document, for who has another form of it.
     fn is_json(&self) -> bool {
-        self.json
+        self.format() != Format::Text
+    }
+
+    fn format(&self) -> Format {
+        match (self.json_events, self.json) {
+            (true, _) => Format::Events,
+            (false, true) => Format::Document,
+            (false, false) => Format::Text,
+        }
     }
 
     fn screen(&self) -> Screen {
-        Screen::new(self.verbose > 0, self.json)
+        Screen::new(self.verbose > 0, self.format())
     }
 }
 
@@ -154,7 +169,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words = with_two_dashes(words);
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, words.iter().any(|word| word == "--json")),
+        Err(error) => return usage(&error, asked_format(&words)),
     };
     // Before any thread: it overwrites its own arguments.
     if matches!(cli.command, Command::SimulateEngineCore) {
@@ -239,14 +254,16 @@ fn trace(cli: &Cli) {
 
 /// Terraform's users write `-auto-approve` and `-target=ADDRESS`; clap wants two dashes.
 fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 9] = [
+    const LONG: [&str; 11] = [
         "auto-approve",
         "destroy",
         "detailed-exitcode",
         "json",
+        "json-events",
         "lock-timeout",
         "no-bench",
         "out",
+        "parallelism",
         "replace",
         "target",
     ];
@@ -265,10 +282,22 @@ fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         .collect()
 }
 
+/// What is to be printed, of words that could not be read.
+fn asked_format(words: &[OsString]) -> Format {
+    let says = |flag: &str| words.iter().any(|word| word == flag);
+    if says("--json-events") {
+        Format::Events
+    } else if says("--json") {
+        Format::Document
+    } else {
+        Format::Text
+    }
+}
+
 /// Prints help and usage errors as clap words them; a usage error has its own exit code.
-fn usage(error: &clap::Error, is_json: bool) -> ExitCode {
+fn usage(error: &clap::Error, format: Format) -> ExitCode {
     use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    let screen = Screen::new(false, is_json);
+    let screen = Screen::new(false, format);
     let dressed = |coloured| {
         let text = error.render();
         if coloured {
@@ -283,7 +312,7 @@ fn usage(error: &clap::Error, is_json: bool) -> ExitCode {
         return Exit::Done.into();
     }
     screen.say(&dressed(screen.talk().colour));
-    if is_json {
+    if screen.is_json() {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         let message = first.trim_start_matches("error: ").to_owned();

@@ -37,7 +37,14 @@ pub(super) struct RunOutcome {
 
 impl WatchedRun {
     pub(super) fn begin(workspace: &Workspace, screen: &Screen, approval: Approval) -> Self {
-        Self::in_world(workspace.live(), Some(workspace.file()), screen, approval)
+        let run = Self::in_world(workspace.live(), Some(workspace.file()), screen, approval);
+        Self {
+            run: Run {
+                parallelism: workspace.parallelism,
+                ..run.run
+            },
+            ..run
+        }
     }
 
     /// Begins where there is no manifest, and no node.
@@ -64,6 +71,7 @@ impl WatchedRun {
                 events,
                 interrupt,
                 approval,
+                parallelism: None,
             },
             screen: screen.clone(),
             manifest,
@@ -87,7 +95,7 @@ impl WatchedRun {
             world,
             events,
             interrupt,
-            approval: _,
+            ..
         } = self.run;
         drop(events);
         self.watcher.abort();

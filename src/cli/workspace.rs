@@ -1,6 +1,7 @@
 //! What most commands begin with: the manifest, the nodes, and a look at them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Workspace {
     patience: Duration,
     /// The nodes that cannot be locked, each with why, once that was tried.
     unlockable: OnceLock<BTreeMap<NodeName, String>>,
+    /// How many changes are made at once; nothing for all that wait for nothing.
+    pub(super) parallelism: Option<NonZeroUsize>,
     /// The locks that are held, once they are.
     leases: OnceLock<BTreeMap<NodeName, Lease>>,
 }
@@ -99,6 +102,7 @@ impl Workspace {
             patience: global.lock_timeout.duration(),
             unlockable: OnceLock::new(),
             leases: OnceLock::new(),
+            parallelism: global.parallelism,
         })
     }
 
@@ -116,6 +120,7 @@ impl Workspace {
             patience: self.patience,
             unlockable: self.unlockable.clone(),
             leases: self.leases.clone(),
+            parallelism: self.parallelism,
         }
     }
 

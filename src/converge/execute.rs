@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -98,6 +99,7 @@ struct Chain {
     after: Vec<Awaited>,
     say: Say,
     interrupt: Interrupt,
+    places: Option<Arc<Semaphore>>,
 }
 
 /// Another chain, as the one that waits for it sees it.
@@ -107,15 +109,17 @@ struct Awaited {
     outcome: watch::Receiver<ChainState>,
 }
 
-/// Performs the changes of a plan for which `wanted` says so. What nothing ties runs side by side;
-/// a failure stops what depends on it and nothing else.
+/// Performs the changes of a plan for which `wanted` says so. What nothing ties runs side by side, where
+/// `parallelism` is given so many at a time; a failure stops what depends on it and nothing else.
 pub(super) async fn execute<W: World>(
     plan: &Plan,
     wanted: impl Fn(&Change) -> bool,
     world: &Arc<W>,
     events: &mpsc::UnboundedSender<Event>,
     interrupt: &Interrupt,
+    parallelism: Option<NonZeroUsize>,
 ) -> Report {
+    let places = parallelism.map(|many| Arc::new(Semaphore::new(many.get())));
     let mut chain_of: BTreeMap<StepId, Awaited> = BTreeMap::new();
     let mut walking = JoinSet::new();
     let mut ends = Vec::new();
@@ -142,6 +146,7 @@ pub(super) async fn execute<W: World>(
                 events: events.clone(),
             },
             interrupt: interrupt.clone(),
+            places: places.clone(),
             steps: steps.clone(),
         };
         chain_of.extend(steps.iter().map(|step| (step.id, awaited.clone())));
@@ -171,7 +176,18 @@ impl Chain {
         if steps.is_empty() {
             return self.leave(&waited.undone);
         }
+        // Only now: what waits for others would else hold the place that they need.
+        let _place = self.place().await;
+        if self.interrupt.is_set() {
+            return self.skip("interrupted".to_owned());
+        }
         self.perform(world, &steps).await
+    }
+
+    /// A place among those at work, where they are so many at most.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(self.places.as_ref()?);
+        places.acquire_owned().await.ok()
     }
 
     /// What is left to do, given what of that which comes first was done.

@@ -3,6 +3,7 @@
 //! that was taken.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -42,6 +43,8 @@ pub struct Run<W> {
     pub interrupt: Interrupt,
     /// What may be done without asking again.
     pub approval: Approval,
+    /// How many changes are made at once; nothing for all that wait for nothing.
+    pub parallelism: Option<NonZeroUsize>,
 }
 
 /// What a run came to.
@@ -66,7 +69,15 @@ pub async fn plan<W: World>(world: &W, desired: &impl Desired) -> (Observation, 
 impl<W: World> Run<W> {
     /// Carries out the changes of a plan for which `wanted` says so.
     pub async fn execute(&self, plan: &Plan, wanted: impl Fn(&Change) -> bool) -> Report {
-        execute(plan, wanted, &self.world, &self.events, &self.interrupt).await
+        execute(
+            plan,
+            wanted,
+            &self.world,
+            &self.events,
+            &self.interrupt,
+            self.parallelism,
+        )
+        .await
     }
 
     /// Makes the nodes as desired, beginning with this plan, and then measures: only what is as

@@ -17,6 +17,7 @@ use crate::plan::Event;
 use super::apply::{Tally, not_tried};
 use super::command::pasteable;
 use super::error::{self, Kind};
+use super::events::EventLine;
 use super::screen::Screen;
 use super::style::{Role, Style};
 use super::words::{clean, duration};
@@ -59,6 +60,7 @@ impl Progress {
     /// Shows what happened.
     pub fn on(&mut self, event: &Event) {
         let event = &self.helpful(event);
+        self.screen.event(&EventLine::from(event));
         self.tally.on(event);
         let lines = match &mut self.shown {
             Shown::Drawn(drawn) => drawn.on(event),
@@ -146,12 +148,13 @@ fn settled(event: &Event, took: Option<Duration>, style: Style) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::screen::Format;
     use super::*;
     use crate::plan::Failure;
 
     #[test]
     fn what_to_do_next_names_the_manifest() {
-        let progress = Progress::new(Screen::new(false, false), "a.yaml".to_owned());
+        let progress = Progress::new(Screen::new(false, Format::Text), "a.yaml".to_owned());
         let failed = Event::Failed {
             address: "benchmark.x".parse().unwrap(),
             failure: Failure::new("no answer").hinted("look at `replica logs instance.a`"),

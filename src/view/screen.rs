@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::bars::Bars;
 use super::confirm::{self, Answer, Question};
 use super::error::{self, Kind};
+use super::events::{EventLine, ResultLine};
 use super::style::Style;
 use crate::visible::{visible, visible_in_colour, visible_json};
 
@@ -23,16 +24,27 @@ use crate::visible::{visible, visible_in_colour, visible_json};
 pub struct Screen {
     out: Style,
     talk: Style,
-    json: bool,
+    format: Format,
     draws: bool,
     bars: Bars,
+}
+
+/// What a command prints as its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text for people.
+    Text,
+    /// One JSON document.
+    Document,
+    /// JSON, a line for each thing that happens; the last one is the document.
+    Events,
 }
 
 impl Screen {
     /// Looks at the streams and at `NO_COLOR`, `CLICOLOR_FORCE`, `TERM` and `COLUMNS`.
     ///
-    /// `verbose` unfolds details; `json` says that the result is one JSON document.
-    pub fn new(verbose: bool, json: bool) -> Self {
+    /// `verbose` unfolds details.
+    pub fn new(verbose: bool, format: Format) -> Self {
         let (out, talk) = (io::stdout(), io::stderr());
         let draws = talk.is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         let bars = if draws { Bars::drawn() } else { Bars::hidden() };
@@ -45,15 +57,15 @@ impl Screen {
         Self {
             out: style(AutoStream::choice(&out), out.is_terminal(), width(&out)),
             talk: style(AutoStream::choice(&talk), talk.is_terminal(), width(&talk)),
-            json,
+            format,
             draws,
             bars,
         }
     }
 
-    /// Whether the result is one JSON document.
+    /// Whether the result is for a machine.
     pub fn is_json(&self) -> bool {
-        self.json
+        self.format != Format::Text
     }
 
     /// How results look.
@@ -74,6 +86,9 @@ impl Screen {
 
     /// Writes the one JSON document that is the result.
     pub fn document(&self, document: &impl Serialize) -> io::Result<()> {
+        if self.format == Format::Events {
+            return self.document_line(&ResultLine::new(document)).map(drop);
+        }
         let text = serde_json::to_string_pretty(document)?;
         self.print(&visible_json(&(text + "\n"))).map(drop)
     }
@@ -88,6 +103,14 @@ impl Screen {
     pub fn document_line(&self, document: &impl Serialize) -> io::Result<bool> {
         let text = serde_json::to_string(document)?;
         self.print(&visible_json(&(text + "\n")))
+    }
+
+    /// Writes what happened, where each thing that happens is a line of the result.
+    pub fn event(&self, line: &EventLine<'_>) {
+        if self.format == Format::Events {
+            // Who no longer reads is found out by the result; what was begun goes on.
+            let _ = self.document_line(line);
+        }
     }
 
     /// Writes to the standard output, and returns whether somebody still reads it.

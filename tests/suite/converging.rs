@@ -76,6 +76,7 @@ fn converge(model: Model, wish: &Wish<'_>, fails: &BTreeSet<usize>) -> (Model, C
             interrupt: Interrupt::default(),
             // Whoever agrees to a plan has agreed to all that it takes.
             approval: Approval::Of(Approved::of(&plan)),
+            parallelism: None,
         };
         let converged = run.converge(wish, plan).await;
         let model = run.world.model.lock().unwrap().0.clone();

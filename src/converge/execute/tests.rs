@@ -131,12 +131,16 @@ struct Walk {
 
 impl Walk {
     fn begin(plan: Plan, world: Gates) -> Self {
+        Self::begin_with(plan, world, None)
+    }
+
+    fn begin_with(plan: Plan, world: Gates, parallelism: Option<NonZeroUsize>) -> Self {
         let world = Arc::new(world);
         let interrupt = Interrupt::default();
         let (sender, events) = mpsc::unbounded_channel();
         let walk = {
             let (world, interrupt) = (Arc::clone(&world), interrupt.clone());
-            async move { execute(&plan, |_| true, &world, &sender, &interrupt).await }
+            async move { execute(&plan, |_| true, &world, &sender, &interrupt, parallelism).await }
         };
         Self {
             task: tokio::spawn(walk),
@@ -351,7 +355,7 @@ async fn what_is_not_wanted_is_not_walked_and_not_waited_for() {
     let (sender, _events) = mpsc::unbounded_channel();
     let world = Arc::new(Gates::default());
     let wanted = |change: &Change| change.address.name.as_deref() == Some("b");
-    let report = execute(&plan, wanted, &world, &sender, &Interrupt::default()).await;
+    let report = execute(&plan, wanted, &world, &sender, &Interrupt::default(), None).await;
     assert_eq!(names(&report.applied), ["b"]);
     assert_eq!(world.account(), ["thing.b begins 1", "thing.b ends 1"]);
 }
@@ -362,7 +366,15 @@ async fn nobody_need_listen() {
     let (sender, events) = mpsc::unbounded_channel();
     drop(events);
     let world = Arc::new(Gates::default());
-    let report = execute(&plan, |_| true, &world, &sender, &Interrupt::default()).await;
+    let report = execute(
+        &plan,
+        |_| true,
+        &world,
+        &sender,
+        &Interrupt::default(),
+        None,
+    )
+    .await;
     assert_eq!(names(&report.applied), ["a"]);
 }
 
@@ -436,4 +448,30 @@ async fn where_nothing_failed_nothing_is_said() {
     let (report, told) = Walk::begin(plan, Gates::default()).end().await;
     assert!(report.applied.is_empty() && report.failed.is_empty() && report.skipped.is_empty());
     assert_eq!(told, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_at_work_than_there_are_places() {
+    let things = plan(&[
+        ("a", 1, &[], &[]),
+        ("b", 1, &[], &[]),
+        ("c", 1, &[], &[]),
+        ("d", 1, &[0], &[]),
+    ]);
+    let world = Gates::default();
+    world.shut([0, 1, 2]);
+    let walk = Walk::begin_with(things, world, NonZeroUsize::new(2));
+    let world = Arc::clone(&walk.world);
+    world.saw(&["thing.a begins 0", "thing.b begins 1"]).await;
+    // Whoever could begin has had its turn: time goes on where nobody is left to.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(world.account().len(), 2, "{:?}", world.account());
+    world.open(1);
+    world.saw(&["thing.b ends 1", "thing.c begins 2"]).await;
+    // What waits for another holds no place: `d` would keep `c` from its own.
+    world.open(0);
+    world.saw(&["thing.a ends 0", "thing.d begins 3"]).await;
+    world.open(2);
+    let (report, _) = walk.end().await;
+    assert_eq!(names(&report.applied), ["a", "b", "c", "d"]);
 }

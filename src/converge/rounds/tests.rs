@@ -154,6 +154,7 @@ async fn converge_as(
         events,
         interrupt,
         approval,
+        parallelism: None,
     };
     let (_, plan) = plan(run.world.as_ref(), &desired).await;
     let converged = run.converge(&desired, plan).await;

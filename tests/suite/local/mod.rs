@@ -14,6 +14,7 @@ mod crowded;
 mod destroying;
 mod disaggregated;
 mod dying;
+mod events;
 mod interrupting;
 mod keys;
 mod logs;
