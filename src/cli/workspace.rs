@@ -10,7 +10,9 @@ use super::Global;
 use super::error::Error;
 use super::lock;
 use super::origin::origin;
-use crate::converge::{self, Desired, Live, Selection, World as _, assess, decide, keep_serving};
+use crate::converge::{
+    self, Desired, Live, Selection, World as _, assess, decide, keep_serving, repair_first,
+};
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet, Lease};
@@ -30,10 +32,10 @@ pub(super) struct Workspace {
     screen: Screen,
     /// How long to wait for a lock that another run has.
     patience: Duration,
-    /// The nodes that cannot be locked, each with why, once that was tried.
-    unlockable: OnceLock<BTreeMap<NodeName, String>>,
     /// How many changes are made at once; nothing for all that wait for nothing.
     pub(super) parallelism: Option<NonZeroUsize>,
+    /// The nodes that cannot be locked, each with why, once that was tried.
+    unlockable: OnceLock<BTreeMap<NodeName, String>>,
     /// The locks that are held, once they are.
     leases: OnceLock<BTreeMap<NodeName, Lease>>,
 }
@@ -100,9 +102,9 @@ impl Workspace {
             manifest,
             screen: screen.clone(),
             patience: global.lock_timeout.duration(),
+            parallelism: global.parallelism,
             unlockable: OnceLock::new(),
             leases: OnceLock::new(),
-            parallelism: global.parallelism,
         })
     }
 
@@ -118,9 +120,9 @@ impl Workspace {
             paths: self.paths.clone(),
             screen: self.screen.clone(),
             patience: self.patience,
+            parallelism: self.parallelism,
             unlockable: self.unlockable.clone(),
             leases: self.leases.clone(),
-            parallelism: self.parallelism,
         }
     }
 
@@ -375,6 +377,7 @@ impl Desired for Wish<'_> {
         let undeclared = self.undeclared(resources, observed);
         let mut stands = self.stands(&undeclared, resources, observed);
         let left_out = self.selection.narrow(&mut stands);
+        repair_first(&mut stands);
         if !self.allows_downtime {
             keep_serving(&mut stands);
         }

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assess::{Occupants, block, occupants};
+use super::capacity::{Chain, capacity};
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Hook, NodePort, Operation, Plan, Stand, Step, StepId};
+use crate::plan::{
+    Action, Address, Hook, NodePort, Operation, Plan, RollingGroup, Stand, Step, StepId,
+};
 use crate::resource::Observation;
 
 /// Decides what is to become of each thing, and in which order.
@@ -17,7 +20,15 @@ use crate::resource::Observation;
 pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
     block(&mut stands);
     stop_first_for_ports(&mut stands);
-    let steps = Draft::new(&stands).steps();
+    let Draft {
+        steps,
+        chains,
+        hooks,
+        deferred,
+        ..
+    } = Draft::new(&stands).drawn();
+    let served = |stand: &Stand| hooks.drain.contains_key(&stand.address().anywhere());
+    let capacity = capacity(&stands, served, &chains, &deferred);
     let seen = stands.iter().filter_map(|stand| {
         let seen = stand.seen.clone()?;
         Some((stand.address().clone(), seen))
@@ -29,6 +40,7 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
         steps,
         unmanaged: Vec::new(),
         left_out: Vec::new(),
+        capacity,
     }
 }
 
@@ -74,8 +86,10 @@ struct Draft<'a> {
     last: BTreeMap<&'a Address, StepId>,
     /// The last step of each concurrency group.
     groups: BTreeMap<&'a str, StepId>,
-    /// The last step of the newest replacement in each rolling group.
-    rolled: BTreeMap<&'a str, StepId>,
+    /// The last step of each replacement in a rolling group, in the order in which they begin.
+    rolled: BTreeMap<&'a str, Vec<StepId>>,
+    /// What each chain comes to for those who serve.
+    chains: Vec<Chain>,
     /// The last steps that remove something from each node.
     removed: BTreeMap<&'a NodeName, Vec<StepId>>,
     /// What is stopped in the chain of another thing, with the last step of that chain.
@@ -139,6 +153,7 @@ impl<'a> Draft<'a> {
             last: BTreeMap::new(),
             groups: BTreeMap::new(),
             rolled: BTreeMap::new(),
+            chains: Vec::new(),
             removed: BTreeMap::new(),
             stopped: BTreeMap::new(),
             deferred: BTreeSet::new(),
@@ -147,7 +162,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn steps(mut self) -> Vec<Step> {
+    fn drawn(mut self) -> Self {
         for stand in self.stands {
             if !stand.change.action.acts() {
                 continue;
@@ -162,13 +177,32 @@ impl<'a> Draft<'a> {
             let waits = self.waits(stand);
             let in_the_way = self.in_the_way(stand);
             let operations = self.operations(stand, &in_the_way);
+            let waits_for = [&waits.requires[..], &waits.after].concat();
+            let loses = self.stopping(stand, &in_the_way).count();
             if let Some(last) = self.chain(stand.address(), operations, waits) {
+                self.chains.push(Chain {
+                    waits_for,
+                    last,
+                    loses,
+                    gains: usize::from(Chain::gains(stand)),
+                });
                 self.remember(stand, last);
                 let stopped = in_the_way.iter().map(|other| (other.address(), last));
                 self.stopped.extend(stopped);
             }
         }
-        self.steps
+        self
+    }
+
+    /// Those who serve now, and are stopped in the chain of this one.
+    fn stopping<'s>(
+        &'s self,
+        stand: &'s Stand,
+        in_the_way: &'s [&Stand],
+    ) -> impl Iterator<Item = &'s Stand> {
+        let all = std::iter::once(stand).chain(in_the_way.iter().copied());
+        all.filter(|it| it.is_ready() && self.hooks.drain.contains_key(&it.address().anywhere()))
+            .filter(|it| self.is_stopped_here(it))
     }
 
     /// Whether what this is made of changes first, or what it requires is deferred itself.
@@ -206,13 +240,17 @@ impl<'a> Draft<'a> {
     /// How a thing comes to its end: others are told first. Nothing where it is stopped already, or
     /// goes on.
     fn stop(&self, stand: &Stand) -> Vec<Operation> {
-        let goes_on = !stand.change.action.stops() || stand.is_succeeded();
-        if goes_on || self.stopped.contains_key(stand.address()) {
+        if !self.is_stopped_here(stand) {
             return Vec::new();
         }
         let mut operations = operations_of(&self.hooks.drain, stand.address());
         operations.extend_from_slice(&stand.operations.stop);
         operations
+    }
+
+    fn is_stopped_here(&self, stand: &Stand) -> bool {
+        let goes_on = !stand.change.action.stops() || stand.is_succeeded();
+        !goes_on && !self.stopped.contains_key(stand.address())
     }
 
     /// Those that listen where this is to listen and whose own turn comes later: two that swap
@@ -257,11 +295,18 @@ impl<'a> Draft<'a> {
         let user = group.and_then(|group| self.groups.get(group));
         waits.after.extend(user);
         if change.action == Action::Replace {
-            let group = relations.rolling_group.as_deref();
-            let canary = group.and_then(|group| self.rolled.get(group));
-            waits.requires.extend(canary);
+            let group = relations.rolling_group.as_ref();
+            waits.requires.extend(group.and_then(|it| self.turn(it)));
         }
         waits.tidied()
+    }
+
+    /// What must have been replaced before the next of a group is: the canary, then whoever makes room
+    /// among those that are replaced at once.
+    fn turn(&self, group: &RollingGroup) -> Option<StepId> {
+        let rolled = self.rolled.get(group.name.as_str())?;
+        let place = rolled.len().saturating_sub(group.at_once());
+        rolled.get(place).copied()
     }
 
     /// Appends a chain of steps, each after the one before; returns the last.
@@ -300,7 +345,7 @@ impl<'a> Draft<'a> {
         }
         match (change.action, &stand.relations.rolling_group, &change.node) {
             (Action::Replace, Some(group), _) => {
-                self.rolled.insert(group, last);
+                self.rolled.entry(&group.name).or_default().push(last);
             }
             (Action::Destroy, _, Some(node)) => self.removed.entry(node).or_default().push(last),
             _ => {}

@@ -10,6 +10,7 @@
 
 mod ask_for_life;
 mod assess;
+mod capacity;
 mod decide;
 mod execute;
 mod interrupt;
@@ -27,4 +28,4 @@ pub use interrupt::Interrupt;
 pub use live::Live;
 pub use rounds::{Converged, Desired, Run, plan};
 pub use select::{LeftOut, Selection};
-pub use serving::keep_serving;
+pub use serving::{keep_serving, repair_first};

@@ -1,23 +1,114 @@
-//! Somebody goes on serving: the last one that clients reach is not stopped unasked.
+//! Somebody goes on serving: those that clients reach by one address are replaced in turn, and never so many
+//! at once that too few are left.
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Action, Address, Change, Readiness, Reason, ReasonCode, Stand};
+use crate::plan::{Action, Address, Change, Readiness, Reason, ReasonCode, Rollout, Stand};
 
-/// Blocks each replace that would leave clients with nobody: what serves beside it is not seen to, will not
-/// be by then, or goes. What serves alone is replaced as it is declared: nothing else is asked for.
+/// Puts those of a group that do not serve before those that do: what is brought up first takes over from
+/// what is stopped next.
+pub fn repair_first(stands: &mut [Stand]) {
+    for group in groups(stands) {
+        let places = members(stands, &group);
+        if !can_change_places(stands, &places) {
+            continue;
+        }
+        let mut order = places.clone();
+        order.sort_by_key(|place| stands[*place].is_ready());
+        let mut moved: Vec<Stand> = order.iter().map(|place| stands[*place].clone()).collect();
+        let coming: Vec<Address> = moved.iter().filter(|it| comes(it)).map(address).collect();
+        for stand in moved.iter_mut().filter(|it| is_replaced(it)) {
+            stand.relations.after.extend(coming.iter().cloned());
+        }
+        for (place, stand) in places.into_iter().zip(moved) {
+            stands[place] = stand;
+        }
+    }
+}
+
+/// Holds each replace back until enough others serve, and blocks it where they will not: what serves beside
+/// it is not seen to, will not be by then, or goes.
 pub fn keep_serving(stands: &mut [Stand]) {
     let served = served(stands);
-    let blocked: Vec<(usize, Reason)> = stands
+    let found: Vec<(usize, Held)> = stands
         .iter()
         .enumerate()
-        .filter_map(|(place, stand)| Some((place, last_that_serves(stands, stand, &served)?)))
+        .filter_map(|(place, stand)| Some((place, held_back(stands, stand, &served)?)))
         .collect();
-    for (place, reason) in blocked {
-        let change = &mut stands[place].change;
-        let summary = std::mem::take(&mut change.summary);
-        *change = Change::blocked(&change.address, reason).described(summary);
+    for (place, held) in found {
+        let stand = &mut stands[place];
+        match held {
+            Held::Until(coming) => stand.relations.requires.extend(coming),
+            Held::Back(reason) => {
+                let summary = std::mem::take(&mut stand.change.summary);
+                stand.change = Change::blocked(stand.address(), reason).described(summary);
+            }
+        }
     }
+}
+
+/// What a replace waits for.
+enum Held {
+    /// Until these serve.
+    Until(Vec<Address>),
+    /// For good.
+    Back(Reason),
+}
+
+/// The names of the groups whose members are reached by one address.
+fn groups(stands: &[Stand]) -> BTreeSet<String> {
+    let groups = stands
+        .iter()
+        .filter_map(|it| it.relations.rolling_group.as_ref());
+    let groups = groups.filter(|group| group.rollout.is_some());
+    groups.map(|group| group.name.clone()).collect()
+}
+
+/// The places of the members of a group that are reached by its address.
+fn members(stands: &[Stand], group: &str) -> Vec<usize> {
+    let is_member = |stand: &Stand| rollout(stand, group).is_some();
+    let places = stands.iter().enumerate();
+    places
+        .filter(|(_, it)| is_member(it))
+        .map(|(place, _)| place)
+        .collect()
+}
+
+fn rollout(stand: &Stand, group: &str) -> Option<Rollout> {
+    let own = stand.relations.rolling_group.as_ref();
+    own.filter(|it| it.name == group)?.rollout
+}
+
+/// Whether nothing that one of them needs stands between them.
+fn can_change_places(stands: &[Stand], places: &[usize]) -> bool {
+    let (Some(first), Some(last)) = (places.first(), places.last()) else {
+        return false;
+    };
+    let between: BTreeSet<&Address> = stands[*first..=*last].iter().map(Stand::address).collect();
+    let needs = places.iter().flat_map(|place| {
+        let relations = &stands[*place].relations;
+        let tied = relations.requires.iter().chain(&relations.waits_for);
+        tied.chain(&relations.replan_after)
+    });
+    needs.into_iter().all(|need| !between.contains(need))
+}
+
+fn address(stand: &Stand) -> Address {
+    stand.address().clone()
+}
+
+/// Whether it serves, and is stopped and started anew.
+fn is_replaced(stand: &Stand) -> bool {
+    stand.change.action == Action::Replace && stand.is_ready()
+}
+
+/// Whether it does not serve now, and is to once what is planned for it is done.
+fn comes(stand: &Stand) -> bool {
+    let is_brought_up = matches!(
+        stand.change.action,
+        Action::Create | Action::Replace | Action::Update
+    );
+    is_brought_up && !stand.is_ready()
 }
 
 /// What clients reach by way of something that goes on serving: each without its node.
@@ -30,63 +121,108 @@ fn served(stands: &[Stand]) -> BTreeSet<Address> {
     hooks.map(|hook| hook.of.clone()).collect()
 }
 
-/// Why the end of one would be the end of all.
-fn last_that_serves(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Option<Reason> {
-    let is_replaced = stand.change.action == Action::Replace && is_ready(stand);
+/// What a replace waits for, where too few others serve.
+fn held_back(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Option<Held> {
     let group = stand.relations.rolling_group.as_ref()?;
-    if !is_replaced || !served.contains(&stand.address().anywhere()) {
+    let rollout = group.rollout?;
+    if !is_replaced(stand) || !served.contains(&stand.address().anywhere()) {
         return None;
     }
-    let is_beside = |other: &&Stand| {
-        let is_other = other.address() != stand.address();
-        is_other
-            && other.relations.rolling_group.as_ref() == Some(group)
-            && served.contains(&other.address().anywhere())
+    let is_declared = |it: &&Stand| rollout_of_others(it, stand, &group.name);
+    let undeclared = |it: &&Stand| {
+        it.change.action == Action::Destroy && served.contains(&it.address().anywhere())
     };
-    let others: Vec<&Stand> = stands.iter().filter(is_beside).collect();
-    let will_serve = |other: &&Stand| match other.change.action {
-        Action::Keep | Action::Update => is_ready(other),
-        Action::Create | Action::Replace => true,
-        Action::Destroy | Action::Blocked => false,
+    let others: Vec<&Stand> = stands
+        .iter()
+        .filter(|it| it.address() != stand.address())
+        .filter(|it| is_declared(it) || undeclared(it))
+        .collect();
+    let least = match rollout.min_available {
+        Some(least) => usize::try_from(least).unwrap_or(usize::MAX),
+        None if others.is_empty() => return None,
+        None => 1,
     };
-    if others.is_empty() || others.iter().any(will_serve) {
+    let available = available(&others, group.at_once());
+    if available >= least {
         return None;
     }
-    let others: Vec<String> = others.iter().map(|it| why_not(it)).collect();
-    let text = format!("clients would be left with nobody: {}", others.join("; "));
-    let reason = Reason::new(ReasonCode::LastServing, text);
-    Some(reason.hinted("mend that first, or give --allow-downtime"))
+    let coming = others.iter().filter(|it| comes(it));
+    let coming: Vec<Address> = coming.map(|it| address(it)).collect();
+    let lacking = least - available;
+    Some(if coming.len() >= lacking {
+        Held::Until(coming[..lacking].to_vec())
+    } else {
+        Held::Back(too_few(&others, available + coming.len(), least))
+    })
 }
 
-fn is_ready(stand: &Stand) -> bool {
-    let service = stand.service.as_ref();
-    service.is_some_and(|service| service.readiness == Readiness::Ready)
+fn rollout_of_others(other: &Stand, stand: &Stand, group: &str) -> bool {
+    other.address() != stand.address() && rollout(other, group).is_some()
+}
+
+/// How many of the others serve while one of a group is down, and as many of them as are replaced beside it.
+fn available(others: &[&Stand], at_once: usize) -> usize {
+    let stays = |it: &&&Stand| matches!(it.change.action, Action::Keep | Action::Update);
+    let ready = others.iter().filter(|it| it.is_ready());
+    let staying = ready.filter(stays).count();
+    let replaced = others.iter().filter(|it| is_replaced(it)).count();
+    staying + replaced - replaced.min(at_once - 1)
+}
+
+fn too_few(others: &[&Stand], available: usize, least: usize) -> Reason {
+    let left = match (available, least) {
+        (0, _) => "clients would be left with nobody".to_owned(),
+        (some, least) => format!("{some} would serve, and {least} are to (`min_available`)"),
+    };
+    let why: Vec<String> = others.iter().filter_map(|it| why_not(it)).collect();
+    let (text, hint) = match why.as_slice() {
+        [] => (
+            left,
+            "have one more serve, or fewer replaced at once (`max_unavailable`), or give --allow-downtime",
+        ),
+        why => (
+            format!("{left}: {}", why.join("; ")),
+            "mend that first, or give --allow-downtime",
+        ),
+    };
+    Reason::new(ReasonCode::LastServing, text).hinted(hint)
 }
 
 /// Why another does not serve, or will not.
-fn why_not(other: &Stand) -> String {
+fn why_not(other: &Stand) -> Option<String> {
     let address = other.address();
-    match (&other.change.action, &other.service) {
+    let serves_on = other.is_ready()
+        && matches!(
+            other.change.action,
+            Action::Keep | Action::Update | Action::Replace
+        );
+    if serves_on {
+        return None;
+    }
+    Some(match (&other.change.action, &other.service) {
         (Action::Destroy, _) => format!("{address} is to be destroyed"),
         (_, Some(service)) => match &service.readiness {
             Readiness::NotReady(why) => format!("{address} does not serve ({why})"),
             Readiness::Ready => format!("{address} is blocked"),
         },
         (_, None) => format!("{address} does not serve"),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Hook, NodePort, Relations, Service};
+    use crate::plan::{Hook, NodePort, Relations, RollingGroup, Service};
 
     fn server(name: &str, action: Action, readiness: Readiness) -> Stand {
         let node = "n".parse().unwrap();
         let address = Address::on(&node, "instance", Some(name));
         Stand {
             relations: Relations {
-                rolling_group: Some("t".to_owned()),
+                rolling_group: Some(RollingGroup {
+                    name: "t".to_owned(),
+                    rollout: Some(Rollout::default()),
+                }),
                 ..Relations::default()
             },
             service: Some(Service {
@@ -119,14 +255,45 @@ mod tests {
         } else {
             proxy(&[])
         };
-        let mut stands = vec![a, b, proxy];
+        held(vec![a, b, proxy])
+    }
+
+    /// What becomes of `a`: its sign, why it is blocked, and what it waits for.
+    fn held(mut stands: Vec<Stand>) -> String {
+        repair_first(&mut stands);
         keep_serving(&mut stands);
-        let why: Vec<String> = stands[0].change.why().collect();
-        format!("{} {}", stands[0].change.action.sign(), why.join("; "))
+        let a = stands
+            .iter()
+            .find(|it| it.address().name.as_deref() == Some("a"));
+        let a = a.unwrap();
+        let why: Vec<String> = a.change.why().collect();
+        let names = |all: &[Address]| {
+            let names = all.iter().filter_map(|it| it.name.clone());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let (requires, after) = (names(&a.relations.requires), names(&a.relations.after));
+        let told = [
+            ("", why.join("; ")),
+            (" requires ", requires),
+            (" after ", after),
+        ];
+        let told = told.into_iter().filter(|(_, it)| !it.is_empty());
+        let told: Vec<String> = told.map(|(word, it)| format!("{word}{it}")).collect();
+        format!("{} {}", a.change.action.sign(), told.concat().trim_start())
     }
 
     fn down() -> Readiness {
         Readiness::NotReady("m did not answer".to_owned())
+    }
+
+    /// The same, of a group that is replaced so.
+    fn rolled(rollout: Rollout, mut stands: Vec<Stand>) -> String {
+        let front = proxy(&stands.iter().collect::<Vec<_>>());
+        for stand in &mut stands {
+            stand.relations.rolling_group.as_mut().unwrap().rollout = Some(rollout);
+        }
+        stands.push(front);
+        held(stands)
     }
 
     #[test]
@@ -137,23 +304,90 @@ mod tests {
     }
 
     #[test]
-    fn beside_one_that_serves_or_will_it_is_replaced() {
+    fn beside_one_that_serves_it_is_replaced() {
         for b in [
             server("b", Action::Keep, Readiness::Ready),
             server("b", Action::Replace, Readiness::Ready),
-            server("b", Action::Create, down()),
         ] {
             assert_eq!(beside(b, true), "-/+ ");
         }
     }
 
     #[test]
+    fn it_is_replaced_once_one_that_comes_serves() {
+        for action in [Action::Create, Action::Replace, Action::Update] {
+            let b = server("b", action, down());
+            assert_eq!(beside(b, true), "-/+ requires b after b");
+        }
+        // One that serves is enough: what comes comes first, and need not.
+        let servers = || {
+            vec![
+                server("a", Action::Replace, Readiness::Ready),
+                server("b", Action::Create, down()),
+                server("c", Action::Keep, Readiness::Ready),
+            ]
+        };
+        assert_eq!(rolled(Rollout::default(), servers()), "-/+ after b");
+        let least = |min_available| Rollout {
+            min_available: Some(min_available),
+            ..Rollout::default()
+        };
+        assert_eq!(rolled(least(2), servers()), "-/+ requires b after b");
+        insta::assert_snapshot!(rolled(least(3), servers()), @"! 2 would serve, and 3 are to (`min_available`): n/instance.b does not serve (m did not answer): mend that first, or give --allow-downtime after b");
+    }
+
+    #[test]
+    fn those_that_are_replaced_beside_it_do_not_serve_meanwhile() {
+        let servers = || {
+            let all = ["a", "b", "c"].into_iter();
+            all.map(|it| server(it, Action::Replace, Readiness::Ready))
+                .collect::<Vec<_>>()
+        };
+        let rollout = |max_unavailable, least| Rollout {
+            max_unavailable,
+            min_available: Some(least),
+        };
+        assert_eq!(rolled(rollout(1, 2), servers()), "-/+ ");
+        assert_eq!(rolled(rollout(2, 1), servers()), "-/+ ");
+        insta::assert_snapshot!(rolled(rollout(2, 2), servers()), @"! 1 would serve, and 2 are to (`min_available`): have one more serve, or fewer replaced at once (`max_unavailable`), or give --allow-downtime");
+        insta::assert_snapshot!(rolled(rollout(9, 1), servers()), @"! clients would be left with nobody: have one more serve, or fewer replaced at once (`max_unavailable`), or give --allow-downtime");
+    }
+
+    #[test]
     fn what_serves_alone_or_by_itself_is_replaced() {
         assert_eq!(beside(server("b", Action::Blocked, down()), false), "-/+ ");
-        let a = server("a", Action::Replace, Readiness::Ready);
-        let proxy = proxy(&[&a]);
-        let mut stands = vec![a, proxy];
-        keep_serving(&mut stands);
-        assert_eq!(stands[0].change.action, Action::Replace);
+        let alone = || vec![server("a", Action::Replace, Readiness::Ready)];
+        assert_eq!(rolled(Rollout::default(), alone()), "-/+ ");
+        let least = |min_available| Rollout {
+            min_available: Some(min_available),
+            ..Rollout::default()
+        };
+        assert_eq!(rolled(least(0), alone()), "-/+ ");
+        insta::assert_snapshot!(rolled(least(1), alone()), @"! clients would be left with nobody: have one more serve, or fewer replaced at once (`max_unavailable`), or give --allow-downtime");
+    }
+
+    #[test]
+    fn what_does_not_serve_is_brought_up_first() {
+        let mut stands = vec![
+            server("a", Action::Replace, Readiness::Ready),
+            Stand::new(Change::keep(&"n/model.m".parse().unwrap(), "")),
+            server("b", Action::Create, down()),
+            server("c", Action::Keep, Readiness::Ready),
+        ];
+        let order = |stands: &[Stand]| {
+            let names = stands.iter().filter_map(|it| it.address().name.clone());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        repair_first(&mut stands);
+        assert_eq!(order(&stands), "b m a c");
+        // What needs something that stands between keeps its place behind it.
+        let mut tied = vec![
+            server("a", Action::Replace, Readiness::Ready),
+            Stand::new(Change::keep(&"n/model.m".parse().unwrap(), "")),
+            server("b", Action::Create, down()),
+        ];
+        tied[2].relations.requires = vec!["n/model.m".parse().unwrap()];
+        repair_first(&mut tied);
+        assert_eq!(order(&tied), "a m b");
     }
 }

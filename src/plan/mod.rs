@@ -2,6 +2,7 @@
 
 mod address;
 mod approval;
+mod capacity;
 mod change;
 mod conditions;
 pub mod effect;
@@ -12,6 +13,7 @@ mod origin;
 mod phase;
 mod reason;
 mod role;
+mod rollout;
 mod saved;
 mod service;
 mod slo;
@@ -22,6 +24,7 @@ use serde::Serialize;
 
 pub use address::{Address, InvalidAddress};
 pub use approval::{Approval, Approved};
+pub use capacity::Capacity;
 pub use change::{Action, Change, Field, Planned};
 pub use conditions::{GpuConditions, Look, NodeConditions, Placed, ServerConditions};
 pub use effect::{Effect, Endpoint, Job, Operation, Sender, Target, WarmWhen};
@@ -32,6 +35,7 @@ pub use origin::ManifestOrigin;
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
 pub use role::Role;
+pub use rollout::{RollingGroup, Rollout};
 pub use saved::{Moved, Outline};
 pub use service::{Offer, Readiness, Requests, Service};
 pub use slo::{FailIf, Grave, Slo};
@@ -53,6 +57,8 @@ pub struct Plan {
     pub seen: std::collections::BTreeMap<Address, String>,
     /// What should have changed and was not chosen, where only a part was asked for.
     pub left_out: Vec<Address>,
+    /// How many serve meanwhile, where clients reach them by one address.
+    pub capacity: Option<Capacity>,
 }
 
 /// How many things each action touches.

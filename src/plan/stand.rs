@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Action, Address, Change, Operation, Reason, Service};
+use super::{Action, Address, Change, Operation, Readiness, Reason, RollingGroup, Service};
 use crate::name::NodeName;
 
 /// How one thing stands: what is to become of it, by which operations, and what ties it to others.
@@ -59,6 +59,12 @@ impl Stand {
     /// The thing.
     pub fn address(&self) -> &Address {
         &self.change.address
+    }
+
+    /// Whether it serves now, as far as it was seen.
+    pub fn is_ready(&self) -> bool {
+        let service = self.service.as_ref();
+        service.is_some_and(|service| service.readiness == Readiness::Ready)
     }
 
     /// Whether it is replaced by a successor, and serves meanwhile.
@@ -139,9 +145,9 @@ pub struct Relations {
     /// Of the things that name one group, only one changes at a time, such as those that load
     /// weights into the memory of one node.
     pub concurrency_group: Option<String>,
-    /// Of the things that name one group, only one at a time is replaced while it serves. The first
-    /// is the canary: when it fails, the others stay as they are.
-    pub rolling_group: Option<String>,
+    /// Of the things of one group, only so many at a time are replaced while they serve as it says. The
+    /// first is the canary: when it fails, the others stay as they are.
+    pub rolling_group: Option<RollingGroup>,
     /// What this is told before another thing stops, so that no client notices.
     pub drain: Vec<Hook>,
     /// What this is told once another thing runs again.

@@ -182,7 +182,9 @@ fn instances(
             before: last.get(&server.node).cloned(),
             mates: Arc::clone(&mates[&server.node]),
             partners: partners(topology, name, server),
-            is_behind_proxy: proxy.is_some_and(|proxy| proxy.serves_from(name)),
+            rollout: proxy
+                .filter(|proxy| proxy.serves_from(name))
+                .map(|proxy| proxy.rollout),
             memory_bandwidth: topology
                 .nodes
                 .get(&server.node)

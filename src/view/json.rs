@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::manifest::{ManifestError, Problem, Remark};
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Change, Moved, Plan, Requests, Summary};
+use crate::plan::{Action, Address, Capacity, Change, Moved, Plan, Requests, Summary};
 use crate::rehearsal::Prediction;
 
 use super::apply::{Applied, Failed, Skipped, Tally};
@@ -71,6 +71,9 @@ struct PlanBody<'a> {
     /// What should have changed and was not chosen.
     #[serde(skip_serializing_if = "<[Address]>::is_empty")]
     left_out: &'a [Address],
+    /// How many serve meanwhile, where clients reach them by one address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<&'a Capacity>,
     /// What is odd in the manifest.
     remarks: &'a [Remark],
     /// What `unmanaged` was called before; goes with the next version of the format.
@@ -111,6 +114,7 @@ impl<'a> PlanBody<'a> {
             unreachable: unreachable(plan),
             unmanaged: &plan.unmanaged,
             left_out: &plan.left_out,
+            capacity: plan.capacity.as_ref(),
             foreign: &plan.unmanaged,
             remarks: &[],
         }

@@ -32,6 +32,7 @@ pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
     blocks.push(unmanaged(plan, style));
     blocks.push(unreachable(plan, style));
     blocks.push(left_out(plan, style));
+    blocks.push(capacity(plan, style));
     blocks.push(verdict(plan, manifest, style));
     blocks.retain(|block| !block.is_empty());
     let blocks: Vec<String> = blocks.iter().map(|lines| lines.join("\n")).collect();
@@ -268,6 +269,21 @@ fn left_out(plan: &Plan, style: Style) -> Vec<String> {
     }
     let text = format!("Left out as asked, and would change: {}.", list(&named));
     style.wrap(&text, style.width)
+}
+
+/// Says how many serve meanwhile, where that is fewer than serve now.
+fn capacity(plan: &Plan, style: Style) -> Vec<String> {
+    let dips = plan.capacity.iter().filter(|capacity| capacity.dips());
+    let lines = dips.flat_map(|capacity| {
+        let text = format!("Capacity while applying: {capacity}.");
+        let role = if capacity.least() == 0 {
+            Role::Warning
+        } else {
+            Role::Title
+        };
+        vec![style.paint(role, &text)]
+    });
+    lines.collect()
 }
 
 /// A text behind the sign of what we cannot or will not touch.

@@ -1,7 +1,10 @@
 //! Deciding on values alone: no room is asked.
 
 use super::*;
-use crate::plan::{Change, Effect, NodePort, Operations, Reason, ReasonCode, Relations};
+use crate::plan::{
+    Change, Effect, NodePort, Operations, Readiness, Reason, ReasonCode, Relations, Rollout,
+    Service,
+};
 use crate::resource::Facts;
 
 fn at(name: &str) -> Address {
@@ -148,7 +151,7 @@ fn two_that_swap_their_ports_are_stopped_before_either_starts() {
 fn a_group_changes_one_at_a_time_and_a_failed_canary_stops_the_rest() {
     let group = || Relations {
         concurrency_group: Some("the memory of n".to_owned()),
-        rolling_group: Some("demo".to_owned()),
+        rolling_group: Some(RollingGroup::apart("demo")),
         ..Relations::default()
     };
     let plan = planned(vec![
@@ -272,5 +275,96 @@ fn what_must_succeed_before_a_stop_comes_before_all_that_stops() {
     [5] n/instance.a: start a requires [4] after []
     [6] n/instance.b: start b requires [5] after []
     [7] n/instance.c: start c requires [] after []
+    ");
+}
+
+/// One behind a proxy, which serves where it is to be replaced or stays.
+fn server(name: &str, action: Action, rollout: Rollout) -> Stand {
+    let address = format!("n/instance.{name}");
+    let relations = Relations {
+        rolling_group: Some(RollingGroup {
+            name: "demo".to_owned(),
+            rollout: Some(rollout),
+        }),
+        ..Relations::default()
+    };
+    let readiness = match action {
+        Action::Create => Readiness::NotReady("it does not run".to_owned()),
+        _ => Readiness::Ready,
+    };
+    Stand {
+        service: Some(Service {
+            readiness,
+            ..Service::stopped(port(1))
+        }),
+        ..thing(&address, action, relations)
+    }
+}
+
+/// How many serve while these behind a proxy are changed.
+fn capacity_of(servers: Vec<Stand>) -> String {
+    let hooks = servers.iter().map(|it| Hook {
+        of: it.address().anywhere(),
+        operations: Vec::new(),
+    });
+    let proxy = Relations {
+        drain: hooks.collect(),
+        ..Relations::default()
+    };
+    let mut stands = servers;
+    stands.push(thing("n/proxy.p", Action::Keep, proxy));
+    let capacity = planned(stands).capacity.unwrap();
+    format!("{:?} {capacity}", capacity.serving)
+}
+
+#[test]
+fn as_many_serve_as_are_not_down_at_the_moment() {
+    let all = |rollout: Rollout| {
+        let names = ["a", "b", "c", "d"].into_iter();
+        names
+            .map(|it| server(it, Action::Replace, rollout))
+            .collect::<Vec<_>>()
+    };
+    let usual = Rollout::default();
+    insta::assert_snapshot!(capacity_of(all(usual)), @"[4, 3, 4, 3, 4, 3, 4, 3, 4] 4/4 -> 3/4 -> 4/4");
+    let two = Rollout {
+        max_unavailable: 2,
+        ..usual
+    };
+    insta::assert_snapshot!(capacity_of(all(two)), @"[4, 3, 4, 2, 4, 3, 4] 4/4 -> 3/4 -> 4/4 -> 2/4 -> 4/4 -> 3/4 -> 4/4");
+    let more = vec![
+        server("a", Action::Create, usual),
+        server("b", Action::Keep, usual),
+        server("c", Action::Destroy, usual),
+    ];
+    insta::assert_snapshot!(capacity_of(more), @"[2, 1, 2] 2/2 -> 1/2 -> 2/2");
+    let mut swapped = vec![
+        server("a", Action::Replace, usual),
+        server("b", Action::Replace, usual),
+    ];
+    for (stand, (wants, occupies)) in swapped.iter_mut().zip([(1, 2), (2, 1)]) {
+        stand.relations.wants_ports = vec![port(wants)];
+        stand.relations.occupies = vec![port(occupies)];
+    }
+    insta::assert_snapshot!(capacity_of(swapped), @"[2, 0, 1, 2] 2/2 -> 0/2 -> 1/2 -> 2/2");
+}
+
+#[test]
+fn a_wave_follows_the_canary() {
+    let two = Rollout {
+        max_unavailable: 2,
+        ..Rollout::default()
+    };
+    let names = ["a", "b", "c", "d"].into_iter();
+    let plan = planned(names.map(|it| server(it, Action::Replace, two)).collect());
+    insta::assert_snapshot!(steps(&plan), @"
+    [0] n/instance.a: stop a requires [] after []
+    [1] n/instance.a: start a requires [0] after []
+    [2] n/instance.b: stop b requires [1] after []
+    [3] n/instance.b: start b requires [2] after []
+    [4] n/instance.c: stop c requires [1] after []
+    [5] n/instance.c: start c requires [4] after []
+    [6] n/instance.d: stop d requires [3] after []
+    [7] n/instance.d: start d requires [6] after []
     ");
 }

@@ -64,6 +64,7 @@ const RULES: &[Rule] = &[
     proxy::dials_what_listens,
     proxy::waits_for_a_while,
     proxy::waits_for_places,
+    proxy::keeps_enough,
     kv::roles_hand_over,
     kv::each_part_is_done,
     kv::is_said_once,

@@ -231,6 +231,36 @@ pub(super) fn waits_for_places(seen: &Checker<'_>) -> Vec<Problem> {
     problem.collect()
 }
 
+/// No more instances go on serving than there are.
+pub(super) fn keeps_enough(seen: &Checker<'_>) -> Vec<Problem> {
+    let Some(proxy) = &seen.document.proxy else {
+        return Vec::new();
+    };
+    let instances = seen.document.instances.keys();
+    let many = instances.filter(|it| proxy.serves_from(it)).count();
+    let least = proxy.rollout.min_available.map(|it| it as usize);
+    let too_many = least.filter(|least| *least > many);
+    let problem = too_many.and_then(|least| {
+        let title = format!(
+            "{least} instances cannot serve: {} behind the proxy",
+            there_are(many)
+        );
+        let problem = seen.report(&["proxy", "rollout", "min_available"], title)?;
+        Some(problem.hint(format!(
+            "say {} or fewer; with {many}, no instance is replaced while it serves",
+            many.saturating_sub(1).max(1)
+        )))
+    });
+    problem.into_iter().collect()
+}
+
+fn there_are(many: usize) -> String {
+    match many {
+        1 => "there is one".to_owned(),
+        many => format!("there are {many}"),
+    }
+}
+
 /// What is wrong with a queue where all have a place.
 pub(in crate::manifest) const NOBODY_WAITS: &str =
     "nobody waits in this `queue`: there is a place for every request";

@@ -206,7 +206,7 @@ impl Instance {
     /// behind the proxy, which wants the declared key itself. vLLM 0.13 takes several keys, and
     /// writes all that it is not given by this variable into its log; by this it takes one.
     pub(super) fn has_own_key(&self, variable: &str) -> bool {
-        self.is_behind_proxy && variable == API_KEY
+        self.rollout.is_some() && variable == API_KEY
     }
 
     /// What its secret variables hold once it runs with this mark.

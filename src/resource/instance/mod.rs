@@ -55,7 +55,7 @@ use crate::net::Authority;
 use crate::node::{UnmanagedPolicy, variable};
 use crate::plan::{
     Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
-    Operations, Placed, Reason, ReasonCode, Relations, Role, Stand,
+    Operations, Placed, Reason, ReasonCode, Relations, Role, RollingGroup, Rollout, Stand,
 };
 use crate::prompts::IdWindow;
 use crate::quantity::Bandwidth;
@@ -77,8 +77,8 @@ pub struct Instance {
     mates: Arc<BTreeSet<InstanceName>>,
     /// Those to which it hands over, or which hand over to it, where they are to be alike.
     partners: Vec<Partner>,
-    /// Whether clients reach it by way of the proxy.
-    is_behind_proxy: bool,
+    /// How it is replaced where clients reach it by way of the proxy; nothing where they do not.
+    rollout: Option<Rollout>,
     /// How fast the GPUs of its node read their memory, where the manifest says so.
     memory_bandwidth: Option<Bandwidth>,
     spec: Memo<Value>,
@@ -109,8 +109,8 @@ pub struct Parts {
     pub mates: Arc<BTreeSet<InstanceName>>,
     /// Those to which it hands over, or which hand over to it, where they are to be alike.
     pub partners: Vec<Partner>,
-    /// Whether clients reach it by way of the proxy.
-    pub is_behind_proxy: bool,
+    /// How it is replaced where clients reach it by way of the proxy; nothing where they do not.
+    pub rollout: Option<Rollout>,
     /// How fast the GPUs of its node read their memory, where the manifest says so.
     pub memory_bandwidth: Option<Bandwidth>,
 }
@@ -129,7 +129,7 @@ impl Instance {
             before: parts.before,
             mates: parts.mates,
             partners: parts.partners,
-            is_behind_proxy: parts.is_behind_proxy,
+            rollout: parts.rollout,
             memory_bandwidth: parts.memory_bandwidth,
             spec: Memo::default(),
             by_itself: Memo::default(),
@@ -545,7 +545,10 @@ impl Instance {
                 Runtime::Vllm(_) => Some(format!("the memory of {node}")),
                 Runtime::Simulated(_) => None,
             },
-            rolling_group: Some(self.managed.topology.to_string()),
+            rolling_group: Some(RollingGroup {
+                name: self.managed.topology.to_string(),
+                rollout: self.rollout,
+            }),
             ..Relations::default()
         }
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{InstanceName, NodeName, Port};
+use crate::plan::Rollout;
 use crate::plan::effect::control::{InstanceLimits, Timeouts, usual};
 use crate::proxy::policy::PolicySpec;
 use crate::quantity::{Seconds, SecondsOrOff, Weight};
@@ -44,6 +45,9 @@ pub struct ProxyDeclaration {
     /// How many requests an instance has at once.
     #[serde(default, skip_serializing_if = "InstanceLimits::is_none")]
     pub limits: InstanceLimits,
+    /// How many instances go on serving while others are replaced.
+    #[serde(default, skip_serializing_if = "Rollout::is_usual")]
+    pub rollout: Rollout,
     /// Whether an answer says which instance gave it (`x-replica-instance`), and how long that took
     /// (`server-timing`): true unless it is said otherwise. Measurements tell instances apart by it.
     #[serde(default = "yes")]

@@ -23,6 +23,7 @@ mod output;
 mod profiling;
 mod repairing;
 mod results;
+mod rolling;
 mod secrets;
 mod steering;
 mod unknown;
