@@ -233,15 +233,18 @@ fn a_disk_that_fills_up_on_the_way_is_told() {
 }
 
 /// Stops the process that fetches, once some pieces of the large file are there, and returns it. It
-/// is watched for on the host itself: from here it would be done before it was seen.
+/// is watched for on the host itself: from here it would be done before it was seen. It stands still
+/// whenever it is looked at: on a busy host it would be done between one look and the next.
 fn stops_half_way(lab: &Lab) -> String {
     let script = format!(
-        "for look in $(seq 20000); do
-             fetch=$(pgrep -f 'copy-fetch$') || continue
+        "for look in $(seq 4000); do
+             fetch=$(pgrep -f 'copy-fetch$') || {{ sleep 0.02; continue; }}
+             kill -STOP $fetch
              part=$(find {CACHE}/{REPO}/blobs -name '*.incomplete' -size +100M 2>/dev/null)
-             [ -n \"$part\" ] || continue
-             [ \"$(tail -c 70 \"$part\" | tr -d '\\0' | wc -c)\" -ge 5 ] || continue
-             kill -STOP $fetch; echo $fetch; exit
+             if [ -n \"$part\" ] && [ \"$(tail -c 70 \"$part\" | tr -d '\\0' | wc -c)\" -ge 5 ]; then
+                 echo $fetch; exit
+             fi
+             kill -CONT $fetch
          done
          exit 1"
     );
