@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod completions;
 mod destroy;
+mod drain;
 mod error;
 mod exit;
 mod lock;
@@ -137,6 +138,9 @@ enum Command {
     Destroy(destroy::Args),
     Restart(restart::Args),
     Status(status::Args),
+    Drain(drain::DrainArgs),
+    Undrain(drain::UndrainArgs),
+    Wait(wait::Args),
     Logs(logs::Args),
     Output(output::Args),
     Bench(Box<bench::Args>),
@@ -198,6 +202,9 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Destroy(args) => destroy::run(global, args).await,
         Command::Restart(args) => restart::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
+        Command::Drain(args) => drain::drain(global, args).await,
+        Command::Undrain(args) => drain::undrain(global, args).await,
+        Command::Wait(args) => wait::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,
         Command::Bench(args) => bench::run(global, args).await,

@@ -95,6 +95,51 @@ pub(super) async fn restarted<'a>(
     narrowed(workspace, wish, &chosen, &anew).await
 }
 
+/// What these words mean of what requests are passed to, without its node, and what passes them on.
+///
+/// # Errors
+///
+/// When nothing goes by one of the words, or nothing that runs passes requests to it.
+pub(super) async fn passed_to(
+    workspace: &Workspace,
+    wish: &Wish<'_>,
+    words: &[String],
+) -> Result<(BTreeSet<Address>, BTreeSet<Address>), Error> {
+    let known = Known::new(workspace.stands(wish).await);
+    let all = known.all_meant(words)?;
+    let mut fronts = BTreeSet::new();
+    for address in &all {
+        let front = known.front_of(address).ok_or_else(|| {
+            Error::refused(
+                format!("nothing that runs passes requests to {address}"),
+                "look at what serves with `replica status`",
+            )
+        })?;
+        fronts.insert(front.clone());
+    }
+    Ok((all.iter().map(Address::anywhere).collect(), fronts))
+}
+
+/// How everything stands that serves, or is to, of what these words mean; of all where there is none.
+///
+/// # Errors
+///
+/// When nothing goes by one of the words, or what does serves nobody.
+pub(super) async fn all_that_serve(
+    workspace: &Workspace,
+    wish: &Wish<'_>,
+    words: &[String],
+) -> Result<Vec<Stand>, Error> {
+    let known = Known::new(workspace.stands(wish).await);
+    let chosen = known.all_meant(words)?;
+    if let Some(address) = chosen.iter().find(|it| !known.serves(it)) {
+        return Err(known.serves_nobody(address, "cannot be waited for"));
+    }
+    let is_chosen = |it: &Stand| words.is_empty() || chosen.contains(it.address());
+    let all = known.0.values().filter(|it| known.serves(it.address()));
+    Ok(all.filter(|it| is_chosen(it)).cloned().collect())
+}
+
 fn nodes(workspace: &Workspace, limit: &[NodeName]) -> Result<BTreeSet<NodeName>, Error> {
     let known = &workspace.topology().nodes;
     match limit.iter().find(|node| !known.contains_key(*node)) {
@@ -139,27 +184,36 @@ impl Known {
         Err(Error::Usage(message))
     }
 
+    /// Whether it is something that serves, and stays.
+    fn serves(&self, address: &Address) -> bool {
+        let stand = &self.0[address];
+        stand.service.is_some() && stand.change.action != Action::Destroy
+    }
+
+    fn serves_nobody(&self, address: &Address, so: &str) -> Error {
+        let servers = self.0.keys().filter(|it| self.serves(it));
+        let servers: Vec<String> = servers.map(ToString::to_string).collect();
+        let others = match servers.as_slice() {
+            [] => "nothing of this manifest does".to_owned(),
+            servers => format!("{} can", list(servers)),
+        };
+        Error::Usage(format!(
+            "{address} is nothing that serves, and {so}; {others}"
+        ))
+    }
+
+    /// What passes requests to a thing, or would were it not drained.
+    fn front_of(&self, address: &Address) -> Option<&Address> {
+        let of = address.anywhere();
+        let passes = |stand: &&Stand| stand.relations.drain.iter().any(|hook| hook.of == of);
+        self.0.values().find(passes).map(Stand::address)
+    }
+
     /// What was seen of all that is to run anew. What does not run is started in any case.
     fn replaced(&self, words: &[String]) -> Result<Replaced, Error> {
         let all = self.all_meant(words)?;
-        let serves = |address: &&Address| {
-            let stand = &self.0[*address];
-            stand.service.is_some() && stand.change.action != Action::Destroy
-        };
-        if let Some(address) = all.iter().find(|it| !serves(it)) {
-            let servers: Vec<String> = self
-                .0
-                .keys()
-                .filter(serves)
-                .map(ToString::to_string)
-                .collect();
-            let others = match servers.as_slice() {
-                [] => "nothing of this manifest does".to_owned(),
-                servers => format!("{} can", list(servers)),
-            };
-            let message =
-                format!("{address} is nothing that serves, and cannot be started anew; {others}");
-            return Err(Error::Usage(message));
+        if let Some(address) = all.iter().find(|it| !self.serves(it)) {
+            return Err(self.serves_nobody(address, "cannot be started anew"));
         }
         let seen = all.into_iter().filter_map(|address| {
             let seen = self.0[&address].seen.clone()?;

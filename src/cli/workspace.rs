@@ -19,7 +19,7 @@ use crate::node::{ConnectOptions, Fleet, Lease};
 use crate::plan::{Address, Change, ManifestOrigin, Plan, Reason, ReasonCode, Stand};
 use crate::resource::program::Binaries;
 use crate::resource::{
-    Catalogue, Fact, Observation, Paths, Replaced, Resource, Topology, Undeclared,
+    Asked, Catalogue, Drains, Fact, Observation, Paths, Replaced, Resource, Topology, Undeclared,
 };
 use crate::view::Screen;
 
@@ -200,7 +200,7 @@ impl Workspace {
             wanted,
             more: Vec::new(),
             selection: Selection::default(),
-            replaced: Replaced::default(),
+            asked: Asked::default(),
             allows_downtime: false,
         }
     }
@@ -263,8 +263,8 @@ pub(super) struct Wish<'a> {
     more: Vec<Fact>,
     /// What of it is chosen.
     selection: Selection,
-    /// What is replaced though it is as declared.
-    replaced: Replaced,
+    /// What was asked for beside what is declared.
+    asked: Asked,
     /// Whether the last that serves may be stopped.
     allows_downtime: bool,
 }
@@ -290,7 +290,13 @@ impl Wish<'_> {
 
     /// The same, with this replaced though it is as declared.
     pub(super) fn replacing(mut self, replaced: Replaced) -> Self {
-        self.replaced = replaced;
+        self.asked.replaced = replaced;
+        self
+    }
+
+    /// The same, with these drains, and nothing else of what they are asked of.
+    pub(super) fn draining(mut self, drains: Drains) -> Self {
+        self.asked.drains = drains;
         self
     }
 
@@ -307,7 +313,7 @@ impl Wish<'_> {
 
     /// What was asked for beside what is declared.
     pub(super) fn asked(&self) -> (&Selection, &Replaced) {
-        (&self.selection, &self.replaced)
+        (&self.selection, &self.asked.replaced)
     }
 
     /// Whether everything of ours is to go.
@@ -325,7 +331,7 @@ impl Wish<'_> {
         let Workspace {
             binaries, paths, ..
         } = self.workspace;
-        Catalogue::replacing(self.workspace.topology(), binaries, paths, &self.replaced)
+        Catalogue::asked(self.workspace.topology(), binaries, paths, &self.asked)
     }
 
     /// What is there and is not wanted.

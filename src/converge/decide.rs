@@ -27,7 +27,7 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
         deferred,
         ..
     } = Draft::new(&stands).drawn();
-    let served = |stand: &Stand| hooks.drain.contains_key(&stand.address().anywhere());
+    let served = |stand: &Stand| hooks.serves.contains(&stand.address().anywhere());
     let capacity = capacity(&stands, served, &chains, &deferred);
     let seen = stands.iter().filter_map(|stand| {
         let seen = stand.seen.clone()?;
@@ -104,6 +104,8 @@ struct Draft<'a> {
 struct Hooks<'a> {
     drain: BTreeMap<&'a Address, Vec<&'a Hook>>,
     admit: BTreeMap<&'a Address, Vec<&'a Hook>>,
+    /// What clients reach by way of them.
+    serves: BTreeSet<&'a Address>,
 }
 
 impl<'a> Hooks<'a> {
@@ -111,6 +113,7 @@ impl<'a> Hooks<'a> {
         let mut hooks = Self {
             drain: BTreeMap::new(),
             admit: BTreeMap::new(),
+            serves: BTreeSet::new(),
         };
         // What stops itself, or is not there yet, has no clients to keep from noticing, unless another
         // takes over from it; what is blocked may not be told anything.
@@ -122,6 +125,7 @@ impl<'a> Hooks<'a> {
             for hook in &stand.relations.drain {
                 hooks.drain.entry(&hook.of).or_default().push(hook);
             }
+            hooks.serves.extend(&stand.relations.serves);
             for hook in &stand.relations.admit {
                 hooks.admit.entry(&hook.of).or_default().push(hook);
             }
@@ -201,8 +205,9 @@ impl<'a> Draft<'a> {
         in_the_way: &'s [&Stand],
     ) -> impl Iterator<Item = &'s Stand> {
         let all = std::iter::once(stand).chain(in_the_way.iter().copied());
-        all.filter(|it| it.is_ready() && self.hooks.drain.contains_key(&it.address().anywhere()))
-            .filter(|it| self.is_stopped_here(it))
+        let serves =
+            |it: &&Stand| it.is_ready() && self.hooks.serves.contains(&it.address().anywhere());
+        all.filter(serves).filter(|it| self.is_stopped_here(it))
     }
 
     /// Whether what this is made of changes first, or what it requires is deferred itself.

@@ -8,15 +8,18 @@ use crate::plan::{Action, Address, Change, Readiness, Reason, ReasonCode, Rollou
 /// Puts those of a group that do not serve before those that do: what is brought up first takes over from
 /// what is stopped next.
 pub fn repair_first(stands: &mut [Stand]) {
+    let served = served(stands);
+    let is_replaced = |it: &Stand| is_replaced(it, &served);
+    let comes = |it: &&Stand| comes(it, &served);
     for group in groups(stands) {
         let places = members(stands, &group);
         if !can_change_places(stands, &places) {
             continue;
         }
         let mut order = places.clone();
-        order.sort_by_key(|place| stands[*place].is_ready());
+        order.sort_by_key(|place| serves(&stands[*place], &served));
         let mut moved: Vec<Stand> = order.iter().map(|place| stands[*place].clone()).collect();
-        let coming: Vec<Address> = moved.iter().filter(|it| comes(it)).map(address).collect();
+        let coming: Vec<Address> = moved.iter().filter(comes).map(address).collect();
         for stand in moved.iter_mut().filter(|it| is_replaced(it)) {
             stand.relations.after.extend(coming.iter().cloned());
         }
@@ -97,35 +100,39 @@ fn address(stand: &Stand) -> Address {
     stand.address().clone()
 }
 
+/// Whether it is ready, and clients reach it.
+fn serves(stand: &Stand, served: &BTreeSet<Address>) -> bool {
+    stand.is_ready() && served.contains(&stand.address().anywhere())
+}
+
 /// Whether it serves, and is stopped and started anew.
-fn is_replaced(stand: &Stand) -> bool {
-    stand.change.action == Action::Replace && stand.is_ready()
+fn is_replaced(stand: &Stand, served: &BTreeSet<Address>) -> bool {
+    stand.change.action == Action::Replace && serves(stand, served)
 }
 
 /// Whether it does not serve now, and is to once what is planned for it is done.
-fn comes(stand: &Stand) -> bool {
+fn comes(stand: &Stand, served: &BTreeSet<Address>) -> bool {
     let is_brought_up = matches!(
         stand.change.action,
         Action::Create | Action::Replace | Action::Update
     );
-    is_brought_up && !stand.is_ready()
+    is_brought_up && !serves(stand, served)
 }
 
 /// What clients reach by way of something that goes on serving: each without its node.
 fn served(stands: &[Stand]) -> BTreeSet<Address> {
     let goes_on = |stand: &&Stand| !matches!(stand.change.action, Action::Create | Action::Destroy);
-    let hooks = stands
-        .iter()
-        .filter(goes_on)
-        .flat_map(|it| &it.relations.drain);
-    hooks.map(|hook| hook.of.clone()).collect()
+    let fronts = stands.iter().filter(goes_on);
+    fronts
+        .flat_map(|it| it.relations.serves.iter().cloned())
+        .collect()
 }
 
 /// What a replace waits for, where too few others serve.
 fn held_back(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Option<Held> {
     let group = stand.relations.rolling_group.as_ref()?;
     let rollout = group.rollout?;
-    if !is_replaced(stand) || !served.contains(&stand.address().anywhere()) {
+    if !is_replaced(stand, served) {
         return None;
     }
     let is_declared = |it: &&Stand| rollout_of_others(it, stand, &group.name);
@@ -142,17 +149,17 @@ fn held_back(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Opt
         None if others.is_empty() => return None,
         None => 1,
     };
-    let available = available(&others, group.at_once());
+    let available = available(&others, group.at_once(), served);
     if available >= least {
         return None;
     }
-    let coming = others.iter().filter(|it| comes(it));
+    let coming = others.iter().filter(|it| comes(it, served));
     let coming: Vec<Address> = coming.map(|it| address(it)).collect();
     let lacking = least - available;
     Some(if coming.len() >= lacking {
         Held::Until(coming[..lacking].to_vec())
     } else {
-        Held::Back(too_few(&others, available + coming.len(), least))
+        Held::Back(too_few(&others, available + coming.len(), least, served))
     })
 }
 
@@ -161,20 +168,25 @@ fn rollout_of_others(other: &Stand, stand: &Stand, group: &str) -> bool {
 }
 
 /// How many of the others serve while one of a group is down, and as many of them as are replaced beside it.
-fn available(others: &[&Stand], at_once: usize) -> usize {
+fn available(others: &[&Stand], at_once: usize, served: &BTreeSet<Address>) -> usize {
     let stays = |it: &&&Stand| matches!(it.change.action, Action::Keep | Action::Update);
-    let ready = others.iter().filter(|it| it.is_ready());
-    let staying = ready.filter(stays).count();
-    let replaced = others.iter().filter(|it| is_replaced(it)).count();
+    let serving = others.iter().filter(|it| serves(it, served));
+    let staying = serving.filter(stays).count();
+    let replaced = others.iter().filter(|it| is_replaced(it, served)).count();
     staying + replaced - replaced.min(at_once - 1)
 }
 
-fn too_few(others: &[&Stand], available: usize, least: usize) -> Reason {
+fn too_few(
+    others: &[&Stand],
+    available: usize,
+    least: usize,
+    served: &BTreeSet<Address>,
+) -> Reason {
     let left = match (available, least) {
         (0, _) => "clients would be left with nobody".to_owned(),
         (some, least) => format!("{some} would serve, and {least} are to (`min_available`)"),
     };
-    let why: Vec<String> = others.iter().filter_map(|it| why_not(it)).collect();
+    let why: Vec<String> = others.iter().filter_map(|it| why_not(it, served)).collect();
     let (text, hint) = match why.as_slice() {
         [] => (
             left,
@@ -189,9 +201,9 @@ fn too_few(others: &[&Stand], available: usize, least: usize) -> Reason {
 }
 
 /// Why another does not serve, or will not.
-fn why_not(other: &Stand) -> Option<String> {
+fn why_not(other: &Stand, served: &BTreeSet<Address>) -> Option<String> {
     let address = other.address();
-    let serves_on = other.is_ready()
+    let serves_on = serves(other, served)
         && matches!(
             other.change.action,
             Action::Keep | Action::Update | Action::Replace
@@ -203,7 +215,8 @@ fn why_not(other: &Stand) -> Option<String> {
         (Action::Destroy, _) => format!("{address} is to be destroyed"),
         (_, Some(service)) => match &service.readiness {
             Readiness::NotReady(why) => format!("{address} does not serve ({why})"),
-            Readiness::Ready => format!("{address} is blocked"),
+            Readiness::Ready if serves(other, served) => format!("{address} is blocked"),
+            Readiness::Ready => format!("{address} gets no requests"),
         },
         (_, None) => format!("{address} does not serve"),
     })
@@ -212,7 +225,7 @@ fn why_not(other: &Stand) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Hook, NodePort, Relations, RollingGroup, Service};
+    use crate::plan::{NodePort, Relations, RollingGroup, Service};
 
     fn server(name: &str, action: Action, readiness: Readiness) -> Stand {
         let node = "n".parse().unwrap();
@@ -234,13 +247,10 @@ mod tests {
     }
 
     fn proxy(before: &[&Stand]) -> Stand {
-        let hooks = before.iter().map(|stand| Hook {
-            of: stand.address().anywhere(),
-            operations: Vec::new(),
-        });
+        let serves = before.iter().map(|stand| stand.address().anywhere());
         Stand {
             relations: Relations {
-                drain: hooks.collect(),
+                serves: serves.collect(),
                 ..Relations::default()
             },
             ..Stand::new(Change::keep(&"n/proxy".parse().unwrap(), ""))
@@ -354,6 +364,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_drained_serves_nobody() {
+        let (a, b) = (
+            server("a", Action::Replace, Readiness::Ready),
+            server("b", Action::Keep, Readiness::Ready),
+        );
+        let front = proxy(&[&a]);
+        insta::assert_snapshot!(held(vec![a, b, front]), @"! clients would be left with nobody: n/instance.b gets no requests: mend that first, or give --allow-downtime");
+    }
+
+    #[test]
     fn what_serves_alone_or_by_itself_is_replaced() {
         assert_eq!(beside(server("b", Action::Blocked, down()), false), "-/+ ");
         let alone = || vec![server("a", Action::Replace, Readiness::Ready)];
@@ -378,6 +398,8 @@ mod tests {
             let names = stands.iter().filter_map(|it| it.address().name.clone());
             names.collect::<Vec<_>>().join(" ")
         };
+        let front = proxy(&stands.iter().collect::<Vec<_>>());
+        stands.push(front);
         repair_first(&mut stands);
         assert_eq!(order(&stands), "b m a c");
         // What needs something that stands between keeps its place behind it.
@@ -387,6 +409,7 @@ mod tests {
             server("b", Action::Create, down()),
         ];
         tied[2].relations.requires = vec!["n/model.m".parse().unwrap()];
+        tied.push(proxy(&[&tied[0].clone()]));
         repair_first(&mut tied);
         assert_eq!(order(&tied), "a m b");
     }

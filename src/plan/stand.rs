@@ -148,6 +148,8 @@ pub struct Relations {
     /// Of the things of one group, only so many at a time are replaced while they serve as it says. The
     /// first is the canary: when it fails, the others stay as they are.
     pub rolling_group: Option<RollingGroup>,
+    /// What clients reach by way of this now: each without its node.
+    pub serves: Vec<Address>,
     /// What this is told before another thing stops, so that no client notices.
     pub drain: Vec<Hook>,
     /// What this is told once another thing runs again.

@@ -1,6 +1,6 @@
 //! A proxy on its own, before servers that nobody here has started: what its file declares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -168,6 +168,7 @@ impl Alone {
             client_keys: Vec::new(),
             headers: self.headers,
             access_log: self.access_log.clone(),
+            drained: BTreeSet::new(),
             weights: self.weights(),
         }
     }

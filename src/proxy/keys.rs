@@ -141,6 +141,7 @@ mod tests {
             client_keys,
             headers: true,
             access_log: None,
+            drained: std::collections::BTreeSet::new(),
             weights: BTreeMap::new(),
         }
     }

@@ -39,6 +39,8 @@ pub(super) enum Refusal {
     Older { offered: u64, current: u64 },
     #[error("another configuration of generation {0} is in force")]
     Different(u64),
+    #[error("there is no backend `{0}`")]
+    Unknown(String),
     #[error("there is no configuration yet that a backend could be admitted to")]
     Unconfigured,
     #[error("the key `{0}` is spoken of, and was never told")]
@@ -257,9 +259,7 @@ impl Pool {
         // declared still stays the same member: its requests in flight and its probes are its own.
         for spec in &config.backends {
             if let Some(at) = known.iter().position(|member| member.is(spec)) {
-                let member = known.swap_remove(at);
-                member.backend.readmit();
-                table.members.push(member);
+                table.members.push(known.swap_remove(at));
             }
         }
         // Who is left is declared no more: it gets nothing new, and ends what it has.
@@ -274,6 +274,7 @@ impl Pool {
         table.client_keys = ClientKeys::of(&config);
         for member in &table.members {
             member.go_by(&config);
+            member.take_turns(&config.drained);
         }
         table.bounds = bounds;
         table.waiting = room_to_wait(&config.limits);
@@ -288,14 +289,16 @@ impl Pool {
         let mut table = self.table();
         let config = table.config.as_mut().ok_or(Refusal::Unconfigured)?;
         *config = with_backend(config.clone(), spec.clone());
+        let drained = config.drained.clone();
         if let Some(member) = table.members.iter().find(|member| member.is(&spec)) {
-            member.backend.readmit();
+            member.take_turns(&drained);
             return Ok(Arc::clone(&member.backend));
         }
         let tally = table.tally(&spec.name);
         let member = self.member(spec, tally)?;
         if let Some(config) = &table.config {
             member.go_by(config);
+            member.take_turns(&drained);
         }
         let backend = Arc::clone(&member.backend);
         let name = &backend.spec.name;
@@ -342,13 +345,49 @@ impl Pool {
         backends
     }
 
-    /// Ends a drain of a backend that is served from still.
+    /// Ends a drain of a backend that is served from still, and is not to be drained until somebody
+    /// says so.
     pub(super) fn readmit(&self, name: &str) {
         let table = self.table();
+        let drained = table.config.as_ref().map(|config| &config.drained);
+        if drained.is_some_and(|drained| drained.contains(name)) {
+            return;
+        }
         let named = table.members.iter().map(|member| &member.backend);
         for backend in named.filter(|backend| backend.spec.name == name) {
             backend.readmit();
         }
+    }
+
+    /// Sends no new request to these from now on, and some to all that were drained before and are no
+    /// longer. Returns the configuration that says so, those that drain, and those that do no longer.
+    pub(super) fn set_drained(&self, drained: BTreeSet<String>) -> Result<Drained, Refusal> {
+        let mut table = self.table();
+        let config = table.config.as_mut().ok_or(Refusal::Unconfigured)?;
+        let unknown = |name: &&String| !config.backends.iter().any(|it| it.name == **name);
+        if let Some(name) = drained.iter().find(unknown) {
+            return Err(Refusal::Unknown(name.clone()));
+        }
+        let before = std::mem::replace(&mut config.drained, drained);
+        config.generation += 1;
+        let config = config.clone();
+        let (mut draining, mut again) = (Vec::new(), Vec::new());
+        for member in &table.members {
+            let (backend, name) = (&member.backend, &member.backend.spec.name);
+            if config.drained.contains(name) {
+                draining.push(Arc::clone(backend));
+            } else if before.contains(name) {
+                again.push(Arc::clone(backend));
+            } else {
+                continue;
+            }
+            member.take_turns(&config.drained);
+        }
+        Ok(Drained {
+            config,
+            draining,
+            again,
+        })
     }
 
     /// Waits until something is different about requests in flight: called before the count is
@@ -369,7 +408,23 @@ impl Pool {
     }
 }
 
+/// What came of drains that last until somebody ends them.
+pub(super) struct Drained {
+    pub(super) config: Config,
+    pub(super) draining: Vec<Arc<Backend>>,
+    pub(super) again: Vec<Arc<Backend>>,
+}
+
 impl Member {
+    /// Takes requests from now on, but where it is drained until somebody says so.
+    fn take_turns(&self, drained: &BTreeSet<String>) {
+        if drained.contains(&self.backend.spec.name) {
+            self.backend.drain();
+        } else {
+            self.backend.readmit();
+        }
+    }
+
     fn is(&self, spec: &control::Backend) -> bool {
         self.backend.spec == *spec
     }

@@ -121,6 +121,7 @@ mod tests {
                 client_keys: Vec::new(),
                 headers: true,
                 access_log: None,
+                drained: BTreeSet::new(),
                 weights: std::collections::BTreeMap::new(),
             },
             draining: BTreeSet::new(),

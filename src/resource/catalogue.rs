@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::asked::Replaced;
+use super::asked::{Asked, Replaced};
 use super::benchmark::{self, Benchmark};
 use super::contract::{Kind, Listed, Resource};
 use super::engine::{self, Installation};
@@ -60,17 +60,18 @@ pub struct Paths {
 impl Catalogue {
     /// The things of a topology.
     pub fn new(topology: &Topology, binaries: &Arc<Binaries>, paths: &Paths) -> Self {
-        Self::replacing(topology, binaries, paths, &Replaced::default())
+        Self::asked(topology, binaries, paths, &Asked::default())
     }
 
-    /// The same, some of which are to be replaced in any case.
-    pub fn replacing(
+    /// The same, of which somebody asked for more than is declared.
+    pub fn asked(
         topology: &Topology,
         binaries: &Arc<Binaries>,
         paths: &Paths,
-        replaced: &Replaced,
+        asked: &Asked,
     ) -> Self {
         let programs = programs(topology, binaries);
+        let Asked { replaced, drains } = asked;
         let instances = instances(topology, binaries, replaced);
         let proxy = topology.proxy.as_ref().map(|declared| {
             let is_behind = |instance: &&Arc<Instance>| declared.serves_from(instance.name());
@@ -82,7 +83,7 @@ impl Catalogue {
                 Arc::clone(&programs[&declared.node]),
             );
             let proxy = proxy.beside(unmanaged(topology, &declared.node));
-            Arc::new(proxy.replaced(replaced))
+            Arc::new(proxy.replaced(replaced).draining(drains))
         });
         let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), &programs, paths);
         let mut others: Vec<Arc<dyn Resource>> = Vec::new();

@@ -27,7 +27,7 @@ mod topology;
 mod undeclared;
 mod unmanaged;
 
-pub use asked::Replaced;
+pub use asked::{Asked, Drains, Replaced};
 pub use catalogue::{Catalogue, KINDS, Paths, binaries};
 pub use contract::{Found, Kind, Listed, Observation, Resource};
 pub(crate) use facts::FORBIDDEN;

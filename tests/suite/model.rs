@@ -397,6 +397,14 @@ impl ModelNode {
             Request::Drain { backend, .. } => {
                 proxy.draining.insert(backend.clone());
             }
+            Request::Drained(names) => {
+                let config = proxy
+                    .config
+                    .as_mut()
+                    .expect("drained before it was configured");
+                config.generation += 1;
+                config.drained.clone_from(names);
+            }
             Request::Reload | Request::Status => {}
         }
     }

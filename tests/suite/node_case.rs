@@ -1,6 +1,6 @@
 //! What a node tells, written compactly in a room case, and rendered as the real scripts print it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -284,6 +284,7 @@ impl NodeCase {
             client_keys: Vec::new(),
             headers: true,
             access_log: None,
+            drained: BTreeSet::new(),
             weights: BTreeMap::new(),
         };
         let status = Status {

@@ -303,12 +303,8 @@ fn server(name: &str, action: Action, rollout: Rollout) -> Stand {
 
 /// How many serve while these behind a proxy are changed.
 fn capacity_of(servers: Vec<Stand>) -> String {
-    let hooks = servers.iter().map(|it| Hook {
-        of: it.address().anywhere(),
-        operations: Vec::new(),
-    });
     let proxy = Relations {
-        drain: hooks.collect(),
+        serves: servers.iter().map(|it| it.address().anywhere()).collect(),
         ..Relations::default()
     };
     let mut stands = servers;

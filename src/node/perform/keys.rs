@@ -36,7 +36,7 @@ pub async fn with_keys(
             }
         }
         Request::Admit(backend) => complete(backend),
-        Request::Drain { .. } | Request::Reload | Request::Status => {}
+        Request::Drain { .. } | Request::Drained(_) | Request::Reload | Request::Status => {}
     }
     Ok(control)
 }

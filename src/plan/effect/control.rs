@@ -90,6 +90,10 @@ pub enum Request<P = Value> {
         #[serde(default = "wait")]
         wait: bool,
     },
+    /// Send no new request to these backends, until this is told again, whoever admits or configures
+    /// them meanwhile; all others are served from. The answer comes when none of theirs is in flight,
+    /// and those that were drained before and are no longer were seen.
+    Drained(BTreeSet<String>),
     /// Serve from this backend too, or again; the answer comes when it was seen with its nonce.
     Admit(Backend),
     /// Read again what it was declared by when it was started, and serve by that; the answer is as
@@ -135,6 +139,9 @@ pub struct Config<P = Value> {
     /// no such log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<String>,
+    /// The backends that get no new request until somebody says so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub drained: BTreeSet<String>,
 }
 
 fn yes() -> bool {

@@ -1,6 +1,6 @@
 //! The proxy's side of the control socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::{Backend as Spec, BackendState, Config, Reply, Request, Status};
 use crate::proxy::backend::Backend;
 use crate::proxy::keys;
-use crate::proxy::pool::Refusal;
+use crate::proxy::pool::{Drained, Refusal};
 use crate::proxy::route::Front;
 use crate::proxy::store::{Kept, Store};
 use crate::proxy::succession::{Asked, Estate, Place};
@@ -204,6 +204,7 @@ impl Control {
         match request {
             Request::Configure(config) => self.configure(config, replies).await,
             Request::Drain { backend, wait } => self.drain(&backend, wait, replies).await,
+            Request::Drained(names) => self.set_drained(names, replies).await,
             Request::Admit(backend) => self.admit(backend, replies).await,
             Request::Reload => self.reload(replies).await,
             Request::Status => Ok(()),
@@ -251,9 +252,12 @@ impl Control {
         let installed = match read {
             Ok(config) => {
                 let current = self.front.pool.config();
-                let generation = current.map_or(0, |current| current.generation) + 1;
+                let generation = current.as_ref().map_or(0, |it| it.generation) + 1;
+                let mut drained = current.map(|it| it.drained).unwrap_or_default();
+                drained.retain(|name| config.backends.iter().any(|it| it.name == *name));
                 let config = Config {
                     generation,
+                    drained,
                     ..config
                 };
                 self.install(&store, config).await
@@ -292,6 +296,33 @@ impl Control {
             self.end_drain(name).await;
         }
         waited
+    }
+
+    async fn set_drained(
+        &self,
+        names: BTreeSet<String>,
+        replies: &mut Replies,
+    ) -> Result<(), Unanswered> {
+        let store = self.store.lock().await;
+        let Drained {
+            config,
+            draining,
+            again,
+        } = self.front.pool.set_drained(names)?;
+        tracing::info!(drained = ?config.drained, "drained until told otherwise");
+        // Kept last: what a full disk cannot keep holds until the next start, and the answer says so.
+        let draining_names = self.front.pool.draining();
+        let kept = Kept {
+            config,
+            draining: draining_names,
+        };
+        keep(&store, &kept).await?;
+        drop(store);
+        self.wait_until_empty(&draining, replies).await?;
+        for backend in &again {
+            wait_until_ready(backend, replies).await?;
+        }
+        Ok(())
     }
 
     /// Counts one more who waits for the drain of a backend.
@@ -345,8 +376,14 @@ impl Control {
         draining.remove(&spec.name);
         keep(&store, &Kept { config, draining }).await?;
         tracing::info!(backend = %spec.name, authority = %spec.authority, "admitting");
+        let name = spec.name.clone();
         let backend = self.front.pool.admit(spec)?;
         drop(store);
+        let config = self.front.pool.config();
+        if config.is_some_and(|config| config.drained.contains(&name)) {
+            // It is known again, and gets nothing until somebody says so.
+            return Ok(());
+        }
         wait_until_ready(&backend, replies).await
     }
 

@@ -6,6 +6,7 @@ mod answers;
 mod bounds;
 mod control;
 mod disconnects;
+mod drained;
 mod failures;
 mod fake;
 mod handover;
@@ -234,6 +235,7 @@ fn config(generation: u64, fakes: &[&Fake]) -> Config {
         client_keys: Vec::new(),
         headers: true,
         access_log: None,
+        drained: std::collections::BTreeSet::new(),
         weights: BTreeMap::new(),
     }
 }

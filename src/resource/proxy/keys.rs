@@ -76,7 +76,9 @@ impl Proxy {
                 let name = backend.name.as_str();
                 (BTreeSet::new(), BTreeSet::from([name]))
             }
-            Request::Drain { .. } | Request::Reload | Request::Status => Default::default(),
+            Request::Drain { .. } | Request::Drained(_) | Request::Reload | Request::Status => {
+                Default::default()
+            }
         };
         let backends = self.backends.iter();
         let told = backends.filter(|instance| told.contains(instance.name().as_str()));

@@ -4,6 +4,7 @@
 //! its control socket while it serves.
 
 mod declared;
+mod drains;
 mod hooks;
 mod keys;
 mod launch;
@@ -19,7 +20,7 @@ pub use declared::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::asked::Replaced;
+use super::asked::{Drains, Replaced};
 use super::contract::{Memo, Observation, Resource};
 use super::facts::Fact;
 use super::instance::Instance;
@@ -29,6 +30,7 @@ use super::process::{
     ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding, listening,
 };
 use super::program::Program;
+use crate::english::list;
 use crate::name::{NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::UnmanagedPolicy;
@@ -62,6 +64,7 @@ pub struct Proxy {
     limits: InstanceLimits,
     backends: Vec<Arc<Instance>>,
     program: Arc<Program>,
+    drains: Drains,
     reported: Memo<Reported>,
 }
 
@@ -110,6 +113,7 @@ impl Proxy {
             limits: declared.limits.clone(),
             backends,
             program,
+            drains: Drains::default(),
             reported: Memo::default(),
         }
     }
@@ -125,6 +129,13 @@ impl Proxy {
     #[must_use]
     pub fn replaced(mut self, replaced: &Replaced) -> Self {
         self.managed = self.managed.replaced(replaced);
+        self
+    }
+
+    /// The same, of which these drains are asked, and nothing else.
+    #[must_use]
+    pub fn draining(mut self, drains: &Drains) -> Self {
+        self.drains = drains.clone();
         self
     }
 
@@ -248,6 +259,7 @@ impl Proxy {
             client_keys: self.client_keys(observed),
             headers: self.declared.headers,
             access_log: self.declared.access_log.then(|| ACCESS_LOG.to_owned()),
+            drained: self.drained(observed),
         }
     }
 
@@ -276,6 +288,11 @@ impl Proxy {
             );
             return Change::new(&self.managed.address, Action::Replace, vec![reason])
                 .described(summary);
+        };
+        let drained: Vec<String> = drains::now(&status).into_iter().collect();
+        let summary = match drained.as_slice() {
+            [] => summary,
+            drained => format!("{summary}, {} drained", list(drained)),
         };
         self.compare_served(observed, &status).described(summary)
     }
@@ -382,6 +399,7 @@ impl Proxy {
             let name = instance.name().as_str();
             status.backends.contains_key(name)
                 && !status.is_serving(name)
+                && !drains::is_drained(status, instance)
                 && instance.change(observed).action == Action::Keep
         };
         let waiting = self.backends.iter().filter(waits);
@@ -413,9 +431,11 @@ impl Proxy {
             // What speaks of one backend is part of that one's own chain.
             awaited: match &request {
                 Request::Configure(_) => self.awaited(observed),
-                Request::Admit(_) | Request::Drain { .. } | Request::Reload | Request::Status => {
-                    BTreeMap::new()
-                }
+                Request::Admit(_)
+                | Request::Drain { .. }
+                | Request::Drained(_)
+                | Request::Reload
+                | Request::Status => BTreeMap::new(),
             },
             tells_more: true,
             request,
@@ -424,6 +444,9 @@ impl Proxy {
     }
 
     fn update(&self, observed: &Observation) -> Vec<Operation> {
+        if !self.drains.is_none() {
+            return self.tell_drains(observed);
+        }
         let mut operations = self.await_predecessors(observed);
         let Some(status) = self.status(observed) else {
             return operations;
@@ -478,6 +501,9 @@ impl Proxy {
     }
 
     fn compare(&self, observed: &Observation) -> Change {
+        if !self.drains.is_none() {
+            return self.compare_drains(observed);
+        }
         let mut change = self.compare_process(observed);
         let missing_key = self.missing_key(observed);
         let missing_key = missing_key.filter(|_| change.action.acts());
@@ -568,6 +594,7 @@ impl Proxy {
             occupies: self.managed.occupies(observed),
             drain: self.drain(observed),
             admit: self.admit(observed),
+            serves: self.serves(observed),
             ..Relations::default()
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Proxy, policy_name};
+use super::{Proxy, drains, policy_name};
 use crate::english::list;
 use crate::plan::{Offer, Readiness, Service};
 use crate::proxy::control::Status;
@@ -19,6 +19,7 @@ impl Proxy {
             policy: status.as_ref().and_then(policy).unwrap_or(self.policy()),
             generation: status.as_ref().and_then(generation),
             backends: status.as_ref().map(serving).unwrap_or_default(),
+            drained: status.as_ref().map(drained).unwrap_or_default(),
         };
         let readiness = |_: &_, _| match (&status, &served.backends[..]) {
             (None, _) => Readiness::NotReady("its control socket does not answer".to_owned()),
@@ -57,6 +58,8 @@ struct Served {
     policy: String,
     generation: Option<u64>,
     backends: Vec<String>,
+    /// Those that get no requests because somebody asked for it.
+    drained: Vec<String>,
 }
 
 /// The policy that it serves by, which the manifest may no longer say.
@@ -77,6 +80,10 @@ fn serving(status: &Status) -> Vec<String> {
     serving.cloned().collect()
 }
 
+fn drained(status: &Status) -> Vec<String> {
+    drains::now(status).into_iter().collect()
+}
+
 impl Served {
     fn details(&self) -> Map<String, Value> {
         let details = [
@@ -84,8 +91,11 @@ impl Served {
             ("generation", json!(self.generation)),
             ("backends", json!(self.backends)),
         ];
-        let details = details.map(|(key, value)| (key.to_owned(), value));
-        details.into_iter().collect()
+        let drained = Some(("drained", json!(self.drained))).filter(|_| !self.drained.is_empty());
+        let details = details.into_iter().chain(drained);
+        details
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
     }
 
     fn summary(&self) -> String {
@@ -94,9 +104,13 @@ impl Served {
             [] => "no instance".to_owned(),
             backends => list(backends),
         };
+        let drained = match &self.drained[..] {
+            [] => String::new(),
+            drained => format!(", {} drained", list(drained)),
+        };
         match self.generation {
-            Some(generation) => format!("{policy} to {to}, generation {generation}"),
-            None => format!("{policy} to {to}"),
+            Some(generation) => format!("{policy} to {to}{drained}, generation {generation}"),
+            None => format!("{policy} to {to}{drained}"),
         }
     }
 }
@@ -115,19 +129,24 @@ mod tests {
 
     #[test]
     fn what_it_serves_is_told_in_one_line() {
-        let said = |generation, backends: &[&str]| {
-            let backends = backends.iter().map(ToString::to_string);
+        let said = |generation, backends: &[&str], drained: &[&str]| {
+            let names = |all: &[&str]| all.iter().map(ToString::to_string).collect();
             let served = Served {
                 policy: "round_robin".to_owned(),
                 generation,
-                backends: backends.collect(),
+                backends: names(backends),
+                drained: names(drained),
             };
             served.summary()
         };
-        assert_eq!(said(None, &[]), "round_robin to no instance");
+        assert_eq!(said(None, &[], &[]), "round_robin to no instance");
         assert_eq!(
-            said(Some(4), &["a", "b"]),
+            said(Some(4), &["a", "b"], &[]),
             "round_robin to a and b, generation 4"
+        );
+        assert_eq!(
+            said(Some(5), &["a"], &["b"]),
+            "round_robin to a, b drained, generation 5"
         );
     }
 }

@@ -37,6 +37,7 @@ async fn proxy(backends: Vec<Backend>) -> (SocketAddr, mpsc::Sender<()>) {
         client_keys: Vec::new(),
         headers: true,
         access_log: None,
+        drained: std::collections::BTreeSet::new(),
     };
     let options = Options {
         host: "127.0.0.1".to_owned(),

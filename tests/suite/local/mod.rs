@@ -13,6 +13,7 @@ mod converging;
 mod crowded;
 mod destroying;
 mod disaggregated;
+mod draining;
 mod dying;
 mod events;
 mod interrupting;
