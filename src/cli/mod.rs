@@ -28,6 +28,7 @@ mod send_load;
 mod status;
 mod transfer;
 mod validate;
+mod wait;
 mod workspace;
 
 use std::ffi::OsString;
@@ -137,10 +138,10 @@ enum Command {
     Apply(apply::Args),
     Destroy(destroy::Args),
     Restart(restart::Args),
-    Status(status::Args),
     Drain(drain::DrainArgs),
     Undrain(drain::UndrainArgs),
     Wait(wait::Args),
+    Status(status::Args),
     Logs(logs::Args),
     Output(output::Args),
     Bench(Box<bench::Args>),
@@ -201,10 +202,10 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Apply(args) => apply::run(global, args).await,
         Command::Destroy(args) => destroy::run(global, args).await,
         Command::Restart(args) => restart::run(global, args).await,
-        Command::Status(args) => status::run(global, args).await,
         Command::Drain(args) => drain::drain(global, args).await,
         Command::Undrain(args) => drain::undrain(global, args).await,
         Command::Wait(args) => wait::run(global, args).await,
+        Command::Status(args) => status::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,
         Command::Bench(args) => bench::run(global, args).await,

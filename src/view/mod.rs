@@ -26,6 +26,7 @@ mod screen;
 pub mod status;
 mod style;
 mod table;
+pub mod wait;
 pub mod words;
 
 pub use apply::Tally;
