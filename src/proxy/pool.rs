@@ -383,6 +383,10 @@ impl Pool {
             }
             member.take_turns(&config.drained);
         }
+        // They are looked at now, and not when their next probes are due.
+        for backend in &again {
+            backend.suspect();
+        }
         Ok(Drained {
             config,
             draining,

@@ -586,16 +586,21 @@ impl Proxy {
 
     fn relations(&self, observed: &Observation) -> Relations {
         let backends = self.backends.iter();
-        Relations {
+        let needs = Relations {
             requires: vec![self.program.address().clone()],
             after: backends.map(|it| it.address().clone()).collect(),
             waits_for: self.waits_for(observed),
+            ..Relations::default()
+        };
+        let needs = Some(needs).filter(|_| self.drains.is_none());
+        Relations {
             wants_ports: vec![NodePort::new(&self.managed.node, self.declared.port.get())],
             occupies: self.managed.occupies(observed),
             drain: self.drain(observed),
             admit: self.admit(observed),
             serves: self.serves(observed),
-            ..Relations::default()
+            // Drains alone need nothing but that it runs.
+            ..needs.unwrap_or_default()
         }
     }
 }

@@ -24,6 +24,17 @@ fn what_is_drained_stays_so_through_applies_until_it_is_undrained() {
     assert_eq!(place.status()["proxy"]["drained"], json!(["b"]));
     let _ = place.replica(&["status"]).exits(0).shows("to a, b drained");
 
+    // What else differs from what is declared stays for an apply.
+    place.change(
+        "sim_load_seconds: 0",
+        "sim_load_seconds: 0, max_num_seqs: 64",
+    );
+    let running = place.pid("/instances/a");
+    let _ = place.replica(&["undrain", "b", "-y"]).exits(0);
+    let _ = place.replica(&["drain", "b", "-y"]).exits(0);
+    assert_eq!(place.pid("/instances/a"), running);
+    place.change(", max_num_seqs: 64", "");
+
     // Nothing of it is a difference to what is declared, and nothing ends it on the way.
     assert!(place.plan().is_empty());
     let before = place.pid("/instances/b");
