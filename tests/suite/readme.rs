@@ -142,7 +142,7 @@ impl Typed {
 
 /// A copy of the samples under a name and on ports of its own, with `replica` at hand.
 fn copy_of_the_samples() -> Workdir {
-    let place = Workdir::local();
+    let place = Workdir::measuring_local();
     fs::create_dir(place.work().join("manifests")).unwrap();
     for entry in fs::read_dir(MANIFESTS).unwrap() {
         let path = entry.unwrap().path();

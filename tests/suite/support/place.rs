@@ -84,7 +84,12 @@ impl Workdir {
 
     /// A place whose `topology.yaml` is the sample for this machine.
     pub(crate) fn local() -> Self {
-        Self::with(&fs::read_to_string(format!("{MANIFESTS}/local.yaml")).unwrap())
+        Self::with(&sample())
+    }
+
+    /// The same, with the machine to itself.
+    pub(crate) fn measuring_local() -> Self {
+        Self::measuring(&sample())
     }
 
     /// Adds a variable to the environment of every command.
@@ -241,4 +246,9 @@ impl Drop for Workdir {
             assert!(left.is_empty(), "left behind: {left:?}\n{destroyed}");
         }
     }
+}
+
+/// The sample for this machine.
+fn sample() -> String {
+    fs::read_to_string(format!("{MANIFESTS}/local.yaml")).unwrap()
 }
