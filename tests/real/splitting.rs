@@ -159,6 +159,8 @@ fn its_api_server_dies(lab: &Lab, laptop: &Laptop) {
         fetched() >= before + 900.0
     });
     assert!(lab.lives("spark-01", &orphan));
+    // Until it is gone its kernel takes requests that nobody reads: those are told, and sent to nobody else.
+    until("its process is gone", || !lab.lives("spark-01", &a));
     is_answered(&Question::completion(&prompt(84, 200), 20), ("none", "b"));
     laptop.replica("apply -y --no-bench").exits(0);
     assert!(!lab.lives("spark-01", &orphan));
