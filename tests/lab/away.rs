@@ -1,5 +1,7 @@
 //! Nodes that cannot be reached: unknown, never absent.
 
+use serde_json::json;
+
 use super::hosts::Lab;
 use super::laptop::{DEMO, Laptop, change, pending, reasons};
 use super::stage::{eventually, scenario, until};
@@ -129,6 +131,59 @@ fn a_rebooted_controller_gets_its_proxy_back() {
         assert!(lab.lives("spark-01", &a) && lab.lives("spark-02", &b));
         let status = laptop.replica("status --json --exit-code").exits(0).json();
         assert_eq!(status["proxy"]["ready"], true);
+        laptop.is_converged();
+    });
+}
+
+/// Whoever is out of reach does not count as serving: the other is not stopped, and clients are answered.
+#[test]
+fn the_last_in_reach_goes_on_serving() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        let a = lab.leader("spark-01", "instance/a");
+        let other = DEMO.replace("fast}}", "fast}, args: {max_num_seqs: 64}}");
+        laptop.declares(&other);
+        lab.does("cut spark-02");
+
+        let plan = laptop.replica("plan --json").exits(4).json();
+        let said = reasons(change(&plan, "spark-01/instance.a"));
+        assert!(said.contains("clients would be left with nobody"), "{said}");
+        laptop
+            .replica("apply -y")
+            .shows("spark-02 did not answer")
+            .exits(1);
+        assert!(lab.lives("spark-01", &a), "nobody else is seen to serve");
+
+        lab.does("heal");
+        let applied = eventually("it is reached again", || {
+            let done = laptop.replica("apply -y --json");
+            (!done.out.contains("\"unreachable\": [\n")).then_some(done)
+        });
+        let applied = applied.exits(0).json();
+        assert_eq!(applied["capacity"]["serving"], json!([2, 1, 2, 1, 2]));
+        assert!(!lab.lives("spark-01", &a));
+        laptop.is_converged();
+    });
+}
+
+/// Only what a node holds is changed, and what is left out is named.
+#[test]
+fn a_run_can_be_limited_to_a_node() {
+    scenario("3", |lab| {
+        let laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        let b = lab.leader("spark-02", "instance/b");
+        let other = DEMO.replace("fast}}", "fast}, args: {max_num_seqs: 64}}");
+        laptop.declares(&other);
+        let done = laptop.replica("apply -y --limit spark-01 --json").exits(0);
+        let done = done.json();
+        assert_eq!(pending(&done), ["replace spark-01/instance.a"]);
+        assert_eq!(done["left_out"], json!(["spark-02/instance.b"]));
+        assert!(lab.lives("spark-02", &b));
+        let plan = laptop.plan();
+        assert_eq!(pending(&plan), ["replace spark-02/instance.b"]);
+        laptop.applies();
         laptop.is_converged();
     });
 }
