@@ -29,6 +29,7 @@ mod status;
 mod transfer;
 mod validate;
 mod wait;
+mod watch;
 mod workspace;
 
 use std::ffi::OsString;
@@ -141,6 +142,7 @@ enum Command {
     Drain(drain::DrainArgs),
     Undrain(drain::UndrainArgs),
     Wait(wait::Args),
+    Watch(watch::Args),
     Status(status::Args),
     Logs(logs::Args),
     Output(output::Args),
@@ -205,6 +207,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Drain(args) => drain::drain(global, args).await,
         Command::Undrain(args) => drain::undrain(global, args).await,
         Command::Wait(args) => wait::run(global, args).await,
+        Command::Watch(args) => watch::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,

@@ -108,6 +108,11 @@ impl Workspace {
         })
     }
 
+    /// The same, connected anew: a node that was away may be back.
+    pub(super) async fn again(&self, global: &Global) -> Result<Self, Error> {
+        Self::connect(global, self.manifest.clone(), &self.screen).await
+    }
+
     /// The same nodes, with another topology on them; the locks are held for both.
     pub(super) fn arm(&self, topology: &Topology) -> Self {
         Self {

@@ -10,6 +10,7 @@
 
 mod ask_for_life;
 mod assess;
+mod budget;
 mod capacity;
 mod decide;
 mod execute;
@@ -22,6 +23,7 @@ mod serving;
 
 pub use ask_for_life::OnWaiting;
 pub use assess::assess;
+pub use budget::{Budget, Leave};
 pub use decide::decide;
 pub use execute::{Report, Say, World};
 pub use interrupt::Interrupt;

@@ -30,6 +30,7 @@ mod steering;
 mod unknown;
 
 /// One server and a proxy, ready as soon as they are started, and nothing to measure.
+mod watching;
 const SMALL: &str = "\
 topology: small
 nodes: {here: {ssh: local}}
