@@ -48,6 +48,15 @@ impl Say {
         });
     }
 
+    fn step(&self, step: &Step, is_done: bool) {
+        self.send(Event::Step {
+            address: step.address.clone(),
+            node: step.node.clone(),
+            verb: step.verb(),
+            is_done,
+        });
+    }
+
     fn send(&self, event: Event) {
         // Nobody may be listening any more; the work goes on all the same.
         let _ = self.events.send(event);
@@ -254,9 +263,14 @@ impl Chain {
         });
         let mut outcome = String::new();
         for (done, step) in steps.iter().enumerate() {
+            self.say.step(step, false);
             match world.perform(step, &self.say).await {
-                Ok(seen) if seen.is_empty() => {}
-                Ok(seen) => outcome = seen,
+                Ok(seen) => {
+                    self.say.step(step, true);
+                    if !seen.is_empty() {
+                        outcome = seen;
+                    }
+                }
                 Err(failure) => {
                     self.say.send(Event::Failed {
                         address,

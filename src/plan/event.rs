@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Address, Change, Failure, Phase};
+use crate::name::NodeName;
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -11,6 +12,17 @@ pub enum Event {
     Started {
         /// The change.
         change: Change,
+    },
+    /// A step of a change begins, or is done.
+    Step {
+        /// The thing.
+        address: Address,
+        /// The node that performs it; none where it is this machine.
+        node: Option<NodeName>,
+        /// What is done there: [`super::Step::verb`].
+        verb: &'static str,
+        /// Whether it is done.
+        is_done: bool,
     },
     /// Something is under way.
     Progress {

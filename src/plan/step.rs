@@ -25,3 +25,22 @@ pub struct Step {
     /// The steps that must have ended first, however they ended.
     pub after: Vec<StepId>,
 }
+
+impl Step {
+    /// What is done, in one word that stays the same.
+    pub fn verb(&self) -> &'static str {
+        match &self.effect {
+            Effect::Upload(_) => "upload",
+            Effect::Remove { .. } => "remove",
+            Effect::KeepLog(_) => "keep_log",
+            Effect::RunScript(_) => "run_script",
+            Effect::Copy(_) => "copy",
+            Effect::Launch(_) => "launch",
+            Effect::Stop(_) => "stop",
+            Effect::KillUnmanaged(_) => "kill_unmanaged",
+            Effect::WaitReady(_) => "wait_ready",
+            Effect::ProxyControl(_) => "proxy_control",
+            Effect::Measure(_) => "measure",
+        }
+    }
+}

@@ -94,7 +94,7 @@ impl Tally {
                 address: address.clone(),
                 because: because.clone(),
             }),
-            Event::Progress { .. } | Event::Note(_) => {}
+            Event::Step { .. } | Event::Progress { .. } | Event::Note(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::json::PlanDocument;
+use crate::name::NodeName;
 use crate::plan::{Action, Address, Event, Failure, Phase, Reason};
 
 /// A line of `--json-events`. The last one of a command is its result.
@@ -27,6 +28,12 @@ enum Told<'a> {
         address: &'a Address,
         action: Action,
         reasons: &'a [Reason],
+    },
+    Step {
+        address: &'a Address,
+        node: Option<&'a NodeName>,
+        verb: &'static str,
+        done: bool,
     },
     Progress {
         address: &'a Address,
@@ -76,6 +83,17 @@ impl<'a> From<&'a Event> for EventLine<'a> {
                 address: &change.address,
                 action: change.action,
                 reasons: &change.reasons,
+            },
+            Event::Step {
+                address,
+                node,
+                verb,
+                is_done,
+            } => Told::Step {
+                address,
+                node: node.as_ref(),
+                verb,
+                done: *is_done,
             },
             Event::Progress { address, phase } => Told::Progress {
                 address,
@@ -152,6 +170,16 @@ mod tests {
         assert_eq!(started["event"], "started");
         assert_eq!(started["action"], "create");
         assert_eq!(started["reasons"][0]["code"], "absent");
+        let step = told(&Event::Step {
+            address: address.clone(),
+            node: address.node.clone(),
+            verb: "launch",
+            is_done: false,
+        });
+        assert_eq!(
+            (&step["verb"], &step["done"]),
+            (&json!("launch"), &json!(false))
+        );
         let phase = Phase::new("loading").counted(Count::Pieces { done: 3, of: 4 });
         let progress = told(&Event::Progress {
             address: address.clone(),

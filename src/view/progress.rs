@@ -142,7 +142,7 @@ fn settled(event: &Event, took: Option<Duration>, style: Style) -> Vec<String> {
             let line = error::line(Kind::Note, &clean(text), style);
             vec![line.trim_end().to_owned()]
         }
-        Event::Started { .. } | Event::Progress { .. } => Vec::new(),
+        Event::Started { .. } | Event::Step { .. } | Event::Progress { .. } => Vec::new(),
     }
 }
 

@@ -170,7 +170,7 @@ impl Walk {
                 Event::Skipped { address, because } => {
                     format!("{} skipped: {because}", address.local())
                 }
-                Event::Progress { .. } | Event::Note(_) => continue,
+                Event::Step { .. } | Event::Progress { .. } | Event::Note(_) => continue,
             });
         }
         (report.expect("the walk hangs").unwrap(), told)

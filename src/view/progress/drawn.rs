@@ -52,7 +52,7 @@ impl Drawn {
                 self.redraw();
                 settled(event, took, self.style)
             }
-            Event::Note(_) => settled(event, None, self.style),
+            Event::Step { .. } | Event::Note(_) => settled(event, None, self.style),
         }
     }
 

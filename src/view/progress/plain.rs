@@ -51,7 +51,7 @@ impl Plain {
                 let since = self.under_way.remove(address).map(|it| it.since);
                 settled(event, since.map(|since| now - since), self.style)
             }
-            Event::Note(_) => settled(event, None, self.style),
+            Event::Step { .. } | Event::Note(_) => settled(event, None, self.style),
         }
     }
 

@@ -10,6 +10,7 @@ mod commands;
 mod comparing;
 mod conflicts;
 mod converging;
+mod crash_points;
 mod crowded;
 mod destroying;
 mod disaggregated;
