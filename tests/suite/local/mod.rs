@@ -16,6 +16,7 @@ mod destroying;
 mod disaggregated;
 mod draining;
 mod dying;
+mod endurance;
 mod events;
 mod interrupting;
 mod keys;
@@ -29,9 +30,9 @@ mod rolling;
 mod secrets;
 mod steering;
 mod unknown;
+mod watching;
 
 /// One server and a proxy, ready as soon as they are started, and nothing to measure.
-mod watching;
 const SMALL: &str = "\
 topology: small
 nodes: {here: {ssh: local}}
