@@ -109,6 +109,10 @@ fn ledger(place: &Workdir) -> BTreeMap<String, u64> {
 
 #[test]
 #[ignore = "half an hour: `.ci/run all` plays it"]
+#[expect(
+    clippy::print_stdout,
+    reason = "who waits for so long is told how far it is"
+)]
 fn twenty_replaces_under_load_fail_nothing() {
     let place = Workdir::measuring(STEADY).applied();
     let before = ledger(&place);
