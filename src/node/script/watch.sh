@@ -79,6 +79,7 @@ echo "leader $r_leader"
 r_killed=$(r_killings)
 r_known=none
 r_said=
+r_seen=
 r_worked=busy
 r_ticks=0
 r_turn=0
@@ -97,9 +98,18 @@ while :; do
   if [ "$r_sockets" != "$r_known" ]; then
     r_now=port
     [ -z "$r_sockets" ] || r_now=$(printf '%s\n' "$r_sockets" | r_name_listeners)
-    [ "$r_now" = "$r_said" ] || echo "$r_now"
-    r_said=$r_now
-    r_known=$r_sockets
+    # Whoever else holds it is told when it is seen twice: processes are looked at one after another, and
+    # what is handed over meanwhile is seen at none of them, or where it is about to be no more.
+    r_doubted=$r_seen
+    r_seen=$r_now
+    case $r_now in
+      *other/*) [ "$r_now" = "$r_doubted" ] || r_now= ;;
+    esac
+    if [ -n "$r_now" ]; then
+      [ "$r_now" = "$r_said" ] || echo "$r_now"
+      r_said=$r_now
+      r_known=$r_sockets
+    fi
   fi
   # Every five seconds, while nobody listens.
   r_turn=$((r_turn + 1))
