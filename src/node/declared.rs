@@ -25,6 +25,11 @@ pub struct NodeDeclaration {
     /// stopped (`stop`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmanaged: Option<UnmanagedPolicy>,
+    /// What looks after the processes there once they are started: the systemd of the user
+    /// (`systemd`), which starts them again after a crash and after a reboot; nobody (`session`); or
+    /// systemd for whatever starts anew where that user has one that outlives a login (`auto`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<SupervisorPolicy>,
     /// How fast its GPUs read their memory, each for itself: `273 GB/s`. Measurements are held against
     /// what that allows; of common cards it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +52,26 @@ pub enum UnmanagedPolicy {
     Stop,
 }
 
+/// What looks after the processes of a node once they are started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SupervisorPolicy {
+    /// The systemd of the user for what starts anew, where there is one that outlives a login, and the
+    /// node is not this machine. What runs stays as it was started.
+    #[default]
+    Auto,
+    /// The systemd of the user. What was started otherwise is replaced.
+    Systemd,
+    /// Nobody: each leads a session of its own. What systemd looks after is replaced.
+    Session,
+}
+
 impl NodeDeclaration {
+    /// What looks after the processes there.
+    pub fn supervisor(&self) -> SupervisorPolicy {
+        self.supervisor.unwrap_or_default()
+    }
+
     /// What becomes of the vLLM servers there that nobody declares, by whichever of its names.
     pub fn unmanaged(&self) -> UnmanagedPolicy {
         self.unmanaged.or(self.stale).unwrap_or_default()

@@ -28,7 +28,7 @@ mod variable;
 mod tests;
 
 pub use command::{Command, quote, quote_path};
-pub use declared::{InvalidReach, NodeDeclaration, Reach, UnmanagedPolicy};
+pub use declared::{InvalidReach, NodeDeclaration, Reach, SupervisorPolicy, UnmanagedPolicy};
 pub use fleet::Fleet;
 pub use held::Held;
 pub use http::{HttpAnswer, HttpConnection, HttpRequest};

@@ -14,11 +14,12 @@ use super::instance::{self, Instance, Partner, Parts, Runtime, Server};
 use super::kind::{Kept, Marked};
 use super::model::{self, Fetcher, Model, ModelDeclaration, Sharing, Wanted};
 use super::node_files::{Listens, StateFolder};
+use super::process::Care;
 use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
-use crate::node::{NodeDeclaration, Reach, UnmanagedPolicy};
+use crate::node::{NodeDeclaration, Reach, SupervisorPolicy, UnmanagedPolicy};
 use crate::plan::{ManifestOrigin, Role};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
@@ -83,6 +84,7 @@ impl Catalogue {
                 Arc::clone(&programs[&declared.node]),
             );
             let proxy = proxy.beside(unmanaged(topology, &declared.node));
+            let proxy = proxy.in_care(care(topology, &declared.node));
             Arc::new(proxy.replaced(replaced).draining(drains))
         });
         let benchmarks = benchmarks(topology, &instances, proxy.as_ref(), &programs, paths);
@@ -178,6 +180,7 @@ fn instances(
             name: name.clone(),
             listens: listens(topology, &server.node, server.host.as_ref()),
             unmanaged: unmanaged(topology, &server.node),
+            care: care(topology, &server.node),
             server: server.clone(),
             program: program(topology, &server.node, binaries),
             before: last.get(&server.node).cloned(),
@@ -315,6 +318,15 @@ fn benchmarks(
 fn unmanaged(topology: &Topology, node: &NodeName) -> UnmanagedPolicy {
     let declared = topology.nodes.get(node);
     declared.map_or_else(UnmanagedPolicy::default, NodeDeclaration::unmanaged)
+}
+
+/// What looks after the processes of a node.
+fn care(topology: &Topology, node: &NodeName) -> Care {
+    let declared = topology.nodes.get(node);
+    Care {
+        policy: declared.map_or_else(SupervisorPolicy::default, NodeDeclaration::supervisor),
+        is_here: declared.is_some_and(|it| it.ssh == Reach::Local),
+    }
 }
 
 /// Where something of a node listens: on the declared address, else on the one by which the

@@ -44,7 +44,7 @@ const ACCEPTED: &str = "run/arguments.";
 ///
 /// ```text
 /// ~/.local/state/replica/<topology>/bin/replica-<build>
-///                                   log/<kind>.<name>.<generation>.log
+///                                   log/<kind>.<name>.<generation>.log, .ready, .again
 ///                                   run/proxy.sock
 ///                                   run/node.key
 ///                                   run/arguments.<digest>
@@ -266,8 +266,9 @@ impl NodeFiles {
         beginning_with(&self.files, &local)
             .map(|(name, _)| name)
             .filter(move |name| {
-                let read = read_log_name(name).or_else(|| read_name(name, ".ready"));
-                read.is_some_and(|(thing, _)| thing == local)
+                let suffixes = [".log", ".ready", ".again"].into_iter();
+                let mut read = suffixes.filter_map(|suffix| read_name(name, suffix));
+                read.any(|(thing, _)| thing == local)
             })
     }
 
@@ -290,6 +291,15 @@ impl NodeFiles {
         let local = address.local();
         beginning_with(&self.files, &local)
             .any(|(name, _)| read_name(name, ".ready") == Some((&local, generation)))
+    }
+
+    /// How often systemd has begun one start of a thing again since that was seen to serve.
+    pub fn begun_again(&self, address: &Address, generation: u64) -> u64 {
+        let local = address.local();
+        let mut notes = beginning_with(&self.files, &local);
+        let note = notes.find(|(name, _)| read_name(name, ".again") == Some((&local, generation)));
+        // Each time adds a byte.
+        note.map_or(0, |(_, size)| *size)
     }
 
     /// How long the newest start of a thing took that was watched until it served.

@@ -28,6 +28,7 @@ pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
         blocks.extend(nodes(plan, style));
     }
     blocks.push(uncompared(plan, style));
+    blocks.push(started_again(plan, style));
     blocks.push(blocked(plan, style));
     blocks.push(unmanaged(plan, style));
     blocks.push(unreachable(plan, style));
@@ -197,10 +198,25 @@ fn headline(name: &str, change: &Change, column: Columns, style: Style) -> Vec<S
 
 /// What is kept with a reason to say so: not all of it could be compared.
 fn uncompared(plan: &Plan, style: Style) -> Vec<String> {
-    let is_uncompared = |c: &Change| c.action == Action::Keep && !c.reasons.is_empty();
+    let is_uncompared = |change: &Change| {
+        let mut reasons = change.reasons.iter();
+        change.action == Action::Keep && reasons.any(|it| it.code != ReasonCode::StartedAgain)
+    };
     // Whoever asks for the keeps reads it there.
     let is_shown = |change: &Change| is_uncompared(change) && !style.verbose;
     titled("Kept, and not compared in all:", plan, is_shown, style)
+}
+
+/// What is kept, and had to be started again.
+fn started_again(plan: &Plan, style: Style) -> Vec<String> {
+    let is_started_again = |change: &Change| {
+        let mut reasons = change.reasons.iter().peekable();
+        change.action == Action::Keep
+            && reasons.peek().is_some()
+            && reasons.all(|it| it.code == ReasonCode::StartedAgain)
+    };
+    let is_shown = |change: &Change| is_started_again(change) && !style.verbose;
+    titled("Kept, and started again meanwhile:", plan, is_shown, style)
 }
 
 fn blocked(plan: &Plan, style: Style) -> Vec<String> {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use replica::name::NodeName;
-use replica::plan::effect::{Copy, KillUnmanaged, Launch, RunScript, Secret, WaitReady};
+use replica::plan::effect::{
+    Copy, KillUnmanaged, Launch, RunScript, Secret, Supervisor, WaitReady,
+};
 use replica::plan::{Change, Effect, Field, Job, Plan, Planned, Step};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
@@ -130,6 +132,13 @@ fn start(launch: &Launch) -> String {
         let _ = write!(words, " {name}=<{source}>");
     }
     let _ = write!(words, " into {}", launch.log);
+    if let Supervisor::Systemd(unit) = &launch.supervisor {
+        let (name, mib) = (&unit.name, unit.memory_floor >> 20);
+        let _ = write!(words, ", in systemd as {name} where {mib} MiB are free");
+        if let Some(address) = unit.address {
+            let _ = write!(words, " and {address} is there");
+        }
+    }
     words
 }
 

@@ -425,7 +425,7 @@ impl ModelNode {
                 "total 127600000\navailable 120000000\nhome 99999999\ntool gcc\n".to_owned()
             }
             "tools" => "uv\nfree 99999999\n".to_owned(),
-            "address" | "dial" | "prerequisites" => String::new(),
+            "address" | "dial" | "prerequisites" | "supervision" => String::new(),
             "toolchain" => "headers python3.12\n".to_owned(),
             "model" => {
                 let cache = self.cache.as_deref().unwrap_or("/c");

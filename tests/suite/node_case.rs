@@ -168,7 +168,7 @@ impl NodeCase {
                 "place" => self.place(),
                 "served" => self.served(),
                 // What this machine has is no part of a case.
-                "address" | "machine" | "tools" => String::new(),
+                "address" | "machine" | "supervision" | "tools" => String::new(),
                 _ => match (&fact.question, &home) {
                     (Question::Script(script), Some(home)) => asked(script, home.path()),
                     _ => String::new(),

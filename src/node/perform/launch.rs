@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::logs::grammar;
 use crate::node::{Command, Node, quote, quote_path, variable as here};
 use crate::plan::Failure;
-use crate::plan::effect::{Launch, Secret};
+use crate::plan::effect::{Launch, Secret, Supervisor};
 
 use super::log::Tail;
 use super::secret::{make_node_key, missing};
+use super::unit::unit_files;
 
 /// A process that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,19 @@ struct Secrets {
 }
 
 impl Secrets {
+    /// Each secret with the variable that it is in until it is exported.
+    fn carriers(&self) -> impl Iterator<Item = (String, &str)> {
+        let values = self.values.iter();
+        values.map(|(name, value)| (carrier(name), value.as_str()))
+    }
+
+    /// The same as a file for a shell to read: nothing where there are none.
+    fn file(&self) -> String {
+        let assignments = self.carriers();
+        let lines = assignments.map(|(carrier, value)| format!("{carrier}={}", quote(value)));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     async fn had(node: &Node, launch: &Launch) -> Result<Self, Failure> {
         // Where one is missing here, nothing is left on the node.
         let here = of_this_machine(&launch.secret_env)?;
@@ -114,19 +128,50 @@ fn of_this_machine(
     Ok(values)
 }
 
-/// The script that starts a process.
+/// The script that starts a process, and hands it to what is to look after it.
 fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
-    let mut script = String::from(include_str!("../script/bare.sh"));
-    let _ = writeln!(
-        script,
-        "r_mark={}\nr_folder={}\nr_log={}",
+    let begin = begin(launch, had)?;
+    let mut script = format!(
+        "{}r_mark={}\nr_folder={}\nr_log={}\nr_prefix={}\n{}{}{}",
+        include_str!("../script/bare.sh"),
         quote(&launch.mark),
         quote_path(&launch.folder),
-        quote_path(&launch.log)
+        quote_path(&launch.log),
+        quote(mark_prefix(&launch.mark)),
+        include_str!("../script/processes.sh"),
+        include_str!("../script/units.sh"),
+        include_str!("../script/launch.sh"),
     );
+    match &launch.supervisor {
+        Supervisor::Session => {
+            script.push_str(&begin);
+            script.push_str(include_str!("../script/launch_session.sh"));
+            let carriers = had.carriers();
+            let command = Command::script(script);
+            Ok(carriers.fold(command, |command, (carrier, value)| {
+                command.with_secret(&carrier, value)
+            }))
+        }
+        Supervisor::Systemd(unit) => {
+            script.push_str(&unit_files(launch, unit, &begin));
+            script.push_str(include_str!("../script/launch_unit.sh"));
+            Ok(Command::script(script).with_secret("r_secrets", &had.file()))
+        }
+    }
+}
+
+/// The beginning that the marks of all starts of a thing have in common.
+fn mark_prefix(mark: &str) -> &str {
+    let end = mark.match_indices(':').nth(2).map(|(place, _)| place + 1);
+    &mark[..end.unwrap_or(mark.len())]
+}
+
+/// The function that becomes the process, in a shell that has `r_setsid`, or nothing in it, and the
+/// secrets in their carriers.
+fn begin(launch: &Launch, had: &Secrets) -> Result<String, Failure> {
     let words: Vec<_> = launch.argv.iter().map(|word| quote_path(word)).collect();
     // The words come first: `~` is the node's home even where the environment says otherwise.
-    let _ = writeln!(script, "r_begin() {{\nset -- {}", words.join(" "));
+    let mut script = format!("r_begin() {{\nset -- {}\n", words.join(" "));
     if !launch.path.is_empty() {
         let folders: Vec<_> = launch
             .path
@@ -145,20 +190,17 @@ fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
     for (name, value) in declared.chain(own) {
         let _ = writeln!(script, "export {}={}", variable(name)?, quote(value));
     }
-    let mut secrets = Vec::new();
-    for (name, value) in &had.values {
-        let carrier = format!("r_secret_{}", variable(name)?);
+    for (name, _) in &had.values {
+        let carrier = carrier(variable(name)?);
         let _ = writeln!(script, "export {name}=\"${carrier}\"");
-        secrets.push((carrier, value));
     }
-    script.push_str("exec \"$r_setsid\" \"$@\"\n}\n");
-    script.push_str(include_str!("../script/processes.sh"));
-    script.push_str(include_str!("../script/launch.sh"));
-    let mut command = Command::script(script);
-    for (carrier, value) in secrets {
-        command = command.with_secret(&carrier, value);
-    }
-    Ok(command)
+    script.push_str("exec ${r_setsid:+\"$r_setsid\"} \"$@\"\n}\n");
+    Ok(script)
+}
+
+/// The variable of a shell that a secret is in until it is exported.
+fn carrier(name: &str) -> String {
+    format!("r_secret_{name}")
 }
 
 /// A name that a shell takes for a variable's.

@@ -22,6 +22,7 @@ mod server;
 mod startup;
 mod stop;
 mod supervised;
+mod unit;
 mod upload;
 mod wait_ready;
 mod watch;

@@ -29,6 +29,7 @@ fn command(stop: &Stop) -> Command {
     let ports: Vec<_> = stop.ports.iter().map(u16::to_string).collect();
     let script = concat!(
         include_str!("../script/processes.sh"),
+        include_str!("../script/units.sh"),
         include_str!("../script/ending.sh"),
         include_str!("../script/stop.sh")
     );

@@ -4,7 +4,7 @@ unalias -a
 # A shell that is bash takes functions out of the environment.
 unset -f [ awk basename cat cd chmod cksum command cp cut date dd df dirname du echo env false find \
   flock grep head hf id kill ln ls mkdir mkfifo mktemp mv nice nohup nvidia-smi od pip printf ps pwd \
-  python3 read readlink rm rmdir sed setsid sh sha256sum shopt sleep sort stat sync tail test timeout \
+  python3 read readlink rm rmdir sed setsid sh sha256sum shopt sleep sort stat sync systemctl tail test timeout \
   touch tr true tty type umask uname uniq uv wait wc
 unset IFS CDPATH ENV BASH_ENV TMOUT POSIXLY_CORRECT _POSIX2_VERSION BLOCKSIZE BLOCK_SIZE DF_BLOCK_SIZE \
   DU_BLOCK_SIZE LS_BLOCK_SIZE LS_COLORS LS_OPTIONS QUOTING_STYLE TIME_STYLE TABSIZE COLUMNS LINES \

@@ -1,6 +1,8 @@
 # In: r_prefix, the beginning of a mark; r_ports; r_ticks, or nothing where they end by themselves.
 # Out, tab-separated: `ours PID NAME`, what ending.sh tells, and at last `done`.
 #
+# systemd stops what it looks after, and forgets it; what it does not come to is ended like all else.
+#
 # A process is found by its mark, or by its session: the leader of ours carries the mark, and a
 # child that overwrote its environment is in its session still.
 
@@ -101,10 +103,33 @@ r_ask() {
         ;;
     esac
     r_asked="$r_asked$r_item "
+    ! r_is_in_unit "$r_pid" || continue
     r_signal TERM "$r_pid" "${r_rest%:*}"
   done
 }
 
+# Tells whether systemd was told to stop what the process $1 is part of.
+r_is_in_unit() {
+  for r_unit in $r_told; do
+    grep -q "/$r_unit.service\$" "/proc/$1/cgroup" 2>/dev/null && return 0
+  done
+  return 1
+}
+
+# What systemd ends at once is listed too.
+r_look
+r_found=$(r_list_units)
+r_told=
+if [ -n "$r_ticks" ]; then
+  for r_unit in $r_found; do
+    ! r_systemctl --no-block stop "$r_unit.service" 2>/dev/null || r_told="$r_told $r_unit"
+  done
+fi
 r_end
+for r_unit in $r_found; do
+  r_systemctl stop "$r_unit.service" 2>/dev/null
+  r_drop_units "$r_unit"
+  r_systemctl reset-failed "$r_unit.service" 2>/dev/null
+done
 for r_port in $r_ports; do r_free "$r_port" r_listeners "$r_port"; done
 echo done

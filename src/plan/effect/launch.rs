@@ -1,6 +1,8 @@
 //! Starting a process.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -33,4 +35,31 @@ pub struct Launch {
     pub log: String,
     /// Who understands its log, should it end at once.
     pub log_reader: LogReader,
+    /// What looks after it from then on.
+    pub supervisor: Supervisor,
+}
+
+/// What looks after a process once it is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Supervisor {
+    /// Nobody: it leads a session of its own.
+    Session,
+    /// The systemd of its user: it is a unit, which is started again after a crash and after a reboot.
+    Systemd(Box<Unit>),
+}
+
+/// A unit of systemd, and when it may be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// Its name, without `.service`.
+    pub name: String,
+    /// What it is, for whoever lists units.
+    pub description: String,
+    /// How long it may take after SIGTERM before everything in its cgroup gets SIGKILL.
+    pub grace: Duration,
+    /// How many bytes of memory must be available before it is started.
+    pub memory_floor: u64,
+    /// The address that the machine must have before it is started: after a boot it may come late.
+    pub address: Option<Ipv4Addr>,
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 pub use control::ProxyControl;
 pub use copy::{Copy, Upload};
 pub use keep_log::KeepLog;
-pub use launch::Launch;
+pub use launch::{Launch, Supervisor, Unit};
 pub use log::LogReader;
 pub use measure::{Endpoint, Job, Sender, Target, WarmWhen};
 pub use ready::{Check, Probe, WaitReady};

@@ -32,8 +32,16 @@ impl WaitReady {
     /// The file whose presence says that this start was seen to serve, once: beside its log. It
     /// holds how many seconds that took, where it was watched from before.
     pub fn record(&self) -> String {
-        let stem = self.log.strip_suffix(".log").unwrap_or(&self.log);
-        format!("{stem}.ready")
+        format!("{}.ready", self.stem())
+    }
+
+    /// The file that has a byte for each time that it was started again since then.
+    pub fn begun_again(&self) -> String {
+        format!("{}.again", self.stem())
+    }
+
+    fn stem(&self) -> &str {
+        self.log.strip_suffix(".log").unwrap_or(&self.log)
     }
 }
 

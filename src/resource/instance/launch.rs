@@ -11,7 +11,7 @@ use crate::plan::effect::control::Key;
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Secret, ServerKey, Stop, WaitReady};
 use crate::resource::contract::Observation;
 use crate::resource::node_files::NodeFiles;
-use crate::resource::process::Mark;
+use crate::resource::process::{Condition, Mark};
 
 /// The variable by which vLLM takes its API key, so that the key is in no argument list.
 const API_KEY: &str = "VLLM_API_KEY";
@@ -54,6 +54,15 @@ impl Instance {
             folder: self.managed.folder.run(),
             log: self.managed.log(mark),
             log_reader: LogReader::Vllm,
+            supervisor: self.managed.supervisor(
+                mark,
+                observed,
+                Condition {
+                    grace: self.server.stop_timeout,
+                    memory_floor: self.memory_floor(observed),
+                    listens_on: &self.listens.on,
+                },
+            ),
         }
     }
 

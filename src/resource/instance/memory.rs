@@ -17,6 +17,9 @@ use crate::resource::contract::Observation;
 use crate::resource::machine::{Bytes, Machine, Memory};
 use crate::resource::process::{Owner, ProcessTable, Session};
 
+/// What must be available on any machine before something is started there without anybody's looking.
+const LEAST: Bytes = Bytes(512 << 20);
+
 /// What can be had of each memory of one machine.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Budget {
@@ -127,6 +130,17 @@ impl Budget {
         asks.unwrap_or_default()
     }
 
+    /// What a machine must have available before such a server is started on it without anybody's
+    /// looking: what it asks of the memory that programs have, and what must stay free.
+    fn floor(&self, spec: &Value) -> Bytes {
+        if self.kind == Kind::Own {
+            return Bytes(0);
+        }
+        let amounts = self.asks(spec).into_iter().map(|ask| ask.amount.0);
+        let margins = self.pools.iter().map(|pool| pool.margin.0);
+        Bytes(amounts.chain(margins).sum())
+    }
+
     /// Takes what is asked, or says in words what is short.
     pub(super) fn take(&mut self, asks: &[Ask]) -> Result<(), String> {
         if let Some(short) = asks.iter().find(|ask| self.is_short(ask)) {
@@ -234,6 +248,15 @@ fn held(budget: &Budget, session: &Session, table: &ProcessTable) -> Vec<Ask> {
 }
 
 impl Instance {
+    /// How many bytes of memory must be available before it is started again, as far as the machine
+    /// tells what it has.
+    pub(super) fn memory_floor(&self, observed: &Observation) -> u64 {
+        let machine = observed.of(&self.managed.node).map(Machine::read);
+        let budget = machine.and_then(|machine| Budget::of(&machine));
+        let floor = budget.map_or(Bytes(0), |budget| budget.floor(&self.spec(observed)));
+        floor.max(LEAST).0
+    }
+
     /// Why the memory of its node does not suffice for its start, and who has it.
     pub(super) fn memory_short(&self, observed: &Observation) -> Vec<Reason> {
         let (Some(facts), Some(mut budget)) =

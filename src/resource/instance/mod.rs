@@ -46,7 +46,8 @@ use super::model;
 use super::node_files::{Listens, NodeFiles};
 use super::prerequisites::{self, Prerequisites};
 use super::process::{
-    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding, listening,
+    Care, ManagedProcess, Mark, OTHER_SUPERVISOR, ProcessTable, Session, differences, fingerprint,
+    forwarding, listening,
 };
 use super::program::Program;
 use super::unmanaged;
@@ -99,6 +100,8 @@ pub struct Parts {
     pub listens: Listens,
     /// What becomes of the unmanaged servers of its node.
     pub unmanaged: UnmanagedPolicy,
+    /// What looks after it.
+    pub care: Care,
     /// As it is meant.
     pub server: Server,
     /// `replica` itself as its node has it, where something of the node needs it.
@@ -121,7 +124,8 @@ impl Instance {
         let name = Some(parts.name.as_str());
         Self {
             managed: ManagedProcess::new(&parts.topology, &parts.server.node, KIND, name)
-                .beside(parts.unmanaged),
+                .beside(parts.unmanaged)
+                .in_care(parts.care),
             name: parts.name,
             listens: parts.listens,
             server: parts.server,
@@ -315,6 +319,7 @@ impl Instance {
             // Whether they changed cannot be told.
             change.reasons.extend(self.missing_secrets());
             change.reasons.extend(self.unreachable(observed));
+            change.reasons.extend(self.managed.begun_again(observed));
         }
         // Somebody else on the port of a server that runs shares its requests: that is no keep.
         let port_taken = self.managed.port_taken(self.server.port.get(), &table);
@@ -332,7 +337,11 @@ impl Instance {
             }
             obstacles.extend(self.would_fail(observed));
             obstacles.extend(self.model_elsewhere(observed));
+            obstacles.extend(self.managed.unsupervised(observed));
             change.reasons.extend(self.gpus_untold(observed));
+            change
+                .reasons
+                .extend(self.managed.ends_with_the_machine(observed));
         }
         self.blocked_by(obstacles, change)
     }
@@ -355,7 +364,7 @@ impl Instance {
         let sessions = self.managed.sessions(table);
         let leaders: Vec<_> = sessions.iter().filter(|s| s.leader().is_some()).collect();
         match leaders.as_slice() {
-            [] if sessions.is_empty() => self.create(files),
+            [] if sessions.is_empty() => self.create(observed, files),
             [] => self.replace_orphans(&sessions),
             [one] => self.compare_one(observed, table, files, one),
             several => {
@@ -374,10 +383,16 @@ impl Instance {
     ) -> Change {
         let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
         fields.retain(|field| !is_unknown_version(field) && !is_only_recorded(field));
-        let pid = session.leader().map_or(0, |leader| leader.pid);
-        let summary = format!("pid {pid}, port {}", self.server.port);
-        if !fields.is_empty() {
-            let reason = Reason::new(ReasonCode::Differs, "its specification changed");
+        let summary = self.managed.summary(observed, session, self.server.port);
+        let moves = self.managed.moves(observed, session);
+        if !fields.is_empty() || moves.is_some() {
+            let text = if fields.is_empty() {
+                OTHER_SUPERVISOR
+            } else {
+                "its specification changed"
+            };
+            let reason = Reason::new(ReasonCode::Differs, text);
+            fields.extend(moves);
             return self
                 .replace(vec![reason])
                 .with_fields(fields)
@@ -387,6 +402,7 @@ impl Instance {
             return self.replace(vec![asked]).described(summary);
         }
         let port = self.server.port.get();
+        let is_begun_again = self.managed.times_begun_again(observed) > 0;
         let has_served = files.has_served(&self.managed.address, session.mark.generation);
         let silent = |text: &str| {
             let reason = Reason::new(ReasonCode::Silent, text);
@@ -400,6 +416,9 @@ impl Instance {
                 };
             }
             // It is about to end, or hangs in doing so: nobody listens a second time.
+            (false, true) if is_begun_again => {
+                "systemd started it again, and it does not listen yet"
+            }
             (false, true) if table.listeners_on(port).next().is_none() => {
                 return silent("it has served and listens no longer");
             }
@@ -410,15 +429,17 @@ impl Instance {
         Change::new(&self.managed.address, Action::Update, vec![reason]).described(summary)
     }
 
-    fn create(&self, files: &NodeFiles) -> Change {
+    fn create(&self, observed: &Observation, files: &NodeFiles) -> Change {
         let reason = match files.last_generation(&self.managed.address) {
             0 => Reason::new(ReasonCode::Absent, "it does not run"),
-            generation => Reason::new(
-                ReasonCode::Gone,
-                format!("its process is gone; the log of start {generation} remains"),
-            ),
+            generation => {
+                let gone = self.managed.gone(observed);
+                let text = format!("{gone}; the log of start {generation} remains");
+                Reason::new(ReasonCode::Gone, text)
+            }
         };
-        Change::new(&self.managed.address, Action::Create, vec![reason]).described(self.place())
+        let place = self.managed.place(observed, self.place());
+        Change::new(&self.managed.address, Action::Create, vec![reason]).described(place)
     }
 
     /// Where it will listen, and for what part of a request, for the line in the plan.

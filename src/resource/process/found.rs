@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Mark, ProcessTable};
+use super::{Mark, ProcessTable, Supervision, supervision};
 use crate::name::NodeName;
 use crate::plan::Address;
 use crate::plan::effect::{KeepLog, Stop};
@@ -15,10 +15,10 @@ const GRACE: Duration = Duration::from_secs(15);
 
 /// What a node is asked, so that [`found`] finds them.
 pub(in crate::resource) fn facts(folder: &StateFolder) -> Vec<Fact> {
-    vec![super::fact(), folder.fact()]
+    vec![super::fact(), folder.fact(), supervision::fact()]
 }
 
-/// Every thing of a topology that runs on a node, or has left a log there, of the kinds that are
+/// Every thing of a topology that runs on a node, or has left a log or a unit there, of the kinds that are
 /// wanted.
 pub(in crate::resource) fn found(
     is_wanted: impl Fn(&str) -> bool,
@@ -30,20 +30,32 @@ pub(in crate::resource) fn found(
     let (table, files) = (ProcessTable::read(facts), NodeFiles::read(&folder, facts));
     let ours = table.sessions.iter().map(|session| &session.mark);
     let ours = ours.filter(|mark| mark.topology == topology);
+    let supervision = Supervision::read(facts);
+    let units = supervision.units_of(topology).map(|unit| &unit.mark);
     let logged = files.logged();
     let logged = logged.keys();
     let mut addresses: Vec<Address> = ours
+        .chain(units)
         .map(|mark| mark.address(node))
         .chain(logged.filter_map(|thing| format!("{node}/{thing}").parse().ok()))
         .filter(|address| is_wanted(&address.kind))
         .collect();
     addresses.sort();
     addresses.dedup();
-    let found = |address| of(topology, address, &table, &files);
+    let found = |address: Address| {
+        let has_unit = supervision.unit_of(topology, &address).is_some();
+        of(topology, address, &table, &files, has_unit)
+    };
     addresses.into_iter().map(found).collect()
 }
 
-fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles) -> Found {
+fn of(
+    topology: &str,
+    address: Address,
+    table: &ProcessTable,
+    files: &NodeFiles,
+    has_unit: bool,
+) -> Found {
     let folder = StateFolder::of(topology);
     let sessions = table.of(topology, &address);
     let processes = sessions.iter().flat_map(|session| &session.processes);
@@ -59,7 +71,8 @@ fn of(topology: &str, address: Address, table: &ProcessTable, files: &NodeFiles)
         summary: summary(&pids, files.starts_of(&address).count()),
         pid: sessions.iter().find_map(|it| it.leader()).map(|it| it.pid),
         occupies: ports,
-        stop: (!pids.is_empty()).then_some(stop),
+        // Where nothing of it runs, systemd may be about to start it again.
+        stop: (has_unit || !pids.is_empty()).then_some(stop),
         paths: files
             .logs_of(&address)
             .map(|log| folder.file(log))

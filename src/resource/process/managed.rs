@@ -1,14 +1,16 @@
 //! One process of ours on a node: how it is found there, what it was started
 //! as, and what the next start of it will be.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::supervision::{self, Supervision, unit_name};
 use super::{Mark, Process, ProcessTable, Session, UnmanagedServer};
-use crate::name::{NodeName, TopologyName};
+use crate::name::{NodeName, Port, TopologyName};
 use crate::net::Authority;
-use crate::node::UnmanagedPolicy;
-use crate::plan::effect::Stop;
-use crate::plan::{Address, NodePort, Readiness, Reason, ReasonCode, Service};
+use crate::node::{SupervisorPolicy, UnmanagedPolicy};
+use crate::plan::effect::{Stop, Supervisor, Unit};
+use crate::plan::{Address, Field, NodePort, Planned, Readiness, Reason, ReasonCode, Service};
 use crate::resource::asked::Replaced;
 use crate::resource::contract::Observation;
 use crate::resource::facts::{Fact, Facts};
@@ -27,8 +29,36 @@ pub struct ManagedProcess {
     pub folder: StateFolder,
     /// What becomes of the node's vLLM servers that are not ours.
     pub unmanaged: UnmanagedPolicy,
+    /// What looks after it.
+    care: Care,
     /// What was seen of the start that is to end though it is as declared.
     replaced: Option<String>,
+}
+
+/// Why something is replaced that something else is to look after.
+pub const OTHER_SUPERVISOR: &str = "something else is to look after it";
+
+/// What is added to the line of what systemd looks after.
+const IN_SYSTEMD: &str = ", in systemd";
+
+/// What a manifest says of who looks after the processes of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Care {
+    /// What is declared.
+    pub policy: SupervisorPolicy,
+    /// Whether the node is this machine.
+    pub is_here: bool,
+}
+
+/// What the start of a process takes before systemd may do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition<'a> {
+    /// How long it may take to end.
+    pub grace: Duration,
+    /// How many bytes of memory must be available.
+    pub memory_floor: u64,
+    /// The address that it listens on.
+    pub listens_on: &'a str,
 }
 
 impl ManagedProcess {
@@ -40,6 +70,7 @@ impl ManagedProcess {
             node: node.clone(),
             folder: StateFolder::of(topology.as_str()),
             unmanaged: UnmanagedPolicy::default(),
+            care: Care::default(),
             replaced: None,
         }
     }
@@ -58,9 +89,16 @@ impl ManagedProcess {
         self
     }
 
+    /// Says what looks after it.
+    #[must_use]
+    pub fn in_care(mut self, care: Care) -> Self {
+        self.care = care;
+        self
+    }
+
     /// What to ask the node for.
     pub fn facts(&self) -> Vec<(NodeName, Fact)> {
-        let facts = [super::fact(), self.folder.fact()];
+        let facts = [super::fact(), self.folder.fact(), supervision::fact()];
         facts.map(|one| (self.node.clone(), one)).into()
     }
 
@@ -192,6 +230,131 @@ impl ManagedProcess {
             ports: self.ports_held(observed),
             grace: Some(grace),
         }
+    }
+
+    /// Whether what starts anew is a unit of systemd.
+    pub fn starts_by_systemd(&self, observed: &Observation) -> bool {
+        match self.care.policy {
+            SupervisorPolicy::Session => false,
+            SupervisorPolicy::Systemd => true,
+            SupervisorPolicy::Auto => !self.care.is_here && self.unusable(observed).is_none(),
+        }
+    }
+
+    /// Why systemd cannot look after it.
+    fn unusable(&self, observed: &Observation) -> Option<Reason> {
+        Supervision::read(observed.of(&self.node)?).unusable(&self.node)
+    }
+
+    /// Why it cannot be started as it is declared to be looked after.
+    pub fn unsupervised(&self, observed: &Observation) -> Option<Reason> {
+        let is_declared = self.care.policy == SupervisorPolicy::Systemd;
+        self.unusable(observed).filter(|_| is_declared)
+    }
+
+    /// That it will not outlive a reboot, where only little keeps systemd from looking after it.
+    pub fn ends_with_the_machine(&self, observed: &Observation) -> Option<Reason> {
+        let is_auto = self.care.policy == SupervisorPolicy::Auto && !self.care.is_here;
+        let has_systemd = Supervision::read(observed.of(&self.node)?).has_systemd();
+        let reason = self.unusable(observed).filter(|_| is_auto && has_systemd)?;
+        let text = format!("supervisor: session, as {}", reason.text);
+        Some(Reason { text, ..reason })
+    }
+
+    /// Whether systemd looks after what runs.
+    pub fn is_in_systemd(&self, observed: &Observation, session: &Session) -> bool {
+        let facts = observed.of(&self.node);
+        facts.is_some_and(|facts| Supervision::read(facts).looks_after(&session.mark))
+    }
+
+    /// That something else looks after what runs than is declared.
+    pub fn moves(&self, observed: &Observation, session: &Session) -> Option<Field> {
+        let is_in_systemd = self.is_in_systemd(observed, session);
+        let (old, new) = match (self.care.policy, is_in_systemd) {
+            (SupervisorPolicy::Systemd, false) => ("session", "systemd"),
+            (SupervisorPolicy::Session, true) => ("systemd", "session"),
+            _ => return None,
+        };
+        Some(Field {
+            path: "supervisor".to_owned(),
+            old: Some(old.into()),
+            new: Planned::Known(new.into()),
+            forces_replacement: true,
+        })
+    }
+
+    /// How often systemd has started again what runs since that was seen to become ready.
+    pub fn times_begun_again(&self, observed: &Observation) -> u64 {
+        let (Some(session), Some(facts)) = (self.running(observed), observed.of(&self.node)) else {
+            return 0;
+        };
+        let files = NodeFiles::read(&self.folder, facts);
+        files.begun_again(&self.address, session.mark.generation)
+    }
+
+    /// The same as a reason to speak of it, where it has.
+    pub fn begun_again(&self, observed: &Observation) -> Option<Reason> {
+        let times = match self.times_begun_again(observed) {
+            0 => return None,
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        let text =
+            format!("systemd has started it again {times} since it was seen to become ready");
+        Some(Reason::new(ReasonCode::StartedAgain, text))
+    }
+
+    /// What runs, in a line of a plan.
+    pub fn summary(&self, observed: &Observation, session: &Session, port: Port) -> String {
+        let pid = session.leader().map_or(0, |leader| leader.pid);
+        let in_systemd = if self.is_in_systemd(observed, session) {
+            IN_SYSTEMD
+        } else {
+            ""
+        };
+        format!("pid {pid}, port {port}{in_systemd}")
+    }
+
+    /// What is to run, in a line of a plan.
+    pub fn place(&self, observed: &Observation, place: String) -> String {
+        if self.starts_by_systemd(observed) {
+            return place + IN_SYSTEMD;
+        }
+        place
+    }
+
+    /// That its process is gone, and what systemd makes of that where it has a unit of it.
+    pub fn gone(&self, observed: &Observation) -> String {
+        let supervision = observed.of(&self.node).map(Supervision::read);
+        let fate = supervision.and_then(|it| {
+            let unit = it.unit_of(self.topology.as_str(), &self.address)?;
+            unit.fate()
+        });
+        let fate = fate.map_or_else(String::new, |fate| format!(": {fate}"));
+        format!("its process is gone{fate}")
+    }
+
+    /// What is to look after the start with this mark.
+    pub fn supervisor(
+        &self,
+        mark: &Mark,
+        observed: &Observation,
+        condition: Condition<'_>,
+    ) -> Supervisor {
+        if !self.starts_by_systemd(observed) {
+            return Supervisor::Session;
+        }
+        let topology = self.topology.as_str();
+        let what = self.address.local();
+        let address = condition.listens_on.parse().ok();
+        let address = address.filter(|it: &Ipv4Addr| !it.is_loopback() && !it.is_unspecified());
+        Supervisor::Systemd(Box::new(Unit {
+            name: unit_name(topology, &self.address, mark.generation),
+            description: format!("{what} of topology {topology}, start {}", mark.generation),
+            grace: condition.grace,
+            memory_floor: condition.memory_floor,
+            address,
+        }))
     }
 
     /// Where the start with this mark writes its log.

@@ -8,12 +8,14 @@ mod managed;
 mod mark;
 mod one;
 mod spec;
+pub(super) mod supervision;
 mod table;
 mod unmanaged;
 
-pub use managed::ManagedProcess;
+pub use managed::{Care, Condition, ManagedProcess, OTHER_SUPERVISOR};
 pub use mark::{Mark, UnreadableMark};
 pub use one::Process;
 pub use spec::{PLAIN_DIGEST, differences, fingerprint, plain_digest};
+pub use supervision::Supervision;
 pub use table::{Listener, Owner, ProcessTable, Session, fact};
 pub use unmanaged::{Ownership, UnmanagedProcess, UnmanagedServer};

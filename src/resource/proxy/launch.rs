@@ -7,7 +7,13 @@ use crate::plan::effect::control::Request;
 use crate::plan::effect::{Check, Launch, LogReader, Probe, Stop, WaitReady};
 use crate::plan::{Effect, Operation};
 use crate::resource::contract::Observation;
-use crate::resource::process::Mark;
+use crate::resource::process::{Condition, Mark};
+
+/// How long it may take to end once it is told to.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How many bytes of memory must be available before it is started again without anybody's looking.
+const LEAST: u64 = 64 << 20;
 
 impl Proxy {
     pub(super) fn launch(&self, mark: &Mark, observed: &Observation) -> Launch {
@@ -41,6 +47,15 @@ impl Proxy {
             folder: self.managed.folder.run(),
             log: self.managed.log(mark),
             log_reader: LogReader::None,
+            supervisor: self.managed.supervisor(
+                mark,
+                observed,
+                Condition {
+                    grace: GRACE,
+                    memory_floor: LEAST,
+                    listens_on: &self.listens.on,
+                },
+            ),
         }
     }
 
@@ -69,7 +84,7 @@ impl Proxy {
     }
 
     pub(super) fn stop(&self, observed: &Observation) -> Stop {
-        self.managed.stop(observed, Duration::from_secs(30))
+        self.managed.stop(observed, GRACE)
     }
 
     pub(super) fn start(&self, observed: &Observation) -> Vec<Operation> {

@@ -27,7 +27,8 @@ use super::instance::Instance;
 use super::node_files::{Listens, NodeFiles};
 use super::prerequisites::{self, Prerequisites};
 use super::process::{
-    ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding, listening,
+    Care, ManagedProcess, Mark, OTHER_SUPERVISOR, ProcessTable, Session, differences, fingerprint,
+    forwarding, listening,
 };
 use super::program::Program;
 use crate::english::list;
@@ -122,6 +123,13 @@ impl Proxy {
     #[must_use]
     pub fn beside(mut self, unmanaged: UnmanagedPolicy) -> Self {
         self.managed = self.managed.beside(unmanaged);
+        self
+    }
+
+    /// What looks after it.
+    #[must_use]
+    pub fn in_care(mut self, care: Care) -> Self {
+        self.managed = self.managed.in_care(care);
         self
     }
 
@@ -264,14 +272,17 @@ impl Proxy {
     }
 
     fn compare_running(&self, observed: &Observation, session: &Session) -> Change {
-        let pid = session.leader().map_or(0, |leader| leader.pid);
-        let summary = format!("pid {pid}, port {}", self.declared.port);
-        let fields = differences(&session.spec, &self.spec(observed), &[]);
-        if !fields.is_empty() {
-            let reason = Reason::new(
-                ReasonCode::Differs,
-                "what it listens on, or its program, changed",
-            );
+        let summary = self.managed.summary(observed, session, self.declared.port);
+        let mut fields = differences(&session.spec, &self.spec(observed), &[]);
+        let moves = self.managed.moves(observed, session);
+        if !fields.is_empty() || moves.is_some() {
+            let text = if fields.is_empty() {
+                OTHER_SUPERVISOR
+            } else {
+                "what it listens on, or its program, changed"
+            };
+            let reason = Reason::new(ReasonCode::Differs, text);
+            fields.extend(moves);
             return Change::new(&self.managed.address, Action::Replace, vec![reason])
                 .with_fields(fields)
                 .described(summary);
@@ -510,11 +521,15 @@ impl Proxy {
         let mut obstacles: Vec<_> = missing_key.into_iter().collect();
         if change.action.starts() {
             obstacles.extend(self.would_fail(observed));
+            change
+                .reasons
+                .extend(self.managed.ends_with_the_machine(observed));
         }
         if change.action == Action::Keep {
             let node = &self.managed.node;
             let unreachable = listening::unreachable(node, &self.listens, observed);
             change.reasons.extend(unreachable);
+            change.reasons.extend(self.managed.begun_again(observed));
         }
         if obstacles.is_empty() {
             return change;
@@ -530,6 +545,7 @@ impl Proxy {
         let unasked = forwarding::forbidden(node, on, port, observed);
         let mut reasons: Vec<_> = unasked.into_iter().collect();
         reasons.extend(prerequisites::unmet(node, observed));
+        reasons.extend(self.managed.unsupervised(observed));
         if let Some(facts) = observed.of(node) {
             reasons.extend(prerequisites::startless(facts));
             reasons.extend(Prerequisites::read(facts).no_programs());
@@ -557,10 +573,11 @@ impl Proxy {
                     .last_generation(&self.managed.address)
                 {
                     0 => Reason::new(ReasonCode::Absent, "it does not run"),
-                    _ => Reason::new(ReasonCode::Gone, "its process is gone"),
+                    _ => Reason::new(ReasonCode::Gone, self.managed.gone(observed)),
                 };
+                let place = format!("port {port}, {}", self.policy());
                 Change::new(&self.managed.address, Action::Create, vec![reason])
-                    .described(format!("port {port}, {}", self.policy()))
+                    .described(self.managed.place(observed, place))
             }
             [one] if one.leader().is_some() => self.compare_running(observed, one),
             [newest, ..] if !self.predecessors(&table).is_empty() => {

@@ -14,7 +14,8 @@ use crate::node::tests::{digest, gone, here, shells};
 use crate::node::{Node, quote};
 use crate::plan::effect::control::{Keys, Request};
 use crate::plan::effect::{
-    Check, KillUnmanaged, Launch, LogReader, Probe, ProxyControl, Secret, Stop, Upload, WaitReady,
+    Check, KillUnmanaged, Launch, LogReader, Probe, ProxyControl, Secret, Stop, Supervisor, Upload,
+    WaitReady,
 };
 use crate::plan::{Address, Count, Failure, FailureKind, Part, Phase};
 use crate::proxy::control::Status;
@@ -71,6 +72,7 @@ impl Thing {
             folder: self.at("a folder"),
             log: self.at("logs/a.log"),
             log_reader: LogReader::Vllm,
+            supervisor: Supervisor::Session,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::node::{
     Command, ConnectOptions, ExitStatus, HttpRequest, Line, Node, NodeError, Obstacle, Reach,
     Unreachable, perform,
 };
-use crate::plan::effect::{Launch, LogReader, Probe, Stop, WaitReady};
+use crate::plan::effect::{Launch, LogReader, Probe, Stop, Supervisor, WaitReady};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -215,6 +215,7 @@ fn sleeping(mark: &str) -> Launch {
         folder: "~/state/it's".to_owned(),
         log: "~/state/a.log".to_owned(),
         log_reader: LogReader::None,
+        supervisor: Supervisor::Session,
     }
 }
 

@@ -1,0 +1,232 @@
+//! The files of a unit of systemd: itself, and what it runs.
+
+use std::fmt::Write as _;
+
+use crate::node::{quote, quote_path};
+use crate::plan::effect::{Launch, Unit};
+
+/// How long a start may wait for memory and its address, in seconds, before systemd gives it up: longer than
+/// `start_unit.sh` waits.
+const PATIENCE: u32 = 120;
+
+/// How long systemd leaves a process that ended before it starts it again, in seconds.
+const PAUSE: u32 = 5;
+
+/// How often a unit is started within [`WINDOW`], the first time among them. A server that fails again and
+/// again takes a machine with unified memory down with it.
+const STARTS: u32 = 3;
+
+/// See [`STARTS`].
+const WINDOW: &str = "1d";
+
+/// The assignments of a script that hold what is in these files. `begin` is the function that becomes the
+/// process.
+pub(super) fn unit_files(launch: &Launch, unit: &Unit, begin: &str) -> String {
+    let mut script = String::new();
+    let start = start(launch, unit, begin);
+    for (name, text) in [
+        ("r_unit", unit.name.as_str()),
+        ("r_text", &text(launch, unit)),
+        ("r_start", &start),
+        ("r_keep", include_str!("../script/bare.sh")),
+    ] {
+        let _ = writeln!(script, "{name}={}", quote(text));
+    }
+    script
+}
+
+/// What is in NAME.service.
+fn text(launch: &Launch, unit: &Unit) -> String {
+    let Unit {
+        name, description, ..
+    } = unit;
+    let description = specifier(description);
+    let start = format!("/bin/sh \"%h/.config/systemd/user/{name}.start\"");
+    let (folder, log) = (path(&launch.folder), path(&launch.log));
+    let grace = unit.grace.as_secs_f64();
+    let mark = &launch.mark;
+    format!(
+        "# Written by replica, which removes it too: what runs is told by the manifest.\n\
+         [Unit]\nDescription=replica: {description}\n\
+         StartLimitIntervalSec={WINDOW}\nStartLimitBurst={STARTS}\n\n\
+         [Service]\nType=exec\nExecCondition={start} condition\nExecStart={start}\n\
+         WorkingDirectory={folder}\nStandardOutput=append:{log}\nStandardError=inherit\n\
+         LimitMEMLOCK=infinity\nLimitNOFILE=1048576\nTimeoutStartSec={PATIENCE}\n\
+         KillMode=mixed\nTimeoutStopSec={grace}\nRestart=always\nRestartSec={PAUSE}\n\n\
+         [Install]\nWantedBy=default.target\n\n\
+         [X-Replica]\nMark={mark}"
+    )
+}
+
+/// What comes in NAME.start after what makes its environment.
+fn start(launch: &Launch, unit: &Unit, begin: &str) -> String {
+    let own = quote_path(&format!("~/.config/systemd/user/{}", unit.name));
+    let ready = launch.log.strip_suffix(".log").unwrap_or(&launch.log);
+    let ready = quote_path(&format!("{ready}.ready"));
+    let floor = unit.memory_floor.div_ceil(1024);
+    let address = unit.address.map(|it| it.to_string()).unwrap_or_default();
+    format!(
+        "r_own={own}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_most={STARTS}\n{begin}{}",
+        include_str!("../script/start_unit.sh")
+    )
+}
+
+/// A path in a unit: absolute, or `~/…`.
+fn path(path: &str) -> String {
+    match path.strip_prefix("~/") {
+        Some(rest) => format!("%h/{}", specifier(rest)),
+        None => specifier(path),
+    }
+}
+
+/// A text in a unit: `%` begins a specifier.
+fn specifier(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::process::{Command, Output};
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::plan::effect::{LogReader, Supervisor};
+
+    const NAME: &str = "replica-t-instance.a.1";
+
+    fn unit() -> Unit {
+        Unit {
+            name: NAME.to_owned(),
+            description: "instance.a of topology t, start 1".to_owned(),
+            grace: Duration::from_millis(2500),
+            memory_floor: 1 << 20,
+            address: Some("127.0.0.1".parse().unwrap()),
+        }
+    }
+
+    fn launch() -> Launch {
+        Launch {
+            address: "n/instance.a".parse().unwrap(),
+            mark: "v1:t:instance/a:1:ff".to_owned(),
+            spec: String::new(),
+            argv: Vec::new(),
+            path: Vec::new(),
+            env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
+            node_key: String::new(),
+            folder: "~/state/t/run".to_owned(),
+            log: "~/state/100%/instance.a.1.log".to_owned(),
+            log_reader: LogReader::None,
+            supervisor: Supervisor::Systemd(Box::new(unit())),
+        }
+    }
+
+    /// A home with what a unit runs, which prints how it was started.
+    struct Home(TempDir);
+
+    impl Home {
+        fn new() -> Self {
+            let home = Self(tempfile::tempdir().unwrap());
+            let begin = "r_begin() { echo \"begun with $r_secret_TOKEN in '$r_setsid'\"; }\n";
+            home.write(".start", &start(&launch(), &unit(), begin));
+            fs::create_dir_all(home.0.path().join("state/100%")).unwrap();
+            home
+        }
+
+        fn unit(&self, suffix: &str) -> std::path::PathBuf {
+            let units = self.0.path().join(".config/systemd/user");
+            units.join(format!("{NAME}{suffix}"))
+        }
+
+        fn write(&self, suffix: &str, text: &str) {
+            let path = self.unit(suffix);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn note(&self, suffix: &str) -> std::path::PathBuf {
+            let stem = self.0.path().join("state/100%/instance.a.1");
+            stem.with_extension(format!("1{suffix}"))
+        }
+
+        fn run(&self, words: &[&str]) -> Output {
+            let mut command = Command::new("sh");
+            command.arg(self.unit(".start")).args(words);
+            command.env("HOME", self.0.path()).output().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_unit_says_what_it_is_for() {
+        insta::assert_snapshot!(text(&launch(), &unit()), @r#"
+        # Written by replica, which removes it too: what runs is told by the manifest.
+        [Unit]
+        Description=replica: instance.a of topology t, start 1
+        StartLimitIntervalSec=1d
+        StartLimitBurst=3
+
+        [Service]
+        Type=exec
+        ExecCondition=/bin/sh "%h/.config/systemd/user/replica-t-instance.a.1.start" condition
+        ExecStart=/bin/sh "%h/.config/systemd/user/replica-t-instance.a.1.start"
+        WorkingDirectory=%h/state/t/run
+        StandardOutput=append:%h/state/100%%/instance.a.1.log
+        StandardError=inherit
+        LimitMEMLOCK=infinity
+        LimitNOFILE=1048576
+        TimeoutStartSec=120
+        KillMode=mixed
+        TimeoutStopSec=2.5
+        Restart=always
+        RestartSec=5
+
+        [Install]
+        WantedBy=default.target
+
+        [X-Replica]
+        Mark=v1:t:instance/a:1:ff
+        "#);
+    }
+
+    #[test]
+    fn what_never_served_is_started_once_and_what_did_three_times() {
+        let home = Home::new();
+        let may = || home.run(&["condition"]).status.success();
+        assert!(!may());
+        home.write(".first", "");
+        assert!(may());
+        let begun = home.run(&[]);
+        assert!(begun.status.success(), "{begun:?}");
+        assert!(!home.unit(".first").exists() && !home.note(".again").exists());
+        assert!(!may());
+
+        fs::write(home.note(".ready"), "7\n").unwrap();
+        assert!(may());
+        home.run(&[]);
+        assert!(may());
+        home.run(&[]);
+        assert_eq!(fs::read_to_string(home.note(".again")).unwrap(), "..");
+        let refused = home.run(&["condition"]);
+        let why = String::from_utf8_lossy(&refused.stdout);
+        assert!(why.contains("started 3 times within a day"), "{why}");
+        // Another boot counts anew.
+        home.write(".starts", "another 1\nanother 2\nanother 3\n");
+        assert!(may());
+    }
+
+    #[test]
+    fn its_secrets_are_read_where_it_has_some() {
+        let home = Home::new();
+        let said = |home: &Home| String::from_utf8(home.run(&[]).stdout).unwrap();
+        assert_eq!(said(&home), "begun with  in ''\n");
+        home.write(
+            ".secrets",
+            &format!("r_secret_TOKEN={}", quote("it's $HOME")),
+        );
+        assert_eq!(said(&home), "begun with it's $HOME in ''\n");
+    }
+}

@@ -1,0 +1,50 @@
+# The units of ours in the systemd of this user. In: r_prefix, the beginning of marks. A unit is known by
+# the mark that stands in it, and everything of it is called by its name: NAME.service; NAME.start, which
+# it runs; NAME.secrets; NAME.first, there until it was started once; NAME.starts, when it was started.
+r_units=$HOME/.config/systemd/user
+# Machines that share a home have these files in common, and each starts its own.
+r_machine=$(cat /etc/machine-id 2>/dev/null)
+
+r_systemctl() {
+  XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} systemctl --user "$@"
+}
+
+# Prints what systemd knows as $2 of the unit $1.
+r_unit_has() { r_systemctl show -p "$2" --value "$1.service"; }
+
+# Prints the names of the units of these marks.
+r_list_units() {
+  for r_file in "$r_units"/replica-*.service; do
+    grep -qs "^ConditionHost=$r_machine\$" "$r_file" || continue
+    case $(sed -n 's/^Mark=//p' "$r_file") in
+      "$r_prefix"*)
+        r_file=${r_file##*/}
+        echo "${r_file%.service}"
+        ;;
+    esac
+  done
+}
+
+# Removes what there is of the units $*. What runs of them runs on, and is not started again.
+r_drop_units() {
+  [ $# -gt 0 ] || return 0
+  for r_name; do
+    set -- "$r_units/$r_name"
+    rm -f -- "$1.service" "$1.start" "$1.secrets" "$1.first" "$1.starts" "$r_units/default.target.wants/$r_name.service"
+  done
+  for r_dir in "$r_units/default.target.wants" "$r_units" "${r_units%/*}"; do
+    rmdir -- "$r_dir"
+  done
+  r_systemctl daemon-reload
+} 2>/dev/null
+
+# Drops the units of former starts: all but $1.
+r_retire_units() {
+  for r_old in $(r_list_units); do
+    [ "$r_old" != "$1" ] || continue
+    # What still runs may be asked to finish what is in flight there. What waits to be started must not be.
+    [ "$(r_unit_has "$r_old" SubState)" = running ] || r_systemctl stop "$r_old.service"
+    r_drop_units "$r_old"
+    r_systemctl reset-failed "$r_old.service"
+  done
+} 2>/dev/null
