@@ -78,9 +78,45 @@ class Layer:
                 os.chown(os.path.join(folder, name), UID, UID, follow_symlinks=False)
 
 
-def build(top, *, names, pam, authorized_key):
-    """Make the layers `base` and `gpu` under `top`. `names`: address -> host name."""
+def build(top, *, names, pam, authorized_key, system=None):
+    """Make the layers `base` and `gpu` under `top`. `names`: address -> host name; `system`: the root
+    of a system that lies below them, and boots."""
     base = Layer(os.path.join(top, "base"))
+    if system:
+        above(system, base)
+    else:
+        everything(base)
+    base.file("etc/fake-gpu", "NVIDIA RTX PRO 6000 Blackwell Workstation Edition, 97887\n")
+    base.file("etc/hosts", "127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for a, n in names.items()))
+    base.file("etc/ssh/sshd_config", SSHD.format(pam="yes" if pam else "no"))
+    base.directory("etc/ssh/sshd_config.d")
+    base.file(f"{HOME}/.ssh/authorized_keys", authorized_key, 0o600)
+    os.chmod(base.path(f"{HOME}/.ssh"), 0o700)
+    base.file(f"{HOME}/.bashrc", "# a quiet one\n")
+    base.give_home_away()
+
+    gpu = Layer(os.path.join(top, "gpu"))
+    gpu.file("etc/fake-gpu", "NVIDIA GB10\n")
+    virtual_environment(gpu)
+    model_cache(gpu)
+    gpu.give_home_away()
+
+
+def above(system, base):
+    """What a host has over a system that boots: its user."""
+    for name, line in (
+        ("passwd", f"nvidia:x:{UID}:{UID}:NVIDIA:/home/nvidia:/bin/bash\n"),
+        ("group", f"nvidia:x:{UID}:\n"),
+        ("shadow", "nvidia:*:20000::::::\n"),
+    ):
+        with open(f"{system}/etc/{name}") as file:
+            base.file(f"etc/{name}", file.read() + line, 0o600 if name == "shadow" else 0o644)
+    base.file("usr/local/bin/nvidia-smi", open(f"{HERE}/nvidia-smi").read(), 0o755)
+    base.directory("opt/lab")
+
+
+def everything(base):
+    """What a host has that is started by ours: the machine lends it its kernel and its /usr."""
     for name in ("dev", "mnt", "proc", "run", "srv", "sys", "usr", "opt/lab", "var/log", "root"):
         base.directory(name)
     base.directory("tmp", 0o1777)
@@ -101,25 +137,10 @@ def build(top, *, names, pam, authorized_key):
                 shutil.copytree(source, base.path(f"etc/{name}"), symlinks=True)
         elif os.path.lexists(source):
             shutil.copy2(source, base.path(f"etc/{name}"), follow_symlinks=False)
-    base.file("etc/fake-gpu", "NVIDIA RTX PRO 6000 Blackwell Workstation Edition, 97887\n")
     base.file("etc/passwd", PASSWD)
     base.file("etc/group", GROUP)
     base.file("etc/shadow", "root:*:20000::::::\nsshd:*:20000::::::\nnvidia:*:20000::::::\n", 0o600)
     base.file("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
-    base.file("etc/hosts", "127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for a, n in names.items()))
-    base.file("etc/ssh/sshd_config", SSHD.format(pam="yes" if pam else "no"))
-    base.directory("etc/ssh/sshd_config.d")
-
-    base.file(f"{HOME}/.ssh/authorized_keys", authorized_key, 0o600)
-    os.chmod(base.path(f"{HOME}/.ssh"), 0o700)
-    base.file(f"{HOME}/.bashrc", "# a quiet one\n")
-    base.give_home_away()
-
-    gpu = Layer(os.path.join(top, "gpu"))
-    gpu.file("etc/fake-gpu", "NVIDIA GB10\n")
-    virtual_environment(gpu)
-    model_cache(gpu)
-    gpu.give_home_away()
 
 
 PASSWD = """root:x:0:0:root:/root:/bin/bash

@@ -2,7 +2,7 @@
 
 use std::any::type_name;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,28 @@ pub(super) fn scenario<F: FnOnce(&Lab)>(words: &str, play: F) {
         Err(error) => return skip(name, &format!("needs setpriv and unshare: {error}")),
     };
     judge(name, &played);
+}
+
+/// Plays a scenario on hosts that boot a systemd of their own.
+pub(super) fn booted<F: FnOnce(&Lab)>(words: &str, play: F) {
+    match booted_root() {
+        Ok(root) => scenario(&format!("{words} --booted {}", root.display()), play),
+        Err(why) => skip(name_of::<F>(), &why),
+    }
+}
+
+/// The system that they boot, which is made once.
+fn booted_root() -> Result<PathBuf, String> {
+    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("booted-root");
+    // Inside there is no way to where it would be fetched from.
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(root);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/boot-root.sh");
+    let made = Command::new("sh").arg(script).arg(&root).output();
+    let made = made.map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+    made.status.success().then_some(root).ok_or(said)
 }
 
 /// `group::scenario`, from the name of the scenario's own closure.

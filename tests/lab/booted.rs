@@ -1,0 +1,312 @@
+//! Hosts that boot a systemd of their own: what it looks after comes back by itself, or stays down and
+//! says why.
+
+use super::hosts::{Lab, Process};
+use super::laptop::{Laptop, change, pending, reasons};
+use super::stage::{booted, is_bare, until};
+
+/// A simulated server and a proxy on one host.
+const DEMO: &str = "\
+topology: demo
+nodes:
+  spark-01: {ssh: spark-01, addresses: {lan: 10.77.0.11}}
+engines:
+  demo: {simulate: {profile: fast}}
+instances:
+  a: {node: spark-01, port: 8100, engine: demo, model: demo}
+proxy: {node: spark-01, port: 8192}
+";
+
+const HOST: &str = "spark-01";
+const A: &str = "spark-01/instance.a";
+const PROXY: &str = "spark-01/proxy";
+
+/// The names of units are those of the logs.
+const UNIT_OF_A: &str = "replica-demo-instance.a.1";
+
+fn lingers(lab: &Lab) {
+    lab.exec(HOST, "loginctl enable-linger nvidia");
+    until("its systemd runs", || {
+        lab.exec(
+            HOST,
+            "test -S /run/user/1000/systemd/private && echo yes || true",
+        ) == "yes"
+    });
+}
+
+/// Runs a command as the user of the host.
+fn by_user(lab: &Lab, script: &str) -> String {
+    let script = format!(
+        "exec setpriv --reuid=nvidia --regid=nvidia --init-groups env HOME=/home/nvidia \
+         XDG_RUNTIME_DIR=/run/user/1000 sh -c '{script}'"
+    );
+    lab.exec(HOST, &script)
+}
+
+/// The units of ours that systemd runs.
+fn units(lab: &Lab) -> Vec<String> {
+    let listed = "systemctl --user list-units --all --plain --no-legend \"replica-*\"";
+    let listed = by_user(lab, listed);
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    listed.lines().filter_map(first).collect()
+}
+
+/// Everything of ours that is left where units are.
+fn files_of_units(lab: &Lab) -> String {
+    lab.exec(
+        HOST,
+        "find /home/nvidia/.config -name '*replica*' 2>/dev/null || true",
+    )
+}
+
+fn mark(process: &Process) -> String {
+    process.mark.clone().expect("it is marked")
+}
+
+/// Waits until another process than this leads the thing, with the same mark.
+fn is_started_again(lab: &Lab, thing: &str, before: &Process) {
+    until("systemd starts it again", || {
+        let leaders = lab.leaders(HOST, thing);
+        leaders
+            .iter()
+            .any(|it| (it.pid, it.start) != (before.pid, before.start) && it.mark == before.mark)
+    });
+}
+
+/// Waits until nothing is left to do, and expects that nobody did anything for it.
+fn comes_to_be_kept(laptop: &Laptop) {
+    until("the plan keeps all", || pending(&laptop.plan()).is_empty());
+}
+
+#[test]
+fn what_systemd_looks_after_comes_back_after_a_reboot() {
+    booted("1", |lab| {
+        lingers(lab);
+        let laptop = Laptop::with(lab, DEMO);
+        let plan = laptop.plan();
+        let shown = change(&plan, A)["summary"].to_string();
+        assert!(shown.contains("in systemd"), "{plan:#}");
+        laptop.applies();
+        laptop.is_converged();
+        assert_eq!(
+            units(lab),
+            [
+                "replica-demo-instance.a.1.service",
+                "replica-demo-proxy.1.service"
+            ]
+        );
+        let (a, proxy) = (lab.leader(HOST, "instance/a"), lab.leader(HOST, "proxy"));
+
+        lab.does("reboot spark-01");
+        is_started_again(lab, "instance/a", &a);
+        is_started_again(lab, "proxy", &proxy);
+        comes_to_be_kept(&laptop);
+        let plan = laptop.plan();
+        for (address, thing, before) in [(A, "instance/a", &a), (PROXY, "proxy", &proxy)] {
+            let kept = change(&plan, address);
+            assert!(
+                reasons(kept).contains("systemd has started it again once"),
+                "{plan:#}"
+            );
+            assert_eq!(mark(&lab.leader(HOST, thing)), mark(before));
+        }
+        laptop
+            .replica("plan --detailed-exitcode")
+            .exits(0)
+            .shows("Kept, and started again meanwhile");
+        laptop.replica("status").exits(0).shows("converged");
+
+        laptop.replica("destroy -y").exits(0);
+        until("systemd forgets them", || units(lab).is_empty());
+        assert_eq!(files_of_units(lab), "");
+        is_bare(lab, HOST);
+    });
+}
+
+/// Three starts, and each is told; then it stays down, until somebody says otherwise.
+#[test]
+fn what_dies_is_started_again_until_it_is_given_up() {
+    booted("1", |lab| {
+        lingers(lab);
+        let laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        for times in ["once", "2 times"] {
+            let a = lab.leader(HOST, "instance/a");
+            lab.signals(HOST, &a, "KILL");
+            is_started_again(lab, "instance/a", &a);
+            comes_to_be_kept(&laptop);
+            let said = reasons(change(&laptop.plan(), A));
+            assert!(
+                said.contains(&format!("has started it again {times}")),
+                "{said}"
+            );
+        }
+        let a = lab.leader(HOST, "instance/a");
+        lab.signals(HOST, &a, "KILL");
+        until("systemd gives it up", || {
+            let said = reasons(change(&laptop.plan(), A));
+            said.contains("systemd has given it up")
+        });
+        assert_eq!(lab.leaders(HOST, "instance/a"), []);
+        assert_eq!(pending(&laptop.plan())[0], format!("create {A}"));
+        laptop.applies();
+        laptop.is_converged();
+        assert_eq!(
+            units(lab),
+            [
+                "replica-demo-instance.a.2.service",
+                "replica-demo-proxy.1.service"
+            ]
+        );
+    });
+}
+
+#[test]
+fn what_may_not_be_started_again_stays_down_and_says_why() {
+    booted("1", |lab| {
+        lingers(lab);
+        let laptop = Laptop::with(
+            lab,
+            &DEMO.replace(
+                "model: demo}",
+                "model: demo, args: {sim_fail_loading: oom}}",
+            ),
+        );
+        laptop.replica("apply -y").exits(6);
+        until("systemd lets it be", || {
+            lab.exec(
+                HOST,
+                "tail -n 1 /home/nvidia/.local/state/replica/demo/log/instance.a.1.log",
+            )
+            .ends_with("it was never seen to become ready")
+        });
+        assert_eq!(lab.leaders(HOST, "instance/a"), []);
+
+        laptop.declares(DEMO);
+        laptop.applies();
+        // A machine whose memory somebody else has by now.
+        lab.exec(HOST, "sed 's/^MemAvailable:.*/MemAvailable: 1024 kB/' /proc/meminfo >/run/meminfo; mount --bind /run/meminfo /proc/meminfo");
+        let a = lab.leader(HOST, "instance/a");
+        lab.signals(HOST, &a, "KILL");
+        until("systemd lets it be", || {
+            let said = reasons(change(&laptop.plan(), A));
+            said.contains("systemd has given it up, for the reason that its log ends with")
+        });
+        laptop
+            .replica("logs topology.yaml instance.a")
+            .exits(0)
+            .shows("1 MiB of memory can be had of the 512 MiB that it takes");
+        lab.exec(HOST, "umount /proc/meminfo");
+        laptop.applies();
+        laptop.is_converged();
+    });
+}
+
+/// Nothing moves by itself; what is moved is replaced, and the proxy without a gap.
+#[test]
+fn who_looks_after_it_is_changed_by_a_replace() {
+    booted("1", |lab| {
+        let laptop = Laptop::with(lab, DEMO);
+        laptop
+            .replica("apply -y")
+            .exits(0)
+            .shows("`loginctl enable-linger nvidia` there keeps it");
+        assert_eq!(files_of_units(lab), "");
+        let in_systemd = DEMO.replace("addresses", "supervisor: systemd, addresses");
+        let in_session = DEMO.replace("addresses", "supervisor: session, addresses");
+        laptop.declares(&in_systemd);
+        // What cannot be moved goes on.
+        let plan = laptop.plan();
+        assert_eq!(change(&plan, A)["action"], "blocked", "{plan:#}");
+        assert!(
+            reasons(change(&plan, A)).contains("ends with the last login"),
+            "{plan:#}"
+        );
+
+        lingers(lab);
+        laptop.declares(DEMO);
+        laptop.is_converged();
+        for (manifest, old, new) in [
+            (&in_systemd, "session", "systemd"),
+            (&in_session, "systemd", "session"),
+        ] {
+            laptop.declares(manifest);
+            let plan = laptop.plan();
+            for address in [A, PROXY] {
+                let moved = change(&plan, address);
+                assert_eq!(moved["action"], "replace", "{plan:#}");
+                assert_eq!(moved["fields"][0]["path"], "supervisor");
+                assert_eq!(moved["fields"][0]["old"], old);
+                assert_eq!(moved["fields"][0]["new"], new);
+            }
+            laptop.applies();
+            laptop.is_converged();
+        }
+        until("systemd forgets them", || units(lab).is_empty());
+        assert_eq!(files_of_units(lab), "");
+        assert_eq!(lab.leaders(HOST, "proxy").len(), 1);
+    });
+}
+
+/// What a unit needs of a secret is for its user alone to read, and goes with it.
+#[test]
+fn a_secret_lies_beside_its_unit_and_nowhere_else() {
+    const SECRET: &str = "hf_lab_it's 0123456789%h$HOME";
+    booted("1", |lab| {
+        lingers(lab);
+        let manifest = DEMO.replace(
+            "model: demo}",
+            "model: demo, env: {HF_TOKEN: {from_env: HF_TOKEN}, PLAIN: \"it's %h $HOME\"}}",
+        );
+        let mut laptop = Laptop::with(lab, &manifest);
+        laptop.exports("HF_TOKEN", SECRET);
+        laptop.replica("apply -y -vv").exits(0).hides(SECRET);
+        let environ = |process: &Process| {
+            lab.exec(
+                HOST,
+                &format!("tr '\\0' '\\n' </proc/{}/environ", process.pid),
+            )
+        };
+        let a = lab.leader(HOST, "instance/a");
+        let before = environ(&a);
+        for line in [
+            &format!("HF_TOKEN={SECRET}"),
+            "PLAIN=it's %h $HOME",
+            "SPT_NOENV=1",
+        ] {
+            assert!(before.lines().any(|it| it == line), "{line}: {before}");
+        }
+        for foreign in ["INVOCATION_ID", "SYSTEMD_EXEC_PID", "DBUS_SESSION"] {
+            assert!(!before.contains(foreign), "{before}");
+        }
+        let holding = lab.exec(
+            HOST,
+            "grep -rlF hf_lab_ /home /run /var /tmp 2>/dev/null || true",
+        );
+        assert_eq!(
+            holding,
+            format!("/home/nvidia/.config/systemd/user/{UNIT_OF_A}.secrets")
+        );
+        assert_eq!(lab.exec(HOST, &format!("stat -c %a {holding}")), "600");
+
+        lab.signals(HOST, &a, "KILL");
+        is_started_again(lab, "instance/a", &a);
+        let again = environ(&lab.leader(HOST, "instance/a"));
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&again), sorted(&before));
+        comes_to_be_kept(&laptop);
+
+        laptop.declares(&DEMO.replace("  a: ", "  b: "));
+        laptop.applies();
+        assert!(!files_of_units(lab).contains("instance.a"));
+        let holding = lab.exec(
+            HOST,
+            "grep -rlF hf_lab_ /home /run /var /tmp 2>/dev/null || true",
+        );
+        assert_eq!(holding, "");
+    });
+}
