@@ -11,7 +11,7 @@ use super::apply::apply;
 use super::error::Error;
 use super::exit::Exit;
 use super::workspace::{Wish, Workspace};
-use crate::converge::{Budget, Leave, Selection};
+use crate::converge::{Budget, NextStart, Selection};
 use crate::plan::{Address, Plan};
 use crate::quantity::Seconds;
 use crate::view::words::{count, duration};
@@ -169,7 +169,7 @@ impl Watch<'_> {
     fn due(&self, plan: &Plan) -> BTreeSet<Address> {
         let now = Instant::now();
         let acting = plan.changes.iter().filter(|it| it.action.acts());
-        let due = acting.filter(|it| self.budget.leave(&it.address, now) == Leave::Now);
+        let due = acting.filter(|it| self.budget.next_start(&it.address, now) == NextStart::Now);
         due.map(|it| it.address.clone()).collect()
     }
 
@@ -198,7 +198,7 @@ impl Watch<'_> {
             saying.insert(format!("{} is blocked: {}", change.address, why.join("; ")));
         }
         for change in plan.changes.iter().filter(|it| it.action.acts()) {
-            if let Leave::Spent(_) = self.budget.leave(&change.address, now) {
+            if let NextStart::Spent(_) = self.budget.next_start(&change.address, now) {
                 let why: Vec<String> = change.why().collect();
                 saying.insert(format!(
                     "{} was started as often as it may be, and stays as it is for now: {}",

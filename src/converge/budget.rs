@@ -20,7 +20,7 @@ pub struct Budget {
 
 /// Whether something is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leave {
+pub enum NextStart {
     /// Now.
     Now,
     /// Once this has gone by.
@@ -46,23 +46,23 @@ impl Budget {
     }
 
     /// Whether something may be started now.
-    pub fn leave(&self, address: &Address, now: Instant) -> Leave {
+    pub fn next_start(&self, address: &Address, now: Instant) -> NextStart {
         let all = self.begun.get(address).into_iter().flatten();
         let ages = all.map(|begun| now.saturating_duration_since(*begun));
         let recent: Vec<Duration> = ages.filter(|age| *age < self.within).collect();
         let (Some(oldest), Some(newest)) = (recent.first(), recent.last()) else {
-            return Leave::Now;
+            return NextStart::Now;
         };
         if recent.len() >= self.starts {
-            return Leave::Spent(self.within.saturating_sub(*oldest));
+            return NextStart::Spent(self.within.saturating_sub(*oldest));
         }
         let doublings = u32::try_from(recent.len() - 1).unwrap_or(u32::MAX);
         let wait = self
             .first_wait
             .saturating_mul(2_u32.saturating_pow(doublings));
         match wait.min(LONGEST_WAIT).checked_sub(*newest) {
-            Some(left) if !left.is_zero() => Leave::In(left),
-            _ => Leave::Now,
+            Some(left) if !left.is_zero() => NextStart::In(left),
+            _ => NextStart::Now,
         }
     }
 }
@@ -80,21 +80,24 @@ mod tests {
         let (a, b): (Address, Address) = ("n/i.a".parse().unwrap(), "n/i.b".parse().unwrap());
         let mut budget = Budget::new(3, s(600), s(10));
         let begin = Instant::now();
-        assert_eq!(budget.leave(&a, begin), Leave::Now);
+        assert_eq!(budget.next_start(&a, begin), NextStart::Now);
         budget.begin(&a, begin);
-        assert_eq!(budget.leave(&a, begin + s(4)), Leave::In(s(6)));
-        assert_eq!(budget.leave(&a, begin + s(10)), Leave::Now);
+        assert_eq!(budget.next_start(&a, begin + s(4)), NextStart::In(s(6)));
+        assert_eq!(budget.next_start(&a, begin + s(10)), NextStart::Now);
         budget.begin(&a, begin + s(10));
-        assert_eq!(budget.leave(&a, begin + s(20)), Leave::In(s(10)));
+        assert_eq!(budget.next_start(&a, begin + s(20)), NextStart::In(s(10)));
         budget.begin(&a, begin + s(30));
-        assert_eq!(budget.leave(&a, begin + s(100)), Leave::Spent(s(500)));
         assert_eq!(
-            budget.leave(&b, begin + s(100)),
-            Leave::Now,
+            budget.next_start(&a, begin + s(100)),
+            NextStart::Spent(s(500))
+        );
+        assert_eq!(
+            budget.next_start(&b, begin + s(100)),
+            NextStart::Now,
             "each has its own"
         );
         // The first is forgotten: one more is left.
-        assert_eq!(budget.leave(&a, begin + s(600)), Leave::Now);
+        assert_eq!(budget.next_start(&a, begin + s(600)), NextStart::Now);
     }
 
     #[test]
@@ -103,6 +106,6 @@ mod tests {
         let mut budget = Budget::new(40, s(100_000), s(10));
         let begin = Instant::now();
         (0..39).for_each(|_| budget.begin(&a, begin));
-        assert_eq!(budget.leave(&a, begin + s(1)), Leave::In(s(299)));
+        assert_eq!(budget.next_start(&a, begin + s(1)), NextStart::In(s(299)));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::plan::{Action, Address, Capacity, Stand, StepId};
 
 /// A chain of steps, as far as it matters to those who serve.
-pub(super) struct Chain {
+pub(super) struct Span {
     /// The last steps of the chains that it waits for.
     pub(super) waits_for: Vec<StepId>,
     /// Its own last step.
@@ -17,7 +17,7 @@ pub(super) struct Chain {
     pub(super) gains: usize,
 }
 
-impl Chain {
+impl Span {
     /// Whether one more serves once this is changed than while it is.
     pub(super) fn gains(stand: &Stand) -> bool {
         let comes = match stand.change.action {
@@ -38,7 +38,7 @@ fn is_behind_one_address(stand: &Stand) -> bool {
 pub(super) fn capacity(
     stands: &[Stand],
     served: impl Fn(&Stand) -> bool,
-    chains: &[Chain],
+    spans: &[Span],
     deferred: &BTreeSet<&Address>,
 ) -> Option<Capacity> {
     let is_declared =
@@ -50,14 +50,14 @@ pub(super) fn capacity(
         return None;
     }
     let mut moments = Moments::default();
-    for chain in chains {
-        moments.walk(chain);
+    for span in spans {
+        moments.walk(span);
     }
     // What is planned anew comes after all of this, one after another.
     let anew = stands.iter().filter(|it| deferred.contains(it.address()));
     for (at, stand) in (moments.end..).zip(anew) {
         let stops = stand.change.action.stops() && stand.is_ready() && served(stand);
-        moments.add(at, usize::from(stops), usize::from(Chain::gains(stand)));
+        moments.add(at, usize::from(stops), usize::from(Span::gains(stand)));
     }
     Some(Capacity {
         declared,
@@ -76,11 +76,11 @@ struct Moments {
 }
 
 impl Moments {
-    fn walk(&mut self, chain: &Chain) {
-        let ended = chain.waits_for.iter().filter_map(|it| self.ended.get(it));
+    fn walk(&mut self, span: &Span) {
+        let ended = span.waits_for.iter().filter_map(|it| self.ended.get(it));
         let at = ended.copied().max().unwrap_or(0);
-        self.ended.insert(chain.last, at + 1);
-        self.add(at, chain.loses, chain.gains);
+        self.ended.insert(span.last, at + 1);
+        self.add(at, span.loses, span.gains);
     }
 
     fn add(&mut self, at: usize, loses: usize, gains: usize) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assess::{Occupants, block, occupants};
-use super::capacity::{Chain, capacity};
+use super::capacity::{Span, capacity};
 use crate::name::NodeName;
 use crate::plan::{
     Action, Address, Hook, NodePort, Operation, Plan, RollingGroup, Stand, Step, StepId,
@@ -22,13 +22,13 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
     stop_first_for_ports(&mut stands);
     let Draft {
         steps,
-        chains,
+        spans,
         hooks,
         deferred,
         ..
     } = Draft::new(&stands).drawn();
     let served = |stand: &Stand| hooks.serves.contains(&stand.address().anywhere());
-    let capacity = capacity(&stands, served, &chains, &deferred);
+    let capacity = capacity(&stands, served, &spans, &deferred);
     let seen = stands.iter().filter_map(|stand| {
         let seen = stand.seen.clone()?;
         Some((stand.address().clone(), seen))
@@ -89,7 +89,7 @@ struct Draft<'a> {
     /// The last step of each replacement in a rolling group, in the order in which they begin.
     rolled: BTreeMap<&'a str, Vec<StepId>>,
     /// What each chain comes to for those who serve.
-    chains: Vec<Chain>,
+    spans: Vec<Span>,
     /// The last steps that remove something from each node.
     removed: BTreeMap<&'a NodeName, Vec<StepId>>,
     /// What is stopped in the chain of another thing, with the last step of that chain.
@@ -157,7 +157,7 @@ impl<'a> Draft<'a> {
             last: BTreeMap::new(),
             groups: BTreeMap::new(),
             rolled: BTreeMap::new(),
-            chains: Vec::new(),
+            spans: Vec::new(),
             removed: BTreeMap::new(),
             stopped: BTreeMap::new(),
             deferred: BTreeSet::new(),
@@ -184,11 +184,11 @@ impl<'a> Draft<'a> {
             let waits_for = [&waits.requires[..], &waits.after].concat();
             let loses = self.stopping(stand, &in_the_way).count();
             if let Some(last) = self.chain(stand.address(), operations, waits) {
-                self.chains.push(Chain {
+                self.spans.push(Span {
                     waits_for,
                     last,
                     loses,
-                    gains: usize::from(Chain::gains(stand)),
+                    gains: usize::from(Span::gains(stand)),
                 });
                 self.remember(stand, last);
                 let stopped = in_the_way.iter().map(|other| (other.address(), last));

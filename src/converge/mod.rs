@@ -23,7 +23,7 @@ mod serving;
 
 pub use ask_for_life::OnWaiting;
 pub use assess::assess;
-pub use budget::{Budget, Leave};
+pub use budget::{Budget, NextStart};
 pub use decide::decide;
 pub use execute::{Report, Say, World};
 pub use interrupt::Interrupt;
