@@ -6,6 +6,7 @@ mod suite {
     mod converging;
     mod deciding;
     mod describe;
+    mod hostile;
     mod house;
     mod local;
     mod model;

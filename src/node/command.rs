@@ -30,18 +30,6 @@ impl Command {
         }
     }
 
-    /// A command that runs one program with its arguments, each quoted.
-    pub fn program<S: AsRef<str>>(argv: impl IntoIterator<Item = S>) -> Self {
-        let mut script = String::new();
-        for word in argv {
-            if !script.is_empty() {
-                script.push(' ');
-            }
-            script.push_str(&quote(word.as_ref()));
-        }
-        Self::script(script)
-    }
-
     /// Sets a variable before the script runs; the value is quoted.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

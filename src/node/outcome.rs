@@ -116,6 +116,12 @@ pub enum NodeError {
         /// What came instead.
         said: String,
     },
+    /// A script that no shell can be given: shells drop the character, or end there.
+    #[error("a value for `{node}` has a NUL character in it, which no shell can be given")]
+    HoldsNul {
+        /// The node.
+        node: NodeName,
+    },
     /// A port of the node cannot be dialled.
     #[error("{host}:{port} cannot be dialled from `{node}`: {reason}")]
     NotDialled {

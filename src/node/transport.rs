@@ -209,6 +209,12 @@ impl Node {
         command: &Command,
         stdin: Stdin,
     ) -> Result<Running, NodeError> {
+        let text = command.full_text();
+        if text.contains('\0') {
+            return Err(NodeError::HoldsNul {
+                node: self.name().clone(),
+            });
+        }
         let pipes = match self {
             Node::Local(node) => node.open()?,
             Node::Ssh(node) => node.open().await?,
@@ -217,7 +223,7 @@ impl Node {
         let mut running = Running::new(self.name().clone(), pipes, &marker);
         // A shell that is gone already is told from its end, not from this.
         let _ = running
-            .write(Bytes::from(frame(&command.full_text(), &marker, stdin)))
+            .write(Bytes::from(frame(&text, &marker, stdin)))
             .await;
         Ok(running)
     }

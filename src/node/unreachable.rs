@@ -219,7 +219,8 @@ impl Obstacle {
                 known_by, command, ..
             } => Some(unknown_key_hint(known_by, command)),
             Obstacle::ChangedKey { name, file, .. } => Some(format!(
-                "if the machine was really set up anew, remove the old key: ssh-keygen -R '{name}' -f {}",
+                "if the machine was really set up anew, remove the old key: ssh-keygen -R {} -f {}",
+                super::quote(name),
                 super::quote(&file.display().to_string())
             )),
             Obstacle::RevokedKey { .. } => Some(

@@ -157,8 +157,9 @@ impl Output {
         };
         let body = serde_json::json!({"model": model, "prompt": "Hello"}).to_string();
         Some(format!(
-            "{lead}:{what} {}\n  curl {first}/v1/completions{key} -H 'Content-Type: application/json' -d {}\n",
+            "{lead}:{what} {}\n  curl {}{key} -H 'Content-Type: application/json' -d {}\n",
             list(&self.urls),
+            quote(&format!("{first}/v1/completions")),
             quote(&body)
         ))
     }

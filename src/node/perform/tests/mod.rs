@@ -232,6 +232,7 @@ impl Drop for Foreign {
     }
 }
 
+mod hostile;
 mod killing_unmanaged;
 mod living;
 mod sending;
