@@ -92,6 +92,7 @@ pub mod prometheus;
 pub mod prompts;
 pub mod proxy;
 pub mod quantity;
+mod redact;
 pub mod rehearsal;
 pub mod resource;
 pub mod results;

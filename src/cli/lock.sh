@@ -29,6 +29,9 @@ take_over() {
   done
 } 2>/dev/null
 echo "boot $(cat /proc/sys/kernel/random/boot_id)"
+# What it is told of runs, and what is kept of them, is nobody else's.
+umask 077
+[ ! -O "$folder" ] || chmod go-rwx "$folder" 2>/dev/null
 tries=0 waited=
 while :; do
   # Whoever let it go a moment ago removes the file, and then the folder.

@@ -15,7 +15,7 @@ use crate::converge::{
 };
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
-use crate::node::{ConnectOptions, Fleet, Lease};
+use crate::node::{ConnectOptions, Fleet, Lease, variable};
 use crate::plan::{Address, Change, ManifestOrigin, Plan, Reason, ReasonCode, Stand};
 use crate::resource::program::Binaries;
 use crate::resource::{
@@ -63,6 +63,10 @@ impl Workspace {
 
     async fn connect(global: &Global, manifest: Manifest, screen: &Screen) -> Result<Self, Error> {
         let topology = &manifest.topology;
+        // What a server tells of them is not told on, by commands that need none of them either.
+        for source in topology.secrets() {
+            let _ = variable(source);
+        }
         let binaries = crate::resource::binaries(topology, global.programs.as_deref());
         let binaries = binaries.map_err(|source| Error::Here {
             what: match &global.programs {

@@ -1,9 +1,15 @@
 //! Secrets of whoever runs `replica`: variables of this machine's environment.
 
+use crate::redact::strike;
+
 /// What a variable holds; nothing where it is not set, or empty. An empty secret is a slip, and an
 /// empty key would let everybody in.
+///
+/// From then on it is struck out of everything that is said and kept, whoever says it.
 pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    strike(&value);
+    Some(value)
 }
 
 #[cfg(test)]

@@ -20,6 +20,16 @@ pub enum EnvValue {
     FromEnv(String),
 }
 
+impl EnvValue {
+    /// The variable of the caller that holds it, where it is a secret.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            EnvValue::Plain(_) => None,
+            EnvValue::FromEnv(name) => Some(name),
+        }
+    }
+}
+
 impl Serialize for EnvValue {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {

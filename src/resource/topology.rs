@@ -1,10 +1,11 @@
 //! A topology as it is meant: what runs where, everything looked up that one thing names of another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
 use super::benchmark::Measurement;
+use super::environment::EnvValue;
 use super::instance::Server;
 use super::proxy::ProxyDeclaration;
 use crate::name::{BenchmarkName, InstanceName, NodeName, TopologyName};
@@ -29,6 +30,19 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// The variables of whoever applies that hold secrets of it.
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        let of_env = self.instances.values().flat_map(|it| it.env.values());
+        let models = self.instances.values().filter_map(|server| {
+            let vllm = server.runtime.vllm()?;
+            Some(vllm.models(&server.model))
+        });
+        let tokens = models
+            .flatten()
+            .filter_map(|(_, model)| model.token.as_ref());
+        of_env.chain(tokens).filter_map(EnvValue::source).collect()
+    }
+
     /// The node that sends the requests of a benchmark; none where that is this machine. What is not
     /// said is the node of the proxy.
     pub fn sender(&self, benchmark: &Measurement) -> Option<&NodeName> {

@@ -15,6 +15,7 @@ use super::record::Record;
 use super::result::{BenchResult, SCHEMA};
 use super::terms::terms;
 use crate::plan::{Failure, Job};
+use crate::redact::redacted_bytes;
 
 /// What the pointer file is called.
 pub(super) const POINTER: &str = "latest.json";
@@ -237,12 +238,13 @@ pub(crate) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Puts a file in its place whole: a reader sees the old one or the new one.
+/// Puts a file in its place whole: a reader sees the old one or the new one. No secret that we know is in
+/// it, whatever a server has answered.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = fs::File::create(&draft).and_then(|mut file| {
-        file.write_all(bytes)?;
+        file.write_all(&redacted_bytes(bytes))?;
         file.sync_all()
     });
     let placed = written.and_then(|()| fs::rename(&draft, path));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::words::duration;
+use crate::redact::redacted;
 use crate::visible::visible_in_colour;
 
 /// Where lines are drawn. Clones draw in the same place.
@@ -50,7 +51,7 @@ impl Bar {
     /// Says something else in it.
     pub(super) fn tell(&self, text: &str) {
         self.0
-            .set_message(visible_in_colour(text).replace('\n', " "));
+            .set_message(visible_in_colour(&redacted(text)).replace('\n', " "));
     }
 
     /// How long it has been there.

@@ -14,6 +14,7 @@ use super::confirm::{self, Answer, Question};
 use super::error::{self, Kind};
 use super::events::{EventLine, ResultLine};
 use super::style::Style;
+use crate::redact::redacted;
 use crate::visible::{visible, visible_in_colour, visible_json};
 
 /// Where everything is printed: results on the standard output, talk on the standard error.
@@ -90,7 +91,8 @@ impl Screen {
             return self.document_line(&ResultLine::new(document)).map(drop);
         }
         let text = serde_json::to_string_pretty(document)?;
-        self.print(&visible_json(&(text + "\n"))).map(drop)
+        self.print(&visible_json(&redacted(&(text + "\n"))))
+            .map(drop)
     }
 
     /// Writes a piece of a result that goes on, and returns whether somebody still reads it.
@@ -102,7 +104,7 @@ impl Screen {
     /// them.
     pub fn document_line(&self, document: &impl Serialize) -> io::Result<bool> {
         let text = serde_json::to_string(document)?;
-        self.print(&visible_json(&(text + "\n")))
+        self.print(&visible_json(&redacted(&(text + "\n"))))
     }
 
     /// Writes what happened, where each thing that happens is a line of the result.
@@ -199,13 +201,14 @@ impl<W: Write> Write for Seen<W> {
     }
 }
 
-/// A text as it may be printed: of what steers a terminal, colours of letters alone pass, and those
+/// A text as it may be printed: no secret is in it; of what steers a terminal, colours of letters alone pass, and those
 /// only where this stream has colours.
 fn seen(text: &str, style: Style) -> String {
+    let text = redacted(text);
     if style.colour {
-        visible_in_colour(text)
+        visible_in_colour(&text)
     } else {
-        visible(text).into_owned()
+        visible(&text).into_owned()
     }
 }
 

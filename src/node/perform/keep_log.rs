@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::node::{Command, Node, quote_path};
 use crate::plan::Failure;
 use crate::plan::effect::KeepLog;
+use crate::redact::redacted_bytes;
 
 /// As much of the end of a log as is kept, in bytes.
 const MOST: usize = 4 << 20;
@@ -42,5 +43,5 @@ fn write(path: &Path, log: &[u8]) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(path))?;
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(log)
+    options.open(path)?.write_all(&redacted_bytes(log))
 }

@@ -8,7 +8,7 @@ r_status=$?
 case $r_status in
   0)
     # It is asked again where this cannot be noted.
-    { : >"$r_note"; } 2>/dev/null
+    { umask 077 && : >"$r_note"; } 2>/dev/null
     find "${r_note%/*}" -name 'arguments.*' -mtime +30 -exec rm -f -- {} + 2>/dev/null
     ;;
   65)

@@ -18,6 +18,7 @@ mod draining;
 mod dying;
 mod endurance;
 mod events;
+mod hushed;
 mod interrupting;
 mod keys;
 mod logs;
