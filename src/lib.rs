@@ -80,6 +80,9 @@ pub mod converge;
 pub mod decisions;
 pub mod describe;
 mod english;
+#[cfg(test)]
+#[path = "../tests/fuzz/mod.rs"]
+mod fuzz;
 pub mod hex;
 pub mod load;
 pub mod logs;

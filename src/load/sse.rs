@@ -191,4 +191,32 @@ mod tests {
             prop_assert_eq!(all(&chunks), all(&[&stream]));
         }
     }
+
+    /// Wherever a stream is cut, its events are the same.
+    #[test]
+    fn fuzz_events() {
+        let words = [
+            "data: ",
+            "event: error\n",
+            "\r\n\r\n",
+            "\n\n",
+            "\r",
+            "\u{feff}",
+            ": ",
+            "[DONE]",
+        ];
+        crate::fuzz::run("events", &words, |input| {
+            let whole = all(&[input]);
+            for size in [1, 2, 3, 7] {
+                let pieces: Vec<_> = input.chunks(size).collect();
+                assert_eq!(all(&pieces), whole, "in pieces of {size}");
+            }
+            let kinds: Vec<_> = whole
+                .iter()
+                .take(4)
+                .map(|(kind, _)| kind.is_some())
+                .collect();
+            crate::fuzz::sort_of((whole.len().min(8), kinds))
+        });
+    }
 }

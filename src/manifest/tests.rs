@@ -523,3 +523,50 @@ fn keys_that_begin_with_x_are_somebodys_own() {
     assert_eq!(topology.instances.values().next().unwrap().port.get(), 8100);
     assert!(super::read(&text.replace("x-ports", "y-ports")).is_err());
 }
+
+/// Whatever a manifest is, it loads, or there is a mistake with a place inside of it.
+#[test]
+fn fuzz_manifest() {
+    let words = [
+        "&a ",
+        "*a",
+        "<<: *a\n",
+        "- ",
+        "? ",
+        "!!binary ",
+        "|\n",
+        "---\n",
+        "{from_env: X}",
+        "engines:\n",
+        "  a: {node: here, port: 8100}\n",
+        "\u{feff}",
+        "\u{2028}",
+        "1e999",
+        "0x7f",
+        "-.inf",
+        "18446744073709551616",
+        "100%",
+        "30s",
+        "'",
+        "\"",
+        "%YAML 1.2\n",
+        "null",
+    ];
+    crate::fuzz::run("manifest", &words, |input| {
+        let Err(error) = understand("t.yaml", input, None) else {
+            return crate::fuzz::sort_of("good");
+        };
+        assert!(!error.problems().is_empty());
+        let lines = input.split(|byte| *byte == b'\n').count();
+        for problem in error.problems() {
+            let (line, column) = error.position(problem).expect("a place");
+            assert!(line >= 1 && line <= lines && column >= 1, "{line}:{column}");
+        }
+        let shown = error.render(false);
+        assert!(shown.contains("t.yaml"));
+        // What is told, without the words that are quoted of it.
+        let titles = shown.lines().filter(|line| line.starts_with("error"));
+        let titles = titles.map(|line| line.split('`').step_by(2).collect::<String>());
+        crate::fuzz::sort_of(titles.take(3).collect::<Vec<_>>())
+    });
+}

@@ -125,7 +125,7 @@ impl Decoder {
     /// At the beginning of a body that ends so.
     pub fn new(framing: Framing) -> Self {
         Self(match framing {
-            Framing::Empty => State::Whole,
+            Framing::Empty | Framing::Sized(0) => State::Whole,
             Framing::Chunked => State::Chunked(Chunk::FIRST),
             Framing::Sized(length) => State::Sized(length),
             Framing::UntilClosed => State::UntilClosed,
@@ -363,5 +363,57 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    /// What comes of a body in pieces of this size: what it holds, and how many bytes are left behind it.
+    fn taken(
+        framing: Framing,
+        input: &[u8],
+        size: usize,
+    ) -> Result<(Vec<u8>, usize, bool), Malformed> {
+        let (mut decoder, mut body, mut behind) = (Decoder::new(framing), Vec::new(), 0);
+        for piece in input.chunks(size) {
+            let mut rest = piece;
+            while !rest.is_empty() && !decoder.is_whole() {
+                let Taken { framing, data } = decoder.take(rest)?;
+                assert!(framing + data > 0 && framing + data <= rest.len());
+                body.extend_from_slice(&rest[framing..framing + data]);
+                rest = &rest[framing + data..];
+            }
+            behind += rest.len();
+        }
+        Ok((body, behind, decoder.is_whole()))
+    }
+
+    /// Wherever a body is cut, it is the same body, and no byte of it is read beyond.
+    #[test]
+    fn fuzz_framing() {
+        let words = [
+            "\r\n",
+            "0\r\n\r\n",
+            "ffffffffffffffff",
+            "8;x=\"y\"",
+            "0000000000000001",
+            "a\r\n0123456789\r\n",
+        ];
+        crate::fuzz::run("framing", &words, |input| {
+            let (first, input) = input.split_first().unwrap_or((&0, &[]));
+            let framing = || match first % 4 {
+                0 => Framing::Sized(u64::from(*first)),
+                1 => Framing::UntilClosed,
+                _ => Framing::Chunked,
+            };
+            let whole = taken(framing(), input, usize::MAX).map_err(|error| error.0);
+            for size in [1, 2, 5] {
+                let cut = taken(framing(), input, size).map_err(|error| error.0);
+                assert_eq!(cut.is_ok(), whole.is_ok(), "in pieces of {size}");
+                if let (Ok(cut), Ok(whole)) = (&cut, &whole) {
+                    assert_eq!(cut, whole, "in pieces of {size}");
+                }
+            }
+            let sort =
+                whole.map(|(body, behind, is_whole)| (body.len().min(4), behind > 0, is_whole));
+            crate::fuzz::sort_of((first % 4, sort))
+        });
     }
 }

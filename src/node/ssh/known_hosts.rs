@@ -423,4 +423,39 @@ mod tests {
         assert!(!text.contains("2222"), "the name is hashed");
         assert_eq!(known.entries.len(), 4);
     }
+
+    /// Whatever else stands in a file: who is revoked is revoked, and who is known is known, or is
+    /// revoked there.
+    #[test]
+    fn fuzz_known_hosts() {
+        let words = [
+            "@revoked ",
+            "@cert-authority ",
+            "|1|",
+            "=|",
+            "!*",
+            ",",
+            "[h]:22 ",
+            "ssh-ed25519 ",
+            ED,
+            OTHER_ED,
+            "#",
+            "\r\n",
+        ];
+        crate::fuzz::run("known_hosts", &words, |input| {
+            let text = String::from_utf8_lossy(input);
+            let ed = key(ED);
+            let alone = known(&text).standing("h", &ed);
+            let revoked = known(&format!("@revoked * {ED}\n{text}"));
+            assert!(matches!(
+                revoked.standing("h", &ed),
+                Standing::Revoked { .. }
+            ));
+            let added = known(&format!("h {ED}\n{text}")).standing("h", &ed);
+            let was_revoked = matches!(alone, Standing::Revoked { .. });
+            assert!(added == Standing::Known || was_revoked, "{added:?}");
+            let algorithms = known(&text).algorithms("[h]:2222");
+            crate::fuzz::sort_of((std::mem::discriminant(&alone), algorithms.len().min(3)))
+        });
+    }
 }

@@ -110,6 +110,20 @@ fn system_ssh() -> Option<PathBuf> {
         .find(|file| file.exists())
 }
 
+/// Whether these are hosts to jump over as nearly everybody writes them: `none`, `a`, `n@a:22,b`.
+fn are_plain_hops(value: &str) -> bool {
+    let is_name = |text: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(inner)
+    };
+    let is_port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
+    value.split(',').all(|hop| {
+        let (user, place) = hop.split_once('@').unwrap_or(("user", hop));
+        let (host, port) = place.split_once(':').unwrap_or((place, "22"));
+        is_name(user) && is_name(host) && is_port(port) && !port.starts_with('+')
+    })
+}
+
 /// The user, as the system knows it: `ssh` does not ask the environment.
 struct Account {
     id: u32,
@@ -179,9 +193,14 @@ impl Reading<'_> {
         }
         let mut active = true;
         for line in text.lines() {
-            let line = line.trim();
+            // Other blanks are none to ssh: it refuses what begins with one.
+            let line = line.trim_matches([' ', '\t', '\r']);
             if line.is_empty() || line.starts_with('#') {
                 continue;
+            }
+            let is_plain = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+            if !line.bytes().all(is_plain) {
+                return None;
             }
             let (keyword, value) = line.split_once([' ', '\t'])?;
             let value = value.trim();
@@ -248,7 +267,7 @@ impl Reading<'_> {
                 value.parse::<u16>().ok().filter(|p| *p > 0)?.to_string(),
             ),
             "hostkeyalias" => ("hostkeyalias", word()?.to_ascii_lowercase()),
-            "proxyjump" => ("proxyjump", word()?),
+            "proxyjump" => ("proxyjump", word().filter(|it| are_plain_hops(it))?),
             "identityagent" => ("identityagent", word()?),
             "identitiesonly" => ("identitiesonly", one_of(&["yes", "no"])?),
             "hashknownhosts" => ("hashknownhosts", one_of(&["yes", "no"])?),
@@ -548,6 +567,12 @@ Host *
             "StrictHostKeyChecking perhaps",
             // Also where it would not hold: ssh would refuse the file.
             "Host other\nPort none",
+            "\u{b}User a",
+            "User a\u{a0}",
+            "User \u{e9}",
+            "User a\rb",
+            "ProxyJump one@gate:2?200,inner",
+            "ProxyJump gate:220:2200",
         ] {
             let (_folder, path) = written(text);
             assert_eq!(answer(&target("a"), Some(&path)), None, "{text}");
@@ -592,5 +617,66 @@ Host *
             prop_assume!(found.is_some());
             prop_assert_eq!(found, Some(asked(&target, Some(&path))));
         }
+    }
+
+    /// What `ssh -G` makes of a file, if it takes it.
+    fn taken(target: &Target, file: &Path) -> Option<String> {
+        let mut ssh = Command::new(SSH);
+        ssh.arg("-G")
+            .arg("-F")
+            .arg(file)
+            .arg("--")
+            .arg(&target.host);
+        let output = ssh.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_old =
+            |line: &&str| line.ends_with("/.ssh/id_xmss") || line.ends_with("/.ssh/id_dsa");
+        let lines = text.lines().filter(|line| !is_old(line));
+        output
+            .status
+            .success()
+            .then(|| lines.fold(String::new(), |text, line| text + line + "\n"))
+    }
+
+    /// Of whatever stands in a configuration, it says what ssh says, or nothing.
+    #[test]
+    fn fuzz_ssh_config() {
+        let words = [
+            "Host ",
+            "Match all\n",
+            "HostName ",
+            "Port 22\n",
+            "User x\n",
+            "IdentityFile ~/%h\n",
+            "\"",
+            "=",
+            "%%",
+            "${HOME}",
+            "ProxyJump a,b@c:1\n",
+            "Include x\n",
+            "UserKnownHostsFile none\n",
+            "StrictHostKeyChecking ask\n",
+            "\r\n",
+            "#",
+            "!a",
+            "*",
+            "?",
+        ];
+        if !is_here() {
+            return;
+        }
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("config");
+        let target = target("ab");
+        crate::fuzz::run("ssh_config", &words, |input| {
+            fs::write(&file, input).unwrap();
+            let Some(told) = answer(&target, Some(&file)) else {
+                return crate::fuzz::sort_of(memchr::memchr_iter(b'\n', input).count());
+            };
+            let told = read(&told, &target);
+            let asked = taken(&target, &file).expect("ssh refuses what is taken here");
+            assert_eq!(told, read(&asked, &target));
+            crate::fuzz::sort_of(format!("{told:?}"))
+        });
     }
 }

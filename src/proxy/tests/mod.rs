@@ -9,6 +9,7 @@ mod disconnects;
 mod drained;
 mod failures;
 mod fake;
+mod fuzz;
 mod handover;
 mod http2;
 mod identity;
