@@ -96,7 +96,10 @@ impl Notebook {
         result: &BenchResult,
         found: impl Fn(fn(&BenchResult) -> bool) -> Option<BenchResult>,
     ) -> Self {
-        let local = result.run.started.to_zoned(jiff::tz::TimeZone::system());
+        let local = result
+            .run
+            .started
+            .to_zoned_datetime(jiff::tz::TimeZone::system());
         Self {
             timestamp: Some(local.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()),
             model: Some(weights(result)),

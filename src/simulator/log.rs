@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 
 /// Who speaks, and whether aloud.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Log {
     }
 
     fn record(&self, level: &str, place: &str, message: &str) {
-        let now = Zoned::now().strftime("%m-%d %H:%M:%S").to_string();
+        let now = ZonedDateTime::now().strftime("%m-%d %H:%M:%S").to_string();
         let lines: Vec<_> = message
             .lines()
             .map(|line| format!("{level} {now} [{place}] {line}"))

@@ -65,7 +65,10 @@ impl FromStr for Since {
             return Ok(Since::Ago(ago.duration()));
         }
         // Without a zone it is the time on the clock of who types it.
-        let local = |at: DateTime| at.to_zoned(TimeZone::system()).map(|at| at.timestamp());
+        let local = |at: DateTime| {
+            at.to_zoned_datetime(TimeZone::system())
+                .map(|at| at.timestamp())
+        };
         let at = text
             .parse::<Timestamp>()
             .or_else(|_| text.parse().and_then(local));
