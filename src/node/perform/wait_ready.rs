@@ -69,7 +69,9 @@ fn note(ready: &WaitReady, pid: u32, from_before: bool) -> Command {
     let record = quote_path(&ready.record());
     let again = quote_path(&ready.begun_again());
     // Somebody may have tidied up under it.
-    let folder = format!("umask 077; mkdir -p -- \"$(dirname -- {record})\"\nrm -f -- {again}\n");
+    let folder = format!(
+        "umask 077; r_record={record}\nmkdir -p -- \"${{r_record%/*}}\"\nrm -f -- {again}\n"
+    );
     if !from_before {
         return Command::script(format!("{folder}: >>{record}"));
     }

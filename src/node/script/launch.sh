@@ -26,5 +26,5 @@ r_forget() {
   done
 } 2>/dev/null
 # What it writes there is nobody else's; of the files that it makes itself it decides.
-(umask 077 && mkdir -p -- "$r_folder" "$(dirname -- "$r_log")" && : >>"$r_log") || exit 1
+(umask 077 && mkdir -p -- "$r_folder" "${r_log%/*}" && : >>"$r_log") || exit 1
 cd -- "$r_folder" || exit 1

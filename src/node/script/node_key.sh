@@ -3,8 +3,8 @@
 umask 077
 if [ ! -s "$r_key" ]; then
   # The log comes first: whatever ends here, by its log the thing is found, and removed.
-  [ -z "$r_log" ] || { mkdir -p -- "$(dirname -- "$r_log")" && : >>"$r_log"; } || exit 1
-  mkdir -p -- "$(dirname -- "$r_key")" || exit 1
+  [ -z "$r_log" ] || { mkdir -p -- "${r_log%/*}" && : >>"$r_log"; } || exit 1
+  mkdir -p -- "${r_key%/*}" || exit 1
   r_new=$r_key.$$
   od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n' >"$r_new" || exit 1
   # Of two that make it at one moment, one does: the file is there whole, or not at all.

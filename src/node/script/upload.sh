@@ -5,7 +5,7 @@ r_new=$r_target.$r_nonce.new
 trap 'rm -f -- "$r_new"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 umask 077
-mkdir -p -- "$(dirname -- "$r_target")" || exit
+mkdir -p -- "${r_target%/*}" || exit
 cat >"$r_new" || exit
 r_sum=$(sha256sum <"$r_new") || exit
 r_sum=${r_sum%% *}
