@@ -69,8 +69,14 @@ const KNOWN: &[&str] = &[
 ];
 
 prop_compose! {
+    /// A part of a path, as one folder of it: control characters are refused in these.
+    fn folder()(text in text()) -> String {
+        text.replace(char::is_control, "")
+    }
+}
+
+prop_compose! {
     fn text()(pieces in prop::collection::vec(prop::sample::select(PIECES), 1..5)) -> String {
-        // It is part of a path, as one folder of it.
         format!("x{}", pieces.concat().replace('/', "%"))
     }
 }
@@ -106,9 +112,11 @@ struct Declared {
 }
 
 prop_compose! {
-    fn declared(root: PathBuf)(texts in prop::collection::vec(text(), 9)) -> Declared {
-        let [venv, cuda, variable, index, folder, cache, directory, template, adapter] =
-            <[String; 9]>::try_from(texts).unwrap();
+    fn declared(root: PathBuf)(
+        folders in prop::collection::vec(folder(), 7), variable in text(), index in text(),
+    ) -> Declared {
+        let [venv, cuda, folder, cache, directory, template, adapter] =
+            <[String; 7]>::try_from(folders).unwrap();
         let root = root.display();
         Declared {
             venv: format!("~/{venv}"),
@@ -345,4 +353,11 @@ fn what_a_shell_reads_is_caught() {
     machine.run("r_venv=$(touch canary)x");
     assert_eq!(machine.canaries(), [machine.at("current/canary")]);
     assert!(machine.knew("r_venv", "x"));
+}
+
+#[test]
+fn a_path_that_would_be_two_lines_is_refused() {
+    let text = "topology: t\nnodes: {here: {ssh: local}}\nmodels: {m: {path: \"~/a\\nb\"}}\n";
+    let error = replica::manifest::read(text).unwrap_err().to_string();
+    assert!(error.contains("no path here may have"), "{error}");
 }

@@ -207,6 +207,15 @@ fn no_index(seen: &Checker<'_>, path: &[&str], url: &str) -> Option<Problem> {
 
 fn no_place(seen: &Checker<'_>, path: &[&str], text: Option<&str>) -> Option<Problem> {
     let text = text?;
+    // What a node tells of paths comes line by line.
+    if text.contains(char::is_control) {
+        let title = format!(
+            "`{}` has a character that no path here may have",
+            shown(text)
+        );
+        let problem = seen.report(path, title)?;
+        return Some(problem.hint("leave out line breaks, tabs and what else is not printed"));
+    }
     if is_place(text) {
         return None;
     }

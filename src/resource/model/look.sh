@@ -3,7 +3,7 @@
 # word first; reads only.
 r_near=$r_cache
 while ! [ -e "$r_near" ] && [ "$r_near" != / ]; do r_near=$(dirname -- "$r_near"); done
-echo "cache $r_cache"
+printf 'cache %s\n' "$r_cache"
 df -Pk "$r_near" | awk 'NR == 2 { print "free", $4 }'
 [ -w "$r_near" ] && echo writable
 for r_config in config.json params.json adapter_config.json; do
@@ -18,10 +18,10 @@ echo "revision $r_revision"
 [ -n "$r_revision" ] && [ -f "trees/$r_revision.json" ] &&
   printf 'tree %s\n' "$(tr '\n' ' ' <"trees/$r_revision.json")"
 [ -n "$r_revision" ] && cd "snapshots/$r_revision" 2>/dev/null || exit 0
-echo "path $(pwd -P)"
+printf 'path %s\n' "$(pwd -P)"
 # Whether it is what came of the last time that all of it was fetched, and from where.
 r_note=$r_cache/.locks/$r_repo/replica.$r_revision.fetched
 if [ -f "$r_note" ]; then
   read -r r_sum r_bytes r_origin <"$r_note"
-  [ "$(r_state)" = "$r_sum $r_bytes" ] && echo "fetched $r_origin"
+  [ "$(r_state)" = "$r_sum $r_bytes" ] && printf 'fetched %s\n' "$r_origin"
 fi

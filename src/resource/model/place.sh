@@ -13,7 +13,7 @@ if [ -f "$r_path" ]; then
 fi
 [ -e "$r_path" ] || exit 0
 cd "$r_path" 2>/dev/null || { echo closed; exit 0; }
-echo "path $(pwd -P)"
+printf 'path %s\n' "$(pwd -P)"
 # Whatever else is declared by mistake, such as a whole home, is not read through.
 r_is_model=
 for r_file in config.json params.json adapter_config.json tokenizer* tekken.json *vocab* *.safetensors; do
