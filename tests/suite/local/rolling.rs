@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::PAIR;
 use super::clients::Clients;
-use crate::suite::support::{Workdir, process};
+use crate::suite::support::{Workdir, process, until};
 
 /// Both servers are to run with another argument.
 fn changed(place: &Workdir) {
@@ -78,6 +78,7 @@ fn what_comes_serves_before_the_last_is_replaced() {
     let place = Workdir::with(PAIR).applied();
     let gone = place.pid("/instances/b");
     process::signal(gone, rustix::process::Signal::KILL);
+    until("it is gone", || (!process::is_alive(gone)).then_some(()));
     changed(&place);
     let plan = place.replica(&["plan", "--json"]).exits(0).json();
     assert_eq!(

@@ -56,7 +56,12 @@ async fn what_starts_is_marked_bare_and_alone() {
         assert_eq!(open(0).unwrap(), Path::new("/dev/null"));
         assert_eq!(open(1).unwrap(), Path::new(&wanted.log));
         assert_eq!(open(2).unwrap(), Path::new(&wanted.log));
-        assert!((3..10).all(|fd| open(fd).is_none()));
+        // What loads its libraries has each of them open for a moment.
+        let mut looks = 0..500;
+        while (3..10).any(|fd| open(fd).is_some()) {
+            assert!(looks.next().is_some(), "it was left something open");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
 
         let second = launch(&node, &wanted).await.unwrap();
         assert!(second.already);
