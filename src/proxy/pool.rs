@@ -359,18 +359,25 @@ impl Pool {
         }
     }
 
-    /// Sends no new request to these from now on, and some to all that were drained before and are no
-    /// longer. Returns the configuration that says so, those that drain, and those that do no longer.
-    pub(super) fn set_drained(&self, drained: BTreeSet<String>) -> Result<Drained, Refusal> {
-        let mut table = self.table();
-        let config = table.config.as_mut().ok_or(Refusal::Unconfigured)?;
+    /// Says what the configuration would be with these drained, and no others.
+    pub(super) fn config_draining(&self, drained: BTreeSet<String>) -> Result<Config, Refusal> {
+        let config = self.config().ok_or(Refusal::Unconfigured)?;
         let unknown = |name: &&String| !config.backends.iter().any(|it| it.name == **name);
         if let Some(name) = drained.iter().find(unknown) {
             return Err(Refusal::Unknown(name.clone()));
         }
-        let before = std::mem::replace(&mut config.drained, drained);
-        config.generation += 1;
-        let config = config.clone();
+        Ok(Config {
+            generation: config.generation + 1,
+            drained,
+            ..config
+        })
+    }
+
+    /// Sends no new request to those that this configuration has drained, and some to those that the one
+    /// before had and this has not; all else of the two is the same.
+    pub(super) fn drain_by(&self, config: Config) -> Drained {
+        let mut table = self.table();
+        let before = table.config.take().map(|it| it.drained).unwrap_or_default();
         let (mut draining, mut again) = (Vec::new(), Vec::new());
         for member in &table.members {
             let (backend, name) = (&member.backend, &member.backend.spec.name);
@@ -387,11 +394,8 @@ impl Pool {
         for backend in &again {
             backend.suspect();
         }
-        Ok(Drained {
-            config,
-            draining,
-            again,
-        })
+        table.config = Some(config);
+        Drained { draining, again }
     }
 
     /// Waits until something is different about requests in flight: called before the count is
@@ -412,9 +416,8 @@ impl Pool {
     }
 }
 
-/// What came of drains that last until somebody ends them.
+/// Who gets no requests any more, and who gets some again.
 pub(super) struct Drained {
-    pub(super) config: Config,
     pub(super) draining: Vec<Arc<Backend>>,
     pub(super) again: Vec<Arc<Backend>>,
 }

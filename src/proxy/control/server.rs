@@ -304,19 +304,16 @@ impl Control {
         replies: &mut Replies,
     ) -> Result<(), Unanswered> {
         let store = self.store.lock().await;
-        let Drained {
-            config,
-            draining,
-            again,
-        } = self.front.pool.set_drained(names)?;
-        tracing::info!(drained = ?config.drained, "drained until told otherwise");
-        // Kept last: what a full disk cannot keep holds until the next start, and the answer says so.
-        let draining_names = self.front.pool.draining();
+        let pool = &self.front.pool;
+        let config = pool.config_draining(names)?;
+        let before = pool.config().map(|it| it.drained).unwrap_or_default();
         let kept = Kept {
-            config,
-            draining: draining_names,
+            config: config.clone(),
+            draining: pool.draining().difference(&before).cloned().collect(),
         };
         keep(&store, &kept).await?;
+        tracing::info!(drained = ?config.drained, "drained until told otherwise");
+        let Drained { draining, again } = pool.drain_by(config);
         drop(store);
         self.wait_until_empty(&draining, replies).await?;
         for backend in &again {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::Proxy;
+use super::{ADMISSION, Proxy};
 use crate::english::list;
 use crate::plan::effect::control::Request;
 use crate::plan::{Action, Address, Change, Field, Operation, Reason, ReasonCode};
 use crate::proxy::control::Status;
 use crate::resource::contract::{Observation, Resource};
-use crate::resource::instance::{self, Instance};
+use crate::resource::instance;
 use crate::resource::process::differences;
 
 impl Proxy {
@@ -74,7 +74,13 @@ impl Proxy {
         if is_told {
             return Vec::new();
         }
-        vec![self.tell(Request::Drained(drained), Some(self.patience()), observed)]
+        // What does not come back would else be waited for as long as a request may take.
+        let timeout = if self.drains.drained.is_empty() {
+            ADMISSION
+        } else {
+            self.patience()
+        };
+        vec![self.tell(Request::Drained(drained), Some(timeout), observed)]
     }
 
     /// The instances that requests are passed to once it is told.
@@ -93,10 +99,9 @@ impl Proxy {
         drained: &'a BTreeSet<String>,
     ) -> impl Iterator<Item = &'a str> {
         let names = self.backends.iter().map(|it| it.name().as_str());
-        let is_undrained = |name: &str| now(status).contains(name);
-        names.filter(move |name| {
-            !drained.contains(*name) && (status.is_serving(name) || is_undrained(name))
-        })
+        // What is drained now and not any more then is taken to serve once it may.
+        let may_serve = |name: &str| status.is_serving(name) || is_drained(status, name);
+        names.filter(move |name| !drained.contains(*name) && may_serve(name))
     }
 
     /// Why it would pass requests to nobody, where it passes some to somebody now.
@@ -138,8 +143,8 @@ fn names(addresses: &BTreeSet<Address>) -> impl Iterator<Item = String> {
     addresses.iter().filter_map(|it| it.name.clone())
 }
 
-/// Whether an instance is behind a proxy that holds it drained.
-pub(super) fn is_drained(status: &Status, instance: &Instance) -> bool {
+/// Whether a running proxy holds the instance of this name drained.
+pub(super) fn is_drained(status: &Status, name: &str) -> bool {
     let config = status.config.as_ref();
-    config.is_some_and(|config| config.drained.contains(instance.name().as_str()))
+    config.is_some_and(|config| config.drained.contains(name))
 }

@@ -410,7 +410,7 @@ impl Proxy {
             let name = instance.name().as_str();
             status.backends.contains_key(name)
                 && !status.is_serving(name)
-                && !drains::is_drained(status, instance)
+                && !drains::is_drained(status, name)
                 && instance.change(observed).action == Action::Keep
         };
         let waiting = self.backends.iter().filter(waits);
