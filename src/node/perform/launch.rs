@@ -137,7 +137,7 @@ fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
         quote(&launch.mark),
         quote_path(&launch.folder),
         quote_path(&launch.log),
-        quote(mark_prefix(&launch.mark)),
+        quote(&launch.mark_prefix),
         include_str!("../script/processes.sh"),
         include_str!("../script/units.sh"),
         include_str!("../script/launch.sh"),
@@ -158,12 +158,6 @@ fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
             Ok(Command::script(script).with_secret("r_secrets", &had.file()))
         }
     }
-}
-
-/// The beginning that the marks of all starts of a thing have in common.
-fn mark_prefix(mark: &str) -> &str {
-    let end = mark.match_indices(':').nth(2).map(|(place, _)| place + 1);
-    &mark[..end.unwrap_or(mark.len())]
 }
 
 /// The function that becomes the process, in a shell that has `r_setsid`, or nothing in it, and the

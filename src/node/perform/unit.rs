@@ -112,6 +112,7 @@ mod tests {
         Launch {
             address: "n/instance.a".parse().unwrap(),
             mark: "v1:t:instance/a:1:ff".to_owned(),
+            mark_prefix: "v1:t:instance/a:".to_owned(),
             spec: String::new(),
             argv: Vec::new(),
             path: Vec::new(),

@@ -16,6 +16,8 @@ pub struct Launch {
     pub address: Address,
     /// Its mark, the value of `REPLICA_MARK`.
     pub mark: String,
+    /// The beginning that the marks of all starts of it have in common.
+    pub mark_prefix: String,
     /// Its whole normalised specification, the value of `REPLICA_SPEC`. It holds no secret: in its
     /// `env`, the digest of each takes the place of what stands there, made with the node's key.
     pub spec: String,

@@ -45,6 +45,7 @@ impl Instance {
         Launch {
             address: self.managed.address.clone(),
             mark: mark.to_string(),
+            mark_prefix: mark.of_thing(),
             spec: self.spec(observed).to_string(),
             argv: self.argv(mark, observed),
             path: self.path(),

@@ -36,6 +36,7 @@ impl Proxy {
         Launch {
             address: self.managed.address.clone(),
             mark: mark.to_string(),
+            mark_prefix: mark.of_thing(),
             spec: self.spec(observed).to_string(),
             argv: std::iter::once(self.program.path(observed))
                 .chain(words.map(str::to_owned))

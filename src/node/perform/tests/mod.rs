@@ -63,6 +63,7 @@ impl Thing {
         Launch {
             address: address(),
             mark: self.mark(),
+            mark_prefix: self.prefix.clone(),
             spec: "{\"kind\": \"it's\"}".to_owned(),
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             path: Vec::new(),

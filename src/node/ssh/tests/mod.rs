@@ -206,6 +206,7 @@ fn sleeping(mark: &str) -> Launch {
     Launch {
         address: "spark-01/instance.a".parse().unwrap(),
         mark: format!("{mark}1:abc"),
+        mark_prefix: mark.to_owned(),
         spec: String::new(),
         argv: vec!["sleep".to_owned(), "1000".to_owned()],
         path: Vec::new(),
