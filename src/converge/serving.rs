@@ -135,7 +135,7 @@ fn held_back(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Opt
     if !is_replaced(stand, served) {
         return None;
     }
-    let is_declared = |it: &&Stand| rollout_of_others(it, stand, &group.name);
+    let is_declared = |it: &&Stand| self::rollout(it, &group.name).is_some();
     let undeclared = |it: &&Stand| {
         it.change.action == Action::Destroy && served.contains(&it.address().anywhere())
     };
@@ -161,10 +161,6 @@ fn held_back(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Opt
     } else {
         Held::Back(too_few(&others, available + coming.len(), least, served))
     })
-}
-
-fn rollout_of_others(other: &Stand, stand: &Stand, group: &str) -> bool {
-    other.address() != stand.address() && rollout(other, group).is_some()
 }
 
 /// How many of the others serve while one of a group is down, and as many of them as are replaced beside it.
@@ -296,6 +292,13 @@ mod tests {
         Readiness::NotReady("m did not answer".to_owned())
     }
 
+    fn at_least(min_available: u32) -> Rollout {
+        Rollout {
+            min_available: Some(min_available),
+            ..Rollout::default()
+        }
+    }
+
     /// The same, of a group that is replaced so.
     fn rolled(rollout: Rollout, mut stands: Vec<Stand>) -> String {
         let front = proxy(&stands.iter().collect::<Vec<_>>());
@@ -338,12 +341,8 @@ mod tests {
             ]
         };
         assert_eq!(rolled(Rollout::default(), servers()), "-/+ after b");
-        let least = |min_available| Rollout {
-            min_available: Some(min_available),
-            ..Rollout::default()
-        };
-        assert_eq!(rolled(least(2), servers()), "-/+ requires b after b");
-        insta::assert_snapshot!(rolled(least(3), servers()), @"! 2 would serve, and 3 are to (`min_available`): n/instance.b does not serve (m did not answer): mend that first, or give --allow-downtime after b");
+        assert_eq!(rolled(at_least(2), servers()), "-/+ requires b after b");
+        insta::assert_snapshot!(rolled(at_least(3), servers()), @"! 2 would serve, and 3 are to (`min_available`): n/instance.b does not serve (m did not answer): mend that first, or give --allow-downtime after b");
     }
 
     #[test]
@@ -355,7 +354,7 @@ mod tests {
         };
         let rollout = |max_unavailable, least| Rollout {
             max_unavailable,
-            min_available: Some(least),
+            ..at_least(least)
         };
         assert_eq!(rolled(rollout(1, 2), servers()), "-/+ ");
         assert_eq!(rolled(rollout(2, 1), servers()), "-/+ ");
@@ -378,12 +377,8 @@ mod tests {
         assert_eq!(beside(server("b", Action::Blocked, down()), false), "-/+ ");
         let alone = || vec![server("a", Action::Replace, Readiness::Ready)];
         assert_eq!(rolled(Rollout::default(), alone()), "-/+ ");
-        let least = |min_available| Rollout {
-            min_available: Some(min_available),
-            ..Rollout::default()
-        };
-        assert_eq!(rolled(least(0), alone()), "-/+ ");
-        insta::assert_snapshot!(rolled(least(1), alone()), @"! clients would be left with nobody: have one more serve, or fewer replaced at once (`max_unavailable`), or give --allow-downtime");
+        assert_eq!(rolled(at_least(0), alone()), "-/+ ");
+        insta::assert_snapshot!(rolled(at_least(1), alone()), @"! clients would be left with nobody: have one more serve, or fewer replaced at once (`max_unavailable`), or give --allow-downtime");
     }
 
     #[test]

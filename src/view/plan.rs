@@ -290,14 +290,14 @@ fn left_out(plan: &Plan, style: Style) -> Vec<String> {
 /// Says how many serve meanwhile, where that is fewer than serve now.
 fn capacity(plan: &Plan, style: Style) -> Vec<String> {
     let dips = plan.capacity.iter().filter(|capacity| capacity.dips());
-    let lines = dips.flat_map(|capacity| {
+    let lines = dips.map(|capacity| {
         let text = format!("Capacity while applying: {capacity}.");
         let role = if capacity.least() == 0 {
             Role::Warning
         } else {
             Role::Title
         };
-        vec![style.paint(role, &text)]
+        style.paint(role, &text)
     });
     lines.collect()
 }
