@@ -48,6 +48,7 @@ pub(super) fn remarks(
 ) -> Vec<Remark> {
     let all = unused(document, topology);
     let all = all.into_iter().chain(undeclared(document, topology));
+    let all = all.chain(trusted_by_some(document));
     let mut all: Vec<Remark> = all
         .map(|(severity, path, message)| {
             let path: Vec<_> = path.iter().map(String::as_str).collect();
@@ -131,6 +132,28 @@ fn undeclared(document: &Document, topology: &Topology) -> Vec<Said> {
     said
 }
 
+/// The networks that some nodes trust and others do not: between those, models are encrypted.
+fn trusted_by_some(document: &Document) -> Vec<Said> {
+    let nodes = || document.nodes.iter();
+    let of_all = nodes().flat_map(|(name, node)| {
+        let trusted = node.addresses.iter().filter(|(_, it)| it.is_trusted);
+        trusted.map(move |(network, _)| (name, network))
+    });
+    let said = of_all.filter_map(|(name, network)| {
+        let (other, _) = nodes().find(|(_, node)| {
+            let address = node.addresses.get(network);
+            address.is_some_and(|it| !it.is_trusted)
+        })?;
+        let message = format!(
+            "`{}` is trusted here and not by the node `{other}`: what is copied between the two is encrypted",
+            shown(network)
+        );
+        let path = ["nodes", name.as_str(), "addresses", network, "trusted"];
+        Some((Severity::Note, path.map(str::to_owned).to_vec(), message))
+    });
+    said.collect()
+}
+
 fn undeclared_words(document: &Document, named: &Named) -> String {
     let Named { argument, what, .. } = named;
     let known = document.models.keys().map(ModelName::as_str);
@@ -206,6 +229,26 @@ instances:
         assert_eq!(said(&online), "");
         let unused = text.replace("x=lora, ", "").replace(", z=o/l", "");
         assert!(said(&unused).contains("no instance has the model `lora`"));
+    }
+
+    #[test]
+    fn a_network_that_one_end_alone_trusts_is_remarked_on() {
+        let text = "topology: t
+nodes:
+  here: {ssh: me@here, addresses: {lan: 10.0.0.1, fabric: {address: 10.1.0.1, trusted: true}}}
+  there: {ssh: me@there, addresses: {lan: 10.0.0.2, fabric: 10.1.0.2}}
+engines: {v: {venv: ~/v, vllm: 0.13.0}}
+models: {m: {repo: o/m}}
+instances:
+  a: {node: here, port: 8100, engine: v, model: m}
+  b: {node: there, port: 8100, engine: v, model: m}
+";
+        insta::assert_snapshot!(said(text), @"3:79 `fabric` is trusted here and not by the node `there`: what is copied between the two is encrypted");
+        let both = text.replace(
+            "fabric: 10.1.0.2",
+            "fabric: {address: 10.1.0.2, trusted: true}",
+        );
+        assert_eq!(said(&both), "");
     }
 
     #[test]

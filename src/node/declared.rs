@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::network_address::NetworkAddress;
 use crate::net::Authority;
 use crate::quantity::Bandwidth;
 
@@ -19,8 +20,10 @@ pub struct NodeDeclaration {
     pub ssh: Reach,
     /// Its addresses by network, as other nodes dial them:
     /// `{lan: 192.168.1.76, fabric: 192.168.100.10}`. A node without any is dialled as SSH does.
+    /// Models that go from node to node are encrypted, but where both say
+    /// `fabric: {address: 192.168.100.10, trusted: true}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub addresses: BTreeMap<String, String>,
+    pub addresses: BTreeMap<String, NetworkAddress>,
     /// What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or
     /// stopped (`stop`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,12 +85,18 @@ impl NodeDeclaration {
     /// A node of which no address is declared is dialled as SSH does, and this machine by its
     /// loopback. Nothing is returned for a node whose addresses are all on other networks.
     pub fn address(&self, network: &str) -> Option<&str> {
-        let declared = self.addresses.get(network).map(String::as_str);
+        let declared = self.addresses.get(network).map(|it| it.address.as_str());
         declared.or(match &self.ssh {
             Reach::Local => Some("127.0.0.1"),
             Reach::Ssh { host, .. } if self.addresses.is_empty() => Some(host),
             Reach::Ssh { .. } => None,
         })
+    }
+
+    /// Whether nobody else reads or changes what goes over a network to and from this node.
+    pub fn trusts(&self, network: &str) -> bool {
+        let declared = self.addresses.get(network);
+        declared.is_some_and(|it| it.is_trusted)
     }
 }
 

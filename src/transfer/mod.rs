@@ -2,21 +2,24 @@
 //!
 //! [`offer`] lists a snapshot of a Hugging Face cache and hands out pieces of its files to whoever
 //! knows a token; [`fetch`] takes them over many connections, into the cache of its own node. The
-//! listing goes from one to the other through `apply`, over SSH; only the bytes of the files go
-//! straight from node to node, in the clear, and each file is believed by its digest alone.
+//! token and the listing go from one to the other through `apply`, over SSH; only the bytes of the
+//! files go straight from node to node, and each file is believed by its digest alone. They are sealed
+//! with keys that come of the token ([`sealed`]), but for networks that the manifest trusts.
 //!
 //! A file comes into its place whole: pieces go to a file beside its blob ([`part`]), which is read
 //! once, in order, for its digest, while the rest still arrives ([`receive`]). Then the blob gets
 //! its name, then the snapshot its links, then `refs/main` its commit ([`snapshot`]).
 //!
-//! Threads and plain sockets do this, not the runtime: the kernel moves what is sent from the file to
-//! the socket by itself, and what is received is hashed by the second.
+//! Threads and plain sockets do this, not the runtime: what is sent is sealed by several threads at
+//! once (in the clear, the kernel moves it by itself), and what is received is hashed by the second.
 
 mod digest;
 mod part;
 mod receive;
+mod sealed;
 mod send;
 mod snapshot;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +67,9 @@ pub struct Offer {
     pub listen: String,
     /// What whoever asks must know.
     pub token: String,
+    /// Whether the bytes go in the clear: the network is declared so.
+    #[serde(default)]
+    pub trusted: bool,
 }
 
 /// What the end that lacks the model is told.
@@ -75,8 +81,11 @@ pub struct Fetch {
     pub host: String,
     /// The port there.
     pub port: u16,
-    /// What the other end wants to hear.
+    /// What the other end wants to be known.
     pub token: String,
+    /// Whether the bytes come in the clear, as the other end was told too.
+    #[serde(default)]
+    pub trusted: bool,
     /// What to fetch.
     pub listing: Listing,
     /// Whether `refs/main` is to name the commit.

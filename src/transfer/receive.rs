@@ -5,7 +5,7 @@
 //! pieces, of all files that are laid out in turn, each over a connection of its own.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use std::{cmp, fs};
 
 use super::digest::Hasher;
 use super::part::{ENDING, Part, bounds, pieces};
+use super::wire::Wire;
 use super::{Error, Fetch, File, Moved, snapshot};
 
 /// How many files are under way at once.
@@ -57,7 +58,9 @@ pub fn fetch(fetch: &Fetch, tell: &dyn Fn(Moved)) -> Result<(), Error> {
     desk.outcome()?;
     snapshot::make(repo, &fetch.listing, fetch.names_main)?;
     // Without this it goes away by itself, a minute later.
-    let _ = connect(fetch).and_then(|mut peer| peer.write_all(b"done\n"));
+    if let Ok(mut peer) = connect(fetch) {
+        let _ = peer.say("done");
+    }
     Ok(())
 }
 
@@ -325,9 +328,8 @@ impl Open {
 impl Desk {
     fn fetch_pieces(&self, fetch: &Fetch) {
         let mut peer = None;
-        let mut buffer = vec![0; BUFFER];
         while let Some((open, piece)) = self.next_piece() {
-            if let Err(error) = bring(fetch, &mut peer, &open, piece, &mut buffer) {
+            if let Err(error) = bring(fetch, &mut peer, &open, piece) {
                 return self.fail(error);
             }
             open.pieces().there[piece as usize] = true;
@@ -356,24 +358,23 @@ impl Desk {
 /// Brings one piece. A connection that breaks is made anew, once.
 fn bring(
     fetch: &Fetch,
-    peer: &mut Option<TcpStream>,
+    peer: &mut Option<Wire<TcpStream>>,
     open: &Open,
     piece: u64,
-    buffer: &mut [u8],
 ) -> Result<(), Error> {
     let is_first = peer.is_none();
     for is_last in [is_first, true] {
         let asked = match peer.take() {
             Some(stream) => Ok(stream),
-            None => connect(fetch).map_err(Broken::Way),
+            None => connect(fetch),
         };
-        let brought = asked.and_then(|mut stream| {
-            ask(&mut stream, open, piece, buffer)?;
-            Ok(stream)
+        let brought = asked.and_then(|mut wire| {
+            ask(&mut wire, open, piece)?;
+            Ok(wire)
         });
         match brought {
-            Ok(stream) => {
-                *peer = Some(stream);
+            Ok(wire) => {
+                *peer = Some(wire);
                 return Ok(());
             }
             Err(Broken::Here(error)) => {
@@ -427,36 +428,36 @@ fn broke(fetch: &Fetch, error: &io::Error) -> Error {
         .hinted("apply again once it is there: what was copied is kept, and not copied twice")
 }
 
-fn ask(stream: &mut TcpStream, open: &Open, piece: u64, buffer: &mut [u8]) -> Result<(), Broken> {
+fn ask(wire: &mut Wire<TcpStream>, open: &Open, piece: u64) -> Result<(), Broken> {
     let (mut at, mut length) = bounds(piece, open.size);
-    let line = format!("piece {} {at} {length}\n", open.number);
-    stream.write_all(line.as_bytes()).map_err(Broken::There)?;
+    let line = format!("piece {} {at} {length}", open.number);
+    wire.say(&line).map_err(Broken::There)?;
     while length > 0 {
-        let most = length.min(buffer.len() as u64) as usize;
-        let came = match stream.read(&mut buffer[..most]) {
-            // A signal is no end.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            came => came.map_err(Broken::There)?,
-        };
-        if came == 0 {
+        let came = wire.take(length).map_err(Broken::There)?;
+        if came.is_empty() {
             return Err(Broken::There(io::ErrorKind::UnexpectedEof.into()));
         }
-        open.part.write(&buffer[..came], at).map_err(Broken::Here)?;
-        at += came as u64;
-        length -= came as u64;
+        open.part.write(came, at).map_err(Broken::Here)?;
+        at += came.len() as u64;
+        length -= came.len() as u64;
     }
     open.part.mark(piece).map_err(Broken::Here)
 }
 
-fn connect(fetch: &Fetch) -> io::Result<TcpStream> {
+fn connect(fetch: &Fetch) -> Result<Wire<TcpStream>, Broken> {
+    let stream = dial(fetch).map_err(Broken::Way)?;
+    let wire = Wire::asking(stream, &fetch.token, fetch.trusted);
+    wire.map_err(Broken::There)
+}
+
+fn dial(fetch: &Fetch) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     for address in (fetch.host.as_str(), fetch.port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, SILENCE) {
-            Ok(mut stream) => {
+            Ok(stream) => {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(SILENCE))?;
                 stream.set_write_timeout(Some(SILENCE))?;
-                stream.write_all(format!("{}\n", fetch.token).as_bytes())?;
                 return Ok(stream);
             }
             Err(error) => last = error,

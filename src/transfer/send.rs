@@ -1,12 +1,12 @@
 //! The end that has the files.
 //!
-//! A connection begins with a line that holds the token. Then come lines, each answered in turn:
+//! Whoever asks has to know the token first. Then come lines, each answered in turn:
 //! `piece <file> <from> <length>` with so many bytes of that file of the listing, and `done` with the
 //! end of all.
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::wire::Wire;
 use super::{Error, Listing, Offer, snapshot};
 
 /// How long nobody may be connected before this gives up: the other end is gone.
@@ -29,9 +30,6 @@ const STRANGERS: usize = 64;
 /// How long nobody is let in when the system lets nobody in.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest line of a request.
-const LINE: u64 = 256;
-
 /// An end that listens.
 pub struct Offering {
     listener: TcpListener,
@@ -42,6 +40,7 @@ struct Shared {
     folder: PathBuf,
     listing: Listing,
     token: String,
+    is_trusted: bool,
     connected: AtomicUsize,
     /// Those who have not shown the token, oldest first.
     strangers: Mutex<VecDeque<Arc<TcpStream>>>,
@@ -64,6 +63,7 @@ pub fn offer(offer: &Offer) -> Result<Offering, Error> {
         shared: Arc::new(Shared {
             folder: repo.join("snapshots").join(&listing.revision),
             token: offer.token.clone(),
+            is_trusted: offer.trusted,
             connected: AtomicUsize::new(0),
             strangers: Mutex::default(),
             listing,
@@ -156,25 +156,20 @@ impl Shared {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(WORD))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut lines = BufReader::new(stream.as_ref());
-        if next(&mut lines)?.as_deref() != Some(self.token.as_str()) {
+        let wire = Wire::answering(stream.as_ref(), &self.token, self.is_trusted)?;
+        let Some(mut wire) = wire else {
             return Ok(());
-        }
+        };
         self.forget(stream);
+        stream.set_read_timeout(Some(PATIENCE))?;
         self.connected.fetch_add(1, Ordering::SeqCst);
-        let handed_out = self.hand_out(stream, &mut lines, done);
+        let handed_out = self.hand_out(&mut wire, done);
         self.connected.fetch_sub(1, Ordering::SeqCst);
         handed_out
     }
 
-    fn hand_out(
-        &self,
-        stream: &TcpStream,
-        lines: &mut BufReader<&TcpStream>,
-        done: &Sender<()>,
-    ) -> io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        while let Some(line) = next(lines)? {
+    fn hand_out(&self, wire: &mut Wire<&TcpStream>, done: &Sender<()>) -> io::Result<()> {
+        while let Some(line) = wire.hear()? {
             if line == "done" {
                 let _ = done.send(());
                 return Ok(());
@@ -184,21 +179,10 @@ impl Shared {
             };
             let mut file = fs::File::open(file)?;
             file.seek(SeekFrom::Start(from))?;
-            // On Linux this is `sendfile`.
-            let mut socket = stream;
-            if io::copy(&mut file.take(length), &mut socket)? != length {
-                // It has become shorter: to break off is to say so.
-                return Ok(());
-            }
+            wire.give(file, length)?;
         }
         Ok(())
     }
-}
-
-fn next(lines: &mut BufReader<&TcpStream>) -> io::Result<Option<String>> {
-    let mut line = String::new();
-    lines.take(LINE).read_line(&mut line)?;
-    Ok(line.strip_suffix('\n').map(str::to_owned))
 }
 
 /// Reads `piece <file> <from> <length>`.

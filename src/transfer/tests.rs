@@ -1,25 +1,32 @@
 //! Whole copies, over loopback, between two caches in folders.
 
 use std::fs;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::{io, thread};
+use std::{io, mem, thread};
 
 use super::part::{ENDING, PIECE, Part};
 use super::*;
 
 const REVISION: &str = "0e9e39f249a16976918f6564b8830bc894c89659";
 
+const TOKEN: &str = "a word that nobody guesses";
+
 /// Two caches, of which the first has a snapshot.
 struct Two {
     folder: tempfile::TempDir,
+    /// Whether the network between them is declared trusted.
+    is_trusted: bool,
 }
 
 impl Two {
     fn new() -> Self {
         let two = Self {
             folder: tempfile::tempdir().unwrap(),
+            is_trusted: false,
         };
         let large: Vec<u8> = (0..2 * PIECE + 5).map(|i| ((i * 31) >> 7) as u8).collect();
         two.has("model-1.safetensors", &large, 64);
@@ -58,14 +65,16 @@ impl Two {
             repo: self.from().display().to_string(),
             revision: None,
             listen: "127.0.0.1".to_owned(),
-            token: "secret".to_owned(),
+            token: TOKEN.to_owned(),
+            trusted: self.is_trusted,
         });
         let offering = offering.unwrap();
         let fetch = Fetch {
             repo: self.to().display().to_string(),
             host: "127.0.0.1".to_owned(),
             port: offering.port().unwrap(),
-            token: "secret".to_owned(),
+            token: TOKEN.to_owned(),
+            trusted: self.is_trusted,
             listing: offering.listing().clone(),
             names_main: true,
         };
@@ -118,6 +127,102 @@ fn a_snapshot_is_copied_and_the_sender_ends() {
     // Once more changes nothing.
     two.copied().unwrap();
     two.are_same();
+}
+
+/// Stands between both ends on a port of its own, and keeps all that goes through it.
+fn relay(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&kept);
+    thread::spawn(move || {
+        for asking in listener.incoming() {
+            let asking = asking.unwrap();
+            let answering = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            let back = (answering.try_clone().unwrap(), asking.try_clone().unwrap());
+            for (mut from, mut to) in [(asking, answering), back] {
+                let all = Arc::clone(&all);
+                thread::spawn(move || {
+                    let mut bytes = vec![0; 1 << 16];
+                    while let Ok(length @ 1..) = io::Read::read(&mut from, &mut bytes) {
+                        let came = &bytes[..length];
+                        Mutex::lock(&all).unwrap().extend_from_slice(came);
+                        if io::Write::write_all(&mut to, came).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    (port, kept)
+}
+
+/// Whoever stands between the nodes sees nothing of the model, of what is asked for, nor the word; and
+/// where the network is declared trusted, all of it.
+#[test]
+fn what_goes_over_the_network_is_read_only_where_it_is_trusted() {
+    for is_trusted in [false, true] {
+        let two = Two {
+            is_trusted,
+            ..Two::new()
+        };
+        let (mut fetch, sender) = two.offered();
+        let kept;
+        (fetch.port, kept) = relay(fetch.port);
+        super::fetch(&fetch, &|_| ()).unwrap();
+        sender.join().unwrap().unwrap();
+        two.are_same();
+        let kept = kept.lock().unwrap();
+        let large = fs::read(two.blob_of("model-1.safetensors")).unwrap();
+        assert!(kept.len() > large.len());
+        for text in [&large[..32], TOKEN.as_bytes(), b"piece "] {
+            let is_seen = memchr::memmem::find(&kept, text).is_some();
+            assert_eq!(is_seen, is_trusted, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}
+
+/// A byte that is changed on the way breaks the copy: no digest has to find it, and nothing looks
+/// whole.
+#[test]
+fn a_byte_that_was_changed_on_the_way_is_told() {
+    let two = Two::new();
+    let (mut fetch, _sender) = two.offered();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mem::replace(&mut fetch.port, listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for asking in listener.incoming() {
+            let mut asking = asking.unwrap();
+            let mut answering = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let questions = (asking.try_clone().unwrap(), answering.try_clone().unwrap());
+            thread::spawn(move || {
+                let (mut from, mut to) = questions;
+                let _ = io::copy(&mut from, &mut to);
+            });
+            thread::spawn(move || {
+                let mut bytes = vec![0; 100];
+                while let Ok(length @ 1..) = io::Read::read(&mut answering, &mut bytes) {
+                    // The random bytes of the other end come first, alone; then a record.
+                    if length > 40 {
+                        bytes[40] ^= 1;
+                    }
+                    if io::Write::write_all(&mut asking, &bytes[..length]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let error = super::fetch(&fetch, &|_| ()).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("is not what the other end had sealed"),
+        "{error}"
+    );
+    assert!(!two.to().join("snapshots").exists());
 }
 
 #[test]
@@ -209,7 +314,7 @@ fn a_file_that_is_not_what_it_is_called_is_refused_and_removed() {
 fn a_sender_that_cannot_be_reached_is_told() {
     let two = Two::new();
     let (mut fetch, _sender) = two.offered();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
     fetch.port = free.local_addr().unwrap().port();
     drop(free);
     let error = super::fetch(&fetch, &|_| ()).unwrap_err();
@@ -221,9 +326,9 @@ fn a_sender_that_cannot_be_reached_is_told() {
 fn a_sender_that_goes_away_is_told() {
     let two = Two::new();
     let (mut fetch, _sender) = two.offered();
-    let leaves = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let leaves = TcpListener::bind("127.0.0.1:0").unwrap();
     fetch.port = leaves.local_addr().unwrap().port();
-    std::thread::spawn(move || leaves.incoming().for_each(drop));
+    thread::spawn(move || leaves.incoming().for_each(drop));
     let error = super::fetch(&fetch, &|_| ()).unwrap_err();
     assert!(error.message.contains("broke"), "{error}");
     assert!(error.hint.unwrap().contains("apply again"));
@@ -243,7 +348,7 @@ fn who_does_not_know_the_token_gets_nothing() {
 fn many_who_say_nothing_are_in_nobodys_way() {
     let two = Two::new();
     let (fetch, sender) = two.offered();
-    let connect = |_| std::net::TcpStream::connect(("127.0.0.1", fetch.port)).unwrap();
+    let connect = |_| TcpStream::connect(("127.0.0.1", fetch.port)).unwrap();
     let mut idle: Vec<_> = (0..600).map(connect).collect();
     super::fetch(&fetch, &|_| ()).unwrap();
     sender.join().unwrap().unwrap();
@@ -276,6 +381,7 @@ fn a_snapshot_that_is_not_whole_is_not_offered() {
         revision: Some(REVISION.to_owned()),
         listen: "127.0.0.1".to_owned(),
         token: String::new(),
+        trusted: false,
     });
     assert!(offered.err().unwrap().message.contains("config.json"));
 }

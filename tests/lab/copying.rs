@@ -67,6 +67,75 @@ fn a_missing_model_is_copied_from_the_host_that_has_it() {
     });
 }
 
+/// Keeps what the network brings to a host until a file is there, and says whether a text was in it.
+const LISTENS: &str = "
+import os, socket, sys
+network = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+network.setsockopt(socket.SOL_SOCKET, 33, 128 << 20)
+network.settimeout(0.2)
+open('/tmp/listens', 'w').close()
+kept = bytearray()
+while not os.path.exists('/tmp/heard'):
+    try:
+        kept += network.recv(1 << 17)
+    except TimeoutError:
+        pass
+print(len(kept), sys.argv[1].encode() in kept)
+";
+
+/// What goes from one host to the other says nothing to whoever reads it on the network; where both
+/// declare that network trusted it does, and the plan says so.
+#[test]
+fn a_copy_is_read_by_nobody_on_the_way() {
+    scenario("3", |lab| {
+        let trusted = ["11", "12"].iter().fold(TWO.to_owned(), |manifest, host| {
+            manifest.replace(
+                &format!("lan: 10.77.0.{host}"),
+                &format!("lan: {{address: 10.77.0.{host}, trusted: true}}"),
+            )
+        });
+        for (manifest, is_read) in [(TWO, "False"), (&trusted, "True")] {
+            let laptop = set(lab, manifest);
+            lab.exec(
+                "spark-02",
+                &format!("rm -rf {CACHE} /tmp/listens /tmp/heard"),
+            );
+            let program = lab.folder().join("listens.py");
+            fs::write(&program, LISTENS).unwrap();
+            lab.install("spark-02", &program, "/opt/lab/listens.py");
+            let text = "LlamaForCausalLM";
+            assert!(
+                lab.exec(
+                    "spark-01",
+                    &format!("cat {CACHE}/{REPO}/snapshots/*/config.json")
+                )
+                .contains(text)
+            );
+            // As root: nobody else reads what the network brings to others.
+            let listens = format!("setsid python3 /opt/lab/listens.py {text}");
+            let listens = format!("{listens} >/tmp/said 2>&1 </dev/null &");
+            lab.exec("spark-02", &listens);
+            until("it listens", || {
+                lab.exec("spark-02", "ls /tmp").contains("listens")
+            });
+            let plan = laptop.replica("plan").shows("spark-01 over lan").out;
+            let plan = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+            let says = plan.contains("not encrypted: that network is declared `trusted`");
+            assert_eq!(says, is_read == "True", "{plan}");
+            laptop.applies();
+            lab.exec("spark-02", "touch /tmp/heard");
+            until("it has said what it heard", || {
+                lab.exec("spark-02", "cat /tmp/said").contains('e')
+            });
+            let said = lab.exec("spark-02", "cat /tmp/said");
+            let (bytes, was_read) = said.trim().split_once(' ').unwrap();
+            assert!(bytes.parse::<u64>().unwrap() > 1 << 20, "{said}");
+            assert_eq!(was_read, is_read);
+            assert_eq!(content(lab, "spark-01"), content(lab, "spark-02"));
+        }
+    });
+}
+
 /// A file that is not whole is copied anew, and the server that loaded it serves on.
 #[test]
 fn a_damaged_file_is_copied_anew() {

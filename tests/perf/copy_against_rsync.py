@@ -1,10 +1,11 @@
 #!/usr/bin/python3 -B
 """A model from host to host: `replica`'s copy against `rsync -a` over ssh on the same link.
 
-    copy_against_rsync.py [--files 1 8] [--megabytes 512] [--runs 5]
+    copy_against_rsync.py [--files 1 8] [--megabytes 512] [--runs 5] [--trusted]
 
-Both put the same files into an empty folder of the other host, in turn. `replica` takes the digest of
-everything meanwhile; rsync takes none that it compares with anything.
+Both put the same files into an empty folder of the other host, in turn, and both encrypt them. `replica` takes
+the digest of everything meanwhile; rsync takes none that it compares with anything. `--trusted` is as on a
+network that is declared so: `replica` does not encrypt there.
 """
 
 import argparse
@@ -67,10 +68,11 @@ def empty(hosts):
     hosts.run(OTHER, f"rm -rf {REPO} /home/nvidia/.cache")
 
 
-def copied(hosts):
+def copied(hosts, trusted):
     """Seconds of `replica`'s copy, from the offer on."""
     empty(hosts)
-    offer = {"repo": REPO, "revision": COMMIT, "listen": hosts.up.hosts[ONE], "token": "t" * 32}
+    offer = {"repo": REPO, "revision": COMMIT, "listen": hosts.up.hosts[ONE], "token": "t" * 64,
+             "trusted": trusted}
     began = time.monotonic()
     sender = hosts.start(ONE, f"exec {AS_NVIDIA} /opt/lab/replica copy-offer",
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -78,7 +80,7 @@ def copied(hosts):
     port = json.loads(sender.stdout.readline())["port"]
     listing = json.loads(sender.stdout.readline())["listing"]
     fetch = {"repo": REPO, "host": hosts.up.hosts[ONE], "port": port, "token": offer["token"],
-             "listing": listing, "names_main": True}
+             "trusted": trusted, "listing": listing, "names_main": True}
     hosts.run(OTHER, f"exec {AS_NVIDIA} /opt/lab/replica copy-fetch", json.dumps(fetch) + "\n")
     took = time.monotonic() - began
     sender.wait()
@@ -103,6 +105,7 @@ def main():
     parser.add_argument("--files", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--megabytes", type=int, default=512, help="of all files together")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--trusted", action="store_true", help="in the clear, as on a trusted network")
     args = parser.parse_args()
     if not shutil.which("rsync"):
         sys.exit("rsync is missing: apt-get install rsync")
@@ -120,7 +123,7 @@ def main():
             make(hosts, count, args.megabytes)
             ours, theirs = [], []
             for run in range(args.runs + 1):
-                took = copied(hosts)
+                took = copied(hosts, args.trusted)
                 same(hosts)
                 other = rsynced(hosts)
                 same(hosts)

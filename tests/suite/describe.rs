@@ -103,12 +103,13 @@ fn work(work: &RunScript) -> String {
 
 fn copy(copy: &Copy) -> String {
     format!(
-        "copy {} of {} from {} at {} through {} to {} under {}, with {} and {}",
+        "copy {} of {} from {} at {} through {}{} to {} under {}, with {} and {}",
         copy.revision.as_deref().unwrap_or("refs/main"),
         copy.source,
         copy.from,
         copy.listen,
         copy.dial,
+        if copy.trusted { " in the clear" } else { "" },
         copy.target,
         copy.lock,
         copy.sender.target,

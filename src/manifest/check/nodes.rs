@@ -87,9 +87,17 @@ pub(super) fn addresses_are_addresses(seen: &Checker<'_>) -> Vec<Problem> {
     for (name, node) in &seen.document.nodes {
         for (network, address) in &node.addresses {
             let path = ["nodes", name.as_str(), "addresses", network];
+            let written_out = [&path[..], &["address"]].concat();
+            let is_written_out = seen.is_given(&written_out);
+            let path = if is_written_out {
+                &written_out
+            } else {
+                &path[..]
+            };
+            let address = &address.address;
             out.extend(not_an_address(address).and_then(|hint| {
                 let title = format!("`{}` is not an address", shown(address));
-                Some(seen.report(&path, title)?.hint(hint))
+                Some(seen.report(path, title)?.hint(hint))
             }));
         }
     }

@@ -70,6 +70,7 @@ async fn between(
         revision: copy.revision.clone(),
         listen: copy.listen.clone(),
         token: token.clone(),
+        trusted: copy.trusted,
     };
     let command = told("copy-offer", &copy.sender, &offer, |script| script)?;
     let (lines, mut said) = mpsc::channel(16);
@@ -90,6 +91,7 @@ async fn between(
         host: copy.dial.clone(),
         port,
         token,
+        trusted: copy.trusted,
         names_main: copy.revision.is_none(),
         listing,
     };
@@ -144,7 +146,7 @@ fn told(
 
 /// What nobody can guess.
 fn token() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
+    let mut bytes = [0; 32];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| Failure::new(format!("there is no randomness here: {error}")))?;
     Ok(hex(&bytes))

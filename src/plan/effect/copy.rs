@@ -35,6 +35,8 @@ pub struct Copy {
     pub listen: String,
     /// The address by which the node that lacks it dials the other.
     pub dial: String,
+    /// Whether the bytes go between them in the clear: the network is declared so.
+    pub trusted: bool,
     /// The folder of the repository in the cache of the other, absolute.
     pub source: String,
     /// The folder of the repository in the cache of this one, absolute.

@@ -133,7 +133,7 @@ impl KvDeclaration {
     /// The address by which others fetch from instances of a node: the fast one, where it has one, else
     /// that of the network of the proxy. None is returned where it has neither.
     pub fn host<'a>(node: &'a NodeDeclaration, network: &str) -> Option<&'a str> {
-        let fabric = node.addresses.get(FABRIC).map(String::as_str);
+        let fabric = node.addresses.get(FABRIC).map(|it| it.address.as_str());
         fabric.or_else(|| node.address(network))
     }
 }

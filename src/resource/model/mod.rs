@@ -189,11 +189,17 @@ impl Model {
             Source::Peer {
                 node,
                 network,
+                is_trusted,
                 lacks_it,
                 ..
             } => {
                 let once = if lacks_it { ", once it is there" } else { "" };
-                format!("{node} over {network}{once}")
+                let clear = if is_trusted {
+                    ", not encrypted: that network is declared `trusted`"
+                } else {
+                    ""
+                };
+                format!("{node} over {network}{once}{clear}")
             }
         };
         let reasons = reasons.chain(self.wanting(observed));
@@ -247,8 +253,13 @@ impl Model {
         }
         let cached = self.cached(observed);
         let work = match self.source(observed) {
-            Source::Peer { node, address, .. } => {
-                let copy = self.copy(&node, &address, observed);
+            Source::Peer {
+                node,
+                address,
+                is_trusted,
+                ..
+            } => {
+                let copy = self.copy(&node, &address, is_trusted, observed);
                 let copy = copy.map(Box::new).map(Effect::Copy);
                 return copy
                     .map(|copy| Operation::on(&self.node, copy))

@@ -45,6 +45,8 @@ pub(super) enum Source {
         node: NodeName,
         network: String,
         address: String,
+        /// Whether both nodes declare that network trusted.
+        is_trusted: bool,
         /// Whether it has to fetch it first.
         lacks_it: bool,
     },
@@ -129,6 +131,7 @@ impl Model {
         Some(Source::Peer {
             node: node.clone(),
             address: declared.address(network)?.to_owned(),
+            is_trusted: own.trusts(network) && declared.trusts(network),
             network: network.to_owned(),
             lacks_it,
         })
@@ -165,6 +168,7 @@ impl Model {
         &self,
         from: &NodeName,
         address: &str,
+        is_trusted: bool,
         observed: &Observation,
     ) -> Option<Copy> {
         let own = self.cached(observed);
@@ -176,6 +180,7 @@ impl Model {
             from: from.clone(),
             listen: if is_address { address } else { "0.0.0.0" }.to_owned(),
             dial: address.to_owned(),
+            trusted: is_trusted,
             source: format!("{}/{repo}", other.cache),
             target: format!("{}/{repo}", own.cache),
             revision: self.declared.revision.clone(),
