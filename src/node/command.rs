@@ -2,6 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
+/// A function for scripts: `r_log_text LOG FROM TO` prints these bytes of a log, but for what was given
+/// back of them.
+pub const LOG_TEXT: &str = include_str!("script/log_text.sh");
+
 /// A POSIX shell script for a node. It reaches the node on the standard input of `sh -s`, so that
 /// nothing in it is seen in a process list there.
 #[derive(Clone, PartialEq, Eq)]

@@ -28,7 +28,7 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, quote, quote_path};
+pub use command::{Command, LOG_TEXT, quote, quote_path};
 pub use declared::{InvalidReach, NodeDeclaration, Reach, SupervisorPolicy, UnmanagedPolicy};
 pub use fleet::Fleet;
 pub use held::Held;

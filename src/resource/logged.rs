@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::Offset;
 
 use super::node_files::StateFolder;
-use crate::node::{Command, quote_path};
+use crate::node::{Command, LOG_TEXT, quote_path};
 
 /// Which logs of a node are wanted, and how much of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,9 @@ impl LogsWanted {
     /// The command that prints them, for a [`LogReading`] to read.
     pub fn command(&self, folder: &StateFolder) -> Command {
         let script = format!(
-            "r_folder={}\n{}",
+            "r_folder={}\n{}{}",
             quote_path(&folder.logs()),
+            LOG_TEXT,
             include_str!("logged.sh")
         );
         let lines = match self.tail {

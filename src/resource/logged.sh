@@ -1,5 +1,5 @@
 # Prints the logs of things, and goes on as they grow: into the next start of a thing too.
-# In: r_folder, the folder of logs; r_things, those wanted, or nothing for all that there are;
+# In: log_text.sh; r_folder, the folder of logs; r_things, those wanted, or nothing for all that there are;
 # r_lines, how much of the end of each as `tail -n` takes it; r_follow, `yes` to go on.
 # Out: `zone +0100`; then for each piece of a log `piece THING START`, its lines with a space before
 # each, and `end`, or `open` where its last line has not ended yet; `read` once all were read.
@@ -50,7 +50,7 @@ r_grow() {
   r_size=$(stat -c %s -- "$r_path" 2>/dev/null) || return 0
   [ "$r_size" -lt "$r_offset" ] && r_offset=0
   [ "$r_size" -gt "$r_offset" ] || return 0
-  tail -c "+$((r_offset + 1))" -- "$r_path" | head -c "$((r_size - r_offset))" | r_print
+  r_log_text "$r_path" "$r_offset" "$r_size" | r_print
   r_offset=$r_size
 }
 
@@ -62,7 +62,7 @@ r_begin() {
   r_size=$(stat -c %s -- "$r_path" 2>/dev/null) || return 0
   r_offset=$r_size
   [ "$r_size" -gt 0 ] || return 0
-  head -c "$r_size" -- "$r_path" | tail -n "$r_lines" | r_print
+  r_log_text "$r_path" 0 "$r_size" | tail -n "$r_lines" | r_print
 }
 
 # Goes on with r_thing from where it was: what it wrote last stands before its next start.

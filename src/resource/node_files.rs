@@ -44,7 +44,7 @@ const ACCEPTED: &str = "run/arguments.";
 ///
 /// ```text
 /// ~/.local/state/replica/<topology>/bin/replica-<build>
-///                                   log/<kind>.<name>.<generation>.log, .ready, .again
+///                                   log/<kind>.<name>.<generation>.log, .ready, .again, .pruned
 ///                                   run/proxy.sock
 ///                                   run/node.key
 ///                                   run/arguments.<digest>
@@ -266,7 +266,7 @@ impl NodeFiles {
         beginning_with(&self.files, &local)
             .map(|(name, _)| name)
             .filter(move |name| {
-                let suffixes = [".log", ".ready", ".again"].into_iter();
+                let suffixes = [".log", ".ready", ".again", ".pruned"].into_iter();
                 let mut read = suffixes.filter_map(|suffix| read_name(name, suffix));
                 read.any(|(thing, _)| thing == local)
             })

@@ -123,6 +123,34 @@ fn what_systemd_looks_after_comes_back_after_a_reboot() {
     });
 }
 
+/// The log of a unit does not grow for ever, neither that of its first start nor once it was started again.
+#[test]
+fn the_log_of_a_unit_is_kept_short() {
+    booted("1", |lab| {
+        lingers(lab);
+        let laptop = Laptop::with(lab, DEMO);
+        laptop.applies();
+        let log = "/home/nvidia/.local/state/replica/demo/log/instance.a.1";
+        let grows = || {
+            let note = format!("cat {log}.pruned 2>/dev/null || true");
+            let before = lab.exec(HOST, &note);
+            by_user(lab, &format!("yes a line of what it says | head -c 70m >>{log}.log"));
+            until("its middle is given back", || lab.exec(HOST, &note) != before);
+            let kib = lab.exec(HOST, &format!("du -k {log}.log | cut -f 1"));
+            assert!(kib.parse::<u64>().unwrap() < 66 << 10, "{kib} KiB");
+        };
+        grows();
+        let a = lab.leader(HOST, "instance/a");
+        lab.signals(HOST, &a, "KILL");
+        is_started_again(lab, "instance/a", &a);
+        grows();
+        let all = laptop.replica("logs a -n all").exits(0).out;
+        assert!(all.contains("Application startup complete."));
+        laptop.replica("destroy -y").exits(0);
+        is_bare(lab, HOST);
+    });
+}
+
 /// Three starts, and each is told; then it stays down, until somebody says otherwise.
 #[test]
 fn what_dies_is_started_again_until_it_is_given_up() {

@@ -2,7 +2,7 @@
 //! GPUs are at.
 
 use crate::logs;
-use crate::node::{Command, Node, quote, quote_path};
+use crate::node::{Command, LOG_TEXT, Node, quote, quote_path};
 use crate::plan::{Failure, GpuConditions, Look, NodeConditions, Placed, ServerConditions};
 use crate::visible::without_colours;
 
@@ -33,7 +33,7 @@ fn command(placed: &[Placed], look: Look) -> Command {
         .flat_map(|it| [quote(&it.instance), quote(&it.mark), quote_path(&it.log)]);
     let words: Vec<String> = words.collect();
     Command::script(format!(
-        "set -- {look} {}\n{}{}",
+        "set -- {look} {}\n{}{LOG_TEXT}{}",
         words.join(" "),
         include_str!("../script/processes.sh"),
         include_str!("../script/conditions.sh")

@@ -144,6 +144,7 @@ fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
     );
     match &launch.supervisor {
         Supervisor::Session => {
+            script.push_str(&log_keeper());
             script.push_str(&begin);
             script.push_str(include_str!("../script/launch_session.sh"));
             let carriers = had.carriers();
@@ -158,6 +159,21 @@ fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
             Ok(Command::script(script).with_secret("r_secrets", &had.file()))
         }
     }
+}
+
+/// How long a log may become, in bytes, how many of its beginning and of its end are kept then (what a server
+/// says of itself while it loads, and what it said last), and how many seconds pass between two looks.
+const LIMITS: [u32; 4] = [64 << 20, 1 << 20, 32 << 20, 5];
+
+/// The function that keeps a log short, and what it takes.
+pub(super) fn log_keeper() -> String {
+    let limits = LIMITS.map(|limit| limit.to_string());
+    format!(
+        "r_limits='{}'\nr_pruner={}\n{}",
+        limits.join(" "),
+        quote(include_str!("../script/prune_log.sh")),
+        include_str!("../script/log_keeper.sh")
+    )
 }
 
 /// The function that becomes the process, in a shell that has `r_setsid`, or nothing in it, and the

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::launch::log_keeper;
 use crate::node::{quote, quote_path};
 use crate::plan::effect::{Launch, Unit};
 
@@ -63,10 +64,12 @@ fn start(launch: &Launch, unit: &Unit, begin: &str) -> String {
     let own = quote_path(&format!("~/.config/systemd/user/{}", unit.name));
     let ready = launch.log.strip_suffix(".log").unwrap_or(&launch.log);
     let ready = quote_path(&format!("{ready}.ready"));
+    let (log, keeper) = (quote_path(&launch.log), log_keeper());
     let floor = unit.memory_floor.div_ceil(1024);
     let address = unit.address.map(|it| it.to_string()).unwrap_or_default();
     format!(
-        "r_own={own}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_most={STARTS}\n{begin}{}",
+        "r_own={own}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_most={STARTS}\n\
+         r_log={log}\n{keeper}{begin}{}",
         include_str!("../script/start_unit.sh")
     )
 }

@@ -20,11 +20,13 @@ fi
 
 while [ $# -ge 3 ]; do
   if r_find_leader "$2"; then
+    r_size=$(stat -c %s -- "$3" 2>/dev/null || echo 0)
     echo "server $1 $r_leader $r_birth"
     [ "$r_look" != whole ] ||
-      grep -aE 'backend|kernel|KV cache size|Maximum concurrency|Model loading took' "$3" 2>/dev/null |
+      r_log_text "$3" 0 "$r_size" 2>/dev/null |
+      grep -aE 'backend|kernel|KV cache size|Maximum concurrency|Model loading took' |
       head -n 40 | cut -c 1-300 | sed "s/^/named $1 /"
-    echo "compiled $1 $(grep -acE 'JIT compilation during inference' "$3" 2>/dev/null)"
+    echo "compiled $1 $(r_log_text "$3" 0 "$r_size" 2>/dev/null | grep -acE 'JIT compilation during inference')"
   fi
   shift 3
 done

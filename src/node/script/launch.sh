@@ -21,7 +21,7 @@ r_forget() {
     case ${r_old##*.} in
       '' | *[!0-9]*) ;;
       *) [ "${r_old##*.}" -gt $((${r_stem##*.} - 10)) ] ||
-        rm -f -- "$r_old.log" "$r_old.ready" "$r_old.again" ;;
+        rm -f -- "$r_old.log" "$r_old.ready" "$r_old.again" "$r_old.pruned" ;;
     esac
   done
 } 2>/dev/null

@@ -19,6 +19,7 @@ while [ "$r_looks" -lt 1000 ] && r_stat "$r_pid" && [ "$r_state" != Z ]; do
     # Still there, or else what was read belongs to its end.
     r_stat "$r_pid" && [ "$r_state" != Z ] || break
     echo "started $r_pid $r_started"
+    r_keep_log_short "$r_pid" "$r_started"
     r_forget
     r_retire_units
     exit 0

@@ -1,6 +1,6 @@
 # In: $1, `condition` where it is only asked whether it may be started; r_own, the beginning of the names of
 # its files; r_ready, the note that it was seen to serve; r_floor, in KiB; r_address, or nothing; r_most, how
-# often it is started in a day; r_begin, which becomes the process.
+# often it is started in a day; what log_keeper.sh takes; r_begin, which becomes the process.
 
 { IFS= read -r r_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
 r_now=$(date +%s)
@@ -46,6 +46,9 @@ esac
 rm -f -- "$r_own.first"
 echo "$r_boot $r_now" >>"$r_own.starts"
 [ ! -e "$r_ready" ] || (umask 077 && printf . >>"${r_ready%.ready}.again")
+{ IFS= read -r r_line <"/proc/$$/stat"; } 2>/dev/null
+set -- ${r_line##*) }
+r_keep_log_short $$ "${20}"
 [ ! -e "$r_own.secrets" ] || . "$r_own.secrets"
 # What moves memory over RDMA pins it, and may pin all that the node allows, not what a login begins with.
 ulimit -S -l "$(ulimit -H -l)" 2>/dev/null

@@ -2,8 +2,8 @@
 # Out: `leader PID`, then each time that it changes `port` with what listens there: `ours/PID` or
 # `other/PID/UID/NAME` (PID may be `-`), and `idle` or `busy`; at last `dead`, with `out-of-memory`
 # where the kernel killed something for that meanwhile, or `gone` where nothing carries the mark.
-# On the standard error: the log, as it grows.
-r_offset=0
+# On the standard error: the log, as it grows; of what runs for long, from where its end begins.
+{ read -r r_head r_offset <"${r_log%.log}.pruned"; } 2>/dev/null || r_offset=0
 
 # Prints what the log has grown by.
 r_show_log() {

@@ -2,7 +2,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -269,6 +272,60 @@ fn who_follows_sees_the_next_start_of_what_is_replaced() {
     reader.join().unwrap();
     process::signal(child.id(), Signal::INT);
     until("the end of `logs`", || child.try_wait().unwrap());
+}
+
+/// A log that has become long gives its middle back to the disk: its beginning and its end are there, and
+/// who follows it misses nothing.
+#[test]
+fn a_long_log_is_kept_short_and_who_follows_sees_every_line() {
+    let place = Workdir::with(SMALL).applied();
+    let mut child = place
+        .command(&["logs", "a", "-f", "-n", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    // Only what comes after it has begun is followed.
+    out.read_line(&mut String::new()).unwrap();
+    let seen = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&seen);
+    let reader = std::thread::spawn(move || {
+        for line in out.lines() {
+            let line = line.unwrap();
+            let Some(number) = line.strip_prefix("line ") else {
+                continue;
+            };
+            let number = number.split(' ').next().unwrap().parse::<u64>().unwrap();
+            assert_eq!(number, counted.fetch_add(1, Ordering::SeqCst));
+        }
+    });
+    let note = place.state().join("log/instance.a.1.pruned");
+    let more = "x".repeat(8000);
+    let mut next = 0;
+    until("its middle is given back", || {
+        let lines = (next..next + 100).map(|number| format!("line {number} {more}\n"));
+        // Nobody who reads is far behind.
+        if seen.load(Ordering::SeqCst) + 1000 > next {
+            append(&place, "instance.a", &lines.collect::<String>());
+            next += 100;
+        }
+        note.exists().then_some(())
+    });
+    append(&place, "instance.a", &format!("line {next} is the last\n"));
+    until("all was followed", || {
+        assert!(!reader.is_finished(), "a line was missed");
+        (seen.load(Ordering::SeqCst) == next + 1).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+
+    let end = place.replica(&["logs", "a", "-n", "3"]).exits(0);
+    let _ = end.shows(&format!("line {next} is the last"));
+    let log = fs::metadata(place.state().join("log/instance.a.1.log")).unwrap();
+    assert!(log.blocks() * 512 < 40 << 20 && log.len() > 64 << 20);
+    let _ = place.replica(&["destroy", "-y"]).exits(0);
+    assert!(!note.exists());
 }
 
 #[test]

@@ -236,6 +236,7 @@ impl Drop for Foreign {
 mod hostile;
 mod killing_unmanaged;
 mod living;
+mod pruning;
 mod sending;
 mod serving;
 mod starting;
