@@ -33,6 +33,11 @@ pub struct NodeDeclaration {
     /// systemd for whatever starts anew where that user has one that outlives a login (`auto`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<SupervisorPolicy>,
+    /// Where the secrets of its processes lie for as long as they run, where systemd starts them again: in
+    /// a file for its user alone (`disk`), or in memory (`memory`), which a reboot empties: what has secrets
+    /// stays down after one, until an apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsPolicy>,
     /// How fast its GPUs read their memory, each for itself: `273 GB/s`. Measurements are held against
     /// what that allows; of common cards it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,10 +74,36 @@ pub enum SupervisorPolicy {
     Session,
 }
 
+/// Where the secrets of a process lie for as long as it runs, where systemd starts it again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretsPolicy {
+    /// In a file beside its unit, for its user alone to read.
+    #[default]
+    Disk,
+    /// In memory, and on no disk. After a reboot it stays down, until an apply starts it.
+    Memory,
+}
+
+impl SecretsPolicy {
+    /// As a manifest has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            SecretsPolicy::Disk => "disk",
+            SecretsPolicy::Memory => "memory",
+        }
+    }
+}
+
 impl NodeDeclaration {
     /// What looks after the processes there.
     pub fn supervisor(&self) -> SupervisorPolicy {
         self.supervisor.unwrap_or_default()
+    }
+
+    /// Where the secrets of its processes lie, where nothing else is said of one.
+    pub fn secrets(&self) -> SecretsPolicy {
+        self.secrets.unwrap_or_default()
     }
 
     /// What becomes of the vLLM servers there that nobody declares, by whichever of its names.

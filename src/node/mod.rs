@@ -29,7 +29,9 @@ mod variable;
 mod tests;
 
 pub use command::{Command, LOG_TEXT, quote, quote_path};
-pub use declared::{InvalidReach, NodeDeclaration, Reach, SupervisorPolicy, UnmanagedPolicy};
+pub use declared::{
+    InvalidReach, NodeDeclaration, Reach, SecretsPolicy, SupervisorPolicy, UnmanagedPolicy,
+};
 pub use fleet::Fleet;
 pub use held::Held;
 pub use http::{HttpAnswer, HttpConnection, HttpRequest};

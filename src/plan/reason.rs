@@ -99,7 +99,7 @@ codes! {
     NotLocked "not_locked" "nobody can have the lock on its node",
     NotReady "not_ready" "it runs, and was not seen to serve",
     NotRouted "not_routed" "it serves, and the proxy does not send it requests",
-    NotSupervised "not_supervised" "no systemd can look after it on its node",
+    NotSupervised "not_supervised" "no systemd can look after it on its node, or start it again after a reboot",
     NotWritable "not_writable" "this user may not write where it belongs",
     Orphaned "orphaned" "its leader is gone and left processes behind",
     OtherCuda "other_cuda" "it is built for another CUDA than the rest",

@@ -19,7 +19,7 @@ use super::program::{self, Binaries, Program};
 use super::proxy::{self, DEFAULT_REACH, Proxy};
 use super::topology::Topology;
 use crate::name::{InstanceName, ModelName, NodeName};
-use crate::node::{NodeDeclaration, Reach, SupervisorPolicy, UnmanagedPolicy};
+use crate::node::{NodeDeclaration, Reach, SecretsPolicy, SupervisorPolicy, UnmanagedPolicy};
 use crate::plan::{ManifestOrigin, Role};
 
 /// Every kind, in the order in which things are made; they are destroyed the other way round.
@@ -175,12 +175,16 @@ fn instances(
     let mut last: BTreeMap<&NodeName, Arc<Instance>> = BTreeMap::new();
     let mut instances = Vec::new();
     for (name, server) in &topology.instances {
+        let of_node = care(topology, &server.node);
         let instance = Instance::new(Parts {
             topology: topology.name.clone(),
             name: name.clone(),
             listens: listens(topology, &server.node, server.host.as_ref()),
             unmanaged: unmanaged(topology, &server.node),
-            care: care(topology, &server.node),
+            care: Care {
+                secrets: server.secrets.unwrap_or(of_node.secrets),
+                ..of_node
+            },
             server: server.clone(),
             program: program(topology, &server.node, binaries),
             before: last.get(&server.node).cloned(),
@@ -326,6 +330,7 @@ fn care(topology: &Topology, node: &NodeName) -> Care {
     Care {
         policy: declared.map_or_else(SupervisorPolicy::default, NodeDeclaration::supervisor),
         is_here: declared.is_some_and(|it| it.ssh == Reach::Local),
+        secrets: declared.map_or_else(SecretsPolicy::default, NodeDeclaration::secrets),
     }
 }
 

@@ -134,8 +134,13 @@ fn the_log_of_a_unit_is_kept_short() {
         let grows = || {
             let note = format!("cat {log}.pruned 2>/dev/null || true");
             let before = lab.exec(HOST, &note);
-            by_user(lab, &format!("yes a line of what it says | head -c 70m >>{log}.log"));
-            until("its middle is given back", || lab.exec(HOST, &note) != before);
+            by_user(
+                lab,
+                &format!("yes a line of what it says | head -c 70m >>{log}.log"),
+            );
+            until("its middle is given back", || {
+                lab.exec(HOST, &note) != before
+            });
             let kib = lab.exec(HOST, &format!("du -k {log}.log | cut -f 1"));
             assert!(kib.parse::<u64>().unwrap() < 66 << 10, "{kib} KiB");
         };
@@ -336,5 +341,65 @@ fn a_secret_lies_beside_its_unit_and_nowhere_else() {
             "grep -rlF hf_lab_ /home /run /var /tmp 2>/dev/null || true",
         );
         assert_eq!(holding, "");
+    });
+}
+
+/// Where its secrets are to be in memory they are on no disk; after a reboot it stays down and says why, and
+/// an apply starts it. What has none comes back.
+#[test]
+fn with_its_secrets_in_memory_it_stays_down_after_a_reboot() {
+    const SECRET: &str = "hf_lab_0123456789";
+    booted("1", |lab| {
+        lingers(lab);
+        let manifest = DEMO.replace(
+            "model: demo}",
+            "model: demo, env: {HF_TOKEN: {from_env: HF_TOKEN}}}",
+        );
+        let mut laptop = Laptop::with(lab, &manifest);
+        laptop.exports("HF_TOKEN", SECRET);
+        laptop.applies();
+        let holding = || {
+            let script = "grep -rlF hf_lab_ /home /run /var /tmp /etc 2>/dev/null || true";
+            lab.exec(HOST, script)
+        };
+        assert!(holding().starts_with("/home/"), "{}", holding());
+
+        let lines = manifest.replace("{ssh: spark-01,", "{ssh: spark-01, secrets: memory,");
+        laptop.declares(&lines);
+        let plan = laptop.plan();
+        assert_eq!(pending(&plan), [format!("replace {A}")]);
+        let said = reasons(change(&plan, A));
+        assert!(said.contains("after a reboot it stays down"), "{said}");
+        laptop.applies();
+        laptop.is_converged();
+        let kept = "/run/user/1000/replica-secrets/replica-demo-instance.a.2.secrets";
+        assert_eq!(holding(), kept);
+        assert_eq!(lab.exec(HOST, &format!("stat -c %a {kept}")), "600");
+        assert_eq!(lab.exec(HOST, &format!("stat -f -c %T {kept}")), "tmpfs");
+
+        // After a crash they are there still.
+        let a = lab.leader(HOST, "instance/a");
+        lab.signals(HOST, &a, "KILL");
+        is_started_again(lab, "instance/a", &a);
+        comes_to_be_kept(&laptop);
+
+        let proxy = lab.leader(HOST, "proxy");
+        lab.does("reboot spark-01");
+        is_started_again(lab, "proxy", &proxy);
+        let log = "/home/nvidia/.local/state/replica/demo/log/instance.a.2.log";
+        until("its log says why", || {
+            let last = lab.exec(HOST, &format!("tail -n 1 {log}"));
+            last.contains("its secrets were kept in memory")
+        });
+        assert_eq!(lab.leaders(HOST, "instance/a"), []);
+        assert_eq!(holding(), "");
+        assert_eq!(pending(&laptop.plan())[0], format!("create {A}"));
+        laptop.applies();
+        laptop.is_converged();
+        laptop.replica("destroy -y").exits(0);
+        is_bare(lab, HOST);
+        assert_eq!(holding(), "");
+        let left = lab.exec(HOST, "ls /run/user/1000/replica-secrets 2>&1 || true");
+        assert!(!left.contains("secrets"), "{left}");
     });
 }

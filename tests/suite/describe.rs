@@ -139,6 +139,9 @@ fn start(launch: &Launch) -> String {
         if let Some(address) = unit.address {
             let _ = write!(words, " and {address} is there");
         }
+        if unit.secrets_in_memory {
+            words.push_str(", with its secrets in memory");
+        }
     }
     words
 }

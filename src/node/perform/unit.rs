@@ -30,6 +30,7 @@ pub(super) fn unit_files(launch: &Launch, unit: &Unit, begin: &str) -> String {
         ("r_text", &text(launch, unit)),
         ("r_start", &start),
         ("r_keep", include_str!("../script/bare.sh")),
+        ("r_memory", if unit.secrets_in_memory { "yes" } else { "" }),
     ] {
         let _ = writeln!(script, "{name}={}", quote(text));
     }
@@ -67,8 +68,16 @@ fn start(launch: &Launch, unit: &Unit, begin: &str) -> String {
     let (log, keeper) = (quote_path(&launch.log), log_keeper());
     let floor = unit.memory_floor.div_ceil(1024);
     let address = unit.address.map(|it| it.to_string()).unwrap_or_default();
+    let secrets = if unit.secrets_in_memory {
+        let file = quote(&format!("{}.secrets", unit.name));
+        format!(
+            "r_memory=yes\nr_secrets=${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}/replica-secrets/{file}\n"
+        )
+    } else {
+        "r_memory=\nr_secrets=$r_own.secrets\n".to_owned()
+    };
     format!(
-        "r_own={own}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_most={STARTS}\n\
+        "r_own={own}\n{secrets}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_most={STARTS}\n\
          r_log={log}\n{keeper}{begin}{}",
         include_str!("../script/start_unit.sh")
     )
@@ -108,6 +117,7 @@ mod tests {
             grace: Duration::from_millis(2500),
             memory_floor: 1 << 20,
             address: Some("127.0.0.1".parse().unwrap()),
+            secrets_in_memory: false,
         }
     }
 
@@ -160,7 +170,11 @@ mod tests {
         fn run(&self, words: &[&str]) -> Output {
             let mut command = Command::new("sh");
             command.arg(self.unit(".start")).args(words);
-            command.env("HOME", self.0.path()).output().unwrap()
+            let command = command.env("HOME", self.0.path());
+            command
+                .env("XDG_RUNTIME_DIR", self.0.path())
+                .output()
+                .unwrap()
         }
     }
 
@@ -220,6 +234,30 @@ mod tests {
         // Another boot counts anew.
         home.write(".starts", "another 1\nanother 2\nanother 3\n");
         assert!(may());
+    }
+
+    /// In memory they are gone after a reboot, and the start says why it does not take place.
+    #[test]
+    fn what_has_its_secrets_in_memory_is_not_started_without_them() {
+        let home = Home::new();
+        let unit = Unit {
+            secrets_in_memory: true,
+            ..unit()
+        };
+        let begin = "r_begin() { echo \"begun with $r_secret_TOKEN\"; }\n";
+        home.write(".start", &start(&launch(), &unit, begin));
+        home.write(".first", "");
+        let refused = home.run(&["condition"]);
+        let why = String::from_utf8_lossy(&refused.stdout);
+        assert!(
+            !refused.status.success() && why.contains("`replica apply` starts it"),
+            "{why}"
+        );
+        let folder = home.0.path().join("replica-secrets");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(format!("{NAME}.secrets")), "r_secret_TOKEN=x").unwrap();
+        assert!(home.run(&["condition"]).status.success());
+        assert_eq!(home.run(&[]).stdout, b"begun with x\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 # In: as launch.sh; r_prefix, the beginning of the marks of the thing; r_unit, the name of the unit, r_text
-# and r_start, what is in its files, and r_secrets, or nothing; r_keep, the text of bare.sh.
+# and r_start, what is in its files, and r_secrets, or nothing; r_memory, `yes` where those are to be on no
+# disk; r_keep, the text of bare.sh.
 # Out: as launch.sh. A start that systemd may not do says why on the standard error.
 command -v systemctl >/dev/null || {
   echo 'there is no systemctl on this node' >&2
@@ -25,6 +26,15 @@ r_tell_environment() {
   done
 }
 
+r_kept=$r_file.secrets
+if [ -n "$r_memory" ]; then
+  r_kept=$r_runtime/$r_unit.secrets
+  (umask 077 && mkdir -p -- "$r_runtime") || exit 1
+  [ "$(stat -f -c %T -- "$r_runtime")" = tmpfs ] || {
+    echo "${r_runtime%/*} is not in memory there: say \`secrets: disk\`" >&2
+    exit 1
+  }
+fi
 # What it writes there is nobody else's.
 (
   umask 077
@@ -35,7 +45,7 @@ r_tell_environment() {
     r_tell_environment
     printf '%s\n' "$r_start"
   } >"$r_file.start" || exit
-  [ -z "$r_secrets" ] || printf '%s\n' "$r_secrets" >"$r_file.secrets" || exit
+  [ -z "$r_secrets" ] || printf '%s\n' "$r_secrets" >"$r_kept" || exit
   : >"$r_file.first"
 ) || exit 1
 

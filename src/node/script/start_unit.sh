@@ -1,5 +1,5 @@
 # In: $1, `condition` where it is only asked whether it may be started; r_own, the beginning of the names of
-# its files; r_ready, the note that it was seen to serve; r_floor, in KiB; r_address, or nothing; r_most, how
+# its files; r_secrets, the file of its secrets, and r_memory, `yes` where that goes with the boot; r_ready, the note that it was seen to serve; r_floor, in KiB; r_address, or nothing; r_most, how
 # often it is started in a day; what log_keeper.sh takes; r_begin, which becomes the process.
 
 { IFS= read -r r_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
@@ -19,6 +19,10 @@ r_lacking() {
 
 case ${1-} in
   condition)
+    if [ -n "$r_memory" ] && [ ! -e "$r_secrets" ]; then
+      echo 'replica: it is not started again: its secrets were kept in memory, and went with the last boot; `replica apply` starts it'
+      exit 1
+    fi
     if [ ! -e "$r_own.first" ] && [ ! -e "$r_ready" ]; then
       echo 'replica: it is not started again: it was never seen to become ready'
       exit 1
@@ -49,7 +53,7 @@ echo "$r_boot $r_now" >>"$r_own.starts"
 { IFS= read -r r_line <"/proc/$$/stat"; } 2>/dev/null
 set -- ${r_line##*) }
 r_keep_log_short $$ "${20}"
-[ ! -e "$r_own.secrets" ] || . "$r_own.secrets"
+[ ! -e "$r_secrets" ] || . "$r_secrets"
 # What moves memory over RDMA pins it, and may pin all that the node allows, not what a login begins with.
 ulimit -S -l "$(ulimit -H -l)" 2>/dev/null
 r_setsid=

@@ -1,7 +1,9 @@
 # The units of ours in the systemd of this user. In: r_prefix, the beginning of marks. A unit is known by
 # the mark that stands in it, and everything of it is called by its name: NAME.service; NAME.start, which
-# it runs; NAME.secrets; NAME.first, there until it was started once; NAME.starts, when it was started.
+# it runs; NAME.secrets, here or in r_runtime; NAME.first, there until it was started once; NAME.starts, when it was started.
 r_units=$HOME/.config/systemd/user
+# Where secrets lie that are to be on no disk: systemd has it in memory.
+r_runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/replica-secrets
 # Machines that share a home have these files in common, and each starts its own.
 r_machine=$(cat /etc/machine-id 2>/dev/null)
 
@@ -30,9 +32,10 @@ r_drop_units() {
   [ $# -gt 0 ] || return 0
   for r_name; do
     set -- "$r_units/$r_name"
-    rm -f -- "$1.service" "$1.start" "$1.secrets" "$1.first" "$1.starts" "$r_units/default.target.wants/$r_name.service"
+    rm -f -- "$1.service" "$1.start" "$1.secrets" "$1.first" "$1.starts" "$r_units/default.target.wants/$r_name.service" \
+      "$r_runtime/$r_name.secrets"
   done
-  for r_dir in "$r_units/default.target.wants" "$r_units" "${r_units%/*}"; do
+  for r_dir in "$r_units/default.target.wants" "$r_units" "${r_units%/*}" "$r_runtime"; do
     rmdir -- "$r_dir"
   done
   r_systemctl daemon-reload

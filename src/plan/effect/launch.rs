@@ -64,4 +64,6 @@ pub struct Unit {
     pub memory_floor: u64,
     /// The address that the machine must have before it is started: after a boot it may come late.
     pub address: Option<Ipv4Addr>,
+    /// Whether its secrets are kept in memory alone: without them it is not started.
+    pub secrets_in_memory: bool,
 }

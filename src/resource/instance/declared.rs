@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{EngineName, ModelName, NodeName, Port};
+use crate::node::SecretsPolicy;
 use crate::plan::Role;
 use crate::quantity::Seconds;
 use crate::resource::argument::Argument;
@@ -36,6 +37,10 @@ pub struct InstanceDeclaration {
     /// Environment beyond, or instead of, the engine's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, EnvValue>,
+    /// Where its secrets lie while it runs, where systemd starts it again: on the `disk` of its node, or in
+    /// its `memory`; by default as its node says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsPolicy>,
     /// How long its log may stand still while it loads: `900`, `15m`.
     #[serde(default = "ready_timeout")]
     #[schemars(extend("exclusiveMinimum" = 0))]

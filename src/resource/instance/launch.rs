@@ -62,6 +62,7 @@ impl Instance {
                     grace: self.server.stop_timeout,
                     memory_floor: self.memory_floor(observed),
                     listens_on: &self.listens.on,
+                    has_secrets: self.declared_secrets().next().is_some(),
                 },
             ),
         }

@@ -46,8 +46,8 @@ use super::model;
 use super::node_files::{Listens, NodeFiles};
 use super::prerequisites::{self, Prerequisites};
 use super::process::{
-    Care, ManagedProcess, Mark, OTHER_SUPERVISOR, ProcessTable, Session, differences, fingerprint,
-    forwarding, listening,
+    Care, ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
+    listening,
 };
 use super::program::Program;
 use super::unmanaged;
@@ -342,6 +342,9 @@ impl Instance {
             change
                 .reasons
                 .extend(self.managed.ends_with_the_machine(observed));
+            if self.declared_secrets().next().is_some() {
+                change.reasons.extend(self.managed.stays_down(observed));
+            }
         }
         self.blocked_by(obstacles, change)
     }
@@ -384,15 +387,14 @@ impl Instance {
         let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
         fields.retain(|field| !is_unknown_version(field) && !is_only_recorded(field));
         let summary = self.managed.summary(observed, session, self.server.port);
-        let moves = self.managed.moves(observed, session);
-        if !fields.is_empty() || moves.is_some() {
-            let text = if fields.is_empty() {
-                OTHER_SUPERVISOR
-            } else {
-                "its specification changed"
+        let moved = self.managed.moves(observed, session);
+        if !fields.is_empty() || moved.is_some() {
+            let text = match &moved {
+                Some(moved) if fields.is_empty() => moved.why,
+                _ => "its specification changed",
             };
             let reason = Reason::new(ReasonCode::Differs, text);
-            fields.extend(moves);
+            fields.extend(moved.map(|it| it.field));
             return self
                 .replace(vec![reason])
                 .with_fields(fields)

@@ -8,6 +8,7 @@ use super::InstanceDeclaration;
 use super::argv::Arguments;
 use super::kv::{self, KvDeclaration};
 use crate::name::{ModelName, NodeName, Port};
+use crate::node::SecretsPolicy;
 use crate::plan::Role;
 use crate::resource::argument::Argument;
 use crate::resource::engine::{SimulatedEngine, VllmEngine};
@@ -38,6 +39,8 @@ pub struct Server {
     pub role: Role,
     /// How it hands over what it has computed, where it does.
     pub kv: Option<KvDeclaration>,
+    /// Where its secrets lie, where that is not left to its node.
+    pub secrets: Option<SecretsPolicy>,
     /// How long its log may stand still while it loads.
     pub ready_timeout: Duration,
     /// How long it may take to end, before its whole session is killed.
@@ -79,6 +82,7 @@ impl Server {
             model: declared.model.clone(),
             role: declared.role,
             kv: None,
+            secrets: declared.secrets,
             ready_timeout: declared.ready_timeout.duration(),
             stop_timeout: declared.stop_timeout.duration(),
             runtime: runtime.meant(&declared.model, &args, &env),

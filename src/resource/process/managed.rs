@@ -8,7 +8,7 @@ use super::supervision::{self, Supervision, unit_name};
 use super::{Mark, Process, ProcessTable, Session, UnmanagedServer};
 use crate::name::{NodeName, Port, TopologyName};
 use crate::net::Authority;
-use crate::node::{SupervisorPolicy, UnmanagedPolicy};
+use crate::node::{SecretsPolicy, SupervisorPolicy, UnmanagedPolicy};
 use crate::plan::effect::{Stop, Supervisor, Unit};
 use crate::plan::{Address, Field, NodePort, Planned, Readiness, Reason, ReasonCode, Service};
 use crate::resource::asked::Replaced;
@@ -35,11 +35,17 @@ pub struct ManagedProcess {
     replaced: Option<String>,
 }
 
-/// Why something is replaced that something else is to look after.
-pub const OTHER_SUPERVISOR: &str = "something else is to look after it";
-
 /// What is added to the line of what systemd looks after.
 const IN_SYSTEMD: &str = ", in systemd";
+
+/// That what runs is to be looked after in another way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moved {
+    /// In which.
+    pub field: Field,
+    /// The same in words.
+    pub why: &'static str,
+}
 
 /// What a manifest says of who looks after the processes of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub struct Care {
     pub policy: SupervisorPolicy,
     /// Whether the node is this machine.
     pub is_here: bool,
+    /// Where the secrets of a unit lie.
+    pub secrets: SecretsPolicy,
 }
 
 /// What the start of a process takes before systemd may do it.
@@ -59,6 +67,8 @@ pub struct Condition<'a> {
     pub memory_floor: u64,
     /// The address that it listens on.
     pub listens_on: &'a str,
+    /// Whether it has secrets.
+    pub has_secrets: bool,
 }
 
 impl ManagedProcess {
@@ -267,19 +277,47 @@ impl ManagedProcess {
         facts.is_some_and(|facts| Supervision::read(facts).looks_after(&session.mark))
     }
 
-    /// That something else looks after what runs than is declared.
-    pub fn moves(&self, observed: &Observation, session: &Session) -> Option<Field> {
+    /// That something else looks after what runs than is declared, or has its secrets elsewhere.
+    pub fn moves(&self, observed: &Observation, session: &Session) -> Option<Moved> {
         let is_in_systemd = self.is_in_systemd(observed, session);
-        let (old, new) = match (self.care.policy, is_in_systemd) {
-            (SupervisorPolicy::Systemd, false) => ("session", "systemd"),
-            (SupervisorPolicy::Session, true) => ("systemd", "session"),
+        let (path, old, new, why) = match (self.care.policy, is_in_systemd) {
+            (SupervisorPolicy::Systemd, false) => (
+                "supervisor",
+                "session",
+                "systemd",
+                "something else is to look after it",
+            ),
+            (SupervisorPolicy::Session, true) => (
+                "supervisor",
+                "systemd",
+                "session",
+                "something else is to look after it",
+            ),
+            (_, true) => {
+                let supervision = Supervision::read(observed.of(&self.node)?);
+                let lie = supervision.secrets_of(&session.mark)?;
+                let declared = self.care.secrets;
+                let why = "its secrets are to lie elsewhere";
+                (lie != declared).then_some(("secrets", lie.word(), declared.word(), why))?
+            }
             _ => return None,
         };
-        Some(Field {
-            path: "supervisor".to_owned(),
+        let field = Field {
+            path: path.to_owned(),
             old: Some(old.into()),
             new: Planned::Known(new.into()),
             forces_replacement: true,
+        };
+        Some(Moved { field, why })
+    }
+
+    /// That a reboot takes the secrets of what systemd is to start, and that it stays down then.
+    pub fn stays_down(&self, observed: &Observation) -> Option<Reason> {
+        let is_in_memory = self.care.secrets == SecretsPolicy::Memory;
+        (is_in_memory && self.starts_by_systemd(observed)).then(|| {
+            let text = "its secrets are kept in memory alone: after a reboot it stays down";
+            let reason = Reason::new(ReasonCode::NotSupervised, text);
+            reason.hinted("`replica apply` starts it then, with the secrets of whoever runs that")
         })
     }
 
@@ -354,6 +392,7 @@ impl ManagedProcess {
             grace: condition.grace,
             memory_floor: condition.memory_floor,
             address,
+            secrets_in_memory: condition.has_secrets && self.care.secrets == SecretsPolicy::Memory,
         }))
     }
 

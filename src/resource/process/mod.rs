@@ -12,7 +12,7 @@ pub(super) mod supervision;
 mod table;
 mod unmanaged;
 
-pub use managed::{Care, Condition, ManagedProcess, OTHER_SUPERVISOR};
+pub use managed::{Care, Condition, ManagedProcess, Moved};
 pub use mark::{Mark, UnreadableMark};
 pub use one::Process;
 pub use spec::{PLAIN_DIGEST, differences, fingerprint, plain_digest};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::mark::Mark;
 use crate::name::NodeName;
+use crate::node::SecretsPolicy;
 use crate::plan::{Address, Reason, ReasonCode};
 use crate::resource::facts::{Fact, Facts};
 
@@ -38,6 +39,8 @@ pub struct FoundUnit {
     pub mark: Mark,
     /// What systemd says of it, where it does.
     pub state: Option<UnitState>,
+    /// Where its secrets lie, where it has some.
+    pub secrets: Option<SecretsPolicy>,
 }
 
 /// What systemd says of a unit.
@@ -72,8 +75,20 @@ impl Supervision {
             "unit" => {
                 let (name, mark) = rest.split_once(' ')?;
                 let mark = mark.parse().ok()?;
-                let unit = FoundUnit { mark, state: None };
+                let unit = FoundUnit {
+                    mark,
+                    state: None,
+                    secrets: None,
+                };
                 self.units.insert(name.to_owned(), unit);
+            }
+            "secrets" => {
+                let (name, place) = rest.split_once(' ')?;
+                self.units.get_mut(name)?.secrets = match place {
+                    "disk" => Some(SecretsPolicy::Disk),
+                    "memory" => Some(SecretsPolicy::Memory),
+                    _ => None,
+                };
             }
             "state" => {
                 let mut words = rest.split(' ');
@@ -91,6 +106,12 @@ impl Supervision {
     /// Whether systemd looks after what has this mark.
     pub fn looks_after(&self, mark: &Mark) -> bool {
         self.units.values().any(|unit| unit.mark == *mark)
+    }
+
+    /// Where the secrets of the unit with this mark lie, where it has some.
+    pub fn secrets_of(&self, mark: &Mark) -> Option<SecretsPolicy> {
+        let mut units = self.units.values();
+        units.find(|unit| unit.mark == *mark)?.secrets
     }
 
     /// The units of a topology.
@@ -188,13 +209,17 @@ mod tests {
         let found = read(
             "systemd\nunit replica-t-instance.a.1 v1:t:instance/a:1:ff\n\
              unit replica-t-instance.a.10 v1:t:instance/a:10:ff\nunit x half\n\
-             state replica-t-instance.a.10 failed signal\nstate replica-x dead success\n",
+             state replica-t-instance.a.10 failed signal\nstate replica-x dead success\n\
+             secrets replica-t-instance.a.1 disk\nsecrets replica-t-instance.a.10 memory\nsecrets replica-x disk\n",
         );
         let address = "n/instance.a".parse().unwrap();
         let newest = found.unit_of("t", &address).unwrap();
         assert_eq!(newest.mark.generation, 10);
         insta::assert_snapshot!(newest.fate().unwrap(), @"systemd has given it up");
         assert!(found.looks_after(&newest.mark));
+        assert_eq!(found.secrets_of(&newest.mark), Some(SecretsPolicy::Memory));
+        let first = "v1:t:instance/a:1:ff".parse().unwrap();
+        assert_eq!(found.secrets_of(&first), Some(SecretsPolicy::Disk));
         assert_eq!(found.units_of("t").count(), 2);
         assert_eq!(found.units_of("x").count(), 0);
         assert_eq!(found.unit_of("t", &"n/instance.b".parse().unwrap()), None);

@@ -13,6 +13,11 @@ set -- $(grep -ls "^ConditionHost=$(cat /etc/machine-id 2> /dev/null)\$" replica
 [ $# -gt 0 ] || exit 0
 # What was given up is known to be so for as long as systemd remembers it.
 grep -s '^Mark=' /dev/null "$@" | sed 's/^\(.*\)\.service:Mark=/unit \1 /'
+for unit; do
+  unit=${unit%.service}
+  [ ! -e "$unit.secrets" ] || echo "secrets $unit disk"
+  [ ! -e "$runtime/replica-secrets/$unit.secrets" ] || echo "secrets $unit memory"
+done
 XDG_RUNTIME_DIR=$runtime timeout 5 systemctl --user show -p Id -p SubState -p Result "$@" 2> /dev/null |
   awk -F= '
     function tell() { if (id != "") print "state", id, sub_, result; id = "" }

@@ -55,6 +55,7 @@ impl Proxy {
                     grace: GRACE,
                     memory_floor: LEAST,
                     listens_on: &self.listens.on,
+                    has_secrets: false,
                 },
             ),
         }

@@ -27,8 +27,8 @@ use super::instance::Instance;
 use super::node_files::{Listens, NodeFiles};
 use super::prerequisites::{self, Prerequisites};
 use super::process::{
-    Care, ManagedProcess, Mark, OTHER_SUPERVISOR, ProcessTable, Session, differences, fingerprint,
-    forwarding, listening,
+    Care, ManagedProcess, Mark, ProcessTable, Session, differences, fingerprint, forwarding,
+    listening,
 };
 use super::program::Program;
 use crate::english::list;
@@ -274,15 +274,14 @@ impl Proxy {
     fn compare_running(&self, observed: &Observation, session: &Session) -> Change {
         let summary = self.managed.summary(observed, session, self.declared.port);
         let mut fields = differences(&session.spec, &self.spec(observed), &[]);
-        let moves = self.managed.moves(observed, session);
-        if !fields.is_empty() || moves.is_some() {
-            let text = if fields.is_empty() {
-                OTHER_SUPERVISOR
-            } else {
-                "what it listens on, or its program, changed"
+        let moved = self.managed.moves(observed, session);
+        if !fields.is_empty() || moved.is_some() {
+            let text = match &moved {
+                Some(moved) if fields.is_empty() => moved.why,
+                _ => "what it listens on, or its program, changed",
             };
             let reason = Reason::new(ReasonCode::Differs, text);
-            fields.extend(moves);
+            fields.extend(moved.map(|it| it.field));
             return Change::new(&self.managed.address, Action::Replace, vec![reason])
                 .with_fields(fields)
                 .described(summary);
