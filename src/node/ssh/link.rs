@@ -18,6 +18,7 @@ use crate::node::unreachable::Obstacle;
 
 use super::channel::{self, ChannelRefusal};
 use super::config::{self, Settings};
+use super::doors::Doors;
 use super::host_key::{Fault, Guard, HostCheck};
 use super::login::login;
 use super::spare::Spare;
@@ -33,7 +34,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Jump hosts behind jump hosts; more is a circle.
 const DEEPEST: usize = 8;
 
-/// How nodes are connected to. Clones share their jump hosts' connections.
+/// How nodes are connected to. Clones share their jump hosts' connections, and come to one sshd in turn.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// The SSH configuration to use instead of `~/.ssh/config`: `ssh -F`.
@@ -45,6 +46,8 @@ pub struct ConnectOptions {
     pub keepalive: Duration,
     /// The connections to jump hosts.
     pub bastions: Bastions,
+    /// How many connections to one sshd are on their way.
+    pub doors: Doors,
 }
 
 impl Default for ConnectOptions {
@@ -54,6 +57,7 @@ impl Default for ConnectOptions {
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(5),
             bastions: Bastions::default(),
+            doors: Doors::default(),
         }
     }
 }
@@ -205,6 +209,8 @@ async fn establish(
         check,
         patience: settings.connect_timeout.unwrap_or(options.connect_timeout),
     };
+    // Until it is logged in.
+    let _door = options.doors.pass(&settings.host, settings.port).await;
     let mut handle = dialling.handshake_with_retries().await?;
     match timeout(LOGIN_TIMEOUT, login(&mut handle, settings)).await {
         Ok(result) => result?,

@@ -8,6 +8,7 @@
 mod channel;
 mod config;
 mod dialled;
+mod doors;
 mod host_certificate;
 mod host_key;
 mod known_hosts;
@@ -31,6 +32,7 @@ use super::outcome::NodeError;
 use super::running::Pipes;
 use super::unreachable::Unreachable;
 
+pub use doors::Doors;
 pub use link::{Bastions, ConnectOptions};
 
 use dialled::Dialled;

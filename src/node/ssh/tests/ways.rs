@@ -63,6 +63,42 @@ async fn dropped_handshakes_are_tried_again() {
     assert!(hint.contains("MaxStartups"), "{hint}");
 }
 
+/// An sshd that drops connections where too many are on their way lets all nodes in that come at once.
+#[tokio::test]
+async fn sixty_nodes_of_one_sshd_all_get_in() {
+    let lab = lab!("MaxStartups 10:30:60");
+    lab.write_known(&format!("* {}", lab.public("host_ed25519.pub")));
+    // It does drop some of as many who come at once and do not wait for each other.
+    let mut strangers = Vec::new();
+    for _ in 0..60 {
+        strangers.push(TcpStream::connect(("127.0.0.1", lab.port)).await.unwrap());
+    }
+    let log = || std::fs::read_to_string(lab.at("sshd.log")).unwrap();
+    let mut looks = 0..1000;
+    while !log().contains("MaxStartups") {
+        assert!(looks.next().is_some(), "nobody was dropped: {}", log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(strangers);
+
+    let options = lab.options();
+    let mut connecting = tokio::task::JoinSet::new();
+    for i in 0..60 {
+        let options = options.clone();
+        connecting.spawn(async move { connect(&format!("node-{i}"), &options).await });
+    }
+    let mut nodes = Vec::new();
+    while let Some(node) = connecting.join_next().await {
+        nodes.push(node.unwrap().unwrap());
+    }
+    let mut parents = std::collections::BTreeSet::new();
+    for node in &nodes {
+        let output = node.run(&script("echo $PPID")).await.unwrap();
+        parents.insert(output.text().into_owned());
+    }
+    assert_eq!(parents.len(), 60);
+}
+
 #[tokio::test]
 async fn nodes_behind_a_jump_host_share_its_connection() {
     let lab = lab!();
