@@ -344,6 +344,35 @@ fn a_secret_lies_beside_its_unit_and_nowhere_else() {
     });
 }
 
+/// Where it is declared, its user makes its systemd outlive the last login; where it may not, that is told
+/// before anything is done.
+#[test]
+fn systemd_is_made_to_linger_where_that_is_declared_and_allowed() {
+    booted("1", |lab| {
+        let manifest = DEMO.replace("{ssh: spark-01,", "{ssh: spark-01, supervisor: systemd,");
+        let laptop = Laptop::with(lab, &manifest);
+        let line = "`loginctl enable-linger nvidia` there keeps it";
+        laptop.replica("apply -y").exits(6).shows(line);
+        // Stand-ins for polkit, which these hosts have not, and for what it would let the user do.
+        lab.exec(
+            HOST,
+            "cd /usr/local/bin && printf '#!/bin/sh\\nexit 0\\n' >pkcheck && \
+             printf '#!/bin/sh\\n: >/tmp/asks\\nuntil [ -e /tmp/done ]; do sleep 0.1; done\\n' >loginctl && \
+             chmod 755 pkcheck loginctl && \
+             setsid sh -c 'until [ -e /tmp/asks ]; do sleep 0.1; done; \
+             /usr/bin/loginctl enable-linger nvidia; : >/tmp/done' >/dev/null 2>&1 </dev/null &",
+        );
+        laptop
+            .replica("plan")
+            .exits(0)
+            .shows("lingering is turned on for nvidia");
+        laptop.applies();
+        laptop.is_converged();
+        assert!(units(lab).contains(&format!("{UNIT_OF_A}.service")));
+        laptop.replica("plan").exits(0).hides("lingering");
+    });
+}
+
 /// Where its secrets are to be in memory they are on no disk; after a reboot it stays down and says why, and
 /// an apply starts it. What has none comes back.
 #[test]

@@ -6,6 +6,20 @@ command -v systemctl >/dev/null || {
   echo 'there is no systemctl on this node' >&2
   exit 1
 }
+r_user=$(id -un)
+if [ ! -e "/var/lib/systemd/linger/$r_user" ]; then
+  r_said=$(loginctl enable-linger "$r_user" 2>&1) || {
+    printf '%s\n' "$r_said" "the systemd of $r_user ends with the last login, and this user may not change" \
+      "that: \`loginctl enable-linger $r_user\` there, as root, does" >&2
+    exit 1
+  }
+  # It may only be about to run.
+  r_looks=0
+  until [ -S "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/systemd/private" ] || [ "$r_looks" -ge 50 ]; do
+    r_looks=$((r_looks + 1))
+    sleep 0.2
+  done
+fi
 r_file=$r_units/$r_unit
 if [ -e "$r_file.service" ] && ! grep -q "^Mark=$r_prefix" "$r_file.service"; then
   echo "$r_file.service is of something else: move it away" >&2

@@ -342,6 +342,9 @@ impl Instance {
             change
                 .reasons
                 .extend(self.managed.ends_with_the_machine(observed));
+            change
+                .reasons
+                .extend(self.managed.begins_to_linger(observed));
             if self.declared_secrets().next().is_some() {
                 change.reasons.extend(self.managed.stays_down(observed));
             }

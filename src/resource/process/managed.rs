@@ -259,7 +259,19 @@ impl ManagedProcess {
     /// Why it cannot be started as it is declared to be looked after.
     pub fn unsupervised(&self, observed: &Observation) -> Option<Reason> {
         let is_declared = self.care.policy == SupervisorPolicy::Systemd;
-        self.unusable(observed).filter(|_| is_declared)
+        let cannot = is_declared && self.begins_to_linger(observed).is_none();
+        self.unusable(observed).filter(|_| cannot)
+    }
+
+    /// That the systemd that is declared to look after it is made to outlive the last login before that.
+    pub fn begins_to_linger(&self, observed: &Observation) -> Option<Reason> {
+        let is_declared = self.care.policy == SupervisorPolicy::Systemd;
+        let supervision = Supervision::read(observed.of(&self.node)?);
+        let user = supervision.can_begin_to_linger().filter(|_| is_declared)?;
+        let text = format!(
+            "lingering is turned on for {user}, whose systemd would end with the last login"
+        );
+        Some(Reason::new(ReasonCode::NotSupervised, text))
     }
 
     /// That it will not outlive a reboot, where only little keeps systemd from looking after it.

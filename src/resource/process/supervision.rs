@@ -27,6 +27,8 @@ pub struct Supervision {
     has_manager: bool,
     /// Whether that goes on without a login.
     lingers: bool,
+    /// Whether its user may have it go on without a login.
+    may_linger: bool,
     user: String,
     /// The units of ours, of whichever topology, by their names.
     units: BTreeMap<String, FoundUnit>,
@@ -71,6 +73,7 @@ impl Supervision {
             "systemd" => self.has_systemd = true,
             "manager" => self.has_manager = true,
             "lingers" => self.lingers = true,
+            "may-linger" => self.may_linger = true,
             "user" => rest.clone_into(&mut self.user),
             "unit" => {
                 let (name, mark) = rest.split_once(' ')?;
@@ -133,6 +136,12 @@ impl Supervision {
         self.has_systemd
     }
 
+    /// The user whose systemd would end with the last login, and who may have it go on.
+    pub fn can_begin_to_linger(&self) -> Option<&str> {
+        let can = self.has_systemd && !self.lingers && self.may_linger;
+        can.then_some(self.user.as_str())
+    }
+
     /// Why no systemd can look after what is started on this node, if none can.
     pub fn unusable(&self, node: &NodeName) -> Option<Reason> {
         let user = &self.user;
@@ -143,7 +152,11 @@ impl Supervision {
             ),
             (_, false, _) => (
                 format!("the systemd of {user} on {node} ends with the last login"),
-                format!("`loginctl enable-linger {user}` there keeps it"),
+                if self.may_linger {
+                    "with `supervisor: systemd` for that node, an apply makes it linger".to_owned()
+                } else {
+                    format!("`loginctl enable-linger {user}` there keeps it")
+                },
             ),
             (_, _, false) => (
                 format!("the systemd of {user} on {node} does not run"),

@@ -4,7 +4,12 @@
 echo systemd
 user=$(id -un)
 echo "user $user"
-[ ! -e "/var/lib/systemd/linger/$user" ] || echo lingers
+if [ -e "/var/lib/systemd/linger/$user" ]; then
+  echo lingers
+elif [ "$(id -u)" = 0 ] ||
+  timeout 5 pkcheck --action-id org.freedesktop.login1.set-self-linger --process $$ > /dev/null 2>&1; then
+  echo may-linger
+fi
 runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
 [ ! -S "$runtime/systemd/private" ] || echo manager
 cd "$HOME/.config/systemd/user" 2> /dev/null || exit 0

@@ -523,6 +523,9 @@ impl Proxy {
             change
                 .reasons
                 .extend(self.managed.ends_with_the_machine(observed));
+            change
+                .reasons
+                .extend(self.managed.begins_to_linger(observed));
         }
         if change.action == Action::Keep {
             let node = &self.managed.node;
