@@ -20,6 +20,7 @@ mod scenarios {
     mod booted;
     mod changing;
     mod copying;
+    mod crash_points;
     mod failing;
     mod installing;
     mod interrupted;

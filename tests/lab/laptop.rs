@@ -105,8 +105,8 @@ impl Laptop {
         fs::write(self.folder.join("topology.yaml"), manifest).expect("the folder is ours");
     }
 
-    /// Starts `replica` with these words.
-    pub(super) fn starts(&self, words: &str) -> Running {
+    /// `replica` with these words, with nothing on its standard input.
+    pub(super) fn command(&self, words: &str) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(words.split(' '))
@@ -118,9 +118,14 @@ impl Laptop {
             .env("HOME", &self.home)
             .env("USER", "tester")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `replica` with these words.
+    pub(super) fn starts(&self, words: &str) -> Running {
+        let mut command = self.command(words);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("replica can be run");
         let out = gather(child.stdout.take().expect("it is a pipe"));
         let err = gather(child.stderr.take().expect("it is a pipe"));
@@ -256,6 +261,11 @@ impl Done {
     pub(super) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");
         self
+    }
+
+    /// Whether all of it was done.
+    pub(super) fn is_done(&self) -> bool {
+        self.code == Some(0)
     }
 
     /// Expects a text in what it printed, on either output.
