@@ -22,7 +22,7 @@ use crate::quantity::{Seconds, SecondsOrOff, Weight};
 use crate::view;
 
 /// What a file declares, and so nobody beside it.
-const DECLARED: [&str; 12] = [
+const DECLARED: [&str; 13] = [
     "backends",
     "policy",
     "api_key_env",
@@ -30,6 +30,7 @@ const DECLARED: [&str; 12] = [
     "access_log",
     "in_flight",
     "queue",
+    "min_prefill_tokens",
     "queue_timeout",
     "hold",
     "listen",
@@ -70,6 +71,9 @@ pub(super) struct Args {
     /// How many requests wait for each server at most [default: twice `--in-flight`]
     #[arg(long, value_name = "REQUESTS", requires = "in_flight")]
     queue: Option<u32>,
+    /// How long a prompt is at least, in tokens, that a `prefill` server reads for another [default: any]
+    #[arg(long, value_name = "TOKENS", requires = "backends")]
+    min_prefill_tokens: Option<u32>,
     /// How long a request waits for a server that has room for it, before it is answered with 429
     #[arg(
         long,
@@ -202,6 +206,7 @@ fn alone(args: &Args) -> Result<Option<Alone>, Error> {
         limits: InstanceLimits {
             in_flight: args.in_flight,
             queue: args.queue,
+            min_prefill_tokens: args.min_prefill_tokens,
         },
         headers: !args.no_headers,
         access_log: args.access_log.clone(),

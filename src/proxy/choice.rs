@@ -12,6 +12,8 @@ use super::control;
 use super::exchange::Exchange;
 pub(crate) use super::part::Part;
 use super::policy::{Charge, Policy, PolicySpec, Ready};
+pub(crate) use super::read_ahead::Ahead;
+use super::read_ahead::ReadAhead;
 use super::request_view::RequestView;
 use crate::plan::Role;
 
@@ -43,6 +45,9 @@ pub(crate) struct Choices {
     exchange: Exchange,
     policy: Arc<dyn Policy>,
     policy_of_readers: Arc<dyn Policy>,
+    ahead: Arc<ReadAhead>,
+    /// As many prompts are read ahead at most.
+    most_ahead: Option<u64>,
 }
 
 /// A request at the instance that was chosen for it; it is in flight there until this is dropped.
@@ -50,17 +55,28 @@ pub(crate) struct Choices {
 pub(crate) struct Chosen {
     /// The place among the candidates.
     pub(crate) place: usize,
-    _charge: Charge,
+    charge: Charge,
+}
+
+impl Chosen {
+    /// Lets go of the instance, and keeps the place among the prompts that are read ahead.
+    pub(crate) fn ahead(mut self) -> Option<Ahead> {
+        self.charge.ahead.take()
+    }
 }
 
 impl Choices {
     /// A proxy's choices among these. Nothing where one has a name that no proxy can be told.
     pub(crate) fn of(policy: &PolicySpec, among: &[Candidate]) -> Option<Self> {
         let backends = among.iter().map(backend).collect::<Option<Vec<_>>>()?;
+        let writers = among.iter().filter(|it| it.role.decodes());
+        let places: Option<u64> = writers.map(|it| it.most).sum();
         Some(Self {
             exchange: Exchange::of(among.iter().map(|it| it.role)),
             policy: policy.build(),
             policy_of_readers: policy.build(),
+            ahead: ReadAhead::before(&Arc::default()),
+            most_ahead: places.filter(|places| *places > 0),
             backends,
         })
     }
@@ -97,11 +113,16 @@ impl Choices {
         } else {
             &self.policy
         };
-        let charge = policy.choose(&view, &ready)?;
+        let most = self.most_ahead.filter(|_| part.is_prefill());
+        if most.is_some_and(|most| self.ahead.is_full(most)) {
+            return None;
+        }
+        let mut charge = policy.choose(&view, &ready)?;
+        charge.ahead = most.and_then(|most| self.ahead.enter(most));
         let mut places = self.backends.iter();
         Some(Chosen {
             place: places.position(|it| it.id == charge.claim.id)?,
-            _charge: charge,
+            charge,
         })
     }
 }

@@ -16,6 +16,7 @@ use super::nonces::Nonces;
 use super::part::Part;
 use super::policy::{Charge, Policy, Ready, is_ready};
 use super::pool::Refusal;
+use super::read_ahead::ReadAhead;
 use super::request_view::RequestView;
 
 /// What requests go by.
@@ -30,6 +31,12 @@ pub(super) struct Fleet {
     pub(super) bounds: Bounds,
     /// How many requests may wait for each instance.
     pub(super) waiting: usize,
+    /// How many may be in flight at each; nothing for any number.
+    pub(super) in_flight: Option<u64>,
+    /// The prompts that are read before anybody has room for their answers, whatever the fleet.
+    pub(super) ahead: Arc<ReadAhead>,
+    /// How long a prompt is at least that one instance reads for another, in tokens.
+    pub(super) least_shared: u64,
     /// The members, in the order of the configuration.
     pub(super) backends: Vec<Arc<Backend>>,
     /// What no client is to know, of those too that are leaving.
@@ -58,12 +65,27 @@ impl Fleet {
             part = Part::Whole;
         }
         let ready = Ready::for_part(&self.backends, part, tried);
-        let policy = if request.part().is_prefill() {
-            &self.policy_of_readers
-        } else {
-            &self.policy
-        };
-        policy.choose(request, &ready)
+        if !request.part().is_prefill() {
+            return self.policy.choose(request, &ready);
+        }
+        let most = self.most_ahead();
+        if most.is_some_and(|most| self.ahead.is_full(most)) {
+            return None;
+        }
+        let mut charge = self.policy_of_readers.choose(request, &ready)?;
+        if let Some(most) = most {
+            // Who came first has the place: it calls the next when it leaves.
+            charge.ahead = Some(self.ahead.enter(most)?);
+        }
+        Some(charge)
+    }
+
+    /// As many prompts are read ahead as there are places at who writes answers; any number, where that has
+    /// any, or where nobody writes.
+    fn most_ahead(&self) -> Option<u64> {
+        let each = self.in_flight?;
+        let writers = self.ready_for(Part::Decode).count() as u64;
+        (writers > 0).then(|| each.saturating_mul(writers))
     }
 
     /// The members, in the order of the configuration.

@@ -14,6 +14,8 @@ pub(super) struct Handoffs {
     pub(super) missing: AtomicU64,
     /// One instance has to do all of it, by what is asked.
     pub(super) bypassed: AtomicU64,
+    /// One instance has to do all of it, as its prompt is too short to be read for another.
+    pub(super) short: AtomicU64,
     /// One instance did all of it, as nobody was ready who could do the other part.
     pub(super) collapsed: AtomicU64,
     /// The prompt was read a second time, as what was computed was lost, or could not be fetched.
@@ -35,6 +37,7 @@ impl Default for Handoffs {
             handed_over: AtomicU64::default(),
             missing: AtomicU64::default(),
             bypassed: AtomicU64::default(),
+            short: AtomicU64::default(),
             collapsed: AtomicU64::default(),
             read_again: AtomicU64::default(),
             released: AtomicU64::default(),
@@ -60,12 +63,13 @@ impl Handoffs {
     }
 
     /// All of them but the times, by their names.
-    pub(super) fn read(&self) -> [(&'static str, u64); 7] {
+    pub(super) fn read(&self) -> [(&'static str, u64); 8] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("handed_over", read(&self.handed_over)),
             ("missing", read(&self.missing)),
             ("bypassed", read(&self.bypassed)),
+            ("short", read(&self.short)),
             ("collapsed", read(&self.collapsed)),
             ("read_again", read(&self.read_again)),
             ("released", read(&self.released)),

@@ -66,6 +66,7 @@ pub mod policy;
 mod pool;
 mod proof;
 mod queue;
+mod read_ahead;
 mod record;
 mod request_view;
 mod requests;
@@ -84,6 +85,7 @@ mod suspicion;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod top_level;
 mod upload;
 mod upstream;

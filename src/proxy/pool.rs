@@ -22,6 +22,7 @@ use super::keys::{self, ClientKeys};
 use super::nonces::Nonces;
 use super::policy::{Policy, PolicySpec};
 use super::queue::Queue;
+use super::read_ahead::ReadAhead;
 
 /// Why a configuration is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +79,9 @@ struct Table {
     bounds: Bounds,
     /// How many requests may wait for each instance.
     waiting: usize,
+    limits: InstanceLimits,
+    /// The prompts that are read before anybody has room for their answers.
+    ahead: Arc<ReadAhead>,
     telling: Telling,
     members: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
@@ -95,6 +99,7 @@ impl Pool {
     /// Makes a pool with nothing in it.
     pub(super) fn new(prober: Prober) -> Self {
         let bounds = Bounds::try_from(&Timeouts::default());
+        let queue = Arc::<Queue>::default();
         let table = Table {
             config: None,
             policy: PolicySpec::default().build(),
@@ -102,6 +107,8 @@ impl Pool {
             client_keys: ClientKeys::default(),
             bounds: bounds.expect("the defaults are positive"),
             waiting: usize::MAX,
+            limits: InstanceLimits::default(),
+            ahead: ReadAhead::before(&queue),
             telling: Telling {
                 headers: true,
                 access_log: None,
@@ -114,7 +121,7 @@ impl Pool {
             table: Mutex::new(table),
             prober,
             emptied: Arc::default(),
-            queue: Arc::default(),
+            queue,
             handoffs: Arc::default(),
         }
     }
@@ -278,6 +285,7 @@ impl Pool {
         }
         table.bounds = bounds;
         table.waiting = room_to_wait(&config.limits);
+        table.limits = config.limits.clone();
         table.config = Some(config);
         table.forget_the_gone();
         self.publish(&table);
@@ -463,6 +471,9 @@ impl Table {
             client_keys: self.client_keys.clone(),
             bounds: self.bounds,
             waiting: self.waiting,
+            in_flight: self.limits.in_flight.map(|it| it.get().into()),
+            ahead: Arc::clone(&self.ahead),
+            least_shared: self.limits.min_prefill_tokens.unwrap_or(0).into(),
             backends: members.cloned().collect(),
             nonces: Nonces::of(self.backends().filter_map(|it| it.spec.nonce.as_deref())),
             telling: self.telling.clone(),

@@ -58,9 +58,18 @@ pub(super) struct Record {
 /// What is known of the reading of a prompt for another instance.
 #[derive(Debug)]
 struct Prefill {
-    /// Who has read it; nobody where the one that answers has done all of it.
-    by: Option<Arc<Backend>>,
+    by: ReadBy,
     took: Duration,
+}
+
+/// Who has read a prompt for another instance.
+#[derive(Debug)]
+enum ReadBy {
+    Another(Arc<Backend>),
+    /// Nobody: the one that answers has done all of it, though another was to have a part in it.
+    Nobody,
+    /// Nobody: it is too short.
+    Short,
 }
 
 /// What the access log wants to know of a request beside what is counted.
@@ -76,7 +85,20 @@ struct Wanted {
 
 impl Prefill {
     fn name(&self) -> &str {
-        self.by.as_ref().map_or("none", |it| &it.spec.name)
+        match &self.by {
+            ReadBy::Another(it) => &it.spec.name,
+            ReadBy::Nobody => "none",
+            ReadBy::Short => "short",
+        }
+    }
+
+    /// It, as the head of an answer says it.
+    fn label(&self) -> HeaderValue {
+        match &self.by {
+            ReadBy::Another(it) => it.label.clone(),
+            ReadBy::Nobody => HeaderValue::from_static("none"),
+            ReadBy::Short => HeaderValue::from_static("short"),
+        }
     }
 }
 
@@ -161,8 +183,16 @@ impl Record {
     pub(super) fn was_read(&mut self, by: Option<&Arc<Backend>>, took: Duration) {
         let before = self.prefill.take().map_or(Duration::ZERO, |it| it.took);
         self.prefill = Some(Box::new(Prefill {
-            by: by.cloned(),
+            by: by.cloned().map_or(ReadBy::Nobody, ReadBy::Another),
             took: before + took,
+        }));
+    }
+
+    /// Notes that its prompt is too short to be read by another.
+    pub(super) fn is_short(&mut self) {
+        self.prefill = Some(Box::new(Prefill {
+            by: ReadBy::Short,
+            took: Duration::ZERO,
         }));
     }
 
@@ -192,10 +222,8 @@ impl Record {
         // What the backend says of itself stays.
         let timing = match self.prefill.as_deref() {
             None => server_timing::told(self.waited, here, None, sent.elapsed()),
-            Some(Prefill { by, took }) => {
-                let by = by.as_ref().map(|it| it.label.clone());
-                let nobody = HeaderValue::from_static("none");
-                headers.insert(headers::PREFILL, by.unwrap_or(nobody));
+            Some(prefill @ Prefill { took, .. }) => {
+                headers.insert(headers::PREFILL, prefill.label());
                 let here = here.saturating_sub(*took);
                 server_timing::told(self.waited, here, Some(*took), sent.elapsed())
             }

@@ -139,6 +139,7 @@ fn servers(pace: &Pace, is_split: bool) -> Servers {
                 patience: Duration::MAX / 4,
             },
             reads: false,
+            least_shared: 0,
         }),
     }
 }

@@ -68,6 +68,8 @@ enum What {
     Fetched(usize, Fetch),
     /// What reads prompts has told that one is read.
     IsRead(u64),
+    /// Those that wait look for a place.
+    Calls,
     /// The last of an answer has passed what chose its instance.
     LetsGo(u64),
     /// The client has all of an answer, or a refusal.
@@ -218,6 +220,7 @@ impl Play {
             What::Steps(place) => self.steps(place),
             What::Fetched(place, fetch) => self.fetched(place, &fetch),
             What::IsRead(number) => self.is_read(number),
+            What::Calls => self.call(),
             What::LetsGo(number) => self.lets_go(number),
             What::Ends(number, end) => self.ends(number, end),
             What::GivesUp(number) => self.gives_up(number),
@@ -230,7 +233,11 @@ impl Play {
         let Some(proxy) = &self.proxy else {
             return;
         };
-        let line = usize::from(!proxy.choices.splits());
+        let Some(request) = self.requests.get(&number) else {
+            return;
+        };
+        let first = proxy.first_part(request.question.prompt.len());
+        let line = usize::from(first != Part::Prefill);
         let is_free = self.waiting[line].is_empty();
         if is_free && self.place(number, None) {
             return;
@@ -251,9 +258,11 @@ impl Play {
 
     /// In which line a request waits: the first is for those whose prompt is to be read for another.
     fn line_of(&self, number: u64) -> usize {
-        let splits = self.proxy.as_ref().is_some_and(|it| it.choices.splits());
-        let is_new = |it: &Request| matches!(it.stage, Stage::Coming);
-        let is_first = splits && self.requests.get(&number).is_some_and(is_new);
+        let (proxy, request) = (self.proxy.as_ref(), self.requests.get(&number));
+        let is_first = proxy.zip(request).is_some_and(|(proxy, request)| {
+            let first = proxy.first_part(request.question.prompt.len());
+            matches!(request.stage, Stage::Coming) && first == Part::Prefill
+        });
         usize::from(!is_first)
     }
 
@@ -263,10 +272,9 @@ impl Play {
             return true;
         };
         let choices = &proxy.choices;
-        let part = match (&request.stage, choices.splits()) {
-            (Stage::Kept(_), _) => Part::Decode,
-            (_, true) => Part::Prefill,
-            (_, false) => Part::Whole,
+        let part = match &request.stage {
+            Stage::Kept(_) => Part::Decode,
+            _ => proxy.first_part(request.question.prompt.len()),
         };
         let Some(chosen) = choices.choose(part, &request.question.body, besides) else {
             return false;
@@ -282,6 +290,7 @@ impl Play {
             return;
         };
         request.charge = Some(chosen);
+        let had_place = request.ahead.take().is_some();
         let mut leaves = self.now;
         if is_read_for_another {
             request.stage = Stage::Read;
@@ -296,6 +305,9 @@ impl Play {
                 request.stage = Stage::Coming;
                 self.release(number);
             }
+        }
+        if had_place {
+            self.arrange(self.now, What::Calls);
         }
         self.leave_for(place, number, leaves);
     }
@@ -407,7 +419,7 @@ impl Play {
         let Some(request) = self.requests.get_mut(&number) else {
             return self.release(number);
         };
-        request.charge = None;
+        request.ahead = request.charge.take().and_then(Chosen::ahead);
         let reader = request.reader;
         self.call();
         let is_free = self.waiting[1].is_empty();
@@ -466,7 +478,7 @@ impl Play {
     fn refuse(&mut self, number: u64, status: u16) {
         self.release(number);
         if let Some(request) = self.requests.get_mut(&number) {
-            request.charge = None;
+            (request.charge, request.ahead) = (None, None);
             self.arrange(self.now + WIRE, What::Ends(number, End::Refused(status)));
             self.call();
         }
@@ -482,7 +494,7 @@ impl Play {
         let Some(request) = self.requests.get_mut(&number) else {
             return;
         };
-        request.charge = None;
+        (request.charge, request.ahead) = (None, None);
         let (reader, writer) = (request.reader, request.writer);
         let is_unasked = matches!(request.stage, Stage::Kept(_));
         for line in &mut self.waiting {

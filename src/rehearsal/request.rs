@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::Question;
 use crate::name::InstanceName;
-use crate::proxy::choice::Chosen;
+use crate::proxy::choice::{Ahead, Chosen};
 use crate::results::{Record, Stamps, Status};
 use crate::shape::Ended;
 use crate::simulator::Kept;
@@ -18,6 +18,8 @@ pub(super) struct Request {
     pub(super) stage: Stage,
     /// Its place at an instance, by what chose that.
     pub(super) charge: Option<Chosen>,
+    /// Its place among the prompts that are read before there is room to write their answers.
+    pub(super) ahead: Option<Ahead>,
     /// Who read its prompt for another.
     pub(super) reader: Option<usize>,
     /// Who writes its answer.
@@ -62,6 +64,7 @@ impl Request {
             sent,
             stage: Stage::Coming,
             charge: None,
+            ahead: None,
             reader: None,
             writer: None,
             cached: 0,

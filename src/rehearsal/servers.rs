@@ -12,7 +12,7 @@ use super::speed::PrefillSpeed;
 use super::why_not::CannotRehearse;
 use crate::name::{InstanceName, NodeName};
 use crate::plan::effect::control::InstanceLimits;
-use crate::proxy::choice::{Candidate, Choices, reads_what_is_asked};
+use crate::proxy::choice::{Candidate, Choices, Part, reads_what_is_asked};
 use crate::quantity::Weight;
 use crate::resource::Topology;
 use crate::resource::benchmark::{Measurement, Way};
@@ -51,6 +51,8 @@ pub(super) struct RehearsedProxy {
     pub(super) line: WaitingLine,
     /// Whether it looks at what is asked.
     pub(super) reads: bool,
+    /// How long a prompt is at least that one instance reads for another, in tokens.
+    pub(super) least_shared: usize,
 }
 
 /// The profile by which an instance computes, and whether it is what it is compared with: a simulated
@@ -332,8 +334,21 @@ fn unknown(vllm: &VllmRuntime, server: &Server) -> Option<String> {
 }
 
 impl RehearsedProxy {
+    /// What an instance is chosen for first, for a prompt of so many tokens.
+    pub(super) fn first_part(&self, tokens: usize) -> Part {
+        match (self.choices.splits(), tokens < self.least_shared) {
+            (true, false) => Part::Prefill,
+            (true, true) => Part::Alone,
+            (false, _) => Part::Whole,
+        }
+    }
+
     fn of(declared: &ProxyDeclaration, asked: &[Named<'_>]) -> Result<Self, CannotRehearse> {
-        let InstanceLimits { in_flight, queue } = declared.limits;
+        let InstanceLimits {
+            in_flight,
+            queue,
+            min_prefill_tokens,
+        } = declared.limits;
         let candidates = asked.iter().map(|(name, server)| Candidate {
             name: name.to_string(),
             role: server.role,
@@ -346,6 +361,7 @@ impl RehearsedProxy {
         Ok(Self {
             choices: choices.ok_or(CannotRehearse::NobodyAsked)?,
             reads: reads_what_is_asked(&declared.policy),
+            least_shared: min_prefill_tokens.unwrap_or(0) as usize,
             line: WaitingLine {
                 most: each.map_or(usize::MAX, |each| each as usize * asked.len()),
                 patience: declared.timeouts.queue.duration(),

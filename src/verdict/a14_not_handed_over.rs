@@ -15,6 +15,9 @@ use crate::results::{Anomaly, Fetched, Record, Severity};
 /// fill a block may be read again.
 const FETCHED: f64 = 0.5;
 
+/// Who is said to have read a prompt that is too short to be read for another.
+const SHORT: &str = "short";
+
 pub(super) const RULE: Rule = Rule {
     id: "A14",
     name: "not handed over",
@@ -31,12 +34,16 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
         let by = record.prefilled_by.as_deref();
         by.is_some_and(|name| case.target(name).is_some())
     };
-    let whole: usize = by_replica
-        .iter()
-        .map(|(_, own)| own.iter().filter(|it| !handed(it)).count())
-        .sum();
+    // Those that the proxy is told not to split are as they are to be, unless they are all.
+    let is_short = |record: &&Record| {
+        record.prefilled_by.as_deref() == Some(SHORT) && case.target(SHORT).is_none()
+    };
+    let all = || by_replica.iter().flat_map(|(_, own)| own.iter().copied());
+    let short = all().filter(is_short).count();
+    let whole = all().filter(|it| !handed(&it)).count() - short;
     let mut found = Vec::new();
     found.extend((whole > 0).then(|| of_whole(case, whole)));
+    found.extend((short > 0 && short == all().count()).then(|| of_short(short)));
     for (name, own) in &by_replica {
         let handed: Vec<&Record> = own.iter().filter(handed).copied().collect();
         if !handed.is_empty() {
@@ -61,6 +68,20 @@ fn of_whole(case: &Case<'_>, whole: usize) -> Anomaly {
                 .to_owned(),
         hint: "`replica status` shows the roles and who is ready; `replica logs proxy` tells why"
             .to_owned(),
+    };
+    RULE.speak(Severity::Error, finding)
+}
+
+/// Requests of which none was long enough to be split.
+fn of_short(short: usize) -> Anomaly {
+    let finding = Finding {
+        message: format!(
+            "all {short} requests were served by one instance each: their prompts are shorter than those \
+             that are split"
+        ),
+        evidence: json!({"requests": short, "short": short}),
+        cause: "`min_prefill_tokens` of the proxy's `limits`".to_owned(),
+        hint: "lower it, ask with longer prompts, or measure this without roles".to_owned(),
     };
     RULE.speak(Severity::Error, finding)
 }
@@ -230,6 +251,24 @@ mod tests {
         scene.records[0].prefilled_by = None;
         let words = "1 of 4 requests were served by one instance each, and not split";
         assert_eq!(said(&scene), [(Severity::Error, words.to_owned())]);
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_split_is_as_it_is_to_be_unless_all_is() {
+        let mut scene = split(Some(fetched()));
+        scene.records[0].prefilled_by = Some("short".to_owned());
+        assert!(said(&scene).is_empty());
+        for record in &mut scene.records {
+            record.prefilled_by = Some("short".to_owned());
+        }
+        let told = said(&scene);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0]
+                .1
+                .starts_with("all 4 requests were served by one instance each: their prompts"),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -278,7 +278,8 @@ impl Default for Timeouts {
     }
 }
 
-/// How many requests each instance has at once, and how many wait for it: as a manifest says it, too.
+/// How many requests each instance has at once, how many wait for it, and how long a prompt is that two
+/// share: as a manifest says it, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InstanceLimits {
@@ -293,6 +294,10 @@ pub struct InstanceLimits {
     /// in flight. Who comes when so many wait is answered with 429.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
+    /// Tokens of a prompt that one instance reads for another, at least: `256`. Who answers reads a shorter
+    /// one by itself; without this, all are read for another where instances have roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_prefill_tokens: Option<u32>,
 }
 
 fn at_least_one<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NonZeroU32>, D::Error> {

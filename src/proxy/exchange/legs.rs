@@ -178,6 +178,11 @@ impl<'a> Legs<'a> {
         self.pool.now().has_still(backend)
     }
 
+    /// How long a prompt is at least that one instance reads for another, in tokens.
+    pub(super) fn least_shared(&self) -> u64 {
+        self.fleet.least_shared
+    }
+
     /// How long a backend holds what it has computed.
     pub(super) fn lease(&self) -> Duration {
         self.fleet.bounds.lease

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::backend::{Backend, BackendId, Claim};
 use super::control::BackendState;
 use super::part::Part;
+use super::read_ahead::Ahead;
 use super::request_view::RequestView;
 
 /// Makes of the list of policies what a manifest can name, and what it names.
@@ -285,6 +286,8 @@ const LOOKS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Charge {
     pub(super) claim: Claim,
+    /// Its place among the prompts that are read ahead, where it is to read one and those are counted.
+    pub(super) ahead: Option<Ahead>,
     _kept: Option<Box<dyn Kept>>,
 }
 
@@ -298,6 +301,7 @@ impl Charge {
     pub(super) fn keeping(claim: Claim, kept: impl Kept) -> Self {
         Self {
             claim,
+            ahead: None,
             _kept: Some(Box::new(kept)),
         }
     }
@@ -305,7 +309,11 @@ impl Charge {
 
 impl From<Claim> for Charge {
     fn from(claim: Claim) -> Self {
-        Self { claim, _kept: None }
+        Self {
+            claim,
+            ahead: None,
+            _kept: None,
+        }
     }
 }
 

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{Charge, LOOKS, Policy, Ready};
 use crate::proxy::backend::{Backend, Claim};
 use crate::proxy::request_view::RequestView;
-
-/// Bytes of text that are about a token.
-const BYTES_A_TOKEN: u64 = 4;
+use crate::proxy::tokens::BYTES_A_TOKEN;
 
 /// A request that does not say how much it wants to read may read so many tokens: vLLM's own default
 /// is all that there is room for, which few answers use.

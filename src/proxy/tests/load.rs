@@ -54,6 +54,7 @@ async fn a_thousand_aborts_leave_nobody_in_the_queue() {
     let limits = InstanceLimits {
         in_flight: NonZeroU32::new(4),
         queue: Some(1000),
+        ..InstanceLimits::default()
     };
     leave_at_every_moment(limits).await;
 }

@@ -19,6 +19,7 @@ fn limits(in_flight: u32, queue: Option<u32>) -> InstanceLimits {
     InstanceLimits {
         in_flight: NonZeroU32::new(in_flight),
         queue,
+        ..InstanceLimits::default()
     }
 }
 

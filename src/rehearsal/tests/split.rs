@@ -61,6 +61,29 @@ fn where_the_cache_of_who_writes_is_full_requests_wait() {
     assert!(short > plenty * 1.5, "{short} {plenty}");
 }
 
+#[test]
+fn a_short_prompt_is_read_by_who_answers_as_the_proxy_would_have_it() {
+    let benchmark = "prompts: {synthetic: {input: 256, output: 16}}, load: {sequential: 1}";
+    let limited = |least: u32| {
+        let proxy =
+            format!("proxy: {{node: here, port: 8192, limits: {{min_prefill_tokens: {least}}}}}\n");
+        split(["", ""], benchmark).with(&proxy).rehearsed()
+    };
+    let replicated = Scene::of(GB10, &[""; 2], benchmark).rehearsed();
+    let alone = first_token(&limited(257));
+    assert!((alone - first_token(&replicated)).abs() < 0.01, "{alone}");
+    assert!(first_token(&limited(256)) > alone + 1.0);
+}
+
+#[test]
+fn whose_prompt_is_read_once_there_is_room_for_its_answer_is_served_in_the_end() {
+    let benchmark = "prompts: {synthetic: {input: 256, output: 64}}, load: {batch: 12}, repeats: 1";
+    let proxy = "proxy: {node: here, port: 8192, limits: {in_flight: 2, queue: 100}}\n";
+    let rehearsed = split(["", ""], benchmark).with(proxy).rehearsed();
+    let summary = &only(&rehearsed).summary;
+    assert_eq!((summary.counts.ok, rehearsed.expired), (12, 0));
+}
+
 /// Whatever ends, and in whatever stage of it a client breaks off, every block comes back.
 #[test]
 fn nothing_is_left_in_any_cache() {

@@ -7,7 +7,7 @@
 //!
 //! # Who does all of it
 //!
-//! What two instances cannot share ([`Split`]) goes to one. Where nobody is ready who could do the other part,
+//! What two instances cannot share ([`Split`]) goes to one, and so does what is too short to be worth it. Where nobody is ready who could do the other part,
 //! one that is ready does both: any server can. Where nothing is held, the prompt is read again by who
 //! answers.
 //!
@@ -40,10 +40,11 @@ use crate::proxy::decoding::Decoding;
 use crate::proxy::outbound::{Departure, Leg};
 use crate::proxy::part::Part;
 use crate::proxy::policy::Charge;
+use crate::proxy::read_ahead::Ahead;
 use crate::proxy::usage::{self, Usage};
 use prefilled::Prefilled;
 use release::Unfetched;
-use split::{Path, Split};
+use split::{Path, Split, Whole};
 
 /// As much of an answer is read that the proxy looks into.
 const LARGEST: usize = 8 << 20;
@@ -78,18 +79,19 @@ struct Read<'a> {
     at: Instant,
     /// What is held of it, until somebody was asked to fetch it.
     held: Option<Unfetched<'a>>,
+    /// Its place among those that are read before anybody has room to write, until somebody has.
+    ahead: Option<Ahead>,
 }
 
 /// Has one backend read the prompt and another write the answer, and returns that.
 pub(super) async fn run(legs: &mut Legs<'_>) -> End {
     let path = legs.path_of_post().and_then(Path::of);
     let body = legs.body().cloned().unwrap_or_default();
-    let Some(split) = path.and_then(|path| Split::of(path, &body)) else {
-        if path.is_some() {
-            count(&legs.pool.handoffs.bypassed);
-        }
-        legs.is_for(Part::Alone);
-        return single::run(legs).await;
+    let least = legs.least_shared();
+    let split = path.map(|path| Split::of(path, &body, least));
+    let split = match split {
+        Some(Ok(split)) => split,
+        whole => return unsplit(legs, whole.and_then(Result::err)).await,
     };
     let shared = Shared {
         body: &body,
@@ -110,8 +112,24 @@ pub(super) async fn run(legs: &mut Legs<'_>) -> End {
     }
 }
 
+/// Has one do all of it, as it cannot be split, or is not to be.
+async fn unsplit(legs: &mut Legs<'_>, why: Option<Whole>) -> End {
+    match why {
+        Some(Whole::Asked) => count(&legs.pool.handoffs.bypassed),
+        Some(Whole::Short) => {
+            count(&legs.pool.handoffs.short);
+            legs.record.is_short();
+        }
+        // Another path has no prompt that anybody could read for another.
+        None => {}
+    }
+    legs.is_for(Part::Alone);
+    single::run(legs).await
+}
+
 /// Has one that is ready do all of it, as nobody is who could do the other part.
-async fn alone(legs: &mut Legs<'_>, charge: Charge) -> End {
+async fn alone(legs: &mut Legs<'_>, mut charge: Charge) -> End {
+    charge.ahead = None;
     count(&legs.pool.handoffs.collapsed);
     legs.record.was_read(None, Duration::ZERO);
     legs.is_for(Part::Alone);
@@ -158,10 +176,11 @@ fn take_in<'a>(
     legs: &mut Legs<'a>,
     split: &Split,
     reply: Reply,
-    charge: Charge,
+    mut charge: Charge,
     began: Instant,
 ) -> Read<'a> {
     let at = Instant::now();
+    let ahead = charge.ahead.take();
     let by = Arc::clone(&charge.claim);
     let is_whole = reply.connection.is_at_end();
     let told = is_whole.then(|| Prefilled::of(&reply.beginning.data));
@@ -176,7 +195,13 @@ fn take_in<'a>(
     by.keep(reply.connection, at.into());
     drop(charge);
     legs.record.was_read(Some(&by), at - began);
-    Read { by, told, at, held }
+    Read {
+        by,
+        told,
+        at,
+        held,
+        ahead,
+    }
 }
 
 /// Another backend for what one that was to read the prompt did not serve; one that writes answers, where no
@@ -203,6 +228,7 @@ async fn decode<'a>(legs: &mut Legs<'a>, shared: &Shared<'_>, mut read: Read<'a>
                 Err(error) => return Next::Over(Some(Err(error))),
             },
         };
+        read.ahead = None;
         if read.is_lost(legs) {
             read.held = None;
             match reader(legs, &read.by).await {

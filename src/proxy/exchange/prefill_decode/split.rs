@@ -5,6 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::proxy::tokens;
 use crate::proxy::top_level::{Pairs, has_several};
 
 /// Where a server is told what of the KV cache it is to hold for another, or to fetch from one.
@@ -31,6 +32,15 @@ impl Path {
     }
 }
 
+/// Why one instance has to do all of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// By what is asked.
+    Asked,
+    /// Its prompt is shorter than those that are read for another.
+    Short,
+}
+
 /// A request that two instances can answer together.
 #[derive(Debug, Clone)]
 pub(super) struct Split {
@@ -43,21 +53,34 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// How a body is split; nothing where one instance has to do all of it.
-    pub(super) fn of(path: Path, body: &[u8]) -> Option<Self> {
+    /// How a body is split whose prompt has so many tokens at least.
+    ///
+    /// # Errors
+    ///
+    /// When one instance has to do all of it.
+    pub(super) fn of(path: Path, body: &[u8], least: u64) -> Result<Self, Whole> {
         let mut pairs = Pairs::of(body);
         let mut read = BytesMut::with_capacity(body.len());
         let mut said = Said::default();
         while let Some(pair) = pairs.next_pair() {
             if wants_one_instance(&pair.key, pair.value) {
-                return None;
+                return Err(Whole::Asked);
+            }
+            if least > 0 && matches!(&*pair.key, "prompt" | "messages") {
+                said.tokens = tokens::estimated(pair.value);
             }
             if !said.is_left_out(path, &pair.key, pair.value) {
                 read.put_u8(b',');
                 read.put_slice(pair.written);
             }
         }
-        pairs.is_whole().then(|| Self {
+        if !pairs.is_whole() {
+            return Err(Whole::Asked);
+        }
+        if said.tokens < least {
+            return Err(Whole::Short);
+        }
+        Ok(Self {
             read: read.freeze(),
             limit: if said.has_limit_of_chat {
                 "max_completion_tokens"
@@ -105,6 +128,8 @@ struct Said {
     has_limit_of_chat: bool,
     streams: bool,
     tells_usage: bool,
+    /// How long its prompt is, about, where that is asked.
+    tokens: u64,
 }
 
 impl Said {
@@ -155,7 +180,7 @@ mod tests {
     use super::*;
 
     fn split(path: Path, body: &str) -> Split {
-        Split::of(path, body.as_bytes()).unwrap()
+        Split::of(path, body.as_bytes(), 0).unwrap()
     }
 
     fn text(bytes: &[u8]) -> &str {
@@ -211,16 +236,33 @@ mod tests {
             "[]",
             "",
         ] {
-            let split = Split::of(Path::Completions, body.as_bytes());
-            assert!(split.is_none(), "{body}");
+            let split = Split::of(Path::Completions, body.as_bytes(), 0);
+            assert_eq!(split.err(), Some(Whole::Asked), "{body}");
         }
         for body in [
             r#"{"n":1,"best_of":null,"echo":false,"prompt_logprobs":null,"prompt":["a"]}"#,
             "{}",
         ] {
-            let split = Split::of(Path::Completions, body.as_bytes());
-            assert!(split.is_some(), "{body}");
+            let split = Split::of(Path::Completions, body.as_bytes(), 0);
+            assert!(split.is_ok(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_short_prompt_is_not_split() {
+        let of = |path, body: &str, least| Split::of(path, body.as_bytes(), least).err();
+        let ids = r#"{"model":"m","prompt":[1,2,3,4]}"#;
+        assert_eq!(of(Path::Completions, ids, 4), None);
+        assert_eq!(of(Path::Completions, ids, 5), Some(Whole::Short));
+        let chat = r#"{"messages":[{"role":"user","content":"hi"}]}"#;
+        assert_eq!(of(Path::Chat, chat, 8), None);
+        assert_eq!(of(Path::Chat, chat, 80), Some(Whole::Short));
+        // What is asked decides first, and a body without a prompt has none that is long.
+        assert_eq!(
+            of(Path::Completions, r#"{"prompt":"a","n":2}"#, 9),
+            Some(Whole::Asked)
+        );
+        assert_eq!(of(Path::Completions, "{}", 1), Some(Whole::Short));
     }
 
     #[test]
@@ -330,7 +372,7 @@ mod tests {
             let written = Value::from(body.clone());
             let written = if is_pretty { format!("{written:#}") } else { written.to_string() };
             let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
-            let split = Split::of(path, written.as_bytes()).unwrap();
+            let split = Split::of(path, written.as_bytes(), 0).unwrap();
             prop_assert_eq!(read(&split.prefill()), edited(body.clone(), path));
             let params = json!({"remote_block_ids": [[1, 2]], "remote_host": "h"});
             let whole = decode(&Bytes::from(written), params.to_string().as_bytes()).concat();

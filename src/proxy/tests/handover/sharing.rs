@@ -114,13 +114,14 @@ async fn who_waits_for_an_answer_is_in_nobodys_way_who_has_a_prompt_to_be_read()
     let (d, mut writes) = driven("d", Role::Decode).await;
     let mut config = config(1, &[&p, &d]);
     config.limits = InstanceLimits {
-        in_flight: NonZeroU32::new(1),
-        queue: Some(1),
+        in_flight: NonZeroU32::new(2),
+        queue: Some(2),
+        ..InstanceLimits::default()
     };
     let proxy = serving(config).await;
     let mut clients = Vec::new();
-    let mut held = Vec::new();
-    for waiting in [0, 1, 2] {
+    let mut held = std::collections::VecDeque::new();
+    for waiting in [0, 0, 1, 2] {
         let mut client = proxy.client().await;
         client.send(&post("/v1/completions", ASKED)).await;
         clients.push(client);
@@ -128,12 +129,18 @@ async fn who_waits_for_an_answer_is_in_nobodys_way_who_has_a_prompt_to_be_read()
         call.reply("200 OK", &read(HELD)).await;
         drop(call);
         if waiting == 0 {
-            held.push(next(&mut writes).await);
+            held.push_back(next(&mut writes).await);
         }
         proxy.until(|status| status.waiting == waiting).await;
     }
-    for client in &mut clients {
-        let mut call = match held.pop() {
+    // As many were read ahead as can be written at once: the next is read when one of them is written.
+    let mut late = proxy.client().await;
+    late.send(&post("/v1/completions", ASKED)).await;
+    clients.push(late);
+    proxy.until(|status| status.waiting == 3).await;
+    assert!(reads.try_recv().is_err());
+    for (nth, client) in clients.iter_mut().enumerate() {
+        let mut call = match held.pop_front() {
             Some(call) => call,
             None => next(&mut writes).await,
         };
@@ -141,8 +148,66 @@ async fn who_waits_for_an_answer_is_in_nobodys_way_who_has_a_prompt_to_be_read()
         call.reply("200 OK", &written(299)).await;
         drop(call);
         assert_eq!(client.answer().await.body, written(16));
+        if nth == 0 {
+            let mut call = next(&mut reads).await;
+            call.reply("200 OK", &read(HELD)).await;
+        }
     }
-    proxy.until_requests(3, 0, 0).await;
+    proxy.until_requests(5, 0, 0).await;
+    proxy.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_prompt_that_nobody_has_room_to_answer_is_not_read_until_its_reader_leaves_the_line() {
+    let (p, mut reads) = driven("p", Role::Prefill).await;
+    let (d, mut writes) = driven("d", Role::Decode).await;
+    let mut config = config(1, &[&p, &d]);
+    config.limits.in_flight = NonZeroU32::new(1);
+    let proxy = serving(config).await;
+    let mut answered = proxy.client().await;
+    answered.send(&post("/v1/completions", ASKED)).await;
+    next(&mut reads).await.reply("200 OK", &read(HELD)).await;
+    let _call = next(&mut writes).await;
+    let mut leaving = proxy.client().await;
+    leaving.send(&post("/v1/completions", ASKED)).await;
+    next(&mut reads).await.reply("200 OK", &read(HELD)).await;
+    proxy.until(|status| status.waiting == 1).await;
+    let mut next_one = proxy.client().await;
+    next_one.send(&post("/v1/completions", ASKED)).await;
+    proxy.until(|status| status.waiting == 2).await;
+    // Whoever leaves makes room for it.
+    drop(leaving);
+    let mut call = next(&mut reads).await;
+    call.reply("200 OK", &read(HELD)).await;
+    proxy.until(|status| status.waiting == 1).await;
+}
+
+#[tokio::test]
+async fn a_short_prompt_is_read_by_who_answers() {
+    let p = reader("p").await;
+    let (d, mut writes) = driven("d", Role::Decode).await;
+    let mut config = config(1, &[&p, &d]);
+    config.limits.min_prefill_tokens = Some(4);
+    let proxy = serving(config).await;
+    let long = r#"{"prompt":[1,2,3,4],"max_tokens":20}"#;
+    let short = r#"{"prompt":[1,2,3],"max_tokens":20}"#;
+    for (body, sent, by) in [
+        (short, short.to_owned(), "short"),
+        (long, handed(long, HELD), "p"),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&post("/v1/completions", body)).await;
+        let mut call = next(&mut writes).await;
+        assert_eq!(text(&call), sent);
+        call.reply("200 OK", &written(299)).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status(), answer.instance()), (200, Some("d")));
+        assert_eq!(answer.header("x-replica-prefill"), Some(by));
+    }
+    for (outcome, times) in [("short", 1), ("handed_over", 1), ("bypassed", 0)] {
+        assert_eq!(proxy.handoffs(outcome).await, times, "{outcome}");
+    }
+    assert_eq!(p.calls(), 1);
     proxy.at_rest().await;
 }
 
