@@ -80,6 +80,7 @@ codes! {
     Incomplete "incomplete" "an installation was interrupted",
     Invalid "invalid" "the newest result cannot be believed",
     LastServing "last_serving" "it is the last that serves, and clients would be left with nobody",
+    LittleToPin "little_to_pin" "a process of its node may pin less memory than is handed over by RDMA",
     MemoryHeld "memory_held" "who holds the memory that it lacks",
     NeedBlocked "need_blocked" "something that it needs is blocked",
     NoAddress "no_address" "nobody reaches its node by the address that it is to listen on",

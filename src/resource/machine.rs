@@ -25,6 +25,8 @@ pub struct Machine {
     pub memory_available: Option<Bytes>,
     /// What is free on the disk of the home.
     pub home_free: Option<Bytes>,
+    /// How much memory a process may pin at most; nothing where there is no limit, or it is not told.
+    pub pins: Option<Bytes>,
     /// The compilers that it has, by their names.
     pub tools: BTreeSet<String>,
     /// Its GPUs, in the order of their numbers: none where `nvidia-smi` does not tell of any.
@@ -128,6 +130,7 @@ impl Machine {
             "total" => self.memory_total = kib(),
             "available" => self.memory_available = kib(),
             "home" => self.home_free = kib(),
+            "pins" => self.pins = kib(),
             "tool" => drop(self.tools.insert(rest.to_owned())),
             "gpu" => self.gpus.push(gpu(rest)?),
             "mig" => self.gpus.push(Gpu {

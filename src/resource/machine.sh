@@ -12,6 +12,8 @@ df -Pk "$HOME" | {
   read -r device blocks used free rest
   echo "home $free"
 }
+# A number of KiB, or `unlimited`.
+pins=$(ulimit -H -l 2> /dev/null) && echo "pins $pins"
 for tool in gcc g++ clang clang++; do
   command -v "$tool" > /dev/null && echo "tool $tool"
 done

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kv::KvBuffer;
 use super::{Instance, Runtime};
 use crate::resource::contract::Observation;
 use crate::resource::engine::VllmEngine;
@@ -24,6 +25,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// By which Triton is told of an assembler; newer ones want the second for Blackwell.
 const ASSEMBLERS: [&str; 2] = ["TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"];
 
+/// By which UCX, which NIXL moves memory with, is told where its modules are.
+const TRANSPORTS: &str = "UCX_MODULE_DIR";
+
 /// The GPU that is younger than the assembler that Triton brings: `sm_121a` is unknown to it.
 const YOUNG: &str = "GB10";
 
@@ -39,6 +43,8 @@ impl Instance {
             if let Some(ptxas) = self.assembler(&vllm.engine, observed) {
                 env.extend(ASSEMBLERS.map(|name| (name.to_owned(), ptxas.clone())));
             }
+            let transports = self.transports(&vllm.engine, observed);
+            env.extend(transports.map(|folder| (TRANSPORTS.to_owned(), folder)));
         }
         for (name, value) in &self.server.env {
             match value {
@@ -47,6 +53,15 @@ impl Instance {
             };
         }
         env
+    }
+
+    /// The folder of NIXL's CUDA transports, where it hands over what is in the memory of a GPU and would not find
+    /// them.
+    fn transports(&self, engine: &VllmEngine, observed: &Observation) -> Option<String> {
+        let kv = self.server.kv.as_ref()?;
+        let facts = observed.of(&self.managed.node)?;
+        let found = self.toolchain(engine, facts).transports;
+        found.filter(|_| kv.buffer == KvBuffer::Cuda)
     }
 
     /// The assembler of the node's CUDA toolkit, where Triton's own may be too old.

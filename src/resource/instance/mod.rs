@@ -339,6 +339,7 @@ impl Instance {
             obstacles.extend(self.model_elsewhere(observed));
             obstacles.extend(self.managed.unsupervised(observed));
             change.reasons.extend(self.gpus_untold(observed));
+            change.reasons.extend(self.little_to_pin(observed));
             change
                 .reasons
                 .extend(self.managed.ends_with_the_machine(observed));

@@ -14,6 +14,9 @@ use crate::resource::node_files::NodeFiles;
 /// What a start writes at least, in logs and compiled kernels.
 const ROOM: Bytes = Bytes(256 << 20);
 
+/// What a server that hands over by RDMA pins at least: a KV cache of less is of no use.
+const PINNED: Bytes = Bytes(1 << 30);
+
 impl Instance {
     /// Each reason why its start would fail, where its engine is a real one.
     pub(super) fn would_fail(&self, observed: &Observation) -> Vec<Reason> {
@@ -47,6 +50,22 @@ impl Instance {
             let hint = "mend its driver first: a server that starts now may find no GPU";
             Reason::new(ReasonCode::NoGpu, text).hinted(hint)
         })
+    }
+
+    /// That a server which hands over what it computes may pin little memory on its node: it is started all the
+    /// same, as another way than RDMA may do.
+    pub(super) fn little_to_pin(&self, observed: &Observation) -> Option<Reason> {
+        self.server.runtime.vllm()?;
+        self.server.kv.as_ref()?;
+        let machine = Machine::read(observed.of(self.node())?);
+        let most = machine.pins.filter(|pins| *pins < PINNED)?.0 >> 20;
+        let text = format!(
+            "a process of {} may pin {most} MiB of memory at most",
+            self.node()
+        );
+        let hint = "what NIXL hands over by RDMA is pinned first: give this user of the node `hard memlock unlimited` \
+                    in /etc/security/limits.conf, where its sshd uses PAM";
+        Some(Reason::new(ReasonCode::LittleToPin, text).hinted(hint))
     }
 
     fn has_ever_served(&self, facts: &Facts) -> bool {

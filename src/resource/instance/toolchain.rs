@@ -22,6 +22,8 @@ const CUDA: &str = "/usr/local/cuda";
 pub(super) struct Toolchain {
     /// The toolkit's assembler.
     pub(super) ptxas: Option<String>,
+    /// The folder of NIXL's CUDA transports, where NIXL does not find them by itself.
+    pub(super) transports: Option<String>,
     /// The Python of the virtual environment, and whether its headers are there: `python3.12`.
     pub(super) python: Option<(String, bool)>,
     /// The version of the vLLM that is installed, without its build variant.
@@ -38,6 +40,7 @@ impl Toolchain {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "ptxas" => self.ptxas = Some(rest.to_owned()),
+            "transports" => self.transports = Some(rest.to_owned()),
             "headers" | "headerless" => self.python = Some((rest.to_owned(), word == "headers")),
             "vllm" => self.vllm = Some(rest.to_owned()),
             "flags" => self.known = Known::read(rest),

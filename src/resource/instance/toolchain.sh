@@ -3,6 +3,11 @@
 # its Python, the version of its vLLM and the arguments that this one knows. Reads only.
 [ -x "$cuda/bin/ptxas" ] && echo "ptxas $cuda/bin/ptxas"
 cd "$venv" 2> /dev/null || exit 0
+# NIXL for CUDA 13 brings its transports; as its 1.0.0 was built, it does not look where they are.
+for nixl in lib/python3*/site-packages/nixl_cu13-1.0.0.dist-info; do
+  modules=${nixl%/*}/nixl_cu13.libs/ucx
+  [ -d "$nixl" ] && [ -d "$modules" ] && echo "transports $PWD/$modules"
+done
 base=
 [ -r pyvenv.cfg ] && while IFS=' =' read -r key value; do
   [ "$key" = home ] && base=$value
