@@ -2,6 +2,7 @@
 
 mod block;
 mod predict;
+mod resident;
 mod tune;
 
 use std::path::PathBuf;
@@ -133,6 +134,9 @@ impl Comparison<'_> {
 
     /// Shows what is to be measured, asks, and measures it. Says no where somebody stopped it.
     async fn measure(&mut self, outcome: &mut Outcome) -> Result<bool, Error> {
+        if !self.tunes() {
+            self.stands_together(outcome).await;
+        }
         self.preview(outcome).await?;
         let watcher = tokio::spawn(watch(self.stop.clone()));
         let made = self.blocks(outcome).await;
@@ -145,6 +149,7 @@ impl Comparison<'_> {
         if !self.tune(outcome).await? {
             return Ok(false);
         }
+        self.stands_together(outcome).await;
         let nodes = self.experiment.nodes();
         for (round, name) in outcome.rest() {
             if self.stop.is_set() {
@@ -162,9 +167,14 @@ impl Comparison<'_> {
             };
             match measuring.block(&self.store, round, &name).await? {
                 Went::Interrupted => return Ok(false),
-                Went::Measured { block, simulated } => {
+                Went::Measured {
+                    block,
+                    simulated,
+                    on_cpus,
+                } => {
                     outcome.blocks.push(*block);
                     outcome.simulated |= simulated;
+                    outcome.on_cpus |= on_cpus;
                 }
             }
             self.write(outcome)?;
@@ -255,15 +265,17 @@ impl Comparison<'_> {
                     texts.insert(name.clone(), digests);
                 }
             }
-            read.push((block.round, block.arm.clone(), results, texts));
+            let (round, arm) = (block.round, block.arm.clone());
+            read.push((round, arm, block.idle.clone(), results, texts));
         }
         let measured: Vec<Measured<'_>> = read
             .iter()
-            .map(|(round, arm, results, texts)| Measured {
+            .map(|(round, arm, idle, results, texts)| Measured {
                 round: *round,
                 arm,
                 results,
                 texts,
+                idle,
             })
             .collect();
         outcome.conclude(&self.experiment, &measured);

@@ -14,7 +14,7 @@ use super::texts::{Answers, Digests, Texts};
 use super::unlike::unlike;
 use super::verdict::{Aim, Verdict};
 use crate::name::{ArmName, BenchmarkName};
-use crate::results::BenchResult;
+use crate::results::{BenchResult, Conditions};
 
 /// The metrics beside the one that decides.
 const BESIDE: [&str; 6] = [
@@ -104,6 +104,8 @@ pub struct Measured<'a> {
     pub results: &'a IndexMap<BenchmarkName, BenchResult>,
     /// The answers of each benchmark, load by load.
     pub texts: &'a IndexMap<BenchmarkName, Vec<Digests>>,
+    /// What the nodes were like that the arm leaves idle.
+    pub idle: &'a Conditions,
 }
 
 /// What follows from the blocks of a comparison: a cell for each load of each benchmark.
@@ -241,7 +243,14 @@ impl Blocks<'_> {
             Decides::Metric(metric) => metric,
             Decides::Knee => return knee(result),
         };
-        let point = result.points.get(at).ok_or("that load was not driven")?;
+        let point = result.points.get(at).ok_or_else(|| {
+            // Those that were not driven would have come after all that were.
+            let skipped = at.checked_sub(result.points.len());
+            let skipped = skipped.and_then(|at| result.skipped.get(at));
+            skipped.map_or("not driven".to_owned(), |it| {
+                format!("not driven: {}", it.why)
+            })
+        })?;
         if let Some(against) = point.anomalies.iter().find(|anomaly| anomaly.invalidates()) {
             return Err(format!("{}: {}", against.id, against.message));
         }

@@ -35,6 +35,11 @@ pub struct CompareDeclaration {
     /// objective, the rate that a search finds, and else `output_tps`.
     #[serde(default)]
     pub decide: Option<String>,
+    /// Whether the engines of all arms are up at the same time where memory allows it: arms with arguments of
+    /// their own then have engines of their own beside the others, and going from arm to arm starts none.
+    /// Unless it is said otherwise: true.
+    #[serde(default = "yes")]
+    pub co_resident: bool,
     /// Which order the arms take turns in: another seed, another order.
     #[serde(default = "seed")]
     pub seed: u64,
@@ -78,6 +83,10 @@ fn rounds() -> u32 {
 
 fn margin() -> Percent {
     Percent::whole(3)
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn seed() -> u64 {

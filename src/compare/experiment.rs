@@ -28,6 +28,8 @@ pub struct Experiment {
     pub decide: Option<Metric>,
     /// Decides the order.
     pub seed: u64,
+    /// Whether the engines of all arms may be up at the same time.
+    pub co_resident: bool,
 }
 
 /// One of the topologies that are compared.

@@ -21,7 +21,7 @@ use super::verdict::Aim;
 use crate::hex::hex;
 use crate::name::{ArmName, BenchmarkName};
 use crate::plan::ManifestOrigin;
-use crate::results::Tool;
+use crate::results::{Conditions, Tool};
 use sha2::{Digest, Sha256};
 
 /// The name of this form.
@@ -48,6 +48,13 @@ pub struct Outcome {
     pub ended: Option<Timestamp>,
     /// Whether any of its servers only pretended to be vLLM.
     pub simulated: bool,
+    /// Whether any of its servers was a build of vLLM for CPUs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_cpus: bool,
+    /// Whether the engines of all arms were up at the same time, once that is decided; nothing where arms have
+    /// no engines of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub co_resident: Option<bool>,
     /// The share by which two arms may differ and still be equivalent.
     pub margin: f64,
     /// Decides the order.
@@ -162,6 +169,9 @@ pub struct Block {
     /// What every node showed, before the first benchmark and after the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canaries: Vec<NodeCanary>,
+    /// What the nodes were like that the arm leaves idle, before the first benchmark and after the last.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub idle: Conditions,
     /// The result of each benchmark, relative to the folder of results.
     pub results: IndexMap<BenchmarkName, PathBuf>,
 }
@@ -206,6 +216,8 @@ impl Outcome {
             started,
             ended: None,
             simulated: false,
+            on_cpus: false,
+            co_resident: None,
             margin: experiment.margin,
             seed: experiment.seed,
             arms: experiment.arms.iter().map(facts).collect(),
@@ -244,6 +256,15 @@ impl Outcome {
         }
         for (name, arm) in &mut self.arms {
             arm.moved = Moved::of(blocks, name);
+        }
+    }
+
+    /// What its numbers are of, where they are not of GPUs: `simulated`, `on CPUs`.
+    pub fn not_of_gpus(&self) -> Option<&'static str> {
+        match (self.simulated, self.on_cpus) {
+            (true, _) => Some("simulated"),
+            (false, true) => Some("on CPUs"),
+            (false, false) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::cell::{Measured, cells};
 use super::*;
 use crate::name::{ArmName, BenchmarkName};
 use crate::plan::{Action, GpuConditions, NodeConditions, WarmWhen};
-use crate::results::{Anomaly, BenchResult, Severity, WarmupRequest};
+use crate::results::{Anomaly, BenchResult, Conditions, Severity, WarmupRequest};
 use crate::verdict::scene::{notebook_run, warmed};
 
 /// Five arms over two simulated instances; `batch` and `rate` are measured.
@@ -56,6 +56,8 @@ struct Blocks {
     experiment: Experiment,
     outcome: Outcome,
     measured: Vec<Stored>,
+    /// What the idle nodes of every arm were like.
+    idle: Conditions,
 }
 
 type Stored = (
@@ -80,6 +82,7 @@ impl Blocks {
             experiment,
             outcome,
             measured,
+            idle: Conditions::default(),
         }
     }
 
@@ -104,6 +107,7 @@ impl Blocks {
             arm,
             results,
             texts,
+            idle: &self.idle,
         });
         measured.collect()
     }
@@ -157,6 +161,7 @@ pub(crate) fn concluded() -> Outcome {
             switched_s: 1.0,
             measured_s: 2.0,
             canaries: Vec::new(),
+            idle: Conditions::default(),
             results: IndexMap::new(),
         });
     }
@@ -342,6 +347,26 @@ fn nothing_has_no_ratio_and_that_is_said() {
 }
 
 #[test]
+fn a_load_that_was_not_driven_is_no_pair_and_it_is_said_why() {
+    let shows = |arm: &str, round| {
+        let mut result = result(100.0 * noise(round));
+        if arm == "split" && round == 1 {
+            let point = result.points.remove(0);
+            result.skipped.push(crate::shape::Skipped {
+                load: point.load,
+                why: "`concurrency 1` before it: A4: one was slow".to_owned(),
+            });
+        }
+        result
+    };
+    let said = Blocks::of(two("split", "replicated"), shows).said();
+    assert_eq!(
+        said.reasons,
+        ["split, round 2: not driven: `concurrency 1` before it: A4: one was slow"]
+    );
+}
+
+#[test]
 fn a_comparison_goes_on_after_the_blocks_that_it_has() {
     let experiment = experiment();
     let started = "2026-11-28T07:00:00Z".parse().unwrap();
@@ -356,6 +381,7 @@ fn a_comparison_goes_on_after_the_blocks_that_it_has() {
         switch: None,
         measured_s: 2.0,
         canaries: Vec::new(),
+        idle: Conditions::default(),
         results: IndexMap::new(),
     });
     assert_eq!(outcome.rest().len(), 29);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cell::Measured;
 use crate::name::ArmName;
-use crate::results::BenchResult;
+use crate::results::{BenchResult, Conditions};
 
 /// Values by what they are of: `driver of spark-01`.
 type Facts = BTreeMap<String, BTreeSet<String>>;
@@ -30,19 +30,24 @@ pub(super) fn unlike(blocks: &[Measured<'_>], arm: &ArmName, other: &ArmName) ->
 
 fn facts(blocks: &[Measured<'_>], arm: &ArmName) -> Facts {
     let mut facts = Facts::new();
-    let results = blocks.iter().filter(|block| block.arm == arm);
-    for result in results.flat_map(|block| block.results.values()) {
-        for (what, value) in machines(result).into_iter().chain(engines(result)) {
+    for block in blocks.iter().filter(|block| block.arm == arm) {
+        let results = block.results.values();
+        let told = results.flat_map(|result| {
+            let machines = machines(&result.conditions, true);
+            machines.into_iter().chain(engines(result))
+        });
+        for (what, value) in told.chain(machines(block.idle, false)) {
             facts.entry(what).or_default().insert(value);
         }
     }
     facts
 }
 
-/// What a machine is like: a boot of its own and what its GPUs are.
-fn machines(result: &BenchResult) -> Vec<(String, String)> {
+/// What a machine is like: what its GPUs are, and where it serves, what holds them down. At one that is idle
+/// that is that there is nothing to do.
+fn machines(seen: &Conditions, serves: bool) -> Vec<(String, String)> {
     let mut facts = Vec::new();
-    for (node, conditions) in &result.conditions.before {
+    for (node, conditions) in &seen.before {
         for (number, gpu) in conditions.gpus.iter().enumerate() {
             let told = [
                 ("the driver", &gpu.driver),
@@ -51,7 +56,8 @@ fn machines(result: &BenchResult) -> Vec<(String, String)> {
                 ("the highest clock", &gpu.clock_max_mhz),
                 ("what holds down the clock", &gpu.held_down_by),
             ];
-            let told = told.into_iter();
+            let of_idle = told.len() - usize::from(!serves);
+            let told = told.into_iter().take(of_idle);
             facts.extend(told.filter_map(|(what, value)| {
                 Some((format!("{what} of GPU {number} of {node}"), value.clone()?))
             }));
@@ -87,4 +93,56 @@ fn engines(result: &BenchResult) -> Vec<(String, String)> {
         facts.push((format!("what computes in {name}"), kernels.join(" · ")));
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use super::*;
+    use crate::plan::{GpuConditions, NodeConditions};
+    use crate::verdict::scene::notebook_run;
+
+    fn seen(driver: &str, held_down_by: &str) -> Conditions {
+        let gpu = GpuConditions {
+            driver: Some(driver.to_owned()),
+            held_down_by: Some(held_down_by.to_owned()),
+            ..GpuConditions::default()
+        };
+        let node = NodeConditions {
+            gpus: vec![gpu],
+            ..NodeConditions::default()
+        };
+        Conditions {
+            before: [("spark-02".parse().unwrap(), node)].into(),
+            ..Conditions::default()
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_idle_in_one_arm_has_the_same_machine_in_both() {
+        let (ours, theirs) = ("single".parse().unwrap(), "both".parse().unwrap());
+        let (none, texts) = (IndexMap::new(), IndexMap::new());
+        let told = |idle: &Conditions| {
+            let mut result = notebook_run();
+            result.conditions = seen("580.1", "0x0000000000000000");
+            let results = IndexMap::from([("batch".parse().unwrap(), result)]);
+            let block = |arm, results, idle| Measured {
+                round: 0,
+                arm,
+                results,
+                texts: &texts,
+                idle,
+            };
+            let nobody = Conditions::default();
+            let blocks = [block(&ours, &none, idle), block(&theirs, &results, &nobody)];
+            unlike(&blocks, &ours, &theirs)
+        };
+        // That there is nothing to do holds its clocks down, and is no difference.
+        assert_eq!(told(&seen("580.1", "0x0000000000000001")), [""; 0]);
+        assert_eq!(
+            told(&seen("575.9", "0x0000000000000001")),
+            ["the driver of GPU 0 of spark-02 is 575.9 in `single` and 580.1 in `both`"]
+        );
+    }
 }

@@ -109,7 +109,12 @@ impl Live {
         // All that is sent at once would make every step of a run as large.
         let sender = |errand, told| Box::pin(self.send(job, Order::new(errand, keys), told));
         let tell = |phase| say.phase(phase);
-        let survey = |look| survey(self.fleet.clone(), job.placed.clone(), look);
+        let mut nodes: BTreeMap<NodeName, Vec<Placed>> = BTreeMap::new();
+        for placed in &job.placed {
+            let on = nodes.entry(placed.node.clone()).or_default();
+            on.push(placed.clone());
+        }
+        let survey = |look| survey(self.fleet.clone(), nodes.clone(), look);
         let outcome = load::measure_by(job, sender, tell, survey).await?;
         let said = match (outcome.valid, throughput(&outcome.result.headlines())) {
             (true, Some(throughput)) => throughput,
@@ -214,13 +219,9 @@ impl Live {
     }
 }
 
-/// Looks at the nodes of what is measured, side by side. One that cannot be asked is left out, and so is
-/// one that does not answer at once where somebody waits for it.
-async fn survey(fleet: Fleet, placed: Vec<Placed>, look: Look) -> Surveyed {
-    let mut nodes: BTreeMap<NodeName, Vec<Placed>> = BTreeMap::new();
-    for placed in placed {
-        nodes.entry(placed.node.clone()).or_default().push(placed);
-    }
+/// Looks at nodes side by side, and at the servers that are placed on each. One that cannot be asked is left
+/// out, and so is one that does not answer at once where somebody waits for it.
+pub async fn survey(fleet: Fleet, nodes: BTreeMap<NodeName, Vec<Placed>>, look: Look) -> Surveyed {
     let mut looking = JoinSet::new();
     for (name, placed) in nodes {
         let fleet = fleet.clone();

@@ -27,7 +27,7 @@ pub use budget::{Budget, NextStart};
 pub use decide::decide;
 pub use execute::{Report, Say, World};
 pub use interrupt::Interrupt;
-pub use live::Live;
+pub use live::{Live, survey};
 pub use rounds::{Converged, Desired, Run, plan};
 pub use select::{LeftOut, Selection};
 pub use serving::{keep_serving, repair_first};

@@ -71,6 +71,7 @@ pub(super) fn experiment(
         margin: declared.margin.share(),
         decide: declared.decide.as_ref().and_then(|it| it.parse().ok()),
         seed: declared.seed,
+        co_resident: declared.co_resident,
         benchmarks,
     })
 }
@@ -216,6 +217,13 @@ mod tests {
         assert_eq!(arm("single").proxy.unwrap().backends.unwrap().len(), 1);
         assert_eq!(experiment.arms.get(&name("single")).unwrap().gpus(), 1);
         assert_eq!(arm("split").benchmarks, arm("replicated").benchmarks);
+    }
+
+    #[test]
+    fn servers_on_cpus_have_no_gpu_that_tells_their_arms_apart() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/cpu-experiment.yaml");
+        let experiment = manifest::load(&path).unwrap().experiment.unwrap();
+        assert!(experiment.arms.values().all(|arm| arm.gpus() == 0));
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn a_manifest_is_found_or_its_absence_explained() {
     assert_eq!(find(Some(&good)).unwrap(), good);
     insta::assert_snapshot!(find(Some(Path::new("nowhere.yaml"))).unwrap_err(), @"
     error: there is no file `nowhere.yaml`
-    hint: name the manifest, which is the first argument: `manifests/cpu.yaml`, `manifests/disaggregated.yaml`, `manifests/experiment.yaml`, `manifests/local-experiment.yaml`, `manifests/local.yaml`, `manifests/replicated.yaml`
+    hint: name the manifest, which is the first argument: `manifests/cpu-experiment.yaml`, `manifests/cpu.yaml`, `manifests/disaggregated.yaml`, `manifests/experiment.yaml`, `manifests/local-experiment.yaml`, `manifests/local.yaml`, `manifests/replicated.yaml`, `manifests/single.yaml`
 
     1 error in nowhere.yaml; nothing was changed
     ");
@@ -189,7 +189,7 @@ fn a_manifest_is_found_or_its_absence_explained() {
     // The folder of the crate holds no manifest by the name that is looked for.
     insta::assert_snapshot!(find(None).unwrap_err(), @"
     error: there is no `topology.yaml` in this folder
-    hint: name the manifest, which is the first argument: `manifests/cpu.yaml`, `manifests/disaggregated.yaml`, `manifests/experiment.yaml`, `manifests/local-experiment.yaml`, `manifests/local.yaml`, `manifests/replicated.yaml`
+    hint: name the manifest, which is the first argument: `manifests/cpu-experiment.yaml`, `manifests/cpu.yaml`, `manifests/disaggregated.yaml`, `manifests/experiment.yaml`, `manifests/local-experiment.yaml`, `manifests/local.yaml`, `manifests/replicated.yaml`, `manifests/single.yaml`
 
     1 error in topology.yaml; nothing was changed
     ");

@@ -69,7 +69,7 @@ pub use record::{Echo, KeptPrompt, Record, Stamps, Status};
 pub(crate) use record::{by_instance, prefilled};
 pub(crate) use result::are_valid;
 pub use result::{
-    BaselineRun, BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_simulated,
+    BaselineRun, BenchResult, Comparison, Cut, Files, Point, Row, SCHEMA, is_on_cpus, is_simulated,
 };
 pub(crate) use roofline::rooflines;
 pub use roofline::{Bound, Roofline};

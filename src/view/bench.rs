@@ -19,7 +19,7 @@ use super::style::{Role, Style};
 use super::table::{Align, Cell, Table};
 use super::words::{clean, count, number};
 use crate::results::quantile::Distribution;
-use crate::results::{Anomaly, BenchResult, Point, Severity, Share, is_simulated};
+use crate::results::{Anomaly, BenchResult, Point, Severity, Share, is_on_cpus, is_simulated};
 use crate::shape::{Found, Skipped};
 
 /// A warm-up that took longer than this, in seconds, is worth a word.
@@ -75,6 +75,7 @@ fn title(result: &BenchResult, style: Style) -> Vec<String> {
 fn conditions(result: &BenchResult) -> Vec<String> {
     let job = &result.job;
     let simulated = is_simulated(&result.topology).then(|| "simulated".to_owned());
+    let on_cpus = is_on_cpus(&result.topology).then(|| "on CPUs".to_owned());
     let policy = job.endpoint.policy.as_deref().map(clean);
     let node = result.client.node.as_ref();
     let from = node.map(|node| format!("from {node}"));
@@ -91,7 +92,8 @@ fn conditions(result: &BenchResult) -> Vec<String> {
     };
     // The unit is said once here, so that the table fits on 80 columns.
     let unit = "times in ms".to_owned();
-    let first = simulated.into_iter().chain(policy).chain(from);
+    let made = simulated.or(on_cpus);
+    let first = made.into_iter().chain(policy).chain(from);
     first.chain([tokens, warm, unit]).collect()
 }
 

@@ -20,6 +20,7 @@ use crate::compare::{
     TriedFacts, Tune, Verdict,
 };
 use crate::name::ArmName;
+use crate::plan::Change;
 use crate::rehearsal::PrefillSpeed;
 use crate::results::BenchResult;
 
@@ -161,6 +162,24 @@ pub fn switched(switch: &Switch, took: Duration, style: Style) -> String {
     style.paint(Role::Faint, &clean(&text)) + "\n"
 }
 
+/// That the engines of all arms are up at once, and how many those are.
+pub fn together(engines: usize) -> String {
+    format!(
+        "the engines of all arms stand beside each other, {} in all: going from arm to arm starts none",
+        count(engines, "engine")
+    )
+}
+
+/// Why they are not.
+pub fn not_together(blocked: &Change) -> String {
+    let why = blocked.reasons.first().map(|it| it.text.as_str());
+    clean(&format!(
+        "the engines of all arms are not up at once, and are started anew from arm to arm: {}: {}",
+        blocked.address,
+        why.unwrap_or("it is blocked")
+    ))
+}
+
 /// The heading of a value that is tried.
 pub fn trying(arm: &ArmName, tune: &Tune, value: &Value, style: Style) -> String {
     let title = format!("tuning {arm}: {} {value}, by {}", tune.argument, tune.by);
@@ -233,15 +252,12 @@ pub fn invalid(result: &BenchResult) -> Vec<String> {
 
 /// Renders what came of a comparison, and says in which file the whole of it is.
 pub fn render(outcome: &Outcome, file: &Path, style: Style) -> String {
-    let simulated = if outcome.simulated {
-        " · simulated"
-    } else {
-        ""
-    };
+    let of_what = outcome.not_of_gpus().map(|what| format!(" · {what}"));
     let title = format!(
-        "{}: {} compared{simulated}",
+        "{}: {} compared{}",
         clean(&outcome.topology),
-        count(outcome.arms.len(), "arm")
+        count(outcome.arms.len(), "arm"),
+        of_what.unwrap_or_default()
     );
     let mut blocks = vec![vec![style.paint(Role::Title, &title)]];
     if !outcome.is_over() {
@@ -609,9 +625,13 @@ pub(super) fn sentence(outcome: &Outcome, contrast: &Contrast) -> String {
         .filter(|(cells, _)| *cells > 0)
         .map(|(cells, what)| format!("{what} in {cells}"))
         .collect();
-    let simulated = if outcome.simulated { "Simulated: " } else { "" };
+    let of_what = match outcome.not_of_gpus() {
+        None => "",
+        Some(_) if outcome.simulated => "Simulated: ",
+        Some(_) => "On CPUs: ",
+    };
     format!(
-        "{simulated}{} beside {}, of {}: {}.",
+        "{of_what}{} beside {}, of {}: {}.",
         clean(contrast.arm.as_str()),
         clean(contrast.against.as_str()),
         count(all.len(), "cell"),

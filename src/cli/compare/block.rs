@@ -11,9 +11,10 @@ use super::super::error::Error;
 use super::super::run::{RunOutcome, WatchedRun};
 use super::super::workspace::Workspace;
 use crate::compare::{Block, NodeCanary, Outcome, Store, Switch};
+use crate::converge::survey;
 use crate::name::{ArmName, BenchmarkName, InstanceName, NodeName};
-use crate::plan::{Action, Approval, Change, Plan};
-use crate::results::is_simulated;
+use crate::plan::{Action, Approval, Change, Look, Plan};
+use crate::results::{Conditions, Surveyed, is_on_cpus, is_simulated};
 use crate::view::{Screen, compare as view, plan};
 
 /// What is measured, and on what.
@@ -33,6 +34,7 @@ pub(super) enum Went {
     Measured {
         block: Box<Block>,
         simulated: bool,
+        on_cpus: bool,
     },
     /// Somebody stopped it, and nothing of it counts.
     Interrupted,
@@ -80,6 +82,7 @@ impl Measuring<'_> {
             .collect();
         Ok(Went::Measured {
             simulated: results.iter().any(|it| is_simulated(&it.result.topology)),
+            on_cpus: results.iter().any(|it| is_on_cpus(&it.result.topology)),
             block: Box::new(Block {
                 round,
                 arm: arm.clone(),
@@ -88,6 +91,7 @@ impl Measuring<'_> {
                 switch: Some(measured.switch),
                 measured_s: measured.measured_s,
                 canaries: NodeCanary::of(self.nodes, &in_order),
+                idle: measured.idle,
                 results: named,
             }),
         })
@@ -114,6 +118,7 @@ impl Measuring<'_> {
         let switch = Switch::of(&converged.applied, |name| self.answers(name));
         let told = view::switched(&switch, switched, self.screen.talk());
         self.screen.say(&told);
+        let before = self.look_at_idle().await;
         let labels = bench::Labels::tagged(self.tags.clone());
         let asked = bench::asked(workspace, &converged.observed, &labels, |_| true);
         let plan = crate::converge::decide(asked, &converged.observed);
@@ -131,10 +136,28 @@ impl Measuring<'_> {
         }
         Ok(Some(Done {
             run,
+            idle: Conditions {
+                before,
+                begun: Surveyed::default(),
+                after: self.look_at_idle().await,
+            },
             switch,
             switched_s: switched.as_secs_f64(),
             measured_s: began.elapsed().saturating_sub(switched).as_secs_f64(),
         }))
+    }
+
+    /// What the nodes of all arms are like on which nobody answers in this one. Those that serve are looked at
+    /// by what is measured of them.
+    async fn look_at_idle(&self) -> Surveyed {
+        let instances = &self.workspace.topology().instances;
+        let serves = |node: &NodeName| {
+            let mut own = instances.iter().filter(|(_, it)| it.node == *node);
+            own.any(|(name, _)| self.answers(name.as_str()))
+        };
+        let idle = self.nodes.iter().filter(|node| !serves(node));
+        let idle = idle.map(|node| (node.clone(), Vec::new())).collect();
+        survey(self.workspace.fleet.clone(), idle, Look::Whole).await
     }
 
     /// Whether an instance answers in this arm.
@@ -163,6 +186,8 @@ impl Measuring<'_> {
 /// An arm that was made and measured.
 pub(super) struct Done {
     pub(super) run: RunOutcome,
+    /// What the nodes were like that the arm leaves idle.
+    pub(super) idle: Conditions,
     pub(super) switch: Switch,
     pub(super) switched_s: f64,
     pub(super) measured_s: f64,

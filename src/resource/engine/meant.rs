@@ -114,6 +114,17 @@ impl VllmEngine {
         self.distribution == VLLM_FOR_CPUS
     }
 
+    /// Whether another is the same environment with the same packages, whatever its instances are told.
+    pub fn is_same_software(&self, other: &Self) -> bool {
+        let bare = |engine: &Self| Self {
+            env: BTreeMap::new(),
+            args: BTreeMap::new(),
+            profile: None,
+            ..engine.clone()
+        };
+        bare(self) == bare(other)
+    }
+
     /// What installs its packages: one that is bound to a day takes uv.
     pub(super) fn needed_installer(&self) -> Installer {
         match self.packages_before {

@@ -102,8 +102,12 @@ impl Server {
         self
     }
 
-    /// How many GPUs it is split over.
+    /// How many GPUs it is split over; none, where it is a build for CPUs.
     pub fn gpus(&self) -> u64 {
+        let vllm = self.runtime.vllm();
+        if vllm.is_some_and(|vllm| vllm.engine.is_for_cpus()) {
+            return 0;
+        }
         let sizes = [
             "tensor_parallel_size",
             "pipeline_parallel_size",

@@ -6,7 +6,7 @@ use super::super::style::{Role, Style};
 use super::super::table::{Align, Cell, Table};
 use super::super::words::{clean, count, duration, number};
 use super::middle;
-use crate::compare::{Begun, Outcome, slow_nodes};
+use crate::compare::{Begun, Outcome, held_down, idle_gpus, slow_nodes};
 use crate::name::{ArmName, NodeName};
 
 /// What really went from instance to instance.
@@ -127,7 +127,12 @@ pub(super) fn nodes(outcome: &Outcome, style: Style) -> Vec<String> {
     let slow = slow_nodes(&outcome.blocks);
     let slow = slow.iter().map(|it| style.paint(Role::Warning, &clean(it)));
     let slow: Vec<String> = slow.flat_map(|it| style.hang(&it, 2)).collect();
-    told.chain(slow).collect()
+    let idle = idle_gpus(&outcome.blocks);
+    let idle = idle.iter().flat_map(|it| style.hang(&clean(it), 2));
+    let held = held_down(&outcome.blocks);
+    let held = held.iter().map(|it| style.paint(Role::Warning, &clean(it)));
+    let held: Vec<String> = held.flat_map(|it| style.hang(&it, 2)).collect();
+    told.chain(idle).chain(slow).chain(held).collect()
 }
 
 /// The canaries of a node in the blocks of an arm: `8.1 in split`, of each of several instances.

@@ -174,6 +174,87 @@ fn an_instance_that_is_idle_in_an_arm_shows_its_canary_too() {
     }
 }
 
+/// An arm whose engines have arguments of their own.
+const CHUNKED: &str =
+    "    chunked: {instances: {a: {args: {max_num_seqs: 8}}, b: {args: {max_num_seqs: 8}}}}\n";
+
+/// What each block started of what answers in it, block by block.
+fn started(outcome: &Value) -> Vec<Vec<&str>> {
+    let blocks = outcome["blocks"].as_array().unwrap().iter();
+    let started = blocks.map(|block| {
+        let names = block["switch"]["started"].as_array().unwrap().iter();
+        names.map(|name| name.as_str().unwrap()).collect()
+    });
+    started.collect()
+}
+
+#[test]
+fn engines_of_all_arms_are_up_at_once_and_those_that_are_not_asked_are_idle() {
+    let place = Workdir::measuring(ARMS);
+    place.change("    split: {", &format!("{CHUNKED}    split: {{"));
+    let place = place.applied();
+    let pids = || ["/instances/a", "/instances/b", "/proxy"].map(|thing| place.pid(thing));
+    let before = pids();
+    let said = place.replica(&["compare", "-y"]).exits(0);
+    let _ = said.says("the engines of all arms stand beside each other, 4 engines in all");
+    assert_eq!(pids(), before);
+    let outcome = stored(&place);
+    assert_eq!(outcome["co_resident"], true, "{outcome:#}");
+    // They are there from the first block on.
+    let blocks = outcome["blocks"].as_array().unwrap();
+    assert_eq!(blocks.len(), 6);
+    let first = blocks[0]["switch"]["changes"].as_object().unwrap();
+    let fresh = first.values().filter(|it| *it == "create").count();
+    assert_eq!(fresh, 2, "{outcome:#}");
+    assert!(
+        started(&outcome)[1..].iter().all(Vec::is_empty),
+        "{outcome:#}"
+    );
+    for block in blocks {
+        let canaries = block["canaries"].as_array().unwrap();
+        let names: Vec<_> = canaries.iter().map(|it| &it["instance"]).collect();
+        assert_eq!(names, ["a", "a-chunked", "b", "b-chunked"], "{block:#}");
+        let path = block["results"]["chat"].as_str().unwrap();
+        let result = place.read(format!("results/{}/{path}", place.topology));
+        let result: Value = serde_json::from_str(&result).unwrap();
+        assert_eq!(result["valid"], true, "{result:#}");
+        let asked = result["job"]["instances"].as_array().unwrap().iter();
+        let asked: Vec<_> = asked.map(|it| it["name"].as_str().unwrap()).collect();
+        let own = if block["arm"] == "chunked" {
+            ["a-chunked", "b-chunked"]
+        } else {
+            ["a", "b"]
+        };
+        assert_eq!(asked, own, "{result:#}");
+    }
+    // What is declared has no such engines: applying it again removes them.
+    let _ = place.replica(&["apply", "-y", "--no-bench"]).exits(0);
+    assert_eq!(place.status()["instances"].as_object().unwrap().len(), 2);
+    assert_eq!(pids()[..2], before[..2]);
+}
+
+#[test]
+fn where_not_all_engines_can_be_up_they_are_started_from_arm_to_arm() {
+    let place = Workdir::measuring(ARMS);
+    place.change("rounds: 2", "rounds: 1");
+    let split = "    split: {instances: {a: {role: prefill}, b: {role: decode}}}\n";
+    place.change(split, CHUNKED);
+    // Somebody listens where an engine would stand.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", place.port(0) + 32)).unwrap();
+    let said = place.replica(&["compare", "-y"]).exits(0);
+    let _ = said.says("the engines of all arms are not up at once");
+    let outcome = stored(&place);
+    assert_eq!(outcome["co_resident"], false, "{outcome:#}");
+    assert_eq!(started(&outcome), [["a", "b"], ["a", "b"]], "{outcome:#}");
+    drop(taken);
+
+    place.change("rounds: 1", "rounds: 1\n  co_resident: false");
+    let _ = place.replica(&["compare", "-y", "--anew"]).exits(0);
+    let outcome = stored(&place);
+    assert!(outcome["co_resident"].is_null(), "{outcome:#}");
+    assert_eq!(started(&outcome)[1], ["a", "b"], "{outcome:#}");
+}
+
 #[test]
 fn a_comparison_that_was_interrupted_goes_on_where_it_was() {
     let place = Workdir::measuring(ARMS);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::markup::Markup;
 use super::section_of;
-use crate::compare::{Cell, Outcome, slow_nodes};
+use crate::compare::{Cell, Outcome, held_down, slow_nodes};
 use crate::view::compare::{drifted, said_confounded, sentence};
 use crate::view::words::count;
 
@@ -50,13 +50,9 @@ impl Compared {
     fn name(&self) -> String {
         let outcome = &self.outcome;
         let when = outcome.started.strftime("%Y-%m-%d %H:%M:%S UTC");
-        let simulated = if outcome.simulated {
-            " (simulated)"
-        } else {
-            ""
-        };
+        let of_what = outcome.not_of_gpus().map(|what| format!(" ({what})"));
         let arms = count(outcome.arms.len(), "arm");
-        format!("{arms} compared, {when}{simulated}")
+        format!("{arms} compared, {when}{}", of_what.unwrap_or_default())
     }
 
     /// The file of a result that it names.
@@ -97,10 +93,15 @@ fn answer(it: &Compared) -> Markup {
     if outcome.simulated {
         let text = "These servers are simulated: their numbers say nothing of a GPU.";
         out.words("p", &[], text);
+    } else if outcome.on_cpus {
+        let text = "This vLLM computes on CPUs: its numbers say nothing of a GPU.";
+        out.words("p", &[], text);
     }
     let confounded = outcome.contrasts.iter().filter_map(said_confounded);
     let slow = slow_nodes(&outcome.blocks);
-    for text in confounded.chain(drifted(outcome)).chain(slow) {
+    let held = held_down(&outcome.blocks);
+    let all = confounded.chain(drifted(outcome)).chain(slow).chain(held);
+    for text in all {
         out.words("p", &[("class", "verdict warn")], &format!("! {text}."));
     }
     out

@@ -115,6 +115,20 @@ fn what_was_compared_as_a_page() {
 }
 
 #[test]
+fn what_was_measured_on_cpus_is_called_so() {
+    let mut outcome = concluded();
+    outcome.on_cpus = true;
+    let page = page(outcome);
+    for told in [
+        "3 arms compared, 2026-11-28 07:00:00 UTC (on CPUs)",
+        "On CPUs: ",
+        "its numbers say nothing of a GPU",
+    ] {
+        assert!(page.contains(told), "{told}");
+    }
+}
+
+#[test]
 fn all_that_a_comparison_knows_is_shown() {
     let page = page(whole());
     asks_nobody(&page);
