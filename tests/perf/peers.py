@@ -36,13 +36,16 @@ def said(command):
 
 
 class Ours:
-    name = "replica"
+    """That of a release, or another build of it, which has a name of its own."""
+
+    def __init__(self, name="replica", binary=None):
+        self.name, self.binary = name, binary
 
     def why_absent(self):
         return None
 
     def version(self):
-        return said([replica(), "--version"]).split()[-1]
+        return said([self.binary or replica(), "--version"]).split()[-1]
 
     def command(self, folder, port, backends):
         state = os.path.join(folder, "state.json")
@@ -50,7 +53,7 @@ class Ours:
             json.dump({"config": {"generation": 1, "policy": "round_robin", "backends": [
                 {"name": f"b{at}", "authority": f"127.0.0.1:{where}", "nonce": nonce}
                 for at, (where, nonce) in enumerate(backends)]}}, file)
-        return [replica(), "proxy", "--port", str(port), "--control", "control.sock", "--state", state]
+        return [self.binary or replica(), "proxy", "--port", str(port), "--control", "control.sock", "--state", state]
 
 
 class Nginx:
