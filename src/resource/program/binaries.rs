@@ -59,12 +59,15 @@ pub struct Binaries {
     looked_in: Vec<PathBuf>,
 }
 
+/// Where a wheel lays the binaries of other architectures, from where it lays `bin`.
+const OF_WHEEL: &str = "share/replica";
+
 /// The architectures that `replica` is built for, as `uname -m` and Rust both call them.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
 impl Binaries {
-    /// Finds them: files named `replica-<architecture>-…` in the folder given and beside the
-    /// running binary, and the running binary itself for its own architecture.
+    /// Finds them: files named `replica-<architecture>-…` in the folder given, beside the running
+    /// binary and where a wheel lays them, and the running binary itself for its own architecture.
     ///
     /// # Errors
     ///
@@ -86,8 +89,12 @@ impl Binaries {
         {
             binaries.by_architecture.insert(here, Binary::read(&own)?);
         }
-        if let Some(folder) = own.parent().filter(|folder| folder.is_dir()) {
-            binaries.add_folder(folder)?;
+        let beside = own.parent();
+        let of_wheel = beside.and_then(Path::parent).map(|at| at.join(OF_WHEEL));
+        for folder in beside.into_iter().chain(of_wheel.as_deref()) {
+            if folder.is_dir() {
+                binaries.add_folder(folder)?;
+            }
         }
         Ok(binaries)
     }
@@ -141,10 +148,11 @@ impl Binaries {
             "there is no replica for `{system}` here (looked in {})",
             looked.join(", ")
         );
+        let target = format!("{architecture}-unknown-linux-musl");
         let hint = format!(
-            "build one with `cargo build --release --target {architecture}-unknown-linux-musl`, \
-             name it `replica-{architecture}-unknown-linux-musl`, and give its folder with \
-             --programs"
+            "give the folder of a `replica-{target}` with --programs; to build one: `pip install \
+             ziglang cargo-zigbuild`, `rustup target add {target}`, `cargo zigbuild --release \
+             --target {target}`, and rename `target/{target}/release/replica`"
         );
         Reason::new(ReasonCode::NoBinary, text).hinted(hint)
     }
