@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
 pub(super) fn missing(command: &str) -> Option<String> {
     let words: Vec<_> = command.split_whitespace().collect();
     match words.as_slice() {
-        [".ci/run"] => None,
+        [".ci/run" | ".ci/release"] => None,
         [".ci/run", run] => {
             let is_there = read(".ci/run").contains(&format!("1:{run})"));
             (!is_there).then(|| format!("the run {run}"))
@@ -88,6 +88,7 @@ fn what_is_not_there_is_missed() {
     for there in [
         ".ci/run",
         ".ci/run quick",
+        ".ci/release",
         "cargo test",
         "cargo lint",
         "cargo unit proxy::policy",

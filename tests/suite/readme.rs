@@ -23,7 +23,7 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const FROM_SOURCE: &str = "cargo run --release -- ";
 
 /// What is not run because it would run this very test, or wait for it.
-const FOR_BUILDERS: [&str; 2] = ["cargo ", ".ci/run"];
+const FOR_BUILDERS: [&str; 3] = ["cargo ", ".ci/run", ".ci/release"];
 
 /// Commands that ask no node.
 const ASKS_NOBODY: [&str; 3] = ["validate", "schema", "completions"];
