@@ -9,6 +9,7 @@ mod destroy;
 mod drain;
 mod error;
 mod exit;
+mod explain;
 mod lock;
 mod logs;
 mod manifest_word;
@@ -158,6 +159,7 @@ enum Command {
     ProxyControl(proxy::ControlArgs),
     /// Run a simulated vLLM server (started on nodes by `apply`)
     Simulate(simulator::Args),
+    Explain(explain::Args),
     #[command(hide = true)]
     SimulateEngineCore,
     /// Send the requests of a measurement from here
@@ -223,6 +225,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::SimulateEngineCore => return simulator::engine_core(),
         Command::SendLoad => Ok(send_load::run().await),
         Command::CopyOffer => transfer::offer().await,
+        Command::Explain(args) => explain::run(global, args),
         Command::CopyFetch => transfer::fetch().await,
     };
     match done {

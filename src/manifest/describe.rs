@@ -43,7 +43,7 @@ fn property<'a>(whole: &'a Value, at: &'a Value, step: &str) -> Option<&'a Value
     own.or_else(|| choices(at).find_map(|choice| property(whole, resolve(whole, choice), step)))
 }
 
-fn choices(at: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn choices(at: &Value) -> impl Iterator<Item = &Value> {
     let lists = ["anyOf", "oneOf"]
         .into_iter()
         .filter_map(|key| at.get(key)?.as_array());
@@ -65,7 +65,7 @@ fn step_into<'a>(whole: &'a Value, at: &'a Value, step: &str) -> Option<&'a Valu
     choices(at).find_map(|choice| step_into(whole, resolve(whole, choice), step))
 }
 
-fn resolve<'a>(whole: &'a Value, at: &'a Value) -> &'a Value {
+pub(super) fn resolve<'a>(whole: &'a Value, at: &'a Value) -> &'a Value {
     at.get("$ref")
         .and_then(Value::as_str)
         .and_then(|path| whole.pointer(path.strip_prefix('#')?))

@@ -106,7 +106,10 @@ impl JsonSchema for EnvValue {
                 {"type": ["string", "number"]},
                 {
                     "type": "object",
-                    "properties": {"from_env": {"type": "string"}},
+                    "properties": {"from_env": {
+                        "type": "string",
+                        "description": "The variable of your environment that holds it.",
+                    }},
                     "required": ["from_env"],
                     "additionalProperties": false
                 }

@@ -12,6 +12,7 @@ pub mod compare;
 mod confirm;
 pub mod error;
 pub mod events;
+pub mod explain;
 mod field;
 pub mod json;
 pub mod logs;

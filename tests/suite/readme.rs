@@ -26,7 +26,7 @@ const FROM_SOURCE: &str = "cargo run --release -- ";
 const FOR_BUILDERS: [&str; 3] = ["cargo ", ".ci/run", ".ci/release"];
 
 /// Commands that ask no node.
-const ASKS_NOBODY: [&str; 3] = ["validate", "schema", "completions"];
+const ASKS_NOBODY: [&str; 4] = ["validate", "schema", "completions", "explain"];
 
 /// One thing to type.
 #[derive(Debug, PartialEq, Eq)]
