@@ -152,7 +152,7 @@ fn show(
         let results = applied.run.documents();
         let document = ApplyDocument::new(workspace.topology().name.as_str(), plan, tally)
             .left(&applied.left)
-            .remarks(&workspace.manifest.remarks)
+            .of(&workspace.manifest)
             .requests(applied.requests.unwrap_or_default())
             .output(&applied.output)
             .benchmarks(&results);

@@ -49,7 +49,7 @@ pub(super) struct Args {
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     if args.predict {
-        return predict::run(args.file.as_deref(), &screen).await;
+        return predict::run(global, args.file.as_deref(), &screen).await;
     }
     let workspace = Workspace::open(global, args.file.as_deref(), &screen).await?;
     let Some(experiment) = workspace.manifest.experiment.clone() else {

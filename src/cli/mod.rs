@@ -43,6 +43,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use error::Error;
 pub use exit::Exit;
 
+use crate::manifest::{Given, Variables};
 use crate::quantity::Seconds;
 use crate::rehearsal::published_arms;
 use crate::simulator;
@@ -88,6 +89,9 @@ struct Global {
     /// Look here for replica binaries of other architectures
     #[arg(long, global = true, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Fill in `${NAME}` in the manifest; without it, the environment says
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE")]
+    variables: Vec<Given>,
     /// Wait so long for a lock that another run has: `30s`, `10m`
     #[arg(
         long,
@@ -128,6 +132,10 @@ impl Global {
         }
     }
 
+    fn variables(&self) -> Variables {
+        Variables::of_caller(&self.variables)
+    }
+
     fn screen(&self) -> Screen {
         Screen::new(self.verbose > 0, self.format())
     }
@@ -151,6 +159,7 @@ enum Command {
     Compare(compare::Args),
     Report(report::Args),
     Profile(profile::Args),
+    Explain(explain::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Proxy(Box<proxy::Args>),
@@ -159,7 +168,6 @@ enum Command {
     ProxyControl(proxy::ControlArgs),
     /// Run a simulated vLLM server (started on nodes by `apply`)
     Simulate(simulator::Args),
-    Explain(explain::Args),
     #[command(hide = true)]
     SimulateEngineCore,
     /// Send the requests of a measurement from here
@@ -217,6 +225,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Compare(args) => compare::run(global, args).await,
         Command::Report(args) => report::run(global, args),
         Command::Profile(args) => profile::run(global, args),
+        Command::Explain(args) => explain::run(global, args),
         Command::Schema(args) => schema::run(global, args),
         Command::Completions(args) => completions::run(global, args),
         Command::Proxy(args) => proxy::run(global, args).await,
@@ -225,7 +234,6 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::SimulateEngineCore => return simulator::engine_core(),
         Command::SendLoad => Ok(send_load::run().await),
         Command::CopyOffer => transfer::offer().await,
-        Command::Explain(args) => explain::run(global, args),
         Command::CopyFetch => transfer::fetch().await,
     };
     match done {
@@ -268,7 +276,7 @@ fn trace(cli: &Cli) {
 
 /// Terraform's users write `-auto-approve` and `-target=ADDRESS`; clap wants two dashes.
 fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 11] = [
+    const LONG: [&str; 12] = [
         "auto-approve",
         "destroy",
         "detailed-exitcode",
@@ -280,6 +288,7 @@ fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         "parallelism",
         "replace",
         "target",
+        "var",
     ];
     let is_long = |rest: &str| {
         let name = rest.split_once('=').map_or(rest, |(name, _)| name);

@@ -64,7 +64,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     if screen.is_json() {
         let name = workspace.topology().name.as_str();
         let document = PlanDocument::new(name, &plan)
-            .remarks(&workspace.manifest.remarks)
+            .of(&workspace.manifest)
             .predicted(predictions.as_deref());
         screen.document(&document)?;
     } else {

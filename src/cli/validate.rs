@@ -19,13 +19,10 @@ pub(super) struct Args {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
-    let manifest = manifest::load(&manifest::find(args.file.as_deref())?)?;
+    let manifest = manifest::load(&manifest::find(args.file.as_deref())?, global.variables())?;
     let topology = &manifest.topology;
     if screen.is_json() {
-        screen.document(&ValidDocument::new(
-            topology.name.as_str(),
-            &manifest.remarks,
-        ))?;
+        screen.document(&ValidDocument::new(&manifest))?;
         return Ok(Exit::Done);
     }
     let things = [

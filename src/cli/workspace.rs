@@ -47,7 +47,7 @@ impl Workspace {
         file: Option<&Path>,
         screen: &Screen,
     ) -> Result<Self, Error> {
-        let manifest = manifest::load(&manifest::find(file)?)?;
+        let manifest = manifest::load(&manifest::find(file)?, global.variables())?;
         Self::connect(global, manifest, screen).await
     }
 
@@ -57,7 +57,7 @@ impl Workspace {
         file: Option<&Path>,
         screen: &Screen,
     ) -> Result<Self, Error> {
-        let manifest = manifest::load_alone(&manifest::find(file)?)?;
+        let manifest = manifest::load_alone(&manifest::find(file)?, global.variables())?;
         Self::connect(global, manifest, screen).await
     }
 
@@ -253,9 +253,16 @@ pub(super) fn results_folder(global: &Global, manifest: &Manifest) -> PathBuf {
     }
 }
 
-/// Says what is odd in a manifest.
+/// Says what was filled in in a manifest, and what is odd in it.
 pub(super) fn remark(manifest: &Manifest, screen: &Screen) {
     let file = manifest.path.display();
+    if !manifest.variables.is_empty() {
+        let filled = manifest.variables.iter();
+        let filled: Vec<_> = filled
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        screen.note(&format!("{file}: {}", filled.join(", ")));
+    }
     for remark in &manifest.remarks {
         let said = format!("{file}:{}: {}", remark.line, remark.message);
         match remark.severity {

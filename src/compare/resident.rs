@@ -247,7 +247,10 @@ compare:
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.yaml");
         std::fs::write(&path, text).unwrap();
-        crate::manifest::load(&path).unwrap().experiment.unwrap()
+        crate::manifest::load(&path, crate::manifest::Variables::default())
+            .unwrap()
+            .experiment
+            .unwrap()
     }
 
     fn base() -> String {

@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn a_comparison_takes_its_blocks_and_what_is_tuned() {
         let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
-        let read = crate::manifest::load(&manifests.join("local-experiment.yaml"));
+        let read = crate::manifest::load(
+            &manifests.join("local-experiment.yaml"),
+            crate::manifest::Variables::default(),
+        );
         let experiment = read.unwrap().experiment.unwrap();
         let takes = |experiment: &Experiment| seconds_of(experiment, &manifests).unwrap();
         let all = takes(&experiment);

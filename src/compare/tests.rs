@@ -14,7 +14,10 @@ use crate::verdict::scene::{notebook_run, warmed};
 /// Five arms over two simulated instances; `batch` and `rate` are measured.
 pub(crate) fn experiment() -> Experiment {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/valid/compare.yaml");
-    crate::manifest::load(&path).unwrap().experiment.unwrap()
+    crate::manifest::load(&path, crate::manifest::Variables::default())
+        .unwrap()
+        .experiment
+        .unwrap()
 }
 
 /// The same, of two arms and one benchmark.

@@ -202,7 +202,10 @@ mod tests {
 
     fn experiment() -> Experiment {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/valid/compare.yaml");
-        manifest::load(&path).unwrap().experiment.unwrap()
+        manifest::load(&path, manifest::Variables::default())
+            .unwrap()
+            .experiment
+            .unwrap()
     }
 
     #[test]
@@ -222,7 +225,10 @@ mod tests {
     #[test]
     fn servers_on_cpus_have_no_gpu_that_tells_their_arms_apart() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/cpu-experiment.yaml");
-        let experiment = manifest::load(&path).unwrap().experiment.unwrap();
+        let experiment = manifest::load(&path, manifest::Variables::default())
+            .unwrap()
+            .experiment
+            .unwrap();
         assert!(experiment.arms.values().all(|arm| arm.gpus() == 0));
     }
 

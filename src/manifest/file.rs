@@ -1,5 +1,6 @@
 //! A manifest's file: found, read, and understood.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,9 @@ use super::document::Document;
 use super::marks::Marks;
 use super::problem::{ManifestError, Problem, Source};
 use super::remark::{Remark, remarks};
+use super::short::written_out;
 use super::suggest::{listed, nearest};
+use super::variables::Variables;
 use super::{parse, typed};
 use crate::compare::Experiment;
 use crate::hex::hex;
@@ -34,8 +37,10 @@ pub struct Manifest {
     pub path: PathBuf,
     /// The folder of the file: what its relative paths are relative to.
     pub folder: PathBuf,
-    /// The digest of the file's bytes, in hex.
+    /// The digest of the file's bytes, and of the variables in it, in hex.
     pub sha256: String,
+    /// What was filled in, by the names of variables.
+    pub variables: BTreeMap<String, String>,
     /// What is odd in it, in the order of its text.
     pub remarks: Vec<Remark>,
     /// What it compares, where it does.
@@ -77,8 +82,8 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, ManifestError> {
 /// # Errors
 ///
 /// Fails with every mistake that the manifest has, not only the first.
-pub fn load(path: &Path) -> Result<Manifest, ManifestError> {
-    load_file(path, Some(path))
+pub fn load(path: &Path, variables: Variables) -> Result<Manifest, ManifestError> {
+    load_file(path, Some(path), variables)
 }
 
 /// Reads a manifest alone: what runs can be looked at and ended though a file of it is missing.
@@ -86,22 +91,28 @@ pub fn load(path: &Path) -> Result<Manifest, ManifestError> {
 /// # Errors
 ///
 /// Fails with every mistake that the manifest has, not only the first.
-pub fn load_alone(path: &Path) -> Result<Manifest, ManifestError> {
-    load_file(path, None)
+pub fn load_alone(path: &Path, variables: Variables) -> Result<Manifest, ManifestError> {
+    load_file(path, None, variables)
 }
 
-fn load_file(path: &Path, with_files: Option<&Path>) -> Result<Manifest, ManifestError> {
+fn load_file(
+    path: &Path,
+    with_files: Option<&Path>,
+    variables: Variables,
+) -> Result<Manifest, ManifestError> {
     let read = ReadFile::at(path, absent)?;
     let Understood {
         topology,
         remarks,
         experiment,
-    } = understand(&read.name, &read.bytes, with_files)?;
+    } = understand(&read.name, &read.bytes, with_files, &variables)?;
+    let variables = variables.into_taken();
     Ok(Manifest {
         topology,
         experiment,
         path: path.to_owned(),
-        sha256: read.sha256(),
+        sha256: read.sha256_with(&variables),
+        variables,
         folder: read.folder,
         remarks,
     })
@@ -145,7 +156,17 @@ impl ReadFile {
 
     /// The digest of its bytes, in hex.
     pub(super) fn sha256(&self) -> String {
-        hex(&Sha256::digest(&self.bytes))
+        self.sha256_with(&BTreeMap::new())
+    }
+
+    /// The digest of its bytes, and of what was filled in, in hex.
+    fn sha256_with(&self, variables: &BTreeMap<String, String>) -> String {
+        let mut digest = Sha256::new_with_prefix(&self.bytes);
+        for (name, value) in variables {
+            // No text has such a byte between others: a manifest that says the same is another.
+            digest.update(format!("\0{name}={value}"));
+        }
+        hex(&digest.finalize())
     }
 }
 
@@ -155,7 +176,7 @@ impl ReadFile {
 ///
 /// Fails with every mistake that the manifest has, not only the first.
 pub fn read(text: &str) -> Result<Topology, ManifestError> {
-    Ok(understand("the manifest", text.as_bytes(), None)?.topology)
+    Ok(understand("the manifest", text.as_bytes(), None, &Variables::default())?.topology)
 }
 
 /// What a file holds, or what comes through a pipe; of more than a manifest can have, the beginning.
@@ -176,6 +197,7 @@ pub(super) fn understand(
     name: &str,
     bytes: &[u8],
     file: Option<&Path>,
+    variables: &Variables,
 ) -> Result<Understood, ManifestError> {
     let source = decode(name, bytes)?;
     let mut problems = Vec::new();
@@ -185,6 +207,8 @@ pub(super) fn understand(
         Some(root) if root.is_nothing() => problems.push(empty("manifest", BEGIN)),
         Some(root) => {
             let root = root.without(is_extension);
+            let root = variables.filled(&root, &mut marks, &mut problems);
+            let root = written_out(&root);
             let document = typed::read::<Document>(&root, &mut marks, &mut problems);
             understood = document.and_then(|document| {
                 let topology = check(&document, &root, &marks, file, &mut problems);

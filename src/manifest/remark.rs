@@ -194,9 +194,11 @@ fn path_of(document: &Document, instance: &str, argument: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use crate::manifest::file::understand;
+    use crate::manifest::variables::Variables;
 
     fn said(text: &str) -> String {
-        let understood = understand("t.yaml", text.as_bytes(), None).unwrap();
+        let understood =
+            understand("t.yaml", text.as_bytes(), None, &Variables::default()).unwrap();
         let remarks = understood.remarks.into_iter();
         let lines = remarks.map(|it| format!("{}:{} {}", it.line, it.column, it.message));
         lines.collect::<Vec<_>>().join("\n")

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::document::Document;
+use super::short;
 use crate::proxy::Alone;
 
 /// The schema that stands in `schemas/topology.json`.
@@ -10,7 +11,9 @@ use crate::proxy::Alone;
 /// It is generated from the very types that a manifest is read into. What a schema cannot say
 /// (references, ports that clash) only [`super::load`] finds.
 pub fn schema() -> Value {
-    schemars::schema_for!(Document).to_value()
+    let mut schema = schemars::schema_for!(Document).to_value();
+    short::add_to(&mut schema);
+    schema
 }
 
 /// The schema as `replica schema` prints it and `schemas/topology.json` keeps it.

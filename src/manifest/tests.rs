@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::file::understand;
+use super::variables::Variables;
 use super::{find, load, proxy_schema_text, schema, schema_text};
 
 fn here(path: &str) -> PathBuf {
@@ -25,7 +26,7 @@ fn yaml_files(folder: &str) -> Vec<PathBuf> {
 #[test]
 fn every_manifest_of_ours_is_good() {
     for path in yaml_files("manifests") {
-        if let Err(error) = load(&path) {
+        if let Err(error) = load(&path, Variables::default()) {
             panic!("{error}");
         }
     }
@@ -81,7 +82,7 @@ fn every_mistake_is_told_as_it_is_kept() {
     for path in yaml_files("tests/manifests/invalid") {
         let name = path.file_name().unwrap().to_str().unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        let Err(error) = understand(name, &bytes, None) else {
+        let Err(error) = understand(name, &bytes, None, &Variables::default()) else {
             wrong.push(format!("{name} was taken for good"));
             continue;
         };
@@ -110,7 +111,7 @@ fn what_is_kept_belongs_to_a_manifest() {
 #[test]
 fn nothing_is_said_of_what_is_good() {
     for path in yaml_files("tests/manifests/valid") {
-        if let Err(error) = load(&path) {
+        if let Err(error) = load(&path, Variables::default()) {
             panic!("{error}");
         }
     }
@@ -194,17 +195,20 @@ fn a_manifest_is_found_or_its_absence_explained() {
     1 error in topology.yaml; nothing was changed
     ");
     assert_eq!(
-        load(Path::new("nowhere.yaml")).unwrap_err(),
+        load(Path::new("nowhere.yaml"), Variables::default()).unwrap_err(),
         find(Some(Path::new("nowhere.yaml"))).unwrap_err()
     );
 }
 
 #[test]
 fn a_manifest_knows_its_file() {
-    let manifest = load(&here("manifests/replicated.yaml")).unwrap();
+    let manifest = load(&here("manifests/replicated.yaml"), Variables::default()).unwrap();
     assert_eq!(manifest.folder, here("manifests"));
     assert_eq!(manifest.sha256.len(), 64);
-    assert_eq!(load(&here("manifests/replicated.yaml")).unwrap(), manifest);
+    assert_eq!(
+        load(&here("manifests/replicated.yaml"), Variables::default()).unwrap(),
+        manifest
+    );
     for benchmark in manifest.topology.benchmarks.values() {
         let baseline = benchmark.baseline.as_ref().unwrap();
         assert!(manifest.folder.join(baseline).is_file());
@@ -214,7 +218,8 @@ fn a_manifest_knows_its_file() {
 #[test]
 fn a_file_beyond_the_bounds_is_not_read() {
     let large = " ".repeat((1 << 20) + 1);
-    let error = understand("large.yaml", large.as_bytes(), None).unwrap_err();
+    let error =
+        understand("large.yaml", large.as_bytes(), None, &Variables::default()).unwrap_err();
     insta::assert_snapshot!(error, @"
     error: `large.yaml` is too long: a manifest has at most 1048576 bytes
     hint: is this the file that you meant?
@@ -234,14 +239,14 @@ fn a_mebibyte_of_aliases_is_refused_at_once() {
         }
         text += &line;
     }
-    let error = understand("bomb.yaml", text.as_bytes(), None).unwrap_err();
+    let error = understand("bomb.yaml", text.as_bytes(), None, &Variables::default()).unwrap_err();
     assert!(error.to_string().contains("20000 values"), "{error}");
 }
 
 #[test]
 fn mistakes_without_number_are_cut_short() {
     let keys: String = (0..1000).fold(String::new(), |text, i| text + &format!("key{i}: 1\n"));
-    let error = understand("many.yaml", keys.as_bytes(), None).unwrap_err();
+    let error = understand("many.yaml", keys.as_bytes(), None, &Variables::default()).unwrap_err();
     assert!(error.problems().len() <= 101);
     assert!(
         error
@@ -252,7 +257,7 @@ fn mistakes_without_number_are_cut_short() {
 
 #[test]
 fn colours_are_only_where_they_are_asked_for() {
-    let error = understand("t.yaml", b"toplogy: t\n", None).unwrap_err();
+    let error = understand("t.yaml", b"toplogy: t\n", None, &Variables::default()).unwrap_err();
     assert!(!error.render(false).contains('\u{1b}'));
     assert!(error.render(true).contains('\u{1b}'));
 }
@@ -260,7 +265,7 @@ fn colours_are_only_where_they_are_asked_for() {
 #[test]
 fn a_secret_is_never_shown() {
     let text = "topology: t\nnodes: {here: {ssh: locl}}\nengines:\n  demo:\n    simulate: {}\n    env: {HF_TOKEN: hf_sesame, X: [1]}\n";
-    let said = understand("t.yaml", text.as_bytes(), None)
+    let said = understand("t.yaml", text.as_bytes(), None, &Variables::default())
         .unwrap_err()
         .to_string();
     assert!(said.contains("HF_TOKEN: *********, X: [1]"), "{said}");
@@ -283,7 +288,7 @@ fn a_login_in_a_url_is_never_shown() {
         "topology: t\nenv: {MY_PASSWORD: sesame\n".to_owned(),
         "topology: t\ninstances: {a: {port: 1, env: {MY_TOKEN: [sesame]}}}\n".to_owned(),
     ] {
-        let error = understand("t.yaml", text.as_bytes(), None).unwrap_err();
+        let error = understand("t.yaml", text.as_bytes(), None, &Variables::default()).unwrap_err();
         let said = format!("{error} {error:?}");
         assert!(!said.contains("sesame"), "{said}");
     }
@@ -393,7 +398,7 @@ proptest! {
         let mut files = yaml_files("manifests");
         files.extend(yaml_files("tests/manifests/valid"));
         let bytes = apply(std::fs::read(&files[file % files.len()]).unwrap(), &changes);
-        if let Err(error) = understand("t.yaml", &bytes, None) {
+        if let Err(error) = understand("t.yaml", &bytes, None, &Variables::default()) {
             prop_assert!(!error.problems().is_empty());
             let lines = bytes.split(|b| *b == b'\n').count();
             for problem in error.problems() {
@@ -418,8 +423,8 @@ fn prompts_are_read_before_anything_is_measured() {
         );
         let path = folder.path().join("t.yaml");
         std::fs::write(&path, text).unwrap();
-        assert!(super::load_alone(&path).is_ok());
-        load(&path).map_or_else(
+        assert!(super::load_alone(&path, Variables::default()).is_ok());
+        load(&path, Variables::default()).map_or_else(
             |error| {
                 error
                     .render(false)
@@ -477,10 +482,11 @@ fn with_files(one: &str, two: &str) -> Vec<String> {
     let path = folder.path().join("t.yaml");
     std::fs::write(&path, text).unwrap();
     assert!(
-        super::load_alone(&path).is_ok(),
+        super::load_alone(&path, Variables::default()).is_ok(),
         "who measures nothing needs none"
     );
-    let said = load(&path).map_or_else(|error| error.to_string(), |_| String::new());
+    let said =
+        load(&path, Variables::default()).map_or_else(|error| error.to_string(), |_| String::new());
     let errors = said.lines().filter_map(|line| line.strip_prefix("error: "));
     errors
         .map(|line| line.replace(&folder.path().display().to_string(), ""))
@@ -553,7 +559,7 @@ fn fuzz_manifest() {
         "null",
     ];
     crate::fuzz::run("manifest", &words, |input| {
-        let Err(error) = understand("t.yaml", input, None) else {
+        let Err(error) = understand("t.yaml", input, None, &Variables::default()) else {
             return crate::fuzz::sort_of("good");
         };
         assert!(!error.problems().is_empty());

@@ -119,18 +119,19 @@ mod tests {
     fn words_and_keys_have_a_line_each() {
         let found = explain("nodes").unwrap();
         insta::assert_snapshot!(render(&found, Style::plain()), @"
-        nodes: {NAME: {ssh, addresses, …}}
+        nodes: {NAME: text or {ssh, addresses, …}}
 
           The machines, each by a name of your own.
 
           It must be there.
 
-          key               takes                                 what it is
-          ssh               text                        required  How it is reached: `user@host`, `user@host:port`, an alias of `~/.ssh/config`, or `local` for this machine.
-          addresses         {NAME: text}                          Its addresses by network, as other nodes dial them: `{lan: 192.168.1.76, fabric: 192.168.100.10}`.
-          unmanaged         leave or stop                         What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or stopped (`stop`).
-          supervisor        auto or systemd or session            What looks after the processes there once they are started: the systemd of the user (`systemd`), which starts them again after a crash and after a reboot; nobody (`session`); or systemd for whatever starts anew where that user has one that outlives a login (`auto`).
-          memory_bandwidth  number above 0 or text                How fast its GPUs read their memory, each for itself: `273 GB/s`.
+          key               takes                                         what it is
+          ssh               text                                required  How it is reached: `user@host`, `user@host:port`, an alias of `~/.ssh/config`, or `local` for this machine.
+          addresses         {NAME: text or {address, trusted}}            Its addresses by network, as other nodes dial them: `{lan: 192.168.1.76, fabric: 192.168.100.10}`.
+          unmanaged         leave or stop                                 What becomes of vLLM servers there that `replica` did not start: they are shown (`leave`), or stopped (`stop`).
+          supervisor        auto or systemd or session                    What looks after the processes there once they are started: the systemd of the user (`systemd`), which starts them again after a crash and after a reboot; nobody (`session`); or systemd for whatever starts anew where that user has one that outlives a login (`auto`).
+          secrets           disk or memory                                Where the secrets of its processes lie for as long as they run, where systemd starts them again: in a file for its user alone (`disk`), or in memory (`memory`), which a reboot empties: what has secrets stays down after one, until an apply.
+          memory_bandwidth  number above 0 or text                        How fast its GPUs read their memory, each for itself: `273 GB/s`.
         ");
         let found = explain("proxy.policy").unwrap();
         insta::assert_snapshot!(render(&found, Style::plain()), @"
@@ -138,7 +139,7 @@ mod tests {
 
           How an instance is chosen for each request.
 
-          Each instance in turn.
+          The policies a manifest can name. Where one has settings, its name alone stands for those that it has by itself.
 
           Without it: round_robin.
 
@@ -151,9 +152,9 @@ mod tests {
           session             `session`, with its settings as they are by themselves.
           prefix              `prefix`, with its settings as they are by themselves.
 
-          key      takes                        what it is
-          session  {header, balance}  required  By what a session is known, and how evenly sessions are shared out.
-          prefix   {window, blocks}   required  How much is remembered, and how much load it outweighs.
+          key      takes              what it is
+          session  {header, balance}  By what a session is known, and how evenly sessions are shared out.
+          prefix   {window, blocks}   How much is remembered, and how much load it outweighs.
         ");
     }
 }

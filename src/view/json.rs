@@ -2,10 +2,12 @@
 //!
 //! The shapes are a promise. They grow by new keys only; what a key means never changes.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::manifest::{ManifestError, Problem, Remark};
+use crate::manifest::{Manifest, ManifestError, Problem, Remark};
 use crate::name::NodeName;
 use crate::plan::{Action, Address, Capacity, Change, Moved, Plan, Requests, Summary};
 use crate::rehearsal::Prediction;
@@ -30,16 +32,37 @@ pub struct PlanDocument<'a> {
 pub struct ValidDocument<'a> {
     valid: bool,
     topology: &'a str,
-    remarks: &'a [Remark],
+    #[serde(flatten)]
+    told: Told<'a>,
 }
 
 impl<'a> ValidDocument<'a> {
     /// The document of a manifest without mistakes.
-    pub fn new(topology: &'a str, remarks: &'a [Remark]) -> Self {
+    pub fn new(manifest: &'a Manifest) -> Self {
         Self {
             valid: true,
-            topology,
-            remarks,
+            topology: manifest.topology.name.as_str(),
+            told: Told::by(manifest),
+        }
+    }
+}
+
+/// What is told of a manifest itself.
+#[derive(Debug, Default, Serialize)]
+struct Told<'a> {
+    /// What is odd in it.
+    remarks: &'a [Remark],
+    /// What was filled in, by the names of variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variables: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> Told<'a> {
+    fn by(manifest: &'a Manifest) -> Self {
+        let variables = &manifest.variables;
+        Self {
+            remarks: &manifest.remarks,
+            variables: (!variables.is_empty()).then_some(variables),
         }
     }
 }
@@ -74,8 +97,8 @@ struct PlanBody<'a> {
     /// How many serve meanwhile, where clients reach them by one address.
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<&'a Capacity>,
-    /// What is odd in the manifest.
-    remarks: &'a [Remark],
+    #[serde(flatten)]
+    told: Told<'a>,
     /// What `unmanaged` was called before; goes with the next version of the format.
     foreign: &'a [String],
 }
@@ -116,7 +139,7 @@ impl<'a> PlanBody<'a> {
             left_out: &plan.left_out,
             capacity: plan.capacity.as_ref(),
             foreign: &plan.unmanaged,
-            remarks: &[],
+            told: Told::default(),
         }
     }
 }
@@ -138,10 +161,10 @@ impl<'a> PlanDocument<'a> {
         Self { predicted, ..self }
     }
 
-    /// Adds what is odd in the manifest.
+    /// Adds what is told of the manifest itself.
     #[must_use]
-    pub fn remarks(mut self, remarks: &'a [Remark]) -> Self {
-        self.plan.remarks = remarks;
+    pub fn of(mut self, manifest: &'a Manifest) -> Self {
+        self.plan.told = Told::by(manifest);
         self
     }
 }
@@ -176,10 +199,10 @@ impl<'a> ApplyDocument<'a> {
         self
     }
 
-    /// Adds what is odd in the manifest.
+    /// Adds what is told of the manifest itself.
     #[must_use]
-    pub fn remarks(mut self, remarks: &'a [Remark]) -> Self {
-        self.plan.remarks = remarks;
+    pub fn of(mut self, manifest: &'a Manifest) -> Self {
+        self.plan.told = Told::by(manifest);
         self
     }
 

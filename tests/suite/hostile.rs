@@ -81,10 +81,10 @@ prop_compose! {
     }
 }
 
-/// A text as YAML has it between double quotes.
+/// A text as YAML has it between double quotes, and a manifest where no variable is meant.
 fn yaml(text: &str) -> String {
     let mut out = String::from("\"");
-    for c in text.chars() {
+    for c in text.replace("${", "$${").chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             ' '..='~' => out.push(c),

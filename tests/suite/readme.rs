@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use replica::compare::foretell;
+use replica::manifest::Variables;
 use replica::plan::ReasonCode;
 use replica::view::{Style, compare};
 
@@ -246,7 +247,7 @@ fn what_is_predicted_of_two_gb10s_is_what_the_readme_shows() {
     let shown = ["in2048-out128", "in8192-out64"];
     let arms = ["replicated", "disaggregated"];
     let file = Path::new(MANIFESTS).join("experiment.yaml");
-    let manifest = replica::manifest::load(&file).unwrap();
+    let manifest = replica::manifest::load(&file, Variables::default()).unwrap();
     let mut experiment = manifest.experiment.unwrap();
     experiment
         .benchmarks

@@ -97,7 +97,7 @@ fn choose(global: &Global, words: &[String], unnamed: Unnamed) -> Result<Chosen,
             manifest: None,
         });
     }
-    let manifest = manifest::load_alone(&manifest::find(file.as_deref())?)?;
+    let manifest = manifest::load_alone(&manifest::find(file.as_deref())?, global.variables())?;
     let place = Place::of(global, &manifest);
     let results = match names {
         [] => match unnamed {

@@ -35,7 +35,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
             "name one benchmark, or none for all".to_owned(),
         ));
     };
-    let manifest = manifest::load_alone(&manifest::find(file.as_deref())?)?;
+    let manifest = manifest::load_alone(&manifest::find(file.as_deref())?, global.variables())?;
     let place = Place::of(global, &manifest);
     let mut stored = place.stored();
     stored

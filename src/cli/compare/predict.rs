@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::super::Global;
 use super::super::error::Error;
 use super::super::exit::Exit;
 use crate::compare::{Experiment, Foretold, foretell};
@@ -9,8 +10,12 @@ use crate::manifest;
 use crate::view::{Screen, compare as view};
 
 /// Rehearses every arm and shows what is foretold.
-pub(super) async fn run(file: Option<&Path>, screen: &Screen) -> Result<Exit, Error> {
-    let manifest = manifest::load(&manifest::find(file)?)?;
+pub(super) async fn run(
+    global: &Global,
+    file: Option<&Path>,
+    screen: &Screen,
+) -> Result<Exit, Error> {
+    let manifest = manifest::load(&manifest::find(file)?, global.variables())?;
     let Some(experiment) = manifest.experiment else {
         return Err(super::compares_nothing(
             &manifest.path.display().to_string(),
