@@ -254,8 +254,8 @@ mod tests {
           = hint: put it under `args`:
                   `args: {gpu_memory_utilization: …}`
           = hint: allowed here: `node`, `port`, `engine`, `model`,
-                  `role`, `host`, `args`, `env`, `ready_timeout`,
-                  `stop_timeout`
+                  `role`, `host`, `args`, `env`, `secrets`,
+                  `ready_timeout`, `stop_timeout`
 
         error: unknown key `x`
          --> the manifest:4:87
@@ -264,8 +264,8 @@ mod tests {
           |                                                                                       ^
           |
           = hint: allowed here: `node`, `port`, `engine`, `model`,
-                  `role`, `host`, `args`, `env`, `ready_timeout`,
-                  `stop_timeout`
+                  `role`, `host`, `args`, `env`, `secrets`,
+                  `ready_timeout`, `stop_timeout`
 
         3 errors in the manifest; nothing was changed
         ");
