@@ -30,6 +30,12 @@ pub trait Desired: Sync {
     /// What is to be done, given what was observed, so that these things are and nothing else of
     /// ours is.
     fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan;
+
+    /// Whether what was made in a run and did not stay may be made anew in the same run. Who counts
+    /// how often something is started has it no.
+    fn makes_anew(&self) -> bool {
+        true
+    }
 }
 
 /// A run: the world that it changes, who hears of it, and whether it is to come to its end.
@@ -103,6 +109,9 @@ impl<W: World> Run<W> {
             let unasked = left.changes.iter().filter(|it| !self.approval.covers(it));
             let unasked = unasked.filter(|it| it.action.acts());
             undone.extend(unasked.map(|it| it.address.clone()));
+            if !desired.makes_anew() {
+                undone.extend(did_not_stay(&left, &applied));
+            }
             undone = with_dependents(undone, &left);
             round += 1;
             if round == ROUNDS || !is_worth_another_round(&left, &undone) {
@@ -152,6 +161,16 @@ fn is_worth_another_round(left: &Plan, undone: &BTreeSet<Address>) -> bool {
         is_wanted && step.effect.clone().after(&wanted).is_some()
     };
     left.steps.iter().any(is_new)
+}
+
+/// What was made in this run and is to be made anew.
+fn did_not_stay(left: &Plan, applied: &[Change]) -> Vec<Address> {
+    let is_made = |it: &&Change| matches!(it.action, Action::Create | Action::Replace);
+    let made = applied.iter().filter(is_made).map(|it| &it.address);
+    let made: BTreeSet<_> = made.collect();
+    let anew = left.changes.iter().filter(is_made);
+    let anew = anew.filter(|it| made.contains(&it.address));
+    anew.map(|it| it.address.clone()).collect()
 }
 
 /// Adds to what was not done all that a plan would do only after it. Steps are in the order in

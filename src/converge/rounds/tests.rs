@@ -132,6 +132,27 @@ impl Desired for Things {
     }
 }
 
+/// The same things, each of which is made once.
+struct Once(Things);
+
+impl Desired for Once {
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        self.0.resources()
+    }
+
+    fn standing(&self) -> Vec<Fact> {
+        self.0.standing()
+    }
+
+    fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {
+        self.0.plan(resources, observed)
+    }
+
+    fn makes_anew(&self) -> bool {
+        false
+    }
+}
+
 /// Converges these things in a world; returns how often each was tried, and what is left.
 async fn converge(things: Vec<Thing>, world: Nodes, interrupted: bool) -> (Vec<String>, Plan) {
     converge_as(Approval::Everything, things, world, interrupted).await
@@ -143,7 +164,15 @@ async fn converge_as(
     world: Nodes,
     interrupted: bool,
 ) -> (Vec<String>, Plan) {
-    let desired = Things(things);
+    converge_to(approval, Things(things), world, interrupted).await
+}
+
+async fn converge_to(
+    approval: Approval,
+    desired: impl Desired,
+    world: Nodes,
+    interrupted: bool,
+) -> (Vec<String>, Plan) {
     let (events, _receiver) = mpsc::unbounded_channel();
     let interrupt = Interrupt::default();
     if interrupted {
@@ -210,6 +239,25 @@ async fn the_last_word_is_what_was_seen_and_rounds_come_to_an_end() {
     let rounds = format!("n/instance.b x{ROUNDS}");
     assert_eq!(tried, ["n/engine.e x1", "n/instance.a x1", rounds.as_str()]);
     assert!(!left.is_converged());
+}
+
+#[tokio::test]
+async fn what_does_not_stay_is_made_once_for_who_counts() {
+    let world = Nodes {
+        lies: ["n/instance.b"].into(),
+        ..Nodes::default()
+    };
+    let desired = Once(Things(things()));
+    let (tried, left) = converge_to(Approval::Everything, desired, world, false).await;
+    assert_eq!(
+        tried,
+        ["n/engine.e x1", "n/instance.a x1", "n/instance.b x1"]
+    );
+    assert_eq!(
+        left.summary().create,
+        2,
+        "the server, and the measurement of it"
+    );
 }
 
 #[tokio::test]
