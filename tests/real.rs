@@ -19,6 +19,8 @@ mod scenarios {
     mod believed;
     #[path = "../real/claims.rs"]
     mod claims;
+    #[path = "../real/comparing.rs"]
+    mod comparing;
     #[path = "../real/fetching.rs"]
     mod fetching;
     #[path = "../real/http.rs"]

@@ -211,8 +211,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub(super) fn ends(mut self) -> Done {
-        let end = Instant::now() + PATIENCE;
+    pub(super) fn ends(self) -> Done {
+        self.ends_within(PATIENCE)
+    }
+
+    /// The same, of one that may take so long.
+    pub(super) fn ends_within(mut self, patience: Duration) -> Done {
+        let end = Instant::now() + patience;
         let mut hung = false;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
