@@ -52,7 +52,8 @@ r_watch() {
         return
       }
     fi
-    sleep "$r_pause"
+    # Whoever looks for what is left of the process finds nothing of this either: it ends with it.
+    timeout "$r_pause" tail -s 0.2 --pid="$r_pid" -f /dev/null || [ $? = 124 ] || sleep "$r_pause"
   done
 }
 r_watch "$@" </dev/null >/dev/null 2>&1
