@@ -46,14 +46,16 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let saved = args.file.as_deref().map(SavedPlan::read);
     let saved = saved.transpose()?.flatten();
     let file = match &saved {
-        Some(_) if args.chooses() => {
-            let message = "a saved plan says itself what is done: give --target, --limit, --replace \
-                           and --no-bench when it is planned";
+        Some(_) if args.chooses() || !global.variables.is_empty() => {
+            let message = "a saved plan says itself what is done: give --target, --limit, --replace, \
+                           --no-bench and --var when it is planned";
             return Err(Error::Usage(message.to_owned()));
         }
         Some(saved) => Some(saved.manifest()),
         None => args.file.as_deref(),
     };
+    let planned_with = saved.as_ref().map(|saved| saved.global(global));
+    let global = planned_with.as_ref().unwrap_or(global);
     let workspace = Workspace::open(global, file, &screen).await?;
     let work = async {
         let wish = match &saved {

@@ -1,5 +1,6 @@
 //! Plans in files: `plan --out FILE` writes one, `apply FILE` carries out exactly that, or refuses.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,9 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Global;
 use super::error::Error;
 use super::workspace::{Wish, Workspace};
 use crate::converge::Selection;
+use crate::manifest::Given;
 use crate::plan::{Outline, Plan};
 use crate::resource::Replaced;
 
@@ -29,8 +32,11 @@ pub(super) struct SavedPlan {
     replica: String,
     /// The file of the manifest, absolute.
     manifest: PathBuf,
-    /// The digest of its bytes.
+    /// The digest of its bytes, and of the variables in it.
     manifest_sha256: String,
+    /// What was filled in in it: the same again, whatever the environment says by then.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
     pub(super) command: Command,
     plan: Outline,
 }
@@ -69,6 +75,7 @@ impl SavedPlan {
             replica: env!("CARGO_PKG_VERSION").to_owned(),
             manifest: path,
             manifest_sha256: manifest.sha256.clone(),
+            variables: manifest.variables.clone(),
             command: Command {
                 destroy: wish.is_destruction(),
                 no_bench: !wish.measures(),
@@ -78,6 +85,14 @@ impl SavedPlan {
             },
             plan: Outline::of(plan),
         })
+    }
+
+    /// What every command takes, with the variables that it was planned with.
+    pub(super) fn global(&self, global: &Global) -> Global {
+        Global {
+            variables: Given::as_taken(&self.variables),
+            ..global.clone()
+        }
     }
 
     /// Writes it for its user alone.

@@ -23,6 +23,17 @@ pub struct Given {
     value: String,
 }
 
+impl Given {
+    /// The values that another reading took.
+    pub fn as_taken(taken: &BTreeMap<String, String>) -> Vec<Self> {
+        let taken = taken.iter().map(|(name, value)| Self {
+            name: name.clone(),
+            value: value.clone(),
+        });
+        taken.collect()
+    }
+}
+
 impl FromStr for Given {
     type Err = String;
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use super::PAIR;
 use super::clients::Clients;
+use super::{PAIR, SMALL};
 use crate::suite::support::{Workdir, process};
 
 /// What a command would do, as `action address`.
@@ -177,6 +177,26 @@ fn a_kept_plan_is_refused_once_what_it_rests_on_moved() {
     place.change("max_num_seqs: 32", "max_num_seqs: 64");
     let _ = place.replica(&["apply", "next.plan"]).exits(0);
     assert_ne!(place.pid("/instances/b"), b);
+}
+
+/// What was filled in when it was planned is filled in again, whatever is said by then.
+#[test]
+fn a_kept_plan_keeps_its_variables() {
+    let place = Workdir::with(SMALL);
+    place.change("model: demo}", "model: \"${NAME:-demo}\"}");
+    let _ = place
+        .replica(&["plan", "-out=next.plan", "-var", "NAME=other"])
+        .exits(0);
+    let _ = place
+        .replica(&["apply", "next.plan", "-var", "NAME=another"])
+        .exits(64)
+        .says("--var when it is planned");
+    let _ = place.replica(&["apply", "next.plan"]).exits(0);
+    let _ = place
+        .replica(&["plan", "--var=NAME=other"])
+        .exits(0)
+        .shows("No changes.");
+    assert_eq!(place.plan().len(), 1, "the default is another");
 }
 
 #[test]
