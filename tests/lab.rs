@@ -21,6 +21,7 @@ mod scenarios {
     mod changing;
     mod copying;
     mod crash_points;
+    mod disturbed;
     mod failing;
     mod installing;
     mod interrupted;
@@ -28,6 +29,7 @@ mod scenarios {
     mod locking;
     mod measuring;
     mod models;
+    mod random_kills;
     mod replicated;
     mod secrets;
     mod split;

@@ -5,6 +5,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ use super::stage::{eventually, is_bare, scenario};
 const HOSTS: [&str; 3] = ["controller", "spark-01", "spark-02"];
 
 /// From one manifest to another, or to nothing.
-struct Way {
+pub(super) struct Way {
     from: Option<String>,
     to: Option<String>,
 }
@@ -33,7 +35,7 @@ fn changed(changes: &[(&str, &str)]) -> String {
 }
 
 /// What is under way.
-struct Played<'a> {
+pub(super) struct Played<'a> {
     lab: &'a Lab,
     laptop: Laptop,
     way: &'a Way,
@@ -41,14 +43,13 @@ struct Played<'a> {
 }
 
 impl Way {
-    fn play(&self, lab: &Lab) {
-        let played = Played {
+    pub(super) fn on<'a>(&'a self, lab: &'a Lab) -> Played<'a> {
+        Played {
             lab,
             laptop: Laptop::with(lab, &demo()),
             way: self,
             strangers: HOSTS.map(|host| (host, stranger(lab, host))).to_vec(),
-        };
-        played.is_gone_on_from_everywhere();
+        }
     }
 
     fn words(&self) -> &'static str {
@@ -112,21 +113,26 @@ impl Played<'_> {
         format!("{host}: {thing} {} {port} {seats}", process.name)
     }
 
-    /// How many moments there are, and what is there in the end of an undisturbed run.
-    fn undisturbed(&self) -> (usize, Vec<String>) {
+    /// What an undisturbed run says and takes, and what is there in the end.
+    pub(super) fn undisturbed(&self) -> Undisturbed {
         self.begin();
+        let began = Instant::now();
         let said = self.laptop.replica(self.way.words()).exits(0);
         let steps = said.out.lines().filter(|line| is_step(line)).count();
-        (steps, self.end())
+        Undisturbed {
+            steps,
+            took: began.elapsed(),
+            end: self.end(),
+        }
     }
 
     /// Kills a run at a moment, and goes on from there.
-    fn killed_at(&self, moment: usize, expected: &[String]) {
+    pub(super) fn killed_at(&self, moment: &Moment, expected: &[String]) {
         self.begin();
         let mut run = self.laptop.command(self.way.words());
         let run = run.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let reached = kill_at(&mut run.expect("replica can be run"), moment);
-        let at = format!("moment {moment}: {reached:?}");
+        let reached = moment.kill(&mut run.expect("replica can be run"));
+        let at = format!("{moment:?}: {reached:?}");
 
         let again = self.laptop.replica(self.way.words());
         assert!(again.is_done(), "{at}\n{again}");
@@ -144,24 +150,50 @@ impl Played<'_> {
         reason = "how many moments there were is the result"
     )]
     fn is_gone_on_from_everywhere(&self) {
-        let (moments, expected) = self.undisturbed();
-        assert!(moments > 0);
-        for moment in 0..moments {
-            self.killed_at(moment, &expected);
+        let Undisturbed { steps, end, .. } = self.undisturbed();
+        assert!(steps > 0);
+        for step in 0..steps {
+            self.killed_at(&Moment::Step(step), &end);
         }
-        println!("killed at {moments} moments");
+        println!("killed at {steps} moments");
     }
 }
 
-/// Waits until a run has come to its next step after so many, kills it, and says what it was at.
-fn kill_at(run: &mut Child, moment: usize) -> Option<String> {
-    let lines = BufReader::new(run.stdout.take().expect("it is a pipe")).lines();
-    let steps = lines.map_while(Result::ok).filter(|line| is_step(line));
-    let reached = steps.take(moment + 1).last();
-    // Its own process alone, and no warning.
-    let _ = run.kill();
-    let _ = run.wait();
-    reached
+/// What comes of a run that nobody disturbs.
+pub(super) struct Undisturbed {
+    /// How many beginnings and ends of steps it has.
+    pub(super) steps: usize,
+    pub(super) took: Duration,
+    /// What runs of ours then.
+    pub(super) end: Vec<String>,
+}
+
+/// When a run is killed.
+#[derive(Debug)]
+pub(super) enum Moment {
+    /// At its next beginning or end of a step after so many.
+    Step(usize),
+    /// So long after it was started.
+    Time(Duration),
+}
+
+impl Moment {
+    /// Waits for it, kills a run, and says what that was at.
+    fn kill(&self, run: &mut Child) -> Option<String> {
+        let lines = BufReader::new(run.stdout.take().expect("it is a pipe")).lines();
+        let mut steps = lines.map_while(Result::ok).filter(|line| is_step(line));
+        let reached = match self {
+            Self::Step(before) => steps.by_ref().take(before + 1).last(),
+            Self::Time(after) => {
+                thread::sleep(*after);
+                None
+            }
+        };
+        // Its own process alone, and no warning.
+        let _ = run.kill();
+        let _ = run.wait();
+        reached.or_else(|| steps.last())
+    }
 }
 
 fn is_step(line: &str) -> bool {
@@ -174,9 +206,18 @@ macro_rules! ways {
         #[test]
         #[ignore = "many minutes: `.ci/run all` plays it"]
         fn $test() {
-            scenario("3", |lab| Way { from: $from, to: $to }.play(lab));
+            scenario("3", |lab| {
+                let way = Way { from: $from, to: $to };
+                way.on(lab).is_gone_on_from_everywhere();
+            });
         }
-    )+};
+    )+
+
+        /// All of them, by their names.
+        pub(super) fn all() -> Vec<(&'static str, Way)> {
+            vec![$((stringify!($test), Way { from: $from, to: $to })),+]
+        }
+    };
 }
 
 ways! {

@@ -83,6 +83,18 @@ pub(super) fn stream(authority: &str) -> Result<String, String> {
     Ok(served.unwrap_or_default().trim().to_owned())
 }
 
+/// What the proxy at `host:port` counts, by the name and the labels of each series as they are written.
+pub(super) fn counted(authority: &str, series: &str) -> Option<f64> {
+    let mut socket = TcpStream::connect(authority).ok()?;
+    let request =
+        format!("GET /metrics HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut page = String::new();
+    socket.read_to_string(&mut page).ok()?;
+    let mut lines = page.lines();
+    lines.find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
 /// Posts a document, and returns the whole answer with its head.
 pub(super) fn post(authority: &str, path: &str, body: &str) -> Result<String, String> {
     let words = |error: std::io::Error| format!("{authority}{path}: {error}");
