@@ -94,6 +94,14 @@ impl Choices {
             && others.any(|(place, it)| place != reader && is_writer(it))
     }
 
+    /// How much of its prompt has been read already by the one that would do all of it: from 0 to 1.
+    pub(crate) fn part_read(&self, body: &Bytes) -> f64 {
+        let headers = HeaderMap::new();
+        let view = RequestView::new(&headers, Some(body)).for_part(Part::Alone);
+        let ready = Ready::for_part(&self.backends, Part::Alone, &[]);
+        self.policy.part_read(&view, &ready)
+    }
+
     /// Chooses an instance for a part of a request with this body, and never this one; nothing where none
     /// has room.
     pub(crate) fn choose(

@@ -80,6 +80,12 @@ impl Fleet {
         Some(charge)
     }
 
+    /// How much of its prompt has been read already by the one that would do all of it: from 0 to 1.
+    pub(super) fn part_read(&self, request: &RequestView<'_>) -> f64 {
+        let ready = Ready::for_part(&self.backends, Part::Alone, &[]);
+        self.policy.part_read(request, &ready)
+    }
+
     /// As many prompts are read ahead as there are places at who writes answers; any number, where that has
     /// any, or where nobody writes.
     fn most_ahead(&self) -> Option<u64> {

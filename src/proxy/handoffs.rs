@@ -16,6 +16,8 @@ pub(super) struct Handoffs {
     pub(super) bypassed: AtomicU64,
     /// One instance has to do all of it, as its prompt is too short to be read for another.
     pub(super) short: AtomicU64,
+    /// One instance has to do all of it, as it has read so much of the prompt already that the rest is too short.
+    pub(super) cached: AtomicU64,
     /// One instance did all of it, as nobody was ready who could do the other part.
     pub(super) collapsed: AtomicU64,
     /// The prompt was read a second time, as what was computed was lost, or could not be fetched.
@@ -38,6 +40,7 @@ impl Default for Handoffs {
             missing: AtomicU64::default(),
             bypassed: AtomicU64::default(),
             short: AtomicU64::default(),
+            cached: AtomicU64::default(),
             collapsed: AtomicU64::default(),
             read_again: AtomicU64::default(),
             released: AtomicU64::default(),
@@ -63,13 +66,14 @@ impl Handoffs {
     }
 
     /// All of them but the times, by their names.
-    pub(super) fn read(&self) -> [(&'static str, u64); 8] {
+    pub(super) fn read(&self) -> [(&'static str, u64); 9] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("handed_over", read(&self.handed_over)),
             ("missing", read(&self.missing)),
             ("bypassed", read(&self.bypassed)),
             ("short", read(&self.short)),
+            ("cached", read(&self.cached)),
             ("collapsed", read(&self.collapsed)),
             ("read_again", read(&self.read_again)),
             ("released", read(&self.released)),

@@ -68,8 +68,26 @@ enum ReadBy {
     Another(Arc<Backend>),
     /// Nobody: the one that answers has done all of it, though another was to have a part in it.
     Nobody,
-    /// Nobody: it is too short.
+    /// Nobody, for this reason.
+    WhoAnswers(Unshared),
+}
+
+/// Why one instance was not to read a prompt for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unshared {
+    /// It is too short.
     Short,
+    /// So much of it was read already that the rest is.
+    Cached,
+}
+
+impl Unshared {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Cached => "cached",
+        }
+    }
 }
 
 /// What the access log wants to know of a request beside what is counted.
@@ -88,7 +106,7 @@ impl Prefill {
         match &self.by {
             ReadBy::Another(it) => &it.spec.name,
             ReadBy::Nobody => "none",
-            ReadBy::Short => "short",
+            ReadBy::WhoAnswers(why) => why.name(),
         }
     }
 
@@ -97,7 +115,7 @@ impl Prefill {
         match &self.by {
             ReadBy::Another(it) => it.label.clone(),
             ReadBy::Nobody => HeaderValue::from_static("none"),
-            ReadBy::Short => HeaderValue::from_static("short"),
+            ReadBy::WhoAnswers(why) => HeaderValue::from_static(why.name()),
         }
     }
 }
@@ -188,10 +206,10 @@ impl Record {
         }));
     }
 
-    /// Notes that its prompt is too short to be read by another.
-    pub(super) fn is_short(&mut self) {
+    /// Notes that its prompt is not read by another, and why.
+    pub(super) fn is_read_by_who_answers(&mut self, why: Unshared) {
         self.prefill = Some(Box::new(Prefill {
-            by: ReadBy::Short,
+            by: ReadBy::WhoAnswers(why),
             took: Duration::ZERO,
         }));
     }

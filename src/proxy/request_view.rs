@@ -58,18 +58,19 @@ impl<'a> TopLevel<'a> {
 
     /// What is left of it for one part: who reads a prompt for another writes one token, and who writes the
     /// answer reads nothing.
-    fn of_part(self, part: Part) -> Self {
+    fn of_part(&self, part: Part) -> Self {
+        let whole = self.clone();
         match part {
-            Part::Whole | Part::Alone => self,
+            Part::Whole | Part::Alone => whole,
             Part::Prefill => Self {
                 max_tokens: Some(1),
-                ..self
+                ..whole
             },
             Part::Decode => Self {
                 messages: None,
                 prompt: None,
                 input: None,
-                ..self
+                ..whole
             },
         }
     }
@@ -117,10 +118,15 @@ impl<'a> RequestView<'a> {
     }
 
     /// What the top level of its body says, as far as it is about this part; nothing where it is no JSON.
-    pub(super) fn keys(&self) -> &TopLevel<'a> {
+    pub(super) fn keys(&self) -> TopLevel<'a> {
+        self.whole().of_part(self.part)
+    }
+
+    /// What the top level of its body says, whatever the part.
+    pub(super) fn whole(&self) -> &TopLevel<'a> {
         self.keys.get_or_init(|| {
             let body = self.body.map_or(&b""[..], |body| body);
-            TopLevel::of(body).of_part(self.part)
+            TopLevel::of(body)
         })
     }
 }

@@ -233,11 +233,11 @@ impl Play {
         let Some(proxy) = &self.proxy else {
             return;
         };
-        let Some(request) = self.requests.get(&number) else {
+        let Some(request) = self.requests.get_mut(&number) else {
             return;
         };
-        let first = proxy.first_part(request.question.prompt.len());
-        let line = usize::from(first != Part::Prefill);
+        request.first = proxy.first_part(&request.question);
+        let line = usize::from(request.first != Part::Prefill);
         let is_free = self.waiting[line].is_empty();
         if is_free && self.place(number, None) {
             return;
@@ -258,10 +258,8 @@ impl Play {
 
     /// In which line a request waits: the first is for those whose prompt is to be read for another.
     fn line_of(&self, number: u64) -> usize {
-        let (proxy, request) = (self.proxy.as_ref(), self.requests.get(&number));
-        let is_first = proxy.zip(request).is_some_and(|(proxy, request)| {
-            let first = proxy.first_part(request.question.prompt.len());
-            matches!(request.stage, Stage::Coming) && first == Part::Prefill
+        let is_first = self.requests.get(&number).is_some_and(|request| {
+            matches!(request.stage, Stage::Coming) && request.first == Part::Prefill
         });
         usize::from(!is_first)
     }
@@ -274,7 +272,7 @@ impl Play {
         let choices = &proxy.choices;
         let part = match &request.stage {
             Stage::Kept(_) => Part::Decode,
-            _ => proxy.first_part(request.question.prompt.len()),
+            _ => request.first,
         };
         let Some(chosen) = choices.choose(part, &request.question.body, besides) else {
             return false;

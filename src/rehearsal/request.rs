@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::Question;
 use crate::name::InstanceName;
-use crate::proxy::choice::{Ahead, Chosen};
+use crate::proxy::choice::{Ahead, Chosen, Part};
 use crate::results::{Record, Stamps, Status};
 use crate::shape::Ended;
 use crate::simulator::Kept;
@@ -16,6 +16,8 @@ pub(super) struct Request {
     pub(super) planned: Duration,
     pub(super) sent: Duration,
     pub(super) stage: Stage,
+    /// What an instance is chosen for first.
+    pub(super) first: Part,
     /// Its place at an instance, by what chose that.
     pub(super) charge: Option<Chosen>,
     /// Its place among the prompts that are read before there is room to write their answers.
@@ -63,6 +65,7 @@ impl Request {
             planned,
             sent,
             stage: Stage::Coming,
+            first: Part::Whole,
             charge: None,
             ahead: None,
             reader: None,

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::costs;
 use super::fitting::{FittedProfile, of_speed};
+use super::script::Question;
 use super::speed::PrefillSpeed;
 use super::why_not::CannotRehearse;
 use crate::name::{InstanceName, NodeName};
@@ -334,13 +335,18 @@ fn unknown(vllm: &VllmRuntime, server: &Server) -> Option<String> {
 }
 
 impl RehearsedProxy {
-    /// What an instance is chosen for first, for a prompt of so many tokens.
-    pub(super) fn first_part(&self, tokens: usize) -> Part {
-        match (self.choices.splits(), tokens < self.least_shared) {
-            (true, false) => Part::Prefill,
-            (true, true) => Part::Alone,
-            (false, _) => Part::Whole,
+    /// What an instance is chosen for first.
+    pub(super) fn first_part(&self, question: &Question) -> Part {
+        if !self.choices.splits() {
+            return Part::Whole;
         }
+        let tokens = question.prompt.len() as f64;
+        let unread = |tokens: f64| tokens * (1.0 - self.choices.part_read(&question.body));
+        let least = self.least_shared as f64;
+        if self.least_shared > 0 && (tokens < least || unread(tokens) < least) {
+            return Part::Alone;
+        }
+        Part::Prefill
     }
 
     fn of(declared: &ProxyDeclaration, asked: &[Named<'_>]) -> Result<Self, CannotRehearse> {

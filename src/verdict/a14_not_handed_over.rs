@@ -15,8 +15,9 @@ use crate::results::{Anomaly, Fetched, Record, Severity};
 /// fill a block may be read again.
 const FETCHED: f64 = 0.5;
 
-/// Who is said to have read a prompt that is too short to be read for another.
-const SHORT: &str = "short";
+/// Who is said to have read a prompt that is too short to be read for another, or of which who answers had
+/// read so much already that the rest was.
+const UNSHARED: [&str; 2] = ["short", "cached"];
 
 pub(super) const RULE: Rule = Rule {
     id: "A14",
@@ -36,7 +37,8 @@ fn check(case: &Case<'_>) -> Vec<Anomaly> {
     };
     // Those that the proxy is told not to split are as they are to be, unless they are all.
     let is_short = |record: &&Record| {
-        record.prefilled_by.as_deref() == Some(SHORT) && case.target(SHORT).is_none()
+        let by = record.prefilled_by.as_deref();
+        by.is_some_and(|by| UNSHARED.contains(&by) && case.target(by).is_none())
     };
     let all = || by_replica.iter().flat_map(|(_, own)| own.iter().copied());
     let short = all().filter(is_short).count();
@@ -76,8 +78,8 @@ fn of_whole(case: &Case<'_>, whole: usize) -> Anomaly {
 fn of_short(short: usize) -> Anomaly {
     let finding = Finding {
         message: format!(
-            "all {short} requests were served by one instance each: their prompts are shorter than those \
-             that are split"
+            "all {short} requests were served by one instance each: their prompts, or what was not read of \
+             them already, are shorter than those that are split"
         ),
         evidence: json!({"requests": short, "short": short}),
         cause: "`min_prefill_tokens` of the proxy's `limits`".to_owned(),
@@ -256,8 +258,10 @@ mod tests {
     #[test]
     fn what_is_too_short_to_be_split_is_as_it_is_to_be_unless_all_is() {
         let mut scene = split(Some(fetched()));
-        scene.records[0].prefilled_by = Some("short".to_owned());
-        assert!(said(&scene).is_empty());
+        for why in UNSHARED {
+            scene.records[0].prefilled_by = Some(why.to_owned());
+            assert!(said(&scene).is_empty(), "{why}");
+        }
         for record in &mut scene.records {
             record.prefilled_by = Some("short".to_owned());
         }

@@ -295,7 +295,8 @@ pub struct InstanceLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
     /// Tokens of a prompt that one instance reads for another, at least: `256`. Who answers reads a shorter
-    /// one by itself; without this, all are read for another where instances have roles.
+    /// one by itself, and with the policy `prefix` one of which it was sent all but so many before; without
+    /// this, all are read for another where instances have roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_prefill_tokens: Option<u32>,
 }

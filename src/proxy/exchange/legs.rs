@@ -183,6 +183,13 @@ impl<'a> Legs<'a> {
         self.fleet.least_shared
     }
 
+    /// How much of its prompt has been read already by the one that would do all of it: from 0 to 1.
+    pub(super) fn part_read(&self) -> f64 {
+        let outbound = &self.outbound;
+        let view = RequestView::new(&outbound.head.headers, outbound.held());
+        self.fleet.part_read(&view.for_part(Part::Alone))
+    }
+
     /// How long a backend holds what it has computed.
     pub(super) fn lease(&self) -> Duration {
         self.fleet.bounds.lease

@@ -118,6 +118,12 @@ pub(super) trait Policy: Debug + Send + Sync {
     /// Chooses one of these and counts the request in there; nothing if there is none. Where it is no
     /// longer as it was when it was looked at, another look is taken.
     fn choose(&self, request: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge>;
+
+    /// How much of its prompt the one has read already that would be chosen now, or has fetched from who read
+    /// it: from 0 to 1, and 0 where nothing is remembered.
+    fn part_read(&self, _request: &RequestView<'_>, _ready: &Ready<'_>) -> f64 {
+        0.0
+    }
 }
 
 /// The backends that a request may go to: those of a fleet that are ready, have room for it and were not
@@ -240,7 +246,7 @@ impl<'a> Ready<'a> {
     }
 
     /// The one with the least, and how many requests it had in flight then.
-    fn least<L: PartialOrd>(
+    pub(super) fn least<L: PartialOrd>(
         &self,
         turn: usize,
         load: &impl Fn(&Backend, u64) -> L,

@@ -7,9 +7,10 @@
 //!
 //! # Who does all of it
 //!
-//! What two instances cannot share ([`Split`]) goes to one, and so does what is too short to be worth it. Where nobody is ready who could do the other part,
-//! one that is ready does both: any server can. Where nothing is held, the prompt is read again by who
-//! answers.
+//! What two instances cannot share ([`Split`]) goes to one, and so does what is too short to be worth it, or of
+//! which that one has read so much already that the rest is: the next turn of a conversation, where the policy
+//! remembers what each was sent. Where nobody is ready who could do the other part, one that is ready does both:
+//! any server can. Where nothing is held, the prompt is read again by who answers.
 //!
 //! # What is sent again
 //!
@@ -41,6 +42,7 @@ use crate::proxy::outbound::{Departure, Leg};
 use crate::proxy::part::Part;
 use crate::proxy::policy::Charge;
 use crate::proxy::read_ahead::Ahead;
+use crate::proxy::record::Unshared;
 use crate::proxy::usage::{self, Usage};
 use prefilled::Prefilled;
 use release::Unfetched;
@@ -90,6 +92,9 @@ pub(super) async fn run(legs: &mut Legs<'_>) -> End {
     let least = legs.least_shared();
     let split = path.map(|path| Split::of(path, &body, least));
     let split = match split {
+        Some(Ok(split)) if is_nearly_read(legs, &split, least) => {
+            return unsplit(legs, Some(Whole::Cached)).await;
+        }
         Some(Ok(split)) => split,
         whole => return unsplit(legs, whole.and_then(Result::err)).await,
     };
@@ -112,13 +117,23 @@ pub(super) async fn run(legs: &mut Legs<'_>) -> End {
     }
 }
 
+/// Whether less is left to read of a prompt than one instance reads for another, for the one that would do all.
+fn is_nearly_read(legs: &Legs<'_>, split: &Split, least: u64) -> bool {
+    // Nobody is asked where everything is split: it takes a look at all of the prompt.
+    least > 0 && (split.tokens as f64) * (1.0 - legs.part_read()) < least as f64
+}
+
 /// Has one do all of it, as it cannot be split, or is not to be.
 async fn unsplit(legs: &mut Legs<'_>, why: Option<Whole>) -> End {
     match why {
         Some(Whole::Asked) => count(&legs.pool.handoffs.bypassed),
         Some(Whole::Short) => {
             count(&legs.pool.handoffs.short);
-            legs.record.is_short();
+            legs.record.is_read_by_who_answers(Unshared::Short);
+        }
+        Some(Whole::Cached) => {
+            count(&legs.pool.handoffs.cached);
+            legs.record.is_read_by_who_answers(Unshared::Cached);
         }
         // Another path has no prompt that anybody could read for another.
         None => {}

@@ -39,6 +39,8 @@ pub(super) enum Whole {
     Asked,
     /// Its prompt is shorter than those that are read for another.
     Short,
+    /// What is left to read of its prompt is, for who has read the rest already.
+    Cached,
 }
 
 /// A request that two instances can answer together.
@@ -50,6 +52,8 @@ pub(super) struct Split {
     limit: &'static str,
     /// Whether the client is told what its request has used.
     pub(super) tells_usage: bool,
+    /// How long the prompt is, about, where that is asked.
+    pub(super) tokens: u64,
 }
 
 impl Split {
@@ -88,6 +92,7 @@ impl Split {
                 "max_tokens"
             },
             tells_usage: !said.streams || said.tells_usage,
+            tokens: said.tokens,
         })
     }
 

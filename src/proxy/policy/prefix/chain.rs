@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use crate::proxy::request_view::TopLevel;
 
 /// Bytes of a block: about 64 tokens, a few blocks of an engine's own.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// What lies behind so many blocks is not looked at: 512 KiB, about 130,000 tokens.
 const LONGEST: usize = 2048;
@@ -42,7 +42,7 @@ mod tests {
     fn of(hashes: &RandomState, body: &Value) -> Vec<u64> {
         let headers = HeaderMap::new();
         let body = Bytes::from(body.to_string());
-        chain(hashes, RequestView::new(&headers, Some(&body)).keys())
+        chain(hashes, RequestView::new(&headers, Some(&body)).whole())
     }
 
     fn shared(one: &[u64], other: &[u64]) -> usize {

@@ -12,6 +12,10 @@
 //! is chosen by its load alone (sgl-project/sglang#14305: by its memory alone, an instance drowns beside
 //! idle ones). A match that is small next to its prompt, such as a greeting that all share, outweighs no
 //! request.
+//!
+//! Where one instance reads prompts for another, who writes answers is chosen by load alone. It is remembered
+//! all the same what that one has fetched: it may have so much of the next turn of a conversation that it
+//! need not be read by another.
 
 mod chain;
 mod recent;
@@ -20,7 +24,7 @@ use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use schemars::JsonSchema;
 use serde::de::Error;
@@ -28,7 +32,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Charge, Policy, Ready, crowd};
 use crate::proxy::backend::{Backend, BackendId};
+use crate::proxy::part::Part;
 use crate::proxy::request_view::RequestView;
+use chain::BLOCK;
 pub(super) use chain::chain;
 pub(super) use recent::Recent;
 
@@ -99,8 +105,11 @@ pub(in crate::proxy) struct Prefix {
     hashes: RandomState,
     /// Under a lock from the look to the choice, so that who comes next sees what was chosen. What takes
     /// long, the hashes, is made before.
-    sent: Mutex<BTreeMap<BackendId, Recent>>,
+    sent: Mutex<Sent>,
 }
+
+/// What each was sent.
+type Sent = BTreeMap<BackendId, Recent>;
 
 impl Prefix {
     /// With nothing remembered.
@@ -116,6 +125,22 @@ impl Prefix {
 }
 
 impl Prefix {
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much each is in the way of a request that begins so: its load, less what it is worth to have
+    /// read a part of it.
+    fn load(&self, sent: &Sent, chain: &[u64], ready: &Ready<'_>) -> impl Fn(&Backend, u64) -> f64 {
+        let worth = self.window / chain.len() as f64;
+        let mean = ready.mean_share();
+        move |backend, in_flight| {
+            let recent = sent.get(&backend.id);
+            let read = recent.map_or(0, |recent| recent.matched(chain));
+            crowd(backend, in_flight) * mean - worth * read as f64
+        }
+    }
+
     /// How many blocks are remembered of a backend.
     fn room(&self, backend: &Backend) -> usize {
         let told = backend.cache.load(Ordering::Relaxed) / TOKENS_OF_A_BLOCK;
@@ -130,19 +155,17 @@ impl Prefix {
 impl Policy for Prefix {
     fn choose(&self, request: &RequestView<'_>, ready: &Ready<'_>) -> Option<Charge> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let chain = chain(&self.hashes, request.keys());
+        let chain = chain(&self.hashes, request.whole());
         if chain.is_empty() {
             return Some(ready.claim_least(turn, crowd)?.into());
         }
-        let sent = self.sent.lock();
-        let mut sent = sent.unwrap_or_else(PoisonError::into_inner);
-        let worth = self.window / chain.len() as f64;
-        let mean = ready.mean_share();
-        let claim = ready.claim_least(turn, |backend: &Backend, in_flight| {
-            let recent = sent.get(&backend.id);
-            let read = recent.map_or(0, |recent| recent.matched(&chain));
-            crowd(backend, in_flight) * mean - worth * read as f64
-        })?;
+        let mut sent = self.sent();
+        let claim = match request.part() {
+            Part::Decode => ready.claim_least(turn, crowd),
+            Part::Whole | Part::Alone | Part::Prefill => {
+                ready.claim_least(turn, self.load(&sent, &chain, ready))
+            }
+        }?;
         if sent.len() >= ready.members() {
             sent.retain(|id, _| ready.has_member(*id));
         }
@@ -155,6 +178,20 @@ impl Policy for Prefix {
         }
         recent.send(&chain);
         Some(claim.into())
+    }
+
+    fn part_read(&self, request: &RequestView<'_>, ready: &Ready<'_>) -> f64 {
+        let keys = request.whole();
+        let chain = chain(&self.hashes, keys);
+        if chain.is_empty() {
+            return 0.0;
+        }
+        let sent = self.sent();
+        let turn = self.turn.load(Ordering::Relaxed);
+        let next = ready.least(turn, &self.load(&sent, &chain, ready));
+        let recent = next.and_then(|(next, _)| sent.get(&next.id));
+        let read = recent.map_or(0, |recent| recent.matched(&chain));
+        (read * BLOCK) as f64 / keys.asked().len() as f64
     }
 }
 
@@ -249,6 +286,22 @@ mod tests {
         }
         assert_eq!(seen, [20, 20], "the old one was at {place}");
         assert_eq!(policy.sent.lock().unwrap().len(), 2, "and is forgotten");
+    }
+
+    #[test]
+    fn it_tells_how_much_of_a_prompt_who_is_chosen_next_has_read() {
+        let (fleet, policy) = (Fleet::of(2), policy(8));
+        assert!(fleet.part_read(&policy, &asking(1, 20, 0)) < 1e-9);
+        let place = fleet.pick_for(&policy, &asking(1, 20, 0));
+        let read = fleet.part_read(&policy, &asking(1, 20, 0));
+        assert!((0.95..=1.0).contains(&read), "{read}");
+        let read = fleet.part_read(&policy, &asking(1, 20, 1));
+        assert!((0.85..0.95).contains(&read), "{read}");
+        assert!(fleet.part_read(&policy, &asking(2, 20, 0)) < 1e-9);
+        // Whoever is overrun is not chosen, and who is has read nothing.
+        let _busy: Vec<_> = (0..9).map(|_| fleet.occupy(place)).collect();
+        assert!(fleet.part_read(&policy, &asking(1, 20, 0)) < 1e-9);
+        assert!(fleet.part_read(&policy, "{}") < 1e-9);
     }
 
     #[test]

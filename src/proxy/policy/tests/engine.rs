@@ -182,7 +182,10 @@ impl Cluster {
     pub(super) fn blocks(&self, ask: &Ask) -> Vec<u64> {
         let headers = HeaderMap::new();
         let body = Bytes::from(ask.body.clone());
-        chain(&self.hashes, RequestView::new(&headers, Some(&body)).keys())
+        chain(
+            &self.hashes,
+            RequestView::new(&headers, Some(&body)).whole(),
+        )
     }
 
     /// Lets time go on: what was answered meanwhile.

@@ -69,6 +69,13 @@ impl Fleet {
         self.choose_with(policy, &[], body)
     }
 
+    /// How much of a prompt who is chosen next has read.
+    pub(super) fn part_read(&self, policy: &dyn Policy, body: &str) -> f64 {
+        let (headers, body) = (HeaderMap::new(), Bytes::from(body.to_owned()));
+        let view = RequestView::new(&headers, Some(&body)).for_part(Part::Alone);
+        policy.part_read(&view, &Ready::for_part(&self.0, Part::Alone, &[]))
+    }
+
     /// A choice for a request with such headers and such a body.
     pub(super) fn choose_with(
         &self,

@@ -212,6 +212,45 @@ async fn a_short_prompt_is_read_by_who_answers() {
 }
 
 #[tokio::test]
+async fn the_next_turn_of_a_conversation_is_read_by_who_has_fetched_the_rest() {
+    let p = reader("p").await;
+    let d = writer("d").await;
+    let mut config = config(1, &[&p, &d]);
+    config.limits.min_prefill_tokens = Some(400);
+    config.policy = PolicySpec::Prefix(PrefixSettings::default());
+    let proxy = serving(config).await;
+    // 2,000 bytes a turn are 500 tokens.
+    let turn = |texts: &[&str]| {
+        let messages = texts
+            .iter()
+            .map(|text| format!(r#"{{"role":"user","content":"{}"}}"#, text.repeat(250)));
+        let messages: Vec<_> = messages.collect();
+        format!(r#"{{"messages":[{}]}}"#, messages.join(","))
+    };
+    let mut client = proxy.client().await;
+    for (texts, by) in [
+        (&["first..."][..], "p"),
+        (&["first...", "a"], "cached"),
+        (&["first...", "another."], "p"),
+        (&["first...", "another.", "b"], "cached"),
+        // As long, and read by nobody.
+        (&["second..", "another.", "b"], "p"),
+    ] {
+        client
+            .send(&post("/v1/chat/completions", &turn(texts)))
+            .await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status(), answer.instance()), (200, Some("d")));
+        assert_eq!(answer.header("x-replica-prefill"), Some(by), "{texts:?}");
+    }
+    for (outcome, times) in [("cached", 2), ("handed_over", 3), ("short", 0)] {
+        assert_eq!(proxy.handoffs(outcome).await, times, "{outcome}");
+    }
+    assert_eq!(p.calls(), 3);
+    proxy.at_rest().await;
+}
+
+#[tokio::test]
 async fn who_has_read_a_prompt_drains_once_it_was_fetched() {
     let (p, mut reads) = driven("p", Role::Prefill).await;
     let (d, mut writes) = driven("d", Role::Decode).await;
