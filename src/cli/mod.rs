@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod completions;
 mod destroy;
+mod dashboard;
 mod drain;
 mod error;
 mod exit;
@@ -161,6 +162,7 @@ enum Command {
     Profile(profile::Args),
     Explain(explain::Args),
     Schema(schema::Args),
+    Dashboard(dashboard::Args),
     Completions(completions::Args),
     Proxy(Box<proxy::Args>),
     /// Say one thing to a running proxy: a JSON request on the standard input
@@ -227,6 +229,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Profile(args) => profile::run(global, args),
         Command::Explain(args) => explain::run(global, args),
         Command::Schema(args) => schema::run(global, args),
+        Command::Dashboard(args) => dashboard::run(global, args),
         Command::Completions(args) => completions::run(global, args),
         Command::Proxy(args) => proxy::run(global, args).await,
         Command::ProxyControl(args) => proxy::control(args).await,

@@ -10,6 +10,7 @@ pub mod bench;
 mod command;
 pub mod compare;
 mod confirm;
+pub mod dashboard;
 pub mod error;
 pub mod events;
 pub mod explain;

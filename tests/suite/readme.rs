@@ -27,7 +27,14 @@ const FROM_SOURCE: &str = "cargo run --release -- ";
 const FOR_BUILDERS: [&str; 3] = ["cargo ", ".ci/run", ".ci/release"];
 
 /// Commands that ask no node.
-const ASKS_NOBODY: [&str; 4] = ["validate", "schema", "completions", "explain"];
+const ASKS_NOBODY: [&str; 6] = [
+    "validate",
+    "schema",
+    "completions",
+    "man",
+    "explain",
+    "dashboard",
+];
 
 /// One thing to type.
 #[derive(Debug, PartialEq, Eq)]

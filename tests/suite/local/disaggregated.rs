@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::suite::support::Workdir;
 
 /// One reads prompts, the other writes answers; what is asked fills several blocks.
-const SPLIT: &str = "\
+pub(super) const SPLIT: &str = "\
 topology: split
 nodes: {here: {ssh: local}}
 engines: {demo: {simulate: {profile: fast}, args: {sim_load_seconds: 0}}}

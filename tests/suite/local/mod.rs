@@ -12,6 +12,7 @@ mod conflicts;
 mod converging;
 mod crash_points;
 mod crowded;
+mod dashboard;
 mod destroying;
 mod disaggregated;
 mod draining;
