@@ -30,6 +30,7 @@ mod send_load;
 mod status;
 mod transfer;
 mod validate;
+mod stop;
 mod wait;
 mod watch;
 mod workspace;

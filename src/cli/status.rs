@@ -8,15 +8,19 @@ use indexmap::IndexMap;
 use super::Global;
 use super::error::Error;
 use super::exit::Exit;
+use super::stop::Stop;
 use super::workspace::Workspace;
 use crate::converge::{Desired as _, assess};
 use crate::plan::{Address, Failure, Plan, Readiness, Service, Stand};
+use crate::quantity::Seconds;
 use crate::resource::machine::{self, Bytes, Gpu, Machine, Memory};
 use crate::resource::{Facts, KINDS, Listed, Observation, Undeclared};
+use crate::view::Screen;
 use crate::view::status::{
     GpuMemoryStatus, GpuStatus, MemoryStatus, NodeStatus, ServiceStatus, Services, StatusReport,
     render,
 };
+use crate::view::words::duration;
 
 /// Show what runs on the nodes and whether it answers
 #[derive(Debug, clap::Args)]
@@ -26,11 +30,87 @@ pub(super) struct Args {
     /// Exit with 2 when anything is not as declared
     #[arg(long)]
     exit_code: bool,
+    /// Look again this often, until Ctrl-C, and show it in place [without a time: 2s]
+    #[arg(
+        short,
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2s",
+        conflicts_with = "exit_code"
+    )]
+    watch: Option<Seconds>,
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
+    if args.watch.is_some() && screen.is_json() {
+        let message =
+            "--watch is for people: ask `replica status --json` again as often as you like";
+        return Err(Error::Usage(message.to_owned()));
+    }
     let workspace = Workspace::open_alone(global, args.file.as_deref(), &screen).await?;
+    if let Some(every) = args.watch {
+        return watch(global, workspace, &screen, every).await;
+    }
+    let (report, plan) = look(&workspace).await;
+    if screen.is_json() {
+        screen.document(&report)?;
+    } else {
+        screen.result(&rendered(&report, &workspace, &screen))?;
+    }
+    Ok(
+        match (&plan.unreachable[..], args.exit_code && !report.converged) {
+            ([_, ..], _) => Exit::Unreachable,
+            ([], true) => Exit::Pending,
+            ([], false) => Exit::Done,
+        },
+    )
+}
+
+/// Shows how everything stands again and again: on a terminal in one place, else whenever it is another.
+async fn watch(
+    global: &Global,
+    mut workspace: Workspace,
+    screen: &Screen,
+    every: Seconds,
+) -> Result<Exit, Error> {
+    let mut stop = Stop::new()?;
+    let mut shown = String::new();
+    let about = format!(
+        "A look every {}; Ctrl-C ends it.",
+        duration(every.duration())
+    );
+    loop {
+        let (report, _) = tokio::select! {
+            biased;
+            () = stop.comes() => return Ok(Exit::Done),
+            seen = look(&workspace) => seen,
+        };
+        let text = rendered(&report, &workspace, screen);
+        let is_news = text != shown;
+        let is_read = if screen.draws_results() {
+            screen.redraw(&format!("{text}\n{about}\n"))?
+        } else {
+            !is_news || screen.piece(&text)?
+        };
+        shown = text;
+        if !is_read || stop.comes_within(every).await {
+            return Ok(Exit::Done);
+        }
+        // Connected anew: a node that was away may be back.
+        workspace = workspace.again(global).await?;
+    }
+}
+
+fn rendered(report: &StatusReport, workspace: &Workspace, screen: &Screen) -> String {
+    let name = workspace.topology().name.as_str();
+    render(report, name, &workspace.file(), screen.out())
+}
+
+/// How everything stands now, and what would be done about it.
+async fn look(workspace: &Workspace) -> (StatusReport, Plan) {
     let wish = workspace.as_declared().asking([machine::fact()]);
     let (observed, plan) = workspace.plan(&wish).await;
     let declared = wish.resources();
@@ -45,19 +125,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         nodes: nodes(&observed),
         services: by_kind(&services),
     };
-    let name = workspace.topology().name.as_str();
-    if screen.is_json() {
-        screen.document(&report)?;
-    } else {
-        screen.result(&render(&report, name, &workspace.file(), screen.out()))?;
-    }
-    Ok(
-        match (&plan.unreachable[..], args.exit_code && !report.converged) {
-            ([_, ..], _) => Exit::Unreachable,
-            ([], true) => Exit::Pending,
-            ([], false) => Exit::Done,
-        },
-    )
+    (report, plan)
 }
 
 fn nodes(observed: &Observation) -> BTreeMap<String, NodeStatus> {

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use super::Global;
 use super::apply::apply;
 use super::error::Error;
 use super::exit::Exit;
+use super::stop::Stop;
 use super::workspace::{Wish, Workspace};
 use crate::converge::{Budget, NextStart, Selection};
 use crate::plan::{Address, Plan};
@@ -85,31 +84,6 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         "watched for {took}, and mended something {mended}"
     ));
     Ok(exit)
-}
-
-/// The signals that end it. One that comes while it looks counts as well.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Error> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Whether somebody stops it before this time is over.
-    async fn comes_within(&mut self, pause: Seconds) -> bool {
-        tokio::select! {
-            biased;
-            _ = self.interrupt.recv() => true,
-            _ = self.terminate.recv() => true,
-            () = tokio::time::sleep(pause.duration()) => false,
-        }
-    }
 }
 
 /// What is being watched.

@@ -100,6 +100,23 @@ impl Screen {
         self.print(&seen(text, self.out))
     }
 
+    /// Whether a result may be drawn over the one before.
+    pub fn draws_results(&self) -> bool {
+        self.draws && io::stdout().is_terminal()
+    }
+
+    /// Draws a result in the place of the one before, on a terminal that it has to itself, and returns whether
+    /// somebody still reads it. What is longer than the terminal is cut off.
+    pub fn redraw(&self, text: &str) -> io::Result<bool> {
+        let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+        let rows = if rows == 0 { usize::MAX } else { rows.into() };
+        let text = seen(text, self.out);
+        let lines: Vec<_> = text.lines().take(rows.saturating_sub(1)).collect();
+        // To the first place; each line is cleared behind its end, and all below the last.
+        let drawn = format!("\x1b[H{}\x1b[K\n\x1b[J", lines.join("\x1b[K\n"));
+        self.print(&drawn)
+    }
+
     /// Writes one of many JSON documents, each on a line, and returns whether somebody still reads
     /// them.
     pub fn document_line(&self, document: &impl Serialize) -> io::Result<bool> {
