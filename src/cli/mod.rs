@@ -4,15 +4,17 @@ mod apply;
 mod asking;
 mod bench;
 mod compare;
+mod completing;
 mod completions;
-mod destroy;
 mod dashboard;
+mod destroy;
 mod drain;
 mod error;
 mod exit;
 mod explain;
 mod lock;
 mod logs;
+mod man;
 mod manifest_word;
 mod meant;
 mod origin;
@@ -28,9 +30,9 @@ mod schema;
 mod selection;
 mod send_load;
 mod status;
+mod stop;
 mod transfer;
 mod validate;
-mod stop;
 mod wait;
 mod watch;
 mod workspace;
@@ -81,6 +83,7 @@ Exit codes:
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Read this SSH configuration instead of ~/.ssh/config, as `ssh -F` does
     #[arg(long, global = true, value_name = "FILE")]
@@ -165,6 +168,7 @@ enum Command {
     Schema(schema::Args),
     Dashboard(dashboard::Args),
     Completions(completions::Args),
+    Man(man::Args),
     Proxy(Box<proxy::Args>),
     /// Say one thing to a running proxy: a JSON request on the standard input
     #[command(hide = true)]
@@ -186,6 +190,12 @@ enum Command {
 
 /// Runs the command line and returns its exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<_> = words.into_iter().collect();
+    match completing::answered(&words) {
+        Ok(true) => return Exit::Done.into(),
+        Ok(false) => {}
+        Err(error) => return usage(&error, Format::Text),
+    }
     let words = with_two_dashes(words);
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
@@ -232,6 +242,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Schema(args) => schema::run(global, args),
         Command::Dashboard(args) => dashboard::run(global, args),
         Command::Completions(args) => completions::run(global, args),
+        Command::Man(args) => man::run(global, args),
         Command::Proxy(args) => proxy::run(global, args).await,
         Command::ProxyControl(args) => proxy::control(args).await,
         Command::Simulate(args) => return simulator::run(args.clone(), published_arms).await,

@@ -1,9 +1,14 @@
 //! Each command does as its name promises, and says how it went by its exit code.
 
+use std::fs::{self, File};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PAIR, SMALL};
-use crate::suite::support::{MANIFESTS, Workdir};
+use crate::suite::support::{MANIFESTS, Terminal, Workdir, until};
 
 #[test]
 fn without_a_manifest_every_command_says_what_it_looked_for_and_how_to_begin() {
@@ -191,6 +196,81 @@ fn the_schema_is_the_one_of_the_repository() {
 }
 
 #[test]
+fn a_status_that_is_watched_is_drawn_in_one_place_and_elsewhere_told_once() {
+    let place = Workdir::with(SMALL).applied();
+    let watched = Terminal::run(&place, 100, &["status", "--watch=1s"])
+        .interrupted("A look every 1.0s; Ctrl-C ends it.");
+    let (code, shown) = watched.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("\x1b[H"), "{shown:?}");
+
+    let file = place.work().join("seen");
+    let mut command = place.command(&["status", "--watch=1s"]);
+    command.stdout(File::create(&file).unwrap());
+    let mut elsewhere = command.spawn().unwrap();
+    let told = || fs::read_to_string(&file).unwrap();
+    until("it is told", || told().contains("converged").then_some(()));
+    // It looks again meanwhile, and sees nothing new.
+    thread::sleep(Duration::from_secs(3));
+    kill_process(Pid::from_child(&elsewhere), Signal::INT).unwrap();
+    assert_eq!(elsewhere.wait().unwrap().code(), Some(0));
+    assert_eq!(told().matches("converged").count(), 1, "{}", told());
+    assert!(!told().contains('\x1b'), "{}", told());
+    let _ = place.replica(&["status", "--watch", "--json"]).exits(64);
+}
+
+/// As bash asks, when somebody types this and presses Tab.
+fn completed(place: &Workdir, typed: &str) -> Vec<String> {
+    let program = env!("CARGO_BIN_EXE_replica");
+    let script = format!(
+        "PATH=${{1%/*}}:$PATH; source <(replica completions bash); \
+         COMP_WORDS=({typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9; \
+         _clap_complete_replica replica \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &script, "bash", program]);
+    place.settle(&mut command);
+    let output = command.output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    out.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn what_a_manifest_declares_is_completed() {
+    let place = Workdir::with(PAIR);
+    place.write("other.yaml", &PAIR.replace("  b:", "  other:"));
+    place.write("notes.txt", "");
+    for (typed, expected) in [
+        ("replica drain inst", &["instance.a", "instance.b"][..]),
+        ("replica drain other.yaml instance.o", &["instance.other"]),
+        ("replica restart here/p", &["here/program", "here/proxy"]),
+        ("replica plan --limit h", &["here"]),
+        ("replica plan --target instance.b", &["instance.b"]),
+        ("replica plan o", &["other.yaml"]),
+        ("replica plan n", &[""]),
+        ("replica expl", &["explain"]),
+        // A manifest that cannot be read declares nothing.
+        ("replica drain notes.yaml inst", &[""]),
+    ] {
+        assert_eq!(completed(&place, typed), expected, "{typed}");
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let place = Workdir::empty();
+    let _ = place.replica(&["man"]).exits(0).shows(".TH replica 1");
+    let _ = place.replica(&["man", "--json"]).exits(64);
+    let _ = place.replica(&["man", "--out", "pages"]).exits(0);
+    let _ = place.read("pages/replica.1");
+    assert!(
+        place
+            .read("pages/replica-apply.1")
+            .contains("replica\\-apply")
+    );
+}
+
+#[test]
 fn completions_are_there_for_every_shell() {
     let place = Workdir::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -198,7 +278,7 @@ fn completions_are_there_for_every_shell() {
             .replica(&["completions", shell])
             .exits(0)
             .shows("replica")
-            .shows("destroy");
+            .shows("COMPLETE");
     }
     let script = place.replica(&["completions", "bash"]).exits(0).out;
     place.write("completions.bash", &script);

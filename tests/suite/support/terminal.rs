@@ -6,6 +6,7 @@ use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -82,6 +83,14 @@ impl Terminal {
     pub(crate) fn answer(self, prompt: &str, keys: &str) -> Self {
         let mut this = self.sees(prompt);
         this.keys.write_all(keys.as_bytes()).unwrap();
+        this
+    }
+
+    /// Waits until the screen has shown this, then does what Ctrl-C does.
+    #[track_caller]
+    pub(crate) fn interrupted(self, after: &str) -> Self {
+        let this = self.sees(after);
+        kill_process(Pid::from_child(&this.child), Signal::INT).unwrap();
         this
     }
 
