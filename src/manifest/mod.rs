@@ -15,6 +15,7 @@ mod arms;
 mod check;
 mod describe;
 mod document;
+mod examples;
 mod explain;
 mod fault;
 mod file;

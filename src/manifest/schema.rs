@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::document::Document;
+use super::examples;
 use super::short;
 use crate::proxy::Alone;
 
@@ -13,6 +14,7 @@ use crate::proxy::Alone;
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Document).to_value();
     short::add_to(&mut schema);
+    examples::add_to(&mut schema);
     schema
 }
 

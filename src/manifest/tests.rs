@@ -119,12 +119,14 @@ fn nothing_is_said_of_what_is_good() {
 
 /// What a schema can see: keys, types, bounds, and whether something is there at all.
 const SEEN_BY_THE_SCHEMA: &[&str] = &[
+    "backends-twice",
     "choices",
     "missing-keys",
     "models",
     "not-a-map",
     "nothing-after-the-key",
     "ports-out-of-range",
+    "queue-of-nobody",
     "unknown-keys",
     "wrong-types",
 ];
