@@ -154,7 +154,8 @@ async fn one_by_one(stream: ClientStream, client: Client) {
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
         let asked = guest.standing.ask();
-        async move {
+        // hyper keeps a place for it as long as the connection lasts, and most wait idle: so that is a pointer's.
+        Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let mut record = Record::begin(front, &head, client);
             let answer = if is_spare {
@@ -177,7 +178,7 @@ async fn one_by_one(stream: ClientStream, client: Client) {
             record.answered(&answer);
             let answer = answer.map(|body| asked.until_over(body, version, record));
             Ok::<Response<During>, ClientGone>(answer)
-        }
+        })
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
