@@ -10,6 +10,7 @@
 //! - [`net`], [`describe`], [`hex`], [`prometheus`]: ground too. How hosts and ports are written, and a
 //!   stream that tells of its traffic; errors with their causes; digests; pages of metrics.
 //! - [`manifest`]: text becomes a [`resource::Topology`], or an explanation that points at the line.
+//! - [`init`]: a first manifest, written by what nodes say of themselves and by what others have.
 //! - [`resource`]: the rooms. One for each kind of thing that a manifest declares: its declaration,
 //!   the facts that it wants of a node, its comparison, its effects.
 //! - [`plan`]: plain data that everyone shares: addresses, changes, steps, effects, events.
@@ -84,6 +85,7 @@ mod english;
 #[path = "../tests/fuzz/mod.rs"]
 mod fuzz;
 pub mod hex;
+pub mod init;
 pub mod load;
 pub mod logs;
 pub mod manifest;

@@ -17,6 +17,7 @@ mod scenarios {
 
     mod addresses;
     mod away;
+    mod beginning;
     mod booted;
     mod changing;
     mod copying;

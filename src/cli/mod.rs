@@ -12,6 +12,7 @@ mod drain;
 mod error;
 mod exit;
 mod explain;
+mod init;
 mod lock;
 mod logs;
 mod man;
@@ -148,6 +149,7 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Validate(validate::Args),
     Plan(plan::Args),
     Apply(apply::Args),
@@ -222,6 +224,7 @@ async fn run(cli: &Cli) -> ExitCode {
     trace(cli);
     let global = &cli.global;
     let done = match &cli.command {
+        Command::Init(args) => init::run(global, args).await,
         Command::Validate(args) => validate::run(global, args),
         Command::Plan(args) => plan::run(global, args).await,
         Command::Apply(args) => apply::run(global, args).await,

@@ -274,8 +274,8 @@ pub(super) fn is_extension(key: &str) -> bool {
 }
 
 /// How a manifest is begun by whoever has none.
-const BEGIN: &str =
-    "it begins with `topology: NAME` and `nodes:`; `replica schema` prints all that can be in it";
+const BEGIN: &str = "`replica init` writes one; it begins with `topology: NAME` and `nodes:`, and \
+                     `replica schema` prints all that can be in it";
 
 /// Says that a file of this sort has nothing in it, and how one is begun.
 pub(super) fn empty(what: &str, begin: &str) -> Problem {

@@ -48,4 +48,5 @@ pub use problem::{ManifestError, Problem};
 pub use proxy_file::load_proxy;
 pub use remark::{Remark, Severity};
 pub use schema::{proxy_schema_text, schema, schema_text};
+pub(crate) use secrets::is_name_of_secret;
 pub use variables::{Given, Variables};

@@ -14,7 +14,7 @@ const ENDS: [&str; 6] = [
 ];
 
 /// Whether a variable or a key of this name holds a secret: `HF_TOKEN`, `api_key`.
-pub(super) fn is_name_of_secret(name: &str) -> bool {
+pub(crate) fn is_name_of_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     let ends_so = |end: &&str| {
         let before = name.strip_suffix(*end);

@@ -40,7 +40,7 @@ pub use local::LocalNode;
 pub use network_address::NetworkAddress;
 pub use node_key::{InvalidNodeKey, NodeKey};
 pub use outcome::{ALLOW_FORWARDING, ExitStatus, Line, NodeError, Output};
-pub use ssh::{Bastions, ConnectOptions, Doors, SshNode};
+pub use ssh::{Bastions, ConnectOptions, Doors, SshNode, configured_hosts};
 pub use stream::Stream;
 pub use transport::Node;
 pub use unreachable::{KnownBy, Obstacle, Unreachable};

@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod explain;
 mod field;
+pub mod init;
 pub mod json;
 pub mod logs;
 pub mod output;

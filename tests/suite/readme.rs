@@ -27,13 +27,14 @@ const FROM_SOURCE: &str = "cargo run --release -- ";
 const FOR_BUILDERS: [&str; 3] = ["cargo ", ".ci/run", ".ci/release"];
 
 /// Commands that ask no node.
-const ASKS_NOBODY: [&str; 6] = [
+const ASKS_NOBODY: [&str; 7] = [
     "validate",
     "schema",
     "completions",
     "man",
     "explain",
     "dashboard",
+    "init --local",
 ];
 
 /// One thing to type.
@@ -128,12 +129,14 @@ impl Typed {
 
     /// Stops before a machine is asked that is not this one.
     fn check_that_it_stays_here(&self, line: &str, place: &Workdir) {
-        let mut words = line.split_whitespace().skip(1);
-        if words.next().is_some_and(|c| ASKS_NOBODY.contains(&c)) {
+        let words = line.split_whitespace().skip(1);
+        let said = words.clone().collect::<Vec<_>>().join(" ");
+        let begins = |it: &&str| said == *it || said.starts_with(&format!("{it} "));
+        if ASKS_NOBODY.iter().any(begins) {
             return;
         }
         let is_manifest = |word: &&str| Path::new(word).extension().is_some_and(|it| it == "yaml");
-        for file in words.filter(is_manifest) {
+        for file in words.skip(1).filter(is_manifest) {
             let text = place.read(file);
             let goes_elsewhere = text
                 .lines()

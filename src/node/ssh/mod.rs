@@ -7,6 +7,7 @@
 
 mod channel;
 mod config;
+mod configured;
 mod dialled;
 mod doors;
 mod host_certificate;
@@ -32,6 +33,7 @@ use super::outcome::NodeError;
 use super::running::Pipes;
 use super::unreachable::Unreachable;
 
+pub use configured::configured_hosts;
 pub use doors::Doors;
 pub use link::{Bastions, ConnectOptions};
 

@@ -21,7 +21,7 @@ use super::target::Target;
 const SSH: &str = "/usr/bin/ssh";
 const SYSTEM: &str = "/etc/ssh/ssh_config";
 /// Files that include files; `ssh` itself stops at 16.
-const DEEPEST: u8 = 8;
+pub(super) const DEEPEST: u8 = 8;
 
 /// What may stand in a configuration and changes nothing that we would do otherwise.
 const INDIFFERENT: &[&str] = &[
@@ -125,14 +125,14 @@ fn are_plain_hops(value: &str) -> bool {
 }
 
 /// The user, as the system knows it: `ssh` does not ask the environment.
-struct Account {
+pub(super) struct Account {
     id: u32,
     name: String,
-    home: String,
+    pub(super) home: String,
 }
 
 impl Account {
-    fn own() -> Option<Self> {
+    pub(super) fn own() -> Option<Self> {
         let id = rustix::process::getuid().as_raw();
         let all = fs::read_to_string("/etc/passwd").ok()?;
         all.lines().find_map(|line| {
@@ -354,7 +354,7 @@ impl Reading<'_> {
 }
 
 /// The files of a path whose last part may have `*` in it, in order.
-fn expand(path: &Path) -> Option<Vec<PathBuf>> {
+pub(super) fn expand(path: &Path) -> Option<Vec<PathBuf>> {
     let text = path.to_str()?;
     if !text.contains('*') {
         return Some(vec![path.to_owned()]);

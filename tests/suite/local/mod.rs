@@ -3,6 +3,7 @@
 mod alone;
 mod apart;
 mod asking;
+mod beginning;
 mod changing;
 mod choosing;
 mod clients;

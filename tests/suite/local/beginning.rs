@@ -1,0 +1,136 @@
+//! A first manifest is written by what this machine says of itself, and every command takes it.
+
+use crate::suite::support::{MANIFESTS, Workdir};
+
+/// An SSH configuration that names nobody, in place of the developer's own.
+fn nobody(place: &Workdir) -> String {
+    place.write("ssh_config", "Host *\n  User nobody\n");
+    place.work().join("ssh_config").display().to_string()
+}
+
+#[test]
+fn what_this_machine_says_is_a_manifest_that_can_be_planned() {
+    let place = Workdir::empty();
+    let said = place.replica(&["init", "local"]).exits(0);
+    let _ = said.shows("topology.yaml is written, by what here said.");
+    let text = place.read("topology.yaml");
+    let first = "# yaml-language-server: $schema=topology.schema.json\n";
+    assert!(text.starts_with(first), "{text}");
+    let schema = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/topology.json"));
+    assert_eq!(place.read("topology.schema.json"), schema.unwrap());
+    let _ = place
+        .replica(&["validate"])
+        .exits(0)
+        .shows("1 proxy and 2 benchmarks");
+    let plan = place.replica(&["plan", "--json"]).exits(0).json();
+    assert!(
+        plan["changes"].as_array().is_some_and(|it| it.len() > 3),
+        "{plan:#}"
+    );
+}
+
+#[test]
+fn a_file_that_is_there_is_left_as_it_is() {
+    let place = Workdir::empty();
+    place.write("topology.yaml", "mine\n");
+    for words in [
+        &["init", "--local"][..],
+        &["init", "local"],
+        &["init", "--local", "-o", "topology.yaml"],
+    ] {
+        let said = place.replica(words).exits(1);
+        let _ = said
+            .says("`topology.yaml` is there already")
+            .says("-o FILE");
+    }
+    assert_eq!(place.read("topology.yaml"), "mine\n");
+    assert!(!place.work().join("topology.schema.json").exists());
+    let said = place
+        .replica(&["init", "--local", "-o", "own.yaml", "--json"])
+        .exits(0);
+    assert_eq!(said.json()["file"], "own.yaml", "{said}");
+    let _ = place.replica(&["validate", "own.yaml"]).exits(0);
+}
+
+#[test]
+fn the_simulated_topology_is_the_sample() {
+    let place = Workdir::empty();
+    let _ = place.replica(&["init", "--local"]).exits(0);
+    let read = |text: &str| serde_yaml::from_str::<serde_json::Value>(text).unwrap();
+    let sample = std::fs::read_to_string(format!("{MANIFESTS}/local.yaml")).unwrap();
+    let text = place.read("topology.yaml");
+    assert_eq!(read(&text), read(&sample));
+    assert!(!text.contains("manifests/"), "{text}");
+}
+
+#[test]
+fn what_somebody_else_serves_is_a_beginning() {
+    let place = Workdir::empty();
+    place.write(
+        "recipe.yaml",
+        "model: Qwen/Qwen3-1.7B\nruntime: vllm\ncontainer: scitrera/dgx-spark-vllm:latest\n\
+         defaults: {port: 8000, tensor_parallel: 1, max_model_len: 4096}\nenv: {HF_TOKEN: hush, A: '${B}'}\n",
+    );
+    let _ = place
+        .replica(&["init", "local", "--from", "recipe.yaml"])
+        .exits(0);
+    let text = place.read("topology.yaml");
+    for line in [
+        "      max_model_len: 4096\n",
+        "      HF_TOKEN: {from_env: HF_TOKEN}\n",
+        "      A: \"$${B}\"\n",
+        "model: Qwen3-1.7B",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    assert!(!text.contains("hush"), "{text}");
+    let _ = place.replica(&["validate"]).exits(0);
+    let command = "vllm serve Qwen/Qwen3-8B --max-model-len 8192 --port 9000";
+    let _ = place
+        .replica(&["init", "local", "--from", command, "-o", "b.yaml"])
+        .exits(0);
+    let text = place.read("b.yaml");
+    assert!(
+        text.contains("max_model_len: 8192") && text.contains("model: Qwen3-8B"),
+        "{text}"
+    );
+    let _ = place.replica(&["validate", "b.yaml"]).exits(0);
+    for (from, why) in [
+        ("nowhere.yaml", "nowhere.yaml"),
+        ("vllm serve $MODEL", "$MODEL"),
+        ("vllm serve", "it names no model"),
+    ] {
+        let said = place
+            .replica(&["init", "local", "--from", from, "-o", "c.yaml"])
+            .exits(1);
+        let _ = said.says(why);
+    }
+    assert!(!place.work().join("c.yaml").exists());
+}
+
+#[test]
+fn without_a_host_it_says_how_to_name_one() {
+    let place = Workdir::empty();
+    let config = nobody(&place);
+    let said = place.replica(&["init", "--ssh-config", &config]).exits(64);
+    let _ = said
+        .says("replica init user@host")
+        .says("replica init --local");
+    let _ = place.replica(&["init", "--local", "local"]).exits(64);
+}
+
+#[test]
+fn a_host_that_was_named_and_is_not_there_leaves_nothing_written() {
+    let place = Workdir::empty();
+    let config = nobody(&place);
+    let words = ["init", "local", "127.0.0.1:1", "--ssh-config", &config];
+    let said = place.replica(&words).exits(4);
+    let _ = said.says("127.0.0.1:1: ").says("nothing was written");
+    assert!(!place.work().join("topology.yaml").exists());
+    // One that nobody named is only left out, where others are there.
+    place.write("ssh_config", "Host gone\n  HostName 127.0.0.1\n  Port 1\n");
+    let said = place
+        .replica(&["init", "--ssh-config", &config, "--json"])
+        .exits(4);
+    assert!(said.json()["left_out"]["gone"].is_string(), "{said}");
+}
