@@ -23,6 +23,7 @@
 //! - [`results`]: what came of it, kept and compared. [`verdict`]: what may be concluded, one rule a
 //!   file.
 //! - [`compare`]: arms re-converged and interleaved, and what may be said of them.
+//! - [`doctor`]: what is wrong with the machines, one check a file.
 //! - [`transfer`]: what moves a model from node to node.
 //! - [`simulator`]: a vLLM look-alike for machines without a GPU. [`rehearsal`]: what a topology will do, played
 //!   through with its engines in a time of their own.
@@ -45,6 +46,7 @@
 //! |---|---|---|
 //! | a policy | `proxy/policy/<name>.rs` | `policies!` in [`proxy::policy`] |
 //! | a rule | `verdict/<number>_<name>.rs` | `RULES` in [`verdict`] |
+//! | a check of the machines | `doctor/<number>_<name>.rs` | `CHECKS` in [`doctor`] |
 //! | a load shape | `shape/<key>.rs` | `shapes!` in [`shape`] |
 //! | a source of prompts | `prompts/<key>.rs` | `sources!` in [`prompts`] |
 //! | a section of the report | `view/report/section/<name>.rs` | `SECTIONS` in [`view::report`] |
@@ -80,6 +82,7 @@ pub mod compare;
 pub mod converge;
 pub mod decisions;
 pub mod describe;
+pub mod doctor;
 mod english;
 #[cfg(test)]
 #[path = "../tests/fuzz/mod.rs"]

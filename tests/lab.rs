@@ -23,6 +23,7 @@ mod scenarios {
     mod copying;
     mod crash_points;
     mod disturbed;
+    mod doctor;
     mod failing;
     mod installing;
     mod interrupted;

@@ -10,7 +10,8 @@ pub enum Exit {
     Done = 0,
     /// It failed, and nothing was changed that a new apply would not put right.
     Failed = 1,
-    /// Changes are pending (`plan --detailed-exitcode`, `status --exit-code`).
+    /// Changes are pending (`plan --detailed-exitcode`, `status --exit-code`); or something was found
+    /// (`doctor --exit-code`).
     Pending = 2,
     /// A saved plan does not hold: what it rests on is not as it was.
     Stale = 3,

@@ -8,6 +8,7 @@ mod completing;
 mod completions;
 mod dashboard;
 mod destroy;
+mod doctor;
 mod drain;
 mod error;
 mod exit;
@@ -71,7 +72,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  everything is as declared, or nothing was to do
     1  it failed
-    2  changes are pending (plan --detailed-exitcode, status --exit-code)
+    2  changes are pending (plan --detailed-exitcode, status --exit-code);
+       doctor --exit-code: it found something
     3  a saved plan no longer holds: plan again
     4  a node could not be reached; the rest is as declared
     5  another run holds the lock
@@ -160,6 +162,7 @@ enum Command {
     Wait(wait::Args),
     Watch(watch::Args),
     Status(status::Args),
+    Doctor(doctor::Args),
     Logs(logs::Args),
     Output(output::Args),
     Bench(Box<bench::Args>),
@@ -235,6 +238,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::Wait(args) => wait::run(global, args).await,
         Command::Watch(args) => watch::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
+        Command::Doctor(args) => doctor::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Output(args) => output::run(global, args).await,
         Command::Bench(args) => bench::run(global, args).await,

@@ -11,6 +11,7 @@ mod command;
 pub mod compare;
 mod confirm;
 pub mod dashboard;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod explain;

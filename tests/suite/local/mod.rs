@@ -16,6 +16,7 @@ mod crowded;
 mod dashboard;
 mod destroying;
 mod disaggregated;
+mod doctoring;
 mod draining;
 mod dying;
 mod endurance;

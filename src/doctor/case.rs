@@ -1,0 +1,133 @@
+//! What there is to look at: what every node said, and what is declared for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::look::{Look, Port};
+use crate::name::{InstanceName, NodeName};
+use crate::node::NodeDeclaration;
+use crate::plan::{Address, Plan};
+use crate::resource::Observation;
+use crate::resource::Topology;
+use crate::resource::environment::EnvValue;
+use crate::resource::instance::{self, Server};
+use crate::resource::machine::{Bytes, Machine};
+use crate::resource::process::ProcessTable;
+
+/// The network of the fast link, as manifests call it.
+const FABRIC: &str = "fabric";
+
+/// Everything that a check may look at.
+pub struct Case<'a> {
+    topology: &'a Topology,
+    /// What an apply would do.
+    pub(super) plan: &'a Plan,
+    /// The nodes that answered.
+    pub(super) nodes: BTreeMap<&'a NodeName, Seen<'a>>,
+}
+
+/// A node that answered.
+pub(super) struct Seen<'a> {
+    pub(super) name: &'a NodeName,
+    pub(super) declared: &'a NodeDeclaration,
+    pub(super) look: Arc<Look>,
+    pub(super) machine: Arc<Machine>,
+    pub(super) processes: Arc<ProcessTable>,
+}
+
+impl<'a> Case<'a> {
+    /// What is to be looked at, of these nodes.
+    pub fn new(
+        topology: &'a Topology,
+        observed: &Observation,
+        plan: &'a Plan,
+        is_asked: impl Fn(&NodeName) -> bool,
+    ) -> Self {
+        let declared = topology.nodes.iter().filter(|(name, _)| is_asked(name));
+        let nodes = declared.filter_map(|(name, declared)| {
+            let facts = observed.of(name)?;
+            let seen = Seen {
+                name,
+                declared,
+                look: Look::read(facts),
+                machine: Machine::read(facts),
+                processes: ProcessTable::read(facts),
+            };
+            Some((name, seen))
+        });
+        Self {
+            topology,
+            plan,
+            nodes: nodes.collect(),
+        }
+    }
+
+    /// What is found on each node.
+    pub(super) fn each<T>(&self, found: impl Fn(&Seen<'a>) -> Option<T>) -> Vec<T> {
+        self.nodes.values().filter_map(found).collect()
+    }
+
+    /// The servers of a node that have weights.
+    pub(super) fn servers(&self, node: &NodeName) -> Vec<(&'a InstanceName, &'a Server)> {
+        let servers = self.topology.instances.iter();
+        let own = servers.filter(|(_, server)| server.node == *node);
+        own.filter(|(_, server)| server.runtime.vllm().is_some())
+            .collect()
+    }
+
+    /// Those that do not run.
+    pub(super) fn down(&self, seen: &Seen<'_>) -> Vec<(&'a InstanceName, &'a Server)> {
+        let mut servers = self.servers(seen.name);
+        servers.retain(|(name, _)| {
+            let address = Address::on(seen.name, instance::KIND, Some(name.as_str()));
+            let sessions = seen.processes.of(self.topology.name.as_str(), &address);
+            sessions.is_empty()
+        });
+        servers
+    }
+
+    /// The two ends of the fast link, where it has two that answered: of each node its interface.
+    pub(super) fn fabric(&self) -> Vec<(&Seen<'a>, &Port)> {
+        let ends = self.nodes.values();
+        ends.filter_map(|seen| Some((seen, seen.fabric_port()?)))
+            .collect()
+    }
+}
+
+impl Seen<'_> {
+    /// Its address on the fast link, where one is declared.
+    pub(super) fn fabric_address(&self) -> Option<&str> {
+        let declared = self.declared.addresses.get(FABRIC)?;
+        Some(&declared.address)
+    }
+
+    /// The interface that has that address.
+    pub(super) fn fabric_port(&self) -> Option<&Port> {
+        self.look.port_of(self.fabric_address()?)
+    }
+
+    /// Its memory, where its GPU shares it: all of it, and what can be had.
+    pub(super) fn shared_memory(&self) -> Option<(Bytes, Bytes)> {
+        let both = self.machine.memory_total.zip(self.machine.memory_available);
+        both.filter(|_| self.machine.is_unified())
+    }
+}
+
+/// The share of a GPU's memory that a server takes, by its arguments or by what vLLM takes unasked.
+pub(super) fn share(server: &Server) -> f64 {
+    let said = server.args.word("gpu_memory_utilization");
+    said.and_then(|it| it.parse().ok()).unwrap_or(0.9)
+}
+
+/// The value of a variable of a server, where it is no secret.
+pub(super) fn variable<'a>(server: &'a Server, name: &str) -> Option<&'a str> {
+    match server.env.get(name)? {
+        EnvValue::Plain(value) => Some(value),
+        EnvValue::FromEnv(_) => None,
+    }
+}
+
+/// GiB with one digit, for evidence.
+pub(super) fn gib(bytes: Bytes) -> f64 {
+    (bytes.0 as f64 / f64::from(1u32 << 30) * 10.0).round() / 10.0
+}
