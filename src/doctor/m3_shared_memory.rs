@@ -1,6 +1,7 @@
 //! M3: `/dev/shm` holds memory. What servers leave there when they are killed stays until a reboot, and on a
-//! machine whose GPU shares its memory it is the GPU's memory too: a container with 64 GB of it took half of
-//! one (tonyd2wild/DeepSeek-V4.1-Flash-vLLM-DGX-Spark#31).
+//! machine whose GPU shares its memory it is the GPU's memory too. An owner of two GB10s suspects a container
+//! with 64 GB of it behind machines that went off under load:
+//! tonyd2wild/DeepSeek-v4-Flash-Vision-Exp-DSpark-1M-NVFP4-KV-2x-DGX-Spark#31.
 
 use serde_json::json;
 
@@ -16,7 +17,9 @@ pub(super) const CHECK: Check = Check {
     id: "M3",
     name: "/dev/shm holds memory",
     why: "Files there are memory, and those of a server that was killed stay until the next reboot.",
-    reported: Some("https://github.com/tonyd2wild/DeepSeek-V4.1-Flash-vLLM-DGX-Spark/issues/31"),
+    reported: Some(
+        "https://github.com/tonyd2wild/DeepSeek-v4-Flash-Vision-Exp-DSpark-1M-NVFP4-KV-2x-DGX-Spark/issues/31",
+    ),
     look,
 };
 

@@ -1,5 +1,5 @@
-//! M7: a vLLM that is known to lose memory where programs and GPU share it: vllm-project/vllm#45179, mended
-//! in 0.24.
+//! M7: a vLLM that is known to lose memory where programs and GPU share it: what a start that failed had of the
+//! GPU stayed lost until a reboot, with 0.23 and no more with 0.24 (vllm-project/vllm#45179).
 
 use serde_json::json;
 
@@ -13,8 +13,8 @@ const MENDED: (u32, u32) = (0, 24);
 pub(super) const CHECK: Check = Check {
     id: "M7",
     name: "this vLLM loses shared memory",
-    why: "What it loses at each start or over days is missing for everything else, until a reboot.",
-    reported: Some("https://github.com/vllm-project/vllm/issues/45179"),
+    why: "What a start that failed had of the GPU can stay lost to everything else, until a reboot.",
+    reported: Some("https://github.com/vllm-project/vllm/pull/45179"),
     look,
 };
 
