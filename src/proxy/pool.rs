@@ -84,6 +84,8 @@ struct Table {
     ahead: Arc<ReadAhead>,
     telling: Telling,
     members: Vec<Member>,
+    /// Declared in the place of members that serve still, and not seen yet.
+    coming: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
     leaving: Vec<Arc<Backend>>,
 }
@@ -114,6 +116,7 @@ impl Pool {
                 access_log: None,
             },
             members: Vec::new(),
+            coming: Vec::new(),
             leaving: Vec::new(),
         };
         Self {
@@ -201,7 +204,7 @@ impl Pool {
         self.table().config.clone()
     }
 
-    /// The members, and those that are leaving.
+    /// The members, those that are to be some, and those that are leaving.
     pub(super) fn backends(&self) -> Vec<Arc<Backend>> {
         self.table().backends().cloned().collect()
     }
@@ -253,7 +256,7 @@ impl Pool {
     pub(super) fn install(&self, config: Config) -> Result<Vec<Arc<Backend>>, Refusal> {
         let bounds = Bounds::try_from(&config.timeouts)?;
         let mut table = self.table();
-        let is_new = |spec: &&control::Backend| !table.members.iter().any(|m| m.is(spec));
+        let is_new = |spec: &&control::Backend| !table.is_known(spec);
         let new = config.backends.iter().filter(is_new);
         let new: Result<Vec<_>, _> = new
             .map(|spec| self.member(spec.clone(), table.tally(&spec.name)))
@@ -262,6 +265,7 @@ impl Pool {
         let mut known = new?;
         table.telling = table.telling_by(&config)?;
         known.append(&mut table.members);
+        known.append(&mut table.coming);
         // The table is made anew in the order of the configuration, which policies go by. Who is
         // declared still stays the same member: its requests in flight and its probes are its own.
         for spec in &config.backends {
@@ -292,13 +296,15 @@ impl Pool {
         Ok(table.leaving.clone())
     }
 
-    /// Serves from one more backend, or from its new epoch.
+    /// Serves from one more backend, or from its new epoch. Where the one before serves, it goes on until
+    /// the new one was seen, and is then [promoted](Self::promote).
     pub(super) fn admit(&self, spec: control::Backend) -> Result<Arc<Backend>, Refusal> {
         let mut table = self.table();
         let config = table.config.as_mut().ok_or(Refusal::Unconfigured)?;
         *config = with_backend(config.clone(), spec.clone());
         let drained = config.drained.clone();
-        if let Some(member) = table.members.iter().find(|member| member.is(&spec)) {
+        let mut known = table.members.iter().chain(&table.coming);
+        if let Some(member) = known.find(|member| member.is(&spec)) {
             member.take_turns(&drained);
             return Ok(Arc::clone(&member.backend));
         }
@@ -309,20 +315,37 @@ impl Pool {
             member.take_turns(&drained);
         }
         let backend = Arc::clone(&member.backend);
-        let name = &backend.spec.name;
-        let old = table
-            .members
-            .iter()
-            .position(|m| m.backend.spec.name == *name);
-        match old {
-            Some(at) => {
-                let old = std::mem::replace(&mut table.members[at], member);
-                table.retire(old);
-            }
-            None => table.members.push(member),
-        }
+        let is_drained = drained.contains(&backend.spec.name);
+        table.take_in(member, is_drained);
         self.publish(&table);
         Ok(backend)
+    }
+
+    /// Whether a backend is to take the place of one that serves still.
+    pub(super) fn is_coming(&self, backend: &Arc<Backend>) -> bool {
+        let table = self.table();
+        let mut coming = table.coming.iter();
+        coming.any(|member| Arc::ptr_eq(&member.backend, backend))
+    }
+
+    /// Has a backend that was seen take the place of the one that served until now, if it is to.
+    pub(super) fn promote(&self, backend: &Arc<Backend>) {
+        let mut table = self.table();
+        let mut coming = table.coming.iter();
+        let Some(at) = coming.position(|member| Arc::ptr_eq(&member.backend, backend)) else {
+            return;
+        };
+        let member = table.coming.swap_remove(at);
+        table.put_in_place(member);
+        self.publish(&table);
+    }
+
+    /// What is left of the former epochs of a backend.
+    pub(super) fn leaving(&self, name: &str) -> Vec<Arc<Backend>> {
+        let table = self.table();
+        let leaving = table.leaving.iter();
+        let named = leaving.filter(|backend| backend.spec.name == name);
+        named.cloned().collect()
     }
 
     /// Says what the configuration would be with one more backend.
@@ -504,9 +527,49 @@ impl Table {
         })
     }
 
+    /// What is to come is told of before what it takes over from.
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        let members = self.members.iter().map(|member| &member.backend);
+        let members = self.coming.iter().chain(&self.members);
+        let members = members.map(|member| &member.backend);
         members.chain(&self.leaving)
+    }
+
+    fn is_known(&self, spec: &control::Backend) -> bool {
+        let mut known = self.members.iter().chain(&self.coming);
+        known.any(|member| member.is(spec))
+    }
+
+    /// The place of the member of a name.
+    fn place(&self, name: &str) -> Option<usize> {
+        let mut members = self.members.iter();
+        members.position(|member| member.backend.spec.name == *name)
+    }
+
+    /// Takes a new member in: beside the one before it where that serves, else in its place.
+    fn take_in(&mut self, member: Member, is_drained: bool) {
+        let name = &member.backend.spec.name;
+        let before = self.place(name).map(|at| &self.members[at].backend);
+        let serves = before.is_some_and(|before| before.state() == BackendState::Ready);
+        let is_outdated = |other: &mut Member| other.backend.spec.name == *name;
+        let outdated: Vec<_> = self.coming.extract_if(.., is_outdated).collect();
+        for member in outdated {
+            self.retire(member);
+        }
+        if serves && !is_drained {
+            self.coming.push(member);
+        } else {
+            self.put_in_place(member);
+        }
+    }
+
+    fn put_in_place(&mut self, member: Member) {
+        match self.place(&member.backend.spec.name) {
+            Some(at) => {
+                let before = std::mem::replace(&mut self.members[at], member);
+                self.retire(before);
+            }
+            None => self.members.push(member),
+        }
     }
 
     fn retire(&mut self, member: Member) {

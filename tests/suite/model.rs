@@ -384,7 +384,7 @@ impl ModelNode {
                 proxy.config = Some(config.clone());
                 proxy.draining.clear();
             }
-            Request::Admit(backend) => {
+            Request::Admit(backend) | Request::TakeOver(backend) => {
                 proxy.draining.remove(&backend.name);
                 let config = proxy
                     .config
@@ -492,6 +492,7 @@ impl ModelNode {
             waiting: 0,
             fd_limit: 1024,
             hands_over: true,
+            takes_over: true,
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap()
     }

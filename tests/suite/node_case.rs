@@ -294,6 +294,7 @@ impl NodeCase {
             waiting: 0,
             fd_limit: 1024,
             hands_over: true,
+            takes_over: true,
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap() + "\n"
     }

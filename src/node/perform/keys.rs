@@ -35,7 +35,7 @@ pub async fn with_keys(
                 config.client_keys = client_keys;
             }
         }
-        Request::Admit(backend) => complete(backend),
+        Request::Admit(backend) | Request::TakeOver(backend) => complete(backend),
         Request::Drain { .. } | Request::Drained(_) | Request::Reload | Request::Status => {}
     }
     Ok(control)

@@ -96,6 +96,9 @@ pub enum Request<P = Value> {
     Drained(BTreeSet<String>),
     /// Serve from this backend too, or again; the answer comes when it was seen with its nonce.
     Admit(Backend),
+    /// Serve from this backend in the place of every other start of it: once it was seen, those get no new
+    /// request, and the answer comes when none of theirs is in flight.
+    TakeOver(Backend),
     /// Read again what it was declared by when it was started, and serve by that; the answer is as
     /// to [`Self::Configure`].
     Reload,

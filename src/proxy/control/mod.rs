@@ -58,6 +58,10 @@ pub struct Status {
     /// Whether another can take over from it.
     #[serde(default)]
     pub hands_over: bool,
+    /// Whether it goes on serving from the former start of a backend until the next one was seen, and can be
+    /// told of both.
+    #[serde(default)]
+    pub takes_over: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

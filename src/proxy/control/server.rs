@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 
 use super::{Backend as Spec, BackendState, Config, Reply, Request, Status};
-use crate::proxy::backend::Backend;
+use crate::proxy::backend::{Backend, Condition};
 use crate::proxy::keys;
 use crate::proxy::pool::{Drained, Refusal};
 use crate::proxy::route::Front;
@@ -206,6 +206,7 @@ impl Control {
             Request::Drain { backend, wait } => self.drain(&backend, wait, replies).await,
             Request::Drained(names) => self.set_drained(names, replies).await,
             Request::Admit(backend) => self.admit(backend, replies).await,
+            Request::TakeOver(backend) => self.take_over(backend, replies).await,
             Request::Reload => self.reload(replies).await,
             Request::Status => Ok(()),
         }
@@ -375,13 +376,47 @@ impl Control {
         tracing::info!(backend = %spec.name, authority = %spec.authority, "admitting");
         let name = spec.name.clone();
         let backend = self.front.pool.admit(spec)?;
+        self.promote_once_seen(&backend);
         drop(store);
         let config = self.front.pool.config();
         if config.is_some_and(|config| config.drained.contains(&name)) {
             // It is known again, and gets nothing until somebody says so.
             return Ok(());
         }
-        wait_until_ready(&backend, replies).await
+        wait_until_ready(&backend, replies).await?;
+        self.front.pool.promote(&backend);
+        Ok(())
+    }
+
+    /// Has a backend take the place of its former start once it was seen, also where whoever asked for
+    /// that goes away.
+    fn promote_once_seen(&self, backend: &Arc<Backend>) {
+        if !self.front.pool.is_coming(backend) {
+            return;
+        }
+        let (front, backend) = (Arc::clone(&self.front), Arc::clone(backend));
+        tokio::spawn(async move {
+            let mut conditions = backend.watch();
+            let is_settled = |condition: &Condition| {
+                matches!(
+                    condition.state,
+                    BackendState::Ready | BackendState::Draining
+                )
+            };
+            let settled = conditions.wait_for(is_settled).await;
+            let is_seen = settled.is_ok_and(|it| it.state == BackendState::Ready);
+            if is_seen {
+                front.pool.promote(&backend);
+            }
+        });
+    }
+
+    /// Serves from a backend alone of all that have its name.
+    async fn take_over(&self, spec: Spec, replies: &mut Replies) -> Result<(), Unanswered> {
+        let name = spec.name.clone();
+        self.admit(spec, replies).await?;
+        let former = self.front.pool.leaving(&name);
+        self.wait_until_empty(&former, replies).await
     }
 
     async fn wait_until_empty(
@@ -415,6 +450,7 @@ impl Control {
             waiting: self.front.pool.queue.length(),
             fd_limit: self.fd_limit,
             hands_over: true,
+            takes_over: true,
         }
     }
 }

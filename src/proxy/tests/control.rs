@@ -219,6 +219,130 @@ async fn a_new_epoch_takes_the_place_of_the_old() {
     assert_eq!((old.calls(), new.calls()), (0, 5));
 }
 
+/// Where the next start of an instance is to be, which does not listen yet.
+async fn next_start(name: &str) -> Backend {
+    let nonce = Some(format!("replica-{name}2"));
+    Backend {
+        nonce,
+        ..nobody(name).await
+    }
+}
+
+/// The same, listening.
+async fn come_up(next: &Backend) -> Fake {
+    // Whoever held its port may take a moment to let it go.
+    let bound = soon(async {
+        loop {
+            if let Ok(listener) = tokio::net::TcpListener::bind(&next.authority).await {
+                return listener;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let listener = bound.await;
+    let nonce = next.nonce.clone().unwrap();
+    Fake::on(listener, &next.name, &nonce, |mut call| async move {
+        call.reply("200 OK", "{}").await;
+        Some(call.stream)
+    })
+}
+
+#[tokio::test]
+async fn who_serves_goes_on_until_the_next_start_is_seen() {
+    let old = Fake::start("a").await;
+    let proxy = Running::before(&[&old]).await;
+    let next = next_start("a").await;
+    let (socket, request) = (proxy.socket(), Request::Admit(next.clone()));
+    let admission = tokio::spawn(async move { super::call(&socket, &request, |_| {}).await });
+    // It is what is told of, as it is what is declared.
+    proxy.until_state("a", BackendState::Pending).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    }
+    assert_eq!(old.calls(), 3);
+
+    let new = come_up(&next).await;
+    assert!(matches!(soon(admission).await.unwrap(), Ok(Reply::Done(_))));
+    for _ in 0..3 {
+        assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    }
+    assert_eq!((old.calls(), new.calls()), (3, 3));
+}
+
+/// Whoever asked for it may be killed meanwhile.
+#[tokio::test]
+async fn the_next_start_takes_its_place_though_nobody_waits_for_it() {
+    let old = Fake::start("a").await;
+    let proxy = Running::before(&[&old]).await;
+    let next = next_start("a").await;
+    let (socket, request) = (proxy.socket(), Request::Admit(next.clone()));
+    let admission = tokio::spawn(async move { super::call(&socket, &request, |_| {}).await });
+    proxy.until_state("a", BackendState::Pending).await;
+    admission.abort();
+    let new = come_up(&next).await;
+    proxy.until_state("a", BackendState::Ready).await;
+    soon(async {
+        while new.calls() == 0 {
+            assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+        }
+    })
+    .await;
+    // Another that is declared meanwhile takes the place of one that never came.
+    let (gone, last) = (next_start("a").await, old.backend.clone());
+    let (socket, request) = (proxy.socket(), Request::Admit(gone));
+    let admission = tokio::spawn(async move { super::call(&socket, &request, |_| {}).await });
+    proxy.until_state("a", BackendState::Pending).await;
+    proxy.done(&Request::Admit(last)).await;
+    assert!(matches!(
+        soon(admission).await.unwrap(),
+        Ok(Reply::Refused { .. })
+    ));
+    let before = old.calls();
+    assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    assert_eq!(old.calls(), before + 1);
+}
+
+#[tokio::test]
+async fn what_was_taken_over_from_finishes_what_it_has() {
+    let (old, mut calls) = Fake::driven("a").await;
+    let proxy = Running::before(&[&old]).await;
+    let mut client = proxy.client().await;
+    client.send(&post("/v1/completions", "{}")).await;
+    let mut call = calls.recv().await.unwrap();
+    call.begin_stream().await;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let new = Fake::on(listener, "a", "replica-a2", |mut call| async move {
+        call.reply("200 OK", "{}").await;
+        Some(call.stream)
+    });
+    let next = new.backend.clone();
+    let (heard, mut waiting) = mpsc::unbounded_channel();
+    let (socket, request) = (proxy.socket(), Request::TakeOver(next.clone()));
+    let taking = tokio::spawn(async move {
+        super::call(&socket, &request, |reply| {
+            heard.send(reply.clone()).unwrap_or_default();
+        })
+        .await
+    });
+    let news = soon(async {
+        loop {
+            if let Reply::Waiting { in_flight: 1, what } = waiting.recv().await.unwrap() {
+                return what;
+            }
+        }
+    });
+    assert_eq!(news.await, "1 request in flight at a");
+    assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    assert_eq!(new.calls(), 1, "it serves meanwhile");
+    call.end_stream().await;
+    client.until("0\r\n\r\n").await;
+    assert!(matches!(soon(taking).await.unwrap(), Ok(Reply::Done(_))));
+    // Whoever finds it done has nothing to wait for.
+    let status = proxy.done(&Request::TakeOver(next)).await;
+    assert_eq!(status.backends["a"].state, BackendState::Ready);
+}
+
 #[tokio::test]
 async fn an_admission_waits_until_the_instance_is_seen() {
     let proxy = Running::start().await;

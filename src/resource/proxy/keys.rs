@@ -72,7 +72,7 @@ impl Proxy {
                 let names = backends.map(|it| it.name.as_str());
                 (self.client_variables(), names.collect())
             }
-            Request::Admit(backend) => {
+            Request::Admit(backend) | Request::TakeOver(backend) => {
                 let name = backend.name.as_str();
                 (BTreeSet::new(), BTreeSet::from([name]))
             }

@@ -442,6 +442,7 @@ impl Proxy {
             awaited: match &request {
                 Request::Configure(_) => self.awaited(observed),
                 Request::Admit(_)
+                | Request::TakeOver(_)
                 | Request::Drain { .. }
                 | Request::Drained(_)
                 | Request::Reload
