@@ -25,7 +25,8 @@ impl Span {
             Action::Update => !stand.is_ready(),
             Action::Keep | Action::Destroy | Action::Blocked => false,
         };
-        comes && is_behind_one_address(stand)
+        // What it takes over from has served all the while.
+        comes && is_behind_one_address(stand) && stand.relations.takes_over_from.is_none()
     }
 }
 

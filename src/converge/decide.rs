@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assess::{Occupants, block, occupants};
 use super::capacity::{Span, capacity};
+use super::start_first::start_first;
 use crate::name::NodeName;
-use crate::plan::{
-    Action, Address, Hook, NodePort, Operation, Plan, RollingGroup, Stand, Step, StepId,
-};
+use crate::plan::{Action, Address, Hook, Operation, Plan, RollingGroup, Stand, Step, StepId};
 use crate::resource::Observation;
 
 /// Decides what is to become of each thing, and in which order.
@@ -18,8 +17,8 @@ use crate::resource::Observation;
 /// What is made of something that changes has a change and no steps: it is planned anew once that
 /// is done and was seen.
 pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
+    start_first(&mut stands);
     block(&mut stands);
-    stop_first_for_ports(&mut stands);
     let Draft {
         steps,
         spans,
@@ -44,27 +43,6 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
     }
 }
 
-/// What leaves a port that something else is to have cannot wait there for its successor: it is stopped
-/// first.
-fn stop_first_for_ports(stands: &mut [Stand]) {
-    let starting = stands.iter().filter(|it| it.change.action.starts());
-    let wanted = starting.flat_map(|it| {
-        let ports = it.relations.wants_ports.iter().cloned();
-        ports.map(|port| (port, it.address().clone()))
-    });
-    let wanted: Vec<(NodePort, Address)> = wanted.collect();
-    for stand in stands.iter_mut().filter(|stand| stand.is_succeeded()) {
-        let (occupies, address) = (&stand.relations.occupies, &stand.change.address);
-        if wanted
-            .iter()
-            .any(|(port, by)| by != address && occupies.contains(port))
-        {
-            stand.operations.succeed.clear();
-            stand.change.starts_first = false;
-        }
-    }
-}
-
 /// The steps as they come to be: one chain for each change that acts.
 ///
 /// A replace of `a`, which the proxy serves from, and whose new port `b` has until it is replaced
@@ -78,6 +56,16 @@ fn stop_first_for_ports(stands: &mut [Stand]) {
 /// b: stop
 /// a: start, wait     its own operations
 /// proxy: admit a     hooks of others on the start of a
+/// ```
+///
+/// One that starts first, on a port that is free, ends what it took over from in the same chain; where it
+/// comes from another node, that is a chain of its own, which requires this one:
+///
+/// ```text
+/// a: start, wait
+/// proxy: admit a
+/// proxy: a takes over   what is in flight at the former one comes to its end
+/// a: stop               the former one alone
 /// ```
 struct Draft<'a> {
     stands: &'a [Stand],
@@ -104,6 +92,7 @@ struct Draft<'a> {
 struct Hooks<'a> {
     drain: BTreeMap<&'a Address, Vec<&'a Hook>>,
     admit: BTreeMap<&'a Address, Vec<&'a Hook>>,
+    take_over: BTreeMap<&'a Address, Vec<&'a Hook>>,
     /// What clients reach by way of them.
     serves: BTreeSet<&'a Address>,
 }
@@ -113,21 +102,19 @@ impl<'a> Hooks<'a> {
         let mut hooks = Self {
             drain: BTreeMap::new(),
             admit: BTreeMap::new(),
+            take_over: BTreeMap::new(),
             serves: BTreeSet::new(),
         };
-        // What stops itself, or is not there yet, has no clients to keep from noticing, unless another
-        // takes over from it; what is blocked may not be told anything.
-        let serves = |stand: &&Stand| {
-            let goes_on = matches!(stand.change.action, Action::Keep | Action::Update);
-            goes_on || stand.is_succeeded()
-        };
-        for stand in stands.iter().filter(serves) {
+        for stand in stands.iter().filter(|it| it.goes_on()) {
             for hook in &stand.relations.drain {
                 hooks.drain.entry(&hook.of).or_default().push(hook);
             }
             hooks.serves.extend(&stand.relations.serves);
             for hook in &stand.relations.admit {
                 hooks.admit.entry(&hook.of).or_default().push(hook);
+            }
+            for hook in &stand.relations.take_over {
+                hooks.take_over.entry(&hook.of).or_default().push(hook);
             }
         }
         hooks
@@ -207,7 +194,10 @@ impl<'a> Draft<'a> {
         let all = std::iter::once(stand).chain(in_the_way.iter().copied());
         let serves =
             |it: &&Stand| it.is_ready() && self.hooks.serves.contains(&it.address().anywhere());
-        all.filter(serves).filter(|it| self.is_stopped_here(it))
+        let stays = |it: &&Stand| it.relations.handed_to.is_none();
+        all.filter(serves)
+            .filter(stays)
+            .filter(|it| self.is_stopped_here(it))
     }
 
     /// Whether what this is made of changes first, or what it requires is deferred itself.
@@ -229,6 +219,10 @@ impl<'a> Draft<'a> {
         if action != Action::Destroy {
             operations.extend(operations_of(&self.hooks.admit, stand.address()));
         }
+        if stand.retires_another() {
+            operations.extend(operations_of(&self.hooks.take_over, stand.address()));
+            operations.extend_from_slice(&stand.operations.retire);
+        }
         operations
     }
 
@@ -248,7 +242,11 @@ impl<'a> Draft<'a> {
         if !self.is_stopped_here(stand) {
             return Vec::new();
         }
-        let mut operations = operations_of(&self.hooks.drain, stand.address());
+        let told = match stand.relations.handed_to {
+            Some(_) => &self.hooks.take_over,
+            None => &self.hooks.drain,
+        };
+        let mut operations = operations_of(told, stand.address());
         operations.extend_from_slice(&stand.operations.stop);
         operations
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::interrupt::Interrupt;
 use crate::english::list;
-use crate::plan::{Action, Address, Change, Event, Failure, Phase, Plan, Step, StepId};
+use crate::plan::{Action, Address, Change, Effect, Event, Failure, Phase, Plan, Step, StepId};
 use crate::resource::{Fact, Observation, Resource};
 
 /// What is observed and changed: the nodes, or in tests a model of them.
@@ -261,15 +261,18 @@ impl Chain {
         self.say.send(Event::Started {
             change: self.change,
         });
-        let mut outcome = String::new();
+        let (mut outcome, mut is_up) = (String::new(), false);
         for (done, step) in steps.iter().enumerate() {
             self.say.step(step, false);
             match world.perform(step, &self.say).await {
                 Ok(seen) => {
                     self.say.step(step, true);
-                    if !seen.is_empty() {
+                    // What it took over from is stopped last, and is not what it has come to.
+                    let is_of_former = is_up && matches!(step.effect, Effect::Stop(_));
+                    if !seen.is_empty() && !is_of_former {
                         outcome = seen;
                     }
+                    is_up |= matches!(step.effect, Effect::WaitReady(_));
                 }
                 Err(failure) => {
                     self.say.send(Event::Failed {

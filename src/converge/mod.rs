@@ -20,6 +20,7 @@ mod observe;
 mod rounds;
 mod select;
 mod serving;
+mod start_first;
 
 pub use ask_for_life::OnWaiting;
 pub use assess::assess;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::start_first::start_first;
 use crate::plan::{Action, Address, Change, Readiness, Reason, ReasonCode, Rollout, Stand};
 
 /// Puts those of a group that do not serve before those that do: what is brought up first takes over from
@@ -32,6 +33,7 @@ pub fn repair_first(stands: &mut [Stand]) {
 /// Holds each replace back until enough others serve, and blocks it where they will not: what serves beside
 /// it is not seen to, will not be by then, or goes.
 pub fn keep_serving(stands: &mut [Stand]) {
+    start_first(stands);
     let served = served(stands);
     let found: Vec<(usize, Held)> = stands
         .iter()
@@ -105,9 +107,17 @@ fn serves(stand: &Stand, served: &BTreeSet<Address>) -> bool {
     stand.is_ready() && served.contains(&stand.address().anywhere())
 }
 
-/// Whether it serves, and is stopped and started anew.
+/// Whether it serves, and is stopped before it is started anew.
 fn is_replaced(stand: &Stand, served: &BTreeSet<Address>) -> bool {
-    stand.change.action == Action::Replace && serves(stand, served)
+    let stops_first = stand.change.action == Action::Replace && !stand.is_succeeded();
+    stops_first && serves(stand, served)
+}
+
+/// Whether it serves all the while: as it is, or until another has taken over from it.
+fn serves_on(stand: &Stand, served: &BTreeSet<Address>) -> bool {
+    let stays = matches!(stand.change.action, Action::Keep | Action::Update);
+    let is_handed_over = stand.is_succeeded() || stand.relations.handed_to.is_some();
+    (stays || is_handed_over) && serves(stand, served)
 }
 
 /// Whether it does not serve now, and is to once what is planned for it is done.
@@ -116,7 +126,8 @@ fn comes(stand: &Stand, served: &BTreeSet<Address>) -> bool {
         stand.change.action,
         Action::Create | Action::Replace | Action::Update
     );
-    is_brought_up && !serves(stand, served)
+    // What takes over from another adds nobody.
+    is_brought_up && !serves(stand, served) && stand.relations.takes_over_from.is_none()
 }
 
 /// What clients reach by way of something that goes on serving: each without its node.
@@ -165,9 +176,7 @@ fn held_back(stands: &[Stand], stand: &Stand, served: &BTreeSet<Address>) -> Opt
 
 /// How many of the others serve while one of a group is down, and as many of them as are replaced beside it.
 fn available(others: &[&Stand], at_once: usize, served: &BTreeSet<Address>) -> usize {
-    let stays = |it: &&&Stand| matches!(it.change.action, Action::Keep | Action::Update);
-    let serving = others.iter().filter(|it| serves(it, served));
-    let staying = serving.filter(stays).count();
+    let staying = others.iter().filter(|it| serves_on(it, served)).count();
     let replaced = others.iter().filter(|it| is_replaced(it, served)).count();
     staying + replaced - replaced.min(at_once - 1)
 }
@@ -199,12 +208,8 @@ fn too_few(
 /// Why another does not serve, or will not.
 fn why_not(other: &Stand, served: &BTreeSet<Address>) -> Option<String> {
     let address = other.address();
-    let serves_on = serves(other, served)
-        && matches!(
-            other.change.action,
-            Action::Keep | Action::Update | Action::Replace
-        );
-    if serves_on {
+    let is_in_turn = serves_on(other, served) || is_replaced(other, served);
+    if is_in_turn || other.relations.takes_over_from.is_some() {
         return None;
     }
     Some(match (&other.change.action, &other.service) {

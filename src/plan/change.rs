@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Address, Reason, ReasonCode};
+use super::{Address, Order, Reason, ReasonCode};
 
 /// What is done to a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub struct Change {
     /// Whether a replace starts what comes before it stops what runs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub starts_first: bool,
+    /// Which comes first of its start and the stop of what it takes the place of, where clients would notice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     /// The node that a measurement is made from, where it is not this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<crate::name::NodeName>,
@@ -122,6 +125,7 @@ impl Change {
             fields: Vec::new(),
             summary: String::new(),
             starts_first: false,
+            order: None,
             from: None,
         }
     }

@@ -9,6 +9,7 @@ pub mod effect;
 mod event;
 mod failure;
 mod liveness;
+mod order;
 mod origin;
 mod phase;
 mod reason;
@@ -31,6 +32,7 @@ pub use effect::{Effect, Endpoint, Job, Operation, Sender, Target, WarmWhen};
 pub use event::Event;
 pub use failure::{Failure, FailureKind};
 pub use liveness::{Counters, Liveness, LivenessProbe};
+pub use order::{First, MemoryNeed, Order};
 pub use origin::ManifestOrigin;
 pub use phase::{Count, Part, Phase, Time};
 pub use reason::{Reason, ReasonCode};
@@ -39,7 +41,7 @@ pub use rollout::{RollingGroup, Rollout};
 pub use saved::{Moved, Outline};
 pub use service::{Offer, Readiness, Requests, Service};
 pub use slo::{FailIf, Grave, Slo};
-pub use stand::{Hook, NodePort, Operations, Relations, Stand};
+pub use stand::{Beside, Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
 
 /// Everything that is to be done, in an order in which it can be done.

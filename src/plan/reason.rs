@@ -82,6 +82,7 @@ codes! {
     LastServing "last_serving" "it is the last that serves, and clients would be left with nobody",
     LittleToPin "little_to_pin" "a process of its node may pin less memory than is handed over by RDMA",
     MemoryHeld "memory_held" "who holds the memory that it lacks",
+    Moves "moves" "it is declared on another node than it runs on",
     NeedBlocked "need_blocked" "something that it needs is blocked",
     NoAddress "no_address" "nobody reaches its node by the address that it is to listen on",
     NoBinary "no_binary" "no program of this system is at hand here",

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Action, Address, Change, Operation, Readiness, Reason, RollingGroup, Service};
+use super::{
+    Action, Address, Change, MemoryNeed, Operation, Readiness, Reason, RollingGroup, Service,
+};
 use crate::name::NodeName;
 
 /// How one thing stands: what is to become of it, by which operations, and what ties it to others.
@@ -72,6 +74,18 @@ impl Stand {
         self.change.action == Action::Replace && !self.operations.succeed.is_empty()
     }
 
+    /// Whether what runs of it goes on, as it is or by a successor: what stops itself, or is not there yet,
+    /// passes nobody's requests on, and what is blocked may not be told anything.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.change.action, Action::Keep | Action::Update) || self.is_succeeded()
+    }
+
+    /// Whether something that runs is ended in its chain once it serves itself.
+    pub fn retires_another(&self) -> bool {
+        let is_begun = self.change.action == Action::Update;
+        (is_begun || self.is_succeeded()) && !self.operations.retire.is_empty()
+    }
+
     /// What it serves as, of a thing that serves.
     pub fn serving(self) -> Option<(Address, Service)> {
         Some((self.change.address, self.service?))
@@ -103,6 +117,8 @@ pub struct Operations {
     /// Replaces it without a gap, where that can be done: a successor is started beside it and takes
     /// over, and it ends by itself. Then neither `stop` nor `start` is done for a replace.
     pub succeed: Vec<Operation>,
+    /// Ends what it took over from, once that gets no more requests: of what starts first, or was begun to.
+    pub retire: Vec<Operation>,
     /// Changes it while it goes on serving.
     pub update: Vec<Operation>,
     /// Ends what runs of it, so that others can have what it occupies.
@@ -154,6 +170,23 @@ pub struct Relations {
     pub drain: Vec<Hook>,
     /// What this is told once another thing runs again.
     pub admit: Vec<Hook>,
+    /// What this is told before that which another thing took over from stops, so that no client notices.
+    pub take_over: Vec<Hook>,
+    /// Whether it could start while all that runs on its node runs on.
+    pub beside: Beside,
+    /// That which runs on another node until this serves, once that is decided.
+    pub takes_over_from: Option<Address>,
+    /// That which serves on another node before this stops, once that is decided.
+    pub handed_to: Option<Address>,
+}
+
+/// What it takes to start something while all that runs on its node runs on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beside {
+    /// The memory that it asks for, and what can be had of it: nothing where none is counted.
+    pub memory: Option<MemoryNeed>,
+    /// What goes from its node and has to be gone before it starts, for its memory.
+    pub until_gone: Vec<Address>,
 }
 
 /// What is done at one thing when another one stops or starts.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::NodeName;
-use crate::plan::{Action, Change, Plan, ReasonCode};
+use crate::plan::{Action, Capacity, Change, First, Plan, ReasonCode};
 
 use super::field;
 use super::style::{Role, Style};
@@ -144,6 +144,7 @@ fn entries(named: &[(String, &Change)], style: Style) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, change) in named {
         lines.extend(headline(name, change, columns, style));
+        lines.extend(order(change, style));
         lines.extend(field::render(&change.fields, style));
     }
     lines
@@ -163,6 +164,19 @@ fn reasons(change: &Change) -> String {
     }
     let why: Vec<String> = change.why().map(|why| clean(&why)).collect();
     why.join("; ")
+}
+
+/// Which comes first of its start and a stop, and by which numbers.
+fn order(change: &Change, style: Style) -> Vec<String> {
+    let Some(order) = &change.order else {
+        return Vec::new();
+    };
+    let indent = NAME + 6;
+    let lines = style.wrap(&order.to_string(), style.width.saturating_sub(indent));
+    let dressed = lines.iter().map(|line| style.paint(Role::Faint, line));
+    dressed
+        .map(|line| format!("{:indent$}{line}", ""))
+        .collect()
 }
 
 /// The line of a change: sign, name, reasons, description.
@@ -287,9 +301,13 @@ fn left_out(plan: &Plan, style: Style) -> Vec<String> {
     style.wrap(&text, style.width)
 }
 
-/// Says how many serve meanwhile, where that is fewer than serve now.
+/// Says how many serve meanwhile, where that is fewer than serve now, or is not because what takes their
+/// place starts first.
 fn capacity(plan: &Plan, style: Style) -> Vec<String> {
-    let dips = plan.capacity.iter().filter(|capacity| capacity.dips());
+    let mut orders = plan.changes.iter().filter_map(|it| it.order.as_ref());
+    let starts_first = orders.any(|order| order.first == First::Start);
+    let told = |it: &&Capacity| it.dips() || starts_first;
+    let dips = plan.capacity.iter().filter(told);
     let lines = dips.map(|capacity| {
         let text = format!("Capacity while applying: {capacity}.");
         let role = if capacity.least() == 0 {

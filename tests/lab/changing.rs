@@ -192,7 +192,8 @@ fn an_instance_that_left_the_manifest_is_destroyed_after_its_last_request() {
     });
 }
 
-/// An instance that is declared on another node is stopped here and started there.
+/// An instance that is declared on another node serves there before it stops here: no request fails, and as
+/// many serve all the while.
 #[test]
 fn an_instance_moves_to_another_node() {
     scenario("3", |lab| {
@@ -200,7 +201,23 @@ fn an_instance_moves_to_another_node() {
         laptop.applies();
         let b = lab.leader("spark-02", "instance/b");
         laptop.declares(&DEMO.replace("a: {node: spark-01", "a: {node: spark-02"));
-        laptop.applies();
+        let plan = laptop.plan();
+        let order = &change(&plan, "spark-02/instance.a")["order"];
+        assert_eq!(order["first"], "start", "{order:#}");
+        assert_eq!(order["because"], "port 8100 of spark-02 is free");
+        assert_eq!(plan["capacity"], json!({"declared": 2, "serving": [2]}));
+
+        let traffic = Traffic::through(PROXY, 4);
+        until("streams are served", || traffic.served() > 4);
+        let applied = laptop.replica("apply -y --json").exits(0).json();
+        let then = traffic.served();
+        until("streams are served still", || traffic.served() > then + 4);
+        assert_eq!(traffic.ends(), Vec::<String>::new());
+        let requests = &applied["requests"];
+        assert_eq!(
+            (&requests["failed"], &requests["cut"]),
+            (&json!(0), &json!(0))
+        );
         assert_eq!(lab.marked("spark-01", "v1:"), []);
         lab.leader("spark-02", "instance/a");
         assert!(lab.lives("spark-02", &b));

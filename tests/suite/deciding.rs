@@ -434,7 +434,7 @@ fn destroy_stops_the_front_first_and_leaves_nothing() {
 }
 
 #[test]
-fn two_that_swap_ports_are_both_stopped_before_either_starts() {
+fn of_two_that_swap_ports_one_serves_on() {
     let one = TWO
         .replace("node: two, ", "node: one, ")
         .replace("proxy: {node: one", "proxy: {node: two");
@@ -445,7 +445,7 @@ fn two_that_swap_ports_are_both_stopped_before_either_starts() {
         .replace('X', "8200");
     let swapped = topology(&swapped);
     let plan = model.plan(&swapped);
-    insta::assert_snapshot!(describe(&plan), @r#"
+    insta::assert_snapshot!(describe(&plan), @"
     = one/program 
     = two/program 
     -/+ one/instance.a differs
@@ -453,16 +453,16 @@ fn two_that_swap_ports_are_both_stopped_before_either_starts() {
     ~ two/proxy differs
     [0] one/instance.a tell drain requires [] after []
     [1] one/instance.a stop requires [0] after []
-    [2] one/instance.a tell drain requires [1] after []
-    [3] one/instance.a stop requires [2] after []
-    [4] one/instance.a start requires [3] after []
-    [5] one/instance.a await requires [4] after []
-    [6] one/instance.a tell admit requires [5] after []
+    [2] one/instance.a start requires [1] after []
+    [3] one/instance.a await requires [2] after []
+    [4] one/instance.a tell admit requires [3] after []
+    [5] one/instance.a tell take_over requires [4] after []
+    [6] one/instance.a stop requires [5] after []
     [7] one/instance.b start requires [6] after []
     [8] one/instance.b await requires [7] after []
     [9] one/instance.b tell admit requires [8] after []
     [10] two/proxy tell configure requires [6, 9] after []
-    "#);
+    ");
     model.perform(&plan);
     let next = model.plan(&swapped);
     assert!(next.is_converged(), "{}", describe(&next));

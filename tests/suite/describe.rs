@@ -11,11 +11,14 @@ use replica::plan::{Change, Effect, Field, Job, Plan, Planned, Step};
 
 /// Tells of one change: what becomes of the thing, why, what differs, and what is done for it.
 pub(super) fn describe(plan: &Plan, change: &Change) -> String {
-    let mut text = format!("{} {}", change.action.sign(), change.address);
+    let mut text = format!("{} {}", change.sign(), change.address);
     if !change.summary.is_empty() {
         let _ = write!(text, " ({})", change.summary);
     }
     text.push('\n');
+    if let Some(order) = &change.order {
+        let _ = writeln!(text, "    {order}");
+    }
     for reason in &change.reasons {
         let _ = writeln!(text, "    {}: {}", reason.code, reason.text);
         if let Some(hint) = &reason.hint {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::known::release;
 use super::{Instance, KIND};
-use crate::plan::{Reason, ReasonCode};
+use crate::plan::{Address, MemoryNeed, Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::machine::{Bytes, Machine, Memory};
 use crate::resource::process::{Owner, ProcessTable, Session};
@@ -146,11 +146,31 @@ impl Budget {
         if let Some(short) = asks.iter().find(|ask| self.is_short(ask)) {
             return Err(self.shortage(short));
         }
+        self.take_what_is_there(asks);
+        Ok(())
+    }
+
+    /// Takes what is asked, or what is there of it.
+    fn take_what_is_there(&mut self, asks: &[Ask]) {
         for ask in asks {
             let free = &mut self.pools[ask.pool].free;
             free.0 = free.0.saturating_sub(ask.amount.0);
         }
-        Ok(())
+    }
+
+    /// What is asked of the memory that has the least to spare for it.
+    fn scarcest(&self, asks: &[Ask]) -> Option<MemoryNeed> {
+        let need = |ask: &Ask| {
+            let pool = &self.pools[ask.pool];
+            MemoryNeed {
+                of: pool.name.clone(),
+                asks: ask.amount.0,
+                free: pool.free.0,
+                must_stay_free: pool.margin.0,
+            }
+        };
+        let needs = asks.iter().map(need);
+        needs.min_by_key(|need| i128::from(need.free) - i128::from(need.asks))
     }
 
     /// Gives back what a server that comes to its end was given.
@@ -344,16 +364,92 @@ impl Instance {
         observed: &Observation,
     ) -> Result<(), String> {
         let mut after = budget.clone();
-        for session in self.managed.sessions(table) {
-            after.give_back(&held(&after, session, table));
-        }
-        let vllm = self.server.runtime.vllm();
-        let is_for_cpus = vllm.is_some_and(|vllm| vllm.engine.is_for_cpus());
-        if !is_for_cpus || after.kind == Kind::Cpu {
-            after.take(&after.asks(&self.spec(observed)))?;
-        }
+        self.end_in(&mut after, table);
+        after.take(&self.asks(&after, observed))?;
         *budget = after;
         Ok(())
+    }
+
+    /// Gives back what it holds, once what runs of it has ended.
+    fn end_in(&self, budget: &mut Budget, table: &ProcessTable) {
+        for session in self.managed.sessions(table) {
+            budget.give_back(&held(budget, session, table));
+        }
+    }
+
+    /// What it asks for, as far as that is counted.
+    fn asks(&self, budget: &Budget, observed: &Observation) -> Vec<Ask> {
+        let vllm = self.server.runtime.vllm();
+        let is_for_cpus = vllm.is_some_and(|vllm| vllm.engine.is_for_cpus());
+        if is_for_cpus && budget.kind != Kind::Cpu {
+            return Vec::new();
+        }
+        budget.asks(&self.spec(observed))
+    }
+
+    /// What it asks for and finds beside what runs of it, once what its node is to run no longer is gone.
+    /// What a server takes that has no GPU is more than what is counted.
+    pub(super) fn memory_beside(&self, observed: &Observation) -> Option<MemoryNeed> {
+        let (mut budget, facts) = (self.finds(observed)?, observed.of(self.node())?);
+        let table = ProcessTable::read(facts);
+        // Who has the port that it is to have is stopped before it is started.
+        let port = Some(self.server.port.get());
+        let is_mate = |it: &&Session| {
+            let is_ours = it.mark.topology == self.managed.topology.as_str();
+            is_ours && it.port() == port && !self.is_of(it) && !self.is_left_over(it)
+        };
+        for mate in table.sessions.iter().filter(is_mate) {
+            budget.give_back(&held(&budget, mate, &table));
+        }
+        let asks = self.asks(&budget, observed);
+        budget.scarcest(&asks).filter(|_| budget.kind != Kind::Cpu)
+    }
+
+    /// The same while all of that runs; where it stops first, what runs of it is gone by then.
+    pub(super) fn memory_now(
+        &self,
+        observed: &Observation,
+        stops_first: bool,
+    ) -> Option<MemoryNeed> {
+        let (mut budget, facts) = (self.finds_now(observed)?, observed.of(self.node())?);
+        if stops_first {
+            self.end_in(&mut budget, &ProcessTable::read(facts));
+        }
+        budget.scarcest(&self.asks(&budget, observed))
+    }
+
+    fn finds_now(&self, observed: &Observation) -> Option<Budget> {
+        match &self.before {
+            Some(before) => before.leaves_now(observed).as_ref().clone(),
+            None => Budget::of(&Machine::read(observed.of(&self.managed.node)?)),
+        }
+    }
+
+    fn leaves_now(&self, observed: &Observation) -> Arc<Option<Budget>> {
+        self.leaves_now.of(observed, || {
+            let (mut budget, facts) = (self.finds_now(observed)?, observed.of(self.node())?);
+            if self.by_itself(observed).action.starts() {
+                self.end_in(&mut budget, &ProcessTable::read(facts));
+                budget.take_what_is_there(&self.asks(&budget, observed));
+            }
+            Some(budget)
+        })
+    }
+
+    /// What its node is to run no longer, and holds memory.
+    pub(super) fn those_left_over(&self, observed: &Observation) -> Vec<Address> {
+        let Some(facts) = observed.of(self.node()) else {
+            return Vec::new();
+        };
+        let table = ProcessTable::read(facts);
+        let Some(budget) = Budget::of(&Machine::read(facts)) else {
+            return Vec::new();
+        };
+        let left_over = table.sessions.iter().filter(|it| self.is_left_over(it));
+        let holding = left_over.filter(|it| !held(&budget, it, &table).is_empty());
+        let mut all: Vec<Address> = holding.map(|it| it.mark.address(self.node())).collect();
+        all.dedup();
+        all
     }
 
     fn is_of(&self, session: &Session) -> bool {

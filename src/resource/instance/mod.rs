@@ -13,6 +13,7 @@ pub mod kv;
 mod launch;
 mod memory;
 mod named;
+mod order;
 mod partner;
 mod preflight;
 mod server;
@@ -55,7 +56,7 @@ use crate::name::{InstanceName, NodeName, TopologyName};
 use crate::net::Authority;
 use crate::node::{UnmanagedPolicy, variable};
 use crate::plan::{
-    Action, Address, Change, Effect, Field, Liveness, LivenessProbe, NodePort, Operation,
+    Action, Address, Change, Effect, Field, First, Liveness, LivenessProbe, NodePort, Operation,
     Operations, Placed, Reason, ReasonCode, Relations, Role, RollingGroup, Rollout, Stand,
 };
 use crate::prompts::IdWindow;
@@ -87,6 +88,8 @@ pub struct Instance {
     change: Memo<Change>,
     /// What it leaves of its node's memory to those that start after it.
     leaves: Memo<Option<Budget>>,
+    /// The same while what its node is to run no longer runs.
+    leaves_now: Memo<Option<Budget>>,
 }
 
 /// What an instance is made of, all looked up in one topology.
@@ -139,6 +142,7 @@ impl Instance {
             by_itself: Memo::default(),
             change: Memo::default(),
             leaves: Memo::default(),
+            leaves_now: Memo::default(),
         }
     }
 
@@ -375,6 +379,11 @@ impl Instance {
             [] => self.replace_orphans(&sessions),
             [one] => self.compare_one(observed, table, files, one),
             several => {
+                let former = self.former(observed, table);
+                if !former.is_empty() {
+                    let newest = self.compare_one(observed, table, files, several[0]);
+                    return Self::beside_former(newest, &former);
+                }
                 let text = format!("{} servers run as this one", several.len());
                 self.replace(vec![Reason::new(ReasonCode::Duplicate, text)])
             }
@@ -388,8 +397,7 @@ impl Instance {
         files: &NodeFiles,
         session: &Session,
     ) -> Change {
-        let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
-        fields.retain(|field| !is_unknown_version(field) && !is_only_recorded(field));
+        let mut fields = self.differences(observed, session);
         let summary = self.managed.summary(observed, session, self.server.port);
         let moved = self.managed.moves(observed, session);
         if !fields.is_empty() || moved.is_some() {
@@ -433,6 +441,19 @@ impl Instance {
         };
         let reason = Reason::new(ReasonCode::NotReady, text);
         Change::new(&self.managed.address, Action::Update, vec![reason]).described(summary)
+    }
+
+    /// Where what runs is another than what is declared.
+    fn differences(&self, observed: &Observation, session: &Session) -> Vec<Field> {
+        let mut fields = differences(&session.spec, &self.spec(observed), &["args", "env"]);
+        fields.retain(|field| !is_unknown_version(field) && !is_only_recorded(field));
+        fields
+    }
+
+    /// Whether it runs as it is declared to.
+    fn is_as_declared(&self, observed: &Observation, session: &Session) -> bool {
+        let is_moved = self.managed.moves(observed, session).is_some();
+        self.differences(observed, session).is_empty() && !is_moved
     }
 
     fn create(&self, observed: &Observation, files: &NodeFiles) -> Change {
@@ -543,7 +564,7 @@ impl Instance {
         found
     }
 
-    fn operations(&self, observed: &Observation) -> Operations {
+    fn operations(&self, observed: &Observation, change: &Change) -> Operations {
         let on = |effect| Operation::on(&self.managed.node, effect);
         let ready =
             |mark: &Mark, expected| on(Effect::WaitReady(Box::new(self.ready(mark, expected))));
@@ -556,6 +577,7 @@ impl Instance {
             // It loads already: nobody knows since when.
             update: running.iter().map(|mark| ready(mark, None)).collect(),
             stop: vec![on(Effect::Stop(self.stop(observed)))],
+            retire: self.retire(observed, change),
             ..Operations::default()
         }
     }
@@ -576,6 +598,7 @@ impl Instance {
                 name: self.managed.topology.to_string(),
                 rollout: self.rollout,
             }),
+            beside: self.beside_what_runs(observed),
             ..Relations::default()
         }
     }
@@ -607,9 +630,19 @@ impl Resource for Instance {
     }
 
     fn stand(&self, observed: &Observation) -> Stand {
+        let mut change = self.change(observed).as_ref().clone();
+        if change.action == Action::Replace {
+            change.order = self.order(observed);
+        }
+        let mut operations = self.operations(observed, &change);
+        let order = change.order.as_ref();
+        if order.is_some_and(|order| order.first == First::Start) {
+            change.starts_first = true;
+            operations.succeed.clone_from(&operations.start);
+        }
         Stand {
-            change: self.change(observed).as_ref().clone(),
-            operations: self.operations(observed),
+            change,
+            operations,
             relations: self.relations(observed),
             service: Some(self.service(observed)),
             seen: self.managed.seen(observed),

@@ -69,7 +69,7 @@ impl Instance {
     }
 
     /// Whether what runs listens, and was once seen to serve.
-    fn has_served(&self, observed: &Observation, session: &Session, port: u16) -> bool {
+    pub(super) fn has_served(&self, observed: &Observation, session: &Session, port: u16) -> bool {
         let Some(facts) = observed.of(&self.managed.node) else {
             return false;
         };

@@ -51,6 +51,29 @@ impl Proxy {
         names.into_iter().map(hook).collect()
     }
 
+    /// What it is told before the former start of a backend stops: the one that is to run serves by then.
+    pub(super) fn take_over(&self, observed: &Observation) -> Vec<Hook> {
+        if !self
+            .status(observed)
+            .is_some_and(|status| status.takes_over)
+        {
+            return Vec::new();
+        }
+        let is_served = |instance: &&Arc<Instance>| {
+            let name = instance.name().as_str();
+            self.served_backend(name, observed).is_some()
+        };
+        let hook = |instance: &Arc<Instance>| Hook {
+            of: instance.address().anywhere(),
+            operations: vec![self.tell(
+                Request::TakeOver(self.backend(instance, observed)),
+                Some(self.patience()),
+                observed,
+            )],
+        };
+        self.backends.iter().filter(is_served).map(hook).collect()
+    }
+
     /// What it is told once a backend that it serves from runs again.
     pub(super) fn admit(&self, observed: &Observation) -> Vec<Hook> {
         let is_served = |instance: &&Arc<Instance>| {

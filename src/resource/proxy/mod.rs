@@ -618,6 +618,7 @@ impl Proxy {
             occupies: self.managed.occupies(observed),
             drain: self.drain(observed),
             admit: self.admit(observed),
+            take_over: self.take_over(observed),
             serves: self.serves(observed),
             // Drains alone need nothing but that it runs.
             ..needs.unwrap_or_default()

@@ -150,6 +150,7 @@ macro_rules! ways {
 ways! {
     creating: "create" from None, to Some(PAIR.to_owned());
     replacing: "replace" from Some(PAIR), to Some(changed("sim_load_seconds: 0", "sim_load_seconds: 0, max_num_seqs: 64"));
+    starting_first: "start first" from Some(PAIR), to Some(changed("port: 8100", "port: 5600"));
     swapping: "swap" from Some(PAIR), to Some(swapped());
     moving_the_proxy: "move the proxy" from Some(PAIR), to Some(changed("port: 8192", "port: 5600"));
     updating: "update" from Some(PAIR), to Some(changed("round_robin", "least_connections"));

@@ -1,9 +1,15 @@
 //! Servers are replaced in turn: how many serve meanwhile is planned, told, and kept to.
 
-use serde_json::json;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
-use super::PAIR;
+use serde_json::{Value, json};
+
 use super::clients::Clients;
+use super::{PAIR, SMALL};
 use crate::suite::support::{Workdir, process, until};
 
 /// Both servers are to run with another argument.
@@ -23,7 +29,7 @@ fn broken_while(place: &Workdir, words: &[&str]) -> u32 {
 }
 
 #[test]
-fn a_plan_says_how_many_serve_meanwhile() {
+fn a_plan_says_how_many_serve_meanwhile_and_two_that_swap_are_not_both_down() {
     let place = Workdir::with(PAIR);
     let fresh = place.replica(&["plan"]).exits(0);
     assert!(!fresh.out.contains("Capacity"), "{fresh}");
@@ -44,7 +50,10 @@ fn a_plan_says_how_many_serve_meanwhile() {
     let _ = place
         .replica(&["plan"])
         .exits(0)
-        .shows("Capacity while applying: 2/2 -> 0/2 -> 1/2 -> 2/2.");
+        .shows("stops first")
+        .shows("Capacity while applying: 2/2 -> 1/2 -> 2/2.");
+    assert_eq!(broken_while(&place, &["apply", "-y"]), 0);
+    assert_eq!(place.plan(), Vec::<String>::new());
 }
 
 #[test]
@@ -109,4 +118,121 @@ fn two_are_replaced_at_once_after_the_canary() {
     let expected = json!({"declared": 3, "serving": [3, 2, 3, 1, 3]});
     assert_eq!(plan["capacity"], expected);
     assert_eq!(broken_while(&place, &["apply", "-y"]), 0);
+}
+
+/// Looks at how many the proxy passes requests to, again and again.
+struct Watched {
+    over: Arc<AtomicBool>,
+    looking: JoinHandle<Vec<usize>>,
+}
+
+impl Watched {
+    fn begin(place: &Workdir) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (is_over, port) = (Arc::clone(&over), place.port(2));
+        let looking = thread::spawn(move || {
+            let mut seen = Vec::new();
+            while !is_over.load(Ordering::SeqCst) {
+                seen.push(ready(port));
+            }
+            seen
+        });
+        Self { over, looking }
+    }
+
+    /// As many as it passed requests to at each look.
+    fn end(self) -> Vec<usize> {
+        self.over.store(true, Ordering::SeqCst);
+        self.looking.join().unwrap()
+    }
+}
+
+/// How many the proxy passes requests to, as its counts tell.
+fn ready(port: u16) -> usize {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let is_ready = |line: &&str| {
+        line.starts_with("replica_proxy_ready{") && line.split_whitespace().last() == Some("1")
+    };
+    page.lines().filter(is_ready).count()
+}
+
+/// The change of a plan that is for this thing.
+fn change<'a>(plan: &'a Value, name: &str) -> &'a Value {
+    let changes = plan["changes"].as_array().unwrap();
+    let found = changes.iter().find(|it| it["address"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {plan:#}"))
+}
+
+/// The only server, of which there is to be one at any moment.
+#[test]
+fn what_gets_another_port_serves_before_it_stops() {
+    let one = SMALL.replace("port: 8192", "port: 8192, rollout: {min_available: 1}");
+    let place = Workdir::with(&one).applied();
+    let (before, from, to) = (place.pid("/instances/a"), place.port(0), place.port(3));
+    place.change(&format!("port: {from},"), &format!("port: {to},"));
+
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("+/- instance.a")
+        .shows(&format!("starts first: port {to} of here is free"))
+        .shows("Capacity while applying: 1/1.");
+    let plan = place.replica(&["plan", "--json"]).exits(0).json();
+    let changed = change(&plan, "here/instance.a");
+    assert_eq!(changed["starts_first"], true);
+    assert_eq!(
+        changed["order"],
+        json!({
+            "first": "start", "from": {"node": "here", "port": from}, "to": {"node": "here", "port": to},
+            "because": format!("port {to} of here is free"),
+        })
+    );
+    assert_eq!(plan["capacity"], json!({"declared": 1, "serving": [1]}));
+
+    let processes = process::marked(&place.topology).len();
+    let watched = Watched::begin(&place);
+    assert_eq!(broken_while(&place, &["apply", "-y"]), 0);
+    let seen = watched.end();
+    assert!(seen.len() > 10, "it was hardly looked at: {seen:?}");
+    assert!(seen.iter().all(|ready| *ready == 1), "{seen:?}");
+    assert!(!process::is_alive(before));
+    assert_eq!(process::marked(&place.topology).len(), processes);
+    assert_eq!(place.plan(), Vec::<String>::new());
+}
+
+/// There is no place for two on one port, and the plan says so.
+#[test]
+fn on_one_port_it_stops_first() {
+    let place = Workdir::with(PAIR).applied();
+    changed(&place);
+    let port = place.port(0);
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("-/+ instance.a")
+        .shows(&format!(
+            "stops first: port {port} of here is its own until then"
+        ));
+}
+
+/// What does not come up where it is declared leaves what runs, and takes nothing with it.
+#[test]
+fn what_fails_to_start_first_leaves_what_serves() {
+    let place = Workdir::with(SMALL).applied();
+    let (before, from, to) = (place.pid("/instances/a"), place.port(0), place.port(3));
+    place.change(
+        &format!("port: {from},"),
+        &format!("port: {to}, args: {{sim_fail_loading: oom}},"),
+    );
+    let _ = place.replica(&["apply", "-y"]).exits(6);
+    assert!(process::is_alive(before));
+    assert_eq!(ready(place.port(2)), 1);
+    place.change(", args: {sim_fail_loading: oom}", "");
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    assert!(!process::is_alive(before));
+    assert_eq!(place.plan(), Vec::<String>::new());
 }
