@@ -13,7 +13,9 @@ use super::saved::SavedPlan;
 use super::selection::{Anew, Chosen, narrowed};
 use super::workspace::{Wish, Workspace};
 use crate::converge::{Desired as _, assess};
-use crate::plan::{Address, Approval, Approved, Change, Plan, Requests, Service, Stand};
+use crate::plan::{
+    Address, Approval, Approved, Change, FormerStart, Plan, Requests, Service, Stand,
+};
 use crate::resource::Observation;
 use crate::view::events::EventLine;
 use crate::view::json::{ApplyDocument, PlanDocument};
@@ -110,6 +112,7 @@ pub(super) async fn apply(
     let applied = Applied {
         run: run.end().await,
         requests: requests(workspace, &before, &converged.observed),
+        former: former(workspace, &before, &converged.observed),
         output: output::declared(workspace, &converged),
         left: converged.left,
     };
@@ -124,23 +127,35 @@ struct Applied {
     left: Plan,
     /// What was served meanwhile, where anything counts that.
     requests: Option<Requests>,
+    /// What became of the requests of what was replaced meanwhile.
+    former: Vec<FormerStart>,
     /// What can be asked now, and where.
     output: Output,
 }
 
 /// What was served between two observations, where anything counts that.
 fn requests(workspace: &Workspace, before: &Observation, after: &Observation) -> Option<Requests> {
-    let resources = workspace.as_declared().resources();
-    let services = |observed| -> BTreeMap<Address, Service> {
-        let stands = assess(&resources, observed).into_iter();
-        stands.filter_map(Stand::serving).collect()
-    };
-    let before = services(before);
-    let after = services(after);
+    let [before, after] = [before, after].map(|observed| services(workspace, observed));
     let served = after
         .iter()
         .filter_map(|(address, now)| now.requests_since(before.get(address)));
     served.reduce(Requests::plus)
+}
+
+/// What became of the requests of what was replaced between two observations.
+fn former(workspace: &Workspace, before: &Observation, after: &Observation) -> Vec<FormerStart> {
+    let [before, after] = [before, after].map(|observed| {
+        let services = services(workspace, observed).into_values();
+        services.flat_map(|it| it.former).collect::<Vec<_>>()
+    });
+    FormerStart::since(&after, &before)
+}
+
+/// What everything that is declared serves as.
+fn services(workspace: &Workspace, observed: &Observation) -> BTreeMap<Address, Service> {
+    let resources = workspace.as_declared().resources();
+    let stands = assess(&resources, observed).into_iter();
+    stands.filter_map(Stand::serving).collect()
 }
 
 fn show(
@@ -156,6 +171,7 @@ fn show(
             .left(&applied.left)
             .of(&workspace.manifest)
             .requests(applied.requests.unwrap_or_default())
+            .former(&applied.former)
             .output(&applied.output)
             .benchmarks(&results);
         return Ok(screen.document(&document)?);
@@ -180,7 +196,7 @@ fn show_outcome(screen: &Screen, workspace: &Workspace, applied: &Applied) -> Re
     screen.result(&apply::render(
         tally,
         &applied.left,
-        applied.requests,
+        (applied.requests, &applied.former),
         applied.run.took,
         screen.out(),
     ))?;

@@ -75,7 +75,7 @@ async fn destroyed(
         screen.document(&document)?;
     } else {
         if plan.has_work() {
-            let told = apply::render(tally, &left, None, run.took, screen.out());
+            let told = apply::render(tally, &left, (None, &[]), run.took, screen.out());
             screen.result(&format!("\n{told}"))?;
         }
         if is_gone(&left) {

@@ -39,7 +39,7 @@ pub use reason::{Reason, ReasonCode};
 pub use role::Role;
 pub use rollout::{RollingGroup, Rollout};
 pub use saved::{Moved, Outline};
-pub use service::{Offer, Readiness, Requests, Service};
+pub use service::{FormerStart, Offer, Readiness, Requests, Service};
 pub use slo::{FailIf, Grave, Slo};
 pub use stand::{Beside, Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};

@@ -20,6 +20,8 @@ pub struct Service {
     pub readiness: Readiness,
     /// What it has served since that process started, where it counts that.
     pub requests: Option<Requests>,
+    /// Those that it has passed requests to, and does no more.
+    pub former: Vec<FormerStart>,
     /// What it says of itself beside that, for machines: each value by its key, in this order.
     pub details: Map<String, Value>,
     /// The same for people, in one line: `round_robin to a and b, generation 4`.
@@ -49,6 +51,7 @@ impl Service {
             url: None,
             readiness: Readiness::NotReady("it does not run".to_owned()),
             requests: None,
+            former: Vec::new(),
             details: Map::new(),
             summary: None,
             offer: None,
@@ -95,6 +98,43 @@ impl Requests {
             failed: self.failed + other.failed,
             cut: self.cut + other.cut,
         }
+    }
+}
+
+/// What became of the requests that went to one start of something that is reached by another's address,
+/// and that gets none any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerStart {
+    /// What it is called.
+    pub name: String,
+    /// What tells this start of it from all others, where anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// Answered to the end, with no error.
+    pub ok: u64,
+    /// Answered with a 4xx.
+    pub refused: u64,
+    /// Answered with a 5xx, a 429, an error in the stream, or a stream that broke.
+    pub failed: u64,
+    /// Answered with an error by who passes requests on, after it had them.
+    pub own_errors: u64,
+    /// Given up by their clients.
+    pub cut: u64,
+    /// Begun there, and answered by another.
+    pub retried: u64,
+    /// In flight still, or as it was stopped.
+    pub in_flight: u64,
+}
+
+impl FormerStart {
+    /// Those of `now` that were none `before`.
+    pub fn since(now: &[Self], before: &[Self]) -> Vec<Self> {
+        let is_known = |one: &Self| {
+            let mut known = before.iter();
+            known.any(|it| it.name == one.name && it.start == one.start)
+        };
+        let new = now.iter().filter(|it| !is_known(it));
+        new.cloned().collect()
     }
 }
 

@@ -12,6 +12,7 @@ use hyper::http::uri::Authority;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::account::Account;
 use super::beginnings::Beginnings;
 use super::connections::Connections;
 use super::control::{self, BackendState, BackendStatus};
@@ -67,6 +68,8 @@ pub(super) struct Backend {
     pub(super) tally: Arc<Tally>,
     /// How much of the requests it is to get.
     pub(super) share: Share,
+    /// What became of the requests of this epoch.
+    pub(super) account: Account,
     /// The tokens that it has still to read and to write, where the policy counts them.
     pub(super) tokens: AtomicU64,
     /// As many tokens as its cache holds, where it says so; 0 where it does not.
@@ -160,6 +163,7 @@ impl Backend {
             connections: Connections::default(),
             tally: Arc::default(),
             share: Share::default(),
+            account: Account::default(),
             tokens: AtomicU64::default(),
             cache: AtomicU64::default(),
             history: History::default(),
@@ -187,6 +191,11 @@ impl Backend {
     pub(super) fn counting_on(mut self, tally: Arc<Tally>) -> Self {
         self.tally = tally;
         self
+    }
+
+    /// Which start of which instance it is.
+    pub(super) fn start(&self) -> (&str, Option<&str>) {
+        (&self.spec.name, self.spec.nonce.as_deref())
     }
 
     /// Whether requests go there.

@@ -15,6 +15,7 @@
 //! it. A stream that broke never looks like one that ended. Health never ends a drain.
 
 mod access_log;
+mod account;
 mod alone;
 mod answer;
 mod attempt;

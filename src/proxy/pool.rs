@@ -4,7 +4,7 @@
 //! in place of the old. A request that still has the old one finds its backends as they are: that one
 //! drains, and has no place, stands in the backend itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 
 use super::access_log::AccessLog;
 use super::backend::{Backend, InvalidBackend, Tally};
-use super::control::{self, BackendState, BackendStatus, Config, InstanceLimits, Timeouts};
+use super::control::{
+    self, BackendState, BackendStatus, Config, FormerStart, InstanceLimits, Timeouts,
+};
 use super::exchange::Exchange;
 use super::fleet::{Bounds, Fleet, Telling};
 use super::handoffs::Handoffs;
@@ -88,7 +90,12 @@ struct Table {
     coming: Vec<Member>,
     /// Gone from the configuration, and still with requests in flight.
     leaving: Vec<Arc<Backend>>,
+    /// The last that have left, for what became of their requests.
+    left: VecDeque<Arc<Backend>>,
 }
+
+/// How many of those that have left are remembered.
+const REMEMBERED: usize = 32;
 
 #[derive(Debug)]
 struct Member {
@@ -118,6 +125,7 @@ impl Pool {
             members: Vec::new(),
             coming: Vec::new(),
             leaving: Vec::new(),
+            left: VecDeque::new(),
         };
         Self {
             fleet: Arc::new(ArcSwap::from_pointee(table.fleet())),
@@ -220,6 +228,23 @@ impl Pool {
                 .or_insert_with(|| backend.status());
         }
         statuses
+    }
+
+    /// Those that get no requests any more, oldest first: what became of the requests of each. A member that
+    /// was declared anew is none.
+    pub(super) fn former(&self) -> Vec<FormerStart> {
+        let mut table = self.table();
+        table.forget_the_gone();
+        let members = table.members.iter().chain(&table.coming);
+        let known: BTreeSet<_> = members.map(|it| it.backend.start()).collect();
+        let former = table.left.iter().chain(&table.leaving);
+        let former = former.filter(|it| !known.contains(&it.start()));
+        former
+            .map(|it| {
+                let (name, start) = it.start();
+                it.account.read(name, start, it.in_flight())
+            })
+            .collect()
     }
 
     /// Whether a configuration would be taken.
@@ -579,7 +604,10 @@ impl Table {
     }
 
     fn forget_the_gone(&mut self) {
-        self.leaving.retain(|backend| backend.unfinished() > 0);
+        let is_gone = |backend: &mut Arc<Backend>| backend.unfinished() == 0;
+        self.left.extend(self.leaving.extract_if(.., is_gone));
+        let surplus = self.left.len().saturating_sub(REMEMBERED);
+        self.left.drain(..surplus);
     }
 }
 

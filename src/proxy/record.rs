@@ -193,7 +193,10 @@ impl Record {
     pub(super) fn attempts(&mut self, backend: &Arc<Backend>, now: Instant) {
         self.attempts += 1;
         self.sent = Some(now);
-        self.instance = Some(Arc::clone(backend));
+        let before = self.instance.replace(Arc::clone(backend));
+        if let Some(before) = before.filter(|it| !Arc::ptr_eq(it, backend)) {
+            before.account.goes_elsewhere();
+        }
     }
 
     /// Notes who has read the prompt for the one that is to answer, and how long that took; nobody where
@@ -283,6 +286,7 @@ impl Record {
             let own = &self.front.own;
             return own.count(self.path, self.status, self.outcome);
         };
+        backend.account.ended(self.outcome);
         let tally = &backend.tally;
         tally.answers.count(self.path, self.status, self.outcome);
         if self.status.is_some() && !matches!(self.outcome, Outcome::Cut | Outcome::Broken) {

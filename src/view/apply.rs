@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Change, Event, Failure, FailureKind, Plan, Requests};
+use crate::plan::{
+    Action, Address, Change, Event, Failure, FailureKind, FormerStart, Plan, Requests,
+};
 
 use super::error;
 use super::style::{Role, Style};
@@ -121,11 +123,12 @@ impl Tally {
 }
 
 /// Renders what came of a plan: every failure with its cause, and what is `left` to do, with what is
-/// in its way. `requests` are those that were served meanwhile, where anything counts that.
+/// in its way. `requests` are those that were served meanwhile, where anything counts that, and what became
+/// of those of what was replaced.
 pub fn render(
     tally: &Tally,
     left: &Plan,
-    requests: Option<Requests>,
+    (requests, former): (Option<Requests>, &[FormerStart]),
     took: Duration,
     style: Style,
 ) -> String {
@@ -149,6 +152,7 @@ pub fn render(
     }
     lines.extend(style.hang(&verdict(tally, &left, took, style), 4));
     lines.extend(requests.map(|requests| served(requests, style)));
+    lines.extend(former.iter().flat_map(|it| style.hang(&of_former(it), 4)));
     lines.join("\n") + "\n"
 }
 
@@ -290,6 +294,24 @@ fn served(requests: Requests, style: Style) -> String {
     format!("{lead} {ok} ok, {refused}{failed}, {cut} cut.")
 }
 
+/// Says what became of the requests of one that was replaced: what is nothing is not told.
+fn of_former(former: &FormerStart) -> String {
+    let counts = [
+        (former.refused, "refused (4xx)"),
+        (former.failed, "failed"),
+        (former.own_errors, "answered by an error of the proxy"),
+        (former.cut, "cut"),
+        (former.retried, "gone on with elsewhere"),
+    ];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect();
+    let told = told.concat();
+    let (name, ok, in_flight) = (clean(&former.name), former.ok, former.in_flight);
+    format!("  {name} before: {ok} ok{told}, {in_flight} in flight as it stopped.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,16 +355,28 @@ mod tests {
             failed: 0,
             cut: 0,
         };
+        let former = FormerStart {
+            name: "b".to_owned(),
+            start: None,
+            ok: 1204,
+            refused: 3,
+            failed: 0,
+            own_errors: 0,
+            cut: 1,
+            retried: 0,
+            in_flight: 0,
+        };
         let text = render(
             &tally(&events.concat()),
             &Plan::default(),
-            Some(requests),
+            (Some(requests), &[former]),
             Duration::from_secs(65),
             Style::plain(),
         );
         insta::assert_snapshot!(text, @r"
         Applied in 1m05s: 2 created, 1 replaced.
         Requests meanwhile: 1842 ok, 0 failed, 0 cut.
+          b before: 1204 ok, 3 refused (4xx), 1 cut, 0 in flight as it stopped.
         ");
     }
 
@@ -363,7 +397,7 @@ mod tests {
         let text = render(
             &tally(&events),
             &Plan::default(),
-            None,
+            (None, &[]),
             Duration::from_secs(4),
             Style::plain(),
         );
@@ -396,8 +430,15 @@ mod tests {
             )],
             ..Plan::default()
         };
-        let told =
-            |tally: &Tally| render(tally, &left, None, Duration::from_secs(4), Style::plain());
+        let told = |tally: &Tally| {
+            render(
+                tally,
+                &left,
+                (None, &[]),
+                Duration::from_secs(4),
+                Style::plain(),
+            )
+        };
         let made = done_with("here/instance.a", Action::Create);
         insta::assert_snapshot!(told(&tally(&made)), @"
         Not done:
@@ -428,7 +469,7 @@ mod tests {
             let text = render(
                 &tally(&[event]),
                 &Plan::default(),
-                None,
+                (None, &[]),
                 Duration::from_secs(4),
                 Style::plain(),
             );

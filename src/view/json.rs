@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::manifest::{Manifest, ManifestError, Problem, Remark};
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Capacity, Change, Moved, Plan, Requests, Summary};
+use crate::plan::{Action, Address, Capacity, Change, FormerStart, Moved, Plan, Requests, Summary};
 use crate::rehearsal::Prediction;
 
 use super::apply::{Applied, Failed, Skipped, Tally};
@@ -81,6 +81,8 @@ pub struct ApplyDocument<'a> {
     skipped: &'a [Skipped],
     left: Left<'a>,
     requests: Requests,
+    /// What became of the requests of each start that was replaced meanwhile.
+    former: &'a [FormerStart],
     benchmarks: &'a [Value],
     output: Option<&'a Output>,
 }
@@ -182,6 +184,7 @@ impl<'a> ApplyDocument<'a> {
             skipped: &tally.skipped,
             left: Left::default(),
             requests: Requests::default(),
+            former: &[],
             benchmarks: &[],
             output: None,
         }
@@ -210,6 +213,13 @@ impl<'a> ApplyDocument<'a> {
     #[must_use]
     pub fn requests(mut self, requests: Requests) -> Self {
         self.requests = requests;
+        self
+    }
+
+    /// Adds what became of the requests of what was replaced meanwhile.
+    #[must_use]
+    pub fn former(mut self, former: &'a [FormerStart]) -> Self {
+        self.former = former;
         self
     }
 

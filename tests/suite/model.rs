@@ -493,6 +493,7 @@ impl ModelNode {
             fd_limit: 1024,
             hands_over: true,
             takes_over: true,
+            former: Vec::new(),
         };
         serde_json::to_string(&Reply::Done(Box::new(status))).unwrap()
     }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::policy::PolicySpec;
 use crate::plan::effect::control as effect;
 
-pub use crate::plan::Requests;
 pub use crate::plan::effect::control::{Backend, Hidden, InstanceLimits, Key, Timeouts};
+pub use crate::plan::{FormerStart, Requests};
 pub use client::{ControlError, call, relay};
 
 /// A configuration whose policy is one that this proxy knows.
@@ -62,6 +62,9 @@ pub struct Status {
     /// told of both.
     #[serde(default)]
     pub takes_over: bool,
+    /// The starts that it has sent requests to and does no more, the last of them: what became of those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerStart>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -287,6 +287,9 @@ impl Control {
         let waited = if wait {
             self.wait_until_empty(&draining, replies).await
         } else {
+            for backend in &draining {
+                backend.account.is_abandoned(backend.in_flight());
+            }
             Ok(())
         };
         if wait && waited.is_ok() {
@@ -451,6 +454,7 @@ impl Control {
             fd_limit: self.fd_limit,
             hands_over: true,
             takes_over: true,
+            former: self.front.pool.former(),
         }
     }
 }

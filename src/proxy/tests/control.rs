@@ -341,6 +341,10 @@ async fn what_was_taken_over_from_finishes_what_it_has() {
     // Whoever finds it done has nothing to wait for.
     let status = proxy.done(&Request::TakeOver(next)).await;
     assert_eq!(status.backends["a"].state, BackendState::Ready);
+    let former = proxy.until(|status| status.former.iter().any(|it| it.ok == 1));
+    let former = former.await.former;
+    assert_eq!(former.len(), 1, "{former:?}");
+    assert_eq!(former[0].start, old.backend.nonce);
 }
 
 #[tokio::test]

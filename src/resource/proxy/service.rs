@@ -28,6 +28,10 @@ impl Proxy {
         };
         Service {
             requests: status.as_ref().map(|status| status.requests),
+            former: status
+                .as_ref()
+                .map(|it| it.former.clone())
+                .unwrap_or_default(),
             details: served.details(),
             // One that is not there serves by no policy.
             summary: status.is_some().then(|| served.summary()),

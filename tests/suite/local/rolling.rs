@@ -147,13 +147,23 @@ impl Watched {
     }
 }
 
+/// What the proxy answers to a request.
+fn ask(port: u16, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{head} HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// How many the proxy passes requests to, as its counts tell.
 fn ready(port: u16) -> usize {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
+    let page = ask(port, "GET /metrics", "");
     let is_ready = |line: &&str| {
         line.starts_with("replica_proxy_ready{") && line.split_whitespace().last() == Some("1")
     };
@@ -235,4 +245,43 @@ fn what_fails_to_start_first_leaves_what_serves() {
     let _ = place.replica(&["apply", "-y"]).exits(0);
     assert!(!process::is_alive(before));
     assert_eq!(place.plan(), Vec::<String>::new());
+}
+
+#[test]
+fn an_apply_tells_what_became_of_the_requests_of_what_it_replaced() {
+    let place = Workdir::with(SMALL).applied();
+    let complete = |model: &str| {
+        let body = json!({"model": model, "prompt": "Hello", "max_tokens": 1}).to_string();
+        ask(place.port(2), "POST /v1/completions", &body)
+    };
+    for _ in 0..3 {
+        assert!(complete("demo").starts_with("HTTP/1.1 200"));
+    }
+    assert!(complete("another").starts_with("HTTP/1.1 404"));
+    let load = "sim_load_seconds: 0}";
+    place.change(load, "sim_load_seconds: 0, max_num_seqs: 64}");
+    let applied = place.replica(&["apply", "-y", "--json"]).exits(0).json();
+    let former = &applied["former"];
+    assert_eq!(former.as_array().map(Vec::len), Some(1), "{former:#}");
+    let counts = [
+        "ok",
+        "refused",
+        "failed",
+        "own_errors",
+        "cut",
+        "retried",
+        "in_flight",
+    ];
+    let counts = counts.map(|it| former[0][it].as_u64().unwrap());
+    assert_eq!(
+        (&former[0]["name"], counts),
+        (&json!("a"), [3, 1, 0, 0, 0, 0, 0])
+    );
+
+    let _ = complete("demo");
+    place.change(", max_num_seqs: 64}", "}");
+    let _ = place
+        .replica(&["apply", "-y"])
+        .exits(0)
+        .shows("a before: 1 ok, 0 in flight as it stopped.");
 }

@@ -59,6 +59,7 @@ async fn the_proxy_is_told_and_heard() {
         fd_limit: 1024,
         hands_over: true,
         takes_over: true,
+        former: Vec::new(),
     };
     let done = serde_json::to_string(&crate::proxy::control::Reply::Done(Box::new(
         status.clone(),
