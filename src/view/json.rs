@@ -524,6 +524,7 @@ mod tests {
             "failed": 0,
             "cut": 0
           },
+          "former": [],
           "benchmarks": [
             {
               "name": "batch",
