@@ -38,7 +38,11 @@ impl Traffic {
                 while !stop.load(Ordering::SeqCst) {
                     match ask(begun.fetch_add(1, Ordering::SeqCst)) {
                         Ok(()) => drop(served.fetch_add(1, Ordering::SeqCst)),
-                        Err(why) => failures.push(why),
+                        Err(why) => {
+                            failures.push(why);
+                            // Who is refused at once does not ask as fast as it can.
+                            thread::sleep(Duration::from_millis(50));
+                        }
                     }
                 }
                 failures
