@@ -91,6 +91,21 @@ pub(super) fn block(stands: &mut [Stand]) {
     }
 }
 
+/// What serves from the start that this takes over from cannot be told to: then both go on.
+fn cannot_take_over(stands: &[Stand], stand: &Stand) -> Option<Reason> {
+    let what = stand.address().anywhere();
+    let mut blocked = stands
+        .iter()
+        .filter(|it| it.change.action == Action::Blocked);
+    let serves = |it: &&Stand| it.relations.take_over.iter().any(|hook| hook.of == what);
+    let front = blocked.find(serves).filter(|_| stand.is_begun())?;
+    let text = format!(
+        "{} is blocked, and serves from the start before it",
+        front.address()
+    );
+    Some(Reason::new(ReasonCode::NeedBlocked, text))
+}
+
 /// Where everything stands in the list, as far as blocking asks for it.
 struct Index {
     places: BTreeMap<Address, usize>,
@@ -128,6 +143,7 @@ impl Index {
         self.blocked_requirement(stands, stand)
             .or_else(|| self.taken_port(stands, place))
             .or_else(|| self.cannot_be_drained(stand))
+            .or_else(|| cannot_take_over(stands, stand))
     }
 
     /// Something that it requires, or waits for, cannot be brought about.
@@ -154,8 +170,8 @@ impl Index {
         if !stand.change.action.starts() {
             return None;
         }
-        let stays = |other: &usize| *other != place && !stands[*other].change.action.stops();
         stand.relations.wants_ports.iter().find_map(|port| {
+            let stays = |other: &usize| *other != place && !stands[*other].leaves(port);
             let occupants = self.occupants.get(port)?;
             let occupant = occupants.iter().copied().find(stays)?;
             let occupant = stands[occupant].address();

@@ -270,10 +270,12 @@ impl<'a> Draft<'a> {
     fn leaving(&self, stand: &Stand) -> impl Iterator<Item = &'a Stand> {
         let starts = stand.change.action.starts();
         let ports = stand.relations.wants_ports.iter().filter(move |_| starts);
-        let address = stand.address().clone();
-        let occupants = ports.filter_map(|port| self.occupants.get(port)).flatten();
-        let others = occupants.map(|place| &self.stands[*place]);
-        others.filter(move |other| *other.address() != address && other.change.action.stops())
+        let (stands, address) = (self.stands, stand.address());
+        ports.flat_map(move |port| {
+            let occupants = self.occupants.get(port).into_iter().flatten();
+            let others = occupants.map(move |place| &stands[*place]);
+            others.filter(move |other| other.address() != address && other.leaves(port))
+        })
     }
 
     fn waits(&self, stand: &Stand) -> Waits {

@@ -51,7 +51,7 @@ struct Ahead {
 impl Ahead {
     fn of(stands: &[Stand]) -> Self {
         let places = stands.iter().enumerate();
-        let in_place = places.filter(|(_, it)| it.is_succeeded());
+        let in_place = places.filter(|(_, it)| it.is_succeeded() || it.is_begun());
         Self {
             in_place: in_place.map(|(place, _)| place).collect(),
             handed: BTreeMap::new(),
@@ -104,7 +104,9 @@ fn stop_first_in_place(stands: &mut [Stand], fronts: &Fronts) {
             sorted(stands, &without).map_or_else(|it| it.len(), |_| 0) < left.len()
         };
         let last = ahead.in_place.iter().rev().copied();
-        let Some(last) = last.filter(|it| left.contains(it)).find(helps) else {
+        // What was begun has started already.
+        let last = last.filter(|it| left.contains(it) && !stands[*it].is_begun());
+        let Some(last) = { last }.find(helps) else {
             return;
         };
         ahead.in_place.remove(&last);

@@ -82,8 +82,18 @@ impl Stand {
 
     /// Whether something that runs is ended in its chain once it serves itself.
     pub fn retires_another(&self) -> bool {
-        let is_begun = self.change.action == Action::Update;
-        (is_begun || self.is_succeeded()) && !self.operations.retire.is_empty()
+        (self.is_begun() || self.is_succeeded()) && !self.operations.retire.is_empty()
+    }
+
+    /// Whether it was started beside what it takes over from, by a run that came no further.
+    pub fn is_begun(&self) -> bool {
+        self.change.action == Action::Update && !self.operations.retire.is_empty()
+    }
+
+    /// Whether a port on which it listens is free once its change is made.
+    pub fn leaves(&self, port: &NodePort) -> bool {
+        self.change.action.stops()
+            || (self.is_begun() && !self.relations.wants_ports.contains(port))
     }
 
     /// What it serves as, of a thing that serves.

@@ -124,3 +124,33 @@ proptest! {
         prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
     }
 }
+
+/// One that was begun to take over, when its run ended, has its former port until it has: who is to have that
+/// port waits for it, in the same run.
+#[test]
+fn a_port_that_is_left_by_what_was_begun_is_waited_for() {
+    let text = |ports: [u16; 3]| {
+        let on = |(name, node, port)| {
+            format!("  {name}: {{node: {node}, port: {port}, engine: demo, model: demo}}\n")
+        };
+        let [i0, i1, i2] = ports;
+        let servers = [("i0", "two", i0), ("i1", "one", i1), ("i2", "two", i2)].map(on);
+        let nodes = "{one: {ssh: n@one, addresses: {lan: 10.0.0.1}}, two: {ssh: n@two, addresses: {lan: 10.0.0.2}}}";
+        format!(
+            "topology: demo\nnodes: {nodes}\nengines: {{demo: {{simulate: {{profile: fast}}}}}}\ninstances:\n{}\
+             proxy: {{node: one, port: 8004}}\n",
+            servers.concat()
+        )
+    };
+    let (first, second) = (
+        topology(&text([8000, 8002, 8001])),
+        topology(&text([8001, 8000, 8002])),
+    );
+    let (never, fifth) = (BTreeSet::new(), BTreeSet::from([5]));
+    let (model, _) = converge(Model::new(&first), &declared(&first), &never);
+    // The proxy is not told of what has started.
+    let (model, made) = converge(model, &declared(&second), &fifth);
+    assert!(!made.left.is_converged());
+    let (_, made) = converge(model, &declared(&second), &never);
+    assert!(made.left.is_converged(), "{:#?}", made.left.changes);
+}
