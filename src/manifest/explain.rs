@@ -74,8 +74,9 @@ impl Unexplained {
 pub fn explain(path: &str) -> Result<Explanation, Unexplained> {
     let whole = schema();
     let mut place = Place::root(&whole);
-    for step in path.split('.').filter(|step| !step.is_empty()) {
-        place = place.step(step)?;
+    let mut steps = path.split('.').filter(|step| !step.is_empty()).peekable();
+    while let Some(step) = steps.next() {
+        place = place.step(step, steps.peek().is_none())?;
     }
     Ok(place.explained())
 }
@@ -103,19 +104,31 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn step(&self, step: &str) -> Result<Self, Unexplained> {
+    fn step(&self, step: &str, is_last: bool) -> Result<Self, Unexplained> {
         if let Some(key) = self.key(step) {
             return Ok(key);
         }
         let Some(inner) = self.named() else {
-            return Err(Unexplained {
-                step: step.to_owned(),
-                at: self.path.join("."),
-                known: self.keys().iter().map(Place::name).collect(),
-            });
+            return Err(self.lacks(step));
         };
-        // A name may be left out: what is no key of what it names is taken for the name itself.
-        Ok(inner.key(step).unwrap_or(inner))
+        if let Some(key) = inner.key(step) {
+            return Ok(key);
+        }
+        // A name may be left out: what is no key of what it names is taken for the name itself, unless it is
+        // nearly one, and nothing comes after it.
+        let known: Vec<_> = inner.keys().iter().map(Place::name).collect();
+        if is_last && step != NAME && nearest(step, known.iter().map(String::as_str)).is_some() {
+            return Err(inner.lacks(step));
+        }
+        Ok(inner)
+    }
+
+    fn lacks(&self, step: &str) -> Unexplained {
+        Unexplained {
+            step: step.to_owned(),
+            at: self.path.join("."),
+            known: self.keys().iter().map(Place::name).collect(),
+        }
     }
 
     fn below(&self, step: &str, at: &'a Value) -> Self {
@@ -402,6 +415,14 @@ mod tests {
         let wrong = explain("instances.a.prot").unwrap_err();
         assert_eq!(wrong.to_string(), "there is no `prot` in instances.NAME");
         assert_eq!(wrong.hint(), "did you mean `port`?");
+        // A name may be anything; what is nearly a key is rather that.
+        assert_eq!(explain("instances.prot").unwrap_err(), wrong);
+        assert_eq!(explain("instances.a").unwrap().path, "instances.NAME");
+        assert_eq!(explain("instances.NAME").unwrap().path, "instances.NAME");
+        assert_eq!(
+            explain("instances.prot.env").unwrap().path,
+            "instances.NAME.env"
+        );
         let nothing = explain("topology.x").unwrap_err();
         assert_eq!(nothing.hint(), "there is nothing below it");
     }
