@@ -93,12 +93,15 @@ pub(super) fn block(stands: &mut [Stand]) {
 
 /// What serves from the start that this takes over from cannot be told to: then both go on.
 fn cannot_take_over(stands: &[Stand], stand: &Stand) -> Option<Reason> {
+    if !stand.is_begun() {
+        return None;
+    }
     let what = stand.address().anywhere();
     let mut blocked = stands
         .iter()
         .filter(|it| it.change.action == Action::Blocked);
     let serves = |it: &&Stand| it.relations.take_over.iter().any(|hook| hook.of == what);
-    let front = blocked.find(serves).filter(|_| stand.is_begun())?;
+    let front = blocked.find(serves)?;
     let text = format!(
         "{} is blocked, and serves from the start before it",
         front.address()

@@ -26,14 +26,15 @@ pub(super) fn start_first(stands: &mut [Stand]) {
             None => drop(ahead.handed.insert(one.from, one.to)),
         }
     }
-    let sorted = sorted(stands, &ahead).ok();
+    // Where nothing starts first, all is in order as it is: most plans are such, and may be large.
+    let sorted = (!ahead.is_none()).then(|| sorted(stands, &ahead).ok());
     for one in &moves {
         tie(stands, one, because.remove(&one.from));
     }
     for place in 0..stands.len() {
         tell_who_leaves(stands, place);
     }
-    if let Some(places) = sorted.filter(|_| !ahead.is_none()) {
+    if let Some(places) = sorted.flatten() {
         let moved: Vec<Stand> = places.into_iter().map(|it| stands[it].clone()).collect();
         stands.clone_from_slice(&moved);
     }
@@ -97,7 +98,9 @@ fn stop_first_in_place(stands: &mut [Stand], fronts: &Fronts) {
         }
     }
     let mut ahead = Ahead::of(stands);
-    while let Err(left) = sorted(stands, &ahead) {
+    while !ahead.is_none()
+        && let Err(left) = sorted(stands, &ahead)
+    {
         let helps = |place: &usize| {
             let mut without = ahead.clone();
             without.in_place.remove(place);
@@ -151,6 +154,9 @@ fn wants_from<'s>(one: &'s Stand, other: &Stand) -> Option<&'s NodePort> {
 /// Says of a port that what starts first is to have, and that is not free yet, who leaves it.
 fn tell_who_leaves(stands: &mut [Stand], place: usize) {
     let stand = &stands[place];
+    if stand.change.order.is_none() {
+        return;
+    }
     let mut others = stands.iter().filter(|it| it.address() != stand.address());
     let left = others.find_map(|it| Some((wants_from(stand, it)?, it.address())));
     let Some((port, by)) = left else { return };
