@@ -69,10 +69,8 @@ fn completer(arg: &Arg) -> Option<ArgValueCompleter> {
 }
 
 fn manifests(current: &OsStr) -> Vec<CompletionCandidate> {
-    let files = PathCompleter::any().filter(|path| {
-        let ends = path.extension().and_then(OsStr::to_str);
-        path.is_dir() || ends.is_some_and(|end| matches!(end, "yaml" | "yml" | "json"))
-    });
+    let files = PathCompleter::any()
+        .filter(|path| path.is_dir() || manifest_word::ends_as_manifests_do(path));
     files.complete(current)
 }
 

@@ -11,11 +11,16 @@ pub(super) fn split(words: &[String]) -> (Option<PathBuf>, &[String]) {
     }
 }
 
+/// Whether a file is called as manifests are.
+pub(super) fn ends_as_manifests_do(path: &Path) -> bool {
+    let ends = path.extension().and_then(|end| end.to_str());
+    ends.is_some_and(|end| matches!(end, "yaml" | "yml" | "json"))
+}
+
 fn is_manifest(word: &str) -> bool {
     let path = Path::new(word);
-    let ends = path.extension().and_then(|end| end.to_str());
     word == "-"
-        || ends.is_some_and(|end| matches!(end, "yaml" | "yml" | "json"))
+        || ends_as_manifests_do(path)
         // A folder that is named as an instance is no manifest.
         || path.metadata().is_ok_and(|found| !found.is_dir())
 }

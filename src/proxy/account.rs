@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::control::FormerStart;
+use super::control::{FormerStart, Requests};
 use super::requests::{Ledger, Outcome};
 
 /// Counts the requests that went to one start.
@@ -33,20 +33,22 @@ impl Account {
 
     /// All of it, of the start of this name which is known by this text.
     pub(super) fn read(&self, name: &str, start: Option<&str>, in_flight: u64) -> FormerStart {
-        let sum = |outcomes: &[Outcome]| outcomes.iter().map(|it| self.ends.ended(*it)).sum();
+        let Requests {
+            ok,
+            refused,
+            failed,
+            cut,
+        } = self.ends.read();
+        let own_errors = self.ends.ended(Outcome::ProxyError);
         FormerStart {
             name: name.to_owned(),
             start: start.map(str::to_owned),
-            ok: sum(&[Outcome::Ok]),
-            refused: sum(&[Outcome::ClientError, Outcome::Malformed]),
-            failed: sum(&[
-                Outcome::Overloaded,
-                Outcome::ServerError,
-                Outcome::ErrorEvent,
-                Outcome::Broken,
-            ]),
-            own_errors: sum(&[Outcome::ProxyError]),
-            cut: sum(&[Outcome::Cut]),
+            ok,
+            refused,
+            // The proxy's own were among them.
+            failed: failed.saturating_sub(own_errors),
+            own_errors,
+            cut,
             retried: self.retried.load(Ordering::Relaxed),
             in_flight: in_flight.max(self.abandoned.load(Ordering::Relaxed)),
         }

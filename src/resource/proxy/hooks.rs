@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ADMISSION, Proxy};
-use crate::plan::effect::control::Request;
+use crate::plan::effect::control::{Backend, Request};
 use crate::plan::{Address, Hook, Liveness};
 use crate::resource::contract::{Observation, Resource};
 use crate::resource::instance::{self, Instance};
@@ -59,23 +59,21 @@ impl Proxy {
         {
             return Vec::new();
         }
-        let is_served = |instance: &&Arc<Instance>| {
-            let name = instance.name().as_str();
-            self.served_backend(name, observed).is_some()
-        };
-        let hook = |instance: &Arc<Instance>| Hook {
-            of: instance.address().anywhere(),
-            operations: vec![self.tell(
-                Request::TakeOver(self.backend(instance, observed)),
-                Some(self.patience()),
-                observed,
-            )],
-        };
-        self.backends.iter().filter(is_served).map(hook).collect()
+        self.each_served(observed, Request::TakeOver, self.patience())
     }
 
     /// What it is told once a backend that it serves from runs again.
     pub(super) fn admit(&self, observed: &Observation) -> Vec<Hook> {
+        self.each_served(observed, Request::Admit, ADMISSION)
+    }
+
+    /// What it is told of each backend that it serves from, as that is to run.
+    fn each_served(
+        &self,
+        observed: &Observation,
+        request: fn(Backend) -> Request,
+        patience: Duration,
+    ) -> Vec<Hook> {
         let is_served = |instance: &&Arc<Instance>| {
             let name = instance.name().as_str();
             self.served_backend(name, observed).is_some()
@@ -83,8 +81,8 @@ impl Proxy {
         let hook = |instance: &Arc<Instance>| Hook {
             of: instance.address().anywhere(),
             operations: vec![self.tell(
-                Request::Admit(self.backend(instance, observed)),
-                Some(ADMISSION),
+                request(self.backend(instance, observed)),
+                Some(patience),
                 observed,
             )],
         };
