@@ -38,6 +38,9 @@ pub struct ManagedProcess {
 /// What is added to the line of what systemd looks after.
 const IN_SYSTEMD: &str = ", in systemd";
 
+/// Why what runs is replaced by the same in other care.
+const IN_OTHER_CARE: &str = "something else is to look after it";
+
 /// That what runs is to be looked after in another way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moved {
@@ -293,18 +296,12 @@ impl ManagedProcess {
     pub fn moves(&self, observed: &Observation, session: &Session) -> Option<Moved> {
         let is_in_systemd = self.is_in_systemd(observed, session);
         let (path, old, new, why) = match (self.care.policy, is_in_systemd) {
-            (SupervisorPolicy::Systemd, false) => (
-                "supervisor",
-                "session",
-                "systemd",
-                "something else is to look after it",
-            ),
-            (SupervisorPolicy::Session, true) => (
-                "supervisor",
-                "systemd",
-                "session",
-                "something else is to look after it",
-            ),
+            (SupervisorPolicy::Systemd, false) => {
+                ("supervisor", "session", "systemd", IN_OTHER_CARE)
+            }
+            (SupervisorPolicy::Session, true) => {
+                ("supervisor", "systemd", "session", IN_OTHER_CARE)
+            }
             (_, true) => {
                 let supervision = Supervision::read(observed.of(&self.node)?);
                 let lie = supervision.secrets_of(&session.mark)?;
