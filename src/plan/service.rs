@@ -18,6 +18,8 @@ pub struct Service {
     pub url: Option<String>,
     /// Whether it can be believed to serve.
     pub readiness: Readiness,
+    /// Whether another start of it serves clients until it does.
+    pub has_stand_in: bool,
     /// What it has served since that process started, where it counts that.
     pub requests: Option<Requests>,
     /// Those that it has passed requests to, and does no more.
@@ -50,6 +52,7 @@ impl Service {
             started: None,
             url: None,
             readiness: Readiness::NotReady("it does not run".to_owned()),
+            has_stand_in: false,
             requests: None,
             former: Vec::new(),
             details: Map::new(),

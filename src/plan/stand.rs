@@ -63,10 +63,10 @@ impl Stand {
         &self.change.address
     }
 
-    /// Whether it serves now, as far as it was seen.
+    /// Whether it serves now, by whichever start of it, as far as it was seen.
     pub fn is_ready(&self) -> bool {
         let service = self.service.as_ref();
-        service.is_some_and(|service| service.readiness == Readiness::Ready)
+        service.is_some_and(|it| it.readiness == Readiness::Ready || it.has_stand_in)
     }
 
     /// Whether it is replaced by a successor, and serves meanwhile.
@@ -85,7 +85,7 @@ impl Stand {
         (self.is_begun() || self.is_succeeded()) && !self.operations.retire.is_empty()
     }
 
-    /// Whether it was started beside what it takes over from, by a run that came no further.
+    /// Whether it runs beside a start of it that ends once it serves, as a run left them that came no further.
     pub fn is_begun(&self) -> bool {
         self.change.action == Action::Update && !self.operations.retire.is_empty()
     }

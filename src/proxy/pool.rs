@@ -322,7 +322,8 @@ impl Pool {
     }
 
     /// Serves from one more backend, or from its new epoch. Where the one before serves, it goes on until
-    /// the new one was seen, and is then [promoted](Self::promote).
+    /// the new one was seen, and is then [promoted](Self::promote). Where that one itself is told of again,
+    /// nobody takes its place any more.
     pub(super) fn admit(&self, spec: control::Backend) -> Result<Arc<Backend>, Refusal> {
         let mut table = self.table();
         let config = table.config.as_mut().ok_or(Refusal::Unconfigured)?;
@@ -331,7 +332,10 @@ impl Pool {
         let mut known = table.members.iter().chain(&table.coming);
         if let Some(member) = known.find(|member| member.is(&spec)) {
             member.take_turns(&drained);
-            return Ok(Arc::clone(&member.backend));
+            let backend = Arc::clone(&member.backend);
+            table.end_coming(|other| other.backend.spec.name == spec.name && !other.is(&spec));
+            self.publish(&table);
+            return Ok(backend);
         }
         let tally = table.tally(&spec.name);
         let member = self.member(spec, tally)?;
@@ -365,12 +369,13 @@ impl Pool {
         self.publish(&table);
     }
 
-    /// What is left of the former epochs of a backend.
-    pub(super) fn leaving(&self, name: &str) -> Vec<Arc<Backend>> {
+    /// What is left of the other epochs of a backend: not of the one that it is to serve as, whose own requests
+    /// may go on.
+    pub(super) fn leaving(&self, serving: &control::Backend) -> Vec<Arc<Backend>> {
         let table = self.table();
-        let leaving = table.leaving.iter();
-        let named = leaving.filter(|backend| backend.spec.name == name);
-        named.cloned().collect()
+        let start = (serving.name.as_str(), serving.nonce.as_deref());
+        let is_other = |it: &&Arc<Backend>| it.spec.name == serving.name && it.start() != start;
+        table.leaving.iter().filter(is_other).cloned().collect()
     }
 
     /// Says what the configuration would be with one more backend.
@@ -575,15 +580,19 @@ impl Table {
         let name = &member.backend.spec.name;
         let before = self.place(name).map(|at| &self.members[at].backend);
         let serves = before.is_some_and(|before| before.state() == BackendState::Ready);
-        let is_outdated = |other: &mut Member| other.backend.spec.name == *name;
-        let outdated: Vec<_> = self.coming.extract_if(.., is_outdated).collect();
-        for member in outdated {
-            self.retire(member);
-        }
+        self.end_coming(|other| other.backend.spec.name == *name);
         if serves && !is_drained {
             self.coming.push(member);
         } else {
             self.put_in_place(member);
+        }
+    }
+
+    /// Forgets of those that are to come the ones for which `is_outdated` says so.
+    fn end_coming(&mut self, is_outdated: impl Fn(&Member) -> bool) {
+        let outdated = self.coming.extract_if(.., |member| is_outdated(member));
+        for member in outdated.collect::<Vec<_>>() {
+            self.retire(member);
         }
     }
 

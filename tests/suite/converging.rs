@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use replica::converge::{Converged, Desired, Interrupt, Run, Say, World};
+use replica::name::NodeName;
 use replica::plan::{Action, Approval, Approved, Failure, Plan, Step};
 use replica::resource::{Fact, Observation, Resource, Topology, Undeclared};
 use tokio::sync::mpsc;
@@ -123,6 +124,49 @@ proptest! {
         let (_, made) = converge(model, &declared(&second), &BTreeSet::new());
         prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
     }
+
+    #[test]
+    fn who_goes_back_half_way_keeps_all_that_serves_still(
+        first in any_topology(), second in any_topology(), reached in 0_usize..24
+    ) {
+        let (first, second) = (topology(&first), topology(&second));
+        let (model, _) = converge(Model::new(&first), &declared(&first), &BTreeSet::new());
+        let before = servers(&model);
+        let (model, _) = converge(model, &declared(&second), &after(reached));
+        let kept: BTreeSet<_> = servers(&model).intersection(&before).cloned().collect();
+        let (model, made) = converge(model, &declared(&first), &BTreeSet::new());
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+        let lost: Vec<_> = kept.difference(&servers(&model)).cloned().collect();
+        prop_assert!(lost.is_empty(), "{lost:?} were declared, and stopped");
+    }
+
+    #[test]
+    fn who_declares_something_else_half_way_comes_to_that(
+        first in any_topology(), second in any_topology(), third in any_topology(), reached in 0_usize..24
+    ) {
+        let [first, second, third] = [first, second, third].map(|it| topology(&it));
+        let (model, _) = converge(Model::new(&first), &declared(&first), &BTreeSet::new());
+        let (model, _) = converge(model, &declared(&second), &after(reached));
+        let (_, made) = converge(model, &declared(&third), &BTreeSet::new());
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+    }
+}
+
+/// A run that is killed does nothing after this step.
+fn after(reached: usize) -> BTreeSet<usize> {
+    (reached + 1..reached + 500).collect()
+}
+
+/// Each start of a server that runs: its node, its pid, and its mark.
+fn servers(model: &Model) -> BTreeSet<(NodeName, u32, String)> {
+    let groups = model.nodes.iter().flat_map(|(node, it)| {
+        let groups = it.groups.iter();
+        groups.map(move |(pid, group)| (node.clone(), *pid, group))
+    });
+    let marked = groups.filter(|(_, _, group)| group.leads && group.listens);
+    let marked = marked.filter_map(|(node, pid, group)| Some((node, pid, group.mark.clone()?)));
+    let is_server = |it: &(_, _, String)| it.2.contains(":instance/");
+    marked.filter(is_server).collect()
 }
 
 /// One that was begun to take over, when its run ended, has its former port until it has: who is to have that

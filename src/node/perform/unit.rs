@@ -31,6 +31,7 @@ pub(super) fn unit_files(launch: &Launch, unit: &Unit, begin: &str) -> String {
         ("r_start", &start),
         ("r_keep", include_str!("../script/bare.sh")),
         ("r_memory", if unit.secrets_in_memory { "yes" } else { "" }),
+        ("r_beside", if unit.is_beside { "yes" } else { "" }),
     ] {
         let _ = writeln!(script, "{name}={}", quote(text));
     }
@@ -118,6 +119,7 @@ mod tests {
             memory_floor: 1 << 20,
             address: Some("127.0.0.1".parse().unwrap()),
             secrets_in_memory: false,
+            is_beside: false,
         }
     }
 

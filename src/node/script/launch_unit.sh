@@ -1,6 +1,6 @@
 # In: as launch.sh; r_prefix, the beginning of the marks of the thing; r_unit, the name of the unit, r_text
 # and r_start, what is in its files, and r_secrets, or nothing; r_memory, `yes` where those are to be on no
-# disk; r_keep, the text of bare.sh.
+# disk; r_beside, `yes` where the units of former starts that run stay; r_keep, the text of bare.sh.
 # Out: as launch.sh. A start that systemd may not do says why on the standard error.
 command -v systemctl >/dev/null || {
   echo 'there is no systemctl on this node' >&2
@@ -85,7 +85,7 @@ if r_said=$(r_begin_unit 2>&1); then
       r_stat "$r_pid" && [ "$r_state" != Z ] || break
       echo "started $r_pid $r_started"
       r_forget
-      r_retire_units "$r_unit"
+      r_retire_units "$r_unit" "$r_beside"
       exit 0
     fi
     r_looks=$((r_looks + 1))

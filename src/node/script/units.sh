@@ -41,12 +41,16 @@ r_drop_units() {
   r_systemctl daemon-reload
 } 2>/dev/null
 
-# Drops the units of former starts: all but $1.
+# Drops the units of former starts: all but $1; where $2 is not empty, all that do not run.
 r_retire_units() {
   for r_old in $(r_list_units); do
     [ "$r_old" != "$1" ] || continue
     # What still runs may be asked to finish what is in flight there. What waits to be started must not be.
-    [ "$(r_unit_has "$r_old" SubState)" = running ] || r_systemctl stop "$r_old.service"
+    if [ "$(r_unit_has "$r_old" SubState)" = running ]; then
+      [ -z "$2" ] || continue
+    else
+      r_systemctl stop "$r_old.service"
+    fi
     r_drop_units "$r_old"
     r_systemctl reset-failed "$r_old.service"
   done

@@ -66,4 +66,6 @@ pub struct Unit {
     pub address: Option<Ipv4Addr>,
     /// Whether its secrets are kept in memory alone: without them it is not started.
     pub secrets_in_memory: bool,
+    /// Whether the units of former starts that run stay as they are, until those are stopped.
+    pub is_beside: bool,
 }

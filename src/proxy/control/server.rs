@@ -416,9 +416,8 @@ impl Control {
 
     /// Serves from a backend alone of all that have its name.
     async fn take_over(&self, spec: Spec, replies: &mut Replies) -> Result<(), Unanswered> {
-        let name = spec.name.clone();
-        self.admit(spec, replies).await?;
-        let former = self.front.pool.leaving(&name);
+        self.admit(spec.clone(), replies).await?;
+        let former = self.front.pool.leaving(&spec);
         self.wait_until_empty(&former, replies).await
     }
 

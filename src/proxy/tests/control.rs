@@ -302,6 +302,27 @@ async fn the_next_start_takes_its_place_though_nobody_waits_for_it() {
     assert_eq!(old.calls(), before + 1);
 }
 
+/// A manifest that is put back declares again what serves.
+#[tokio::test]
+async fn what_is_declared_again_is_not_taken_over_from() {
+    let old = Fake::start("a").await;
+    let proxy = Running::before(&[&old]).await;
+    let next = next_start("a").await;
+    let (socket, request) = (proxy.socket(), Request::Admit(next.clone()));
+    let admission = tokio::spawn(async move { super::call(&socket, &request, |_| {}).await });
+    proxy.until_state("a", BackendState::Pending).await;
+    proxy.done(&Request::TakeOver(old.backend.clone())).await;
+    assert!(matches!(
+        soon(admission).await.unwrap(),
+        Ok(Reply::Refused { .. })
+    ));
+    let new = come_up(&next).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.post("/v1/completions", "{}").await.status(), 200);
+    }
+    assert_eq!((old.calls(), new.calls()), (3, 0));
+}
+
 #[tokio::test]
 async fn what_was_taken_over_from_finishes_what_it_has() {
     let (old, mut calls) = Fake::driven("a").await;

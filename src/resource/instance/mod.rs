@@ -205,7 +205,7 @@ impl Instance {
 
     /// The mark of the server that runs now, if one leads its session.
     pub fn running_mark(&self, observed: &Observation) -> Option<Mark> {
-        self.managed.running(observed).map(|session| session.mark)
+        self.running(observed).map(|session| session.mark)
     }
 
     /// The mark of the server that will run once the plan is carried out.
@@ -257,10 +257,11 @@ impl Instance {
             found["packages"] = serde_json::json!(engine::packages(&vllm.engine, facts));
             found["config"] = model::Cached::read(&vllm.model, facts).config_told();
         }
-        if let Some(leader) = self.managed.leader(observed) {
+        let running = self.running(observed);
+        if let Some(leader) = running.as_ref().and_then(Session::leader) {
             found["pid"] = leader.pid.into();
             found["start_time"] = leader.start.into();
-            found["command"] = leader.command.into();
+            found["command"] = leader.command.clone().into();
         }
         found["boot_id"] = ProcessTable::read(facts).boot_id.clone().into();
         found["system"] = NodeFiles::read(&self.managed.folder, facts)
@@ -379,10 +380,9 @@ impl Instance {
             [] => self.replace_orphans(&sessions),
             [one] => self.compare_one(observed, table, files, one),
             several => {
-                let former = self.former(observed, table);
-                if !former.is_empty() {
-                    let newest = self.compare_one(observed, table, files, several[0]);
-                    return Self::beside_former(newest, &former);
+                if let Some(starts) = self.side_by_side(observed, table) {
+                    let change = self.compare_one(observed, table, files, starts.stays);
+                    return Self::beside_others(change, &starts);
                 }
                 let text = format!("{} servers run as this one", several.len());
                 self.replace(vec![Reason::new(ReasonCode::Duplicate, text)])
@@ -638,7 +638,7 @@ impl Resource for Instance {
         let order = change.order.as_ref();
         if order.is_some_and(|order| order.first == First::Start) {
             change.starts_first = true;
-            operations.succeed.clone_from(&operations.start);
+            operations.succeed = self.succeed(observed, &operations.start);
         }
         Stand {
             change,

@@ -38,9 +38,13 @@ impl Instance {
                 key: self.client_key().map(str::to_owned),
                 is_front: false,
             }),
-            ..self
-                .managed
-                .service(observed, &self.listens, port, readiness)
+            has_stand_in: self.has_stand_in(observed),
+            ..self.managed.service(
+                observed,
+                self.running(observed).as_ref(),
+                (&self.listens, port),
+                readiness,
+            )
         }
     }
 
@@ -53,7 +57,7 @@ impl Instance {
 
     /// The model that the server which runs now serves, which the manifest may no longer say.
     pub fn running_model(&self, observed: &Observation) -> Option<String> {
-        let session = self.managed.running(observed)?;
+        let session = self.running(observed)?;
         Some(session.spec["model"].as_str()?.to_owned())
     }
 
@@ -81,7 +85,7 @@ impl Instance {
     /// How it is asked for a sign of life. One that loads, or was never seen to serve, is waited
     /// for instead; of one that shares its port, somebody else might answer.
     pub(super) fn asked_for_life(&self, observed: &Observation) -> Option<LivenessProbe> {
-        let session = self.managed.running(observed)?;
+        let session = self.running(observed)?;
         let port = session.port()?;
         let table = ProcessTable::read(observed.of(&self.managed.node)?);
         if !self.has_served(observed, &session, port) || !table.listens_alone(&session, port) {

@@ -155,33 +155,33 @@ impl ManagedProcess {
         self.running(observed)?.leader().cloned()
     }
 
-    /// What is to listen here, on this port, serves as. Of a session that runs, and listens
+    /// What is to listen here, on this port, serves as. Of the session that runs, and listens
     /// there, `readiness` says whether it can be believed.
     pub fn service(
         &self,
         observed: &Observation,
-        listens: &Listens,
-        port: u16,
+        running: Option<&Session>,
+        (listens, port): (&Listens, u16),
         readiness: impl FnOnce(&Session, u16) -> Readiness,
     ) -> Service {
         let stopped = Service::stopped(NodePort::new(&self.node, port));
-        let Some(session) = self.running(observed) else {
+        let Some(session) = running else {
             return stopped;
         };
         // What runs may listen where the manifest no longer says.
         let held = self.ports_held(observed);
-        let port = if held.contains(&port) {
-            port
-        } else {
-            held.first().copied().unwrap_or(port)
-        };
+        let own = session.port().filter(|port| held.contains(port));
+        let port = own
+            .or_else(|| held.contains(&port).then_some(port))
+            .or_else(|| held.first().copied())
+            .unwrap_or(port);
         let authority = Authority::new(&listens.reached_at, port);
         Service {
             at: NodePort::new(&self.node, port),
             pid: session.leader().map(|leader| leader.pid),
             started: session.leader().map(|leader| leader.start),
             url: Some(format!("http://{authority}")),
-            readiness: readiness(&session, port),
+            readiness: readiness(session, port),
             ..stopped
         }
     }
@@ -402,6 +402,7 @@ impl ManagedProcess {
             memory_floor: condition.memory_floor,
             address,
             secrets_in_memory: condition.has_secrets && self.care.secrets == SecretsPolicy::Memory,
+            is_beside: false,
         }))
     }
 

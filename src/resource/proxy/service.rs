@@ -40,9 +40,12 @@ impl Proxy {
                 key: self.client_variable().map(str::to_owned),
                 is_front: true,
             }),
-            ..self
-                .managed
-                .service(observed, &self.listens, self.declared.port.get(), readiness)
+            ..self.managed.service(
+                observed,
+                self.managed.running(observed).as_ref(),
+                (&self.listens, self.declared.port.get()),
+                readiness,
+            )
         }
     }
 

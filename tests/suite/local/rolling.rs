@@ -1,7 +1,8 @@
 //! Servers are replaced in turn: how many serve meanwhile is planned, told, and kept to.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -245,6 +246,80 @@ fn what_fails_to_start_first_leaves_what_serves() {
     let _ = place.replica(&["apply", "-y"]).exits(0);
     assert!(!process::is_alive(before));
     assert_eq!(place.plan(), Vec::<String>::new());
+}
+
+/// A run that is killed while the next start loads, and a manifest that is put back.
+#[test]
+fn what_is_put_back_while_the_next_start_loads_serves_on() {
+    let place = Workdir::with(SMALL).applied();
+    let (before, from, to) = (place.pid("/instances/a"), place.port(0), place.port(3));
+    let processes = process::marked(&place.topology);
+    let (old, new) = (
+        format!("port: {from},"),
+        format!("port: {to}, args: {{sim_load_seconds: 600}},"),
+    );
+    place.change(&old, &new);
+    let run = place.begin(&["apply", "-y"]);
+    until("the next start loads", || {
+        let all = process::marked(&place.topology);
+        (all.len() > processes.len()).then_some(())
+    });
+    run.signal(process::Signal::KILL);
+    let _ = run.end();
+    // It is served from while another loads.
+    let plan = place.replica(&["plan", "--json"]).exits(0).json();
+    assert_eq!(plan["capacity"], json!({"declared": 1, "serving": [1]}));
+    // What was begun is not what is declared now, and its port is.
+    place.change("600", "0");
+    let plan = place.replica(&["plan", "--json"]).exits(0).json();
+    assert_eq!(change(&plan, "here/instance.a")["starts_first"], true);
+    assert_eq!(plan["capacity"], json!({"declared": 1, "serving": [1]}));
+
+    place.change(&new.replace("600", "0"), &old);
+    let _ = place
+        .replica(&["plan"])
+        .exits(0)
+        .shows("was to take over from it, and is to no longer: it is stopped");
+    let plan = place.replica(&["plan", "--json"]).exits(0).json();
+    assert_eq!(plan["capacity"], json!({"declared": 1, "serving": [1]}));
+    assert_eq!(broken_while(&place, &["apply", "-y"]), 0);
+    assert_eq!(place.pid("/instances/a"), before);
+    assert_eq!(process::marked(&place.topology), processes);
+    assert_eq!(place.plan(), Vec::<String>::new());
+}
+
+/// A run that is killed once the proxy sends to the next start, and a manifest that is put back.
+#[test]
+fn what_is_put_back_once_the_next_start_serves_takes_over_again() {
+    let place = Workdir::with(SMALL).applied();
+    let (before, from, to) = (place.pid("/instances/a"), place.port(0), place.port(3));
+    let processes = process::marked(&place.topology);
+    // As long as this comes, what it comes from is not stopped.
+    let port = place.port(2);
+    let streaming = thread::spawn(move || {
+        let body = json!({"model": "demo", "prompt": "Hello", "max_tokens": 3800,
+                          "ignore_eos": true, "stream": true});
+        ask(port, "POST /v1/completions", &body.to_string())
+    });
+    place.change(&format!("port: {from},"), &format!("port: {to},"));
+    let mut run = place.command(&["apply", "-y", "--json-events"]);
+    let mut run = run.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    let events = lines.map_while(Result::ok);
+    let events = events.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let mut told = events.filter(|it| it["verb"] == "proxy_control" && it["done"] == false);
+    // It is told of the next start, and then that this alone is to serve.
+    assert!(told.nth(1).is_some());
+    run.kill().unwrap();
+    let _ = run.wait();
+    assert!(process::is_alive(before), "its stream goes on");
+
+    place.change(&format!("port: {to},"), &format!("port: {from},"));
+    assert_eq!(broken_while(&place, &["apply", "-y"]), 0);
+    assert_eq!(place.pid("/instances/a"), before);
+    assert_eq!(process::marked(&place.topology), processes);
+    assert_eq!(place.plan(), Vec::<String>::new());
+    assert!(streaming.join().unwrap().contains("[DONE]"));
 }
 
 #[test]
