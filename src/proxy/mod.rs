@@ -113,7 +113,7 @@ use opening::Opening;
 use pool::Pool;
 use route::Front;
 use server::Going;
-use succession::{Estate, Inheritance, Place, Succeeded};
+use succession::{Books, Estate, Inheritance, Place, Succeeded};
 use upload::Uploads;
 use workers::Workers;
 
@@ -224,14 +224,18 @@ impl Proxy {
             None => control_socket(&options).await?,
         };
         let (front, workers) = front(&options, fd_limit)?;
-        let (estate, succeeded) = Estate::new(options.place(), Arc::clone(&front.ledger));
+        let books = Books {
+            ledger: Arc::clone(&front.ledger),
+            pool: Arc::clone(&front.pool),
+        };
+        let (estate, succeeded) = Estate::new(options.place(), books.clone());
         let control = Control::new(Arc::clone(&front), &options, fd_limit, estate);
         let kept = before.as_ref().and_then(|before| before.kept.clone());
         control.begin(kept).await?;
         if let Some(before) = before {
             // Until its backends were probed, the one before serves better.
             front.opening.is_over().await;
-            let taken = before.take_over(Arc::clone(&front.ledger)).await;
+            let taken = before.take_over(books).await;
             let taken = taken.map_err(|error| options.cannot_be_controlled(error))?;
             listener = listener.or(taken);
             socket = control_socket(&options).await?;

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 use super::access_log::AccessLog;
+use super::account::{self, Inherited, REMEMBERED, Told};
 use super::backend::{Backend, InvalidBackend, Tally};
 use super::control::{
     self, BackendState, BackendStatus, Config, FormerStart, InstanceLimits, Timeouts,
@@ -92,10 +93,9 @@ struct Table {
     leaving: Vec<Arc<Backend>>,
     /// The last that have left, for what became of their requests.
     left: VecDeque<Arc<Backend>>,
+    /// What the proxy before sent requests to.
+    inherited: Inherited,
 }
-
-/// How many of those that have left are remembered.
-const REMEMBERED: usize = 32;
 
 #[derive(Debug)]
 struct Member {
@@ -126,6 +126,7 @@ impl Pool {
             coming: Vec::new(),
             leaving: Vec::new(),
             left: VecDeque::new(),
+            inherited: Inherited::default(),
         };
         Self {
             fleet: Arc::new(ArcSwap::from_pointee(table.fleet())),
@@ -237,14 +238,26 @@ impl Pool {
         table.forget_the_gone();
         let members = table.members.iter().chain(&table.coming);
         let known: BTreeSet<_> = members.map(|it| it.backend.start()).collect();
-        let former = table.left.iter().chain(&table.leaving);
-        let former = former.filter(|it| !known.contains(&it.start()));
-        former
-            .map(|it| {
-                let (name, start) = it.start();
-                it.account.read(name, start, it.in_flight())
-            })
-            .collect()
+        let own = table.left.iter().chain(&table.leaving);
+        let own = own.map(|it| it.account.read(it.start(), it.in_flight()));
+        let former = table.inherited.read().chain(own);
+        let is_known = |it: &FormerStart| known.contains(&(it.name.as_str(), it.start.as_deref()));
+        former.filter(|it| !is_known(it)).collect()
+    }
+
+    /// What was counted of the requests of each start, for who takes over.
+    pub(super) fn accounts(&self) -> Vec<Told> {
+        let table = self.table();
+        account::tell(table.left.iter().chain(table.backends()), &table.inherited)
+    }
+
+    /// Counts on from the accounts of the proxy before, which were these `before` when they were told last.
+    pub(super) fn count_on(&self, accounts: &[Told], before: &[Told]) {
+        let mut table = self.table();
+        let mut inherited = std::mem::take(&mut table.inherited);
+        let own: Vec<_> = table.left.iter().chain(table.backends()).collect();
+        account::count_on(&own, &mut inherited, accounts, before);
+        table.inherited = inherited;
     }
 
     /// Whether a configuration would be taken.

@@ -97,10 +97,13 @@ impl Ledger {
             .collect()
     }
 
-    /// Adds what another proxy has counted. A kind of end that is not known here is left out.
-    pub(super) fn add(&self, counts: &BTreeMap<String, u64>) {
+    /// Adds what another proxy has counted, but for what it had counted `before`. A kind of end that is not
+    /// known here is left out.
+    pub(super) fn add_since(&self, counts: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) {
         for outcome in Outcome::ALL {
-            let count = counts.get(outcome.name()).copied().unwrap_or_default();
+            let of = |counts: &BTreeMap<String, u64>| counts.get(outcome.name()).copied();
+            let count = of(counts).unwrap_or_default();
+            let count = count.saturating_sub(of(before).unwrap_or_default());
             self.0[outcome as usize].fetch_add(count, Ordering::Relaxed);
         }
     }

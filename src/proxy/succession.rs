@@ -11,8 +11,8 @@
 //! {"succeed": {"host", "port"}}      ->
 //!                                    <-       {"kept", "is_there"}
 //! "ready"                            ->
-//!                                    <-       {"ended"}           and the listening socket
-//!                                    <-       {"ended"}           once nothing is in flight there
+//!                                    <-       {"ended", "starts"}     and the listening socket
+//!                                    <-       {"ended", "starts"}     once nothing is in flight there
 //! ```
 
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
+use super::account::Told;
+use super::pool::Pool;
 use super::requests::Ledger;
 use super::store::Kept;
 
@@ -65,9 +67,34 @@ struct Given {
 }
 
 /// How many requests of the one before have ended in which way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Ended {
     ended: BTreeMap<String, u64>,
+    /// The same of each start of what it sends them to. One of an older version does not say.
+    #[serde(default)]
+    starts: Vec<Told>,
+}
+
+/// What a proxy counts of its requests: all of them, and those that went to each start.
+#[derive(Debug, Clone)]
+pub(super) struct Books {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Books {
+    fn read(&self) -> Ended {
+        Ended {
+            ended: self.ledger.counts(),
+            starts: self.pool.accounts(),
+        }
+    }
+
+    /// Adds those of the one before that were none when it told `before`.
+    fn add(&self, now: &Ended, before: &Ended) {
+        self.ledger.add_since(&now.ended, &before.ended);
+        self.pool.count_on(&now.starts, &before.starts);
+    }
 }
 
 /// What a proxy hands over, and to whom it says that it did.
@@ -76,7 +103,7 @@ pub(super) struct Estate {
     place: Place,
     /// The listening socket; nothing once it was handed over.
     listener: Mutex<Option<OwnedFd>>,
-    ledger: Arc<Ledger>,
+    books: Books,
     heirs: mpsc::Sender<Succeeded>,
 }
 
@@ -114,12 +141,12 @@ impl LastWord {
 
 impl Estate {
     /// The estate of a proxy that is to listen there, and where it is heard of when another took over.
-    pub(super) fn new(place: Place, ledger: Arc<Ledger>) -> (Self, mpsc::Receiver<Succeeded>) {
+    pub(super) fn new(place: Place, books: Books) -> (Self, mpsc::Receiver<Succeeded>) {
         let (heirs, succeeded) = mpsc::channel(1);
         let estate = Self {
             place,
             listener: Mutex::default(),
-            ledger,
+            books,
             heirs,
         };
         (estate, succeeded)
@@ -162,7 +189,7 @@ impl Estate {
             return Ok(());
         }
         let listener = self.listener().take().filter(|_| is_there);
-        let text = line(&self.ended())?;
+        let text = line(&self.books.read())?;
         let stream: &UnixStream = write.as_ref();
         let sent = stream
             .async_io(Interest::WRITABLE, || {
@@ -172,13 +199,7 @@ impl Estate {
         write.write_all(&text[sent..]).await?;
         drop((listener, held));
         let _ = is_over.await;
-        write.write_all(&line(&self.ended())?).await
-    }
-
-    fn ended(&self) -> Ended {
-        Ended {
-            ended: self.ledger.counts(),
-        }
+        write.write_all(&line(&self.books.read())?).await
     }
 
     fn listener(&self) -> MutexGuard<'_, Option<OwnedFd>> {
@@ -229,7 +250,7 @@ impl Inheritance {
     /// # Errors
     ///
     /// When it does not do so.
-    pub(super) async fn take_over(self, ledger: Arc<Ledger>) -> io::Result<Option<TcpListener>> {
+    pub(super) async fn take_over(self, books: Books) -> io::Result<Option<TcpListener>> {
         let mut stream = self.stream;
         stream.write_all(format!("{READY}\n").as_bytes()).await?;
         let Received {
@@ -237,20 +258,17 @@ impl Inheritance {
             rest,
             listener,
         } = receive(&stream).await?;
-        let Ended { ended: before } = serde_json::from_slice(&line)?;
-        ledger.add(&before);
+        let before: Ended = serde_json::from_slice(&line)?;
+        books.add(&before, &Ended::default());
         tokio::spawn(async move {
             let mut lines = BufReader::new(io::Cursor::new(rest).chain(stream)).lines();
             let last = lines.next_line().await.ok().flatten();
             let last = last.and_then(|it| serde_json::from_str::<Ended>(&it).ok());
-            let Some(Ended { mut ended }) = last else {
+            let Some(last) = last else {
                 tracing::warn!("the proxy before did not say how its last requests ended");
                 return;
             };
-            for (outcome, count) in &mut ended {
-                *count = count.saturating_sub(before.get(outcome).copied().unwrap_or(0));
-            }
-            ledger.add(&ended);
+            books.add(&last, &before);
         });
         let Some(listener) = listener.map(std::net::TcpListener::from) else {
             return Ok(None);

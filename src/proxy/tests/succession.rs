@@ -162,6 +162,47 @@ async fn one_that_is_to_listen_elsewhere_takes_everything_else_over() {
     assert!(status(&control).await.is_serving("a"));
 }
 
+/// A start that has left is remembered by every proxy after the one that sent to it, and one that goes on is
+/// counted on, with what ends at the proxy before.
+#[tokio::test]
+async fn what_became_of_the_requests_of_each_start_is_known_to_the_next() {
+    let old = Fake::start("a").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (sender, mut calls) = mpsc::unbounded_channel();
+    let new = Fake::on(listener, "a", "replica-a2", move |call| {
+        sender.send(call).ok();
+        async { None }
+    });
+    let first = Running::before(&[&old]).await;
+    assert_eq!(first.post("/v1/completions", "{}").await.status(), 200);
+    let taken = first.done(&Request::TakeOver(new.backend.clone())).await;
+    assert_eq!(taken.backends["a"].state, BackendState::Ready);
+    let mut streaming = first.client().await;
+    streaming.send(&post("/v1/completions", "{}")).await;
+    let mut stream = calls.recv().await.unwrap();
+    stream.begin_stream().await;
+
+    let control = first.socket();
+    let second = successor(&control).await;
+    let ok = |status: &Status, start: &Option<String>| {
+        let mut former = status.former.iter().filter(|it| it.start == *start);
+        former.next().map(|it| (it.ok, it.in_flight))
+    };
+    let of_old = &old.backend.nonce;
+    assert_eq!(ok(&status(&control).await, of_old), Some((1, 0)));
+    stream.end_stream().await;
+    streaming.until("0\r\n\r\n").await;
+    let _folder = ended(first).await;
+    let third = successor(&control).await;
+    let _folder_of_second = ended(second).await;
+    let last = third.done(&Request::TakeOver(old.backend.clone())).await;
+    assert_eq!(last.backends["a"].state, BackendState::Ready);
+    let of_new = new.backend.nonce.clone();
+    third
+        .until(|status| ok(status, &of_new) == Some((1, 0)))
+        .await;
+}
+
 /// Nobody is refused, whenever they come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_one_after_another_takes_over_every_request_is_answered() {
