@@ -149,8 +149,7 @@ impl Watch<'_> {
 
     /// All that is declared, but for what is not due.
     fn wish(&self, plan: &Plan, due: &BTreeSet<Address>) -> Wish<'_> {
-        // A start that nobody counts is one more than there may be.
-        let wish = self.workspace.without_benchmarks().making_once();
+        let wish = self.workspace.without_benchmarks();
         let acting = plan.changes.iter().filter(|it| it.action.acts()).count();
         if acting == due.len() {
             return wish;

@@ -211,7 +211,6 @@ impl Workspace {
             selection: Selection::default(),
             asked: Asked::default(),
             allows_downtime: false,
-            makes_anew: true,
         }
     }
 
@@ -284,8 +283,6 @@ pub(super) struct Wish<'a> {
     asked: Asked,
     /// Whether the last that serves may be stopped.
     allows_downtime: bool,
-    /// Whether what was made and did not stay may be made anew in the same run.
-    makes_anew: bool,
 }
 
 enum Wanted {
@@ -322,12 +319,6 @@ impl Wish<'_> {
     /// The same, for which the last that serves may be stopped.
     pub(super) fn allowing_downtime(mut self, allows: bool) -> Self {
         self.allows_downtime = allows;
-        self
-    }
-
-    /// The same, of which each thing is made once in a run at most.
-    pub(super) fn making_once(mut self) -> Self {
-        self.makes_anew = false;
         self
     }
 
@@ -416,9 +407,5 @@ impl Desired for Wish<'_> {
             unmanaged: undeclared.unmanaged,
             ..left_out.of(decide(stands, observed))
         }
-    }
-
-    fn makes_anew(&self) -> bool {
-        self.makes_anew
     }
 }

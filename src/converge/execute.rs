@@ -30,6 +30,12 @@ pub trait World: Send + Sync + 'static {
         step: &Step,
         say: &Say,
     ) -> impl Future<Output = Result<String, Failure>> + Send;
+
+    /// Why what a step has started is gone, as far as that said so: the end of its log, and the cause that
+    /// it names. Nothing where there is none to be had.
+    fn last_words(&self, _: &Step) -> impl Future<Output = Option<Failure>> + Send {
+        std::future::ready(None)
+    }
 }
 
 /// Takes what a step says while it works.

@@ -163,6 +163,14 @@ impl World for Live {
         locked(&self.under_way).remove(&step.address);
         done
     }
+
+    async fn last_words(&self, step: &Step) -> Option<Failure> {
+        let Effect::Launch(launch) = &step.effect else {
+            return None;
+        };
+        let node = self.node(step).ok()?;
+        perform::last_words(node, launch).await.ok()
+    }
 }
 
 impl Live {

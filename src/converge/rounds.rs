@@ -2,7 +2,7 @@
 //! anew, until what is observed is what is desired. The last word is what was seen, never the path
 //! that was taken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::execute::{Report, World, execute};
 use super::interrupt::Interrupt;
-use crate::plan::{Action, Address, Approval, Change, Event, Plan, Step};
+use crate::plan::{Action, Address, Approval, Change, Effect, Event, Failure, Plan, Step};
 use crate::resource::{Fact, Observation, Resource};
 
 /// How often a plan is carried out before what is left is called a failure. The first round
@@ -30,12 +30,6 @@ pub trait Desired: Sync {
     /// What is to be done, given what was observed, so that these things are and nothing else of
     /// ours is.
     fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan;
-
-    /// Whether what was made in a run and did not stay may be made anew in the same run. Who counts
-    /// how often something is started has it no.
-    fn makes_anew(&self) -> bool {
-        true
-    }
 }
 
 /// A run: the world that it changes, who hears of it, and whether it is to come to its end.
@@ -92,6 +86,7 @@ impl<W: World> Run<W> {
         let mut left = plan;
         let mut undone = BTreeSet::new();
         let mut applied = Vec::new();
+        let mut started = BTreeMap::new();
         let mut round = 0;
         loop {
             let wanted = |change: &Change| {
@@ -101,6 +96,7 @@ impl<W: World> Run<W> {
             };
             let report = self.execute(&left, wanted).await;
             applied.extend(done(&left, &report));
+            started.extend(starts(&left));
             undone.extend(report.undone());
             let observed;
             (observed, left) = self::plan(self.world.as_ref(), desired).await;
@@ -109,8 +105,12 @@ impl<W: World> Run<W> {
             let unasked = left.changes.iter().filter(|it| !self.approval.covers(it));
             let unasked = unasked.filter(|it| it.action.acts());
             undone.extend(unasked.map(|it| it.address.clone()));
-            if !desired.makes_anew() {
-                undone.extend(did_not_stay(&left, &applied));
+            // What dies of its start takes its node with it where it is started again and again.
+            for change in did_not_stay(&left, &applied) {
+                if undone.insert(change.address.clone()) {
+                    // Rare, and else every step of a run would be as large.
+                    Box::pin(self.tell_lost(change, started.get(&change.address))).await;
+                }
             }
             undone = with_dependents(undone, &left);
             round += 1;
@@ -123,6 +123,25 @@ impl<W: World> Run<W> {
                 return self.measure(desired, made).await;
             }
         }
+    }
+
+    /// Says of what was made in this run that it did not stay, with what it said last where it was started.
+    async fn tell_lost(&self, change: &Change, start: Option<&Step>) {
+        let why: Vec<String> = change.why().collect();
+        let last_words = match start {
+            Some(start) => self.world.last_words(start).await,
+            None => None,
+        };
+        let failure = last_words.unwrap_or_else(|| Failure::new(why.join("; ")));
+        let message = format!("it did not stay: {}", failure.message);
+        let hint = "apply again makes it once more";
+        let hint = failure.hint.clone().unwrap_or_else(|| hint.to_owned());
+        // Whoever listened may be gone; what is left to do says it too.
+        let _ = self.events.send(Event::Failed {
+            address: change.address.clone(),
+            failure: Failure { message, ..failure }.hinted(hint),
+            partly: true,
+        });
     }
 
     /// Measures where all else is as desired.
@@ -163,14 +182,20 @@ fn is_worth_another_round(left: &Plan, undone: &BTreeSet<Address>) -> bool {
     left.steps.iter().any(is_new)
 }
 
+/// What a plan starts, with the step that does so.
+fn starts(plan: &Plan) -> impl Iterator<Item = (Address, Step)> {
+    let steps = plan.steps.iter();
+    let starts = steps.filter(|step| matches!(step.effect, Effect::Launch(_)));
+    starts.map(|step| (step.address.clone(), step.clone()))
+}
+
 /// What was made in this run and is to be made anew.
-fn did_not_stay(left: &Plan, applied: &[Change]) -> Vec<Address> {
+fn did_not_stay<'a>(left: &'a Plan, applied: &[Change]) -> Vec<&'a Change> {
     let is_made = |it: &&Change| matches!(it.action, Action::Create | Action::Replace);
     let made = applied.iter().filter(is_made).map(|it| &it.address);
     let made: BTreeSet<_> = made.collect();
     let anew = left.changes.iter().filter(is_made);
-    let anew = anew.filter(|it| made.contains(&it.address));
-    anew.map(|it| it.address.clone()).collect()
+    anew.filter(|it| made.contains(&it.address)).collect()
 }
 
 /// Adds to what was not done all that a plan would do only after it. Steps are in the order in

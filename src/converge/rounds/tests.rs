@@ -132,27 +132,6 @@ impl Desired for Things {
     }
 }
 
-/// The same things, each of which is made once.
-struct Once(Things);
-
-impl Desired for Once {
-    fn resources(&self) -> Vec<Arc<dyn Resource>> {
-        self.0.resources()
-    }
-
-    fn standing(&self) -> Vec<Fact> {
-        self.0.standing()
-    }
-
-    fn plan(&self, resources: &[Arc<dyn Resource>], observed: &Observation) -> Plan {
-        self.0.plan(resources, observed)
-    }
-
-    fn makes_anew(&self) -> bool {
-        false
-    }
-}
-
 /// Converges these things in a world; returns how often each was tried, and what is left.
 async fn converge(things: Vec<Thing>, world: Nodes, interrupted: bool) -> (Vec<String>, Plan) {
     converge_as(Approval::Everything, things, world, interrupted).await
@@ -164,16 +143,18 @@ async fn converge_as(
     world: Nodes,
     interrupted: bool,
 ) -> (Vec<String>, Plan) {
-    converge_to(approval, Things(things), world, interrupted).await
+    let (tried, left, _) = told(approval, things, world, interrupted).await;
+    (tried, left)
 }
 
-async fn converge_to(
+/// The same, with what was said to have failed.
+async fn told(
     approval: Approval,
-    desired: impl Desired,
+    things: Vec<Thing>,
     world: Nodes,
     interrupted: bool,
-) -> (Vec<String>, Plan) {
-    let (events, _receiver) = mpsc::unbounded_channel();
+) -> (Vec<String>, Plan, Vec<String>) {
+    let (events, mut receiver) = mpsc::unbounded_channel();
     let interrupt = Interrupt::default();
     if interrupted {
         interrupt.set();
@@ -185,11 +166,21 @@ async fn converge_to(
         approval,
         parallelism: None,
     };
+    let desired = Things(things);
     let (_, plan) = plan(run.world.as_ref(), &desired).await;
     let converged = run.converge(&desired, plan).await;
     let tried = run.world.tried.lock().unwrap();
     let tried = tried.iter().map(|(name, n)| format!("{name} x{n}"));
-    (tried.collect(), converged.left)
+    let mut failed = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
+        if let Event::Failed {
+            address, failure, ..
+        } = event
+        {
+            failed.push(format!("{address}: {failure}"));
+        }
+    }
+    (tried.collect(), converged.left, failed)
 }
 
 fn things() -> Vec<Thing> {
@@ -230,25 +221,12 @@ async fn what_failed_is_not_tried_again_nor_what_hangs_on_it_and_nothing_is_meas
 }
 
 #[tokio::test]
-async fn the_last_word_is_what_was_seen_and_rounds_come_to_an_end() {
+async fn the_last_word_is_what_was_seen_and_what_does_not_stay_is_made_once() {
     let world = Nodes {
         lies: ["n/instance.b"].into(),
         ..Nodes::default()
     };
-    let (tried, left) = converge(things(), world, false).await;
-    let rounds = format!("n/instance.b x{ROUNDS}");
-    assert_eq!(tried, ["n/engine.e x1", "n/instance.a x1", rounds.as_str()]);
-    assert!(!left.is_converged());
-}
-
-#[tokio::test]
-async fn what_does_not_stay_is_made_once_for_who_counts() {
-    let world = Nodes {
-        lies: ["n/instance.b"].into(),
-        ..Nodes::default()
-    };
-    let desired = Once(Things(things()));
-    let (tried, left) = converge_to(Approval::Everything, desired, world, false).await;
+    let (tried, left, failed) = told(Approval::Everything, things(), world, false).await;
     assert_eq!(
         tried,
         ["n/engine.e x1", "n/instance.a x1", "n/instance.b x1"]
@@ -257,6 +235,11 @@ async fn what_does_not_stay_is_made_once_for_who_counts() {
         left.summary().create,
         2,
         "the server, and the measurement of it"
+    );
+    assert_eq!(
+        failed,
+        ["n/instance.b: it did not stay: it is not there"],
+        "once"
     );
 }
 

@@ -188,3 +188,32 @@ fn a_server_whose_logs_were_removed_is_believed_again() {
     let _ = place.replica(&["destroy", "-y"]).exits(0);
     assert!(!place.state().exists());
 }
+
+/// A server that dies again and again takes a machine with it, so that a run starts it once.
+#[test]
+fn what_dies_right_after_its_start_has_failed_and_is_not_started_again_in_the_run() {
+    let slow = PAIR.replace(
+        "port: 8200,",
+        "port: 8200, args: {sim_load_seconds: 4}, ready_timeout: 60s,",
+    );
+    let place = Workdir::with(&slow);
+    let run = place.begin(&["apply", "-y"]);
+    let ready = place.state().join("log/instance.a.1.ready");
+    until("the one is ready, and the other loads", || {
+        ready.exists().then_some(())
+    });
+    let of_a = |pid: &u32| process::environ(*pid).contains(":instance/a:");
+    let a = process::marked(&place.topology).into_iter().filter(of_a);
+    for pid in a {
+        process::signal(pid, Signal::KILL);
+    }
+    let _ = run
+        .end()
+        .exits(6)
+        .says("it did not stay: its process is gone")
+        .says("Application startup complete.");
+    let of_a = process::marked(&place.topology).into_iter().find(of_a);
+    assert_eq!(of_a, None);
+    let _ = place.replica(&["apply", "-y"]).exits(0);
+    assert_eq!(place.plan(), Vec::<String>::new());
+}

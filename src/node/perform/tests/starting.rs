@@ -189,3 +189,20 @@ async fn a_server_has_a_key_of_its_own_that_is_made_where_it_runs() {
         assert!(failure.message.contains("is damaged"), "{failure:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_gone_is_told_with_the_end_of_its_log_and_its_cause() {
+    let thing = Thing::new();
+    let start = thing.launch(&["true"]);
+    let unread = last_words(&here(), &start).await.unwrap_err();
+    assert!(unread.message.contains("a.log"), "{unread}");
+    fs::create_dir_all(thing.at("logs")).unwrap();
+    fs::write(&start.log, "loading\nlast\n").unwrap();
+    let said = last_words(&here(), &start).await.unwrap();
+    assert_eq!(said.log, ["loading", "last"]);
+    assert!(said.message.contains("does not say why"), "{said}");
+    let killed = "torch.OutOfMemoryError: CUDA out of memory.\n";
+    fs::write(&start.log, killed).unwrap();
+    let said = last_words(&here(), &start).await.unwrap();
+    assert!(said.message.contains("out of memory"), "{said}");
+}
