@@ -1,5 +1,7 @@
 //! `replica doctor`: what is wrong with the machines, before anybody blames the software.
 
+mod measure;
+
 use std::collections::BTreeMap;
 
 use super::Global;
@@ -7,9 +9,10 @@ use super::error::Error;
 use super::exit::Exit;
 use super::manifest_word;
 use super::workspace::Workspace;
-use crate::doctor::{self, Case, Severity};
+use crate::doctor::{self, Case, Measurements, Server, Severity};
 use crate::name::NodeName;
 use crate::resource::machine;
+use crate::view::Screen;
 use crate::view::doctor::{Report, render};
 
 /// Look for what is wrong with the nodes: memory, fast link, clocks, versions; changes nothing
@@ -22,6 +25,15 @@ pub(super) struct Args {
     /// The manifest [default: topology.yaml], then nodes [default: all]
     #[arg(value_names = ["FILE", "NODE"])]
     what: Vec<String>,
+    /// Measure too: bytes go over the link, and servers that run answer a burst, for some seconds each
+    ///
+    /// Bytes of memory go from node to node for three seconds each way, over their `fabric` addresses, else
+    /// those of `lan`, as those of a copied model do; what is said there and back is timed before. Replica itself
+    /// is on both nodes for as long. Then every declared server that runs answers requests, one alone and six
+    /// together, while nvidia-smi says what its GPU is at. What is served meanwhile goes slower; the lock of the
+    /// topology is held, so that no apply or benchmark is disturbed. Nothing stays on disk, nothing is changed.
+    #[arg(long)]
+    measure: bool,
     /// Exit with 2 when a problem or a warning is found
     #[arg(long)]
     exit_code: bool,
@@ -32,23 +44,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let (file, words) = manifest_word::split(&args.what);
     let workspace = Workspace::open_alone(global, file.as_deref(), &screen).await?;
     let wanted = nodes(&workspace, words)?;
-    let wish = workspace
-        .without_benchmarks()
-        .asking([doctor::fact(), machine::fact()]);
-    let (observed, plan) = workspace.plan(&wish).await;
-    let topology = workspace.topology();
-    let is_asked = |node: &NodeName| wanted.contains(node);
-    let findings = doctor::examine(&Case::new(topology, &observed, &plan, is_asked));
-    let silent = observed.unreachable().into_iter();
-    let unreachable: BTreeMap<String, String> = silent
-        .filter(|(node, _)| is_asked(node))
-        .map(|(node, failure)| (node.to_string(), failure.message))
-        .collect();
-    let report = Report {
-        looked_at: wanted.iter().map(ToString::to_string).collect(),
-        checks: doctor::checks(),
-        findings,
-        unreachable,
+    let report = if args.measure {
+        let measuring = async { Ok(look(&workspace, &wanted, Some(&screen)).await) };
+        workspace.locked(measuring).await?
+    } else {
+        look(&workspace, &wanted, None).await
     };
     if screen.is_json() {
         screen.document(&report)?;
@@ -66,6 +66,45 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     } else {
         Exit::Done
     })
+}
+
+/// Looks at these nodes; where somebody is told of it, what is between them is measured.
+async fn look(workspace: &Workspace, wanted: &[NodeName], measuring: Option<&Screen>) -> Report {
+    let wish = workspace
+        .without_benchmarks()
+        .asking([doctor::fact(), machine::fact()]);
+    let (observed, plan) = workspace.plan(&wish).await;
+    let measured = match measuring {
+        Some(screen) => {
+            let catalogue = wish.catalogue();
+            let servers = Server::all(catalogue.instances(), &observed, |node| {
+                wanted.contains(node)
+            });
+            Some(measure::all(workspace, &observed, servers, wanted, screen).await)
+        }
+        None => None,
+    };
+    let nothing = Measurements::default();
+    let is_asked = |node: &NodeName| wanted.contains(node);
+    let findings = doctor::examine(&Case::new(
+        workspace.topology(),
+        &observed,
+        &plan,
+        measured.as_ref().unwrap_or(&nothing),
+        is_asked,
+    ));
+    let silent = observed.unreachable().into_iter();
+    let unreachable: BTreeMap<String, String> = silent
+        .filter(|(node, _)| is_asked(node))
+        .map(|(node, failure)| (node.to_string(), failure.message))
+        .collect();
+    Report {
+        looked_at: wanted.iter().map(ToString::to_string).collect(),
+        checks: doctor::checks(),
+        findings,
+        measured,
+        unreachable,
+    }
 }
 
 /// The nodes that were named, or all.

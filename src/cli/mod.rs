@@ -191,6 +191,9 @@ enum Command {
     /// Fetch the files of a model from another node
     #[command(hide = true)]
     CopyFetch,
+    /// Measure the way from another node
+    #[command(hide = true)]
+    CopyMeasure,
 }
 
 /// Runs the command line and returns its exit code.
@@ -257,6 +260,7 @@ async fn run(cli: &Cli) -> ExitCode {
         Command::SendLoad => Ok(send_load::run().await),
         Command::CopyOffer => transfer::offer().await,
         Command::CopyFetch => transfer::fetch().await,
+        Command::CopyMeasure => transfer::measure().await,
     };
     match done {
         Ok(exit) => exit.into(),

@@ -1,5 +1,5 @@
 //! `replica copy-offer` and `replica copy-fetch`: what nodes run while a model goes from one to the
-//! other. Each is told what to do by one line of JSON on the standard input, and says what happens
+//! other; `replica copy-measure` in the place of the second, where the way between them is measured. Each is told what to do by one line of JSON on the standard input, and says what happens
 //! in lines that `apply` reads.
 
 use std::io::{self, BufRead as _, Write as _, stdin, stdout};
@@ -15,7 +15,9 @@ pub(super) async fn offer() -> Result<Exit, Error> {
     aside(|| {
         let offering = transfer::offer(&told()?)?;
         say(&Said::Port(offering.port()?));
-        say(&Said::Listing(offering.listing().clone()));
+        if let Some(listing) = offering.listing() {
+            say(&Said::Listing(listing.clone()));
+        }
         offering.serve()
     })
     .await
@@ -24,6 +26,15 @@ pub(super) async fn offer() -> Result<Exit, Error> {
 /// Fetches the files of a model, and says how far it has come.
 pub(super) async fn fetch() -> Result<Exit, Error> {
     aside(|| transfer::fetch(&told()?, &|moved| say(&Said::Moved(moved)))).await
+}
+
+/// Measures the way to another node.
+pub(super) async fn measure() -> Result<Exit, Error> {
+    aside(|| {
+        say(&Said::Measured(transfer::measure(&told()?)?));
+        Ok(())
+    })
+    .await
 }
 
 /// Runs what blocks where that disturbs nobody, and says why it failed.

@@ -16,10 +16,12 @@ use crate::converge::{
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet, Lease, variable};
-use crate::plan::{Address, Change, ManifestOrigin, Plan, Reason, ReasonCode, Stand};
+use crate::plan::effect::Upload;
+use crate::plan::{Address, Change, Failure, ManifestOrigin, Plan, Reason, ReasonCode, Stand};
 use crate::resource::program::Binaries;
 use crate::resource::{
-    Asked, Catalogue, Drains, Fact, Observation, Paths, Replaced, Resource, Topology, Undeclared,
+    Asked, Catalogue, Drains, Fact, NodeFiles, Observation, Paths, Replaced, Resource, StateFolder,
+    Topology, Undeclared,
 };
 use crate::view::Screen;
 
@@ -188,6 +190,35 @@ impl Workspace {
         }
     }
 
+    /// The program for a node, to be put there under a name that begins so and is no one else's.
+    ///
+    /// # Errors
+    ///
+    /// When none at hand fits the node.
+    pub(super) fn program(
+        &self,
+        node: &NodeName,
+        name: &str,
+        observed: &Observation,
+    ) -> Result<Upload, Failure> {
+        let folder = StateFolder::of(self.topology().name.as_str());
+        let files = observed
+            .of(node)
+            .map(|facts| NodeFiles::read(&folder, facts));
+        let system = files.map(|files| files.system.clone()).unwrap_or_default();
+        let binary = self.binaries.fitting(&system).ok_or_else(|| {
+            let missing = self.binaries.missing(&system);
+            Failure {
+                hint: missing.hint,
+                ..Failure::new(format!("{node}: {}", missing.text))
+            }
+        })?;
+        Ok(Upload {
+            source: binary.path.clone(),
+            target: folder.binary(&format!("{name}.{:016x}", fastrand::u64(..))),
+        })
+    }
+
     /// What the manifest declares, and nothing else of ours.
     pub(super) fn as_declared(&self) -> Wish<'_> {
         self.wish(Wanted::Everything)
@@ -343,7 +374,7 @@ impl Wish<'_> {
     }
 
     /// The things that the manifest declares, with the results that there are by now.
-    fn catalogue(&self) -> Catalogue {
+    pub(super) fn catalogue(&self) -> Catalogue {
         let Workspace {
             binaries, paths, ..
         } = self.workspace;

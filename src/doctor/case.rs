@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::look::{Look, Port};
+use super::measured::Measurements;
 use crate::name::{InstanceName, NodeName};
 use crate::node::NodeDeclaration;
 use crate::plan::{Address, Plan};
@@ -15,13 +16,15 @@ use crate::resource::machine::{Bytes, Machine};
 use crate::resource::process::ProcessTable;
 
 /// The network of the fast link, as manifests call it.
-const FABRIC: &str = "fabric";
+pub(super) const FABRIC: &str = "fabric";
 
 /// Everything that a check may look at.
 pub struct Case<'a> {
     topology: &'a Topology,
     /// What an apply would do.
     pub(super) plan: &'a Plan,
+    /// What was measured, where that was asked for.
+    pub(super) measured: &'a Measurements,
     /// The nodes that answered.
     pub(super) nodes: BTreeMap<&'a NodeName, Seen<'a>>,
 }
@@ -41,6 +44,7 @@ impl<'a> Case<'a> {
         topology: &'a Topology,
         observed: &Observation,
         plan: &'a Plan,
+        measured: &'a Measurements,
         is_asked: impl Fn(&NodeName) -> bool,
     ) -> Self {
         let declared = topology.nodes.iter().filter(|(name, _)| is_asked(name));
@@ -58,6 +62,7 @@ impl<'a> Case<'a> {
         Self {
             topology,
             plan,
+            measured,
             nodes: nodes.collect(),
         }
     }
@@ -91,6 +96,31 @@ impl<'a> Case<'a> {
         let ends = self.nodes.values();
         ends.filter_map(|seen| Some((seen, seen.fabric_port()?)))
             .collect()
+    }
+}
+
+impl Case<'_> {
+    fn port(&self, node: &NodeName, network: &str) -> Option<&Port> {
+        let seen = self.nodes.get(node)?;
+        seen.look
+            .port_of(&seen.declared.addresses.get(network)?.address)
+    }
+
+    /// The interface by which a node is on a network.
+    pub(super) fn interface(&self, node: &NodeName, network: &str) -> Option<&str> {
+        self.port(node, network).map(|port| port.name.as_str())
+    }
+
+    /// Whether the GPU of a node shares its memory, as that of a GB10 does.
+    pub(super) fn is_unified(&self, node: &NodeName) -> bool {
+        let seen = self.nodes.get(node);
+        seen.is_some_and(|seen| seen.machine.is_unified())
+    }
+
+    /// How fast that says that it is, in Gb/s.
+    pub(super) fn says_gbit_per_s(&self, node: &NodeName, network: &str) -> Option<f64> {
+        let speed = self.port(node, network)?.speed?;
+        (speed > 0).then_some(speed as f64 / 1e3)
     }
 }
 

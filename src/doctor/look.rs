@@ -94,6 +94,23 @@ pub(super) struct GpuState {
     pub(super) held_by: Option<u64>,
 }
 
+impl GpuState {
+    /// Reads `CLOCK, POWER, HEAT, BUSY, REASONS`, each of which may be `[N/A]`.
+    pub(super) fn read(text: &str) -> Self {
+        let mut fields = text.split(',').map(str::trim);
+        let mut number = || fields.next().and_then(|it| it.parse().ok());
+        let (clock, power, heat, busy) = (number(), number(), number(), number());
+        let bits = fields.next().and_then(|it| it.strip_prefix("0x"));
+        Self {
+            clock,
+            power,
+            heat,
+            busy,
+            held_by: bits.and_then(|it| u64::from_str_radix(it, 16).ok()),
+        }
+    }
+}
+
 impl Look {
     /// Reads the answer. What cannot be read is left out; a line that begins with `#` says where an answer
     /// was told.
@@ -143,7 +160,7 @@ impl Look {
                     self.versions.insert(what.to_owned(), version.to_owned());
                 }
             }
-            "gpu" => self.gpus.push(gpu(rest)),
+            "gpu" => self.gpus.push(GpuState::read(rest)),
             "clock" => self.clock = rest.parse().ok(),
             "sshd" => {
                 let (_, number) = pair()?;
@@ -233,21 +250,6 @@ fn gid(fields: &[&str]) -> Option<Gid> {
         kind: kind.to_owned(),
         address,
     })
-}
-
-/// Reads `CLOCK, POWER, HEAT, BUSY, REASONS`, each of which may be `[N/A]`.
-fn gpu(text: &str) -> GpuState {
-    let mut fields = text.split(',').map(str::trim);
-    let mut number = || fields.next().and_then(|it| it.parse().ok());
-    let (clock, power, heat, busy) = (number(), number(), number(), number());
-    let bits = fields.next().and_then(|it| it.strip_prefix("0x"));
-    GpuState {
-        clock,
-        power,
-        heat,
-        busy,
-        held_by: bits.and_then(|it| u64::from_str_radix(it, 16).ok()),
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod f4_mtu;
 mod f5_gid;
 mod f6_lost_at_reboot;
 mod f7_half_a_link;
+mod f8_degraded;
 mod finding;
+mod loaded;
 mod look;
 mod m1_too_little_memory;
 mod m2_page_cache;
@@ -23,15 +25,20 @@ mod m4_other_holders;
 mod m5_nothing_guards;
 mod m6_swapped;
 mod m7_leaks;
+mod measured;
 mod n1_held_down;
 mod n2_unlike_versions;
 mod n3_clocks;
 mod n4_sessions;
 mod n5_linger;
+mod n6_under_load;
+mod n7_slow_decode;
 
 pub use case::Case;
 pub use finding::{Finding, Severity};
+pub use loaded::{GpuLoad, Load, Server};
 pub use look::fact;
+pub use measured::{Link, Measurements, Pair, pairs};
 
 use finding::Check;
 
@@ -52,11 +59,14 @@ const CHECKS: &[Check] = &[
     f5_gid::CHECK,
     f6_lost_at_reboot::CHECK,
     f7_half_a_link::CHECK,
+    f8_degraded::CHECK,
     n1_held_down::CHECK,
     n2_unlike_versions::CHECK,
     n3_clocks::CHECK,
     n4_sessions::CHECK,
     n5_linger::CHECK,
+    n6_under_load::CHECK,
+    n7_slow_decode::CHECK,
 ];
 
 /// Lets every check speak; of what matters alike, in their order.

@@ -22,9 +22,9 @@ const REASONS: [(u64, &str); 5] = [
 
 /// Whoever works has a clock above this, in MHz: owners report 2,180 to 2,411, and 500 to 850 of a GB10 that
 /// is held down.
-const LOW: f64 = 1000.0;
+pub(super) const LOW: f64 = 1000.0;
 /// From here on it works, in percent.
-const WORKS: f64 = 80.0;
+pub(super) const WORKS: f64 = 80.0;
 
 pub(super) const CHECK: Check = Check {
     id: "N1",
@@ -43,10 +43,14 @@ fn look(case: &Case<'_>) -> Vec<Found> {
     case.nodes.values().flat_map(of).collect()
 }
 
-fn found(seen: &Seen<'_>, number: usize, gpu: &GpuState) -> Option<Found> {
-    let held_by = gpu.held_by.unwrap_or_default();
+/// What holds a clock down, in words.
+pub(super) fn reasons(held_by: u64) -> Vec<&'static str> {
     let reasons = REASONS.iter().filter(|(bit, _)| held_by & bit != 0);
-    let reasons: Vec<&str> = reasons.map(|(_, words)| *words).collect();
+    reasons.map(|(_, words)| *words).collect()
+}
+
+fn found(seen: &Seen<'_>, number: usize, gpu: &GpuState) -> Option<Found> {
+    let reasons = reasons(gpu.held_by.unwrap_or_default());
     let is_low =
         gpu.busy.is_some_and(|busy| busy >= WORKS) && gpu.clock.is_some_and(|clock| clock < LOW);
     if reasons.is_empty() && !is_low {

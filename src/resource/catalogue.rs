@@ -99,6 +99,11 @@ impl Catalogue {
         }
     }
 
+    /// The servers.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.iter().map(AsRef::as_ref)
+    }
+
     /// All of them, each after what it needs.
     pub fn resources(&self) -> Vec<Arc<dyn Resource>> {
         let mut all = self.others.clone();

@@ -10,10 +10,14 @@
 //! once, in order, for its digest, while the rest still arrives ([`receive`]). Then the blob gets
 //! its name, then the snapshot its links, then `refs/main` its commit ([`snapshot`]).
 //!
+//! [`measure()`] asks the same end, over as many connections, for bytes of its memory: how fast the way
+//! between them is, whatever their disks are.
+//!
 //! Threads and plain sockets do this, not the runtime: what is sent is sealed by several threads at
 //! once (in the clear, the kernel moves it by itself), and what is received is hashed by the second.
 
 mod digest;
+mod measure;
 mod part;
 mod receive;
 mod sealed;
@@ -29,6 +33,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub use measure::measure;
 pub use receive::fetch;
 pub use send::{Offering, offer};
 
@@ -59,8 +64,8 @@ pub struct Listing {
 /// What the end that has the model is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Offer {
-    /// The folder of the repository in its cache.
-    pub repo: String,
+    /// The folder of the repository in its cache; without one, it has bytes of its memory alone.
+    pub repo: Option<String>,
     /// The commit; without one, what `refs/main` says.
     pub revision: Option<String>,
     /// The address to listen on.
@@ -92,6 +97,33 @@ pub struct Fetch {
     pub names_main: bool,
 }
 
+/// What an end that measures the way to another is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Measure {
+    /// What to dial: an address of the other end.
+    pub host: String,
+    /// The port there.
+    pub port: u16,
+    /// What the other end wants to be known.
+    pub token: String,
+    /// Whether the bytes come in the clear, as the other end was told too.
+    #[serde(default)]
+    pub trusted: bool,
+}
+
+/// How fast a way is, from the end that was asked to the one that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What came, in Gb/s.
+    pub gbit_per_s: f64,
+    /// How long a word takes there and back while nothing else goes, the median, in ms.
+    pub rtt_ms: f64,
+    /// How long it was counted what comes, in seconds.
+    pub seconds: f64,
+    /// Over so many connections.
+    pub connections: usize,
+}
+
 /// How far a fetch has come, in bytes whose digest was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
@@ -104,7 +136,7 @@ pub struct Moved {
 }
 
 /// What either end says to `apply`: a line each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
     /// The port on which it listens.
@@ -113,6 +145,8 @@ pub enum Said {
     Listing(Listing),
     /// How far it has come.
     Moved(Moved),
+    /// How fast the way is.
+    Measured(Measured),
     /// Why it ends.
     Failed(Error),
 }

@@ -23,7 +23,7 @@ use super::{Error, Fetch, File, Moved, snapshot};
 const KEEPERS: usize = 4;
 
 /// How many connections there are: a fast network is not filled by one.
-const FETCHERS: usize = 8;
+pub(super) const FETCHERS: usize = 8;
 
 /// How long the other end may say nothing: as long as a disk may take for the next bytes.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -445,14 +445,15 @@ fn ask(wire: &mut Wire<TcpStream>, open: &Open, piece: u64) -> Result<(), Broken
 }
 
 fn connect(fetch: &Fetch) -> Result<Wire<TcpStream>, Broken> {
-    let stream = dial(fetch).map_err(Broken::Way)?;
+    let stream = dial(&fetch.host, fetch.port).map_err(Broken::Way)?;
     let wire = Wire::asking(stream, &fetch.token, fetch.trusted);
     wire.map_err(Broken::There)
 }
 
-fn dial(fetch: &Fetch) -> io::Result<TcpStream> {
+/// Connects to the other end.
+pub(super) fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
-    for address in (fetch.host.as_str(), fetch.port).to_socket_addrs()? {
+    for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, SILENCE) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;

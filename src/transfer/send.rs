@@ -1,8 +1,8 @@
 //! The end that has the files.
 //!
 //! Whoever asks has to know the token first. Then come lines, each answered in turn:
-//! `piece <file> <from> <length>` with so many bytes of that file of the listing, and `done` with the
-//! end of all.
+//! `piece <file> <from> <length>` with so many bytes of that file of the listing, `memory <length>` with
+//! so many of none, `echo` with itself, and `done` with the end of all.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -27,6 +27,12 @@ const WORD: Duration = Duration::from_secs(5);
 /// How many may be. Each has a thread and a descriptor; one more takes the place of the oldest.
 const STRANGERS: usize = 64;
 
+/// What is answered with itself.
+pub(super) const ECHO: &str = "echo";
+
+/// What is answered with so many bytes of memory as stand behind it.
+pub(super) const MEMORY: &str = "memory ";
+
 /// How long nobody is let in when the system lets nobody in.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,8 +43,7 @@ pub struct Offering {
 }
 
 struct Shared {
-    folder: PathBuf,
-    listing: Listing,
+    stock: Option<Stock>,
     token: String,
     is_trusted: bool,
     connected: AtomicUsize,
@@ -46,14 +51,41 @@ struct Shared {
     strangers: Mutex<VecDeque<Arc<TcpStream>>>,
 }
 
-/// Lists a snapshot and begins to listen.
+/// A snapshot that is handed out.
+struct Stock {
+    folder: PathBuf,
+    listing: Listing,
+}
+
+impl Stock {
+    fn of(repo: &Path, revision: Option<&str>) -> Result<Self, Error> {
+        let listing = snapshot::list(repo, revision)?;
+        Ok(Self {
+            folder: repo.join("snapshots").join(&listing.revision),
+            listing,
+        })
+    }
+
+    /// Reads `piece <file> <from> <length>`.
+    fn piece(&self, line: &str) -> Option<(PathBuf, u64, u64)> {
+        let mut words = line.strip_prefix("piece ")?.split(' ');
+        let file: usize = words.next()?.parse().ok()?;
+        let file = self.listing.files.get(file)?;
+        let from = words.next()?.parse().ok()?;
+        let length = words.next()?.parse().ok()?;
+        Some((self.folder.join(&file.path), from, length))
+    }
+}
+
+/// Lists a snapshot, where one is named, and begins to listen.
 ///
 /// # Errors
 ///
 /// When the snapshot is not whole, or the address is not one of this node.
 pub fn offer(offer: &Offer) -> Result<Offering, Error> {
-    let repo = Path::new(&offer.repo);
-    let listing = snapshot::list(repo, offer.revision.as_deref())?;
+    let revision = offer.revision.as_deref();
+    let repo = offer.repo.as_deref().map(Path::new);
+    let stock = repo.map(|repo| Stock::of(repo, revision)).transpose()?;
     let listener = TcpListener::bind((offer.listen.as_str(), 0)).map_err(|error| {
         Error::new(format!("it cannot listen on {}: {error}", offer.listen))
             .hinted("is that address one of the node's own? `over` and the node's `addresses` say which is used")
@@ -61,20 +93,19 @@ pub fn offer(offer: &Offer) -> Result<Offering, Error> {
     Ok(Offering {
         listener,
         shared: Arc::new(Shared {
-            folder: repo.join("snapshots").join(&listing.revision),
+            stock,
             token: offer.token.clone(),
             is_trusted: offer.trusted,
             connected: AtomicUsize::new(0),
             strangers: Mutex::default(),
-            listing,
         }),
     })
 }
 
 impl Offering {
-    /// What is offered.
-    pub fn listing(&self) -> &Listing {
-        &self.shared.listing
+    /// The snapshot that is offered, where it is one.
+    pub fn listing(&self) -> Option<&Listing> {
+        self.shared.stock.as_ref().map(|stock| &stock.listing)
     }
 
     /// The port that it listens on.
@@ -174,7 +205,17 @@ impl Shared {
                 let _ = done.send(());
                 return Ok(());
             }
-            let Some((file, from, length)) = piece(self, &line) else {
+            if line == ECHO {
+                wire.say(ECHO)?;
+                continue;
+            }
+            if let Some(length) = line.strip_prefix(MEMORY) {
+                let length = length.parse().map_err(|_| io::ErrorKind::InvalidData)?;
+                wire.give_memory(length)?;
+                continue;
+            }
+            let piece = self.stock.as_ref().and_then(|stock| stock.piece(&line));
+            let Some((file, from, length)) = piece else {
                 return Ok(());
             };
             let mut file = fs::File::open(file)?;
@@ -183,14 +224,4 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// Reads `piece <file> <from> <length>`.
-fn piece(shared: &Shared, line: &str) -> Option<(PathBuf, u64, u64)> {
-    let mut words = line.strip_prefix("piece ")?.split(' ');
-    let file: usize = words.next()?.parse().ok()?;
-    let file = shared.listing.files.get(file)?;
-    let from = words.next()?.parse().ok()?;
-    let length = words.next()?.parse().ok()?;
-    Some((shared.folder.join(&file.path), from, length))
 }

@@ -62,7 +62,7 @@ impl Two {
 
     fn offered(&self) -> (Fetch, JoinHandle<Result<(), Error>>) {
         let offering = offer(&Offer {
-            repo: self.from().display().to_string(),
+            repo: Some(self.from().display().to_string()),
             revision: None,
             listen: "127.0.0.1".to_owned(),
             token: TOKEN.to_owned(),
@@ -75,7 +75,7 @@ impl Two {
             port: offering.port().unwrap(),
             token: TOKEN.to_owned(),
             trusted: self.is_trusted,
-            listing: offering.listing().clone(),
+            listing: offering.listing().unwrap().clone(),
             names_main: true,
         };
         (fetch, thread::spawn(|| offering.serve()))
@@ -377,13 +377,53 @@ fn a_snapshot_that_is_not_whole_is_not_offered() {
     let blob = two.blob_of("config.json");
     fs::remove_file(two.from().join("blobs").join(blob.file_name().unwrap())).unwrap();
     let offered = offer(&Offer {
-        repo: two.from().display().to_string(),
+        repo: Some(two.from().display().to_string()),
         revision: Some(REVISION.to_owned()),
         listen: "127.0.0.1".to_owned(),
         token: String::new(),
         trusted: false,
     });
     assert!(offered.err().unwrap().message.contains("config.json"));
+}
+
+/// What an end that offers nothing but its memory lets another measure.
+fn measured(is_trusted: bool, word: &str) -> Result<Measured, Error> {
+    let offering = offer(&Offer {
+        repo: None,
+        revision: None,
+        listen: "127.0.0.1".to_owned(),
+        token: TOKEN.to_owned(),
+        trusted: is_trusted,
+    })?;
+    assert_eq!(offering.listing(), None);
+    let asked = Measure {
+        host: "127.0.0.1".to_owned(),
+        port: offering.port()?,
+        token: word.to_owned(),
+        trusted: is_trusted,
+    };
+    let offering = thread::spawn(|| offering.serve());
+    let measured = measure(&asked)?;
+    offering.join().unwrap()?;
+    Ok(measured)
+}
+
+#[test]
+fn the_way_is_measured_sealed_and_in_the_clear_and_the_other_end_ends() {
+    let both = [true, false].map(|is_trusted| thread::spawn(move || measured(is_trusted, TOKEN)));
+    for measured in both.map(|it| it.join().unwrap().unwrap()) {
+        assert!(measured.gbit_per_s > 0.0, "{measured:?}");
+        assert!(measured.rtt_ms > 0.0, "{measured:?}");
+        assert!(measured.seconds >= 2.0, "{measured:?}");
+    }
+}
+
+#[test]
+fn who_does_not_know_the_word_measures_nothing() {
+    for is_trusted in [true, false] {
+        let error = measured(is_trusted, "another word").unwrap_err();
+        assert!(error.message.contains("gave nothing"), "{error}");
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ async fn between(
 ) -> Result<String, Failure> {
     let token = token()?;
     let offer = Offer {
-        repo: copy.source.clone(),
+        repo: Some(copy.source.clone()),
         revision: copy.revision.clone(),
         listen: copy.listen.clone(),
         token: token.clone(),
@@ -130,7 +130,7 @@ async fn offered(lines: &mut mpsc::Receiver<Line>) -> Result<(u16, Listing), Fai
 
 /// The command that runs a program and tells it something on its standard input: in no
 /// process list, as a token is in it.
-fn told(
+pub(super) fn told(
     word: &str,
     program: &Upload,
     what: &impl Serialize,
@@ -145,7 +145,7 @@ fn told(
 }
 
 /// What nobody can guess.
-fn token() -> Result<String, Failure> {
+pub(super) fn token() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| Failure::new(format!("there is no randomness here: {error}")))?;
@@ -159,7 +159,7 @@ fn read(line: &str) -> Option<LogSign> {
     match Said::read(line)? {
         Said::Moved(moved) => Some(LogSign::Part(Count::from(moved).into())),
         Said::Failed(error) => Some(LogSign::Cause(error.into())),
-        Said::Port(_) | Said::Listing(_) => None,
+        Said::Port(_) | Said::Listing(_) | Said::Measured(_) => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! nothing left.
 
 mod account;
+mod burst;
 mod conditions;
 mod control;
 mod copy;
@@ -27,11 +28,13 @@ mod unit;
 mod upload;
 mod wait_ready;
 mod watch;
+mod way;
 
 #[cfg(test)]
 mod tests;
 
 pub use account::{EndedProcess, Stopped};
+pub use burst::{Burst, burst};
 pub use conditions::conditions;
 pub use control::control;
 pub use copy::copy;
@@ -50,6 +53,7 @@ pub use stop::stop;
 pub(super) use upload::send;
 pub use upload::upload;
 pub use wait_ready::{ReadyIn, wait_ready};
+pub use way::{WayEnd, measure_ways};
 
 use crate::plan::{Failure, Phase};
 
