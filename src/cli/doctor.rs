@@ -11,7 +11,6 @@ use super::manifest_word;
 use super::workspace::Workspace;
 use crate::doctor::{self, Case, Measurements, Server, Severity};
 use crate::name::NodeName;
-use crate::resource::machine;
 use crate::view::Screen;
 use crate::view::doctor::{Report, render};
 
@@ -72,7 +71,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
 async fn look(workspace: &Workspace, wanted: &[NodeName], measuring: Option<&Screen>) -> Report {
     let wish = workspace
         .without_benchmarks()
-        .asking([doctor::fact(), machine::fact()]);
+        .asking(doctor::facts(workspace.topology()));
     let (observed, plan) = workspace.plan(&wish).await;
     let measured = match measuring {
         Some(screen) => {

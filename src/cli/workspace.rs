@@ -13,6 +13,7 @@ use super::origin::origin;
 use crate::converge::{
     self, Desired, Live, Selection, World as _, assess, decide, keep_serving, repair_first,
 };
+use crate::doctor;
 use crate::manifest::{self, Manifest, Severity};
 use crate::name::NodeName;
 use crate::node::{ConnectOptions, Fleet, Lease, variable};
@@ -434,9 +435,16 @@ impl Desired for Wish<'_> {
         if !self.allows_downtime {
             keep_serving(&mut stands);
         }
+        let plan = left_out.of(decide(stands, observed));
+        let warnings = if self.is_destruction() {
+            Vec::new()
+        } else {
+            doctor::warnings(self.workspace.topology(), observed, &plan)
+        };
         Plan {
             unmanaged: undeclared.unmanaged,
-            ..left_out.of(decide(stands, observed))
+            warnings,
+            ..plan
         }
     }
 }

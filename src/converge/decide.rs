@@ -38,6 +38,7 @@ pub fn decide(mut stands: Vec<Stand>, observed: &Observation) -> Plan {
         changes: stands.into_iter().map(|stand| stand.change).collect(),
         steps,
         unmanaged: Vec::new(),
+        warnings: Vec::new(),
         left_out: Vec::new(),
         capacity,
     }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::caches::Caches;
+use super::kernels::Kernels;
 use super::look::{Look, Port};
 use super::measured::Measurements;
 use crate::name::{InstanceName, NodeName};
 use crate::node::NodeDeclaration;
 use crate::plan::{Address, Plan};
-use crate::resource::Observation;
-use crate::resource::Topology;
 use crate::resource::environment::EnvValue;
 use crate::resource::instance::{self, Server};
 use crate::resource::machine::{Bytes, Machine};
 use crate::resource::process::ProcessTable;
+use crate::resource::{Facts, Observation, Topology};
 
 /// The network of the fast link, as manifests call it.
 pub(super) const FABRIC: &str = "fabric";
@@ -34,6 +35,10 @@ pub(super) struct Seen<'a> {
     pub(super) name: &'a NodeName,
     pub(super) declared: &'a NodeDeclaration,
     pub(super) look: Arc<Look>,
+    pub(super) kernels: Arc<Kernels>,
+    pub(super) caches: Arc<Caches>,
+    /// All that it said.
+    pub(super) facts: &'a Facts,
     pub(super) machine: Arc<Machine>,
     pub(super) processes: Arc<ProcessTable>,
 }
@@ -42,7 +47,7 @@ impl<'a> Case<'a> {
     /// What is to be looked at, of these nodes.
     pub fn new(
         topology: &'a Topology,
-        observed: &Observation,
+        observed: &'a Observation,
         plan: &'a Plan,
         measured: &'a Measurements,
         is_asked: impl Fn(&NodeName) -> bool,
@@ -54,6 +59,9 @@ impl<'a> Case<'a> {
                 name,
                 declared,
                 look: Look::read(facts),
+                kernels: Kernels::read(facts),
+                caches: Caches::read(facts),
+                facts,
                 machine: Machine::read(facts),
                 processes: ProcessTable::read(facts),
             };
@@ -83,12 +91,21 @@ impl<'a> Case<'a> {
     /// Those that do not run.
     pub(super) fn down(&self, seen: &Seen<'_>) -> Vec<(&'a InstanceName, &'a Server)> {
         let mut servers = self.servers(seen.name);
-        servers.retain(|(name, _)| {
-            let address = Address::on(seen.name, instance::KIND, Some(name.as_str()));
-            let sessions = seen.processes.of(self.topology.name.as_str(), &address);
-            sessions.is_empty()
-        });
+        servers.retain(|(name, _)| !self.runs(seen, name));
         servers
+    }
+
+    /// Those that run.
+    pub(super) fn up(&self, seen: &Seen<'_>) -> Vec<(&'a InstanceName, &'a Server)> {
+        let mut servers = self.servers(seen.name);
+        servers.retain(|(name, _)| self.runs(seen, name));
+        servers
+    }
+
+    fn runs(&self, seen: &Seen<'_>, server: &InstanceName) -> bool {
+        let address = Address::on(seen.name, instance::KIND, Some(server.as_str()));
+        let sessions = seen.processes.of(self.topology.name.as_str(), &address);
+        !sessions.is_empty()
     }
 
     /// The two ends of the fast link, where it has two that answered: of each node its interface.

@@ -10,7 +10,7 @@ use crate::resource::{Fact, Facts};
 const ID: &str = "doctor";
 
 /// What every node is asked.
-pub fn fact() -> Fact {
+pub(super) fn fact() -> Fact {
     Fact::new(ID, include_str!("look.sh"))
 }
 
@@ -40,6 +40,10 @@ pub(super) struct Look {
     pub(super) clock: Option<u64>,
     /// Sessions that one connection may have at a time, where that is said.
     pub(super) max_sessions: Option<u64>,
+    /// What keeps its sshd from forwarding, where something does.
+    pub(super) forbids_forwarding: Option<String>,
+    /// What was said of it first, which holds.
+    forwarding_said: BTreeSet<String>,
     /// Whether the user's systemd outlives a login.
     pub(super) lingers: Option<bool>,
 }
@@ -162,15 +166,28 @@ impl Look {
             }
             "gpu" => self.gpus.push(GpuState::read(rest)),
             "clock" => self.clock = rest.parse().ok(),
-            "sshd" => {
-                let (_, number) = pair()?;
-                // The first that is said holds.
-                self.max_sessions = self.max_sessions.or(number.parse().ok());
-            }
+            "sshd" => self.sshd(pair()?),
             "linger" => self.lingers = Some(rest == "yes"),
             _ => {}
         }
         Some(())
+    }
+
+    /// Takes what its sshd is told; the first that is said holds.
+    fn sshd(&mut self, (what, value): (&str, &str)) {
+        const FORBID: [&str; 3] = [
+            "AllowTcpForwarding no",
+            "AllowTcpForwarding remote",
+            "DisableForwarding yes",
+        ];
+        if what == "MaxSessions" {
+            self.max_sessions = self.max_sessions.or(value.parse().ok());
+        } else if self.forwarding_said.insert(what.to_owned()) {
+            let line = format!("{what} {}", value.to_lowercase());
+            if FORBID.contains(&line.as_str()) {
+                self.forbids_forwarding = Some(line);
+            }
+        }
     }
 
     /// An amount of `/proc/meminfo`.
@@ -272,7 +289,8 @@ mod tests {
              address enp1s0f0np0 192.168.100.10/24\nkeeps\nkept enp1s0f0np0 /etc/netplan/x\n\
              gid rocep1s0f0 3 v2 0000:0000:0000:0000:0000:ffff:c0a8:640a\ngid rocep1s0f0 4 v2 ::\n\
              version BIOS GX10DGX.0103\nversion driver -\ngpu 2411, 11.20, 41, 0, 0x0000000000000001\n\
-             clock 1764369930\nsshd MaxSessions 2\nsshd MaxSessions 10\nlinger no\n",
+             clock 1764369930\nsshd MaxSessions 2\nsshd MaxSessions 10\nsshd AllowTcpForwarding Remote\n\
+             sshd AllowTcpForwarding yes\nlinger no\n",
         );
         let port = look.port_of("192.168.100.10").unwrap();
         assert_eq!(port.lanes, Some((4, 4)));
@@ -287,6 +305,8 @@ mod tests {
         assert_eq!(look.versions.len(), 1);
         assert_eq!(look.gpus[0].held_by, Some(1));
         assert_eq!((look.max_sessions, look.lingers), (Some(2), Some(false)));
+        let forbids = look.forbids_forwarding.as_deref();
+        assert_eq!(forbids, Some("AllowTcpForwarding remote"));
     }
 
     #[test]

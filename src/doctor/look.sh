@@ -82,12 +82,11 @@ fi
 echo "clock $(date +%s)"
 for file in /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config; do
   [ -r "$file" ] && awk 'tolower($1) == "match" { exit }
-    tolower($1) == "maxsessions" { print "sshd MaxSessions", $2 }' "$file"
+    tolower($1) == "maxsessions" { print "sshd MaxSessions", $2 }
+    tolower($1) == "allowtcpforwarding" { print "sshd AllowTcpForwarding", $2 }
+    tolower($1) == "disableforwarding" { print "sshd DisableForwarding", $2 }' "$file"
 done
 if [ -d /run/systemd/system ]; then
   if [ -e "/var/lib/systemd/linger/$(id -un)" ]; then echo "linger yes"; else echo "linger no"; fi
 fi
-for folder in "$HOME/.cache/vllm/torch_compile_cache" "$HOME/.cache/flashinfer" "$HOME/.triton/cache"; do
-  [ -d "$folder" ] && echo "compiled $folder"
-done
 true

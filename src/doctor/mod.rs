@@ -6,7 +6,16 @@
 //! rests on such reports, which each check names: no such machine was at hand.
 
 mod a1_blocked;
+mod c1_shared_caches;
+mod c2_no_room;
+mod c3_first_start;
+mod caches;
 mod case;
+mod d1_model_files;
+mod d2_other_revisions;
+mod d3_no_room;
+mod e1_old_driver;
+mod e2_old_libc;
 mod f1_no_such_address;
 mod f2_slow_link;
 mod f3_lanes;
@@ -16,6 +25,9 @@ mod f6_lost_at_reboot;
 mod f7_half_a_link;
 mod f8_degraded;
 mod finding;
+mod k1_fallbacks;
+mod k2_unlike_kernels;
+mod kernels;
 mod loaded;
 mod look;
 mod m1_too_little_memory;
@@ -33,13 +45,16 @@ mod n4_sessions;
 mod n5_linger;
 mod n6_under_load;
 mod n7_slow_decode;
+mod n8_no_forwarding;
 
 pub use case::Case;
 pub use finding::{Finding, Severity};
 pub use loaded::{GpuLoad, Load, Server};
-pub use look::fact;
 pub use measured::{Link, Measurements, Pair, pairs};
 
+use crate::name::NodeName;
+use crate::plan::{Action, Change, Plan, Warning};
+use crate::resource::{Fact, Observation, Topology, machine};
 use finding::Check;
 
 /// The checks, in the order in which they speak.
@@ -60,6 +75,16 @@ const CHECKS: &[Check] = &[
     f6_lost_at_reboot::CHECK,
     f7_half_a_link::CHECK,
     f8_degraded::CHECK,
+    k1_fallbacks::CHECK,
+    k2_unlike_kernels::CHECK,
+    d1_model_files::CHECK,
+    d2_other_revisions::CHECK,
+    d3_no_room::CHECK,
+    e1_old_driver::CHECK,
+    e2_old_libc::CHECK,
+    c1_shared_caches::CHECK,
+    c2_no_room::CHECK,
+    c3_first_start::CHECK,
     n1_held_down::CHECK,
     n2_unlike_versions::CHECK,
     n3_clocks::CHECK,
@@ -67,7 +92,26 @@ const CHECKS: &[Check] = &[
     n5_linger::CHECK,
     n6_under_load::CHECK,
     n7_slow_decode::CHECK,
+    n8_no_forwarding::CHECK,
 ];
+
+/// Those of them that an apply would fail by, of which a plan warns: they rest on what it looks at anyway.
+const IN_PLANS: &[Check] = &[
+    m1_too_little_memory::CHECK,
+    d3_no_room::CHECK,
+    e1_old_driver::CHECK,
+    e2_old_libc::CHECK,
+];
+
+/// What nodes are asked, all in one round trip.
+pub fn facts(topology: &Topology) -> [Fact; 4] {
+    [
+        look::fact(),
+        kernels::fact(topology.name.as_str()),
+        caches::fact(topology),
+        machine::fact(),
+    ]
+}
 
 /// Lets every check speak; of what matters alike, in their order.
 pub fn examine(case: &Case<'_>) -> Vec<Finding> {
@@ -75,6 +119,30 @@ pub fn examine(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = found.collect();
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// What an apply of this plan would fail by, on the nodes on which it does something. What is blocked says so by itself.
+pub fn warnings(topology: &Topology, observed: &Observation, plan: &Plan) -> Vec<Warning> {
+    let nothing = Measurements::default();
+    let acts = |node: &NodeName| {
+        let mut own = plan
+            .changes
+            .iter()
+            .filter(|it| it.node.as_ref() == Some(node));
+        let is_blocked = |change: &Change| change.action == Action::Blocked;
+        own.clone().any(|it| it.action.acts()) && !own.any(is_blocked)
+    };
+    let case = Case::new(topology, observed, plan, &nothing, acts);
+    let found = IN_PLANS.iter().flat_map(|check| check.findings(&case));
+    let serious = found.filter(|finding| finding.severity == Severity::Problem);
+    serious
+        .map(|finding| Warning {
+            id: finding.id,
+            nodes: finding.nodes,
+            text: finding.message,
+            hint: finding.hint,
+        })
+        .collect()
 }
 
 /// How many things are looked at.

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Case, Finding, GpuLoad, Link, Load, Measurements, checks, examine};
 use crate::manifest;
-use crate::plan::Plan;
+use crate::plan::{Action, Address, Change, Plan, Reason, ReasonCode};
 use crate::resource::{Facts, Observation};
 
 /// Two Sparks, each with one server.
@@ -24,12 +24,11 @@ instances:
 fn facts(file: &str) -> Facts {
     let path = format!("{}/tests/data/spark/{file}.txt", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let (head, machine) = text.split_once("[machine]\n").unwrap();
-    let (_, doctor) = head.split_once("[doctor]\n").unwrap();
-    let facts = [("doctor", doctor), ("machine", machine)];
-    facts
-        .map(|(id, text)| (id.to_owned(), text.to_owned()))
-        .into_iter()
+    let (_, told) = text.split_once("\n[").unwrap();
+    let sections = told.split("\n[");
+    sections
+        .map(|section| section.split_once("]\n").unwrap())
+        .map(|(id, text)| (id.to_owned(), format!("{text}\n")))
         .collect()
 }
 
@@ -47,18 +46,16 @@ fn found_of(manifest: &str, said: &[(&str, &str)], measured: &Measurements) -> S
     }
     let plan = Plan::default();
     let found = examine(&Case::new(&topology, &observed, &plan, measured, |_| true));
-    let line = |it: &Finding| {
-        let nodes: Vec<_> = it.nodes.iter().map(ToString::to_string).collect();
-        format!(
-            "{:?} {} {}: {}\n  {}\n",
-            it.severity,
-            it.id,
-            nodes.join(" "),
-            it.message,
-            it.hint
-        )
-    };
     found.iter().map(line).collect()
+}
+
+fn line(it: &Finding) -> String {
+    let nodes: Vec<_> = it.nodes.iter().map(ToString::to_string).collect();
+    let (id, nodes) = (&it.id, nodes.join(" "));
+    format!(
+        "{:?} {id} {nodes}: {}\n  {}\n",
+        it.severity, it.message, it.hint
+    )
 }
 
 #[test]
@@ -242,15 +239,15 @@ fn under(loads: Vec<Load>) -> Vec<String> {
 }
 
 /// A GPU at work, by the clock, the power and the bits of what holds it down.
-fn at(clock: f64, power: f64, held_by: u64) -> Option<GpuLoad> {
-    Some(GpuLoad {
+fn at(clock: f64, power: f64, held_by: u64) -> GpuLoad {
+    GpuLoad {
         clock_mhz: Some(clock),
         power_w: Some(power),
         busy_percent: Some(96.0),
         held_by,
         samples: 9,
         ..GpuLoad::default()
-    })
+    }
 }
 
 /// 695 MHz at 96 % of one that showed 2223 while it was idle: <https://github.com/hasso5703/dgx-spark-qwen38/issues/8>.
@@ -260,29 +257,25 @@ fn at(clock: f64, power: f64, held_by: u64) -> Option<GpuLoad> {
 fn what_holds_a_gpu_back_at_work_is_told() {
     let well = || {
         vec![
-            load("a", "spark-01", 67.0, at(2411.0, 61.0, 0)),
+            load("a", "spark-01", 67.0, Some(at(2411.0, 61.0, 0))),
             load("b", "spark-02", 68.0, None),
         ]
     };
     assert_eq!(under(well()), Vec::<String>::new());
-    let low = vec![load("a", "spark-01", 67.0, at(695.0, 42.0, 0))];
+    let low = vec![load("a", "spark-01", 67.0, Some(at(695.0, 42.0, 0)))];
     assert_eq!(
         under(low),
         ["Warning N6 spark-01: while `a` answers, its GPU is at 695 MHz, 42 W: nothing says why"]
     );
-    let starved = vec![load("a", "spark-01", 67.0, at(2300.0, 28.0, 0))];
+    let starved = vec![load("a", "spark-01", 67.0, Some(at(2300.0, 28.0, 0)))];
     assert!(under(starved)[0].ends_with("2300 MHz, 28 W: nothing says why"));
-    let hot = vec![load("a", "spark-01", 67.0, at(2000.0, 61.0, 0x20))];
+    let hot = vec![load("a", "spark-01", 67.0, Some(at(2000.0, 61.0, 0x20)))];
     assert!(under(hot)[0].ends_with("held down by heat, by the driver"));
-    let idle = vec![load(
-        "a",
-        "spark-01",
-        67.0,
-        at(695.0, 18.0, 0).map(|gpu| GpuLoad {
-            busy_percent: Some(30.0),
-            ..gpu
-        }),
-    )];
+    let idle = GpuLoad {
+        busy_percent: Some(30.0),
+        ..at(695.0, 18.0, 0)
+    };
+    let idle = vec![load("a", "spark-01", 67.0, Some(idle))];
     assert_eq!(under(idle), Vec::<String>::new(), "it has little to do");
 }
 
@@ -313,6 +306,226 @@ fn a_slow_stream_is_held_against_its_memory_and_against_the_other_node() {
     assert_eq!(
         under(both)[0],
         "Warning N7 spark-01: alone, `a` runs at 6.1 tok/s, 34 % of the 18.1 that its memory allows"
+    );
+}
+
+/// The kernels that two logs of the same server name.
+#[test]
+fn what_computes_is_told_from_the_logs_and_held_against_each_other() {
+    let same = found(PAIR, &[("spark-01", "kernels-cutlass")]);
+    assert!(!same.contains(" K1 ") && !same.contains(" K2 "), "{same}");
+    let both = [
+        ("spark-01", "kernels-cutlass"),
+        ("spark-02", "kernels-marlin"),
+    ];
+    let unlike = found(PAIR, &both);
+    for line in [
+        "Warning K2 spark-01 spark-02: `a` chose 'FLASHINFER_CUTLASS' NvFp4 MoE backend, and `b` chose 'MARLIN' NvFp4 MoE \
+         backend",
+        "Warning K1 spark-02: `b`: its weights go through a weight-only kernel (Marlin): Your GPU does not have",
+        "Warning K1 spark-02: `b`: it runs without CUDA graphs: Cudagraph is disabled under eager mode",
+        "Warning K1 spark-02: `b`: a variable of `env` does nothing: Unknown vLLM environment variable detected: \
+         VLLM_FLASHINFER_MOE_BACKEND",
+        "Note K1 spark-02: `b`: its MoE kernel is not tuned for this GPU: Using default MoE config",
+        "Note K1 spark-02: `b`: it does without something: FlashInfer is not available. Falling back",
+    ] {
+        assert!(unlike.contains(line), "no `{line}` in\n{unlike}");
+    }
+    // Who asked for it knows it, and servers that are not alike need not compute alike.
+    let eager = PAIR.replace("args: {", "args: {enforce_eager: true, ");
+    let eager = found(&eager, &both);
+    assert!(
+        eager.contains("Note K1 spark-02: `b`: it runs without CUDA graphs"),
+        "{eager}"
+    );
+    let others = PAIR.replace(
+        "b: {node: spark-02, ",
+        "b: {node: spark-02, args: {moe_backend: marlin}, ",
+    );
+    assert!(!found(&others, &both).contains(" K2 "));
+}
+
+/// What its disks and its files are, beside what a well one says: in the form of what nodes are asked.
+fn with(more: &[(&str, &str)]) -> Facts {
+    let well =
+        ["doctor", "machine"].map(|id| (id.to_owned(), facts("dgx-spark").get(id).to_owned()));
+    let more = more
+        .iter()
+        .map(|(id, text)| ((*id).to_owned(), (*text).to_owned()));
+    well.into_iter().chain(more).collect()
+}
+
+/// What is found where nodes said so.
+fn found_where(said: Vec<(&str, Facts)>, plan: &Plan) -> String {
+    let topology = manifest::read(PAIR).unwrap();
+    let mut observed = Observation::default();
+    for (node, facts) in said {
+        observed.insert(node.parse().unwrap(), Ok(facts));
+    }
+    let measured = Measurements::default();
+    let found = examine(&Case::new(&topology, &observed, plan, &measured, |_| true));
+    found.iter().map(line).collect()
+}
+
+/// A home that two nodes have by NFS: <https://github.com/tonyd2wild/DeepSeek-v4-Flash-Vision-Exp-DSpark-1M-NVFP4-KV-2x-DGX-Spark/issues/27>.
+/// The lines are written; the report has none of this form.
+#[test]
+fn where_kernels_are_kept_is_told() {
+    let of = |cache: &str| {
+        let found = found_where(
+            vec![("spark-01", with(&[("doctor-caches", cache)]))],
+            &Plan::default(),
+        );
+        let lines = found.lines().filter(|line| line.contains(" C"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let well = "cache 20480 734003200 ext4 /dev/nvme0n1p2 /home/nvidia/.triton/cache\n";
+    assert_eq!(of(well), Vec::<String>::new());
+    let shared = "cache 20480 734003200 nfs4 nas:/home /home/nvidia/.triton/cache\n";
+    assert_eq!(
+        of(shared),
+        ["Warning C1 spark-01: /home/nvidia/.triton/cache is on nas:/home (nfs4)"]
+    );
+    let full = "cache 20480 1048576 ext4 /dev/nvme0n1p2 /home/nvidia/.triton/cache\n";
+    assert_eq!(
+        of(full),
+        ["Warning C2 spark-01: the disk of /home/nvidia/.triton/cache has 1.0 GiB left"]
+    );
+    let empty = "cache 0 734003200 ext4 /dev/nvme0n1p2 /home/nvidia/.triton/cache\n";
+    assert_eq!(
+        of(empty),
+        ["Note C3 spark-01: nothing is compiled there for `a`"]
+    );
+}
+
+#[test]
+fn models_that_are_not_whole_or_not_the_same_are_told() {
+    let address: Address = "spark-01/model.llama".parse().unwrap();
+    let reason = Reason::new(
+        ReasonCode::NotCached,
+        "model-00002-of-00004.safetensors has 10 bytes too few",
+    );
+    let lacking = |action| Plan {
+        changes: vec![Change::new(&address, action, vec![reason.clone()])],
+        ..Plan::default()
+    };
+    let of = |action| found_where(vec![("spark-01", with(&[]))], &lacking(action));
+    let line = "D1 spark-01: spark-01/model.llama: model-00002-of-00004.safetensors has 10 bytes too few\n  \
+                replica apply -target=spark-01/model.llama";
+    assert!(
+        of(Action::Update).contains(&format!("Warning {line}")),
+        "{}",
+        of(Action::Update)
+    );
+    assert!(of(Action::Create).contains(&format!("Note {line}")));
+    assert!(!of(Action::Keep).contains(" D1 "));
+
+    let id = "model meta-llama/Llama-3.1-8B-Instruct None None None";
+    let has = |revision: &str| with(&[(id, &format!("repo\nrevision {revision}\n"))]);
+    let nodes = |one: &str, other: &str| {
+        let said = vec![("spark-01", has(one)), ("spark-02", has(other))];
+        found_where(said, &Plan::default())
+    };
+    let unlike = nodes(
+        "0e9e39f249a16976918f6564b8830bc894c89659",
+        "8c22764a7e3675c50d4c7c9a4edb474456022b16",
+    );
+    let line = "Warning D2 spark-01 spark-02: meta-llama/Llama-3.1-8B-Instruct: 0e9e39f249a1 on spark-01; 8c22764a7e36 on \
+                spark-02";
+    assert!(unlike.contains(line), "{unlike}");
+    assert!(!nodes("0e9e39f249a1", "0e9e39f249a1").contains(" D2 "));
+}
+
+/// What a plan that starts `a` warns of, where its node says this of itself.
+fn warned(manifest: &str, more: &[(&str, &str)], action: Action) -> Vec<String> {
+    let topology = manifest::read(manifest).unwrap();
+    let mut observed = Observation::default();
+    observed.insert("spark-01".parse().unwrap(), Ok(with(more)));
+    let change = |address: &str, action| {
+        let reason = Reason::new(ReasonCode::Absent, "it is not there");
+        Change::new(&address.parse::<Address>().unwrap(), action, vec![reason])
+    };
+    let plan = Plan {
+        changes: vec![
+            change("spark-01/model.llama", Action::Create),
+            change("spark-01/instance.a", action),
+        ],
+        ..Plan::default()
+    };
+    let warnings = super::warnings(&topology, &observed, &plan).into_iter();
+    warnings
+        .map(|it| format!("{} {}", it.id, it.text))
+        .collect()
+}
+
+#[test]
+fn a_plan_warns_of_what_an_apply_would_fail_by_and_of_nothing_else() {
+    let machine = facts("dgx-spark").get("machine").to_owned();
+    let of = |more: &str, cache: &str| {
+        let machine = format!("{machine}{more}");
+        let model = "model meta-llama/Llama-3.1-8B-Instruct None None None";
+        warned(
+            PAIR,
+            &[("machine", &machine), (model, cache)],
+            Action::Create,
+        )
+    };
+    let well = "driver 580.142\nlibc glibc 2.39\n";
+    let roomy = "cache /home/nvidia/.cache/huggingface/hub\nfree 734003200\nwritable\n";
+    assert_eq!(of(well, roomy), Vec::<String>::new());
+    assert_eq!(
+        of("driver 570.86.15\nlibc glibc 2.39\n", roomy),
+        ["E1 driver 570.86.15, and vLLM 0.30.0 is built for CUDA 13, which wants 580"]
+    );
+    assert_eq!(
+        of("driver 580.142\nlibc glibc 2.27\n", roomy),
+        ["E2 glibc 2.27, and the wheels of vLLM 0.30.0 want 2.28"]
+    );
+    assert_eq!(
+        of(well, "cache /c\nfree 8388608\n"),
+        [
+            "D3 meta-llama/Llama-3.1-8B-Instruct takes 14.9 GiB more (by its name), and its cache has 8.0 GiB left"
+        ]
+    );
+    assert_eq!(
+        of("", "cache /c\n"),
+        Vec::<String>::new(),
+        "what is not told"
+    );
+
+    // Wheels of some versions want more than those before and after them.
+    let wants = |vllm: &str| {
+        let manifest = PAIR.replace("0.30.0", vllm);
+        let machine = format!("{machine}libc glibc 2.30\n");
+        warned(&manifest, &[("machine", &machine)], Action::Create).join(" ")
+    };
+    assert!(
+        wants("0.19.1").ends_with("want 2.31"),
+        "{}",
+        wants("0.19.1")
+    );
+    assert!(wants("0.20.2+cu130").ends_with("want 2.35"));
+    assert!(wants("0.13.0+cpu").ends_with("want 2.35"));
+    assert_eq!(wants("0.22.0") + &wants("0.11.2"), "");
+
+    let greedy = PAIR.replace("0.6}", "0.95}");
+    let warned_of = |action| warned(&greedy, &[], action).join(" ");
+    assert!(warned_of(Action::Create).starts_with("M1 115.6 GiB of the 121.7 GiB are declared"));
+    // What is blocked says so by itself.
+    assert_eq!(warned_of(Action::Blocked), "");
+}
+
+#[test]
+fn an_sshd_that_forwards_nothing_is_told() {
+    let doctor = format!(
+        "{}sshd AllowTcpForwarding no\n",
+        facts("dgx-spark").get("doctor")
+    );
+    let said = [("doctor".to_owned(), doctor)].into_iter().collect();
+    let found = found_where(vec![("spark-01", said)], &Plan::default());
+    assert!(
+        found.contains("Warning N8 spark-01: it says `AllowTcpForwarding no`"),
+        "{found}"
     );
 }
 

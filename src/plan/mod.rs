@@ -20,6 +20,7 @@ mod service;
 mod slo;
 mod stand;
 mod step;
+mod warning;
 
 use serde::Serialize;
 
@@ -43,6 +44,7 @@ pub use service::{FormerStart, Offer, Readiness, Requests, Service};
 pub use slo::{FailIf, Grave, Slo};
 pub use stand::{Beside, Hook, NodePort, Operations, Relations, Stand};
 pub use step::{Step, StepId};
+pub use warning::Warning;
 
 /// Everything that is to be done, in an order in which it can be done.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,6 +57,8 @@ pub struct Plan {
     pub unreachable: Vec<(crate::name::NodeName, Failure)>,
     /// What runs on the nodes that is not ours and that a reader should know of.
     pub unmanaged: Vec<String>,
+    /// What an apply would fail by, though nothing blocks it.
+    pub warnings: Vec<Warning>,
     /// What was seen of each thing, of which anything was: what the plan rests on.
     pub seen: std::collections::BTreeMap<Address, String>,
     /// What should have changed and was not chosen, where only a part was asked for.

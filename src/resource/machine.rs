@@ -29,6 +29,10 @@ pub struct Machine {
     pub pins: Option<Bytes>,
     /// The compilers that it has, by their names.
     pub tools: BTreeSet<String>,
+    /// The version of the driver that its kernel has loaded: `580.95.05`.
+    pub driver: Option<String>,
+    /// The version of its C library, where that is glibc: `2.39`.
+    pub libc: Option<String>,
     /// Its GPUs, in the order of their numbers: none where `nvidia-smi` does not tell of any.
     pub gpus: Vec<Gpu>,
     /// Why `nvidia-smi` does not tell of them, in words that go on after it.
@@ -131,6 +135,8 @@ impl Machine {
             "available" => self.memory_available = kib(),
             "home" => self.home_free = kib(),
             "pins" => self.pins = kib(),
+            "driver" => self.driver = Some(rest.to_owned()),
+            "libc" => self.libc = Some(rest.strip_prefix("glibc ")?.to_owned()),
             "tool" => drop(self.tools.insert(rest.to_owned())),
             "gpu" => self.gpus.push(gpu(rest)?),
             "mig" => self.gpus.push(Gpu {

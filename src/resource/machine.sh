@@ -17,6 +17,8 @@ pins=$(ulimit -H -l 2> /dev/null) && echo "pins $pins"
 for tool in gcc g++ clang clang++; do
   command -v "$tool" > /dev/null && echo "tool $tool"
 done
+{ read -r driver < /sys/module/nvidia/version; } 2> /dev/null && echo "driver $driver"
+libc=$(getconf GNU_LIBC_VERSION 2> /dev/null) && echo "libc $libc"
 # Prints the GPUs, with whether each is split by MIG before its name where the driver knows of that.
 gpus() { timeout 5 nvidia-smi "--query-gpu=$1name,memory.total,memory.used,memory.free" --format=csv,noheader,nounits; }
 answer() {

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use crate::manifest::{Manifest, ManifestError, Problem, Remark};
 use crate::name::NodeName;
-use crate::plan::{Action, Address, Capacity, Change, FormerStart, Moved, Plan, Requests, Summary};
+use crate::plan::{
+    Action, Address, Capacity, Change, FormerStart, Moved, Plan, Requests, Summary, Warning,
+};
 use crate::rehearsal::Prediction;
 
 use super::apply::{Applied, Failed, Skipped, Tally};
@@ -93,6 +95,9 @@ struct PlanBody<'a> {
     summary: Summary,
     unreachable: Vec<Unreachable<'a>>,
     unmanaged: &'a [String],
+    /// What an apply would fail by, though nothing blocks it.
+    #[serde(skip_serializing_if = "<[Warning]>::is_empty")]
+    warnings: &'a [Warning],
     /// What should have changed and was not chosen.
     #[serde(skip_serializing_if = "<[Address]>::is_empty")]
     left_out: &'a [Address],
@@ -138,6 +143,7 @@ impl<'a> PlanBody<'a> {
             summary: plan.summary(),
             unreachable: unreachable(plan),
             unmanaged: &plan.unmanaged,
+            warnings: &plan.warnings,
             left_out: &plan.left_out,
             capacity: plan.capacity.as_ref(),
             foreign: &plan.unmanaged,

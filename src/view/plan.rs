@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::NodeName;
-use crate::plan::{Action, Capacity, Change, First, Plan, ReasonCode};
+use crate::plan::{Action, Capacity, Change, First, Plan, ReasonCode, Warning};
 
 use super::field;
 use super::style::{Role, Style};
@@ -30,6 +30,7 @@ pub fn render(plan: &Plan, manifest: &str, style: Style) -> String {
     blocks.push(uncompared(plan, style));
     blocks.push(started_again(plan, style));
     blocks.push(blocked(plan, style));
+    blocks.push(warned(plan, style));
     blocks.push(unmanaged(plan, style));
     blocks.push(unreachable(plan, style));
     blocks.push(left_out(plan, style));
@@ -248,6 +249,22 @@ fn titled(title: &str, plan: &Plan, wanted: impl Fn(&Change) -> bool, style: Sty
     named.sort_by(|a, b| a.1.address.cmp(&b.1.address));
     let mut lines = vec![style.paint(Role::Title, title)];
     lines.extend(entries(&named, style));
+    lines
+}
+
+/// What an apply would fail by, each with the line that mends it.
+fn warned(plan: &Plan, style: Style) -> Vec<String> {
+    if plan.warnings.is_empty() {
+        return Vec::new();
+    }
+    let title = "Likely to fail (`replica doctor` says why):";
+    let mut lines = vec![style.paint(Role::Warning, title)];
+    for warning in &plan.warnings {
+        let nodes: Vec<_> = warning.nodes.iter().map(ToString::to_string).collect();
+        let Warning { id, text, hint, .. } = warning;
+        let text = format!("{}: {text} ({id}); do: {hint}", list(&nodes));
+        lines.extend(marked(&clean(&text), style));
+    }
     lines
 }
 

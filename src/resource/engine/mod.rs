@@ -21,6 +21,7 @@ use installed::{Stands, TORCH};
 pub use meant::{Engine, InvalidEngine, SimulatedEngine, VllmEngine};
 use shortfall::Shortfall;
 use tools::Tools;
+pub(crate) use version::cuda_of_vllm;
 
 use super::contract::{Observation, Resource};
 use super::facts::{Fact, Facts};

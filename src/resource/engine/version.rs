@@ -58,7 +58,7 @@ pub(super) fn labelled(version: &str) -> Option<u32> {
 }
 
 /// The major version of CUDA that a version of vLLM is built for, where it is known.
-pub(super) fn cuda_of_vllm(version: &str) -> Option<u32> {
+pub(crate) fn cuda_of_vllm(version: &str) -> Option<u32> {
     if version.contains('+') {
         return labelled(version);
     }

@@ -9,6 +9,7 @@ use super::layout::INDEX;
 use crate::node::{quote, quote_path};
 use crate::prompts::IdWindow;
 use crate::resource::facts::{Fact, Facts};
+use crate::resource::machine::Bytes;
 
 /// One revision, as a node holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -241,6 +242,16 @@ impl Cached {
     /// The folder of all models on the node, where the node told of it.
     pub fn cache(&self) -> Option<&str> {
         Some(self.cache.as_str()).filter(|cache| !cache.is_empty())
+    }
+
+    /// What is free on the disk of the cache, where the node told.
+    pub fn free(&self) -> Option<Bytes> {
+        self.free.map(Bytes)
+    }
+
+    /// All that it holds of the model.
+    pub fn bytes(&self) -> Bytes {
+        Bytes(self.files.values().sum())
     }
 
     /// Whether the cache knows the repository.

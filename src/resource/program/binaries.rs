@@ -152,7 +152,10 @@ impl Binaries {
         let hint = format!(
             "give the folder of a `replica-{target}` with --programs; to build one: `pip install \
              ziglang cargo-zigbuild`, `rustup target add {target}`, `cargo zigbuild --release \
-             --target {target}`, and rename `target/{target}/release/replica`"
+             --target {target}`, and rename `target/{target}/release/replica`; or, where the node has cargo, in \
+             the sources of replica: `git archive HEAD | ssh NODE 'mkdir -p replica-src && cd replica-src && tar x && \
+             PATH=~/.cargo/bin:$PATH cargo build --release --locked'`, and `scp \
+             NODE:replica-src/target/release/replica replica-{architecture}-unknown-linux-gnu`"
         );
         Reason::new(ReasonCode::NoBinary, text).hinted(hint)
     }

@@ -365,3 +365,21 @@ fn of_many_strangers_only_some_are_told_of_unasked() {
     let told = render(&plan, "t.yaml", verbose);
     assert!(told.contains("pid 5") && !told.contains("more"), "{told}");
 }
+
+#[test]
+fn what_an_apply_would_fail_by_is_told_with_what_mends_it() {
+    let mut plan = plan(vec![change(
+        "spark-01/instance.a",
+        Action::Create,
+        &["it does not run"],
+    )]);
+    plan.warnings.push(Warning {
+        id: "E1".to_owned(),
+        nodes: vec!["spark-01".parse().unwrap()],
+        text: "driver 570".to_owned(),
+        hint: "sudo apt install x".to_owned(),
+    });
+    let text = render(&plan, "topology.yaml", Style::plain());
+    let told = "Likely to fail (`replica doctor` says why):\n    ! spark-01: driver 570 (E1); do: sudo apt install x\n";
+    assert!(text.contains(told), "{text}");
+}
