@@ -3,7 +3,8 @@
 
 use super::hosts::{Lab, Process};
 use super::laptop::{Laptop, change, pending, reasons};
-use super::stage::{booted, is_bare, until};
+use super::stage::{booted, eventually, is_bare, until};
+use super::stand_in::stand_in;
 
 /// A simulated server and a proxy on one host.
 const DEMO: &str = "\
@@ -433,5 +434,88 @@ fn with_its_secrets_in_memory_it_stays_down_after_a_reboot() {
             "ls /run/user/1000/replica-secrets 2>/dev/null || true",
         );
         assert!(!left.contains("secrets"), "{left}");
+    });
+}
+
+/// Two servers of a real engine on one host.
+const LOADING: &str = "\
+topology: demo
+nodes:
+  spark-01: {ssh: spark-01, supervisor: systemd, addresses: {lan: 10.77.0.11}}
+engines:
+  real:
+    venv: ~/src/github.com/elizabetht/spark/.venv
+    vllm: 0.13.0+cu130
+    args: {gpu_memory_utilization: 0.2}
+models:
+  llama: {repo: meta-llama/Llama-3.1-8B-Instruct}
+instances:
+  a: {node: spark-01, port: 8100, engine: real, model: llama}
+  b: {node: spark-01, port: 8200, engine: real, model: llama}
+";
+
+/// What runs in the place of vLLM: it notes when it begins to load, and when it has.
+const NOTES: &str = "\
+port=$(echo \"$*\" | sed 's/.*--port \\([0-9]*\\) .*/\\1/')
+echo \"begins $port\" >>/home/nvidia/loads
+(
+  until grep -q \"$(printf ':%04X 00000000:0000 0A' \"$port\")\" /proc/net/tcp; do sleep 0.05; done
+  echo \"loaded $port\" >>/home/nvidia/loads
+) &
+exec /opt/lab/replica simulate \"$@\" --sim-load-seconds 5";
+
+/// The kernel starts all units at once after a boot, and what memory vLLM finds while another loads is not
+/// what it will have.
+#[test]
+fn those_that_load_come_up_one_after_another_after_a_reboot() {
+    booted("1", |lab| {
+        lingers(lab);
+        stand_in(lab, &[HOST], NOTES);
+        // What these hosts have not, and an engine is not without.
+        lab.exec(
+            HOST,
+            "cd /usr/bin && printf '#!/bin/sh\\n' >gcc && chmod 755 gcc && cp gcc python3",
+        );
+        let laptop = Laptop::with(lab, LOADING);
+        laptop.applies();
+        laptop.is_converged();
+        let loads = || {
+            let said = lab.exec(HOST, "cat /home/nvidia/loads 2>/dev/null || true");
+            let said = said.lines().map(str::to_owned);
+            let said: Vec<String> = said.collect();
+            (said.len() == 4).then_some(said)
+        };
+        let is_in_turn = |said: &[String]| {
+            let pair = |port: &str| [format!("begins {port}"), format!("loaded {port}")];
+            let [a, b] = ["8100", "8200"].map(pair);
+            let orders = [[a.clone(), b.clone()], [b, a]];
+            let is_one = orders.iter().any(|order| order.concat() == said);
+            assert!(is_one, "{said:?}");
+        };
+        is_in_turn(&eventually("both have loaded", loads));
+
+        lab.exec(HOST, "rm /home/nvidia/loads");
+        lab.does("reboot spark-01");
+        is_in_turn(&eventually("both have loaded again", loads));
+        comes_to_be_kept(&laptop);
+
+        // What dies while it loads lets the other begin.
+        lab.exec(HOST, "rm /home/nvidia/loads");
+        lab.does("reboot spark-01");
+        let first = eventually("one loads", || {
+            let said = lab.exec(HOST, "cat /home/nvidia/loads 2>/dev/null || true");
+            said.strip_prefix("begins ").map(str::to_owned)
+        });
+        let (dying, other) = match first.as_str() {
+            "8100" => ("instance/a", "8200"),
+            _ => ("instance/b", "8100"),
+        };
+        lab.signals(HOST, &lab.leader(HOST, dying), "KILL");
+        until("the other begins", || {
+            let said = lab.exec(HOST, "cat /home/nvidia/loads");
+            said.lines().any(|line| line == format!("begins {other}"))
+        });
+        laptop.replica("destroy -y").exits(0);
+        is_bare(lab, HOST);
     });
 }

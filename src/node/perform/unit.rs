@@ -7,7 +7,7 @@ use crate::node::{quote, quote_path};
 use crate::plan::effect::{Launch, Unit};
 
 /// How long a start may wait for memory and its address, in seconds, before systemd gives it up: longer than
-/// `start_unit.sh` waits.
+/// `start_unit.sh` waits. What waits for others to have loaded may wait for as long as they do.
 const PATIENCE: u32 = 120;
 
 /// How long systemd leaves a process that ended before it starts it again, in seconds.
@@ -48,13 +48,16 @@ fn text(launch: &Launch, unit: &Unit) -> String {
     let (folder, log) = (path(&launch.folder), path(&launch.log));
     let grace = unit.grace.as_secs_f64();
     let mark = &launch.mark;
+    let patience = unit
+        .loads_until
+        .map_or_else(|| PATIENCE.to_string(), |_| "infinity".to_owned());
     format!(
         "# Written by replica, which removes it too: what runs is told by the manifest.\n\
          [Unit]\nDescription=replica: {description}\n\
          StartLimitIntervalSec={WINDOW}\nStartLimitBurst={STARTS}\n\n\
          [Service]\nType=exec\nExecCondition={start} condition\nExecStart={start}\n\
          WorkingDirectory={folder}\nStandardOutput=append:{log}\nStandardError=inherit\n\
-         LimitMEMLOCK=infinity\nLimitNOFILE=1048576\nTimeoutStartSec={PATIENCE}\n\
+         LimitMEMLOCK=infinity\nLimitNOFILE=1048576\nTimeoutStartSec={patience}\n\
          KillMode=mixed\nTimeoutStopSec={grace}\nRestart=always\nRestartSec={PAUSE}\n\n\
          [Install]\nWantedBy=default.target\n\n\
          [X-Replica]\nMark={mark}"
@@ -69,6 +72,10 @@ fn start(launch: &Launch, unit: &Unit, begin: &str) -> String {
     let (log, keeper) = (quote_path(&launch.log), log_keeper());
     let floor = unit.memory_floor.div_ceil(1024);
     let address = unit.address.map(|it| it.to_string()).unwrap_or_default();
+    let port = unit
+        .loads_until
+        .map(|it| it.to_string())
+        .unwrap_or_default();
     let secrets = if unit.secrets_in_memory {
         let file = quote(&format!("{}.secrets", unit.name));
         format!(
@@ -78,7 +85,7 @@ fn start(launch: &Launch, unit: &Unit, begin: &str) -> String {
         "r_memory=\nr_secrets=$r_own.secrets\n".to_owned()
     };
     format!(
-        "r_own={own}\n{secrets}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_most={STARTS}\n\
+        "r_own={own}\n{secrets}\nr_ready={ready}\nr_floor={floor}\nr_address={address}\nr_port={port}\nr_most={STARTS}\n\
          r_log={log}\n{keeper}{begin}{}",
         include_str!("../script/start_unit.sh")
     )
@@ -101,6 +108,7 @@ fn specifier(text: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::process::{Command, Output};
     use std::time::Duration;
 
@@ -119,6 +127,7 @@ mod tests {
             memory_floor: 1 << 20,
             address: Some("127.0.0.1".parse().unwrap()),
             secrets_in_memory: false,
+            loads_until: None,
             is_beside: false,
         }
     }
@@ -167,6 +176,33 @@ mod tests {
         fn note(&self, suffix: &str) -> std::path::PathBuf {
             let stem = self.0.path().join("state/100%/instance.a.1");
             stem.with_extension(format!("1{suffix}"))
+        }
+
+        /// Has systemd say of any unit that it is in this state.
+        fn knows(&self, state: &str) {
+            let systemctl = self.0.path().join("bin/systemctl");
+            fs::create_dir_all(systemctl.parent().unwrap()).unwrap();
+            fs::write(&systemctl, format!("#!/bin/sh\necho {state}\n")).unwrap();
+            fs::set_permissions(systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        /// Whether the condition does not come to its end behind another that loads until it listens there.
+        /// It is given so many seconds for that.
+        fn waits_for(&self, port: u16, patience: &str) -> bool {
+            let (turn, log) = (self.0.path().join("replica-loading"), self.note(".log"));
+            let other = format!("replica-t-instance.b.1 {port} {}\n", log.display());
+            fs::write(&turn, other).unwrap();
+            let path = std::env::var("PATH").unwrap();
+            let path = format!("{}/bin:{path}", self.0.path().display());
+            let mut command = Command::new("timeout");
+            let command = command.args([patience, "sh"]).arg(self.unit(".start"));
+            let command = command.arg("condition").env("PATH", path);
+            let command = command.env("HOME", self.0.path());
+            let command = command.env("XDG_RUNTIME_DIR", self.0.path());
+            let ran = command.output().unwrap();
+            let is_own = fs::read_to_string(&turn).unwrap().starts_with(NAME);
+            assert_eq!(ran.status.success(), is_own, "{ran:?}");
+            !is_own
         }
 
         fn run(&self, words: &[&str]) -> Output {
@@ -236,6 +272,48 @@ mod tests {
         // Another boot counts anew.
         home.write(".starts", "another 1\nanother 2\nanother 3\n");
         assert!(may());
+    }
+
+    /// What is started again waits until another has loaded, or died; what an apply starts does not.
+    #[test]
+    fn of_those_that_load_one_is_started_again_after_another() {
+        let home = Home::new();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = listener.local_addr().unwrap().port();
+        let unit = Unit {
+            loads_until: Some(1),
+            address: None,
+            ..unit()
+        };
+        home.write(".start", &start(&launch(), &unit, "r_begin() { :; }\n"));
+        fs::write(home.note(".ready"), "7\n").unwrap();
+        let log = home.note(".log");
+        fs::write(&log, "loading\n").unwrap();
+        // Nobody listens on the first port of all.
+        for (said, port, expected) in [
+            ("running", 1, true),
+            ("condition", listening, true),
+            ("running", listening, false),
+            ("failed", 1, false),
+            ("auto-restart", 1, false),
+        ] {
+            home.knows(said);
+            let patience = if expected { "2" } else { "60" };
+            let waits = home.waits_for(port, patience);
+            assert_eq!(waits, expected, "{said} {port}");
+        }
+        home.knows("running");
+        home.write(".first", "");
+        assert!(!home.waits_for(1, "60"), "whoever applies has looked");
+        fs::remove_file(home.unit(".first")).unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        fs::File::options()
+            .append(true)
+            .open(&log)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+        assert!(!home.waits_for(1, "60"), "its log stands still");
     }
 
     /// In memory they are gone after a reboot, and the start says why it does not take place.

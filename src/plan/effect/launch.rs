@@ -66,6 +66,9 @@ pub struct Unit {
     pub address: Option<Ipv4Addr>,
     /// Whether its secrets are kept in memory alone: without them it is not started.
     pub secrets_in_memory: bool,
+    /// The port that it listens on once it has loaded: until then no other such unit is started again on its
+    /// node. Nothing of what may load beside others.
+    pub loads_until: Option<u16>,
     /// Whether the units of former starts that run stay as they are, until those are stopped.
     pub is_beside: bool,
 }

@@ -63,6 +63,8 @@ impl Instance {
                     memory_floor: self.memory_floor(observed),
                     listens_on: &self.listens.on,
                     has_secrets: self.declared_secrets().next().is_some(),
+                    // What memory vLLM finds while another loads is not what it will have.
+                    loads_until: self.server.runtime.vllm().map(|_| self.server.port.get()),
                 },
             ),
         }

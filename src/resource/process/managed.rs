@@ -72,6 +72,8 @@ pub struct Condition<'a> {
     pub listens_on: &'a str,
     /// Whether it has secrets.
     pub has_secrets: bool,
+    /// The port that it listens on once it has loaded, of what may not load beside others.
+    pub loads_until: Option<u16>,
 }
 
 impl ManagedProcess {
@@ -402,6 +404,7 @@ impl ManagedProcess {
             memory_floor: condition.memory_floor,
             address,
             secrets_in_memory: condition.has_secrets && self.care.secrets == SecretsPolicy::Memory,
+            loads_until: condition.loads_until,
             is_beside: false,
         }))
     }

@@ -56,6 +56,7 @@ impl Proxy {
                     memory_floor: LEAST,
                     listens_on: &self.listens.on,
                     has_secrets: false,
+                    loads_until: None,
                 },
             ),
         }
