@@ -15,10 +15,15 @@ use super::{Instance, KIND};
 use crate::plan::{Address, MemoryNeed, Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::machine::{Bytes, Machine, Memory};
+use crate::resource::model::Cached;
 use crate::resource::process::{Owner, ProcessTable, Session};
 
 /// What must be available on any machine before something is started there without anybody's looking.
 const LEAST: Bytes = Bytes(512 << 20);
+
+/// What Python, torch and vLLM take for themselves where a server computes on processors, beside its weights
+/// and its cache: 1.6 GiB were seen with 0.13, and nearly as much again.
+const PROGRAMS: Bytes = Bytes(3 << 30);
 
 /// What can be had of each memory of one machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -379,17 +384,42 @@ impl Instance {
 
     /// What it asks for, as far as that is counted.
     fn asks(&self, budget: &Budget, observed: &Observation) -> Vec<Ask> {
-        let vllm = self.server.runtime.vllm();
-        let is_for_cpus = vllm.is_some_and(|vllm| vllm.engine.is_for_cpus());
-        if is_for_cpus && budget.kind != Kind::Cpu {
+        if self.is_for_cpus() && budget.kind != Kind::Cpu {
             return Vec::new();
         }
         budget.asks(&self.spec(observed))
     }
 
+    fn is_for_cpus(&self) -> bool {
+        let vllm = self.server.runtime.vllm();
+        vllm.is_some_and(|vllm| vllm.engine.is_for_cpus())
+    }
+
+    /// What it takes where it computes on processors, as far as its cache is said and nobody starts before it.
+    /// It is more than what is counted elsewhere: no server of this sort makes such a test itself.
+    fn memory_of_cpus(&self, observed: &Observation) -> Option<MemoryNeed> {
+        let (vllm, facts) = (self.server.runtime.vllm()?, observed.of(self.node())?);
+        let machine = Machine::read(facts);
+        let spec = self.spec(observed);
+        let cache = spec.pointer("/env/VLLM_CPU_KVCACHE_SPACE")?.as_str()?;
+        let cache = Bytes::gib(cache.trim().parse().ok()?);
+        if !self.those_before(observed).is_empty() {
+            return None;
+        }
+        let weights = Cached::read(&vllm.model, facts).bytes();
+        Some(MemoryNeed {
+            of: "the node".to_owned(),
+            asks: cache.0 + weights.0 + PROGRAMS.0,
+            free: machine.memory_available?.0,
+            must_stay_free: machine.memory_total?.0 / 32,
+        })
+    }
+
     /// What it asks for and finds beside what runs of it, once what its node is to run no longer is gone.
-    /// What a server takes that has no GPU is more than what is counted.
     pub(super) fn memory_beside(&self, observed: &Observation) -> Option<MemoryNeed> {
+        if self.is_for_cpus() {
+            return self.memory_of_cpus(observed);
+        }
         let (mut budget, facts) = (self.finds(observed)?, observed.of(self.node())?);
         let table = ProcessTable::read(facts);
         // Who has the port that it is to have is stopped before it is started.
