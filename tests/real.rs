@@ -35,4 +35,6 @@ mod scenarios {
     mod splitting;
     #[path = "../real/starting.rs"]
     mod starting;
+    #[path = "../real/starting_first.rs"]
+    mod starting_first;
 }
