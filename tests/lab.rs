@@ -11,6 +11,7 @@ mod scenarios {
     mod laptop;
     mod looking;
     mod sharing;
+    mod sides;
     mod stage;
     mod stand_in;
     mod traffic;

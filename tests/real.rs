@@ -10,6 +10,7 @@ mod scenarios {
     mod laptop;
     mod looking;
     mod sharing;
+    mod sides;
     mod stage;
     mod traffic;
 
