@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Global;
 use super::error::Error;
@@ -14,7 +15,7 @@ use crate::converge::{Live, World as _};
 use crate::init::{self, Asked, Draft, Place, Surveyed};
 use crate::manifest;
 use crate::name::{NodeName, TopologyName};
-use crate::node::{ConnectOptions, Fleet, NodeDeclaration, Reach, configured_hosts};
+use crate::node::{ConnectOptions, Fleet, NodeDeclaration, Reach, configured_hosts, quote};
 use crate::plan::Failure;
 use crate::view::command;
 use crate::view::init::{Written, render};
@@ -65,7 +66,17 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         return Ok(exit);
     }
     let (places, left_out) = chosen(looked, are_named)?;
-    let draft = init::draft(&topology(file), SCHEMA, &places, &left_out, asked.as_ref());
+    let name = file.display().to_string();
+    // Without a name, every command takes the one of the folder.
+    let named = (name != FILE).then(|| quote(&name));
+    let draft = init::draft(
+        &topology(file),
+        named.as_deref(),
+        SCHEMA,
+        &places,
+        &left_out,
+        asked.as_ref(),
+    );
     let names = places.iter().map(|place| place.name.to_string()).collect();
     write(global, file, &draft, names, left_out)
 }
@@ -74,7 +85,11 @@ fn refuse_what_is_there(file: &Path) -> Result<(), Error> {
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
-    Err(Error::refused(
+    Err(is_there(file))
+}
+
+fn is_there(file: &Path) -> Error {
+    Error::refused(
         format!(
             "`{}` is there already, and is left as it is",
             file.display()
@@ -83,7 +98,7 @@ fn refuse_what_is_there(file: &Path) -> Result<(), Error> {
             "write to another file with `-o FILE`, or see what it declares: `{}`",
             command("plan", &file.display().to_string())
         ),
-    ))
+    )
 }
 
 /// Reads what somebody else has.
@@ -323,10 +338,10 @@ fn write(
 ) -> Result<Exit, Error> {
     let schema = file.with_file_name(SCHEMA);
     // One that is there belongs to another manifest, and is as good.
-    if fs::symlink_metadata(&schema).is_err() {
-        create(&schema, &manifest::schema_text())?;
+    create(&schema, &manifest::schema_text())?;
+    if !create(file, &draft.text)? {
+        return Err(is_there(file));
     }
-    create(file, &draft.text)?;
     let screen = global.screen();
     for remark in &draft.remarks {
         screen.note(remark);
@@ -350,13 +365,35 @@ fn write(
     Ok(Exit::Done)
 }
 
-/// Writes a file that is not there yet.
-fn create(file: &Path, text: &str) -> Result<(), Error> {
-    let created = fs::File::create_new(file).and_then(|mut it| it.write_all(text.as_bytes()));
-    created.map_err(|source| Error::Here {
-        what: format!("{} cannot be written", file.display()),
-        source,
-    })
+/// Writes a file that is not there yet, whole: whoever looks sees all of it or nothing. Says no where there is
+/// one, which is left as it is.
+fn create(file: &Path, text: &str) -> Result<bool, Error> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    if fs::symlink_metadata(file).is_ok() {
+        return Ok(false);
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let draft = file.with_file_name(format!(".{name}.{}.{number}", std::process::id()));
+    let written = fs::File::create_new(&draft).and_then(|mut it| it.write_all(text.as_bytes()));
+    // A link takes no other's place, as a renamed file would.
+    let placed = written.and_then(|()| fs::hard_link(&draft, file));
+    let _ = fs::remove_file(&draft);
+    let placed = placed.or_else(|error| match error.kind() {
+        // Not every file system has links.
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported => {
+            fs::File::create_new(file).and_then(|mut it| it.write_all(text.as_bytes()))
+        }
+        _ => Err(error),
+    });
+    match placed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(source) => Err(Error::Here {
+            what: format!("{} cannot be written", file.display()),
+            source,
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -387,6 +424,29 @@ mod tests {
             ]),
             ["here", "spark-01", "spark-01-2", "10.0.0.1", "1", "gate"]
         );
+    }
+
+    #[test]
+    fn of_many_that_write_a_file_one_does_and_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.json");
+        let text = "x".repeat(1 << 16);
+        let wrote = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let wrote = create(&file, &text).unwrap();
+                        (wrote, fs::read_to_string(&file).unwrap() == text)
+                    })
+                })
+                .collect();
+            let all = all.into_iter().map(|it| it.join().unwrap());
+            all.collect::<Vec<_>>()
+        });
+        assert_eq!(wrote.iter().filter(|(wrote, _)| *wrote).count(), 1);
+        assert!(wrote.iter().all(|(_, is_whole)| *is_whole), "{wrote:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(create(&folder.path().join("no/a"), "").is_err());
     }
 
     #[test]

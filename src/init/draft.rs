@@ -55,9 +55,10 @@ pub fn simulated_here(file: &str, schema: &str) -> Draft {
 }
 
 /// Writes a first manifest for these nodes, of which `left_out` are told with why they are not in it.
-/// `places` are not empty.
+/// `file` is what commands call it, quoted, where they need its name. `places` are not empty.
 pub fn draft(
     topology: &TopologyName,
+    file: Option<&str>,
     schema: &str,
     places: &[Place],
     left_out: &[(String, String)],
@@ -66,7 +67,7 @@ pub fn draft(
     let addresses = addresses(places);
     let serving = serving(places, asked);
     let mut text = Text::default();
-    head(&mut text, schema, places, left_out, asked);
+    head(&mut text, file, schema, places, left_out, asked);
     text.line(format!("topology: {topology}"));
     nodes(&mut text, places, &addresses);
     engines(&mut text, &serving, asked);
@@ -118,6 +119,7 @@ impl Text {
 
 fn head(
     text: &mut Text,
+    file: Option<&str>,
     schema: &str,
     places: &[Place],
     left_out: &[(String, String)],
@@ -137,10 +139,15 @@ fn head(
         ),
     );
     text.line("#");
-    text.line("#   replica validate     is it right?");
-    text.line("#   replica plan         what would change?");
-    text.line("#   replica apply        make it so, and measure");
-    text.line("#   replica destroy      stop all of it");
+    let file = file.map(|file| format!(" {file}")).unwrap_or_default();
+    for (verb, what) in [
+        ("validate", "is it right?"),
+        ("plan", "what would change?"),
+        ("apply", "make it so, and measure"),
+        ("destroy", "stop all of it"),
+    ] {
+        text.line(format!("#   replica {verb:<8}{file}     {what}"));
+    }
     if !left_out.is_empty() {
         text.line("#");
         text.comment(0, "Looked at and not in it:");

@@ -197,7 +197,7 @@ impl Obstacle {
         match self {
             Obstacle::Hop { obstacle, .. } => obstacle.hint(),
             Obstacle::NoSuchHost { .. } => Some(
-                "check the name in the manifest, or give it a HostName in ~/.ssh/config".to_owned(),
+                "check how it is spelt, or give it a HostName in ~/.ssh/config".to_owned(),
             ),
             Obstacle::Refused { port, .. } => Some(format!(
                 "check that sshd runs there, and that {port} is its port"

@@ -134,3 +134,62 @@ fn a_host_that_was_named_and_is_not_there_leaves_nothing_written() {
         .exits(4);
     assert!(said.json()["left_out"]["gone"].is_string(), "{said}");
 }
+
+#[test]
+fn a_host_that_nobody_knows_is_told_without_a_manifest_that_is_not_there() {
+    let place = Workdir::empty();
+    let config = nobody(&place);
+    let words = ["init", "no-such-host.invalid", "--ssh-config", &config];
+    let said = place.replica(&words).exits(4).says("nothing was written");
+    let said = said.says("check how it is spelt, or give it a HostName in ~/.ssh/config");
+    assert!(!said.err.contains("manifest"), "{said}");
+}
+
+#[test]
+fn the_commands_in_what_is_written_name_the_file() {
+    let place = Workdir::empty();
+    let _ = place.replica(&["init", "local"]).exits(0);
+    assert!(
+        place
+            .read("topology.yaml")
+            .contains("#   replica plan         what would change?\n")
+    );
+    let _ = place
+        .replica(&["init", "local", "-o", "my own.yaml"])
+        .exits(0);
+    let text = place.read("my own.yaml");
+    for line in [
+        "#   replica plan     'my own.yaml'     what",
+        "#   replica destroy  'my own.yaml'     stop",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    let _ = place
+        .replica(&["fmt", "--check", "topology.yaml", "my own.yaml"])
+        .exits(0);
+}
+
+#[test]
+fn two_that_begin_at_once_share_the_schema() {
+    let place = Workdir::empty();
+    let names: Vec<String> = (0..4).map(|number| format!("{number}.yaml")).collect();
+    let begun: Vec<_> = names
+        .iter()
+        .map(|name| place.begin(&["init", "--local", "-o", name]))
+        .collect();
+    for one in begun {
+        let _ = one.end().exits(0);
+    }
+    let same: Vec<_> = (0..4).map(|_| place.begin(&["init", "--local"])).collect();
+    let codes = same
+        .into_iter()
+        .map(|one| one.end().code)
+        .collect::<Vec<_>>();
+    assert_eq!(
+        codes.iter().filter(|code| **code == Some(0)).count(),
+        1,
+        "{codes:?}"
+    );
+    let schema = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/topology.json"));
+    assert_eq!(place.read("topology.schema.json"), schema.unwrap());
+}
