@@ -11,7 +11,7 @@ pub enum Exit {
     /// It failed, and nothing was changed that a new apply would not put right.
     Failed = 1,
     /// Changes are pending (`plan --detailed-exitcode`, `status --exit-code`); or something was found
-    /// (`doctor --exit-code`).
+    /// (`doctor --exit-code`), or would be written otherwise (`fmt --check`).
     Pending = 2,
     /// A saved plan does not hold: what it rests on is not as it was.
     Stale = 3,

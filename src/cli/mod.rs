@@ -13,6 +13,7 @@ mod drain;
 mod error;
 mod exit;
 mod explain;
+mod fmt;
 mod init;
 mod lock;
 mod logs;
@@ -73,7 +74,7 @@ Exit codes:
     0  everything is as declared, or nothing was to do
     1  it failed
     2  changes are pending (plan --detailed-exitcode, status --exit-code);
-       doctor --exit-code: it found something
+       doctor --exit-code: it found something; fmt --check: a file would be written otherwise
     3  a saved plan no longer holds: plan again
     4  a node could not be reached; the rest is as declared
     5  another run holds the lock
@@ -153,6 +154,7 @@ impl Global {
 enum Command {
     Init(init::Args),
     Validate(validate::Args),
+    Fmt(fmt::Args),
     Plan(plan::Args),
     Apply(apply::Args),
     Destroy(destroy::Args),
@@ -232,6 +234,7 @@ async fn run(cli: &Cli) -> ExitCode {
     let done = match &cli.command {
         Command::Init(args) => init::run(global, args).await,
         Command::Validate(args) => validate::run(global, args),
+        Command::Fmt(args) => fmt::run(global, args),
         Command::Plan(args) => plan::run(global, args).await,
         Command::Apply(args) => apply::run(global, args).await,
         Command::Destroy(args) => destroy::run(global, args).await,
@@ -302,10 +305,12 @@ fn trace(cli: &Cli) {
 
 /// Terraform's users write `-auto-approve` and `-target=ADDRESS`; clap wants two dashes.
 fn with_two_dashes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 12] = [
+    const LONG: [&str; 14] = [
         "auto-approve",
+        "check",
         "destroy",
         "detailed-exitcode",
+        "diff",
         "json",
         "json-events",
         "lock-timeout",

@@ -1,5 +1,5 @@
 //! What a schema says of keys beside their types: an example of each that has neither a value by itself nor a
-//! few words to choose from, and what holds between keys. Editors offer them, and `replica explain` shows them.
+//! few words to choose from. Editors offer them, and `replica explain` shows them.
 
 use serde_json::{Map, Value, json};
 
@@ -157,21 +157,6 @@ const EXAMPLES: [(&str, &str, &str); 86] = [
     ("TuneDeclaration", "by", r#""knee""#),
 ];
 
-/// Of a definition, what its type does not say.
-fn rules() -> [(&'static str, Value); 2] {
-    [
-        // What waits, waits for a place: there are as many as may be in flight.
-        (
-            "InstanceLimits",
-            json!({"dependentRequired": {"queue": ["in_flight"]}}),
-        ),
-        (
-            "ProxyDeclaration",
-            json!({"properties": {"backends": {"uniqueItems": true}}}),
-        ),
-    ]
-}
-
 /// Adds them to the schema.
 pub(super) fn add_to(schema: &mut Value) {
     for (definition, key, example) in EXAMPLES {
@@ -181,13 +166,11 @@ pub(super) fn add_to(schema: &mut Value) {
             said.insert("examples".to_owned(), json!([example]));
         });
     }
-    for (definition, rule) in rules() {
-        merge(defined(schema, definition), rule);
-    }
     schema["$id"] = json!(ID);
 }
 
-fn defined<'s>(schema: &'s mut Value, definition: &str) -> &'s mut Value {
+/// What a schema says under a name, or of the whole where there is none.
+pub(super) fn defined<'s>(schema: &'s mut Value, definition: &str) -> &'s mut Value {
     if definition.is_empty() {
         schema
     } else {
@@ -196,7 +179,7 @@ fn defined<'s>(schema: &'s mut Value, definition: &str) -> &'s mut Value {
 }
 
 /// Does something with what is said of a key, in each form that a definition has.
-fn each_key(at: &mut Value, key: &str, act: &mut impl FnMut(&mut Map<String, Value>)) {
+pub(super) fn each_key(at: &mut Value, key: &str, act: &mut impl FnMut(&mut Map<String, Value>)) {
     if let Some(said) = at.pointer_mut(&format!("/properties/{key}")) {
         said.as_object_mut().into_iter().for_each(&mut *act);
     }
@@ -205,17 +188,6 @@ fn each_key(at: &mut Value, key: &str, act: &mut impl FnMut(&mut Map<String, Val
         for form in forms.into_iter().flatten() {
             each_key(form, key, act);
         }
-    }
-}
-
-fn merge(into: &mut Value, more: Value) {
-    match (into, more) {
-        (Value::Object(into), Value::Object(more)) => {
-            for (key, value) in more {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, more) => *into = more,
     }
 }
 

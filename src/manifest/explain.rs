@@ -81,6 +81,17 @@ pub fn explain(path: &str) -> Result<Explanation, Unexplained> {
     Ok(place.explained())
 }
 
+/// So deep do keys lie in each other at most; what lies deeper is declared as it is elsewhere.
+const DEEPEST: usize = 8;
+
+/// Explains every key that a manifest may have, each before those that may stand below it.
+pub fn explain_all() -> Vec<Explanation> {
+    let whole = schema();
+    let mut found = Vec::new();
+    Place::root(&whole).explain_below(&mut found);
+    found
+}
+
 /// A place in the schema, on the way down a path.
 #[derive(Debug, Clone)]
 struct Place<'a> {
@@ -183,11 +194,29 @@ impl<'a> Place<'a> {
         Some(self.below(NAME, each))
     }
 
-    fn explained(&self) -> Explanation {
-        let mut keys = self.keys();
+    /// The keys that may stand here, or below the names of the reader's own.
+    fn keys_below(&self) -> Vec<Self> {
+        let keys = self.keys();
         if keys.is_empty() {
-            keys = self.named().map(|it| it.keys()).unwrap_or_default();
+            return self.named().map(|it| it.keys()).unwrap_or_default();
         }
+        keys
+    }
+
+    fn explain_below(&self, found: &mut Vec<Explanation>) {
+        for key in self.keys_below() {
+            let explained = key.explained();
+            // What has one form or another may have a key in both.
+            let is_known = found.iter().any(|it| it.path == explained.path);
+            if !is_known && key.path.len() <= DEEPEST {
+                found.push(explained);
+                key.explain_below(found);
+            }
+        }
+    }
+
+    fn explained(&self) -> Explanation {
+        let keys = self.keys_below();
         let default = self.at.get("default").filter(|it| says_something(it));
         let examples = self.forms().into_iter().flat_map(examples);
         Explanation {
@@ -425,6 +454,17 @@ mod tests {
         );
         let nothing = explain("topology.x").unwrap_err();
         assert_eq!(nothing.hint(), "there is nothing below it");
+    }
+
+    #[test]
+    fn all_keys_are_explained_as_each_is_by_itself() {
+        let all = explain_all();
+        assert!(all.len() > 100, "{}", all.len());
+        for path in ["topology", "nodes.NAME.ssh", "proxy.policy.prefix.window"] {
+            let found = all.iter().find(|it| it.path == path);
+            assert_eq!(found, Some(&explain(path).unwrap()), "{path}");
+        }
+        assert!(all.iter().all(|it| it.path.split('.').count() <= DEEPEST));
     }
 
     /// Every key of the schema is explained: it has words of its own, and says what it takes.

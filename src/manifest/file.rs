@@ -204,7 +204,7 @@ pub(super) fn understand(
     let mut marks = Marks::default();
     let mut understood = None;
     match parse::parse(&source.text, &mut marks, &mut problems) {
-        Some(root) if root.is_nothing() => problems.push(empty("manifest", BEGIN)),
+        Some(root) if root.is_nothing() => problems.push(empty_manifest()),
         Some(root) => {
             let root = root.without(is_extension);
             let root = variables.filled(&root, &mut marks, &mut problems);
@@ -223,7 +223,7 @@ pub(super) fn understand(
                 })
             });
         }
-        None if problems.is_empty() => problems.push(empty("manifest", BEGIN)),
+        None if problems.is_empty() => problems.push(empty_manifest()),
         None => {}
     }
     match understood {
@@ -277,6 +277,11 @@ pub(super) fn is_extension(key: &str) -> bool {
 const BEGIN: &str = "`replica init` writes one; it begins with `topology: NAME` and `nodes:`, and \
                      `replica schema` prints all that can be in it";
 
+/// Says that a manifest has nothing in it.
+pub(super) fn empty_manifest() -> Problem {
+    empty("manifest", BEGIN)
+}
+
 /// Says that a file of this sort has nothing in it, and how one is begun.
 pub(super) fn empty(what: &str, begin: &str) -> Problem {
     Problem::new(format!("the {what} is empty"))
@@ -289,7 +294,8 @@ pub(super) fn no_file(path: &Path) -> Problem {
     Problem::new(format!("there is no file `{}`", path.display()))
 }
 
-fn absent(path: &Path) -> Problem {
+/// Says that there is no such manifest, and which there are.
+pub(super) fn absent(path: &Path) -> Problem {
     let problem = no_file(path);
     let known = manifests_near();
     let name = path.display().to_string();

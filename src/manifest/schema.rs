@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::document::Document;
 use super::examples;
+use super::rules;
 use super::short;
 use crate::proxy::Alone;
 
@@ -15,6 +16,7 @@ pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Document).to_value();
     short::add_to(&mut schema);
     examples::add_to(&mut schema);
+    rules::add_to(&mut schema);
     schema
 }
 

@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod explain;
 mod field;
+pub mod fmt;
 pub mod init;
 pub mod json;
 pub mod logs;

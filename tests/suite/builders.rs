@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What cargo can do without us.
-const BUILT_IN: [&str; 4] = ["bench", "doc", "run", "test"];
+const BUILT_IN: [&str; 5] = ["bench", "doc", "install", "run", "test"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -186,11 +186,12 @@ fn a_reader_that_leaves_early_is_no_error() {
 #[test]
 fn the_schema_is_the_one_of_the_repository() {
     for (words, name) in [
-        (&["schema"][..], "topology"),
-        (&["schema", "--proxy"], "proxy"),
+        (&["schema"][..], "topology.json"),
+        (&["schema", "--proxy"], "proxy.json"),
+        (&["explain", "--all"], "KEYS.md"),
     ] {
         let said = Workdir::empty().replica(words).exits(0);
-        let kept = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/{name}.json"));
+        let kept = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/{name}"));
         assert_eq!(said.out, kept.unwrap());
     }
 }

@@ -21,6 +21,7 @@ mod draining;
 mod dying;
 mod endurance;
 mod events;
+mod formatting;
 mod hushed;
 mod interrupting;
 mod keys;
