@@ -1,6 +1,6 @@
-//! What the README tells a stranger to type does what the README says.
+//! What the README, and the page of recipes, tell a stranger to type does what they say.
 //!
-//! Every command of its `sh` and `console` blocks is run, in order, in a copy of the samples, and
+//! Every command of their `sh` and `console` blocks is run, in order, in a copy of the samples, and
 //! must end with exit 0, or with the code of a trailing `# exit 2`. What would run these very tests is
 //! not run: there every alias, run and test that it names must be there. A block that cannot be run
 //! here stands below `<!-- not run: why -->`.
@@ -19,6 +19,7 @@ use super::builders;
 use super::support::{MANIFESTS, Workdir};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/README.md");
 
 /// How the README starts a program that is not installed yet.
 const FROM_SOURCE: &str = "cargo run --release -- ";
@@ -27,8 +28,9 @@ const FROM_SOURCE: &str = "cargo run --release -- ";
 const FOR_BUILDERS: [&str; 3] = ["cargo ", ".ci/run", ".ci/release"];
 
 /// Commands that ask no node.
-const ASKS_NOBODY: [&str; 7] = [
+const ASKS_NOBODY: [&str; 8] = [
     "validate",
+    "fmt",
     "schema",
     "completions",
     "man",
@@ -111,14 +113,14 @@ impl Typed {
         !is_from_source && FOR_BUILDERS.iter().any(|it| self.text.starts_with(it))
     }
 
-    /// What is run for it, if anything is.
+    /// What is run for it, if anything is: a command of ours, or a request to what one has brought up.
     fn command(&self) -> Option<String> {
         if self.not_run.is_some() || self.is_for_builders() {
             return None;
         }
         let line = self.text.replace(FROM_SOURCE, "replica ");
         assert!(
-            line.starts_with("replica "),
+            line.starts_with("replica ") || line.starts_with("curl "),
             "README.md:{}: `{}` is no command of replica; say why it is not run: \
              `<!-- not run: why -->` above its block",
             self.line,
@@ -151,24 +153,61 @@ impl Typed {
     }
 }
 
+/// A copy of the samples, and the topologies that are brought up beside that of the place for as long as a test
+/// takes.
+struct Copies {
+    place: Workdir,
+    beside: Vec<String>,
+}
+
+impl Copies {
+    /// Saves a manifest whose topology is one of its own, on the place's ports.
+    fn save_beside(&mut self, file: &str, text: &str) {
+        let place = &self.place;
+        let stem = Path::new(file).file_stem().unwrap().to_str().unwrap();
+        let own = format!("{}-{stem}", place.topology);
+        let text = place.own(text).replace(&place.topology, &own);
+        place.write(file, &text.replace("8300", &place.port(3).to_string()));
+        self.beside.push(file.to_owned());
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        for file in &self.beside {
+            if self.place.read(file).contains("{ssh: local}") {
+                let _ = self.place.replica(&["destroy", file, "-y"]);
+            }
+        }
+    }
+}
+
 /// A copy of the samples under a name and on ports of its own, with `replica` at hand.
-fn copy_of_the_samples() -> Workdir {
-    let place = Workdir::measuring_local();
-    fs::create_dir(place.work().join("manifests")).unwrap();
+fn copy_of_the_samples() -> Copies {
+    let mut copies = Copies {
+        place: Workdir::measuring_local(),
+        beside: Vec::new(),
+    };
+    fs::create_dir(copies.place.work().join("manifests")).unwrap();
     for entry in fs::read_dir(MANIFESTS).unwrap() {
         let path = entry.unwrap().path();
-        let mut text = fs::read_to_string(&path).unwrap();
-        // What lies beside them is named by them.
-        if path.extension().is_some_and(|it| it == "yaml") {
-            text = place.own(&text);
+        let text = fs::read_to_string(&path).unwrap();
+        let name = format!("manifests/{}", path.file_name().unwrap().to_str().unwrap());
+        let place = &copies.place;
+        if path.ends_with("refused.yaml") {
+            // Its results are not those of the others.
+            copies.save_beside(&name, &text);
+        } else if path.extension().is_some_and(|it| it == "yaml") {
+            place.write(name, &place.own(&text));
+        } else {
+            // What lies beside them is named by them.
+            place.write(name, &text);
         }
-        let name = path.file_name().unwrap().to_str().unwrap();
-        place.write(format!("manifests/{name}"), &text);
     }
-    fs::create_dir(place.home().join("bin")).unwrap();
-    let program = place.home().join("bin/replica");
+    fs::create_dir(copies.place.home().join("bin")).unwrap();
+    let program = copies.place.home().join("bin/replica");
     symlink(env!("CARGO_BIN_EXE_replica"), program).unwrap();
-    place
+    copies
 }
 
 fn run(place: &Workdir, line: &str) -> Output {
@@ -181,34 +220,136 @@ fn run(place: &Workdir, line: &str) -> Output {
     command.output().unwrap()
 }
 
-#[test]
+/// Runs what a page tells to type.
 #[expect(clippy::print_stdout, reason = "what is not run is worth a look")]
-fn every_command_of_the_readme_does_what_it_says() {
-    let place = copy_of_the_samples();
-    let all = typed(&fs::read_to_string(README).unwrap());
+fn hold(page: &str, place: &Workdir) {
+    let all = typed(&fs::read_to_string(page).unwrap());
     assert!(!all.is_empty(), "there is nothing to type");
     for typed in &all {
         if typed.is_for_builders() {
             let missing = builders::missing(&typed.text);
-            assert_eq!(missing, None, "README.md:{}: {}", typed.line, typed.text);
+            assert_eq!(missing, None, "{page}:{}: {}", typed.line, typed.text);
         }
         let Some(line) = typed.command() else {
             let why = typed.not_run.as_deref().unwrap_or("it would run itself");
-            println!("README.md:{}: not run: {}: {why}", typed.line, typed.text);
+            println!("{page}:{}: not run: {}: {why}", typed.line, typed.text);
             continue;
         };
-        typed.check_that_it_stays_here(&line, &place);
-        let output = run(&place, &line);
+        typed.check_that_it_stays_here(&line, place);
+        let output = run(place, &line);
         assert_eq!(
             output.status.code(),
             Some(typed.exit),
-            "README.md:{}: {}\n--- out\n{}\n--- err\n{}",
+            "{page}:{}: {}\n--- out\n{}\n--- err\n{}",
             typed.line,
             typed.text,
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
     }
+}
+
+#[test]
+fn every_command_of_the_readme_does_what_it_says() {
+    hold(README, &copy_of_the_samples().place);
+}
+
+/// What stands in the blocks of one language.
+fn blocks<'a>(page: &'a str, language: &'a str) -> impl Iterator<Item = &'a str> {
+    let head = format!("```{language}\n");
+    let parts = page.match_indices(&head).map(|(at, head)| at + head.len());
+    let starts: Vec<usize> = parts.collect();
+    let text = move |at: usize| page[at..].split("```").next().unwrap_or_default();
+    starts.into_iter().map(text)
+}
+
+/// The name under which a recipe is to be saved, where it is a whole manifest.
+fn saved_as(block: &str) -> Option<&str> {
+    let mut lines = block
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.strip_prefix("# "));
+    lines.find(|name| {
+        !name.contains(' ') && Path::new(name).extension().is_some_and(|end| end == "yaml")
+    })
+}
+
+#[test]
+fn every_recipe_does_what_it_says() {
+    let page = fs::read_to_string(RECIPES).unwrap();
+    let mut copies = copy_of_the_samples();
+    let mut saved = Vec::new();
+    for block in blocks(&page, "yaml") {
+        if let Some(name) = saved_as(block) {
+            copies.save_beside(name, block);
+            saved.push(name);
+        }
+    }
+    assert_eq!(saved, ["one.yaml", "settings.yaml", "second.yaml"]);
+    for name in saved {
+        let is_used = page.contains(&format!("$ replica validate {name}"))
+            || page.contains(&format!("$ replica apply {name}"));
+        assert!(is_used, "nothing is done with {name}");
+    }
+    hold(RECIPES, &copies.place);
+}
+
+/// What a recipe shows of a manifest is good in the place of what a sample has there.
+#[test]
+fn every_part_of_a_recipe_is_one_of_a_manifest() {
+    let read = |text: &str| serde_yaml::from_str::<serde_json::Value>(text).unwrap();
+    let page = fs::read_to_string(RECIPES).unwrap();
+    let sample = fs::read_to_string(format!("{MANIFESTS}/disaggregated.yaml")).unwrap();
+    let parts = blocks(&page, "yaml").filter(|block| saved_as(block).is_none());
+    let mut count = 0;
+    for part in parts {
+        let mut whole = read(&sample);
+        for (key, value) in read(part).as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        if let Err(error) = replica::manifest::read(&whole.to_string()) {
+            panic!("{part}\n{error}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 2);
+}
+
+/// A line in which every number is the same one, as those of no two runs are.
+fn numbered(line: &str) -> String {
+    let mut out = String::new();
+    for c in narrow(line).chars() {
+        let is_number = c.is_ascii_digit() || (c == '.' && out.ends_with('0'));
+        if !is_number {
+            out.push(c);
+        } else if !out.ends_with('0') {
+            out.push('0');
+        }
+    }
+    out
+}
+
+/// What the README shows of a result that is refused is what comes out.
+#[test]
+fn the_refused_result_is_the_one_of_the_readme() {
+    let copies = copy_of_the_samples();
+    let place = &copies.place;
+    let said = place
+        .replica(&["apply", "manifests/refused.yaml", "-y"])
+        .exits(7);
+    let out: Vec<_> = said.out.lines().map(numbered).collect();
+    let page = fs::read_to_string(README).unwrap();
+    let shown = page.split("### A result that is refused").nth(1).unwrap();
+    let shown = blocks(shown, "text").next().unwrap();
+    // Of the table, a machine with much to do leaves out what it cannot know.
+    let lines = shown.lines().skip_while(|line| !line.starts_with('✗'));
+    let lines = lines.filter(|line| *line != "...");
+    let missing: Vec<_> = lines
+        .map(|line| numbered(&place.own(line)))
+        .filter(|line| !out.contains(&narrow(line)))
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}\nis not in\n{said}");
+    assert!(shown.contains("`b` was cold"));
 }
 
 #[test]
