@@ -615,7 +615,7 @@ impl Proxy {
         let needs = Some(needs).filter(|_| self.drains.is_none());
         Relations {
             wants_ports: vec![NodePort::new(&self.managed.node, self.declared.port.get())],
-            occupies: self.managed.occupies(observed),
+            occupies: self.occupies(observed),
             drain: self.drain(observed),
             admit: self.admit(observed),
             take_over: self.take_over(observed),

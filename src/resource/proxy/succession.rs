@@ -8,7 +8,7 @@ use super::{ANSWER, Proxy};
 use crate::english::list;
 use crate::plan::effect::Stop;
 use crate::plan::effect::control::Request;
-use crate::plan::{Action, Change, Effect, Operation, Reason, ReasonCode};
+use crate::plan::{Action, Change, Effect, NodePort, Operation, Reason, ReasonCode};
 use crate::resource::contract::Observation;
 use crate::resource::process::{Mark, ProcessTable, Session};
 
@@ -54,6 +54,17 @@ impl Proxy {
             older.iter().map(|it| (*it).clone()).collect()
         } else {
             Vec::new()
+        }
+    }
+
+    /// The ports on which it listens, or may: those that it took over from listen no more.
+    pub(super) fn occupies(&self, observed: &Observation) -> Vec<NodePort> {
+        let table = observed.of(&self.managed.node).map(ProcessTable::read);
+        let followed = table.filter(|table| !self.predecessors(table).is_empty());
+        let port = followed.and_then(|table| self.managed.sessions(&table).first()?.port());
+        match port {
+            Some(port) => vec![NodePort::new(&self.managed.node, port)],
+            None => self.managed.occupies(observed),
         }
     }
 
