@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::case::variable;
+use super::declared::variable;
 use crate::node::quote_path;
 use crate::resource::machine::Bytes;
 use crate::resource::{Fact, Facts, Topology};

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::caches::Caches;
+use super::declared::FABRIC;
 use super::kernels::Kernels;
 use super::look::{Look, Port};
 use super::measured::Measurements;
 use crate::name::{InstanceName, NodeName};
 use crate::node::NodeDeclaration;
 use crate::plan::{Address, Plan};
-use crate::resource::environment::EnvValue;
 use crate::resource::instance::{self, Server};
 use crate::resource::machine::{Bytes, Machine};
 use crate::resource::process::ProcessTable;
 use crate::resource::{Facts, Observation, Topology};
-
-/// The network of the fast link, as manifests call it.
-pub(super) const FABRIC: &str = "fabric";
 
 /// Everything that a check may look at.
 pub struct Case<'a> {
@@ -157,20 +154,6 @@ impl Seen<'_> {
     pub(super) fn shared_memory(&self) -> Option<(Bytes, Bytes)> {
         let both = self.machine.memory_total.zip(self.machine.memory_available);
         both.filter(|_| self.machine.is_unified())
-    }
-}
-
-/// The share of a GPU's memory that a server takes, by its arguments or by what vLLM takes unasked.
-pub(super) fn share(server: &Server) -> f64 {
-    let said = server.args.word("gpu_memory_utilization");
-    said.and_then(|it| it.parse().ok()).unwrap_or(0.9)
-}
-
-/// The value of a variable of a server, where it is no secret.
-pub(super) fn variable<'a>(server: &'a Server, name: &str) -> Option<&'a str> {
-    match server.env.get(name)? {
-        EnvValue::Plain(value) => Some(value),
-        EnvValue::FromEnv(_) => None,
     }
 }
 

@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use serde_json::json;
 
 use super::Case;
-use super::case::{Seen, variable};
+use super::case::Seen;
+use super::declared::variable;
 use super::finding::{Check, Found, Severity};
 
 /// What writes the number down.

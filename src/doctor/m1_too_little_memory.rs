@@ -8,7 +8,8 @@
 use serde_json::json;
 
 use super::Case;
-use super::case::{Seen, gib, share};
+use super::case::{Seen, gib};
+use super::declared::share;
 use super::finding::{Check, Found, Severity};
 use crate::resource::machine::Bytes;
 

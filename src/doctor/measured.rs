@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::case::FABRIC;
+use super::declared::FABRIC;
 use super::loaded::Load;
 use crate::name::NodeName;
 use crate::node::NodeDeclaration;

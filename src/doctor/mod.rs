@@ -14,6 +14,7 @@ mod case;
 mod d1_model_files;
 mod d2_other_revisions;
 mod d3_no_room;
+mod declared;
 mod e1_old_driver;
 mod e2_old_libc;
 mod f1_no_such_address;
