@@ -146,8 +146,10 @@ impl Prober {
                 Err(Unseen::NotLooked(_)) => {}
                 Err(_) => misses += 1,
             }
-            backend.looked(began, seen.is_ok());
+            let is_alive = seen.is_ok();
             judge(backend, seen, misses);
+            // Whoever waits for the look goes by the state that came of it.
+            backend.looked(began, is_alive);
             drop(turn);
             if !was_ready && backend.state() == BackendState::Ready {
                 self.read_cache(backend).await;

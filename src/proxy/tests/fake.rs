@@ -100,6 +100,7 @@ pub(super) struct Fake {
     served: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
     is_dead: Arc<AtomicBool>,
+    is_silent: Arc<AtomicBool>,
     garbles: Arc<AtomicBool>,
     serving: JoinHandle<()>,
 }
@@ -166,11 +167,13 @@ impl Fake {
         let served = Arc::new(Mutex::new(vec!["tiny".to_owned(), nonce.to_owned()]));
         let calls = Arc::<AtomicUsize>::default();
         let is_dead = Arc::<AtomicBool>::default();
+        let is_silent = Arc::<AtomicBool>::default();
         let garbles = Arc::<AtomicBool>::default();
         let desk = Desk {
             served: Arc::clone(&served),
             calls: Arc::clone(&calls),
             is_dead: Arc::clone(&is_dead),
+            is_silent: Arc::clone(&is_silent),
             garbles: Arc::clone(&garbles),
             handler: Arc::new(move |call| Box::pin(handler(call))),
         };
@@ -180,6 +183,7 @@ impl Fake {
             served,
             calls,
             is_dead,
+            is_silent,
             garbles,
             serving,
         }
@@ -193,6 +197,11 @@ impl Fake {
     /// Says of its engine from now on that it is dead, as vLLM does at `/health`.
     pub(super) fn die(&self) {
         self.is_dead.store(true, Ordering::SeqCst);
+    }
+
+    /// Leaves whoever asks for its health without an answer from now on.
+    pub(super) fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
     }
 
     /// Writes something else from now on where it fetches what another has computed, and pairs are tried.
@@ -215,6 +224,7 @@ struct Desk {
     served: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
     is_dead: Arc<AtomicBool>,
+    is_silent: Arc<AtomicBool>,
     garbles: Arc<AtomicBool>,
     handler: Handler,
 }
@@ -248,6 +258,10 @@ impl Desk {
                 continue;
             }
             if call.line().starts_with("GET /health ") {
+                if self.is_silent.load(Ordering::SeqCst) {
+                    call.gone().await;
+                    return;
+                }
                 let status = if self.is_dead.load(Ordering::SeqCst) {
                     "503 Service Unavailable"
                 } else {

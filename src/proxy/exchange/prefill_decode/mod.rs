@@ -347,20 +347,19 @@ async fn again<'a>(legs: &mut Legs<'a>, flaw: Flaw, by: &Arc<Backend>) -> Next<'
     }
 }
 
-/// Another backend that reads a prompt which was read, or the same where there is no other; nothing where it
-/// was read twice.
+/// Another backend that reads a prompt which was read, or the same where there is no other and it lives on; or
+/// one that writes answers, which does all of it. Nothing where it was read twice.
 async fn reader(legs: &mut Legs<'_>, by: &Arc<Backend>) -> Option<Charge> {
     legs.turn_to(Part::Prefill);
     if !legs.may_be_sent_again() {
         return None;
     }
-    if legs.has_other_than(by) {
+    // Who is not seen to live on is not asked again: it may still pass for ready.
+    if legs.has_other_than(by) || !by.is_seen_from_now_on().await {
         legs.gives_up(by);
-    } else {
-        // Who is dead is found so, and is not asked again.
-        by.is_seen_from_now_on().await;
     }
-    legs.claim_if_nobody_waits()
+    let other = legs.claim_if_nobody_waits();
+    other.or_else(|| legs.claim_for(Part::Alone))
 }
 
 impl Read<'_> {

@@ -324,3 +324,34 @@ async fn what_a_restarted_server_held_is_read_again() {
     assert_eq!(restarted.calls(), 1);
     proxy.at_rest().await;
 }
+
+/// What one has read and cannot be fetched is read again by it where it lives on. Where it does not, or nobody
+/// can tell, it may pass for ready still, and is not asked: who writes the answer reads the prompt, too.
+#[tokio::test]
+async fn who_is_not_seen_to_live_on_does_not_read_a_prompt_again() {
+    for does_nobody_know in [false, true] {
+        let p = reader("p").await;
+        let (d, mut writes) = driven("d", Role::Decode).await;
+        let proxy = Running::before(&[&p, &d]).await;
+        let mut client = proxy.client().await;
+        client.send(&post("/v1/completions", ASKED)).await;
+        let mut call = next(&mut writes).await;
+        if does_nobody_know {
+            p.fall_silent();
+        } else {
+            p.die();
+        }
+        let failed = r#"{"error":{"message":"Internal server error"}}"#;
+        call.reply("500 Internal Server Error", failed).await;
+        drop(call);
+        let mut call = next(&mut writes).await;
+        assert_eq!(text(&call), ASKED);
+        call.reply("200 OK", &written(299)).await;
+        let answer = client.answer().await;
+        assert_eq!(told(&answer), (200, Some("none"), Some("d")));
+        assert_eq!((p.calls(), d.calls()), (1, 2));
+        let knows = proxy.status().await.backends["p"].state;
+        assert_eq!(knows == BackendState::Ready, does_nobody_know);
+        proxy.at_rest().await;
+    }
+}
