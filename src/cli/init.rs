@@ -48,13 +48,18 @@ const SCHEMA: &str = "topology.schema.json";
 /// No recipe is near this size.
 const MOST_BYTES: u64 = 1 << 20;
 
+/// What helps where there is nothing to read.
+const NAME_ONE: &str = "name the file of a recipe or of a script, or write the command out: --from 'vllm serve org/name'";
+
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let file = args.out.as_deref().unwrap_or(Path::new(FILE));
-    refuse_what_is_there(file)?;
+    refuse_what_cannot_be_written(file)?;
+    let name = file.display().to_string();
     if args.local {
-        let draft = init::simulated_here(&file.display().to_string(), SCHEMA);
+        let draft = init::simulated_here(&quote(&name), SCHEMA);
         return write(global, file, &draft, Vec::new(), Vec::new());
     }
+    refuse_what_cannot_be_read(global)?;
     let asked = args.from.as_deref().map(asked).transpose()?;
     let hosts = match &args.hosts[..] {
         [] => configured(global)?,
@@ -66,26 +71,64 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
         return Ok(exit);
     }
     let (places, left_out) = chosen(looked, are_named)?;
-    let name = file.display().to_string();
     // Without a name, every command takes the one of the folder.
     let named = (name != FILE).then(|| quote(&name));
-    let draft = init::draft(
-        &topology(file),
-        named.as_deref(),
-        SCHEMA,
-        &places,
-        &left_out,
-        asked.as_ref(),
-    );
+    let topology = topology(file);
+    let draft = init::accepted(asked, |asked| {
+        init::draft(
+            &topology,
+            named.as_deref(),
+            SCHEMA,
+            &places,
+            &left_out,
+            asked,
+        )
+    });
     let names = places.iter().map(|place| place.name.to_string()).collect();
     write(global, file, &draft, names, left_out)
 }
 
-fn refuse_what_is_there(file: &Path) -> Result<(), Error> {
-    if fs::symlink_metadata(file).is_err() {
-        return Ok(());
+/// Before anybody is asked.
+fn refuse_what_cannot_be_written(file: &Path) -> Result<(), Error> {
+    let name = file.display().to_string();
+    if name == "-" {
+        let text =
+            "`-` is no file: `-o FILE` names the one to write, and its schema is written beside it";
+        return Err(Error::Usage(text.to_owned()));
     }
-    Err(is_there(file))
+    if file.is_dir() {
+        let inside = quote(&file.join(FILE).display().to_string());
+        return Err(Error::refused(
+            format!("`{name}` is a folder"),
+            format!("name a file in it: `-o {inside}`"),
+        ));
+    }
+    if fs::symlink_metadata(file).is_ok() {
+        return Err(is_there(file));
+    }
+    match file.parent().filter(|it| !it.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => {
+            let folder = folder.display().to_string();
+            Err(Error::refused(
+                format!("there is no folder `{folder}` to write `{name}` into"),
+                format!("make it, and do this again: `mkdir -p {}`", quote(&folder)),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A configuration of SSH that was named is one.
+fn refuse_what_cannot_be_read(global: &Global) -> Result<(), Error> {
+    let read = global.ssh_config.as_deref().map(fs::read);
+    read.transpose().map(drop).map_err(unread_configuration)
+}
+
+fn unread_configuration(source: io::Error) -> Error {
+    Error::Here {
+        what: "the SSH configuration cannot be read".to_owned(),
+        source,
+    }
 }
 
 fn is_there(file: &Path) -> Error {
@@ -107,9 +150,10 @@ fn asked(from: &str) -> Result<Asked, Error> {
         ("-", _) => read(&mut io::stdin().lock(), from)?,
         (_, Ok(mut file)) => read(&mut file, from)?,
         (_, Err(_)) if Asked::is_command_line(from) => from.to_owned(),
-        (_, Err(source)) => {
-            let what = format!("`{from}` is no command line of vLLM, and cannot be read as a file");
-            return Err(Error::Here { what, source });
+        (_, Err(why)) => {
+            let text =
+                format!("`{from}` is no command line of vLLM, and cannot be read as a file: {why}");
+            return Err(Error::refused(text, NAME_ONE));
         }
     };
     Asked::read(&text).map_err(|why| {
@@ -119,23 +163,22 @@ fn asked(from: &str) -> Result<Asked, Error> {
 }
 
 fn read(file: &mut impl io::Read, from: &str) -> Result<String, Error> {
-    let mut text = String::new();
-    let read = file.take(MOST_BYTES).read_to_string(&mut text);
-    let what = || format!("`{from}` cannot be read");
-    read.map_err(|source| Error::Here {
-        what: what(),
-        source,
-    })?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    let refused = |why: &str| Error::refused(format!("`{from}` {why}"), NAME_ONE);
+    read.map_err(|why| refused(&format!("cannot be read: {why}")))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(refused(
+            "is longer than a recipe or a script is, which has 1 MiB at most",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| refused("is no text in UTF-8"))
 }
 
 /// The hosts of the SSH configuration.
 fn configured(global: &Global) -> Result<Vec<Reach>, Error> {
     let hosts = configured_hosts(global.ssh_config.as_deref());
-    let hosts = hosts.map_err(|source| Error::Here {
-        what: "the SSH configuration cannot be read".to_owned(),
-        source,
-    })?;
+    let hosts = hosts.map_err(unread_configuration)?;
     let hosts: Vec<Reach> = hosts.iter().filter_map(|host| host.parse().ok()).collect();
     if hosts.is_empty() {
         let text = "no host is named, and the SSH configuration names none: `replica init user@host ...`, or \
@@ -336,9 +379,12 @@ fn write(
     nodes: Vec<String>,
     left_out: LeftOut,
 ) -> Result<Exit, Error> {
+    manifest::read(&draft.text)?;
     let schema = file.with_file_name(SCHEMA);
-    // One that is there belongs to another manifest, and is as good.
-    create(&schema, &manifest::schema_text())?;
+    let text = manifest::schema_text();
+    // One that is there belongs to another manifest, and may be as good.
+    let is_current =
+        create(&schema, &text)? || fs::read(&schema).is_ok_and(|it| it == text.as_bytes());
     if !create(file, &draft.text)? {
         return Err(is_there(file));
     }
@@ -349,7 +395,13 @@ fn write(
     for (host, why) in &left_out {
         screen.note(&format!("{host} is not in it: {why}"));
     }
-    manifest::load(file, manifest::Variables::default())?;
+    if !is_current {
+        let schema = schema.display().to_string();
+        screen.note(&format!(
+            "{schema} was there already, is another, and is left as it is; `replica schema > {}` writes today's",
+            quote(&schema)
+        ));
+    }
     let written = Written {
         file: Some(file.to_owned()),
         schema: Some(schema),

@@ -27,6 +27,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Error> {
     let screen = global.screen();
     if let Some(folder) = &args.out {
         let what = format!("the manual could not be written into {}", folder.display());
+        if folder.exists() && !folder.is_dir() {
+            return Err(Error::refused(
+                format!("`{}` is no folder", folder.display()),
+                "name one, which is made where it is not there: `replica man --out ~/.local/share/man/man1`",
+            ));
+        }
         std::fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(super::command(), folder))
             .map_err(failed(what))?;

@@ -134,6 +134,14 @@ impl Asked {
         };
         match serde_yaml::from_str::<Value>(text) {
             Ok(Value::Object(map)) if is_recipe(&map) => recipe::read(&map),
+            // What a shell would make of it says nothing of what is wrong with it.
+            Err(why) if reads_like_a_recipe(text) => Err(Unreadable::new(
+                format!(
+                    "it reads like a recipe of sparkrun, and is not YAML: {}",
+                    first_line(&why.to_string())
+                ),
+                "mend it there: levels are indented by blanks, and no key stands twice",
+            )),
             _ => command_line::read(text),
         }
     }
@@ -147,6 +155,12 @@ impl Asked {
     /// Takes an argument to where a manifest has it.
     pub(super) fn take(&mut self, name: &str, given: Given) {
         let name = name.replace('-', "_");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
+        if name.is_empty() || !name.chars().all(is_plain) {
+            self.left
+                .push(format!("`{name}`: no argument is called so"));
+            return;
+        }
         let first = match &given {
             Given::Words(words) => words.first().cloned(),
             Given::Value(value) => value.as_str().map(str::to_owned),
@@ -154,7 +168,10 @@ impl Asked {
         };
         match (place(&name), first) {
             (None, _) => drop(self.args.insert(name, given)),
-            (Some(Place::Port), Some(port)) => self.port = port.parse().ok(),
+            (Some(Place::Port), Some(port)) => match port.parse() {
+                Ok(number) if number > 0 => self.port = Some(number),
+                _ => self.left.push(format!("`port`: `{port}` is none")),
+            },
             (Some(Place::Model), Some(model)) => self.model = model,
             (Some(Place::Revision), Some(revision)) => self.revise(&revision),
             (Some(Place::Name), Some(_)) => self.name = name_among(&given),
@@ -183,6 +200,11 @@ impl Asked {
 
     /// Takes a variable. What is secret by its name is not written down.
     pub(super) fn set(&mut self, name: &str, value: &str) {
+        if !is_variable(name) {
+            self.left
+                .push(format!("`{name}`: no variable is called so"));
+            return;
+        }
         let value = if is_name_of_secret(name) {
             Variable::OfCaller
         } else {
@@ -224,6 +246,23 @@ impl Asked {
             )),
         }
     }
+}
+
+/// Whether a variable of the environment may be called so.
+pub(super) fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a text has the keys of a recipe where a recipe has them.
+fn reads_like_a_recipe(text: &str) -> bool {
+    let keys = ["model:", "recipe_version:"];
+    text.lines()
+        .any(|line| keys.iter().any(|key| line.starts_with(key)))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// Whether a program is one that starts containers.

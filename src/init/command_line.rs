@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::asked::{Asked, Given, Unreadable, Variable, runs_containers};
+use super::asked::{Asked, Given, Unreadable, Variable, is_variable, runs_containers};
 use super::words::{Word, commands};
 
 /// What one letter, or two, stand for.
@@ -126,11 +126,6 @@ fn before(asked: &mut Asked, words: &[Word]) -> Result<(), Unreadable> {
 fn is_assignment(text: &str) -> bool {
     text.split_once('=')
         .is_some_and(|(name, _)| is_variable(name))
-}
-
-fn is_variable(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn variable(asked: &mut Asked, word: &Word) -> Result<(), Unreadable> {

@@ -5,6 +5,7 @@
 //! makes a value of the answer, [`Asked::read`] one of a recipe of sparkrun or a command line of vLLM,
 //! and [`draft()`] a text of both. It is pure: who asks the nodes and who writes the file is the command.
 
+mod accepted;
 mod asked;
 mod command_line;
 mod draft;
@@ -15,6 +16,7 @@ mod survey;
 mod words;
 mod yaml;
 
+pub use accepted::accepted;
 pub use asked::{Asked, Unreadable};
 pub use draft::{Draft, Place, draft, simulated_here};
 pub use survey::{Surveyed, facts};

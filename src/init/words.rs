@@ -8,6 +8,9 @@ pub(super) struct Word {
     pub(super) unfilled: Option<String>,
 }
 
+/// As far a `$` is looked at: the name of a variable is shorter.
+const LONGEST: usize = 256;
+
 /// Splits a text into commands, each a list of words. Nothing is returned where a quote has no end.
 pub(super) fn commands(text: &str) -> Option<Vec<Vec<Word>>> {
     let mut reader = Reader::default();
@@ -40,13 +43,13 @@ pub(super) fn commands(text: &str) -> Option<Vec<Vec<Word>>> {
                                 reader.add(c);
                             }
                         },
-                        '$' => reader.dollar(&chars.clone().collect::<String>()),
+                        '$' => reader.dollar(&chars.clone().take(LONGEST).collect::<String>()),
                         c => reader.add(c),
                     }
                 }
             }
             '#' if reader.word.is_none() => while chars.next_if(|c| *c != '\n').is_some() {},
-            '$' => reader.dollar(&chars.clone().collect::<String>()),
+            '$' => reader.dollar(&chars.clone().take(LONGEST).collect::<String>()),
             '\n' | ';' | '&' | '|' => reader.end_command(),
             c if c.is_whitespace() => reader.end_word(),
             c => reader.add(c),

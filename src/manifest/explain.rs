@@ -74,7 +74,9 @@ impl Unexplained {
 pub fn explain(path: &str) -> Result<Explanation, Unexplained> {
     let whole = schema();
     let mut place = Place::root(&whole);
-    let mut steps = path.split('.').filter(|step| !step.is_empty()).peekable();
+    // Of a list, every item is declared alike: `fail_if[0].metric`.
+    let steps = path.split('.').filter_map(|step| step.split('[').next());
+    let mut steps = steps.filter(|step| !step.is_empty()).peekable();
     while let Some(step) = steps.next() {
         place = place.step(step, steps.peek().is_none())?;
     }
@@ -408,6 +410,10 @@ mod tests {
         assert_eq!(
             explain("instances.env.HOME").unwrap().path,
             "instances.NAME.env.NAME"
+        );
+        assert_eq!(
+            explain("benchmarks.batch.fail_if[0].metric").unwrap(),
+            explain("benchmarks.fail_if.metric").unwrap()
         );
     }
 

@@ -309,7 +309,7 @@ pub(super) fn absent(path: &Path) -> Problem {
 fn at_hand() -> String {
     let known = manifests_near();
     match known.as_slice() {
-        [] => format!("name the manifest, or write one: {BEGIN}"),
+        [] => format!("name the manifest; {BEGIN}"),
         known => {
             let known = known.iter().take(MOST_NAMED);
             format!(

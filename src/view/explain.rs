@@ -75,7 +75,11 @@ fn listed(what: &'static str, rows: &[Explained], style: Style) -> Vec<String> {
         ("", Align::Left),
         ("what it is", Align::Left),
     ];
-    let mut table = Table::new(style, &columns);
+    let indented = Style {
+        width: style.width.saturating_sub(2),
+        ..style
+    };
+    let mut table = Table::new(indented, &columns);
     for row in rows {
         let required = if row.required { "required" } else { "" };
         table.row(vec![

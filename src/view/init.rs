@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::style::Style;
 use super::words::{clean, list};
+use crate::node::quote;
 
 /// What came of `init`; serialised, it is the document of `init --json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,7 +38,7 @@ pub fn render(written: &Written, style: Style) -> String {
     // Without a name, every command takes the one of the folder.
     let named = match file.as_str() {
         "topology.yaml" => String::new(),
-        file => format!(" {file}"),
+        file => format!(" {}", quote(file)),
     };
     let mut lines = style.hang(&format!("{} is written{of}.", clean(&file)), 2);
     lines.push(format!("Look it over, then: replica plan{}", clean(&named)));

@@ -6,6 +6,9 @@ use super::words::{clean, columns};
 /// Spaces between two columns.
 const GAP: usize = 2;
 
+/// The last column goes on below where it has less room than this beside the others.
+const LEAST: usize = 12;
+
 /// A table in the making: a heading, then rows.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -118,9 +121,12 @@ impl Table {
         }
         let used = columns(&line);
         let cell = &row[*last];
-        let room = self.style.width.saturating_sub(used).max(12);
+        let beside = self.style.width.saturating_sub(used);
+        let room = beside.max(LEAST);
         let parts = self.style.wrap(&cell.text, room);
-        let fits = parts.iter().all(|part| columns(part) <= room) || !self.style.folds;
+        let is_narrow = beside < LEAST && columns(&cell.text) > beside;
+        let is_too_wide = is_narrow || parts.iter().any(|part| columns(part) > room);
+        let fits = !is_too_wide || !self.style.folds;
         if let ([only], true) = (parts.as_slice(), fits) {
             let only = Cell {
                 text: only.clone(),
@@ -131,7 +137,7 @@ impl Table {
             line += self.padded(&only, *last, width).trim_end();
             return vec![line.trim_end().to_owned()];
         }
-        // A word that is too long for its column has a line of its own.
+        // What is too long for its column has lines of its own.
         let (indent, parts) = if fits {
             (used, parts)
         } else {
@@ -208,6 +214,17 @@ mod tests {
         name        url
         instance.a
           http://192.168.1.76:8100
+        ");
+        insta::assert_snapshot!(told("one two", 16), @"
+        name        url
+        instance.a
+          one two
+        ");
+        insta::assert_snapshot!(told("one two", 13), @"
+        name
+          url
+        instance.a
+          one two
         ");
         let style = Style::plain();
         let mut table = Table::new(style, &[("n", Align::Left), ("note", Align::Left)]);

@@ -51,7 +51,7 @@ impl Hosts {
             let value = value.trim_start_matches([' ', '\t', '=']);
             match keyword.to_ascii_lowercase().as_str() {
                 "host" => {
-                    own = value.split_whitespace().filter_map(name).collect();
+                    own = words(value).iter().filter_map(|word| name(word)).collect();
                     for host in &own {
                         if !self.found.contains(host) {
                             self.found.push(host.clone());
@@ -67,10 +67,10 @@ impl Hosts {
     }
 
     fn include(&mut self, value: &str, depth: u8) {
-        for word in value.split_whitespace() {
+        for word in words(value) {
             let path = match word.strip_prefix("~/") {
                 Some(below) => self.home.join(below),
-                None => self.home.join(".ssh").join(word),
+                None => self.home.join(".ssh").join(&word),
             };
             for file in expand(&path).unwrap_or_default() {
                 if let Ok(text) = fs::read_to_string(file) {
@@ -81,9 +81,25 @@ impl Hosts {
     }
 }
 
+/// The words of a value: those in quotes may have blanks, and what follows a `#` is for people.
+fn words(value: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = value.trim_start();
+    while !rest.is_empty() && !rest.starts_with('#') {
+        let (quoted, end) = match rest.strip_prefix('"') {
+            Some(inside) => (inside, '"'),
+            None => (rest, ' '),
+        };
+        let is_end = |c: char| c == end || (end == ' ' && c.is_whitespace());
+        let (word, after) = quoted.split_once(is_end).unwrap_or((quoted, ""));
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    words
+}
+
 /// The host that a pattern is, if it names one alone.
 fn name(pattern: &str) -> Option<String> {
-    let pattern = pattern.trim_matches('"');
     let is_one = !pattern.is_empty() && !pattern.contains(['*', '?', '!', '%', '$', '#']);
     is_one.then(|| pattern.to_owned())
 }
@@ -98,7 +114,7 @@ mod tests {
         let more = folder.path().join("more.conf");
         fs::write(&more, "Host spark-03\nHost spark-01\n").unwrap();
         let text = format!(
-            "# all of it\nHost *\n  User n\nHost spark-01 spark-0? !x \"spark-02\"\n  HostName 10.0.0.1\n\
+            "# all of it\nHost *\n  User n\nHost spark-01 spark-0? !x \"spark-02\" # the first of two\r\n  HostName 10.0.0.1\n\
              host=jump\nHost github.com\n\tUser git\nMatch host spark-01\n  User git\nInclude {}/*.conf\n",
             folder.path().display()
         );
@@ -108,6 +124,20 @@ mod tests {
             configured_hosts(Some(&file)).unwrap(),
             ["spark-01", "spark-02", "jump", "spark-03"]
         );
+    }
+
+    #[test]
+    fn words_are_those_of_openssh() {
+        for (value, expected) in [
+            ("a\tb  c", &["a", "b", "c"][..]),
+            ("\"my box\" b", &["my box", "b"]),
+            ("a # b c", &["a"]),
+            ("a#b", &["a#b"]),
+            ("\"never closed", &["never closed"]),
+            ("", &[]),
+        ] {
+            assert_eq!(words(value), expected, "{value}");
+        }
     }
 
     #[test]

@@ -193,3 +193,138 @@ fn two_that_begin_at_once_share_the_schema() {
     let schema = std::fs::read_to_string(format!("{MANIFESTS}/../schemas/topology.json"));
     assert_eq!(place.read("topology.schema.json"), schema.unwrap());
 }
+
+/// What stands in the way of a first manifest: what is asked for beside `init`, the exit code, and what is said of why
+/// and of what helps.
+const IN_THE_WAY: &[(&[&str], i32, &str, &str)] = &[
+    (&["--local", "-o", "-"], 64, "`-` is no file", "-o FILE"),
+    (
+        &["--local", "-o", "folder"],
+        1,
+        "`folder` is a folder",
+        "-o folder/topology.yaml",
+    ),
+    (
+        &["--local", "-o", "no/t.yaml"],
+        1,
+        "there is no folder `no`",
+        "mkdir -p no",
+    ),
+    (
+        &["local", "--ssh-config", "folder"],
+        1,
+        "the SSH configuration cannot be read",
+        "directory",
+    ),
+    (
+        &["local", "--ssh-config", "nowhere"],
+        1,
+        "the SSH configuration cannot be read",
+        "No such file",
+    ),
+    (
+        &["local", "--from", ""],
+        1,
+        "cannot be read as a file",
+        HELPS,
+    ),
+    (
+        &["local", "--from", "vllm srve a/b"],
+        1,
+        "is no command line of vLLM",
+        HELPS,
+    ),
+    (
+        &["local", "--from", "folder"],
+        1,
+        "cannot be read: Is a directory",
+        HELPS,
+    ),
+    (
+        &["local", "--from", "bin.sh"],
+        1,
+        "is no text in UTF-8",
+        HELPS,
+    ),
+    (&["local", "--from", "long.sh"], 1, "1 MiB at most", HELPS),
+    (
+        &["local", "--from", "dup.yaml"],
+        1,
+        "is not YAML: ",
+        "no key stands twice",
+    ),
+    (
+        &["local", "--from", "tab.yaml"],
+        1,
+        "is not YAML: ",
+        "indented by blanks",
+    ),
+    (
+        &["local", "--from", "two.sh"],
+        1,
+        "a quote in it has no end",
+        "pair of quotes",
+    ),
+    (
+        &["local", "--from", "vllm serve a/b --x $(date)"],
+        1,
+        "is for a shell to fill in",
+        "write what it stands for",
+    ),
+];
+
+const HELPS: &str = "--from 'vllm serve";
+
+#[test]
+fn what_is_in_the_way_is_told_and_nothing_is_written() {
+    let place = Workdir::empty();
+    let config = nobody(&place);
+    std::fs::create_dir(place.work().join("folder")).unwrap();
+    place.write("long.sh", &"x".repeat((1 << 20) + 1));
+    place.write(
+        "dup.yaml",
+        "model: a/b\nmodel: c/d\ncommand: vllm serve {model}\n",
+    );
+    place.write("tab.yaml", "model: a/b\n\tcommand: vllm serve {model}\n");
+    place.write("two.sh", "vllm serve 'a/b\n");
+    std::fs::write(place.work().join("bin.sh"), [0xff, 0xfe, 0]).unwrap();
+    let count = || std::fs::read_dir(place.work()).unwrap().count();
+    let before = count();
+    for (words, exit, why, hint) in IN_THE_WAY {
+        let mut all = [&["init"][..], *words].concat();
+        if !words.contains(&"--ssh-config") {
+            all.extend(["--ssh-config", &config]);
+        }
+        let _ = place.replica(&all).exits(*exit).says(why).says(hint);
+    }
+    assert_eq!(count(), before);
+}
+
+#[test]
+fn what_no_manifest_can_have_of_a_command_line_is_told_and_the_rest_is_taken() {
+    let place = Workdir::empty();
+    place.write(
+        "serve.sh",
+        "vllm serve a/b --port 99999 --max-model-len 4k --unheard-of 1 --seed 7 --'evil: {' x\n",
+    );
+    place.write("topology.schema.json", "{}");
+    let said = place
+        .replica(&["init", "local", "--from", "serve.sh", "-o", "my first.yaml"])
+        .exits(0);
+    let said = said
+        .says("`max_model_len` is not in it: ")
+        .says("`unheard_of` is not in it: ");
+    let _ = said
+        .says("replica schema > topology.schema.json")
+        .shows("replica plan 'my first.yaml'");
+    let text = place.read("my first.yaml");
+    for line in [
+        "    args:\n      seed: 7\n",
+        "`port`: `99999` is none",
+        "replica apply    'my first.yaml'",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    assert_eq!(place.read("topology.schema.json"), "{}");
+    let _ = place.replica(&["validate", "my first.yaml"]).exits(0);
+}
