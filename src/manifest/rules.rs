@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::examples::{defined, each_key};
+use crate::simulator;
 
 /// A value that a variable is in, which nobody knows yet.
 const VARIABLE: &str = r"\$\{";
@@ -24,6 +25,18 @@ pub(super) fn add_to(schema: &mut Value) {
         });
         arguments["allOf"] = of_arguments();
     }
+    for (section, definition) in CHANGED {
+        let keys = keys(defined(schema, definition));
+        let arm = &mut defined(schema, "ArmDeclaration")["properties"][section];
+        match definition {
+            "KvDeclaration" | "ProxyDeclaration" => arm["propertyNames"] = keys,
+            // Each by a name, of which `null` takes one away.
+            _ => {
+                arm["additionalProperties"] =
+                    json!({"type": ["object", "null"], "propertyNames": keys});
+            }
+        }
+    }
     for (definition, keys) in FILES {
         for key in keys {
             each_key(defined(schema, definition), key, &mut |said| {
@@ -40,6 +53,20 @@ pub(super) fn add_to(schema: &mut Value) {
         }
     }
     schema["allOf"] = of_the_whole();
+}
+
+/// What an arm of a comparison changes, each with what may be changed of it.
+const CHANGED: [(&str, &str); 4] = [
+    ("engines", "EngineDeclaration"),
+    ("instances", "InstanceDeclaration"),
+    ("kv", "KvDeclaration"),
+    ("proxy", "ProxyDeclaration"),
+];
+
+/// The names that the keys of a definition have.
+fn keys(definition: &Value) -> Value {
+    let keys = definition["properties"].as_object();
+    json!({"enum": keys.into_iter().flat_map(|keys| keys.keys()).collect::<Vec<_>>()})
 }
 
 /// The keys that name a file.
@@ -92,7 +119,13 @@ fn of_arguments() -> Value {
         letters.collect::<String>()
     });
     let is_switch = format!("^({})$", words.join("|"));
+    // vLLM has none that is called so.
+    let own = simulator::known_flags().filter(|flag| flag.starts_with("sim-"));
+    let own: Vec<_> = own
+        .flat_map(|flag| [flag.replace('-', "_"), flag.to_owned()])
+        .collect();
     json!([
+        {"propertyNames": {"anyOf": [{"not": {"pattern": "^sim[_-]"}}, {"enum": own}]}},
         {"additionalProperties": {"not": {"type": "null"}}},
         {"additionalProperties": {"not": {"type": "string", "pattern": is_switch}}},
         {"patternProperties": {
@@ -122,12 +155,28 @@ fn of_the_whole() -> Value {
         "required": ["endpoint"],
         "patternProperties": {"^endpoint$": {"type": "object"}},
     });
+    let is_cold = json!({
+        "required": ["warmup"],
+        "patternProperties": {"^warmup$": {"anyOf": [
+            {"const": 0},
+            {"required": ["per_instance"], "patternProperties": {"^per_instance$": {"const": 0}}},
+            {"required": ["max"], "patternProperties": {"^max$": {"const": 1}}},
+        ]}},
+    });
     json!([
         {"patternProperties": {"^(nodes|instances)$": {"minProperties": 1}}},
         // A proxy, and what is measured, have an instance behind them.
         {"if": some("proxy"), "then": {"required": ["instances"]}},
         {"if": some("benchmarks"), "then": {"required": ["instances"]}},
         {"if": some("compare"), "then": some("benchmarks")},
+        // Where all of them are compared, all are warmed.
+        {
+            "if": {
+                "required": ["compare"],
+                "patternProperties": {"^compare$": {"type": "object", "not": {"required": ["benchmarks"]}}},
+            },
+            "then": {"patternProperties": {"^benchmarks$": {"additionalProperties": {"not": is_cold}}}},
+        },
         // Without a proxy, of several it is said which is measured.
         {
             "if": {
@@ -210,6 +259,8 @@ mod tests {
             ),
             (r#"{"headless": true}"#, false),
             (r#"{"ssl_keyfile": "x"}"#, false),
+            (r#"{"sim_load_seconds": 1, "sim-wedge-after": 2}"#, true),
+            (r#"{"sim_wedge": 4}"#, false),
         ] {
             let value: Value = serde_json::from_str(text).unwrap();
             assert_eq!(validator.is_valid(&value), is_good, "{text}");

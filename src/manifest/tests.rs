@@ -147,7 +147,6 @@ fn the_schema_accepts_what_is_good() {
 /// What `validate` refuses and no schema can: what is between two places of a text, how a text is written, and
 /// what another grammar has.
 const UNSEEN_BY_THE_SCHEMA: &[&str] = &[
-    "compare-arms",
     "compare-cold",
     "contexts",
     "mixed-models",
@@ -159,7 +158,6 @@ const UNSEEN_BY_THE_SCHEMA: &[&str] = &[
     "references-to-nothing-declared",
     "references",
     "senders",
-    "simulated-arguments",
     "tags",
     "unreachable-backends",
 ];
