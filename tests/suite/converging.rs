@@ -141,6 +141,36 @@ proptest! {
     }
 
     #[test]
+    fn what_former_starts_left_behind_goes_and_what_serves_stays(first in any_topology()) {
+        let first = topology(&first);
+        let never = BTreeSet::new();
+        let (mut model, _) = converge(Model::new(&first), &declared(&first), &never);
+        let before = servers(&model);
+        model.leave_behind();
+        let (model, made) = converge(model, &declared(&first), &never);
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+        prop_assert_eq!(servers(&model), before);
+        let mut left = model.nodes.values().flat_map(|node| node.groups.values());
+        prop_assert!(!left.any(|group| group.orphan));
+    }
+
+    #[test]
+    fn what_falls_silent_half_way_is_brought_up_again(
+        first in any_topology(), second in any_topology(), reached in 0_usize..24
+    ) {
+        let (first, second) = (topology(&first), topology(&second));
+        let never = BTreeSet::new();
+        let (model, _) = converge(Model::new(&first), &declared(&first), &never);
+        let former = marks(&model);
+        let (mut model, _) = converge(model, &declared(&second), &after(reached));
+        model.silent = marks(&model).difference(&former).cloned().collect();
+        let silent = model.silent.clone();
+        let (model, made) = converge(model, &declared(&second), &never);
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+        prop_assert!(silent.is_disjoint(&marks(&model)));
+    }
+
+    #[test]
     fn who_declares_something_else_half_way_comes_to_that(
         first in any_topology(), second in any_topology(), third in any_topology(), reached in 0_usize..24
     ) {
@@ -155,6 +185,12 @@ proptest! {
 /// A run that is killed does nothing after this step.
 fn after(reached: usize) -> BTreeSet<usize> {
     (reached + 1..reached + 500).collect()
+}
+
+/// The marks of all servers that run.
+fn marks(model: &Model) -> BTreeSet<String> {
+    let servers = servers(model).into_iter();
+    servers.map(|(_, _, mark)| mark).collect()
 }
 
 /// Each start of a server that runs: its node, its pid, and its mark.

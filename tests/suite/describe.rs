@@ -146,6 +146,9 @@ fn start(launch: &Launch) -> String {
             words.push_str(", with its secrets in memory");
         }
     }
+    if launch.is_beside {
+        words.push_str(", beside what runs");
+    }
     words
 }
 

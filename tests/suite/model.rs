@@ -35,6 +35,14 @@ pub(super) struct Group {
     pub(super) draining: BTreeSet<String>,
 }
 
+impl Group {
+    /// Whether it is of an instance.
+    pub(super) fn is_server(&self) -> bool {
+        let mark = self.mark.as_ref();
+        mark.is_some_and(|mark| mark.contains(":instance/"))
+    }
+}
+
 /// One node of the model.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ModelNode {
@@ -56,6 +64,8 @@ pub(super) struct Model {
     pub(super) stopped: BTreeSet<(NodeName, u32)>,
     /// What servers show that are asked for a sign of life.
     pub(super) liveness: BTreeMap<Address, Liveness>,
+    /// The marks of servers that answer nobody.
+    pub(super) silent: BTreeSet<String>,
 }
 
 /// Reads a topology from YAML.
@@ -139,6 +149,21 @@ impl Model {
         }
     }
 
+    /// Has each server beside what the engine of a former start left behind.
+    pub(super) fn leave_behind(&mut self) {
+        for node in self.nodes.values_mut() {
+            let of_servers = |group: &&Group| group.leads && group.is_server();
+            let left: Vec<Group> = node.groups.values().filter(of_servers).cloned().collect();
+            for mut group in left {
+                let mut mark: Mark = group.mark.unwrap().parse().unwrap();
+                mark.generation += 100;
+                group.mark = Some(mark.to_string());
+                (group.leads, group.listens, group.orphan) = (false, false, true);
+                node.add(group);
+            }
+        }
+    }
+
     /// What would be observed.
     pub(super) fn observe(
         &self,
@@ -163,8 +188,13 @@ impl Model {
         }
         let probes = resources.iter().filter_map(|it| it.liveness_probe(&seen));
         let shown = probes.filter_map(|probe| {
-            let shown = self.liveness.get(&probe.address)?;
-            Some((probe.address, shown.clone()))
+            let shown = self.liveness.get(&probe.address).cloned();
+            let mut groups = self.nodes[&probe.node].groups.values();
+            let asked = groups.find(|group| group.listens && group.port == Some(probe.port));
+            let is_silent = |mark: &String| self.silent.contains(mark);
+            let is_silent = asked.and_then(|it| it.mark.as_ref()).is_some_and(is_silent);
+            let failed = is_silent.then(|| Liveness::Failed("one token: none".to_owned()));
+            Some((probe.address, failed.or(shown)?))
         });
         let shown: Vec<_> = shown.collect();
         seen.insert_liveness(shown);

@@ -132,12 +132,13 @@ fn of_this_machine(
 fn command(launch: &Launch, had: &Secrets) -> Result<Command, Failure> {
     let begin = begin(launch, had)?;
     let mut script = format!(
-        "{}r_mark={}\nr_folder={}\nr_log={}\nr_prefix={}\n{}{}{}",
+        "{}r_mark={}\nr_folder={}\nr_log={}\nr_prefix={}\nr_beside={}\n{}{}{}",
         include_str!("../script/bare.sh"),
         quote(&launch.mark),
         quote_path(&launch.folder),
         quote_path(&launch.log),
         quote(&launch.mark_prefix),
+        if launch.is_beside { "yes" } else { "" },
         include_str!("../script/processes.sh"),
         include_str!("../script/units.sh"),
         include_str!("../script/launch.sh"),

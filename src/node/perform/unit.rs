@@ -31,7 +31,6 @@ pub(super) fn unit_files(launch: &Launch, unit: &Unit, begin: &str) -> String {
         ("r_start", &start),
         ("r_keep", include_str!("../script/bare.sh")),
         ("r_memory", if unit.secrets_in_memory { "yes" } else { "" }),
-        ("r_beside", if unit.is_beside { "yes" } else { "" }),
     ] {
         let _ = writeln!(script, "{name}={}", quote(text));
     }
@@ -128,7 +127,6 @@ mod tests {
             address: Some("127.0.0.1".parse().unwrap()),
             secrets_in_memory: false,
             loads_until: None,
-            is_beside: false,
         }
     }
 
@@ -147,6 +145,7 @@ mod tests {
             log: "~/state/100%/instance.a.1.log".to_owned(),
             log_reader: LogReader::None,
             supervisor: Supervisor::Systemd(Box::new(unit())),
+            is_beside: false,
         }
     }
 
@@ -246,6 +245,44 @@ mod tests {
         [X-Replica]
         Mark=v1:t:instance/a:1:ff
         "#);
+    }
+
+    /// After a reboot half-way it is the former that serves, whatever looks after the one that has started.
+    #[test]
+    fn the_units_that_run_stay_where_another_start_is_beside_them() {
+        let scripts = [
+            include_str!("../script/launch_session.sh"),
+            include_str!("../script/launch_unit.sh"),
+        ];
+        for script in scripts {
+            let retire = script.lines().find(|line| line.contains("r_retire_units"));
+            for (state, is_beside, stays) in [
+                ("running", "yes", true),
+                ("running", "", false),
+                ("auto-restart", "yes", false),
+            ] {
+                let home = Home::new();
+                let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+                let of = format!(
+                    "ConditionHost={}\nMark=v1:t:instance/a:1:ff\n",
+                    machine.trim()
+                );
+                home.write(".service", &of);
+                home.knows(state);
+                let script = format!(
+                    "r_prefix=v1:t:instance/a:\nr_unit=replica-t-instance.a.2\nr_beside={is_beside}\n{}\n{}\n",
+                    include_str!("../script/units.sh"),
+                    retire.unwrap()
+                );
+                let path = std::env::var("PATH").unwrap();
+                let path = format!("{}/bin:{path}", home.0.path().display());
+                let mut command = Command::new("sh");
+                let command = command.args(["-c", &script]).env("PATH", path);
+                let ran = command.env("HOME", home.0.path()).output().unwrap();
+                let is_there = home.unit(".service").exists();
+                assert_eq!(is_there, stays, "{state}, `{is_beside}`: {script}\n{ran:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-# In: as launch.sh; r_prefix, the beginning of the marks of the thing; r_begin, which becomes the process.
+# In: as launch.sh; r_prefix, the beginning of the marks of the thing; r_beside, `yes` where the units of former
+# starts that run stay; r_begin, which becomes the process.
 # Out: as launch.sh.
 r_setsid=$(command -v setsid) || {
   echo 'there is no setsid on this node (it is part of util-linux)' >&2
@@ -21,7 +22,7 @@ while [ "$r_looks" -lt 1000 ] && r_stat "$r_pid" && [ "$r_state" != Z ]; do
     echo "started $r_pid $r_started"
     r_keep_log_short "$r_pid" "$r_started"
     r_forget
-    r_retire_units
+    r_retire_units '' "$r_beside"
     exit 0
   fi
   r_looks=$((r_looks + 1))

@@ -39,6 +39,9 @@ pub struct Launch {
     pub log_reader: LogReader,
     /// What looks after it from then on.
     pub supervisor: Supervisor,
+    /// Whether the units of former starts that run stay as they are, until those are stopped: after a reboot
+    /// they are what serves.
+    pub is_beside: bool,
 }
 
 /// What looks after a process once it is started.
@@ -69,6 +72,4 @@ pub struct Unit {
     /// The port that it listens on once it has loaded: until then no other such unit is started again on its
     /// node. Nothing of what may load beside others.
     pub loads_until: Option<u16>,
-    /// Whether the units of former starts that run stay as they are, until those are stopped.
-    pub is_beside: bool,
 }

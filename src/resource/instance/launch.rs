@@ -67,6 +67,7 @@ impl Instance {
                     loads_until: self.server.runtime.vllm().map(|_| self.server.port.get()),
                 },
             ),
+            is_beside: false,
         }
     }
 

@@ -431,6 +431,10 @@ impl Instance {
         for mate in table.sessions.iter().filter(is_mate) {
             budget.give_back(&held(&budget, mate, &table));
         }
+        // What answers nobody makes room, too.
+        if let Some(given_up) = self.given_up(observed, &table) {
+            budget.give_back(&held(&budget, given_up.silent, &table));
+        }
         let asks = self.asks(&budget, observed);
         budget.scarcest(&asks).filter(|_| budget.kind != Kind::Cpu)
     }

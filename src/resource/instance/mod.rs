@@ -378,7 +378,10 @@ impl Instance {
         match leaders.as_slice() {
             [] if sessions.is_empty() => self.create(observed, files),
             [] => self.replace_orphans(&sessions),
-            [one] => self.compare_one(observed, table, files, one),
+            [one] => {
+                let change = self.compare_one(observed, table, files, one);
+                self.beside_left_behind(change, table)
+            }
             several => {
                 if let Some(starts) = self.side_by_side(observed, table) {
                     let change = self.compare_one(observed, table, files, starts.stays);
@@ -571,11 +574,13 @@ impl Instance {
         let next = self.next_mark(observed);
         let start = Effect::Launch(Box::new(self.launch(&next, observed)));
         let running = self.running_mark(observed);
+        let mut update = self.stops_left_behind(observed);
+        // It loads already: nobody knows since when.
+        update.extend(running.iter().map(|mark| ready(mark, None)));
         Operations {
             before_stop: self.ask_whether_accepted(observed),
             start: vec![on(start), ready(&next, self.last_took(observed))],
-            // It loads already: nobody knows since when.
-            update: running.iter().map(|mark| ready(mark, None)).collect(),
+            update,
             stop: vec![on(Effect::Stop(self.stop(observed)))],
             retire: self.retire(observed, change),
             ..Operations::default()

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use super::{Instance, Runtime};
 use crate::english::list;
-use crate::plan::effect::{Stop, Supervisor};
+use crate::plan::effect::Stop;
 use crate::plan::{
     Action, Beside, Change, Effect, First, Liveness, MemoryNeed, NodePort, Operation, Order,
     Reason, ReasonCode,
 };
 use crate::resource::contract::Observation;
+use crate::resource::node_files::NodeFiles;
 use crate::resource::process::{ProcessTable, Session};
 
 /// Starts of one instance that live side by side, each on a port of its own, as a run leaves them that ends
@@ -28,6 +29,27 @@ pub(super) struct SideBySide<'a> {
     pub(super) others: Vec<&'a Session>,
 }
 
+/// A start that is as declared and answers nobody, and another one that serves until that is replaced.
+pub(super) struct GivenUp<'a> {
+    pub(super) silent: &'a Session,
+    serves: &'a Session,
+}
+
+impl GivenUp<'_> {
+    /// What comes first, where the one has the port that its own successor is to have.
+    fn told(&self, mut order: Order) -> Order {
+        let free = format!("{} is free", order.to);
+        let pid = |session: &Session| session.id;
+        let then = format!(
+            "{free} once pid {}, which answers nobody, has stopped, and pid {} serves until then",
+            pid(self.silent),
+            pid(self.serves)
+        );
+        order.because = order.because.replace(&free, &then);
+        order
+    }
+}
+
 impl Instance {
     /// Which comes first of its start and its stop, where it serves clients of the proxy and is replaced.
     pub(super) fn order(&self, observed: &Observation) -> Option<Order> {
@@ -35,21 +57,23 @@ impl Instance {
         let table = ProcessTable::read(observed.of(self.node())?);
         let sessions = self.managed.sessions(&table);
         let side_by_side = self.side_by_side(observed, &table);
-        let (session, others) = match (sessions.as_slice(), side_by_side) {
-            ([one], _) => (*one, Vec::new()),
-            (_, Some(starts)) => (starts.stays, starts.others),
-            (_, None) => return None,
+        let given_up = self.given_up(observed, &table);
+        let (session, others) = match (sessions.as_slice(), &given_up, side_by_side) {
+            ([one], _, _) => (*one, Vec::new()),
+            (_, Some(given_up), _) => (given_up.serves, Vec::new()),
+            (_, None, Some(starts)) => (starts.stays, starts.others),
+            (_, None, None) => return None,
         };
         let port = session.port().filter(|_| session.leader().is_some())?;
-        let is_silent = matches!(
-            observed.liveness(&self.managed.address),
-            Some(Liveness::Failed(_))
-        );
+        let is_silent = given_up.is_none() && self.shows_no_life(observed);
         if is_silent || !self.has_served(observed, session, port) {
             return None;
         }
         let from = NodePort::new(self.node(), port);
         let to = NodePort::new(self.node(), self.server.port.get());
+        if let Some(given_up) = &given_up {
+            return Some(given_up.told(self.by_memory(observed, from, to)));
+        }
         if from == to {
             let text = format!("{to} is its own until then");
             return Some(Order::stop_first(from, to, None, text));
@@ -60,11 +84,16 @@ impl Instance {
             let text = format!("{to} is that of another start of it, which may serve until then");
             return Some(Order::stop_first(from, to, None, text));
         }
+        Some(self.by_memory(observed, from, to))
+    }
+
+    /// Which comes first, where both have a port: as the memory for both is there or not.
+    fn by_memory(&self, observed: &Observation, from: NodePort, to: NodePort) -> Order {
         if let Runtime::Simulated(_) = &self.server.runtime {
-            return Some(Order::start_first(from, to, None));
+            return Order::start_first(from, to, None);
         }
         let memory = self.memory_beside(observed);
-        Some(match &memory {
+        match &memory {
             None => {
                 let text = "what memory it takes beside what runs cannot be told";
                 Order::stop_first(from, to, None, text)
@@ -74,7 +103,7 @@ impl Instance {
                 Order::stop_first(from, to, memory, text)
             }
             Some(_) => Order::start_first(from, to, memory),
-        })
+        }
     }
 
     /// What it takes to start it beside all that runs on its node.
@@ -125,6 +154,32 @@ impl Instance {
         })
     }
 
+    /// Whether it was asked for a sign of life, and showed none.
+    fn shows_no_life(&self, observed: &Observation) -> bool {
+        let shown = observed.liveness(&self.managed.address);
+        matches!(shown, Some(Liveness::Failed(_)))
+    }
+
+    /// The start of it that is as declared and answers nobody, where another may serve until that is replaced.
+    pub(super) fn given_up<'a>(
+        &self,
+        observed: &Observation,
+        table: &'a ProcessTable,
+    ) -> Option<GivenUp<'a>> {
+        let starts = self.side_by_side(observed, table)?;
+        let silent = starts.stays;
+        let facts = observed.of(self.node())?;
+        let files = NodeFiles::read(&self.managed.folder, facts);
+        let port = self.server.port.get();
+        let listens_no_longer = files.has_served(&self.managed.address, silent.mark.generation)
+            && self.managed.times_begun_again(observed) == 0
+            && table.listeners_on(port).next().is_none();
+        let is_silent = listens_no_longer || self.shows_no_life(observed);
+        let mut others = starts.others.into_iter();
+        let serves = others.find(|it| !self.is_unseen(observed, it))?;
+        (starts.is_declared && is_silent).then_some(GivenUp { silent, serves })
+    }
+
     /// The start of it that is taken for it, of those that run.
     pub(super) fn running(&self, observed: &Observation) -> Option<Session> {
         let table = ProcessTable::read(observed.of(self.node())?);
@@ -161,7 +216,8 @@ impl Instance {
             let pids: Vec<String> = pids.map(|it| format!("pid {}", it.pid)).collect();
             (!pids.is_empty()).then(|| list(&pids))
         };
-        if !starts.is_declared {
+        // What is replaced takes over from nobody any more.
+        if !starts.is_declared || change.action == Action::Replace {
             let others = [of(false), of(true)].into_iter().flatten();
             change.reasons.extend(others.map(|others| {
                 let text = format!(
@@ -187,12 +243,10 @@ impl Instance {
 
     /// How it is started beside what runs of it: a start that nobody was sent to yet ends before that.
     pub(super) fn succeed(&self, observed: &Observation, start: &[Operation]) -> Vec<Operation> {
-        let mut operations = self.stops(self.unseen(observed, &self.table(observed)));
+        let mut operations = self.stops(self.first_to_go(observed, &self.table(observed)));
         operations.extend(start.iter().cloned().map(|mut operation| {
-            if let Effect::Launch(launch) = &mut operation.effect
-                && let Supervisor::Systemd(unit) = &mut launch.supervisor
-            {
-                unit.is_beside = true;
+            if let Effect::Launch(launch) = &mut operation.effect {
+                launch.is_beside = true;
             }
             operation
         }));
@@ -207,6 +261,51 @@ impl Instance {
         others
     }
 
+    /// The starts of it that end before another one is started beside what serves.
+    fn first_to_go<'a>(&self, observed: &Observation, table: &'a ProcessTable) -> Vec<&'a Session> {
+        let given_up = self.given_up(observed, table);
+        let mut first = self.unseen(observed, table);
+        first.extend(given_up.map(|it| it.silent));
+        first
+    }
+
+    /// What former starts left behind beside the one that runs: nobody is served by it, and it holds memory. With
+    /// the mark of that one itself, it cannot be told from it.
+    fn left_behind<'a>(&self, table: &'a ProcessTable) -> Vec<&'a Session> {
+        let mut sessions = self.managed.sessions(table);
+        let led = sessions.iter().filter(|it| it.leader().is_some());
+        let running: Vec<u64> = led.map(|it| it.mark.generation).collect();
+        let [generation] = running.as_slice() else {
+            return Vec::new();
+        };
+        sessions.retain(|it| it.leader().is_none() && it.mark.generation != *generation);
+        sessions
+    }
+
+    /// Its change where former starts left something behind beside what runs.
+    pub(super) fn beside_left_behind(&self, mut change: Change, table: &ProcessTable) -> Change {
+        let left = self.left_behind(table);
+        if left.is_empty() || !matches!(change.action, Action::Keep | Action::Update) {
+            return change;
+        }
+        change.action = Action::Update;
+        let processes = left.iter().flat_map(|session| &session.processes);
+        let names: Vec<String> = processes
+            .map(|it| format!("{} (pid {})", it.name, it.pid))
+            .collect();
+        let text = format!(
+            "a former start left behind {}, which is stopped",
+            list(&names)
+        );
+        change.reasons.push(Reason::new(ReasonCode::Orphaned, text));
+        change
+    }
+
+    /// How what former starts left behind is stopped.
+    pub(super) fn stops_left_behind(&self, observed: &Observation) -> Vec<Operation> {
+        self.stops(self.left_behind(&self.table(observed)))
+    }
+
     fn table(&self, observed: &Observation) -> Arc<ProcessTable> {
         let facts = observed.of(self.node());
         facts.map(ProcessTable::read).unwrap_or_default()
@@ -219,9 +318,9 @@ impl Instance {
         let starts_first = starts_first.is_some_and(|order| order.first == First::Start);
         let former = match change.action {
             Action::Replace if starts_first => {
-                let unseen = self.unseen(observed, &table);
+                let first = self.first_to_go(observed, &table);
                 let mut sessions = self.managed.sessions(&table);
-                sessions.retain(|it| !unseen.contains(it));
+                sessions.retain(|it| !first.contains(it));
                 sessions
             }
             Action::Update => match self.side_by_side(observed, &table) {
@@ -239,7 +338,12 @@ impl Instance {
             Effect::Stop(Stop {
                 address: self.managed.address.clone(),
                 mark_prefix: format!("{}{}:", mark.of_thing(), mark.generation),
-                ports: session.port().into_iter().collect(),
+                // What is only left behind has none, and its former one may be another's.
+                ports: session
+                    .port()
+                    .filter(|_| session.leader().is_some())
+                    .into_iter()
+                    .collect(),
                 grace: Some(self.server.stop_timeout),
             })
         };

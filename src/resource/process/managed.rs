@@ -405,7 +405,6 @@ impl ManagedProcess {
             address,
             secrets_in_memory: condition.has_secrets && self.care.secrets == SecretsPolicy::Memory,
             loads_until: condition.loads_until,
-            is_beside: false,
         }))
     }
 

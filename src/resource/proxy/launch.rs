@@ -59,6 +59,7 @@ impl Proxy {
                     loads_until: None,
                 },
             ),
+            is_beside: false,
         }
     }
 

@@ -74,6 +74,7 @@ impl Thing {
             log: self.at("logs/a.log"),
             log_reader: LogReader::Vllm,
             supervisor: Supervisor::Session,
+            is_beside: false,
         }
     }
 

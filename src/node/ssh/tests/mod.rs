@@ -217,6 +217,7 @@ fn sleeping(mark: &str) -> Launch {
         log: "~/state/a.log".to_owned(),
         log_reader: LogReader::None,
         supervisor: Supervisor::Session,
+        is_beside: false,
     }
 }
 
