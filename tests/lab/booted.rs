@@ -282,6 +282,44 @@ fn who_looks_after_it_is_changed_by_a_replace() {
     });
 }
 
+/// What was begun was not seen to become ready: until it is, the unit of what serves stays, though no systemd is to
+/// look after the next one.
+#[test]
+fn a_reboot_half_way_out_of_systemd_leaves_what_served() {
+    booted("1", |lab| {
+        lingers(lab);
+        let in_systemd = DEMO.replace("addresses", "supervisor: systemd, addresses");
+        let laptop = Laptop::with(lab, &in_systemd);
+        laptop.applies();
+        let a = lab.leader(HOST, "instance/a");
+        let next = DEMO
+            .replace("addresses", "supervisor: session, addresses")
+            .replace("port: 8100", "port: 8101");
+        let loading = next.replace(
+            "model: demo}",
+            "model: demo, args: {sim_load_seconds: 600}}",
+        );
+        laptop.declares(&loading);
+        let plan = laptop.plan();
+        assert_eq!(change(&plan, A)["starts_first"], true, "{plan:#}");
+        let run = laptop.starts("apply -y");
+        until("the next one loads", || {
+            let log = "find /home/nvidia/.local/state/replica -name instance.a.2.log -size +0";
+            lab.leaders(HOST, "instance/a").len() == 2 && !lab.exec(HOST, log).is_empty()
+        });
+        run.dies();
+
+        lab.does("reboot spark-01");
+        is_started_again(lab, "instance/a", &a);
+        laptop.declares(&next);
+        laptop.applies();
+        laptop.is_converged();
+        until("systemd forgets them", || units(lab).is_empty());
+        assert_eq!(files_of_units(lab), "");
+        assert_eq!(lab.leaders(HOST, "instance/a").len(), 1);
+    });
+}
+
 /// What a unit needs of a secret is for its user alone to read, and goes with it.
 #[test]
 fn a_secret_lies_beside_its_unit_and_nowhere_else() {
