@@ -181,8 +181,9 @@ impl Release {
                 backend.keep(reply.connection, Instant::now());
                 return;
             }
-            Ok(Err(Failure::Broken(_))) => {
-                // It may have died of it.
+            Ok(Ok(reply)) if !reply.head.status.is_server_error() => {}
+            // It may have died of it: vLLM 0.13 answers so as its engine dies of what it cannot fetch.
+            Ok(Ok(_) | Err(Failure::Broken(_))) => {
                 if let Some(suspicion) = &self.suspicion {
                     suspicion.hold_until_cleared(backend);
                 }

@@ -355,3 +355,34 @@ async fn who_is_not_seen_to_live_on_does_not_read_a_prompt_again() {
         proxy.at_rest().await;
     }
 }
+
+/// A server whose engine is dead answers as long as it is there. What its engine died of is sent to nobody else,
+/// whether the other part of the pair lives or not.
+#[tokio::test]
+async fn what_an_engine_died_of_as_it_answered_goes_to_no_other() {
+    for dies_the_reader_too in [false, true] {
+        let p = reader("p").await;
+        let (d1, mut writes) = driven("d1", Role::Decode).await;
+        let proxy = Running::before(&[&p, &d1]).await;
+        let mut client = proxy.client().await;
+        client.send(&post("/v1/completions", ASKED)).await;
+        let mut call = next(&mut writes).await;
+        let d2 = writer("d2").await;
+        proxy.done(&Request::Admit(d2.backend.clone())).await;
+        if dies_the_reader_too {
+            p.die();
+        }
+        d1.die();
+        let dead = r#"{"error":{"message":"EngineCore encountered an issue."}}"#;
+        call.reply("500 Internal Server Error", dead).await;
+        drop(call);
+        let answer = client.answer().await;
+        assert_eq!(told(&answer), (500, Some("p"), Some("d1")));
+        assert_eq!(answer.body, dead);
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+        let again = proxy.post("/v1/completions", ASKED).await;
+        assert_eq!((again.status(), &*again.error()), (502, "upstream_died"));
+        assert_eq!((p.calls(), d1.calls(), d2.calls()), (1, 1, 0));
+        proxy.at_rest().await;
+    }
+}

@@ -107,39 +107,87 @@ async fn silent_at_connections(name: &str) -> (Backend, Arc<AtomicBool>, Unbound
     (backend, is_silent, connections)
 }
 
+/// A request whose client leaves between its parts, and the servers that it was before.
+struct Left {
+    proxy: Running,
+    _reader: Fake,
+    writer: Fake,
+    /// What has the writer fetch what was read.
+    release: Call,
+}
+
+const LEFT: &str = r#"{"model":"tiny","prompt":"p","max_tokens":20,"stream":true}"#;
+
+impl Left {
+    async fn behind() -> Self {
+        let p = reader("p").await;
+        let (d1, is_silent, mut connections) = silent_at_connections("d1").await;
+        let mut config = config(1, &[&p]);
+        config.backends.push(d1);
+        let proxy = serving(config).await;
+        let mut client = proxy.client().await;
+        is_silent.store(true, Ordering::SeqCst);
+        client.send(&named("/v1/completions", LEFT)).await;
+        // The prompt was read, and the connection says nothing of who is at its other end. Probes connect, too.
+        soon(connections.recv()).await.unwrap();
+        proxy
+            .until(|status| status.backends["d1"].in_flight == 1)
+            .await;
+        let (d2, mut writes) = driven("d2", Role::Decode).await;
+        proxy.done(&Request::Admit(d2.backend.clone())).await;
+        let drain = Request::Drain {
+            backend: "d1".to_owned(),
+            wait: false,
+        };
+        proxy.done(&drain).await;
+        drop(client);
+        Self {
+            release: next(&mut writes).await,
+            _reader: p,
+            writer: d2,
+            proxy,
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_was_asked_to_fetch_is_released() {
-    let p = reader("p").await;
-    let (d1, is_silent, mut connections) = silent_at_connections("d1").await;
-    let mut config = config(1, &[&p]);
-    config.backends.push(d1);
-    let proxy = serving(config).await;
-    let mut client = proxy.client().await;
-    is_silent.store(true, Ordering::SeqCst);
-    let said = r#"{"model":"tiny","prompt":"p","max_tokens":20,"stream":true}"#;
-    client.send(&named("/v1/completions", said)).await;
-    // The prompt was read, and the connection says nothing of who is at its other end. Probes connect, too.
-    soon(connections.recv()).await.unwrap();
-    proxy
-        .until(|status| status.backends["d1"].in_flight == 1)
-        .await;
-    let (d2, mut writes) = driven("d2", Role::Decode).await;
-    proxy.done(&Request::Admit(d2.backend.clone())).await;
-    let drain = Request::Drain {
-        backend: "d1".to_owned(),
-        wait: false,
-    };
-    proxy.done(&drain).await;
-    drop(client);
-    let mut call = next(&mut writes).await;
-    assert_eq!(call.header("x-request-id"), Some("r-1-r"));
-    assert_eq!(text(&call), shortened().replace(HOLD, HELD));
-    call.reply("200 OK", &written(299)).await;
-    drop(call);
+    let Left {
+        proxy,
+        _reader,
+        writer: _writer,
+        mut release,
+    } = Left::behind().await;
+    assert_eq!(release.header("x-request-id"), Some("r-1-r"));
+    assert_eq!(text(&release), shortened().replace(HOLD, HELD));
+    release.reply("200 OK", &written(299)).await;
+    drop(release);
     proxy.until_requests(0, 0, 1).await;
     proxy.at_rest().await;
     assert_eq!(proxy.handoffs("released").await, 1);
     assert_eq!(proxy.handoffs("handed_over").await, 0);
+}
+
+/// An engine that dies of what it was to fetch, behind a server that lives on for a while, has died of that
+/// request.
+#[tokio::test]
+async fn what_an_engine_died_of_as_it_released_it_goes_to_no_other() {
+    let Left {
+        proxy,
+        _reader,
+        writer,
+        mut release,
+    } = Left::behind().await;
+    writer.die();
+    let dead = r#"{"error":{"message":"EngineCore encountered an issue."}}"#;
+    release.reply("500 Internal Server Error", dead).await;
+    drop(release);
+    proxy.until_state("d2", BackendState::Ejected).await;
+    let again = proxy.post("/v1/completions", LEFT).await;
+    assert_eq!((again.status(), &*again.error()), (502, "upstream_died"));
+    assert_eq!(again.header("x-should-retry"), Some("false"));
+    assert_eq!(proxy.handoffs("unreleased").await, 1);
+    proxy.at_rest().await;
 }
 
 /// When a client leaves: what of each part has come by then.
