@@ -80,7 +80,8 @@ impl Side {
             }
             // The proxy wants to hear first who is there.
             self.signal(lab, &api, "CONT");
-            assert_eq!(asked.ends().status, 200);
+            let answer = asked.ends();
+            assert_eq!(answer.status, 200, "{answer:?}");
         }
         panic!("no connection was used again");
     }
@@ -167,6 +168,20 @@ pub(super) fn reader_dies_reading(lab: &Lab, laptop: &Laptop) {
         }
         until("it is gone", || !lab.lives(A.host, &api));
         other.is_answered(&other.question.ask(PROXY), "none", "b");
+        mends(lab, laptop, A, &api);
+    }
+}
+
+/// The one that has read a prompt dies before it was fetched, as a whole or its engine alone. `outlived` is by
+/// whom it counts as read where the API server dies alone: real engines hand over all the same.
+pub(super) fn reader_dies_holding(lab: &Lab, laptop: &Laptop, outlived: &str) {
+    for (nth, part, read) in [(31, Part::Engine, "none"), (21, Part::Api, outlived)] {
+        let api = A.api(lab);
+        let (known, asked) = B.asked_and_unread(lab, nth);
+        A.kills(lab, part);
+        B.signal(lab, &B.api(lab), "CONT");
+        // What cannot be fetched any more is read again by who answers.
+        known.is_answered(&asked.ends(), read, "b");
         mends(lab, laptop, A, &api);
     }
 }

@@ -4,7 +4,7 @@ use super::laptop::Laptop;
 use super::sharing::{answers_as_one, counted};
 use super::sides::{
     A, B, Known, PROXY, Part, are_replaced_under_load, load, mends, moves_on, reader_dies_beside,
-    reader_dies_reading, writer_dies_answering, writer_dies_asked,
+    reader_dies_holding, reader_dies_reading, writer_dies_answering, writer_dies_asked,
 };
 use super::stage::{is_bare, scenario, until};
 
@@ -72,15 +72,7 @@ fn who_dies_as_it_reads_a_prompt_costs_that_request_alone() {
         let laptop = Laptop::with(lab, SPLIT);
         laptop.applies();
         reader_dies_reading(lab, &laptop);
-        for (nth, part) in [(21, Part::Api), (31, Part::Engine)] {
-            // What cannot be fetched any more is read again by who answers.
-            let api = A.api(lab);
-            let (known, asked) = B.asked_and_unread(lab, nth);
-            A.kills(lab, part);
-            B.signal(lab, &B.api(lab), "CONT");
-            known.is_answered(&asked.ends(), "none", "b");
-            mends(lab, &laptop, A, &api);
-        }
+        reader_dies_holding(lab, &laptop, "none");
         reader_dies_beside(lab, &laptop, LONG);
         laptop.replica("destroy -y").exits(0);
     });

@@ -7,7 +7,7 @@ use super::hosts::{Lab, Process};
 use super::installed::Installed;
 use super::laptop::Laptop;
 use super::sharing::{Asked, Question, Said, answers_as_one, counted, prompt};
-use super::sides::are_replaced_under_load;
+use super::sides::{are_replaced_under_load, reader_dies_holding};
 use super::stage::{is_bare, scenario, until};
 
 const THREE: &str = "3 --seed --disk 1g";
@@ -222,6 +222,22 @@ fn each_real_side_is_replaced_under_load_and_fails_no_request() {
         let laptop = Laptop::with(lab, &manifest);
         laptop.applies();
         are_replaced_under_load(lab, &laptop, &manifest, 2);
+        laptop.replica("destroy -y").exits(0);
+    });
+}
+
+#[test]
+#[ignore = "each death costs a start of a server: `.ci/run all`"]
+fn what_a_real_server_has_read_is_answered_though_it_dies_before_it_was_fetched() {
+    let Some(installed) = Installed::alone(
+        "what_a_real_server_has_read_is_answered_though_it_dies_before_it_was_fetched",
+    ) else {
+        return;
+    };
+    scenario(THREE, |lab| {
+        let laptop = Laptop::with(lab, &manifest(&installed));
+        laptop.applies();
+        reader_dies_holding(lab, &laptop, "a");
         laptop.replica("destroy -y").exits(0);
     });
 }
