@@ -180,6 +180,25 @@ proptest! {
         let (_, made) = converge(model, &declared(&third), &BTreeSet::new());
         prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
     }
+
+    #[test]
+    fn what_dies_half_way_is_made_anew_and_one_more_run_destroys(
+        manifests in [any_topology(), any_topology(), any_topology()], reached in [0_usize..24, 0..24],
+        dead in (0_usize..4, any::<bool>(), any::<bool>())
+    ) {
+        let [first, second, third] = manifests.map(|it| topology(&it));
+        let ((place, orphan, on_two), never) = (dead, BTreeSet::new());
+        let (model, _) = converge(Model::new(&first), &declared(&first), &never);
+        let (mut model, _) = converge(model, &declared(&second), &after(reached[0]));
+        model.kill(if on_two { "two" } else { "one" }, &format!("instance/i{place}"), orphan);
+        let (model, _) = converge(model, &declared(&third), &after(reached[1]));
+        let (model, made) = converge(model, &declared(&second), &never);
+        prop_assert!(made.left.is_converged(), "{:?}", made.left.changes);
+        let nothing = Wish { topology: &second, is_declared: false };
+        let (model, gone) = converge(model, &nothing, &never);
+        prop_assert!(gone.left.changes.is_empty(), "{:?}", gone.left.changes);
+        prop_assert!(model.nodes.values().all(|node| node.files.is_empty() && node.groups.is_empty()));
+    }
 }
 
 /// A run that is killed does nothing after this step.
