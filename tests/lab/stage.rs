@@ -12,7 +12,7 @@ use super::hosts::Lab;
 const INSIDE: &str = "REPLICA_SCENARIO";
 
 /// How long anything may take that comes about by itself.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Plays a scenario on a lab that `lab up WORDS` makes.
 ///

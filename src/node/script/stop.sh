@@ -129,7 +129,7 @@ r_end
 for r_unit in $r_found; do
   r_systemctl stop "$r_unit.service" 2>/dev/null
   r_drop_units "$r_unit"
-  r_systemctl reset-failed "$r_unit.service" 2>/dev/null
 done
+r_forget_failed
 for r_port in $r_ports; do r_free "$r_port" r_listeners "$r_port"; done
 echo done

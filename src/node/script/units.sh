@@ -41,6 +41,15 @@ r_drop_units() {
   r_systemctl daemon-reload
 } 2>/dev/null
 
+# Has systemd forget how units of this thing ended that have no files any more: until then it lists them as failed.
+r_forget_failed() {
+  [ -S "${r_runtime%/*}/systemd/private" ] || return 0
+  # `v1:demo:instance/a:` is that of replica-demo-instance.a.1 and all that follow.
+  r_of_thing=$(printf '%s\n' "$r_prefix" | sed 's|^v1:\([^:]*\):\([^:]*\):.*|replica-\1-\2.*.service|; s|/|.|')
+  r_systemctl list-units --all --plain --no-legend --state=not-found "$r_of_thing" |
+    while read -r r_name r_rest; do r_systemctl reset-failed "$r_name"; done
+} 2>/dev/null
+
 # Drops the units of former starts: all but $1; where $2 is not empty, all that do not run.
 r_retire_units() {
   for r_old in $(r_list_units); do
@@ -52,6 +61,8 @@ r_retire_units() {
       r_systemctl stop "$r_old.service"
     fi
     r_drop_units "$r_old"
-    r_systemctl reset-failed "$r_old.service"
+    # What ended before systemd had read that its unit is gone waits to be started again.
+    [ "$(r_unit_has "$r_old" SubState)" = running ] || r_systemctl stop "$r_old.service"
   done
+  r_forget_failed
 } 2>/dev/null
