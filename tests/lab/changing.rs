@@ -221,8 +221,8 @@ fn an_instance_moves_to_another_node() {
         assert_eq!(lab.marked("spark-01", "v1:"), []);
         lab.leader("spark-02", "instance/a");
         assert!(lab.lives("spark-02", &b));
-        let served: Vec<_> = (0..4).map(|_| stream(PROXY).unwrap()).collect();
-        assert!(served.contains(&"a".to_owned()), "{served:?}");
+        // It became ready while others were at work and begins slowly: for a while, whoever is idle has all.
+        until("it serves", || stream(PROXY).unwrap() == "a");
         laptop.is_converged();
     });
 }
