@@ -203,7 +203,7 @@ pub(super) fn reader_dies_beside(lab: &Lab, laptop: &Laptop, long: u32) {
 
 /// The one that writes answers dies before it has read what is asked, as a whole or its engine alone.
 pub(super) fn writer_dies_asked(lab: &Lab, laptop: &Laptop) {
-    for (nth, part) in [(1, Part::Api), (11, Part::Engine)] {
+    for (nth, part) in [(61, Part::Api), (71, Part::Engine)] {
         let api = B.api(lab);
         let other = Known::of(nth + 9, 60, 20);
         let (known, asked) = B.asked_and_unread(lab, nth);

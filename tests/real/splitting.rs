@@ -7,13 +7,19 @@ use super::hosts::{Lab, Process};
 use super::installed::Installed;
 use super::laptop::Laptop;
 use super::sharing::{Asked, Question, Said, answers_as_one, counted, prompt};
-use super::sides::{are_replaced_under_load, reader_dies_holding};
+use super::sides::{
+    are_replaced_under_load, reader_dies_beside, reader_dies_holding, reader_dies_reading,
+    writer_dies_answering, writer_dies_asked,
+};
 use super::stage::{is_bare, scenario, until};
 
 const THREE: &str = "3 --seed --disk 1g";
 const PROXY: &str = "192.168.1.75:8192";
 const A: &str = "192.168.1.76:8100";
 const B: &str = "192.168.1.77:8200";
+
+/// The tokens of an answer that takes seconds.
+const LONG: u32 = 900;
 
 /// In float32: rounded further, a prompt that is read in one step and one that is read in two differ in
 /// what is likeliest. Nothing is compiled either: each engine would do so at its first sampled token, for
@@ -238,6 +244,25 @@ fn what_a_real_server_has_read_is_answered_though_it_dies_before_it_was_fetched(
         let laptop = Laptop::with(lab, &manifest(&installed));
         laptop.applies();
         reader_dies_holding(lab, &laptop, "a");
+        laptop.replica("destroy -y").exits(0);
+    });
+}
+
+#[test]
+#[ignore = "each death costs a start of a server: `.ci/run all`"]
+fn real_servers_that_die_cost_what_simulated_ones_do() {
+    let Some(installed) = Installed::alone("real_servers_that_die_cost_what_simulated_ones_do")
+    else {
+        return;
+    };
+    scenario(THREE, |lab| {
+        let laptop = Laptop::with(lab, &manifest(&installed));
+        laptop.applies();
+        reader_dies_reading(lab, &laptop);
+        // Streams are answered in full here: what was never answered may die twice, and is sent to nobody then.
+        reader_dies_beside(lab, &laptop, LONG);
+        writer_dies_asked(lab, &laptop);
+        writer_dies_answering(lab, &laptop, LONG);
         laptop.replica("destroy -y").exits(0);
     });
 }
