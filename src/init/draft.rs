@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use super::asked::{Asked, Variable};
 use super::networks::{Addresses, addresses};
+use super::place::Place;
 use super::serving::{Serving, serving};
 use super::survey::{Link, Surveyed};
 use super::yaml;
 use crate::english::list;
-use crate::name::{NodeName, Port, TopologyName};
-use crate::node::Reach;
+use crate::name::{Port, TopologyName};
 use crate::resource::machine::{Gpu, Memory};
 
 /// The address of the proxy, where it is free.
@@ -20,17 +20,6 @@ const SERVER_PORT: u16 = 8100;
 
 /// The widest line of a comment.
 const WIDTH: usize = 100;
-
-/// A node that was looked at.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// What it is called in the manifest.
-    pub name: NodeName,
-    /// How it is reached.
-    pub reach: Reach,
-    /// What it said of itself.
-    pub surveyed: Surveyed,
-}
 
 /// A first manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,8 @@ mod asked;
 mod command_line;
 mod draft;
 mod networks;
+mod place;
+mod read;
 mod recipe;
 mod serving;
 mod survey;
@@ -18,5 +20,6 @@ mod yaml;
 
 pub use accepted::accepted;
 pub use asked::{Asked, Unreadable};
-pub use draft::{Draft, Place, draft, simulated_here};
+pub use draft::{Draft, draft, simulated_here};
+pub use place::Place;
 pub use survey::{Surveyed, facts};

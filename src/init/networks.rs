@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::draft::Place;
+use super::place::Place;
 use super::survey::Link;
 use crate::node::Reach;
 

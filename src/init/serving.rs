@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::asked::Asked;
-use super::draft::Place;
+use super::place::Place;
 use super::survey::{Cached, Venv};
 use super::yaml;
 use crate::english::list;
