@@ -56,17 +56,22 @@ impl MemoryNeed {
 impl Order {
     /// That the start comes first.
     pub fn start_first(from: NodePort, to: NodePort, memory: Option<MemoryNeed>) -> Self {
-        let because = match &memory {
-            Some(memory) => format!("{to} is free, and {memory}"),
-            None => format!("{to} is free"),
-        };
         Self {
             first: First::Start,
+            because: is_free(&to, "", memory.as_ref()),
             from,
             to,
             memory,
-            because,
         }
+    }
+
+    /// The same where the start comes first, as its port is free only then: `pid 300 has stopped`.
+    #[must_use]
+    pub fn once(mut self, then: &str) -> Self {
+        if self.first == First::Start {
+            self.because = is_free(&self.to, &format!(" once {then}"), self.memory.as_ref());
+        }
+        self
     }
 
     /// That the stop comes first, and why.
@@ -90,6 +95,12 @@ impl Order {
     pub fn but_stop_first(self, because: impl Into<String>) -> Self {
         Self::stop_first(self.from, self.to, self.memory, because)
     }
+}
+
+/// Why a start may come first: nobody listens on its port, and there is memory for both.
+fn is_free(to: &NodePort, once: &str, memory: Option<&MemoryNeed>) -> String {
+    let memory = memory.map(|need| format!(", and {need}"));
+    format!("{to} is free{once}{}", memory.unwrap_or_default())
 }
 
 /// `starts first: port 8100 of two is free`.

@@ -36,17 +36,12 @@ pub(super) struct GivenUp<'a> {
 }
 
 impl GivenUp<'_> {
-    /// What comes first, where the one has the port that its own successor is to have.
-    fn told(&self, mut order: Order) -> Order {
-        let free = format!("{} is free", order.to);
-        let pid = |session: &Session| session.id;
-        let then = format!(
-            "{free} once pid {}, which answers nobody, has stopped, and pid {} serves until then",
-            pid(self.silent),
-            pid(self.serves)
-        );
-        order.because = order.because.replace(&free, &then);
-        order
+    /// When the port is free that its own successor is to have, where it has that itself.
+    fn makes_room(&self) -> String {
+        let [silent, serves] = [self.silent, self.serves].map(|it| it.id);
+        format!(
+            "pid {silent}, which answers nobody, has stopped, and pid {serves} serves until then"
+        )
     }
 }
 
@@ -72,7 +67,8 @@ impl Instance {
         let from = NodePort::new(self.node(), port);
         let to = NodePort::new(self.node(), self.server.port.get());
         if let Some(given_up) = &given_up {
-            return Some(given_up.told(self.by_memory(observed, from, to)));
+            let order = self.by_memory(observed, from, to);
+            return Some(order.once(&given_up.makes_room()));
         }
         if from == to {
             let text = format!("{to} is its own until then");
